@@ -1,0 +1,104 @@
+"""Array namespace, random streams, transforms and transfers.
+
+One code path serves NumPy and CuPy: a function asks its input for the namespace (``namespace(x)``) and
+stays there. Nothing here moves an array to another device unless the name says so (`to_numpy`, `like`).
+
+Randomness is a `numpy.random.Generator` handed in by the caller. `stream` turns it into a generator that
+draws on the device of an array; on the host it is the same object, so host streams can be stored and resumed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+import numba
+import numpy as np
+import scipy.fft
+
+Array = Any
+Generator = Any
+
+__all__ = [
+    "Array", "Generator", "add_scaled_noise", "fft", "is_host", "like", "namespace", "normal", "stream", "to_numpy",
+]
+
+
+def namespace(*arrays: Array) -> Any:
+    """Array-API namespace of the arrays (NumPy, CuPy or array-api-strict)."""
+    if all(type(a) is np.ndarray for a in arrays):
+        return array_api_compat.numpy
+    return array_api_compat.array_namespace(*arrays)
+
+
+def is_host(array: Array) -> bool:
+    """True for NumPy arrays, which compiled loops may read."""
+    return isinstance(array, np.ndarray)
+
+
+def like(values: Any, array: Array) -> Array:
+    """Values from the host as an array with the namespace, device and (if floating) dtype of `array`."""
+    values = np.asarray(values)
+    if values.dtype.kind == "f":
+        values = values.astype(_numpy_dtype(array), copy=False)
+    if is_host(array):
+        return values
+    return namespace(array).asarray(values, device=array_api_compat.device(array))
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """Copy to the host, explicitly."""
+    if is_host(array):
+        return array
+    if array_api_compat.is_cupy_array(array):
+        return array.get()
+    if hasattr(array, "__array_namespace__"):
+        xp = namespace(array)
+        if hasattr(xp, "Device"):
+            array = array_api_compat.to_device(array, xp.Device("CPU_DEVICE"))
+    return np.asarray(array)
+
+
+def stream(rng: Generator, array: Array) -> Generator:
+    """Random generator that draws where `array` lives; a host generator is handed through unchanged."""
+    if array_api_compat.is_cupy_array(array) and isinstance(rng, np.random.Generator):
+        import cupy
+
+        return cupy.random.Generator(cupy.random.Philox4x3210(int(rng.integers(2**63))))
+    return rng
+
+
+def normal(rng: Generator, shape: tuple[int, ...], array: Array) -> Array:
+    """Standard normal numbers with the namespace, device and dtype of `array`."""
+    values = rng.standard_normal(shape, dtype=_numpy_dtype(array))
+    return values if not isinstance(values, np.ndarray) else like(values, array)
+
+
+def add_scaled_noise(mean: Array, scale: float, rng: Generator) -> Array:
+    """``mean + scale * noise`` with standard normal noise; overwrites `mean`, which the caller owns."""
+    if is_host(mean) and mean.flags.c_contiguous and mean.dtype in (np.float32, np.float64):
+        _add_scaled_noise(mean.reshape(-1), mean.dtype.type(scale), rng)
+        return mean
+    mean += scale * normal(rng, mean.shape, mean)
+    return mean
+
+
+@numba.njit(cache=True)
+def _add_scaled_noise(values, scale, rng):
+    for i in range(values.size):
+        values[i] += scale * rng.standard_normal()
+
+
+def fft(array: Array) -> Any:
+    """FFT module for `array`: scipy.fft on the host (keeps float32), else the one of its namespace."""
+    if is_host(array):
+        return scipy.fft
+    if array_api_compat.is_cupy_array(array):
+        import cupyx.scipy.fft
+
+        return cupyx.scipy.fft
+    return namespace(array).fft
+
+
+def _numpy_dtype(array: Array) -> np.dtype:
+    return array.dtype if is_host(array) else np.dtype(str(array.dtype).rsplit(".", 1)[-1])
