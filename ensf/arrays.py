@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import array_api_compat
+import array_api_compat.numpy as numpy_namespace
 import numba
 import numpy as np
 import scipy.fft
@@ -27,7 +28,7 @@ __all__ = [
 def namespace(*arrays: Array) -> Any:
     """Array-API namespace of the arrays (NumPy, CuPy or array-api-strict)."""
     if all(type(a) is np.ndarray for a in arrays):
-        return array_api_compat.numpy
+        return numpy_namespace
     return array_api_compat.array_namespace(*arrays)
 
 

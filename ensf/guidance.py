@@ -1,0 +1,78 @@
+"""Guidance: how the likelihood pulls on z at pseudo-time t.
+
+Damped (published):       G = h(t) grad_x log p(y | x) at x = z,  h(t) = 1 - t.
+Gaussian-conditional:     G = (d xhat / dz)^T H^T (R + H C H^T)^{-1} (y - h(xhat)),
+    with xhat = E[x | z], C = Cov[x | z] = B v (alpha^2 B + v I)^{-1}, d xhat / dz = alpha C / v and H linearised at xhat.
+    It is the exact score of p(y | z_t) for a Gaussian prior and a linear h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ensf.arrays import Array, namespace
+from ensf.observation import Observation, tangent
+from ensf.score import principal_axes
+
+__all__ = ["ConditionalGuidance", "DampedGuidance", "Guidance"]
+
+FittedGuidance = Callable[[Array, Array, float, float, float], Array]
+
+
+class Guidance(Protocol):
+    """Settings of a guidance."""
+
+    def fit(self, prior: Array, observation: Observation) -> FittedGuidance:
+        """Function ``(z, prior_score, t, alpha, variance) -> (member, state)``."""
+
+    def stiffness(self, prior: Array, observation: Observation) -> float:
+        """Largest damping-free curvature of the likelihood that an explicit step meets, per unit h(t)."""
+
+
+@dataclass(frozen=True)
+class DampedGuidance:
+    """Likelihood score at z itself, damped by h(t) = 1 - t (Bao, Zhang & Zhang 2024, eq. 3.14)."""
+
+    def fit(self, prior: Array, observation: Observation) -> FittedGuidance:
+        """Guidance function for one observation."""
+        return lambda z, score, t, alpha, variance: (1 - t) * observation.score(z)
+
+    def stiffness(self, prior: Array, observation: Observation) -> float:
+        """Largest diagonal entry of J^T R^-1 J over the prior, shrunken towards zero as z is."""
+        xp = namespace(prior)
+        curvature = 0.0
+        for shrink in (0.0, 0.5, 1.0):
+            states = shrink * prior
+            pulled = tangent(observation.operator, states, xp.ones_like(states))
+            finite = xp.where(xp.isfinite(pulled), pulled, xp.zeros_like(pulled))
+            pull = observation.operator.adjoint(states, observation.law.weigh(finite))
+            curvature = max(curvature, float(xp.max(xp.where(xp.isfinite(pull), xp.abs(pull), xp.zeros_like(pull)))))
+        return curvature
+
+
+@dataclass(frozen=True)
+class ConditionalGuidance:
+    """Score of p(y | z_t) under the ensemble's Gaussian; exact for a Gaussian prior and a linear operator."""
+
+    def fit(self, prior: Array, observation: Observation) -> FittedGuidance:
+        """Guidance function for one observation; works in the span of the ensemble, r <= member - 1."""
+        xp, operator, law = namespace(prior), observation.operator, observation.law
+        _, axes, variances = principal_axes(prior)
+        identity = xp.eye(axes.shape[0], dtype=prior.dtype, device=prior.device)
+
+        def guide(z: Array, score: Array, t: float, alpha: float, variance: float) -> Array:
+            denoised = (z + variance * score) / alpha
+            seen = law.whiten(tangent(operator, denoised[:, None, :], axes[None, :, :]))
+            departure = law.whiten(observation.value - operator(denoised))
+            gain = variances / (alpha**2 * variances + variance)
+            system = identity + xp.matmul(seen, xp.matrix_transpose(seen)) * (variance * gain)
+            pull = xp.linalg.solve(system, xp.matmul(seen, departure[:, :, None]))[..., 0]
+            return alpha * xp.matmul(gain * pull, axes)
+
+        return guide
+
+    def stiffness(self, prior: Array, observation: Observation) -> float:
+        """Zero: the pull is bounded by the prior score's own 1 / v."""
+        return 0.0

@@ -1,0 +1,125 @@
+"""Prior scores: what an ensemble x_1 ... x_J says about grad log p_t(z).
+
+With z_t | x ~ N(alpha x, v I) and weights over members,
+
+    S(z) = - sum_j w_j (z - alpha x_j) / v,    w = softmax_j( -|z - alpha x_j|^2 / (2 v) )
+
+is the score of the mixture prior. The released EnSF code pairs particle i with member i alone (`PairedScore`).
+A Gaussian prior N(m, B) has S(z) = -(alpha^2 B + v I)^{-1} (z - alpha m).
+
+A score object is fitted to a prior once per analysis; the fitted score is a function ``(z, alpha, v) -> S``.
+Any score gives the denoised state E[x | z] = (z + v S) / alpha (Tweedie's formula).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ensf.arrays import Array, Generator, like, namespace
+
+__all__ = ["GaussianScore", "MiniBatchScore", "MixtureScore", "PairedScore", "PriorScore", "principal_axes"]
+
+FittedScore = Callable[[Array, float, float], Array]
+
+
+class PriorScore(Protocol):
+    """Settings of a prior score."""
+
+    def fit(self, prior: Array, rng: Generator) -> FittedScore:
+        """Score function ``(z, alpha, variance) -> (member, state)`` of a prior ensemble ``(member, state)``."""
+
+
+@dataclass(frozen=True)
+class PairedScore:
+    """Particle i sees member i alone: S(z_i) = -(z_i - alpha x_i) / v (released EnSF code)."""
+
+    def fit(self, prior: Array, rng: Generator) -> FittedScore:
+        """Score function of the prior."""
+
+        def score(z: Array, alpha: float, variance: float) -> Array:
+            result = alpha * prior
+            result -= z
+            result *= 1 / variance
+            return result
+
+        return score
+
+
+@dataclass(frozen=True)
+class MixtureScore:
+    """Mixture of all members (Bao, Zhang & Zhang 2024, Monte Carlo score)."""
+
+    def fit(self, prior: Array, rng: Generator) -> FittedScore:
+        """Score function of the prior."""
+        return lambda z, alpha, variance: _mixture(z, prior, alpha, variance)
+
+
+@dataclass(frozen=True)
+class MiniBatchScore:
+    """Mixture of a random batch of members, drawn anew at every pseudo-time step.
+
+    Parameters
+    ----------
+    size : int
+        Members per batch; at most the ensemble size is used.
+    """
+
+    size: int = 10
+
+    def fit(self, prior: Array, rng: Generator) -> FittedScore:
+        """Score function of the prior."""
+        xp, members = namespace(prior), prior.shape[0]
+
+        def score(z: Array, alpha: float, variance: float) -> Array:
+            chosen = rng.permutation(members)[: self.size]
+            batch = xp.take(prior, like(chosen, prior), axis=0)
+            return _mixture(z, batch, alpha, variance)
+
+        return score
+
+
+@dataclass(frozen=True)
+class GaussianScore:
+    """Gaussian prior with the ensemble's mean and covariance."""
+
+    def fit(self, prior: Array, rng: Generator) -> FittedScore:
+        """Score function of the prior."""
+        mean, axes, variances = principal_axes(prior)
+        xp = namespace(prior)
+
+        def score(z: Array, alpha: float, variance: float) -> Array:
+            departure = alpha * mean - z
+            along = xp.matmul(departure, axes.T)
+            shrink = alpha**2 * variances / (alpha**2 * variances + variance)
+            return (departure - xp.matmul(shrink * along, axes)) / variance
+
+        return score
+
+
+def principal_axes(prior: Array) -> tuple[Array, Array, Array]:
+    """Mean (state,), axes (r, state) and variances (r,) of the ensemble covariance, r = min(member - 1, state)."""
+    xp = namespace(prior)
+    mean = xp.mean(prior, axis=0)
+    anomalies = (prior - mean) / (prior.shape[0] - 1) ** 0.5
+    _, deviations, axes = xp.linalg.svd(anomalies, full_matrices=False)
+    rank = min(prior.shape[0] - 1, prior.shape[1])
+    return mean, axes[:rank, :], deviations[:rank] ** 2
+
+
+def _mixture(z: Array, members: Array, alpha: float, variance: float) -> Array:
+    """Score of the mixture of N(alpha x_j, variance I)."""
+    xp = namespace(z)
+    centres = alpha * members
+    mean = xp.matmul(_weights(z, centres, variance), centres)
+    return (mean - z) / variance
+
+
+def _weights(z: Array, centres: Array, variance: float) -> Array:
+    """Softmax weights (particle, member); |z|^2 is common to a row and drops out."""
+    xp = namespace(z)
+    origin = xp.mean(centres, axis=0)
+    logits = (xp.matmul(z - origin, (centres - origin).T) - 0.5 * xp.sum((centres - origin) ** 2, axis=-1)) / variance
+    logits = xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))
+    return logits / xp.sum(logits, axis=-1, keepdims=True)
