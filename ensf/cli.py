@@ -1,0 +1,197 @@
+"""Command line: ``ensf list``, ``ensf run EXPERIMENT``, ``ensf report DIR``."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+__all__ = ["main"]
+
+USAGE = """usage: ensf COMMAND
+
+  ensf list                    experiments and their methods, one line each
+  ensf run EXPERIMENT          run it into a folder: NetCDF files, summary.json, figures, a table
+  ensf run EXPERIMENT --help   every option and setting of that experiment
+  ensf report DIR              draw the figures again from the files in DIR
+  ensf --version
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the `ensf` command; returns the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        print("\nensf: interrupted; the files hold every finished cycle", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        print(f"ensf: {error}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"ensf {version('ensf')}")
+        return 0
+    commands: dict[str, Callable[[list[str]], int]] = {"list": _list, "run": _run, "report": _report}
+    if arguments[0] not in commands:
+        raise ValueError(
+            f"unknown command {arguments[0]!r}: the nearest is {_nearest(arguments[0], commands)}"
+        )
+    return commands[arguments[0]](arguments[1:])
+
+
+def _nearest(word: str, known: Any) -> str:
+    return ", ".join(difflib.get_close_matches(word, known, n=3, cutoff=0.3) or list(known))
+
+
+def _list(arguments: list[str]) -> int:
+    """Experiments and methods, one line each."""
+    from ensf import experiments
+
+    if arguments:
+        raise ValueError(f"`ensf list` takes no argument, not {arguments[0]!r}")
+    for name in experiments.names():
+        experiment = experiments.load(name)
+        print(f"{name}: {experiment.summary}")
+        for key, method in experiment.methods.items():
+            print(f"    {key}: {method.summary} ({method.members} members)")
+    return 0
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one experiment."""
+    from ensf import experiments, runner
+
+    if not arguments or arguments[0].startswith("-"):
+        raise ValueError(f"name an experiment: {', '.join(experiments.names())}")
+    experiment = experiments.load(arguments[0])
+    options = _parse(experiment, arguments[1:])
+    experiment, methods = _apply(experiment, options)
+    seeds = _seeds(options["seeds"])
+    directory = Path(options["output"] or Path("results") / experiment.name)
+    runner.prepare(directory, runner.outputs(directory, methods, seeds), options["overwrite"])
+    command = shlex.join(["ensf", "run", *arguments])
+    warnings.showwarning = _show_warning
+    records = runner.run(experiment, methods, seeds, directory, command)
+    print(runner.table(records))
+    print(
+        f"medians over {len(seeds)} seed{'s' * (len(seeds) > 1)}; ms = processor time per cycle; files in {directory}"
+    )
+    return _report([str(directory)])
+
+
+def _parse(experiment: Any, arguments: list[str]) -> dict[str, Any]:
+    """Options of one run, every setting of the experiment among them, as a flat mapping of dotted names."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from ensf.settings import leaves
+
+    parser = ArgumentParser(
+        prog=f"ensf run {experiment.name}",
+        description=experiment.summary,
+        parser_mode="toml",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--config", action="config", help="TOML file with any of the options below")
+    add("--methods", default=",".join(experiment.methods), help="names, separated by commas")
+    add("--seeds", default=",".join(map(str, experiment.seeds)), help="numbers, separated by commas")
+    add("--members", type=int, default=0, help="ensemble size of every method; 0 = each method's own")
+    add("--output", default="", help="folder for the files; default results/EXPERIMENT")
+    add("--overwrite", action="store_true", help="replace existing output")
+    for name, value in _settings(experiment, leaves).items():
+        add(f"--{name}", type=type(value), default=value)
+    _check_names(parser, arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    return {key: value for key, value in _flatten(options.as_dict()).items() if key != "config"}
+
+
+def _settings(experiment: Any, leaves: Callable) -> dict[str, Any]:
+    """Settings of an experiment: its own, and those of each method under the method's name."""
+    own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
+    return own | leaves(experiment.methods)
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _check_names(parser: Any, arguments: list[str]) -> None:
+    """Refuse unknown options with the nearest known ones, and config files that are not there."""
+    known = [option for action in parser._actions for option in action.option_strings]
+    for word in arguments:
+        option = word.split("=", 1)[0]
+        if option.startswith("--") and option not in known and option != "--print_config":
+            raise ValueError(f"unknown option {option}: the nearest are {_nearest(option, known)}")
+    for flag, value in zip(arguments, arguments[1:] + [""], strict=True):
+        if flag == "--config" and not Path(value).is_file():
+            raise FileNotFoundError(f"config file {value!r} is not there: check the path after --config")
+
+
+def _apply(experiment: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Experiment with its settings overridden, and the chosen methods."""
+    from ensf.settings import override
+
+    chosen = [name.strip() for name in options["methods"].split(",") if name.strip()]
+    for name in chosen:
+        if name not in experiment.methods:
+            raise ValueError(
+                f"unknown method {name!r} of {experiment.name}: the nearest are {_nearest(name, experiment.methods)}"
+            )
+    if not chosen:
+        raise ValueError(f"--methods is empty: name some of {', '.join(experiment.methods)}")
+    methods = override(experiment.methods, options)
+    if options["members"]:
+        methods = {name: replace(method, members=options["members"]) for name, method in methods.items()}
+    own = {
+        name: value
+        for name, value in options.items()
+        if name not in ("methods", "seeds", "members", "output")
+    }
+    experiment = override(replace(experiment, methods=methods), own)
+    return experiment, {name: methods[name] for name in chosen}
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        raise ValueError(f"--seeds {text!r} is not a list of whole numbers such as 1,2,3") from None
+    if not seeds or min(seeds) < 0:
+        raise ValueError(f"--seeds {text!r} needs at least one number, none of them negative")
+    return seeds
+
+
+def _show_warning(message: Any, category: Any, *rest: Any) -> None:
+    print(f"ensf: warning: {message}", file=sys.stderr)
+
+
+def _report(arguments: list[str]) -> int:
+    """Draw the figures of a folder."""
+    from ensf import plot
+
+    if len(arguments) != 1:
+        raise ValueError("name one folder: ensf report DIR")
+    for path in plot.report(Path(arguments[0])):
+        print(f"wrote {path}")
+    return 0

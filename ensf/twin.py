@@ -1,0 +1,175 @@
+"""Twin experiments: truth, observations, forecast, analysis, one cycle after another.
+
+A cycle is forecast, then analysis; there is no observation at time 0. `twin` is a generator: writers, progress bars
+and statistics consume its `Cycle` records. Each role has its own random stream, spawned from one seed, so that
+changing the filter changes neither truth nor observations.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+
+from ensf.analysis import Analysis, Filter
+from ensf.arrays import Array, Generator
+from ensf.observation import Identity, Observation
+
+__all__ = ["Cycle", "InitialLaw", "Model", "Network", "Streams", "twin"]
+
+
+class Model(Protocol):
+    """A forecast model."""
+
+    shape: tuple[int, ...]
+    dims: tuple[str, ...]
+
+    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+        """States ``(..., state)`` at ``time + duration``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Streams:
+    """Random streams of one seed, one per role."""
+
+    seed: int
+    truth: Generator
+    observations: Generator
+    ensemble: Generator
+    filter: Generator
+    truth_noise: Generator
+    model_noise: Generator
+
+    @classmethod
+    def spawn(cls, seed: int) -> Streams:
+        """Independent streams of one seed."""
+        roles = len(fields(cls)) - 1
+        children = np.random.SeedSequence(seed).spawn(roles)
+        return cls(seed, *(np.random.Generator(np.random.SFC64(child)) for child in children))
+
+
+class InitialLaw(Protocol):
+    """Where truth and members start."""
+
+    def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
+        """Initial truth ``(state,)`` and members ``(member, state)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """An observing network: the same operator and error at every cycle.
+
+    Parameters
+    ----------
+    operator : Operator
+    error : float, (observation,) array or error law
+        Standard deviation, or an object such as `Correlated`.
+    position : (observation, dimension) array, optional
+    """
+
+    operator: Any = Identity()
+    error: Any = 1.0
+    position: Any = None
+
+    def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
+        """Observation of the truth ``(state,)``."""
+        predicted = self.operator(truth)
+        law = Observation(predicted, self.operator, self.error, self.position).law
+        return Observation(law.draw(predicted, rng), self.operator, self.error, self.position)
+
+
+@dataclass(frozen=True, eq=False)
+class Cycle:
+    """One cycle of a twin experiment.
+
+    Attributes
+    ----------
+    index : int
+        0 is the first.
+    time : float
+        Model time of the observation.
+    truth : (state,) array
+    observation : Observation
+    forecast : (member, state) array
+    analysis : Analysis
+    seconds_forecast, seconds_analysis : float
+        Processor time spent.
+    """
+
+    index: int
+    time: float
+    truth: Array
+    observation: Observation
+    forecast: Array
+    analysis: Analysis
+    seconds_forecast: float
+    seconds_analysis: float
+
+
+def twin(
+    model: Model,
+    method: Filter,
+    network: Network,
+    initial: InitialLaw,
+    *,
+    members: int,
+    cycles: int,
+    interval: float,
+    streams: Streams,
+    truth_model: Model | None = None,
+) -> Iterator[Cycle]:
+    """Run a twin experiment, yielding one `Cycle` after another.
+
+    Parameters
+    ----------
+    model : Model
+        Advances the members.
+    method : Filter
+    network : Network
+        What is observed; anything with ``observe(truth, cycle, rng) -> Observation``.
+    initial : InitialLaw
+    members, cycles : int
+    interval : float
+        Model time between observations.
+    streams : Streams
+        Random streams, spawned per role.
+    truth_model : Model, optional
+        Advances the truth, if not `model`.
+
+    Yields
+    ------
+    Cycle
+
+    Raises
+    ------
+    ValueError
+        If the numbers of members or cycles are not positive.
+    """
+    if members < 2 or cycles < 1:
+        raise ValueError(f"a twin experiment needs 2 members and 1 cycle or more, not {members} and {cycles}")
+    truth_model = truth_model or model
+    truth, ensemble = initial.draw(members, streams)
+    memory = None
+    for index in range(cycles):
+        time = index * interval
+        truth = truth_model.advance(truth, time, interval, streams.truth_noise)
+        observation = network.observe(truth, index, streams.observations)
+        started = clock.process_time()
+        forecast = model.advance(ensemble, time, interval, streams.model_noise)
+        forecasted = clock.process_time()
+        analysis = method.analyse(forecast, observation, streams.filter, memory)
+        analysed = clock.process_time()
+        ensemble, memory = analysis.ensemble, analysis.memory
+        yield Cycle(
+            index,
+            time + interval,
+            truth,
+            observation,
+            forecast,
+            analysis,
+            forecasted - started,
+            analysed - forecasted,
+        )
