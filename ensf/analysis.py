@@ -40,7 +40,7 @@ class Filter(Protocol):
 
 
 def check_prior(prior: Array, observation: Observation) -> None:
-    """Raise ValueError if the prior is not a finite (member, state) array or the operator does not fit it."""
+    """Raise ValueError if the prior is not a finite (member, state) array beside the observation."""
     if getattr(prior, "ndim", None) != 2 or prior.shape[0] < 2:
         raise ValueError(
             f"prior must be an array (member, state) of two members or more, not shape {getattr(prior, 'shape', None)}"
@@ -48,6 +48,11 @@ def check_prior(prior: Array, observation: Observation) -> None:
     xp = namespace(prior)
     if not xp.isdtype(prior.dtype, "real floating"):
         raise ValueError(f"prior has dtype {prior.dtype}: give float32 or float64")
+    if namespace(observation.value) is not xp:
+        raise ValueError(
+            f"prior is a {type(prior).__module__} array but the observation a {type(observation.value).__module__} one: "
+            "move one to the other with ensf.arrays.like"
+        )
     if not bool(xp.isfinite(xp.sum(prior))):
         _name_bad_entry(to_numpy(prior))
 

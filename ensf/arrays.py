@@ -21,7 +21,16 @@ Array = Any
 Generator = Any
 
 __all__ = [
-    "Array", "Generator", "add_scaled_noise", "fft", "is_host", "like", "namespace", "normal", "stream", "to_numpy",
+    "Array",
+    "Generator",
+    "add_scaled_noise",
+    "fft",
+    "is_host",
+    "like",
+    "namespace",
+    "normal",
+    "stream",
+    "to_numpy",
 ]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from ensf.analysis import Analysis, Filter, check_predicted, check_prior
 from ensf.arrays import Array, Generator, namespace, stream
 from ensf.guidance import DampedGuidance, Guidance
-from ensf.observation import Observation
+from ensf.observation import Observation, tangent
 from ensf.sampler import ReverseSDE, RunningMeanStop, Sampler, StandardisedNoise, StandardNoise
 from ensf.schedule import LinearSchedule, Schedule
 from ensf.score import PairedScore, PriorScore
@@ -78,7 +78,9 @@ class EnSF:
             If the name is unknown.
         """
         if name not in _PUBLISHED:
-            raise ValueError(f"unknown published setting {name!r}: choose one of {', '.join(map(repr, _PUBLISHED))}")
+            raise ValueError(
+                f"unknown published setting {name!r}: choose one of {', '.join(map(repr, _PUBLISHED))}"
+            )
         settings = replace(_PUBLISHED[name], **changes)
         if name != "sqg":
             return settings
@@ -113,7 +115,7 @@ class EnSF:
             If the sampler takes too few steps to be stable; the message gives a number that would be.
         """
         check_prior(prior, observation)
-        observation = observation.present()
+        observation = observation.present(prior.dtype)
         if observation.size == 0:
             return Analysis(prior, memory)
         check_predicted(observation.operator(prior[:1, :]), observation)
@@ -147,18 +149,19 @@ class _Clipping:
     """Clips scores to +-bound and keeps the fraction that was clipped (on the device until asked)."""
 
     def __init__(self, bound: float) -> None:
-        self.bound, self.calls, self.clipped = bound, 0, 0.0
+        self.bound, self.entries, self.clipped = bound, 0, 0
 
     def __call__(self, score: Array) -> Array:
         if math.isinf(self.bound):
             return score
         xp = namespace(score)
-        self.calls += 1
-        self.clipped = self.clipped + xp.mean(xp.astype(xp.abs(score) > self.bound, score.dtype))
-        return xp.clip(score, -self.bound, self.bound)
+        bounded = xp.minimum(xp.maximum(score, -self.bound), self.bound)
+        self.entries += math.prod(score.shape)
+        self.clipped = self.clipped + xp.count_nonzero(bounded != score)
+        return bounded
 
     def fraction(self) -> float:
-        return float(self.clipped) / max(self.calls, 1)
+        return int(self.clipped) / max(self.entries, 1)
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,9 @@ class _Rescaled:
 
     def __call__(self, states: Array) -> Array:
         return self.operator(self.mean + self.deviation * states)
+
+    def tangent(self, states: Array, directions: Array) -> Array:
+        return tangent(self.operator, self.mean + self.deviation * states, self.deviation * directions)
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         return self.deviation * self.operator.adjoint(self.mean + self.deviation * states, residuals)

@@ -2,7 +2,7 @@
 
 Damped (published):       G = h(t) grad_x log p(y | x) at x = z,  h(t) = 1 - t.
 Gaussian-conditional:     G = (d xhat / dz)^T H^T (R + H C H^T)^{-1} (y - h(xhat)),
-    with xhat = E[x | z], C = Cov[x | z] = B v (alpha^2 B + v I)^{-1}, d xhat / dz = alpha C / v and H linearised at xhat.
+    with xhat = E[x | z], C = Cov[x | z] = B v (alpha^2 B + v I)^{-1}, d xhat / dz = alpha C / v, H linearised at xhat.
     It is the exact score of p(y | z_t) for a Gaussian prior and a linear h.
 """
 
@@ -48,7 +48,9 @@ class DampedGuidance:
             pulled = tangent(observation.operator, states, xp.ones_like(states))
             finite = xp.where(xp.isfinite(pulled), pulled, xp.zeros_like(pulled))
             pull = observation.operator.adjoint(states, observation.law.weigh(finite))
-            curvature = max(curvature, float(xp.max(xp.where(xp.isfinite(pull), xp.abs(pull), xp.zeros_like(pull)))))
+            curvature = max(
+                curvature, float(xp.max(xp.where(xp.isfinite(pull), xp.abs(pull), xp.zeros_like(pull))))
+            )
         return curvature
 
 

@@ -9,7 +9,7 @@ An *error law* is the density of y given h(x). A plain number or vector is a sta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -21,8 +21,24 @@ import scipy.sparse
 from ensf.arrays import Array, Generator, like, namespace, normal, to_numpy
 
 __all__ = [
-    "Callback", "Correlated", "ErrorLaw", "Function", "Gaussian", "Identity", "Linear", "Observation", "Operator",
-    "Pointwise", "Select", "WindSpeed", "absolute", "arctan", "cube", "exponential", "log", "square",
+    "Callback",
+    "Correlated",
+    "ErrorLaw",
+    "Function",
+    "Gaussian",
+    "Identity",
+    "Linear",
+    "Observation",
+    "Operator",
+    "Pointwise",
+    "Select",
+    "WindSpeed",
+    "absolute",
+    "arctan",
+    "cube",
+    "exponential",
+    "log",
+    "square",
 ]
 
 
@@ -70,12 +86,8 @@ class Select:
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", tuple(int(i) for i in np.asarray(self.index).ravel()))
 
-    @cached_property
-    def _index(self) -> np.ndarray:
-        return np.asarray(self.index, dtype=np.int64)
-
     def __call__(self, states: Array) -> Array:
-        return namespace(states).take(states, like(self._index, states), axis=-1)
+        return namespace(states).take(states, self._tables(states)[0], axis=-1)
 
     def tangent(self, states: Array, directions: Array) -> Array:
         """``J(x) v`` for directions ``(..., state)``."""
@@ -83,7 +95,53 @@ class Select:
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(x)^T r``."""
-        return _scatter(residuals, self._index, states.shape[-1])
+        xp = namespace(residuals)
+        padded = xp.concat([residuals, xp.zeros_like(residuals[..., :1])], axis=-1)
+        first, *others = self._tables(states)[1]
+        return sum(
+            (xp.take(padded, table, axis=-1) for table in others), start=xp.take(padded, first, axis=-1)
+        )
+
+    @cached_property
+    def _kept(self) -> dict[Any, tuple[Array, list[Array]]]:
+        return {}
+
+    def _tables(self, states: Array) -> tuple[Array, list[Array]]:
+        """Index tables (gather, scatter) beside the states, made once per state size and device."""
+        size = states.shape[-1]
+        key = (size, namespace(states).__name__, str(states.device))
+        if key not in self._kept:
+            index = np.asarray(self.index, dtype=np.int64)
+            _check_index(index, size)
+            self._kept[key] = (
+                like(index, states),
+                [like(table, states) for table in _inverse_tables(index, size)],
+            )
+        return self._kept[key]
+
+
+def _check_index(index: np.ndarray, size: int) -> None:
+    outside = (index < 0) | (index >= size)
+    if outside.any():
+        k = int(np.argmax(outside))
+        raise ValueError(
+            f"observation {k} selects state variable {index[k]} but the state has {size} variables: "
+            f"give positions from 0 to {size - 1}"
+        )
+
+
+def _inverse_tables(index: np.ndarray, size: int) -> list[np.ndarray]:
+    """Where each state variable finds its observation (len(index) = nowhere); one table per repetition of an index."""
+    order = np.argsort(index, kind="stable")
+    repetition = np.empty_like(index)
+    repetition[order] = np.arange(len(index)) - np.searchsorted(index[order], index[order])
+    tables = []
+    for k in range(max(repetition, default=0) + 1):
+        chosen = np.flatnonzero(repetition == k)
+        table = np.full(size, len(index), dtype=np.int64)
+        table[index[chosen]] = chosen
+        tables.append(table)
+    return tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,24 +169,20 @@ class Linear:
 
 
 def _apply(matrix: Any, vectors: Array) -> Array:
+    if matrix.shape[1] != vectors.shape[-1]:
+        raise ValueError(
+            f"a matrix of shape {matrix.shape} cannot act on vectors of {vectors.shape[-1]} entries: "
+            "its rows are observations, its columns state variables"
+        )
     if scipy.sparse.issparse(matrix) or not hasattr(matrix, "__array_namespace__"):
         flat = vectors.reshape(-1, vectors.shape[-1])
-        return (matrix @ flat.T).T.reshape(*vectors.shape[:-1], matrix.shape[0]).astype(vectors.dtype, copy=False)
+        return (
+            (matrix @ flat.T)
+            .T.reshape(*vectors.shape[:-1], matrix.shape[0])
+            .astype(vectors.dtype, copy=False)
+        )
     xp = namespace(vectors)
     return xp.matmul(vectors, xp.astype(matrix, vectors.dtype, copy=False).T)
-
-
-def _scatter(values: Array, index: np.ndarray, size: int) -> Array:
-    """Sum values into a last axis of length `size` at the (possibly repeated) positions `index`."""
-    xp = namespace(values)
-    if len(set(index.tolist())) == len(index):
-        source = np.full(size, len(index), dtype=np.int64)
-        source[index] = np.arange(len(index))
-        padded = xp.concat([values, xp.zeros_like(values[..., :1])], axis=-1)
-        return xp.take(padded, like(source, values), axis=-1)
-    incidence = np.zeros((len(index), size))
-    incidence[np.arange(len(index)), index] = 1.0
-    return xp.matmul(values, like(incidence, values))
 
 
 # --- pointwise functions of a linear map -----------------------------------------------------------------
@@ -174,7 +228,7 @@ def _complex_step(function: Callable, values: Array, step: float = 1e-20) -> Arr
     kind = xp.complex64 if values.dtype == xp.float32 else xp.complex128
     try:
         image = function(xp.astype(values, kind) + step * 1j)
-    except TypeError:
+    except Exception:  # whatever a user's function does with complex numbers that it was not made for
         return None
     return xp.imag(image) / step if xp.isdtype(image.dtype, "complex floating") else None
 
@@ -293,7 +347,9 @@ class WindSpeed:
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(x)^T r``."""
         cosine, sine, _ = self._components(states)
-        return self.eastward.adjoint(states, cosine * residuals) + self.northward.adjoint(states, sine * residuals)
+        return self.eastward.adjoint(states, cosine * residuals) + self.northward.adjoint(
+            states, sine * residuals
+        )
 
 
 @dataclass(frozen=True)
@@ -334,7 +390,7 @@ class _Present:
         return self._select(self.operator(states))
 
     def tangent(self, states: Array, directions: Array) -> Array:
-        return self._select(self.operator.tangent(states, directions))
+        return self._select(tangent(self.operator, states, directions))
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         full = self._select.adjoint(self.operator(states), residuals)
@@ -347,11 +403,19 @@ def _restrict(operator: Any, index: tuple[int, ...]) -> Any:
         return Select(index)
     if isinstance(operator, Select):
         return Select(tuple(operator.index[i] for i in index))
+    if isinstance(operator, Linear):
+        return Linear(_rows(operator.matrix, index))
     if isinstance(operator, Pointwise):
         return replace(operator, linear=_restrict(operator.linear, index))
     if isinstance(operator, WindSpeed):
         return WindSpeed(_restrict(operator.eastward, index), _restrict(operator.northward, index))
     return _Present(operator, index)
+
+
+def _rows(matrix: Any, index: Sequence[int]) -> Any:
+    if hasattr(matrix, "tocsr"):
+        return matrix.tocsr()[list(index)]
+    return namespace(matrix).take(matrix, like(np.asarray(index, dtype=np.int64), matrix), axis=0)
 
 
 def tangent(operator: Any, states: Array, directions: Array) -> Array:
@@ -405,13 +469,15 @@ class Gaussian:
     def weigh(self, residuals: Array) -> Array:
         """``R^(-1) r`` along the last axis."""
         scale = self._scale(residuals)
-        return residuals / (scale * scale)
+        return residuals * (1 / (scale * scale))
 
     def covariance(self, value: Array) -> Array:
         """Matrix R for observations shaped like `value`."""
         xp = namespace(value)
         deviation = self.standard_deviation(value)
-        return (deviation * deviation)[:, None] * xp.eye(value.shape[0], dtype=value.dtype, device=value.device)
+        return (deviation * deviation)[:, None] * xp.eye(
+            value.shape[0], dtype=value.dtype, device=value.device
+        )
 
     def log_density(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` up to a constant."""
@@ -435,7 +501,7 @@ class Gaussian:
         """Law of the observations at `index`."""
         if isinstance(self.deviation, float | int) or self.deviation.ndim == 0:
             return self
-        return Gaussian(namespace(self.deviation).take(self.deviation, like(index, self.deviation)))
+        return Gaussian(_rows(self.deviation, index))
 
     def _scale(self, residuals: Array) -> Any:
         if isinstance(self.deviation, float | int):
@@ -444,13 +510,14 @@ class Gaussian:
 
     def check(self, value: Array) -> None:
         """Raise ValueError for a deviation that is not positive or does not fit."""
-        shape = getattr(self.deviation, "shape", ())
+        single = isinstance(self.deviation, float | int)
+        shape = () if single else getattr(self.deviation, "shape", None)
         if shape not in ((), value.shape):
             raise ValueError(
                 f"observation error has shape {shape} but there are {value.shape[0]} observations: "
-                "give one number, or one per observation"
+                "give one number, or an array with one per observation"
             )
-        deviation = np.atleast_1d(to_numpy(self.deviation) if shape else self.deviation)
+        deviation = np.atleast_1d(self.deviation if single else to_numpy(self.deviation))
         bad = ~(np.isfinite(deviation) & (deviation > 0))
         if bad.any():
             k = int(np.argmax(bad))
@@ -495,7 +562,9 @@ class Correlated:
 
     def weigh(self, residuals: Array) -> Array:
         """``R^(-1) r`` along the last axis."""
-        return namespace(residuals).matmul(self.whiten(residuals), self._cast(self._inverse_factor, residuals))
+        return namespace(residuals).matmul(
+            self.whiten(residuals), self._cast(self._inverse_factor, residuals)
+        )
 
     def covariance(self, value: Array) -> Array:
         """Matrix R for observations shaped like `value`."""
@@ -529,9 +598,14 @@ class Correlated:
         size = value.shape[0]
         if self.matrix.shape != (size, size):
             raise ValueError(f"observation covariance has shape {self.matrix.shape}: give ({size}, {size})")
-        matrix = to_numpy(self.matrix)
-        if not np.allclose(matrix, matrix.T) or np.linalg.eigvalsh(matrix).min() <= 0:
+        if not self._positive_definite:
             raise ValueError("observation covariance is not symmetric positive definite: check its entries")
+
+    @cached_property
+    def _positive_definite(self) -> bool:
+        matrix = to_numpy(self.matrix)
+        symmetric = np.allclose(matrix, matrix.T, atol=1e-6 * np.abs(matrix).max(initial=0.0))
+        return bool(symmetric and np.linalg.eigvalsh(matrix).min(initial=np.inf) > 0)
 
 
 # --- the record ------------------------------------------------------------------------------------------
@@ -568,6 +642,7 @@ class Observation:
     def __post_init__(self) -> None:
         if getattr(self.value, "ndim", None) != 1:
             raise ValueError("observation value must be a one-dimensional array, one entry per observation")
+        _check_value(self.value)
         law = self.error if hasattr(self.error, "log_density") else Gaussian(self.error)
         law.check(self.value)
         object.__setattr__(self, "law", law)
@@ -590,14 +665,24 @@ class Observation:
         """``grad_x log p(y | x)``, ``(..., state) -> (..., state)``."""
         return self.operator.adjoint(states, self.law.score(self.value, self.operator(states)))
 
-    def present(self) -> Observation:
-        """The observations that are not missing (NaN); itself if none is."""
-        missing = namespace(self.value).isnan(self.value)
-        if not bool(namespace(self.value).any(missing)):
-            return self
+    def present(self, dtype: Any = None) -> Observation:
+        """The observations that are not missing (NaN), as `dtype` if one is given; itself if nothing changes."""
+        xp = namespace(self.value)
+        value = self.value if dtype is None else xp.astype(self.value, dtype, copy=False)
+        missing = xp.isnan(value)
+        if not bool(xp.any(missing)):
+            return self if value is self.value else Observation(value, self.operator, self.law, self.position)
         index = np.flatnonzero(~to_numpy(missing))
-        chosen = like(index, self.value)
-        take = namespace(self.value).take
-        position = None if self.position is None else take(self.position, like(index, self.position), axis=0)
+        position = None if self.position is None else _rows(self.position, index)
         operator = _restrict(self.operator, tuple(index.tolist()))
-        return Observation(take(self.value, chosen), operator, self.law.restrict(index), position)
+        return Observation(_rows(value, index), operator, self.law.restrict(index), position)
+
+
+def _check_value(value: Array) -> None:
+    xp = namespace(value)
+    if not xp.isdtype(value.dtype, "real floating"):
+        raise ValueError(f"observation value has dtype {value.dtype}: give float32 or float64")
+    infinite = xp.isinf(value)
+    if bool(xp.any(infinite)):
+        k = int(np.argmax(to_numpy(infinite)))
+        raise ValueError(f"observation {k} is infinite: give a finite value, or NaN if it is missing")

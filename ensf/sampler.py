@@ -18,7 +18,13 @@ from ensf.arrays import Array, Generator, add_scaled_noise, namespace, normal
 from ensf.schedule import Schedule
 
 __all__ = [
-    "ProbabilityFlow", "ReverseSDE", "RunningMeanStop", "Sampler", "StandardNoise", "StandardisedNoise", "stable_steps",
+    "ProbabilityFlow",
+    "ReverseSDE",
+    "RunningMeanStop",
+    "Sampler",
+    "StandardNoise",
+    "StandardisedNoise",
+    "stable_steps",
 ]
 
 Score = Callable[[Array, float], Array]
@@ -136,7 +142,7 @@ class ReverseSDE:
         return z, self.steps
 
     def stable_steps(self, schedule: Schedule, stiffness: float) -> int:
-        """Steps that keep ``dt (b + s^2 (1 / v + (1 - t) stiffness)) < 2`` at every t (method note 3)."""
+        """Steps that keep ``dt s^2 (1 - t) stiffness < 2`` at every t; the prior's own pull is stable at any number."""
         return stable_steps(self.steps, schedule, stiffness)
 
 
@@ -185,8 +191,6 @@ def stable_steps(steps: int, schedule: Schedule, stiffness: float, limit: int = 
 
 
 def _largest_rate(steps: int, schedule: Schedule, stiffness: float) -> float:
-    """Largest of b + s^2 (1 / v + (1 - t) stiffness) over (at most 200 points of) the grid 1/steps ... 1."""
+    """Largest of b + s^2 (1 - t) stiffness over (at most 200 points of) the grid 1/steps ... 1."""
     grid = {max(1, round(k * steps / 200)) / steps for k in range(1, 201)} | {1 / steps}
-    return max(
-        schedule.drift(t) + schedule.diffusion(t) * (1 / schedule.variance(t) + (1 - t) * stiffness) for t in grid
-    )
+    return max(schedule.drift(t) + schedule.diffusion(t) * (1 - t) * stiffness for t in grid)

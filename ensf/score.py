@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ensf.arrays import Array, Generator, like, namespace
+from ensf.arrays import Array, Generator, namespace, normal
 
 __all__ = ["GaussianScore", "MiniBatchScore", "MixtureScore", "PairedScore", "PriorScore", "principal_axes"]
 
@@ -73,8 +73,8 @@ class MiniBatchScore:
         xp, members = namespace(prior), prior.shape[0]
 
         def score(z: Array, alpha: float, variance: float) -> Array:
-            chosen = rng.permutation(members)[: self.size]
-            batch = xp.take(prior, like(chosen, prior), axis=0)
+            chosen = xp.argsort(normal(rng, (members,), prior))[: min(self.size, members)]
+            batch = xp.take(prior, chosen, axis=0)
             return _mixture(z, batch, alpha, variance)
 
         return score
@@ -120,6 +120,8 @@ def _weights(z: Array, centres: Array, variance: float) -> Array:
     """Softmax weights (particle, member); |z|^2 is common to a row and drops out."""
     xp = namespace(z)
     origin = xp.mean(centres, axis=0)
-    logits = (xp.matmul(z - origin, (centres - origin).T) - 0.5 * xp.sum((centres - origin) ** 2, axis=-1)) / variance
+    logits = (
+        xp.matmul(z - origin, (centres - origin).T) - 0.5 * xp.sum((centres - origin) ** 2, axis=-1)
+    ) / variance
     logits = xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))
     return logits / xp.sum(logits, axis=-1, keepdims=True)

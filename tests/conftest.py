@@ -1,0 +1,90 @@
+"""Where the tests run: `--device cpu|cuda`, `--dtype float64|float32`, and the array namespaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import array_api_compat
+import array_api_compat.numpy
+import array_api_strict
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("ensf", deadline=None, max_examples=25, derandomize=True, database=None)
+settings.load_profile("ensf")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array namespace with the device and dtype on which a test runs."""
+
+    name: str
+    xp: Any
+    device: Any
+    dtype: str
+
+    @property
+    def tolerance(self) -> float:
+        """Relative accuracy to expect of a short calculation."""
+        return 1e-10 if self.dtype == "float64" else 2e-4
+
+    def array(self, values: Any) -> Any:
+        """Values from the host as an array here; integers keep their type."""
+        values = np.asarray(values)
+        if values.dtype.kind == "f":
+            values = values.astype(self.dtype)
+        return self.xp.asarray(values, device=self.device)
+
+    def owns(self, array: Any) -> bool:
+        """True if the array lives here and has this dtype."""
+        here = array_api_compat.device(array) == self.device
+        return (
+            here
+            and array_api_compat.array_namespace(array) is self.xp
+            and str(self.dtype) in str(array.dtype)
+        )
+
+
+def numpy_backend(dtype: str) -> Backend:
+    return Backend(f"numpy-{dtype}", array_api_compat.numpy, "cpu", dtype)
+
+
+def strict_backend(device: str, dtype: str) -> Backend:
+    return Backend(f"strict-{device}", array_api_strict, array_api_strict.Device(device), dtype)
+
+
+def cupy_backend(dtype: str) -> Backend:
+    import array_api_compat.cupy
+    import cupy
+
+    return Backend(f"cupy-{dtype}", array_api_compat.cupy, cupy.cuda.Device(), dtype)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="where the array tests run")
+    parser.addoption(
+        "--dtype", choices=("float64", "float32"), default="float64", help="dtype of the array tests"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" not in metafunc.fixturenames:
+        return
+    device, dtype = metafunc.config.getoption("device"), metafunc.config.getoption("dtype")
+    if device == "cuda":
+        backends = [cupy_backend(dtype)]
+    else:
+        backends = [
+            numpy_backend(dtype),
+            strict_backend("device1", dtype),
+            strict_backend("no_float64", "float32"),
+        ]
+    metafunc.parametrize("backend", backends, ids=lambda backend: backend.name)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A seeded generator, the same in every test."""
+    return np.random.default_rng(20240417)
