@@ -1,0 +1,234 @@
+r"""The local ensemble transform score filter (LETSF).
+
+Diffuse with the ensemble's own covariance B = A^T A / (J - 1) on the clock alpha^2 + beta^2 = 1. The latent code of
+forecast member j is member j itself, and the probability flow carries u(0) = forecast to u(1) = analysis by
+
+    du_j / dalpha = B H^T (R + (1 - alpha^2) H B H^T)^{-1} (y_j - H [m + alpha (u_j - m)]).                        (*)
+
+For nonlinear pointwise observations y_j and R are pseudo-observations that carry the exact scalar likelihood score
+(`ensf.tilted`), so R is diagonal. In the eigenvectors q of the Gram matrix G = S S^T of whitened predicted anomalies
+S = A H^T R^{-1/2} / sqrt(J - 1) the flow with frozen (y, R) has the exact step from alpha_0 to alpha_1
+
+    c_1 = alpha_1 b / (1 + l) + sqrt(v_1 / v_0) (c_0 - alpha_0 b / (1 + l)),        v = 1 + (1 - alpha^2) l,
+
+with l the eigenvalue, c = q^T w the state u - m = A^T w / sqrt(J - 1), and b = q^T S R^{-1/2} (y_j - H m). For linear
+h one step is the symmetric square-root filter: with patches, the LETKF.
+
+Every place sees its own patch of observations, tapered; predicted observations are read from the assembled state
+between steps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from ensf.analysis import Analysis, check_predicted, check_prior
+from ensf.arrays import Array, Generator, is_host, like, namespace
+from ensf.kalman import observed_positions
+from ensf.localization import Localization, Patches
+from ensf.observation import Gaussian, Identity, Linear, Observation, Pointwise, Select
+from ensf.tilted import tilted_moments
+
+__all__ = ["LETSF"]
+
+PRECISION_FLOOR = 1e-3
+
+
+@dataclass(frozen=True)
+class LETSF:
+    """Local ensemble transform score filter.
+
+    Parameters
+    ----------
+    localization : Localization, optional
+        Where the state variables are and how far an observation reaches; None = every observation everywhere.
+    steps : int
+        Steps in alpha for nonlinear observations; linear ones need one.
+    """
+
+    localization: Localization | None = None
+    steps: int = 2
+
+    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+        """Analysis ensemble ``(member, state)``."""
+        check_prior(prior, observation)
+        observation = observation.present()
+        if observation.size == 0:
+            return Analysis(prior, memory)
+        xp = namespace(prior)
+        mean = xp.mean(prior, axis=0)
+        anomalies = (prior - mean) / math.sqrt(prior.shape[0] - 1)
+        patches = self._patches(observation, prior.shape[1])
+        sensor = _sensor(observation)
+        ensemble, grid = prior, [0.0, 1.0]
+        for k in range(self.steps if sensor.nonlinear else 1):
+            seen = sensor.look(prior, ensemble, grid[k])
+            if k == 0 and sensor.nonlinear:
+                grid = alpha_grid(self.steps, float(xp.max(seen.precision * xp.sum(seen.anomalies**2, axis=0))))
+            ensemble = ensemble + _increment(anomalies, seen, patches, grid[k], grid[k + 1])
+        return Analysis(ensemble, memory)
+
+    def _patches(self, observation: Observation, size: int) -> Patches:
+        if self.localization is None:
+            everything = np.arange(observation.size)
+            return Patches(
+                np.arange(size)[None, :],
+                np.array([0, observation.size]),
+                everything,
+                np.zeros(observation.size),
+                np.ones(observation.size),
+            )
+        return self.localization.patches(observed_positions(observation, self.localization, size))
+
+
+def alpha_grid(steps: int, largest: float) -> list[float]:
+    """alpha_0 = 0 ... alpha_n = 1, from log(1 + (1 - alpha^2) l) falling as 1 - (k / n)^(3/2), l the largest eigenvalue."""
+    v = [(1 + largest) ** (1 - (k / steps) ** 1.5) for k in range(steps + 1)]
+    return [math.sqrt(max(0.0, 1 - (x - 1) / largest)) for x in v[:-1]] + [1.0]
+
+
+# --- what the observations say about the flow ------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """Frozen coefficients of a step: S before whitening (J, p), precision (p,), y_j - Hm and H(u_j - m) (J, p)."""
+
+    anomalies: Array
+    precision: Array
+    departure: Array
+    displacement: Array
+
+
+def _sensor(observation: Observation) -> Any:
+    operator = observation.operator
+    if isinstance(operator, Identity | Select | Linear) and isinstance(observation.law, Gaussian):
+        return _LinearSensor(observation)
+    if isinstance(operator, Pointwise):
+        return _PointwiseSensor(observation)
+    return _RegressedSensor(observation)
+
+
+@dataclass(frozen=True, eq=False)
+class _LinearSensor:
+    observation: Observation
+    nonlinear = False
+
+    def look(self, prior: Array, ensemble: Array, alpha: float) -> _Look:
+        mean, anomalies = _predict(self.observation.operator, prior)
+        precision = self.observation.law.standard_deviation(self.observation.value) ** -2
+        departure = (self.observation.value - mean)[None, :] + 0 * anomalies
+        return _Look(anomalies, precision, departure, self.observation.operator(ensemble) - mean)
+
+
+@dataclass(frozen=True, eq=False)
+class _PointwiseSensor:
+    observation: Observation
+    nonlinear = True
+
+    def look(self, prior: Array, ensemble: Array, alpha: float) -> _Look:
+        xp = namespace(prior)
+        linear, function = self.observation.operator.linear, self.observation.operator.function
+        mean, anomalies = _predict(linear, prior)
+        displacement = linear(ensemble) - mean
+        centre = mean + alpha * displacement if alpha > 0 else mean[None, :]
+        spread = xp.sqrt((1 - alpha**2) * xp.sum(anomalies * anomalies, axis=0))
+        value, deviation = self.observation.value, self.observation.law.standard_deviation(self.observation.value)
+
+        def log_likelihood(states: Array) -> Array:
+            white = (value[:, None] - function(states)) / deviation[:, None]
+            return -0.5 * white * white
+
+        tilted, variance = tilted_moments(log_likelihood, centre, xp.broadcast_to(spread, centre.shape))
+        prior_precision = spread**-2
+        precision = 1 / xp.mean(variance, axis=0) - prior_precision
+        precision = xp.maximum(precision, PRECISION_FLOOR * prior_precision)
+        pseudo = centre + (tilted - centre) * (1 + prior_precision / precision)
+        return _Look(anomalies, precision, pseudo - mean + 0 * displacement, displacement)
+
+
+@dataclass(frozen=True, eq=False)
+class _RegressedSensor:
+    """Statistical linearisation over the ensemble, anew at every step."""
+
+    observation: Observation
+    nonlinear = True
+
+    def look(self, prior: Array, ensemble: Array, alpha: float) -> _Look:
+        xp, operator = namespace(prior), self.observation.operator
+        mean = xp.mean(prior, axis=0)
+        shrink = math.sqrt(1 - alpha**2)
+        centre = mean + alpha * (xp.mean(ensemble, axis=0) - mean)
+        expected, anomalies = _predict(operator, centre + shrink * (prior - mean))
+        check_predicted(expected, self.observation)
+        shifted = operator(mean + alpha * (ensemble - mean))
+        shifted = shifted + expected - xp.mean(shifted, axis=0)
+        displacement = (operator(centre + shrink * (ensemble - xp.mean(ensemble, axis=0))) - expected) / shrink
+        precision = self.observation.law.standard_deviation(self.observation.value) ** -2
+        departure = self.observation.value - shifted + alpha * displacement
+        return _Look(anomalies / shrink, precision, departure, displacement)
+
+
+def _predict(operator: Any, ensemble: Array) -> tuple[Array, Array]:
+    """Mean and anomalies over sqrt(J - 1) of the predicted observations."""
+    predicted = operator(ensemble)
+    mean = namespace(ensemble).mean(predicted, axis=0)
+    return mean, (predicted - mean) / math.sqrt(ensemble.shape[0] - 1)
+
+
+# --- one exponential step at every place -----------------------------------------------------------------
+
+
+def _increment(anomalies: Array, seen: _Look, patches: Patches, start: float, end: float) -> Array:
+    """Change of the ensemble ``(member, state)`` from alpha = start to end."""
+    xp = namespace(anomalies)
+    root = xp.sqrt(seen.precision)
+    rows = xp.concat([seen.anomalies * root, seen.departure * root, seen.displacement * root], axis=0).T
+    if not is_host(anomalies):
+        raise NotImplementedError
+    rows = np.ascontiguousarray(rows)
+    increment = np.empty_like(anomalies)
+    _loop(
+        anomalies, rows, patches.variables, patches.indptr, patches.index, patches.weight, start, end, increment
+    )  # fmt: skip
+    return increment
+
+
+@numba.njit(parallel=True, cache=True)
+def _loop(anomalies, rows, variables, indptr, index, weight, start, end, increment):
+    members = anomalies.shape[0]
+    for i in numba.prange(variables.shape[0]):
+        near = index[indptr[i] : indptr[i + 1]]
+        taper = weight[indptr[i] : indptr[i + 1]]
+        local = np.empty((near.size, 3 * members), dtype=rows.dtype)
+        for k in range(near.size):
+            root = math.sqrt(taper[k])
+            for j in range(3 * members):
+                local[k, j] = root * rows[near[k], j]
+        products = np.dot(np.ascontiguousarray(local[:, :members].T), local)
+        values, vectors = np.linalg.eigh(np.ascontiguousarray(products[:, :members]))
+        along = np.dot(np.ascontiguousarray(vectors.T), np.ascontiguousarray(products[:, members:]))
+        for k in range(members):
+            pull, memory = _coefficients(max(values[k], 0.0), start, end)
+            for j in range(members):
+                along[k, j] = pull * along[k, j] + memory * along[k, members + j]
+        weights = np.dot(vectors, np.ascontiguousarray(along[:, :members]))
+        for v in variables[i]:
+            for j in range(members):
+                total = 0.0
+                for m in range(members):
+                    total += anomalies[m, v] * weights[m, j]
+                increment[j, v] = total
+
+
+@numba.njit(cache=True)
+def _coefficients(eigenvalue, start, end):
+    """Factors of b and of l c_0 in c_1 - c_0; the second has the limit -(end^2 - start^2) / 2 at eigenvalue 0."""
+    v0, v1 = 1 + (1 - start**2) * eigenvalue, 1 + (1 - end**2) * eigenvalue
+    ratio = math.sqrt(v1 / v0)
+    return (end - start * ratio) / (1 + eigenvalue), -(end**2 - start**2) / (v0 * (1 + ratio))

@@ -1,0 +1,243 @@
+"""What geopotential_height and geopotential_height_arctan share: 65 observed winters, each in turn the truth.
+
+A state is the anomaly x of a winter from the mean of the other 64, in m; these are the prior ensemble, with standard
+deviation s at every grid point. Stations are grid points drawn once per seed, equally likely per area. They see
+
+    Height       y = x + e,               e ~ N(0, error^2), in m,
+    Saturating   y = arctan(x / s) + e,   e ~ N(0, (error / s)^2): as accurate as Height where x is small.
+
+No winter knows of another one's analysis, so nothing cycles and nothing diverges.
+"""
+
+from __future__ import annotations
+
+import math
+import time as clock
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import scipy.sparse
+import xarray as xr
+
+from ensf.analysis import Analysis, check_prior
+from ensf.arrays import Array, Generator
+from ensf.experiment import Method
+from ensf.observation import Linear, Observation, Pointwise, Select, arctan, tangent
+from ensf.state import pack
+from ensf.twin import Cycle, Network, Streams
+
+LATITUDE, LONGITUDE = np.arange(20.0, 90.1, 2.5), np.arange(-80.0, 40.1, 2.5)
+POSITION = np.stack(np.meshgrid(LATITUDE, LONGITUDE, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+# --- the winters -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Winters:
+    """The grid of the winters, in place of a model: there is no forecast."""
+
+    dims: ClassVar[tuple[str, ...]] = ("latitude", "longitude")
+    shape: ClassVar[tuple[int, ...]] = (LATITUDE.size, LONGITUDE.size)
+    coords: ClassVar[dict[str, np.ndarray]] = {"latitude": LATITUDE, "longitude": LONGITUDE}
+    variable: ClassVar[str] = "z"
+    long_name: ClassVar[str] = "anomaly of the winter-mean geopotential height at 500 hPa"
+    standard_name: ClassVar[str] = "geopotential_height_anomaly"
+    units: ClassVar[str] = "m"
+
+
+@cache
+def heights() -> tuple[np.ndarray, np.ndarray]:
+    """Mean 500-hPa heights of December to February in m, ``(winter, state)``, and the years, from the package `eofs`.
+
+    Raises
+    ------
+    ImportError
+        If `eofs` is not installed.
+    """
+    try:
+        from eofs.examples import example_data_path
+    except ImportError as error:
+        message = 'the winters are example data of the package eofs: pip install "ensf[examples]"'
+        raise ImportError(message) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)
+        data = xr.load_dataset(example_data_path("hgt_djf.nc")).sel(Winters.coords)
+    return pack(data, "time", ["z"])[0], data.time.dt.year.values
+
+
+# --- the stations ----------------------------------------------------------------------------------------
+
+
+def scatter(count: int, rng: Generator) -> np.ndarray:
+    """Distinct grid points ``(count,)``, equally likely per area."""
+    area = np.cos(np.deg2rad(POSITION[:, 0]))
+    return np.sort(rng.choice(area.size, count, replace=False, p=area / area.sum()))
+
+
+class Sensor(Protocol):
+    """What a station reports."""
+
+    def network(self, points: np.ndarray, prior: Array) -> Network:
+        """Stations at grid points ``(observation,)`` of the prior ``(member, state)``."""
+
+
+@dataclass(frozen=True)
+class Height:
+    """The height itself.
+
+    Parameters
+    ----------
+    error : float
+        Standard deviation in m.
+    """
+
+    error: float = 10.0
+
+    def network(self, points: np.ndarray, prior: Array) -> Network:
+        """Stations at grid points ``(observation,)`` of the prior ``(member, state)``."""
+        return Network(Select(points), self.error, POSITION[points])
+
+
+@dataclass(frozen=True)
+class Saturating:
+    """Arctangent of the anomaly over its standard deviation in the prior.
+
+    Parameters
+    ----------
+    error : float
+        Standard deviation in m of a small anomaly; one of two standard deviations is seen five times less sharply.
+    """
+
+    error: float = 10.0
+
+    def network(self, points: np.ndarray, prior: Array) -> Network:
+        """Stations at grid points ``(observation,)`` of the prior ``(member, state)``."""
+        deviation = prior[:, points].std(axis=0, ddof=1)
+        shape, rows = (points.size, prior.shape[1]), np.arange(points.size)
+        scaled = scipy.sparse.csr_array((1 / deviation, (rows, points)), shape)
+        return Network(Pointwise(arctan, Linear(scaled)), self.error / deviation, POSITION[points])
+
+
+# --- the experiment --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """Every winter analysed from the other ones; fields as in `ensf.experiment.TwinExperiment`.
+
+    Parameters
+    ----------
+    sensor : Sensor
+    stations : int
+        Number of grid points observed.
+    cycles : int
+        Winters left out, one at a time, from the first on.
+    """
+
+    name: str
+    summary: str
+    methods: Mapping[str, Method]
+    sensor: Sensor
+    stations: int = 25
+    model: Winters = Winters()
+    cycles: int = 65
+    seeds: tuple[int, ...] = (1, 2, 3)
+    burn_in: float = 0.0
+    climatology: float = math.inf
+    last: int = 0
+    source: str = "eofs (Dawson, 2016, J. Open Res. Softw. 4, e14), example data"
+    time_units: str = "years"
+    figures: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, method: Method, seed: int) -> Iterator[Cycle]:
+        """One `Cycle` per winter; stations and their errors depend on the seed alone.
+
+        Raises
+        ------
+        ImportError
+            If the data are not installed.
+        ValueError
+            If there are fewer winters than members or cycles ask for.
+        """
+        winters, years = heights()
+        self._check(method.members, len(years))
+        streams = Streams.spawn(seed)
+        points = scatter(self.stations, streams.truth)
+        for index, year in enumerate(years[: self.cycles].tolist()):
+            others = np.delete(winters, index, axis=0)
+            mean = others.mean(axis=0)
+            truth, anomalies = winters[index] - mean, others - mean
+            observation = self.sensor.network(points, anomalies).observe(truth, index, streams.observations)
+            prior = anomalies[np.sort(streams.ensemble.permutation(len(others))[: method.members])]
+            started = clock.process_time()
+            analysis = method.filter.analyse(prior, observation, streams.filter)
+            seconds = clock.process_time() - started
+            yield Cycle(index, float(year), truth, observation, prior, analysis, 0.0, seconds)
+
+    def _check(self, members: int, available: int) -> None:
+        if not 2 <= members < available or not 1 <= self.cycles <= available:
+            raise ValueError(
+                f"{members} members and {self.cycles} cycles: there are {available} winters, "
+                f"so take 2 to {available - 1} members and 1 to {available} cycles"
+            )
+
+    def scored(self, times: np.ndarray) -> dict[str, np.ndarray]:
+        """All winters count."""
+        return {"": np.ones_like(times, dtype=bool)}
+
+
+# --- what the filters are compared with ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Climatology:
+    """The prior, whatever was observed."""
+
+    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+        """Analysis ensemble ``(member, state)``."""
+        check_prior(prior, observation)
+        return Analysis(prior, memory)
+
+
+@dataclass(frozen=True)
+class OptimalInterpolation:
+    """Linear analysis with a static covariance: climatological variance times a correlation of distance.
+
+    Second-order autoregressive correlation ``(1 + d / length) exp(-d / length)`` (Daley 1991, Atmospheric Data
+    Analysis, section 4.3) at great-circle distance d. The operator is linearised at the prior mean. Members
+    are the prior's anomalies, scaled to the analysis variance of each grid point.
+
+    Parameters
+    ----------
+    length : float
+        In km.
+    """
+
+    length: float = 1000.0
+
+    @cached_property
+    def correlation(self) -> np.ndarray:
+        """``(state, state)``."""
+        latitude, longitude = np.deg2rad(POSITION).T
+        place = np.stack(
+            [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)]
+        )
+        distance = 6371.0 * np.arccos(np.clip(place.T @ place, -1, 1)) / self.length
+        return (1 + distance) * np.exp(-distance)
+
+    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+        """Analysis ensemble ``(member, state)``."""
+        check_prior(prior, observation)
+        mean, deviation = prior.mean(axis=0), prior.std(axis=0, ddof=1)
+        covariance = deviation[:, None] * self.correlation * deviation
+        across = tangent(observation.operator, mean, covariance)
+        system = tangent(observation.operator, mean, across.T) + observation.law.covariance(observation.value)
+        gain = np.linalg.solve(system, across.T).T
+        centre = mean + gain @ (observation.value - observation.operator(mean))
+        shrink = np.sqrt(1 - np.sum(gain * across, axis=1) / deviation**2)
+        return Analysis(centre + shrink * (prior - mean), memory)

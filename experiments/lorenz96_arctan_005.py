@@ -1,0 +1,9 @@
+"""Lorenz-96, all variables seen through arctan every 0.05 with error 0.05."""
+
+from ensf.experiments._lorenz96 import experiment
+from ensf.observation import Pointwise, arctan
+from ensf.twin import Network
+
+EXPERIMENT = experiment("lorenz96_arctan_005", "Lorenz-96, arctan(x) of all observed every 0.05, error 0.05", 0.05, Network(Pointwise(arctan), error=0.05))
+
+EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
