@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ensf.arrays import Array, namespace
+import numpy as np
+
+from ensf.arrays import Array, like, namespace
 from ensf.observation import Observation, tangent
 from ensf.score import principal_axes
 
@@ -40,18 +42,27 @@ class DampedGuidance:
         return lambda z, score, t, alpha, variance: (1 - t) * observation.score(z)
 
     def stiffness(self, prior: Array, observation: Observation) -> float:
-        """Largest diagonal entry of J^T R^-1 J over the prior, shrunken towards zero as z is."""
-        xp = namespace(prior)
-        curvature = 0.0
-        for shrink in (0.0, 0.5, 1.0):
-            states = shrink * prior
-            pulled = tangent(observation.operator, states, xp.ones_like(states))
-            finite = xp.where(xp.isfinite(pulled), pulled, xp.zeros_like(pulled))
-            pull = observation.operator.adjoint(states, observation.law.weigh(finite))
-            curvature = max(
-                curvature, float(xp.max(xp.where(xp.isfinite(pull), xp.abs(pull), xp.zeros_like(pull))))
-            )
-        return curvature
+        """Largest eigenvalue of J^T R^-1 J over the prior, shrunken towards zero as z is."""
+        return max(_largest_curvature(shrink * prior, observation) for shrink in (0.0, 0.5, 1.0))
+
+
+def _largest_curvature(states: Array, observation: Observation, iterations: int = 6) -> float:
+    """Largest eigenvalue of J^T R^-1 J over the states, by power iteration over the finite entries."""
+    xp = namespace(states)
+    direction = xp.ones_like(states) * like(np.sin(np.arange(1.0, states.shape[-1] + 1) ** 2), states)
+    size = xp.ones_like(states[:, :1])
+    with np.errstate(all="ignore"):
+        for _ in range(iterations):
+            direction = direction / xp.where(size > 0, size, xp.ones_like(size))
+            weighed = observation.law.weigh(_finite(tangent(observation.operator, states, direction)))
+            direction = _finite(observation.operator.adjoint(states, weighed))
+            size = xp.linalg.vector_norm(direction, axis=-1, keepdims=True)
+    return float(xp.max(size))
+
+
+def _finite(array: Array) -> Array:
+    xp = namespace(array)
+    return xp.where(xp.isfinite(array), array, xp.zeros_like(array))
 
 
 @dataclass(frozen=True)
@@ -70,11 +81,17 @@ class ConditionalGuidance:
             departure = law.whiten(observation.value - operator(denoised))
             gain = variances / (alpha**2 * variances + variance)
             system = identity + xp.matmul(seen, xp.matrix_transpose(seen)) * (variance * gain)
-            pull = xp.linalg.solve(system, xp.matmul(seen, departure[:, :, None]))[..., 0]
-            return alpha * xp.matmul(gain * pull, axes)
+            pull = xp.linalg.solve(system, xp.matmul(seen, _columns(departure, seen.shape[0])))
+            return alpha * xp.matmul(gain * xp.reshape(xp.matrix_transpose(pull), (z.shape[0], -1)), axes)
 
         return guide
 
     def stiffness(self, prior: Array, observation: Observation) -> float:
         """Zero: the pull is bounded by the prior score's own 1 / v."""
         return 0.0
+
+
+def _columns(vectors: Array, groups: int) -> Array:
+    """Vectors ``(member, n)`` as columns ``(group, n, member / group)``: those sharing a matrix are solved at once."""
+    xp = namespace(vectors)
+    return xp.matrix_transpose(xp.reshape(vectors, (groups, -1, vectors.shape[-1])))

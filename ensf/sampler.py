@@ -10,9 +10,10 @@ both ends as arguments, from `t` to `s < t`.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ensf.arrays import Array, Generator, add_scaled_noise, namespace, normal
 from ensf.schedule import Schedule
@@ -89,18 +90,20 @@ class RunningMeanStop:
 
     def start(self) -> Callable[[Array, int], bool]:
         """Rule ``(z, step) -> stop?`` with its own history."""
-        recent: list[Array] = []
-        previous: list[Array] = []
+        recent: deque[Array] = deque()
+        total: Any = 0.0
+        previous: Array | None = None
 
         def settled(z: Array, step: int) -> bool:
+            nonlocal total, previous
             xp = namespace(z)
             recent.append(xp.mean(z, axis=0))
-            del recent[: -self.window]
+            total = total + recent[-1] - (recent.popleft() if len(recent) > self.window else 0.0)
             if step < self.earliest - 1:
                 return False
-            mean = sum(recent[1:], start=recent[0]) / len(recent)
-            moved = float(xp.max(xp.abs(mean - previous[0]))) if previous else math.inf
-            previous[:] = [mean]
+            mean = total / len(recent)
+            moved = math.inf if previous is None else float(xp.max(xp.abs(mean - previous)))
+            previous = mean
             return step >= self.latest or (step >= self.earliest and moved < self.tolerance)
 
         return settled
