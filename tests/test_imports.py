@@ -1,0 +1,180 @@
+"""Who may import whom, read from the sources; and what no source may do."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Rooms of the package and the rooms that each may import. A new file needs a line.
+ROOMS = {
+    # ground
+    "arrays": "",
+    "schedule": "",
+    "settings": "",
+    "localization": "arrays",
+    "observation": "arrays",
+    "score": "arrays",
+    "tilted": "arrays",
+    "state": "arrays",
+    "analysis": "arrays observation",
+    "diagnostics": "arrays observation",
+    # the pieces of a score filter
+    "guidance": "arrays observation score",
+    "sampler": "arrays schedule",
+    # filters
+    "spread": "analysis arrays observation",
+    "filter": "analysis arrays guidance observation sampler schedule score spread",
+    "letkf": "arrays localization",
+    "kalman": "analysis arrays letkf localization observation",
+    "particle": "analysis arrays observation",
+    "transform": "analysis arrays kalman letkf localization observation tilted",
+    "adaptive": "analysis arrays kalman localization observation",
+    # experiments
+    "twin": "analysis arrays observation",
+    "experiment": "analysis arrays diagnostics twin",
+    "netcdf": "analysis arrays diagnostics observation settings twin",
+    "runner": "diagnostics experiment netcdf settings",
+    "plot": "diagnostics experiment",
+    "cli": "experiment netcdf plot runner settings",
+    "__init__": "",
+}
+
+# Libraries that only some rooms may import.
+RESERVED = {
+    "matplotlib": "plot cli",
+    "jsonargparse": "cli",
+    "tqdm": "runner",
+    "netCDF4": "netcdf",
+    "xarray": "netcdf plot state",
+}
+
+MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", *sys.stdlib_module_names}
+STREAMS = {
+    "BitGenerator",
+    "Generator",
+    "PCG64",
+    "Philox",
+    "Philox4x3210",
+    "SFC64",
+    "SeedSequence",
+    "default_rng",
+}
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).glob("*.py"))
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(node: ast.AST, lazy: bool = True) -> Iterator[str]:
+    """Dotted names that are imported; without `lazy`, only those outside functions."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"relative import in line {child.lineno}: write it in full"
+            yield child.module
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        elif lazy or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from imported(child, lazy)
+
+
+def rooms(path: Path) -> set[str]:
+    """Rooms of the package, and the folders `models` and `experiments`, that a file imports."""
+    parts = (name.split(".") for name in imported(parsed(path)) if name.startswith("ensf."))
+    known = {*ROOMS, "models", "experiments"}
+    return {part[1] for part in parts if part[1] in known or (ROOT / "ensf" / f"{part[1]}.py").exists()}
+
+
+def libraries(path: Path, lazy: bool = True) -> set[str]:
+    return {name.split(".")[0] for name in imported(parsed(path), lazy)}
+
+
+def where(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+every_room = pytest.mark.parametrize("path", sources("ensf"), ids=where)
+every_model = pytest.mark.parametrize("path", sources("models"), ids=where)
+every_source = pytest.mark.parametrize("path", sources("ensf", "models", "experiments"), ids=where)
+every_file = pytest.mark.parametrize(
+    "path", sources("ensf", "models", "experiments", "tests", "docs"), ids=where
+)
+
+
+@every_room
+def test_rooms_import_what_the_table_allows(path):
+    assert path.stem in ROOMS, (
+        f"{where(path)} is not in the table of rooms: add a line with what it may import"
+    )
+    allowed = set(ROOMS[path.stem].split())
+    if path.stem in ("cli", "runner"):
+        allowed |= {"experiments"}
+    assert rooms(path) - {path.stem} <= allowed
+
+
+def test_the_table_has_no_cycle():
+    TopologicalSorter({room: allowed.split() for room, allowed in ROOMS.items()}).prepare()
+
+
+@every_room
+def test_reserved_libraries_stay_in_their_rooms(path):
+    taken = {
+        library for library in libraries(path) & set(RESERVED) if path.stem not in RESERVED[library].split()
+    }
+    assert not taken, f"{where(path)} imports {taken}"
+
+
+@pytest.mark.parametrize("path", sources("models", "experiments"), ids=where)
+def test_models_and_experiments_do_not_draw(path):
+    assert "matplotlib" not in libraries(path)
+
+
+@every_model
+def test_models_know_nothing_of_the_method(path):
+    names = {name for name in imported(parsed(path)) if name.split(".")[0] == "ensf"}
+    assert all(name.startswith("ensf.models") for name in names)
+    assert libraries(path) - {"ensf"} <= MODEL_LIBRARIES
+
+
+@every_file
+def test_there_is_one_copy_of_every_module(path):
+    assert not libraries(path) & {"models", "experiments"}, "import ensf.models and ensf.experiments instead"
+
+
+@every_source
+def test_the_accelerator_library_is_imported_where_it_is_used(path):
+    assert not libraries(path, lazy=False) & {"cupy", "cupyx"}
+
+
+@every_file
+def test_no_global_random_stream(path):
+    assert "random" not in libraries(path)
+    for node in ast.walk(parsed(path)):
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Attribute)
+            and node.value.attr == "random"
+        ):
+            assert node.attr in STREAMS, f"{where(path)}:{node.lineno} uses the global stream: pass an rng"
+    drawn = {name.split(".")[2] for name in imported(parsed(path)) if name.startswith("numpy.random.")}
+    assert drawn <= STREAMS
+
+
+def test_the_filters_need_no_plotting_and_no_command_line():
+    code = "import sys, ensf.filter, ensf.kalman, ensf.twin; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(result.stdout.split()) & {"matplotlib", "jsonargparse", "cupy", "tqdm", "xarray"}
