@@ -31,7 +31,7 @@ from ensf.localization import Patches
 __all__ = ["local_transform"]
 
 BLOCK = 2**24  # numbers gathered at once by the array code
-SMALL = 2**17  # places times members cubed, below which threads cost more than they save
+SMALL = 2**20  # places times members cubed (a few milliseconds) below which one thread is used
 
 
 def local_transform(anomalies: Array, seen: Array, innovation: Array, patches: Patches) -> tuple[Array, Array]:
