@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ensf.analysis import Analysis, Filter
+from ensf.analysis import Analysis, Filter, check_prior
 from ensf.arrays import Array, Generator, namespace, normal, stream
 from ensf.observation import Observation
 
@@ -45,6 +45,7 @@ class ForecastInflation:
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis of the inflated prior."""
+        check_prior(prior, observation)
         observation = observation.present()
         if observation.size == 0:
             return Analysis(prior, memory)
@@ -59,6 +60,7 @@ class _Corrected:
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis of the wrapped filter with corrected anomalies."""
+        check_prior(prior, observation)
         observation = observation.present()
         if observation.size == 0:
             return Analysis(prior, memory)
@@ -181,6 +183,7 @@ class SpreadReset:
         self, prior: Array, observation: Observation, rng: Generator, memory: ResetMemory | None = None
     ) -> Analysis:
         """Analysis of the wrapped filter with reset spread."""
+        check_prior(prior, observation)
         memory = memory or ResetMemory(_spread(_moments(prior)[1]))
         observation = observation.present()
         if observation.size == 0:

@@ -88,6 +88,13 @@ def test_array_and_dtype_are_kept(wrapper, backend, prior):
         np.testing.assert_allclose(result, expected.ensemble, rtol=backend.tolerance, atol=backend.tolerance)
 
 
+@pytest.mark.parametrize("wrapper", WRAPPERS, ids=lambda w: type(w).__name__)
+def test_nan_in_the_prior_is_named(wrapper, prior, observation):
+    prior[2, 3] = np.nan
+    with pytest.raises(ValueError, match="member 2 .* variable 3"):
+        analysed(wrapper, prior, observation)
+
+
 def test_forecast_inflation_acts_before_the_analysis(prior, observation):
     inflated = prior.mean(axis=0) + 1.3 * anomalies(prior)
     expected = analysed(ETKF(), inflated, observation).ensemble
