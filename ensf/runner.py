@@ -61,11 +61,9 @@ def run(
     seeds = list(seeds)
     cells = [(name, seed) for name in methods for seed in seeds]
     with threadpool_limits(1):
-        try:
-            for number, (name, seed) in enumerate(cells, 1):
-                label = f"[{number}/{len(cells)}] {name} seed {seed}"
-                records.append(_run_cell(experiment, name, methods[name], seed, directory, command, label))
-        finally:
+        for number, (name, seed) in enumerate(cells, 1):
+            label = f"[{number}/{len(cells)}] {name} seed {seed}"
+            records.append(_run_cell(experiment, name, methods[name], seed, directory, command, label))
             _write_summary(directory / "summary.json", records)
     return records
 
