@@ -47,9 +47,7 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     commands: dict[str, Callable[[list[str]], int]] = {"list": _list, "run": _run, "report": _report}
     if arguments[0] not in commands:
-        raise ValueError(
-            f"unknown command {arguments[0]!r}: the nearest is {_nearest(arguments[0], commands)}"
-        )
+        raise ValueError(f"unknown command {arguments[0]!r}: the nearest is {_nearest(arguments[0], commands)}")
     return commands[arguments[0]](arguments[1:])
 
 
@@ -126,7 +124,8 @@ def _parse(experiment: Any, arguments: list[str]) -> dict[str, Any]:
 def _settings(experiment: Any, leaves: Callable) -> dict[str, Any]:
     """Settings of an experiment: its own, and those of each method under the method's name."""
     own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
-    return own | leaves(experiment.methods)
+    free = {name: value for name, value in own.items() if name not in experiment.methods}
+    return free | leaves(experiment.methods)
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -163,11 +162,7 @@ def _apply(experiment: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any
     methods = override(experiment.methods, options)
     if options["members"]:
         methods = {name: replace(method, members=options["members"]) for name, method in methods.items()}
-    own = {
-        name: value
-        for name, value in options.items()
-        if name not in ("methods", "seeds", "members", "output")
-    }
+    own = {name: value for name, value in options.items() if name not in ("methods", "seeds", "members", "output")}
     experiment = override(replace(experiment, methods=methods), own)
     return experiment, {name: methods[name] for name in chosen}
 

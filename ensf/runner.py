@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import statistics
 import sys
 import time as clock
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +61,25 @@ def run(
     records: list[dict[str, Any]] = []
     seeds = list(seeds)
     cells = [(name, seed) for name in methods for seed in seeds]
-    with threadpool_limits(1):
+    with threadpool_limits(1), _stop_between_cycles() as check:
         for number, (name, seed) in enumerate(cells, 1):
             label = f"[{number}/{len(cells)}] {name} seed {seed}"
-            records.append(_run_cell(experiment, name, methods[name], seed, directory, command, label))
+            records.append(_run_cell(experiment, name, methods[name], seed, directory, command, label, check))
             _write_summary(directory / "summary.json", records)
     return records
 
 
 def _run_cell(
-    experiment: Any, name: str, method: Method, seed: int, directory: Path, command: str, label: str
+    experiment: Any,
+    name: str,
+    method: Method,
+    seed: int,
+    directory: Path,
+    command: str,
+    label: str,
+    check: Callable[[], None],
 ) -> dict[str, Any]:
-    """Run one method and seed into its file."""
+    """Run one method and seed into its file; `check` is called between cycles."""
     history: list[tuple[float, Mapping[str, float]]] = []
     seconds = {"forecast": 0.0, "analysis": 0.0, "output": 0.0}
     writer = None
@@ -89,19 +97,43 @@ def _run_cell(
                 seconds["forecast"] += cycle.seconds_forecast
                 seconds["analysis"] += cycle.seconds_analysis
                 show(measured)
+                check()
         finally:
             show(None)
             if writer is not None:
                 writer.close()
     per_cycle = {f"seconds_{what}": total / len(history) for what, total in seconds.items()}
-    return (
-        {"method": name, "seed": seed, "members": method.members} | summarise(experiment, history) | per_cycle
-    )
+    return {"method": name, "seed": seed, "members": method.members} | summarise(experiment, history) | per_cycle
 
 
-def _open(
-    experiment: Any, name: str, method: Method, seed: int, directory: Path, command: str, cycle: Any
-) -> Writer:
+@contextmanager
+def _stop_between_cycles() -> Iterator[Callable[[], None]]:
+    """Ctrl-C and SIGTERM wait for the end of the cycle; a second one does not."""
+    received: list[int] = []
+    names = (signal.SIGINT, signal.SIGTERM)
+    former = {name: signal.getsignal(name) for name in names}
+
+    def restore() -> None:
+        for name, handler in former.items():
+            signal.signal(name, handler)
+
+    def receive(number: int, frame: Any) -> None:
+        received.append(number)
+        restore()
+
+    def check() -> None:
+        if received:
+            raise KeyboardInterrupt
+
+    for name in names:
+        signal.signal(name, receive)
+    try:
+        yield check
+    finally:
+        restore()
+
+
+def _open(experiment: Any, name: str, method: Method, seed: int, directory: Path, command: str, cycle: Any) -> Writer:
     attributes = {
         "title": f"{experiment.name}: {name}, seed {seed}",
         "summary": f"{experiment.summary}. {method.summary}.",
@@ -190,9 +222,7 @@ def table(records: list[dict[str, Any]]) -> str:
     rows = [_row(name, [r for r in records if r["method"] == name], columns) for name in _methods(records)]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = [
-        "  ".join(
-            cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
+        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in [head, *rows]
     ]
     return "\n".join(lines)

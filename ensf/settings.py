@@ -1,7 +1,8 @@
 """Settings as dotted names: a tree of frozen dataclasses, read and replaced by path.
 
-``letkf.AnalysisInflation.factor`` is the inflation of the method `letkf`: in a chain of wrappers each filter is
-found by its class name. Only numbers, booleans and text are settings; arrays are data.
+``letkf.AnalysisInflation.factor`` is the inflation of the method `letkf`, ``letkf.LETKF.localization.half_width`` what
+is wrapped: every filter in a chain of wrappers goes by its class name. Only numbers, booleans and text
+are settings; arrays are data.
 """
 
 from __future__ import annotations
@@ -17,40 +18,40 @@ _HIDDEN = {"name", "summary", "source"}
 
 def leaves(settings: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted name and value of every setting in a tree of dataclasses and mappings."""
-    found: dict[str, Any] = {}
-    for key, value, _ in _children(settings):
-        if isinstance(value, bool | int | float | str):
-            found[prefix + key] = value
-        elif is_dataclass(value) or isinstance(value, Mapping):
-            found |= leaves(value, f"{prefix}{key}.")
-    return found
+    return {name: value for name, value, _ in _walk(settings, prefix, prefix)}
 
 
 def override(settings: Any, changes: Mapping[str, Any], prefix: str = "") -> Any:
     """Settings with the values of `changes` (dotted names, as from `leaves`) in place."""
-    if not any(name.startswith(prefix) for name in changes):
-        return settings
-    replaced: dict[str, Any] = {}
-    for key, value, where in _children(settings):
-        if prefix + key in changes:
-            replaced[where] = changes[prefix + key]
+    for name, value, path in list(_walk(settings, prefix, prefix)):
+        if name in changes and changes[name] != value:
+            settings = _replaced(settings, path, changes[name])
+    return settings
+
+
+def _walk(settings: Any, prefix: str, outer: str, path: tuple[str, ...] = ()) -> Iterator[tuple]:
+    """Dotted name, value and path of fields of every setting; a wrapped filter is named beside its wrapper."""
+    for key, value in _children(settings):
+        below = (*path, key)
+        if isinstance(value, bool | int | float | str):
+            yield prefix + key, value, below
+        elif key == "filter" and is_dataclass(value):
+            yield from _walk(value, f"{outer}{type(value).__name__}.", outer, below)
         elif is_dataclass(value) or isinstance(value, Mapping):
-            new = override(value, changes, f"{prefix}{key}.")
-            if new is not value:
-                replaced[where] = new
-    if not replaced:
-        return settings
-    return {**settings, **replaced} if isinstance(settings, Mapping) else replace(settings, **replaced)
+            yield from _walk(value, f"{prefix}{key}.", f"{prefix}{key}.", below)
 
 
-def _children(settings: Any) -> Iterator[tuple[str, Any, str]]:
-    """Name in the path, value, and field of each child; the methods of an experiment join its own level."""
+def _children(settings: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(settings, Mapping):
-        yield from ((key, value, key) for key, value in settings.items())
+        yield from settings.items()
         return
     for field in fields(settings):
-        value = getattr(settings, field.name, None)
-        if field.name in _HIDDEN or not field.init:
-            continue
-        name = type(value).__name__ if field.name == "filter" else field.name
-        yield name, value, field.name
+        if field.init and field.name not in _HIDDEN:
+            yield field.name, getattr(settings, field.name)
+
+
+def _replaced(settings: Any, path: tuple[str, ...], value: Any) -> Any:
+    key, *rest = path
+    if isinstance(settings, Mapping):
+        return {**settings, key: _replaced(settings[key], tuple(rest), value) if rest else value}
+    return replace(settings, **{key: _replaced(getattr(settings, key), tuple(rest), value) if rest else value})

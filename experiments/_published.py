@@ -14,7 +14,7 @@ from ensf.models.lorenz96 import Lorenz96
 from ensf.observation import Pointwise, arctan
 from ensf.particle import FixedGainMAP
 from ensf.sampler import ReverseSDE
-from ensf.spread import ForecastInflation, Rotation
+from ensf.spread import AnalysisInflation, Rotation
 from ensf.twin import Network, Streams
 
 SIZE = 100
@@ -23,7 +23,7 @@ NETWORK = Network(Pointwise(arctan), error=0.05)
 METHODS = {
     "ensf": Method(EnSF.published("cmame", sampler=ReverseSDE(200)), 20, "EnSF as in CMAME 2024, 200 steps"),
     "letkf": Method(
-        ForecastInflation(Rotation(LETKF(periodic_line(SIZE, half_width=7.3))), 1.2),
+        AnalysisInflation(Rotation(LETKF(periodic_line(SIZE, half_width=7.3))), 1.2),
         20,
         "LETKF, half-width 7.3, inflation 1.2, rotated",
     ),
