@@ -178,6 +178,9 @@ class Standardised:
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis ensemble, back in the units of the prior."""
         check_prior(prior, observation)
+        observation = observation.present()
+        if observation.size == 0:
+            return Analysis(prior, memory)
         xp = namespace(prior)
         mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
         deviation = xp.where(deviation > 0, deviation, xp.ones_like(deviation))

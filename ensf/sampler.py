@@ -104,7 +104,7 @@ class RunningMeanStop:
             mean = total / len(recent)
             moved = math.inf if previous is None else float(xp.max(xp.abs(mean - previous)))
             previous = mean
-            return step >= self.latest or (step >= self.earliest and moved < self.tolerance)
+            return step >= self.latest or moved < self.tolerance
 
         return settled
 
