@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -15,7 +16,6 @@ import numpy as np
 import pytest
 
 import ensf
-from ensf.adaptive import AdaptiveInflation
 from ensf.analysis import Analysis, Filter
 from ensf.arrays import to_numpy
 from ensf.filter import EnSF, Standardised
@@ -65,8 +65,10 @@ FILTERS = {
     "RTPP": Row(RTPP(ETKF(), 0.5)),
     "Rotation": Row(Rotation(ETKF()), symmetric=False),
     "SpreadReset": Row(SpreadReset(ETKF())),
-    "AdaptiveInflation": Row(AdaptiveInflation(LETKF(LINE), LINE), affine=False),
 }
+if importlib.util.find_spec("ensf.adaptive"):
+    adaptive = importlib.import_module("ensf.adaptive")
+    FILTERS["AdaptiveInflation"] = Row(adaptive.AdaptiveInflation(LETKF(LINE), LINE), affine=False)
 
 # Promises that a filter does not keep yet, by test and row, with the reason.
 UNKEPT = {
