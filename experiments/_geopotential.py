@@ -15,7 +15,7 @@ import math
 import time as clock
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, ClassVar, Protocol
 
@@ -144,25 +144,25 @@ class LeaveOneOut:
     methods: Mapping[str, Method]
     sensor: Sensor
     stations: int = 25
-    model: Winters = Winters()
     cycles: int = 65
     seeds: tuple[int, ...] = (1, 2, 3)
-    burn_in: float = 0.0
-    climatology: float = math.inf
-    last: int = 0
-    source: str = "eofs (Dawson, 2016, J. Open Res. Softw. 4, e14), example data"
-    time_units: str = "years"
-    figures: Mapping[str, str] = field(default_factory=dict)
+    source: str = "example data of eofs (Dawson, 2016, J. Open Res. Softw. 4, e14)"
+
+    model: ClassVar[Winters] = Winters()
+    time_units: ClassVar[str] = "years"
+    burn_in: ClassVar[float] = 0.0
+    climatology: ClassVar[float] = math.inf
+    last: ClassVar[int] = 0
 
     def run(self, method: Method, seed: int) -> Iterator[Cycle]:
-        """One `Cycle` per winter; stations and their errors depend on the seed alone.
+        """One `Cycle` per winter, its time the year; stations and their errors depend on the seed alone.
 
         Raises
         ------
         ImportError
             If the data are not installed.
         ValueError
-            If there are fewer winters than members or cycles ask for.
+            If there are fewer winters than members, cycles or stations ask for.
         """
         winters, years = heights()
         self._check(method.members, len(years))
@@ -184,6 +184,10 @@ class LeaveOneOut:
             raise ValueError(
                 f"{members} members and {self.cycles} cycles: there are {available} winters, "
                 f"so take 2 to {available - 1} members and 1 to {available} cycles"
+            )
+        if not 1 <= self.stations <= len(POSITION):
+            raise ValueError(
+                f"{self.stations} stations: take 1 to {len(POSITION)}, the number of grid points"
             )
 
     def scored(self, times: np.ndarray) -> dict[str, np.ndarray]:
@@ -218,7 +222,7 @@ class OptimalInterpolation:
         In km.
     """
 
-    length: float = 1000.0
+    length: float = 1200.0
 
     @cached_property
     def correlation(self) -> np.ndarray:
