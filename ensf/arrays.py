@@ -9,6 +9,7 @@ draws on the device of an array; on the host it is the same object, so host stre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import array_api_compat
@@ -29,6 +30,7 @@ __all__ = [
     "like",
     "namespace",
     "normal",
+    "rows",
     "stream",
     "to_numpy",
 ]
@@ -54,6 +56,13 @@ def like(values: Any, array: Array) -> Array:
     if is_host(array):
         return values
     return namespace(array).asarray(values, device=array_api_compat.device(array))
+
+
+def rows(matrix: Any, index: Sequence[int]) -> Any:
+    """Rows of a dense or sparse matrix, or entries of a vector, at `index`."""
+    if hasattr(matrix, "tocsr"):
+        return matrix.tocsr()[list(index)]
+    return namespace(matrix).take(matrix, like(np.asarray(index, dtype=np.int64), matrix), axis=0)
 
 
 def to_numpy(array: Array) -> np.ndarray:

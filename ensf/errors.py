@@ -1,0 +1,192 @@
+"""Error laws: the density of an observation given its prediction, p(y | h).
+
+The errors of `Gaussian` are independent, those of `Correlated` have a full covariance matrix R. A standard deviation
+is meant wherever a plain number or vector is given, never a variance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.linalg
+
+from ensf.arrays import Array, Generator, like, namespace, normal, rows, to_numpy
+
+__all__ = ["Correlated", "ErrorLaw", "Gaussian"]
+
+
+class ErrorLaw(Protocol):
+    """Density of the observation given its prediction."""
+
+    def log_density(self, value: Array, predicted: Array) -> Array:
+        """``log p(y | h)`` up to a constant, summed over observations: ``(..., observation) -> (...)``."""
+
+    def score(self, value: Array, predicted: Array) -> Array:
+        """``d log p(y | h) / d h``, shape of `predicted`."""
+
+    def draw(self, predicted: Array, rng: Generator) -> Array:
+        """Observations of the predicted values."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """Independent Gaussian errors.
+
+    Parameters
+    ----------
+    deviation : float or (observation,) array
+        Standard deviation, in the units of the observation; positive.
+    """
+
+    deviation: Any
+
+    def standard_deviation(self, value: Array) -> Array:
+        """Standard deviation per observation, shape of `value`."""
+        xp = namespace(value)
+        if isinstance(self.deviation, float | int):
+            return xp.full_like(value, self.deviation)
+        return xp.broadcast_to(xp.astype(self.deviation, value.dtype, copy=False), value.shape)
+
+    def whiten(self, residuals: Array) -> Array:
+        """``R^(-1/2) r`` along the last axis."""
+        return residuals / self._scale(residuals)
+
+    def weigh(self, residuals: Array) -> Array:
+        """``R^(-1) r`` along the last axis."""
+        scale = self._scale(residuals)
+        return residuals * (1 / (scale * scale))
+
+    def covariance(self, value: Array) -> Array:
+        """Matrix R for observations shaped like `value`."""
+        xp = namespace(value)
+        deviation = self.standard_deviation(value)
+        return (deviation * deviation)[:, None] * xp.eye(value.shape[0], dtype=value.dtype, device=value.device)
+
+    def log_density(self, value: Array, predicted: Array) -> Array:
+        """``log p(y | h)`` up to a constant."""
+        white = self.whiten(value - predicted)
+        return -0.5 * namespace(white).sum(white * white, axis=-1)
+
+    def score(self, value: Array, predicted: Array) -> Array:
+        """``R^(-1) (y - h)``."""
+        return self.weigh(value - predicted)
+
+    def noise(self, shape: tuple[int, ...], value: Array, rng: Generator) -> Array:
+        """Errors of the given shape ``(..., observation)``."""
+        noise = normal(rng, shape, value)
+        return noise * self._scale(noise)
+
+    def draw(self, predicted: Array, rng: Generator) -> Array:
+        """Observations of the predicted values."""
+        return predicted + self.noise(predicted.shape, predicted, rng)
+
+    def restrict(self, index: np.ndarray) -> Gaussian:
+        """Law of the observations at `index`."""
+        if isinstance(self.deviation, float | int) or self.deviation.ndim == 0:
+            return self
+        return Gaussian(rows(self.deviation, index))
+
+    def _scale(self, residuals: Array) -> Any:
+        if isinstance(self.deviation, float | int):
+            return self.deviation
+        return namespace(residuals).astype(self.deviation, residuals.dtype, copy=False)
+
+    def check(self, value: Array) -> None:
+        """Raise ValueError for a deviation that is not positive or does not fit."""
+        single = isinstance(self.deviation, float | int)
+        shape = () if single else getattr(self.deviation, "shape", None)
+        if shape not in ((), value.shape):
+            raise ValueError(
+                f"observation error has shape {shape} but there are {value.shape[0]} observations: "
+                "give one number, or an array with one per observation"
+            )
+        deviation = np.atleast_1d(self.deviation if single else to_numpy(self.deviation))
+        bad = ~(np.isfinite(deviation) & (deviation > 0))
+        if bad.any():
+            k = int(np.argmax(bad))
+            raise ValueError(
+                f"observation error number {k} is {deviation[k]}: give a positive, finite standard deviation"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Correlated:
+    """Gaussian errors with a full covariance matrix R.
+
+    Parameters
+    ----------
+    matrix : (observation, observation) array
+        Covariance, in squared units of the observation; symmetric positive definite.
+    """
+
+    matrix: Any
+
+    @cached_property
+    def _factor(self) -> Array:
+        return namespace(self.matrix).linalg.cholesky(self.matrix)
+
+    @cached_property
+    def _inverse_factor(self) -> Array:
+        if isinstance(self._factor, np.ndarray):
+            return scipy.linalg.solve_triangular(self._factor, np.eye(len(self._factor)), lower=True)
+        return namespace(self.matrix).linalg.inv(self._factor)
+
+    def _cast(self, matrix: Array, other: Array) -> Array:
+        return namespace(other).astype(matrix, other.dtype, copy=False)
+
+    def standard_deviation(self, value: Array) -> Array:
+        """Standard deviation per observation, shape of `value`."""
+        xp = namespace(value)
+        return self._cast(xp.sqrt(xp.linalg.diagonal(self.matrix)), value)
+
+    def whiten(self, residuals: Array) -> Array:
+        """``C^(-1) r`` along the last axis, with ``R = C C^T`` (Cholesky)."""
+        return namespace(residuals).matmul(residuals, self._cast(self._inverse_factor, residuals).T)
+
+    def weigh(self, residuals: Array) -> Array:
+        """``R^(-1) r`` along the last axis."""
+        return namespace(residuals).matmul(self.whiten(residuals), self._cast(self._inverse_factor, residuals))
+
+    def covariance(self, value: Array) -> Array:
+        """Matrix R for observations shaped like `value`."""
+        return self._cast(self.matrix, value)
+
+    def log_density(self, value: Array, predicted: Array) -> Array:
+        """``log p(y | h)`` up to a constant."""
+        white = self.whiten(value - predicted)
+        return -0.5 * namespace(white).sum(white * white, axis=-1)
+
+    def score(self, value: Array, predicted: Array) -> Array:
+        """``R^(-1) (y - h)``."""
+        return self.weigh(value - predicted)
+
+    def noise(self, shape: tuple[int, ...], value: Array, rng: Generator) -> Array:
+        """Errors of the given shape ``(..., observation)``."""
+        noise = normal(rng, shape, value)
+        return namespace(noise).matmul(noise, self._cast(self._factor, noise).T)
+
+    def draw(self, predicted: Array, rng: Generator) -> Array:
+        """Observations of the predicted values."""
+        return predicted + self.noise(predicted.shape, predicted, rng)
+
+    def restrict(self, index: np.ndarray) -> Correlated:
+        """Law of the observations at `index`."""
+        xp, chosen = namespace(self.matrix), like(index, self.matrix)
+        return Correlated(xp.take(xp.take(self.matrix, chosen, axis=0), chosen, axis=1))
+
+    def check(self, value: Array) -> None:
+        """Raise ValueError for a matrix that is not symmetric positive definite or does not fit."""
+        size = value.shape[0]
+        if self.matrix.shape != (size, size):
+            raise ValueError(f"observation covariance has shape {self.matrix.shape}: give ({size}, {size})")
+        if not self._positive_definite:
+            raise ValueError("observation covariance is not symmetric positive definite: check its entries")
+
+    @cached_property
+    def _positive_definite(self) -> bool:
+        matrix = to_numpy(self.matrix)
+        symmetric = np.allclose(matrix, matrix.T, atol=1e-6 * np.abs(matrix).max(initial=0.0))
+        return bool(symmetric and np.linalg.eigvalsh(matrix).min(initial=np.inf) > 0)
