@@ -50,8 +50,8 @@ def check_prior(prior: Array, observation: Observation) -> None:
         raise ValueError(f"prior has dtype {prior.dtype}: give float32 or float64")
     if namespace(observation.value) is not xp:
         raise ValueError(
-            f"prior is a {type(prior).__module__} array but the observation a {type(observation.value).__module__} one: "
-            "move one to the other with ensf.arrays.like"
+            f"prior is a {type(prior).__module__} array but the observation a {type(observation.value).__module__} "
+            "one: move one to the other with ensf.arrays.like"
         )
     if not bool(xp.isfinite(xp.sum(prior))):
         _name_bad_entry(to_numpy(prior))

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from ensf import diagnostics
 from ensf.analysis import Filter
-from ensf.arrays import Array, like, normal
+from ensf.arrays import Array, normal
 from ensf.twin import Cycle, InitialLaw, Model, Network, Streams, twin
 
 __all__ = ["Experiment", "GaussianStart", "Method", "PerturbedTruth", "TwinExperiment", "summarise"]
@@ -81,6 +80,8 @@ class TwinExperiment:
     truth_model : Model, optional
     source : str
         Where the setting was published.
+    time_units : str
+        Unit of model time, as `ensf.netcdf.Writer` takes it; 1 for a model without units.
     """
 
     name: str
@@ -98,7 +99,6 @@ class TwinExperiment:
     truth_model: Model | None = None
     source: str = ""
     time_units: str = "1"
-    figures: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, method: Method, seed: int) -> Iterator[Cycle]:
         """Cycles of one method and seed; truth and observations depend on the seed alone."""

@@ -7,6 +7,7 @@ import math
 import signal
 import statistics
 import sys
+import threading
 import time as clock
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -111,6 +112,9 @@ def _stop_between_cycles() -> Iterator[Callable[[], None]]:
     """Ctrl-C and SIGTERM wait for the end of the cycle; a second one does not."""
     received: list[int] = []
     names = (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
     former = {name: signal.getsignal(name) for name in names}
 
     def restore() -> None:
@@ -154,6 +158,7 @@ def _open(experiment: Any, name: str, method: Method, seed: int, directory: Path
         members=cycle.forecast.shape[0],
         observations=cycle.observation.size,
         attributes=attributes,
+        time_units=experiment.time_units,
         overwrite=True,
     )
 
@@ -218,6 +223,8 @@ TABLE = {
 def table(records: list[dict[str, Any]]) -> str:
     """Methods as rows; medians over seeds, k of n diverged, milliseconds of processor time per cycle."""
     columns = {key: title for key, title in TABLE.items() if key in records[0]}
+    if "rmse_analysis_all" in columns:
+        del columns["rmse_analysis"]
     head = ["method", "members", *columns.values(), "diverged", "ms fc", "ms an"]
     rows = [_row(name, [r for r in records if r["method"] == name], columns) for name in _methods(records)]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]

@@ -28,7 +28,7 @@ import numba
 import numpy as np
 
 from ensf.analysis import Analysis, check_predicted, check_prior
-from ensf.arrays import Array, Generator, is_host, like, namespace
+from ensf.arrays import Array, Generator, is_host, namespace
 from ensf.kalman import observed_positions
 from ensf.localization import Localization, Patches
 from ensf.observation import Gaussian, Identity, Linear, Observation, Pointwise, Select
@@ -87,7 +87,7 @@ class LETSF:
 
 
 def alpha_grid(steps: int, largest: float) -> list[float]:
-    """alpha_0 = 0 ... alpha_n = 1, from log(1 + (1 - alpha^2) l) falling as 1 - (k / n)^(3/2), l the largest eigenvalue."""
+    """alpha_0 = 0 ... alpha_n = 1; log(1 + (1 - alpha^2) l) falls as 1 - (k / n)^(3/2), l the largest eigenvalue."""
     v = [(1 + largest) ** (1 - (k / steps) ** 1.5) for k in range(steps + 1)]
     return [math.sqrt(max(0.0, 1 - (x - 1) / largest)) for x in v[:-1]] + [1.0]
 

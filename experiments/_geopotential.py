@@ -186,9 +186,7 @@ class LeaveOneOut:
                 f"so take 2 to {available - 1} members and 1 to {available} cycles"
             )
         if not 1 <= self.stations <= len(POSITION):
-            raise ValueError(
-                f"{self.stations} stations: take 1 to {len(POSITION)}, the number of grid points"
-            )
+            raise ValueError(f"{self.stations} stations: take 1 to {len(POSITION)}, the number of grid points")
 
     def scored(self, times: np.ndarray) -> dict[str, np.ndarray]:
         """All winters count."""
@@ -228,9 +226,7 @@ class OptimalInterpolation:
     def correlation(self) -> np.ndarray:
         """``(state, state)``."""
         latitude, longitude = np.deg2rad(POSITION).T
-        place = np.stack(
-            [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)]
-        )
+        place = np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)])
         distance = 6371.0 * np.arccos(np.clip(place.T @ place, -1, 1)) / self.length
         return (1 + distance) * np.exp(-distance)
 

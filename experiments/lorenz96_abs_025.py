@@ -4,6 +4,11 @@ from ensf.experiments._lorenz96 import experiment
 from ensf.observation import Pointwise, absolute
 from ensf.twin import Network
 
-EXPERIMENT = experiment("lorenz96_abs_025", "Lorenz-96, abs(x) of all observed every 0.25, error 1", 0.25, Network(Pointwise(absolute), error=1.0))
+EXPERIMENT = experiment(
+    "lorenz96_abs_025",
+    "Lorenz-96, abs(x) of all observed every 0.25, error 1",
+    0.25,
+    Network(Pointwise(absolute), error=1.0),
+)
 
 EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}

@@ -4,6 +4,11 @@ from ensf.experiments._lorenz96 import experiment
 from ensf.observation import Pointwise, arctan
 from ensf.twin import Network
 
-EXPERIMENT = experiment("lorenz96_arctan_005", "Lorenz-96, arctan(x) of all observed every 0.05, error 0.05", 0.05, Network(Pointwise(arctan), error=0.05))
+EXPERIMENT = experiment(
+    "lorenz96_arctan_005",
+    "Lorenz-96, arctan(x) of all observed every 0.05, error 0.05",
+    0.05,
+    Network(Pointwise(arctan), error=0.05),
+)
 
 EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}

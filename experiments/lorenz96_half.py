@@ -4,6 +4,11 @@ from ensf.experiments._lorenz96 import experiment
 from ensf.observation import Select
 from ensf.twin import Network
 
-EXPERIMENT = experiment("lorenz96_half", "Lorenz-96, every second variable observed every 0.05, error 1", 0.05, Network(Select(tuple(range(0, 40, 2))), error=1.0))
+EXPERIMENT = experiment(
+    "lorenz96_half",
+    "Lorenz-96, every second variable observed every 0.05, error 1",
+    0.05,
+    Network(Select(tuple(range(0, 40, 2))), error=1.0),
+)
 
 EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}

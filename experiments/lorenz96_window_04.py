@@ -4,6 +4,8 @@ from ensf.experiments._lorenz96 import experiment
 from ensf.observation import Identity
 from ensf.twin import Network
 
-EXPERIMENT = experiment("lorenz96_window_04", "Lorenz-96, all observed every 0.4, error 1", 0.4, Network(Identity(), error=1.0))
+EXPERIMENT = experiment(
+    "lorenz96_window_04", "Lorenz-96, all observed every 0.4, error 1", 0.4, Network(Identity(), error=1.0)
+)
 
 EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}

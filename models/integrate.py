@@ -134,19 +134,13 @@ def like(values: np.ndarray, states: Array) -> Array:
     xp = array_api_compat.array_namespace(states)
     if xp.finfo(states.dtype).bits == 32:
         values = values.astype(np.complex64 if np.iscomplexobj(values) else np.float32)
-    return (
-        values
-        if isinstance(states, np.ndarray)
-        else xp.asarray(values, device=array_api_compat.device(states))
-    )
+    return values if isinstance(states, np.ndarray) else xp.asarray(values, device=array_api_compat.device(states))
 
 
 def check_states(states: Array, size: int) -> None:
     """Raise ValueError if the last axis is not the state."""
     if states.ndim < 1 or states.shape[-1] != size:
-        raise ValueError(
-            f"states have shape {tuple(states.shape)}: the last axis must be the state of size {size}"
-        )
+        raise ValueError(f"states have shape {tuple(states.shape)}: the last axis must be the state of size {size}")
 
 
 def check_settings(size: int, smallest: int, dt: float) -> None:
