@@ -351,7 +351,6 @@ def scores(cycle: Any) -> dict[str, float]:
     values = [*_marginals(forecast, cycle.truth)[:4], *_marginals(analysis, cycle.truth)]
     if hasattr(observation.law, "whiten"):
         values += _consistency(departures(forecast, observation), departures(analysis, observation))
-    if not is_host(forecast):
-        values = to_numpy(namespace(forecast).stack(values))
-    values = [float(value) for value in values]
-    return dict(zip(_SCORES, values + [math.nan] * (len(_SCORES) - len(values)), strict=True))
+    host = values if is_host(forecast) else to_numpy(namespace(forecast).stack(values))
+    numbers = [float(value) for value in host]
+    return dict(zip(_SCORES, numbers + [math.nan] * (len(_SCORES) - len(numbers)), strict=True))
