@@ -17,6 +17,7 @@ import array_api_compat.numpy as numpy_namespace
 import numba
 import numpy as np
 import scipy.fft
+import scipy.special
 
 Array = Any
 Generator = Any
@@ -28,6 +29,7 @@ __all__ = [
     "fft",
     "is_host",
     "like",
+    "log_ndtr",
     "namespace",
     "normal",
     "rows",
@@ -106,6 +108,17 @@ def add_scaled_noise(mean: Array, scale: float, rng: Generator) -> Array:
 def _add_scaled_noise(values, scale, rng):
     for i in range(values.size):
         values[i] += scale * rng.standard_normal()
+
+
+def log_ndtr(array: Array) -> Array:
+    """Logarithm of the standard normal distribution function."""
+    if is_host(array):
+        return scipy.special.log_ndtr(array)
+    if array_api_compat.is_cupy_array(array):
+        import cupyx.scipy.special
+
+        return cupyx.scipy.special.log_ndtr(array)
+    return like(scipy.special.log_ndtr(to_numpy(array)), array)
 
 
 def fft(array: Array) -> Any:

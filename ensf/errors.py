@@ -6,7 +6,7 @@ is meant wherever a plain number or vector is given, never a variance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ import scipy.linalg
 
 from ensf.arrays import Array, Generator, like, namespace, normal, rows, to_numpy
 
-__all__ = ["Correlated", "ErrorLaw", "Gaussian"]
+__all__ = ["Correlated", "ErrorLaw", "Gaussian", "Independent"]
 
 
 class ErrorLaw(Protocol):
@@ -32,8 +32,8 @@ class ErrorLaw(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Gaussian:
-    """Independent Gaussian errors.
+class Independent:
+    """Errors of the observations are independent, with a standard deviation each.
 
     Parameters
     ----------
@@ -43,6 +43,19 @@ class Gaussian:
 
     deviation: Any
 
+    def each(self, value: Array, predicted: Array) -> Array:
+        """``log p(y | h)`` of every observation up to a constant, shape of `predicted`."""
+        raise NotImplementedError
+
+    def log_density(self, value: Array, predicted: Array) -> Array:
+        """``log p(y | h)`` up to a constant."""
+        return namespace(predicted).sum(self.each(value, predicted), axis=-1)
+
+    def column(self) -> Any:
+        """The same law for predictions with one more axis behind that of the observations."""
+        single = isinstance(self.deviation, float | int) or self.deviation.ndim == 0
+        return self if single else replace(self, deviation=self.deviation[:, None])
+
     def standard_deviation(self, value: Array) -> Array:
         """Standard deviation per observation, shape of `value`."""
         xp = namespace(value)
@@ -50,44 +63,11 @@ class Gaussian:
             return xp.full_like(value, self.deviation)
         return xp.broadcast_to(xp.astype(self.deviation, value.dtype, copy=False), value.shape)
 
-    def whiten(self, residuals: Array) -> Array:
-        """``R^(-1/2) r`` along the last axis."""
-        return residuals / self._scale(residuals)
-
-    def weigh(self, residuals: Array) -> Array:
-        """``R^(-1) r`` along the last axis."""
-        scale = self._scale(residuals)
-        return residuals * (1 / (scale * scale))
-
-    def covariance(self, value: Array) -> Array:
-        """Matrix R for observations shaped like `value`."""
-        xp = namespace(value)
-        deviation = self.standard_deviation(value)
-        return (deviation * deviation)[:, None] * xp.eye(value.shape[0], dtype=value.dtype, device=value.device)
-
-    def log_density(self, value: Array, predicted: Array) -> Array:
-        """``log p(y | h)`` up to a constant."""
-        white = self.whiten(value - predicted)
-        return -0.5 * namespace(white).sum(white * white, axis=-1)
-
-    def score(self, value: Array, predicted: Array) -> Array:
-        """``R^(-1) (y - h)``."""
-        return self.weigh(value - predicted)
-
-    def noise(self, shape: tuple[int, ...], value: Array, rng: Generator) -> Array:
-        """Errors of the given shape ``(..., observation)``."""
-        noise = normal(rng, shape, value)
-        return noise * self._scale(noise)
-
-    def draw(self, predicted: Array, rng: Generator) -> Array:
-        """Observations of the predicted values."""
-        return predicted + self.noise(predicted.shape, predicted, rng)
-
-    def restrict(self, index: np.ndarray) -> Gaussian:
+    def restrict(self, index: np.ndarray) -> Any:
         """Law of the observations at `index`."""
         if isinstance(self.deviation, float | int) or self.deviation.ndim == 0:
             return self
-        return Gaussian(rows(self.deviation, index))
+        return replace(self, deviation=rows(self.deviation, index))
 
     def _scale(self, residuals: Array) -> Any:
         if isinstance(self.deviation, float | int):
@@ -110,6 +90,50 @@ class Gaussian:
             raise ValueError(
                 f"observation error number {k} is {deviation[k]}: give a positive, finite standard deviation"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian(Independent):
+    """Independent Gaussian errors.
+
+    Parameters
+    ----------
+    deviation : float or (observation,) array
+        Standard deviation, in the units of the observation; positive.
+    """
+
+    def whiten(self, residuals: Array) -> Array:
+        """``R^(-1/2) r`` along the last axis."""
+        return residuals / self._scale(residuals)
+
+    def weigh(self, residuals: Array) -> Array:
+        """``R^(-1) r`` along the last axis."""
+        scale = self._scale(residuals)
+        return residuals * (1 / (scale * scale))
+
+    def covariance(self, value: Array) -> Array:
+        """Matrix R for observations shaped like `value`."""
+        xp = namespace(value)
+        deviation = self.standard_deviation(value)
+        return (deviation * deviation)[:, None] * xp.eye(value.shape[0], dtype=value.dtype, device=value.device)
+
+    def each(self, value: Array, predicted: Array) -> Array:
+        """``log p(y | h)`` of every observation up to a constant."""
+        white = self.whiten(value - predicted)
+        return -0.5 * white * white
+
+    def score(self, value: Array, predicted: Array) -> Array:
+        """``R^(-1) (y - h)``."""
+        return self.weigh(value - predicted)
+
+    def noise(self, shape: tuple[int, ...], value: Array, rng: Generator) -> Array:
+        """Errors of the given shape ``(..., observation)``."""
+        noise = normal(rng, shape, value)
+        return noise * self._scale(noise)
+
+    def draw(self, predicted: Array, rng: Generator) -> Array:
+        """Observations of the predicted values."""
+        return predicted + self.noise(predicted.shape, predicted, rng)
 
 
 @dataclass(frozen=True, eq=False)

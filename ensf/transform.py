@@ -21,6 +21,7 @@ between steps.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +30,11 @@ import numpy as np
 
 from ensf.analysis import Analysis, check_predicted, check_prior
 from ensf.arrays import Array, Generator, is_host, namespace
+from ensf.errors import Gaussian, Independent
 from ensf.kalman import observed_positions
 from ensf.localization import Localization, Patches
-from ensf.observation import Gaussian, Identity, Linear, Observation, Pointwise, Select
+from ensf.observation import Observation
+from ensf.operators import Identity, Linear, Pointwise, Select
 from ensf.tilted import tilted_moments
 
 __all__ = ["LETSF"]
@@ -57,9 +60,10 @@ class LETSF:
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis ensemble ``(member, state)``."""
         check_prior(prior, observation)
-        observation = observation.present()
+        observation = observation.present(prior.dtype)
         if observation.size == 0:
             return Analysis(prior, memory)
+        check_predicted(observation.operator(prior[:1, :]), observation)
         xp = namespace(prior)
         mean = xp.mean(prior, axis=0)
         anomalies = (prior - mean) / math.sqrt(prior.shape[0] - 1)
@@ -106,11 +110,15 @@ class _Look:
 
 
 def _sensor(observation: Observation) -> Any:
-    operator = observation.operator
-    if isinstance(operator, Identity | Select | Linear) and isinstance(observation.law, Gaussian):
+    operator, law = observation.operator, observation.law
+    if not isinstance(law, Independent):
+        raise ValueError("LETSF needs independent observation errors: give standard deviations, or use ETKF")
+    if isinstance(operator, Identity | Select | Linear) and isinstance(law, Gaussian):
         return _LinearSensor(observation)
     if isinstance(operator, Pointwise):
-        return _PointwiseSensor(observation)
+        return _PointwiseSensor(observation, operator.linear, operator.function)
+    if isinstance(operator, Identity | Select | Linear):
+        return _PointwiseSensor(observation, operator, lambda states: states)
     return _RegressedSensor(observation)
 
 
@@ -121,28 +129,31 @@ class _LinearSensor:
 
     def look(self, prior: Array, ensemble: Array, alpha: float) -> _Look:
         mean, anomalies = _predict(self.observation.operator, prior)
-        precision = self.observation.law.standard_deviation(self.observation.value) ** -2
+        precision = 1 / self.observation.law.standard_deviation(self.observation.value) ** 2
         departure = (self.observation.value - mean)[None, :] + 0 * anomalies
         return _Look(anomalies, precision, departure, self.observation.operator(ensemble) - mean)
 
 
 @dataclass(frozen=True, eq=False)
 class _PointwiseSensor:
+    """Pseudo-observations of eta = L x that carry the tilted moments of p(y | f(eta))."""
+
     observation: Observation
+    linear: Any
+    function: Callable[[Array], Array]
     nonlinear = True
 
     def look(self, prior: Array, ensemble: Array, alpha: float) -> _Look:
         xp = namespace(prior)
-        linear, function = self.observation.operator.linear, self.observation.operator.function
+        linear, function = self.linear, self.function
         mean, anomalies = _predict(linear, prior)
         displacement = linear(ensemble) - mean
         centre = mean + alpha * displacement if alpha > 0 else mean[None, :]
         spread = xp.sqrt((1 - alpha**2) * xp.sum(anomalies * anomalies, axis=0))
-        value, deviation = self.observation.value, self.observation.law.standard_deviation(self.observation.value)
+        value, law = self.observation.value[:, None], self.observation.law.column()
 
         def log_likelihood(states: Array) -> Array:
-            white = (value[:, None] - function(states)) / deviation[:, None]
-            return -0.5 * white * white
+            return law.each(value, function(states))
 
         tilted, variance = tilted_moments(log_likelihood, centre, xp.broadcast_to(spread, centre.shape))
         prior_precision = spread**-2
@@ -165,11 +176,10 @@ class _RegressedSensor:
         shrink = math.sqrt(1 - alpha**2)
         centre = mean + alpha * (xp.mean(ensemble, axis=0) - mean)
         expected, anomalies = _predict(operator, centre + shrink * (prior - mean))
-        check_predicted(expected, self.observation)
         shifted = operator(mean + alpha * (ensemble - mean))
         shifted = shifted + expected - xp.mean(shifted, axis=0)
         displacement = (operator(centre + shrink * (ensemble - xp.mean(ensemble, axis=0))) - expected) / shrink
-        precision = self.observation.law.standard_deviation(self.observation.value) ** -2
+        precision = 1 / self.observation.law.standard_deviation(self.observation.value) ** 2
         departure = self.observation.value - shifted + alpha * displacement
         return _Look(anomalies / shrink, precision, departure, displacement)
 

@@ -24,6 +24,7 @@ ROOMS = {
     "functions": "arrays",
     "operators": "arrays functions",
     "errors": "arrays",
+    "laws": "arrays errors",
     "observation": "arrays errors functions operators",
     "score": "arrays",
     "tilted": "arrays",
@@ -39,7 +40,7 @@ ROOMS = {
     "letkf": "arrays localization",
     "kalman": "analysis arrays letkf localization observation",
     "particle": "analysis arrays observation",
-    "transform": "analysis arrays kalman letkf localization observation tilted",
+    "transform": "analysis arrays errors kalman letkf localization observation operators tilted",
     "adaptive": "analysis arrays kalman localization observation",
     # experiments
     "twin": "analysis arrays observation",
