@@ -24,6 +24,7 @@ from ensf.kalman import ETKF, LETKF, EnKF
 from ensf.localization import periodic_line
 from ensf.observation import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, arctan
 from ensf.particle import FixedGainMAP, ParticleFilter
+from ensf.quantile import QuantileFilter
 from ensf.sampler import ProbabilityFlow, ReverseSDE, RunningMeanStop
 from ensf.schedule import VariancePreserving
 from ensf.score import GaussianScore
@@ -59,6 +60,8 @@ FILTERS = {
     "LETSF global": Row(LETSF()),
     "ParticleFilter": Row(ParticleFilter(jitter=0.1), symmetric=False),
     "FixedGainMAP": Row(FixedGainMAP(), affine=False, symmetric=False),
+    "QuantileFilter": Row(QuantileFilter(LINE)),
+    "QuantileFilter probit": Row(QuantileFilter(LINE, probit=True)),
     "ForecastInflation": Row(ForecastInflation(ETKF(), 1.1)),
     "AnalysisInflation": Row(AnalysisInflation(ETKF(), 1.1)),
     "RTPS": Row(RTPS(ETKF(), 0.5)),
@@ -72,6 +75,7 @@ if importlib.util.find_spec("ensf.adaptive"):
 
 # Promises that a filter does not keep yet, by test and row, with the reason.
 UNKEPT = {
+    ("test_order_of_observations_does_not_matter", "QuantileFilter"): "serial: it matters a little",
     ("test_returns_an_analysis_in_the_place_of_the_prior", "strict-.*-LETSF"): "compiled loops only",
     ("test_backends_agree", "strict-.*LETSF"): "compiled loops only",
     ("test_an_operator_that_does_not_fit_the_values_is_refused", "LETSF"): "no check of the predicted shape",
@@ -359,6 +363,7 @@ def test_an_operator_that_does_not_fit_the_values_is_refused(method, operator, p
 # --- other operators and error laws ----------------------------------------------------------------------
 
 WITHOUT_CORRELATED_ERRORS = {"LETKF", "AdaptiveInflation", "FixedGainMAP", "LETSF"}
+WITHOUT_CORRELATED_ERRORS |= {"QuantileFilter", "QuantileFilter probit"}
 WITHOUT_GENERAL_OPERATORS = {"FixedGainMAP"}
 
 
