@@ -272,7 +272,7 @@ def figure_rmse(runs: Runs) -> Figure:
         _draw_scores(axes, _thinned(scores[method], step), _thinned(spread, step), colour, label)
         _draw_means(means, _scored(scores[method], run).mean("time"), column, colour)
     _draw_references(axes, run)
-    _scale(axes, scores.values(), run)
+    _scale(axes, _climatology(run))
     axes.set(xlabel=_label(run["time"]), ylabel=f"RMSE and spread ({_unit(run['rmse_analysis'])})")
     means.set(xlim=(-0.7, len(runs) - 0.3), xticks=[], xlabel="time mean\nof each seed")
     means.tick_params(labelleft=False)
@@ -318,18 +318,18 @@ def _draw_references(axes: Axes, run: xr.Dataset) -> None:
     axes.margins(x=0.015)
 
 
-def _scale(axes: Axes, scores: Iterable[xr.DataArray], run: xr.Dataset) -> None:
-    """Logarithmic if the errors span more than a factor of 5; no higher than thrice the climatology."""
+def _scale(axes: Axes, climatology: float) -> None:
+    """Logarithmic if the lines span more than a factor of 5; no higher than thrice the climatology."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
-    values = np.concatenate([np.ravel(score) for score in scores])
-    values = values[values > 0]
+    values = np.concatenate([line.get_ydata() for line in axes.lines])
+    values = values[np.isfinite(values) & (values > 0)]
     if len(values) and values.max() > 5 * values.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(LogLocator(subs=()))
-    axes.set_ylim(top=min(axes.get_ylim()[1], 3 * _climatology(run)))
+    axes.set_ylim(top=min(axes.get_ylim()[1], 3 * climatology))
     axes.grid(axis="y")
 
 
@@ -345,7 +345,7 @@ def figure_ranks(runs: Runs) -> Figure:
     rows, columns = -(-len(runs) // 3), min(len(runs), 3)
     caption = (
         f"{_heading(itertools.chain(*runs.values()))}, after burn-in. A flat histogram says that the truth is like "
-        "one more member; a hump says too much spread, a trough too little. Bars pool all seeds, whiskers span them."
+        "one more member; a hump says too much spread, a trough too little. Bars pool all seeds."
     )
     figure = _figure(1.5 + 2.4 * rows, "Rank of the truth among the members of the analysis", caption)
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
@@ -530,7 +530,7 @@ def _error_look(errors: Iterable[xr.DataArray]) -> Look:
 
     sizes = [np.abs(error.values[np.isfinite(error.values)]) for error in errors]
     limits = [np.quantile(size, 0.99) for size in sizes if len(size)]
-    limit = float(np.median(limits or 1.0)) or 1.0
+    limit = float(np.quantile(limits or 1.0, 0.5, method="lower")) or 1.0
     return {"cmap": "RdBu_r", "norm": Normalize(-limit, limit)}
 
 
@@ -538,7 +538,7 @@ def _draw_plane(axes: Axes, plane: xr.DataArray, look: Look, title: str, colour:
     """A plane (vertical, horizontal) with its coordinates on the axes and a margin in the method's colour."""
     vertical, horizontal = (plane[name] for name in plane.dims)
     axes.set_axis_on()
-    axes.set(title=title, facecolor=PALE, ylabel=_label(vertical))
+    axes.set(title=title, facecolor=PALE, ylabel=_label(vertical), ylim=_edges(vertical)[[0, -1]])
     axes.spines["left"].set(color=colour, linewidth=3)
     if len(_label(vertical)) < 3:
         axes.yaxis.label.set(rotation=0, va="center")
