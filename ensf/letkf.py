@@ -18,7 +18,7 @@ NumPy arrays go through a compiled loop, parallel over places; other arrays thro
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import numba
@@ -61,10 +61,15 @@ def local_transform(anomalies: Array, seen: Array, innovation: Array, patches: P
     freedom = np.empty(anomalies.shape[1], dtype=anomalies.dtype)
     work = len(patches.variables) * len(anomalies) ** 3
     places = _places if work < SMALL else _places_in_parallel
-    with nullcontext() if work < SMALL else _thread_pools().limit(limits=1, user_api="blas"):
+    with blas_threads(work):
         places(anomalies, np.ascontiguousarray(rows), patches.variables, patches.indptr, patches.index,
                patches.weight, deviations, freedom)  # fmt: skip
     return deviations, freedom
+
+
+def blas_threads(work: int) -> AbstractContextManager:
+    """Hold BLAS to one thread while a compiled loop of this much work is parallel over places."""
+    return nullcontext() if work < SMALL else _thread_pools().limit(limits=1, user_api="blas")
 
 
 @cache

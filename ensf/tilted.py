@@ -2,8 +2,8 @@
 
 The exact score of a scalar likelihood under a Gaussian is (tilted mean - m) / s^2, for |x|, x^2, saturating and
 threshold observations alike. The nodes start wide (+-40 s) and close in on the mass: where neighbouring chords of the
-log density meet bounds what a cell may hide, so a narrow peak between two nodes is not missed; two windows are kept
-where the density has two modes.
+log density meet bounds what a cell may hide, so a narrow peak between two nodes is not missed. Two windows are kept
+where the density has two modes, two nested ones where a narrow peak stands on a wide base.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["tilted_moments"]
 
 NODES = 32
 PASSES = 8
-NEGLIGIBLE = 23.0
+NEGLIGIBLE, SUMMIT, ROUGH = 23.0, 4.0, 0.3
 REACH = 100.0
 _START = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
 
@@ -39,11 +39,17 @@ def tilted_moments(log_likelihood: Callable[[Array], Array], mean: Array, deviat
     -------
     mean, variance : (...) arrays
     """
+
     def log_density(nodes: Array) -> Array:
         departure = (nodes - mean[..., None]) / deviation[..., None]
         return log_likelihood(nodes) - 0.5 * departure * departure
 
-    nodes = mean[..., None] + deviation[..., None] * like(_START, mean)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return _adaptive(log_density, mean[..., None] + deviation[..., None] * like(_START, mean))
+
+
+def _adaptive(log_density: Callable, nodes: Array) -> tuple[Array, Array]:
+    """Moments of a density from wide starting nodes."""
     for _ in range(PASSES):
         logs = log_density(nodes)
         nodes, settled = _closer(nodes, logs)
@@ -103,14 +109,14 @@ def _find_jump(nodes: Array, logs: Array, log_density: Callable) -> Array | None
     return middle
 
 
-def _closer(nodes: Array, logs: Array) -> Array:
-    """New nodes, uniform in the one or two windows that hold the mass."""
-    if is_host(nodes):
-        closer = np.empty(nodes.shape, dtype=nodes.dtype)
-        settled = np.empty(nodes.size // NODES, dtype=np.bool_)
-        _closer_loop(nodes.reshape(-1, NODES), logs.reshape(-1, NODES), closer.reshape(-1, NODES), settled)
-        return closer, bool(settled.all())
-    raise NotImplementedError
+def _closer(nodes: Array, logs: Array) -> tuple[Array, bool]:
+    """New nodes, in the one, two or two nested windows that hold the mass; and whether the old ones were as good."""
+    if not is_host(nodes):
+        return _closer_batched(nodes, logs)
+    closer = np.empty(nodes.shape, dtype=nodes.dtype)
+    settled = np.empty(nodes.size // NODES, dtype=np.bool_)
+    _closer_loop(nodes.reshape(-1, NODES), logs.reshape(-1, NODES), closer.reshape(-1, NODES), settled)
+    return closer, bool(settled.all())
 
 
 @numba.njit(parallel=True, cache=True)
@@ -137,29 +143,97 @@ def _bound(x, f, i):
 @numba.njit(cache=True)
 def _closer_row(x, f, new):
     """Write the new nodes; true if they hardly differ from the old."""
-    n = x.size
-    level = f.max() - NEGLIGIBLE
-    first, last = n, -1
+    n, top = x.size, f.max()
+    first, last, first_top, last_top, rough = n, -1, n, -1, 0.0
+    left, right, gap = 0, 0, 0.0
     for i in range(n - 1):
-        if _bound(x, f, i) > level:
+        bound = _bound(x, f, i)
+        if bound > top - NEGLIGIBLE:
+            if last >= 0 and x[i] - x[last + 1] > gap:
+                left, right, gap = last + 1, i, x[i] - x[last + 1]
             first, last = min(first, i), i
-    left, right, gap, kept = -1, -1, 0.0, first
-    for i in range(first + 1, last + 1):
-        if _bound(x, f, i) > level:
-            if x[i] - x[kept + 1] > gap:
-                left, right, gap = kept + 1, i, x[i] - x[kept + 1]
-            kept = i
-    low, high = x[first], x[last + 1]
-    if gap < 0.2 * (high - low):
-        _spread_nodes(new, 0, n, low, high)
-        return high - low > 0.7 * (x[n - 1] - x[0]) and x[1] - x[0] < 1.5 * (high - low) / (n - 1)
-    half = n // 2
-    _spread_nodes(new, 0, half, low, x[left])
-    _spread_nodes(new, half, n - half, x[right], high)
-    return (x[left] - low) > 0.7 * (x[half - 1] - x[0]) and (high - x[right]) > 0.7 * (x[n - 1] - x[half])
+        if bound > top - SUMMIT:
+            first_top, last_top = min(first_top, i), i
+            rough = max(rough, bound - max(f[i], f[i + 1]))
+    low, high, half = x[first], x[last + 1], n // 2
+    fine = rough < ROUGH and high - low > 0.7 * (x[n - 1] - x[0])
+    if gap >= 0.2 * (high - low):
+        _spread_nodes(new[:half], low, x[left])
+        _spread_nodes(new[half:], x[right], high)
+        return fine and x[left] - low > 0.7 * (x[half - 1] - x[0]) and high - x[right] > 0.7 * (x[n - 1] - x[half])
+    if x[last_top + 1] - x[first_top] < 0.25 * (high - low):
+        _spread_nodes(new[:half], low, high)
+        _spread_nodes(new[half:], x[first_top], x[last_top + 1])
+        new.sort()
+        return fine
+    _spread_nodes(new, low, high)
+    return fine
 
 
 @numba.njit(cache=True)
-def _spread_nodes(new, start, count, low, high):
-    for k in range(count):
-        new[start + k] = low + (high - low) * k / (count - 1)
+def _spread_nodes(new, low, high):
+    for k in range(new.size):
+        new[k] = low + (high - low) * k / (new.size - 1)
+
+
+# --- the same as batched array code ----------------------------------------------------------------------
+
+
+def _closer_batched(nodes: Array, logs: Array) -> tuple[Array, bool]:
+    xp, n, half = namespace(nodes), NODES, NODES // 2
+    top = xp.max(logs, axis=-1, keepdims=True)
+    bound = _bound_batched(nodes, logs)
+    kept, summit = bound > top - NEGLIGIBLE, bound > top - SUMMIT
+    low, high = _hull(nodes, kept)
+    low_top, high_top = _hull(nodes, summit)
+    left, right = _widest_gap(nodes, kept, low)
+    hidden = bound - xp.maximum(logs[..., :-1], logs[..., 1:])
+    rough = xp.max(xp.where(summit, hidden, xp.zeros_like(hidden)), axis=-1, keepdims=True)
+    fine = (rough < ROUGH) & (high - low > 0.7 * (nodes[..., -1:] - nodes[..., :1]))
+    two = right - left >= 0.2 * (high - low)
+    fine_two = (left - low > 0.7 * (nodes[..., half - 1 : half] - nodes[..., :1])) & (
+        high - right > 0.7 * (nodes[..., -1:] - nodes[..., half : half + 1])
+    )
+    double = xp.concat([_between(low, left, half), _between(right, high, half)], axis=-1)
+    nested = xp.sort(xp.concat([_between(low, high, half), _between(low_top, high_top, half)], axis=-1), axis=-1)
+    single = xp.where(high_top - low_top < 0.25 * (high - low), nested, _between(low, high, n))
+    return xp.where(two, double, single), bool(xp.all(fine & (fine_two | ~two)))
+
+
+def _between(low: Array, high: Array, count: int) -> Array:
+    return low + (high - low) * like(np.arange(count) / (count - 1), low)
+
+
+def _hull(nodes: Array, chosen: Array) -> tuple[Array, Array]:
+    """Ends ``(..., 1)`` of the interval that holds the chosen cells."""
+    xp = namespace(nodes)
+    first = xp.argmax(xp.astype(chosen, xp.int8), axis=-1, keepdims=True)
+    last = NODES - 2 - xp.argmax(xp.astype(xp.flip(chosen, axis=-1), xp.int8), axis=-1, keepdims=True)
+    return xp.take_along_axis(nodes, first, axis=-1), xp.take_along_axis(nodes, last + 1, axis=-1)
+
+
+def _bound_batched(x: Array, f: Array) -> Array:
+    """As `_bound`, for every cell."""
+    xp = namespace(x)
+    top = xp.maximum(f[..., :-1], f[..., 1:])
+    slope = (f[..., 1:] - f[..., :-1]) / (x[..., 1:] - x[..., :-1])
+    left, right = slope[..., :-2], slope[..., 2:]
+    x0, x1, f0, f1 = x[..., 1:-2], x[..., 2:-1], f[..., 1:-2], f[..., 2:-1]
+    peaked = (left > 0) & (right < 0)
+    steep = xp.where(peaked, left - right, xp.ones_like(left))
+    meet = xp.where(peaked, (f1 - f0 + left * x0 - right * x1) / steep, x0)
+    bound = f0 + xp.where(peaked, left, xp.zeros_like(left)) * (xp.minimum(xp.maximum(meet, x0), x1) - x0)
+    inner = xp.where(peaked, xp.maximum(top[..., 1:-1], bound), top[..., 1:-1])
+    return xp.concat([top[..., :1], inner, top[..., -1:]], axis=-1)
+
+
+def _widest_gap(x: Array, kept: Array, low: Array) -> tuple[Array, Array]:
+    """Ends ``(..., 1)`` of the widest run of cells between two kept ones."""
+    xp = namespace(x)
+    end, left, right = low, low, low
+    for i in range(NODES - 1):
+        here, seen = x[..., i : i + 1], kept[..., i : i + 1]
+        wider = seen & (here - end > right - left)
+        left, right = xp.where(wider, end, left), xp.where(wider, here, right)
+        end = xp.where(seen, x[..., i + 1 : i + 2], end)
+    return left, right

@@ -29,9 +29,10 @@ import numba
 import numpy as np
 
 from ensf.analysis import Analysis, check_predicted, check_prior
-from ensf.arrays import Array, Generator, is_host, namespace
+from ensf.arrays import Array, Generator, is_host, like, namespace
 from ensf.errors import Gaussian, Independent
 from ensf.kalman import observed_positions
+from ensf.letkf import BLOCK, SMALL, blas_threads
 from ensf.localization import Localization, Patches
 from ensf.observation import Observation
 from ensf.operators import Identity, Linear, Pointwise, Select
@@ -200,40 +201,51 @@ def _increment(anomalies: Array, seen: _Look, patches: Patches, start: float, en
     root = xp.sqrt(seen.precision)
     rows = xp.concat([seen.anomalies * root, seen.departure * root, seen.displacement * root], axis=0).T
     if not is_host(anomalies):
-        raise NotImplementedError
-    rows = np.ascontiguousarray(rows)
+        return _batched(anomalies, rows, patches, start, end)
     increment = np.empty_like(anomalies)
-    _loop(
-        anomalies, rows, patches.variables, patches.indptr, patches.index, patches.weight, start, end, increment
-    )  # fmt: skip
+    work = len(patches.variables) * len(anomalies) ** 3
+    places = _places if work < SMALL else _places_in_parallel
+    with blas_threads(work):
+        places(
+            anomalies, np.ascontiguousarray(rows), patches.variables, patches.indptr, patches.index, patches.weight,
+            start, end, increment,
+        )  # fmt: skip
     return increment
 
 
-@numba.njit(parallel=True, cache=True)
-def _loop(anomalies, rows, variables, indptr, index, weight, start, end, increment):
-    members = anomalies.shape[0]
+# --- compiled, parallel over places ----------------------------------------------------------------------
+
+
+@numba.njit(cache=True)
+def _places(anomalies, rows, variables, indptr, index, weight, start, end, increment):
+    for i in range(variables.shape[0]):
+        near = slice(indptr[i], indptr[i + 1])
+        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment)
+
+
+@numba.njit(cache=True, parallel=True)
+def _places_in_parallel(anomalies, rows, variables, indptr, index, weight, start, end, increment):
     for i in numba.prange(variables.shape[0]):
-        near = index[indptr[i] : indptr[i + 1]]
-        taper = weight[indptr[i] : indptr[i + 1]]
-        local = np.empty((near.size, 3 * members), dtype=rows.dtype)
-        for k in range(near.size):
-            root = math.sqrt(taper[k])
-            for j in range(3 * members):
-                local[k, j] = root * rows[near[k], j]
-        products = np.dot(np.ascontiguousarray(local[:, :members].T), local)
-        values, vectors = np.linalg.eigh(np.ascontiguousarray(products[:, :members]))
-        along = np.dot(np.ascontiguousarray(vectors.T), np.ascontiguousarray(products[:, members:]))
-        for k in range(members):
-            pull, memory = _coefficients(max(values[k], 0.0), start, end)
-            for j in range(members):
-                along[k, j] = pull * along[k, j] + memory * along[k, members + j]
-        weights = np.dot(vectors, np.ascontiguousarray(along[:, :members]))
-        for v in variables[i]:
-            for j in range(members):
-                total = 0.0
-                for m in range(members):
-                    total += anomalies[m, v] * weights[m, j]
-                increment[j, v] = total
+        near = slice(indptr[i], indptr[i + 1])
+        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment)
+
+
+@numba.njit(cache=True)
+def _place(anomalies, rows, variables, index, weight, start, end, increment):
+    """Write the change of the variables of one place, computed in double precision."""
+    members = anomalies.shape[0]
+    local = np.empty((index.size, 3 * members))
+    for k in range(index.size):
+        local[k] = math.sqrt(weight[k]) * rows[index[k]]
+    products = np.dot(local[:, :members].copy().T, local)
+    values, vectors = np.linalg.eigh(products[:, :members].copy())
+    along = np.dot(vectors.T.copy(), products[:, members:].copy())
+    for k in range(members):
+        pull, memory = _coefficients(max(values[k], 0.0), start, end)
+        along[k, :members] = pull * along[k, :members] + memory * along[k, members:]
+    weights = np.dot(vectors, along[:, :members].copy())
+    for v in variables:
+        increment[:, v] = np.dot(weights.T, anomalies[:, v].astype(np.float64))
 
 
 @numba.njit(cache=True)
@@ -242,3 +254,36 @@ def _coefficients(eigenvalue, start, end):
     v0, v1 = 1 + (1 - start**2) * eigenvalue, 1 + (1 - end**2) * eigenvalue
     ratio = math.sqrt(v1 / v0)
     return (end - start * ratio) / (1 + eigenvalue), -(end**2 - start**2) / (v0 * (1 + ratio))
+
+
+# --- the same as batched array code ----------------------------------------------------------------------
+
+
+def _batched(anomalies: Array, rows: Array, patches: Patches, start: float, end: float) -> Array:
+    xp = namespace(anomalies)
+    index, weight = patches.padded
+    step = max(1, BLOCK // (index.shape[1] * rows.shape[1]))
+    parts = []
+    for first in range(0, len(index), step):
+        block = slice(first, first + step)
+        weights = _block(rows, like(index[block], rows), like(np.sqrt(weight[block]), rows), start, end)
+        local = xp.take(anomalies, like(patches.variables[block].ravel(), anomalies), axis=1)
+        local = xp.reshape(local.T, (*patches.variables[block].shape, -1))
+        parts.append(xp.reshape(xp.matmul(local, weights), (-1, anomalies.shape[0])))
+    order = like(np.argsort(patches.variables.ravel()), anomalies)
+    return xp.take(xp.concat(parts, axis=0), order, axis=0).T
+
+
+def _block(rows: Array, index: Array, root: Array, start: float, end: float) -> Array:
+    """Weights ``(place, member, member)`` of a block of places with observations ``(place, most)``."""
+    xp = namespace(rows)
+    members = rows.shape[1] // 3
+    local = xp.reshape(xp.take(rows, xp.reshape(index, (-1,)), axis=0), (*index.shape, 3 * members)) * root[..., None]
+    products = xp.matmul(xp.matrix_transpose(local[..., :members]), local)
+    values, vectors = xp.linalg.eigh(products[..., :members])
+    along = xp.matmul(xp.matrix_transpose(vectors), products[..., members:])
+    values = xp.clip(values, 0.0, None)[..., None]
+    v0, v1 = 1 + (1 - start**2) * values, 1 + (1 - end**2) * values
+    ratio = xp.sqrt(v1 / v0)
+    pull, memory = (end - start * ratio) / (1 + values), -(end**2 - start**2) / (v0 * (1 + ratio))
+    return xp.matmul(vectors, pull * along[..., :members] + memory * along[..., members:])
