@@ -1,8 +1,9 @@
-"""Command line: ``ensf list``, ``ensf run EXPERIMENT``, ``ensf report DIR``."""
+"""Command line: ``ensf list``, ``ensf run EXPERIMENT``, ``ensf report DIR``, ``ensf board``."""
 
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
 import sys
 import warnings
@@ -19,6 +20,7 @@ USAGE = """usage: ensf COMMAND
   ensf run EXPERIMENT          run it into a folder: NetCDF files, summary.json, figures, a table
   ensf run EXPERIMENT --help   every option and setting of that experiment
   ensf report DIR              draw the figures again from the files in DIR
+  ensf board                   tune and compare methods over experiments; continues where it stopped
   ensf --version
 """
 
@@ -45,7 +47,7 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"ensf {version('ensf')}")
         return 0
-    commands: dict[str, Callable[[list[str]], int]] = {"list": _list, "run": _run, "report": _report}
+    commands: dict[str, Callable[[list[str]], int]] = {"list": _list, "run": _run, "report": _report, "board": _board}
     if arguments[0] not in commands:
         raise ValueError(f"unknown command {arguments[0]!r}: the nearest is {_nearest(arguments[0], commands)}")
     return commands[arguments[0]](arguments[1:])
@@ -93,19 +95,10 @@ def _run(arguments: list[str]) -> int:
 
 def _parse(experiment: Any, arguments: list[str]) -> dict[str, Any]:
     """Options of one run, every setting of the experiment among them, as a flat mapping of dotted names."""
-    from jsonargparse import ArgumentError, ArgumentParser
-
     from ensf.settings import leaves
 
-    parser = ArgumentParser(
-        prog=f"ensf run {experiment.name}",
-        description=experiment.summary,
-        parser_mode="toml",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
+    parser = _parser(f"ensf run {experiment.name}", experiment.summary)
     add = parser.add_argument
-    add("--config", action="config", help="TOML file with any of the options below")
     add("--methods", default=",".join(experiment.methods), help="names, separated by commas")
     add("--seeds", default=",".join(map(str, experiment.seeds)), help="numbers, separated by commas")
     add("--members", type=int, default=0, help="ensemble size of every method; 0 = each method's own")
@@ -113,6 +106,24 @@ def _parse(experiment: Any, arguments: list[str]) -> dict[str, Any]:
     add("--overwrite", action="store_true", help="replace existing output")
     for name, value in _settings(experiment, leaves).items():
         add(f"--{name}", type=type(value), default=value)
+    return _read(parser, arguments)
+
+
+def _parser(program: str, description: str) -> Any:
+    """Parser without options but `--config`."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog=program, description=description, parser_mode="toml", exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="TOML file with any of the options below")
+    return parser
+
+
+def _read(parser: Any, arguments: list[str]) -> dict[str, Any]:
+    """Options as a flat mapping of dotted names."""
+    from jsonargparse import ArgumentError
+
     _check_names(parser, arguments)
     try:
         options = parser.parse_args(arguments)
@@ -167,13 +178,13 @@ def _apply(experiment: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any
     return experiment, {name: methods[name] for name in chosen}
 
 
-def _seeds(text: str) -> list[int]:
+def _seeds(text: str, option: str = "--seeds") -> list[int]:
     try:
         seeds = [int(word) for word in text.split(",") if word.strip()]
     except ValueError:
-        raise ValueError(f"--seeds {text!r} is not a list of whole numbers such as 1,2,3") from None
+        raise ValueError(f"{option} {text!r} is not a list of whole numbers such as 1,2,3") from None
     if not seeds or min(seeds) < 0:
-        raise ValueError(f"--seeds {text!r} needs at least one number, none of them negative")
+        raise ValueError(f"{option} {text!r} needs at least one number, none of them negative")
     return seeds
 
 
@@ -190,3 +201,53 @@ def _report(arguments: list[str]) -> int:
     for path in plot.report(Path(arguments[0])):
         print(f"wrote {path}")
     return 0
+
+
+def _board(arguments: list[str]) -> int:
+    """Run what a board lacks, then write its files."""
+    from ensf import board, plot, runner
+
+    options = _board_options(arguments)
+    plan = board.Plan(
+        experiments=_chosen(options["experiments"], board.EXPERIMENTS, "experiment"),
+        methods=_chosen(options["methods"], board.METHODS, "method"),
+        seeds=tuple(_seeds(options["seeds"])),
+        tuning_seeds=tuple(_seeds(options["tuning_seeds"], "--tuning-seeds")),
+        **{name: options[name] for name in ("trials", "cycles", "tuning_cycles")},
+    )
+    if options["jobs"] < 0:
+        raise ValueError(f"--jobs is {options['jobs']}: give a number of processes, or 0 for one per processor")
+    directory = Path(options["output"])
+    runner.prepare(directory, [], overwrite=True)
+    records = board.run(plan, directory, options["jobs"] or os.cpu_count() or 1)
+    board.write(records, plan, directory, shlex.join(["ensf", "board", *arguments]))
+    plot.figure_board(*board.heat(records)).savefig(directory / "heatmap.png", dpi=120)
+    print((directory / "board.md").read_text(), end="")
+    return 0
+
+
+def _board_options(arguments: list[str]) -> dict[str, Any]:
+    from ensf import board
+
+    parser = _parser("ensf board", "Experiments x methods x seeds, each method tuned on other seeds; resumable")
+    add, plan = parser.add_argument, board.Plan()
+    for name in ("experiments", "methods", "seeds", "tuning_seeds"):
+        default = ",".join(map(str, getattr(plan, name)))
+        add(f"--{name.replace('_', '-')}", default=default, help="separated by commas")
+    add("--trials", type=int, default=plan.trials, help="settings tried for each method that is tuned")
+    add("--cycles", type=int, default=plan.cycles, help="most cycles of a scored run; 0 = each experiment's own")
+    add("--tuning-cycles", type=int, default=plan.tuning_cycles, help="most cycles of a tuning run")
+    add("--jobs", type=int, default=0, help="processes, of one thread each; 0 = one per processor")
+    add("--output", default="results/board", help="folder for the files; finished runs in it are kept")
+    return _read(parser, arguments)
+
+
+def _chosen(text: str, known: Sequence[str], what: str) -> tuple[str, ...]:
+    """Names separated by commas, each of them known."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown {what} {name!r} of the board: the nearest are {_nearest(name, known)}")
+    if not names:
+        raise ValueError(f"--{what}s is empty: name some of {', '.join(known)}")
+    return names
