@@ -1,9 +1,9 @@
 """Tilted moments: mean and variance of N(m, s^2) p(y | h(x)) for one scalar x, by adaptive quadrature.
 
 The exact score of a scalar likelihood under a Gaussian is (tilted mean - m) / s^2, for |x|, x^2, saturating and
-threshold observations alike. The nodes start wide (+-40 s) and close in on the mass: where neighbouring chords of the
-log density meet bounds what a cell may hide, so a narrow peak between two nodes is not missed. Two windows are kept
-where the density has two modes, two nested ones where a narrow peak stands on a wide base.
+threshold observations alike. The nodes start wide (+-8 s, or +-100 s if need be) and close in on the mass: where
+neighbouring chords of the log density meet bounds what a cell may hide, so a narrow peak between two nodes is not
+missed. Two windows are kept where the density has two modes, two nested ones where a narrow peak stands on a wide base.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ NODES = 32
 PASSES = 8
 NEGLIGIBLE, SUMMIT, ROUGH = 23.0, 4.0, 0.3
 REACH = 100.0
-_START = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
+SMALL = 20_000  # densities below which one thread is used
+_NEAR = np.linspace(-8.0, 8.0, NODES)
+_FAR = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
 
 
 def tilted_moments(log_likelihood: Callable[[Array], Array], mean: Array, deviation: Array) -> tuple[Array, Array]:
@@ -45,17 +47,21 @@ def tilted_moments(log_likelihood: Callable[[Array], Array], mean: Array, deviat
         return log_likelihood(nodes) - 0.5 * departure * departure
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return _adaptive(log_density, mean[..., None] + deviation[..., None] * like(_START, mean))
+        near, far = (mean[..., None] + deviation[..., None] * like(unit, mean) for unit in (_NEAR, _FAR))
+        return _adaptive(log_density, near, far)
 
 
-def _adaptive(log_density: Callable, nodes: Array) -> tuple[Array, Array]:
-    """Moments of a density from wide starting nodes."""
+def _adaptive(log_density: Callable, near: Array, far: Array) -> tuple[Array, Array]:
+    """Moments of a density, from the near starting nodes if they hold the mass, else from the far ones."""
+    xp, nodes, logs = namespace(near), near, log_density(near)
+    edge = xp.maximum(logs[..., 0], logs[..., -1]) - xp.max(logs, axis=-1)
+    if not bool(xp.all(edge < -NEGLIGIBLE)):
+        nodes, logs = far, log_density(far)
     for _ in range(PASSES):
-        logs = log_density(nodes)
         nodes, settled = _closer(nodes, logs)
+        logs = log_density(nodes)
         if settled:
             break
-    logs = log_density(nodes)
     jump = _find_jump(nodes, logs, log_density)
     if jump is None:
         return _moments(nodes, logs, _trapezoid(nodes))
@@ -115,22 +121,29 @@ def _closer(nodes: Array, logs: Array) -> tuple[Array, bool]:
         return _closer_batched(nodes, logs)
     closer = np.empty(nodes.shape, dtype=nodes.dtype)
     settled = np.empty(nodes.size // NODES, dtype=np.bool_)
-    _closer_loop(nodes.reshape(-1, NODES), logs.reshape(-1, NODES), closer.reshape(-1, NODES), settled)
+    loop = _closer_loop if settled.size < SMALL else _closer_loop_in_parallel
+    loop(nodes.reshape(-1, NODES), logs.reshape(-1, NODES), closer.reshape(-1, NODES), settled)
     return closer, bool(settled.all())
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _closer_loop(nodes, logs, closer, settled):
+    for i in range(nodes.shape[0]):
+        settled[i] = _closer_row(nodes[i], logs[i], closer[i])
+
+
+@numba.njit(parallel=True, cache=True, error_model="numpy")
+def _closer_loop_in_parallel(nodes, logs, closer, settled):
     for i in numba.prange(nodes.shape[0]):
         settled[i] = _closer_row(nodes[i], logs[i], closer[i])
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _bound(x, f, i):
     """Largest log density that a piecewise log-concave function may reach between nodes i and i + 1."""
     last = x.size - 1
     top = max(f[i], f[i + 1])
-    if i == 0 or i + 1 == last:
+    if i == 0 or i + 1 == last or not (f[i] > f[i - 1] and f[i + 1] > f[i + 2]):
         return top
     left = (f[i] - f[i - 1]) / (x[i] - x[i - 1])
     right = (f[i + 2] - f[i + 1]) / (x[i + 2] - x[i + 1])
@@ -140,7 +153,7 @@ def _bound(x, f, i):
     return max(top, f[i] + left * (min(max(meet, x[i]), x[i + 1]) - x[i]))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _closer_row(x, f, new):
     """Write the new nodes; true if they hardly differ from the old."""
     n, top = x.size, f.max()
@@ -161,7 +174,7 @@ def _closer_row(x, f, new):
         _spread_nodes(new[:half], low, x[left])
         _spread_nodes(new[half:], x[right], high)
         return fine and x[left] - low > 0.7 * (x[half - 1] - x[0]) and high - x[right] > 0.7 * (x[n - 1] - x[half])
-    if x[last_top + 1] - x[first_top] < 0.25 * (high - low):
+    if x[last_top + 1] - x[first_top] < 0.15 * (high - low):
         _spread_nodes(new[:half], low, high)
         _spread_nodes(new[half:], x[first_top], x[last_top + 1])
         new.sort()
@@ -170,7 +183,7 @@ def _closer_row(x, f, new):
     return fine
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _spread_nodes(new, low, high):
     for k in range(new.size):
         new[k] = low + (high - low) * k / (new.size - 1)
@@ -196,7 +209,7 @@ def _closer_batched(nodes: Array, logs: Array) -> tuple[Array, bool]:
     )
     double = xp.concat([_between(low, left, half), _between(right, high, half)], axis=-1)
     nested = xp.sort(xp.concat([_between(low, high, half), _between(low_top, high_top, half)], axis=-1), axis=-1)
-    single = xp.where(high_top - low_top < 0.25 * (high - low), nested, _between(low, high, n))
+    single = xp.where(high_top - low_top < 0.15 * (high - low), nested, _between(low, high, n))
     return xp.where(two, double, single), bool(xp.all(fine & (fine_two | ~two)))
 
 
