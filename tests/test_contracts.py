@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 
 import ensf
+from ensf.adaptive import AdaptiveInflation
 from ensf.analysis import Analysis, Filter
 from ensf.arrays import to_numpy
 from ensf.filter import EnSF, Standardised
+from ensf.finite_size import FiniteSize
 from ensf.guidance import ConditionalGuidance
 from ensf.kalman import ETKF, LETKF, EnKF
 from ensf.localization import periodic_line
@@ -62,34 +64,19 @@ FILTERS = {
     "FixedGainMAP": Row(FixedGainMAP(), affine=False, symmetric=False),
     "QuantileFilter": Row(QuantileFilter(LINE)),
     "QuantileFilter probit": Row(QuantileFilter(LINE, probit=True)),
+    "FiniteSize": Row(FiniteSize(ETKF())),
     "ForecastInflation": Row(ForecastInflation(ETKF(), 1.1)),
     "AnalysisInflation": Row(AnalysisInflation(ETKF(), 1.1)),
     "RTPS": Row(RTPS(ETKF(), 0.5)),
     "RTPP": Row(RTPP(ETKF(), 0.5)),
     "Rotation": Row(Rotation(ETKF()), symmetric=False),
     "SpreadReset": Row(SpreadReset(ETKF())),
+    "AdaptiveInflation": Row(AdaptiveInflation(LETKF(LINE), LINE), affine=False),
 }
-if importlib.util.find_spec("ensf.adaptive"):
-    adaptive = importlib.import_module("ensf.adaptive")
-    FILTERS["AdaptiveInflation"] = Row(adaptive.AdaptiveInflation(LETKF(LINE), LINE), affine=False)
 
 # Promises that a filter does not keep yet, by test and row, with the reason.
 UNKEPT = {
     ("test_order_of_observations_does_not_matter", "QuantileFilter"): "serial: it matters a little",
-    ("test_returns_an_analysis_in_the_place_of_the_prior", "strict-.*-LETSF"): "compiled loops only",
-    ("test_backends_agree", "strict-.*LETSF"): "compiled loops only",
-    ("test_an_operator_that_does_not_fit_the_values_is_refused", "LETSF"): "no check of the predicted shape",
-    ("test_correlated_errors_are_used_or_refused", "LETSF$"): "takes correlated errors for independent ones",
-    (
-        "test_a_float64_observation_leaves_a_float32_prior_float32",
-        "AdaptiveInflation",
-    ): "innovation in float64",
-    ("test_a_bad_member_is_named", "AdaptiveInflation"): "no check of the prior",
-    ("test_a_prior_that_is_no_ensemble_is_refused", "AdaptiveInflation"): "no check of the prior",
-    (
-        "test_an_operator_that_does_not_fit_the_values_is_refused",
-        "AdaptiveInflation",
-    ): "no check of the shape",
 }
 
 OPERATORS = {
@@ -362,7 +349,7 @@ def test_an_operator_that_does_not_fit_the_values_is_refused(method, operator, p
 
 # --- other operators and error laws ----------------------------------------------------------------------
 
-WITHOUT_CORRELATED_ERRORS = {"LETKF", "AdaptiveInflation", "FixedGainMAP", "LETSF"}
+WITHOUT_CORRELATED_ERRORS = {"LETKF", "AdaptiveInflation", "FixedGainMAP", "LETSF", "LETSF global"}
 WITHOUT_CORRELATED_ERRORS |= {"QuantileFilter", "QuantileFilter probit"}
 WITHOUT_GENERAL_OPERATORS = {"FixedGainMAP"}
 
