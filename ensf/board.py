@@ -196,7 +196,8 @@ def write(records: Records, plan: Plan, directory: Path, command: str) -> None:
 
 def heat(records: Records) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, int]]]:
     """Median RMSE (NaN if there is none) and diverged runs by experiment and method, long names on two lines."""
-    labels = {name: name.replace("_", "\n") for name in METHODS if name in {record["method"] for record in records}}
+    present = {record["method"] for record in records}
+    labels = {name: name.replace("_", "\n") if len(name) > 8 else name for name in METHODS if name in present}
     scores = {record["experiment"]: dict.fromkeys(labels.values(), math.nan) for record in records}
     diverged: dict[str, dict[str, int]] = {name: {} for name in scores}
     for record in records:

@@ -30,6 +30,15 @@ class ErrorLaw(Protocol):
     def draw(self, predicted: Array, rng: Generator) -> Array:
         """Observations of the predicted values."""
 
+    def standard_deviation(self, value: Array) -> Array:
+        """Standard deviation per observation, shape of `value`."""
+
+    def restrict(self, index: np.ndarray) -> ErrorLaw:
+        """Law of the observations at `index`."""
+
+    def check(self, value: Array) -> None:
+        """Raise ValueError if the law does not fit the values."""
+
 
 @dataclass(frozen=True, eq=False)
 class Independent:

@@ -78,9 +78,7 @@ class EnSF:
             If the name is unknown.
         """
         if name not in _PUBLISHED:
-            raise ValueError(
-                f"unknown published setting {name!r}: choose one of {', '.join(map(repr, _PUBLISHED))}"
-            )
+            raise ValueError(f"unknown published setting {name!r}: choose one of {', '.join(map(repr, _PUBLISHED))}")
         settings = replace(_PUBLISHED[name], **changes)
         if name != "sqg":
             return settings
@@ -209,8 +207,6 @@ class _Rescaled:
 
 _PUBLISHED = {
     "legacy": EnSF(schedule=LinearSchedule(0.05, 0.0), sampler=ReverseSDE(100)),
-    "cmame": EnSF(
-        schedule=LinearSchedule(0.5, 0.025), sampler=ReverseSDE(500), start=StandardisedNoise(), clip=1000.0
-    ),
+    "cmame": EnSF(schedule=LinearSchedule(0.5, 0.025), sampler=ReverseSDE(500), start=StandardisedNoise(), clip=1000.0),
     "sqg": EnSF(schedule=LinearSchedule(0.05, 0.0), sampler=ReverseSDE(1000, stop=RunningMeanStop())),
 }

@@ -54,10 +54,17 @@ def _largest_curvature(states: Array, observation: Observation, iterations: int 
     with np.errstate(all="ignore"):
         for _ in range(iterations):
             direction = direction / xp.where(size > 0, size, xp.ones_like(size))
-            weighed = observation.law.weigh(_finite(tangent(observation.operator, states, direction)))
+            weighed = _weighed(observation, _finite(tangent(observation.operator, states, direction)))
             direction = _finite(observation.operator.adjoint(states, weighed))
             size = xp.linalg.vector_norm(direction, axis=-1, keepdims=True)
     return float(xp.max(size))
+
+
+def _weighed(observation: Observation, residuals: Array) -> Array:
+    law = observation.law
+    if hasattr(law, "weigh"):
+        return law.weigh(residuals)
+    return residuals / law.standard_deviation(observation.value) ** 2
 
 
 def _finite(array: Array) -> Array:
@@ -72,6 +79,10 @@ class ConditionalGuidance:
     def fit(self, prior: Array, observation: Observation) -> FittedGuidance:
         """Guidance function for one observation; works in the span of the ensemble, r <= member - 1."""
         xp, operator, law = namespace(prior), observation.operator, observation.law
+        if not hasattr(law, "whiten"):
+            raise ValueError(
+                f"ConditionalGuidance needs Gaussian errors, not {type(law).__name__}: use DampedGuidance or LETSF"
+            )
         _, axes, variances = principal_axes(prior)
         identity = xp.eye(axes.shape[0], dtype=prior.dtype, device=prior.device)
 

@@ -112,7 +112,8 @@ class LETKF:
             return Analysis(prior, memory)
         if not isinstance(observation.law, Gaussian):
             raise ValueError(
-                "a local filter needs independent observation errors: give standard deviations, or use ETKF"
+                "LETKF needs independent Gaussian errors: give standard deviations, or use ETKF for correlated ones "
+                "and LETSF for other laws"
             )
         patches = self.localization.patches(observed_positions(observation, self.localization, prior.shape[1]))
         mean, anomalies = _moments(prior)

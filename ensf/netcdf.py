@@ -103,9 +103,7 @@ class Writer:
         overwrite: bool = False,
     ) -> None:
         if time_units not in output.TIME_UNITS:
-            raise ValueError(
-                f"unknown unit of time {time_units!r}: give one of {', '.join(output.TIME_UNITS)}"
-            )
+            raise ValueError(f"unknown unit of time {time_units!r}: give one of {', '.join(output.TIME_UNITS)}")
         sizes = {"realization": members, "rank": members + 1, "observation": observations}
         sizes |= dict(zip(model.dims, model.shape, strict=True))
         self.path, self.model, self.every, self._sizes, self._records = Path(path), model, every, sizes, 0
@@ -142,9 +140,7 @@ class Writer:
             If the ensembles or observations do not fit the file.
         """
         self._check(cycle)
-        view = View(
-            cycle, diagnostics.scores(cycle) if scores is None else scores, self._sizes["observation"]
-        )
+        view = View(cycle, diagnostics.scores(cycle) if scores is None else scores, self._sizes["observation"])
         with _disk(f"cycle {cycle.index} could not be written to {self.path}"):
             self._append(view)
 

@@ -120,8 +120,6 @@ def _weights(z: Array, centres: Array, variance: float) -> Array:
     """Softmax weights (particle, member); |z|^2 is common to a row and drops out."""
     xp = namespace(z)
     origin = xp.mean(centres, axis=0)
-    logits = (
-        xp.matmul(z - origin, (centres - origin).T) - 0.5 * xp.sum((centres - origin) ** 2, axis=-1)
-    ) / variance
+    logits = (xp.matmul(z - origin, (centres - origin).T) - 0.5 * xp.sum((centres - origin) ** 2, axis=-1)) / variance
     logits = xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))
     return logits / xp.sum(logits, axis=-1, keepdims=True)

@@ -76,9 +76,7 @@ class Layout:
         return grid.copy(data=self.offset[variable] + np.arange(grid.size).reshape(grid.shape))
 
 
-def pack(
-    dataset: xr.Dataset, member_dim: str, variables: Iterable[str] | None = None
-) -> tuple[np.ndarray, Layout]:
+def pack(dataset: xr.Dataset, member_dim: str, variables: Iterable[str] | None = None) -> tuple[np.ndarray, Layout]:
     """Ensemble as an array.
 
     Parameters
@@ -182,9 +180,7 @@ def positions(layout: Layout, dims: tuple[str, ...] = ("latitude", "longitude"))
     for name, variable in layout.template.data_vars.items():
         missing = [dim for dim in dims if dim not in variable.coords]
         if missing:
-            raise ValueError(
-                f"variable {name!r} has no coordinate {missing[0]!r}: give dims=, or drop the variable"
-            )
+            raise ValueError(f"variable {name!r} has no coordinate {missing[0]!r}: give dims=, or drop the variable")
         columns = [variable.coords[dim].broadcast_like(variable).transpose(*variable.dims) for dim in dims]
         blocks.append(np.stack([column.values.ravel() for column in columns], axis=1))
     return np.concatenate(blocks).astype(np.float64)
@@ -243,29 +239,21 @@ def interpolate(
     places = grid.values[rows[:, :, None], columns[:, None, :] % grid.shape[1]]
     weights = north[:, :, None] * east[:, None, :]
     station = np.repeat(np.arange(len(rows)), 4)
-    return scipy.sparse.csr_array(
-        (weights.ravel(), (station, places.ravel())), shape=(len(rows), layout.size)
-    )
+    return scipy.sparse.csr_array((weights.ravel(), (station, places.ravel())), shape=(len(rows), layout.size))
 
 
 def _horizontal(index: xr.DataArray, dims: tuple[str, str], at: Mapping[str, Any]) -> xr.DataArray:
     """Index of the one latitude-longitude plane at the coordinates `at`."""
     if any(dim not in index.indexes for dim in dims):
-        raise ValueError(
-            f"variable {index.name!r} has dimensions {index.dims}, not a grid of {dims}: give dims="
-        )
+        raise ValueError(f"variable {index.name!r} has dimensions {index.dims}, not a grid of {dims}: give dims=")
     try:
         plane = index.sel(at)
     except KeyError as error:
-        raise ValueError(
-            f"variable {index.name!r} is not at {dict(at)}: choose a value on its grid"
-        ) from error
+        raise ValueError(f"variable {index.name!r} is not at {dict(at)}: choose a value on its grid") from error
     plane = plane.squeeze([dim for dim in plane.dims if dim not in dims and plane.sizes[dim] == 1])
     if plane.ndim != 2:
         others = [dim for dim in plane.dims if dim not in dims]
-        raise ValueError(
-            f"variable {index.name!r} has several values along {others}: choose one of each with at="
-        )
+        raise ValueError(f"variable {index.name!r} has several values along {others}: choose one of each with at=")
     return plane.transpose(*dims)
 
 
@@ -316,9 +304,7 @@ def _check_variable(variable: xr.DataArray, member_dim: str) -> None:
             "name the variables of the state with variables=, or choose another member_dim"
         )
     if variable.dtype.kind != "f":
-        raise ValueError(
-            f"variable {variable.name!r} has dtype {variable.dtype}: convert it to float32 or float64"
-        )
+        raise ValueError(f"variable {variable.name!r} has dtype {variable.dtype}: convert it to float32 or float64")
 
 
 def _name_bad_entry(variable: xr.DataArray, block: np.ndarray) -> None:

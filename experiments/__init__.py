@@ -28,7 +28,5 @@ def load(name: str) -> Any:
     """
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=3, cutoff=0.3) or names()
-        raise ValueError(
-            f"unknown experiment {name!r}: the nearest are {', '.join(near)} (`ensf list` shows all)"
-        )
+        raise ValueError(f"unknown experiment {name!r}: the nearest are {', '.join(near)} (`ensf list` shows all)")
     return importlib.import_module(f"{__name__}.{name}").EXPERIMENT

@@ -46,14 +46,14 @@ class Axis:
     low, high : float
         Smallest and largest distance from the origin; both are tried.
     origin : float
-    of_ring : bool
-        True if the range is in lengths of the ring. Without a ring there is no such setting.
+    on_grid : bool
+        True for a length: the range is in grid intervals of the ring. Without a ring there is no such setting.
     """
 
     low: float
     high: float
     origin: float = 0.0
-    of_ring: bool = False
+    on_grid: bool = False
 
     def at(self, fraction: float, scale: float) -> float:
         """The value at a fraction in [0, 1] of the range, to four digits."""
@@ -85,9 +85,9 @@ class Recipe:
 
     def trials(self, experiment: Any, count: int) -> list[dict[str, float]]:
         """Settings of each trial: `count` of them, or none if nothing is tuned."""
-        ring = _length(experiment)
-        axes = {name: axis for name, axis in self.axes.items() if ring or not axis.of_ring}
-        scales = {name: ring if axis.of_ring else 1.0 for name, axis in axes.items()}
+        interval = _interval(experiment)
+        axes = {name: axis for name, axis in self.axes.items() if interval or not axis.on_grid}
+        scales = {name: interval if axis.on_grid else 1.0 for name, axis in axes.items()}
         return [
             {name: axes[name].at(u, scales[name]) for name, u in zip(axes, _lattice(k, count), strict=False)}
             for k in range(count if axes else 0)
@@ -119,6 +119,11 @@ def _length(experiment: Any) -> float:
     if isinstance(model, KuramotoSivashinsky):
         return model.length
     return float(model.shape[0]) if isinstance(model, Lorenz96) else 0.0
+
+
+def _interval(experiment: Any) -> float:
+    """Distance of neighbours on the ring, 0 if there is none."""
+    return _length(experiment) / math.prod(experiment.model.shape)
 
 
 def _has_ring(experiment: Any) -> bool:
@@ -166,8 +171,7 @@ def _letsf(experiment: Any, inflation: float, half_width: float = math.inf) -> F
 
 
 def _letsf_adaptive(experiment: Any) -> Filter:
-    half_width = GRID_POINTS * _length(experiment) / math.prod(experiment.model.shape)
-    localization = _localization(experiment, half_width)
+    localization = _localization(experiment, GRID_POINTS * _interval(experiment))
     return AdaptiveInflation(Rotation(LETSF(localization)), localization)
 
 
@@ -192,7 +196,7 @@ def _particle(experiment: Any, jitter: float) -> Filter:
 
 
 INFLATION = {"inflation": Axis(0.01, 0.32, origin=1.0)}
-HALF_WIDTH = {"half_width": Axis(0.06, 0.5, of_ring=True)}
+HALF_WIDTH = {"half_width": Axis(4.0, 24.0, on_grid=True)}
 
 RECIPES = {
     "etkf": Recipe("ETKF, inflated, rotated", _etkf, INFLATION),

@@ -40,11 +40,7 @@ class Backend:
     def owns(self, array: Any) -> bool:
         """True if the array lives here and has this dtype."""
         here = array_api_compat.device(array) == self.device
-        return (
-            here
-            and array_api_compat.array_namespace(array) is self.xp
-            and str(self.dtype) in str(array.dtype)
-        )
+        return here and array_api_compat.array_namespace(array) is self.xp and str(self.dtype) in str(array.dtype)
 
 
 def numpy_backend(dtype: str) -> Backend:
@@ -64,9 +60,7 @@ def cupy_backend(dtype: str) -> Backend:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="where the array tests run")
-    parser.addoption(
-        "--dtype", choices=("float64", "float32"), default="float64", help="dtype of the array tests"
-    )
+    parser.addoption("--dtype", choices=("float64", "float32"), default="float64", help="dtype of the array tests")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

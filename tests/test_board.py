@@ -129,12 +129,15 @@ def test_localization_has_the_length_of_the_model():
     assert localization.position.shape == (page.model.size, 1)
 
 
-def test_trials_span_their_ranges():
-    trials = RECIPES["letkf"].trials(experiments.load("lorenz96_half"), 8)
+@pytest.mark.parametrize(
+    "name, interval", [("lorenz96_half", 1.0), ("kuramoto_sivashinsky_bocquet2019", 32 * math.pi / 128)]
+)
+def test_trials_span_their_ranges(name, interval):
+    trials = RECIPES["letkf"].trials(experiments.load(name), 8)
     inflation, half_width = (sorted(trial[name] for trial in trials) for name in ("inflation", "half_width"))
     assert inflation[0] == 1.01 and inflation[-1] == 1.32
-    assert 2.4 <= half_width[0] < 4 and 14 < half_width[-1] <= 20
-    assert max(np.diff(np.log(half_width))) < 0.35 * math.log(20 / 2.4)
+    assert 4 * interval <= half_width[0] < 5 * interval and 20 * interval < half_width[-1] <= 24 * interval
+    assert max(np.diff(np.log(half_width))) < 0.25 * math.log(24 / 4)
 
 
 def test_members_are_those_of_the_page_if_its_methods_agree():

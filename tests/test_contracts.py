@@ -118,9 +118,7 @@ def observed(prior, operator, missing=()):
 
 
 def on(backend, observation):
-    return Observation(
-        backend.array(observation.value), observation.operator, backend.array(observation.error)
-    )
+    return Observation(backend.array(observation.value), observation.operator, backend.array(observation.error))
 
 
 def analyse(method, prior, observation, seed=4, memory=None):
@@ -140,9 +138,7 @@ def test_every_filter_is_in_the_table():
         if module.name in ("cli", "plot"):
             continue
         room = importlib.import_module(f"ensf.{module.name}")
-        classes = (
-            thing for _, thing in inspect.getmembers(room, inspect.isclass) if hasattr(thing, "analyse")
-        )
+        classes = (thing for _, thing in inspect.getmembers(room, inspect.isclass) if hasattr(thing, "analyse"))
         found |= {c.__name__ for c in classes if c is not Filter and not c.__name__.startswith("_")}
     assert found <= {type(row.filter).__name__ for row in FILTERS.values()}
 
@@ -167,9 +163,7 @@ def test_backends_agree(method, backend, prior):
         pytest.skip("random numbers of another type are other numbers")
     observation = observed(prior, Identity())
     there = analyse(method, backend.array(prior), on(backend, observation)).ensemble
-    np.testing.assert_allclose(
-        to_numpy(there), analyse(method, prior, observation).ensemble, rtol=1e-6, atol=1e-8
-    )
+    np.testing.assert_allclose(to_numpy(there), analyse(method, prior, observation).ensemble, rtol=1e-6, atol=1e-8)
 
 
 @every_filter
@@ -198,9 +192,7 @@ def test_arguments_are_not_changed(method, operator, prior):
     memory = analyse(method, prior, observation).memory
     before = [deepcopy(part) for part in (prior, observation.value, observation.error, *arrays_in(memory))]
     analyse(method, prior, observation, memory=memory)
-    for kept, now in zip(
-        before, (prior, observation.value, observation.error, *arrays_in(memory)), strict=True
-    ):
+    for kept, now in zip(before, (prior, observation.value, observation.error, *arrays_in(memory)), strict=True):
         np.testing.assert_array_equal(kept, now)
 
 
@@ -284,9 +276,7 @@ def test_units_do_not_matter(method, prior):
     observation = observed(prior, Identity())
     scaled = Observation(unit * observation.value + zero, Identity(), unit * observation.error)
     expected = unit * analyse(method, prior, observation).ensemble + zero
-    np.testing.assert_allclose(
-        analyse(method, unit * prior + zero, scaled).ensemble, expected, rtol=1e-8, atol=1e-9
-    )
+    np.testing.assert_allclose(analyse(method, unit * prior + zero, scaled).ensemble, expected, rtol=1e-8, atol=1e-9)
 
 
 @those(lambda row: row.symmetric)
@@ -294,9 +284,7 @@ def test_units_do_not_matter(method, prior):
 def test_order_of_members_does_not_matter(method, operator, prior):
     observation, order = observed(prior, operator), np.random.default_rng(1).permutation(MEMBERS)
     expected = analyse(method, prior, observation).ensemble[order]
-    np.testing.assert_allclose(
-        analyse(method, prior[order], observation).ensemble, expected, rtol=1e-8, atol=1e-9
-    )
+    np.testing.assert_allclose(analyse(method, prior[order], observation).ensemble, expected, rtol=1e-8, atol=1e-9)
 
 
 @every_filter
@@ -341,9 +329,7 @@ def test_a_prior_that_is_no_ensemble_is_refused(method, bad, prior):
 @every_filter
 @pytest.mark.parametrize("operator", [Identity(), Select((0, 1)), Linear(np.ones((5, SIZE)))])
 def test_an_operator_that_does_not_fit_the_values_is_refused(method, operator, prior):
-    with pytest.raises(
-        ValueError, match=r"predicts \d+ observations|FixedGainMAP needs|places seen by|positions"
-    ):
+    with pytest.raises(ValueError, match=r"predicts \d+ observations|FixedGainMAP needs|places seen by|positions"):
         analyse(method, prior, Observation(np.zeros(4), operator, 1.0))
 
 

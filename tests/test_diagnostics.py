@@ -118,9 +118,7 @@ def test_innovation_chi2_in_single_precision_with_a_huge_spread(rng):
     observation = Observation(rng.standard_normal(20), Identity(), 1.0)
     single = Observation(observation.value.astype(np.float32), Identity(), 1.0)
     expected = diagnostics.innovation_chi2(forecast, observation)
-    assert diagnostics.innovation_chi2(forecast.astype(np.float32), single) == pytest.approx(
-        expected, rel=1e-3
-    )
+    assert diagnostics.innovation_chi2(forecast.astype(np.float32), single) == pytest.approx(expected, rel=1e-3)
 
 
 def test_consistent_innovations_have_chi2_one(rng):

@@ -15,6 +15,7 @@ from exact import UnitNoise, kalman_posterior
 from ensf.arrays import to_numpy
 from ensf.filter import EnSF, Standardised, StiffnessWarning
 from ensf.guidance import ConditionalGuidance, DampedGuidance
+from ensf.laws import Laplace
 from ensf.observation import (
     Callback,
     Correlated,
@@ -32,9 +33,7 @@ from ensf.schedule import LinearSchedule, VariancePreserving
 from ensf.score import GaussianScore, MiniBatchScore, MixtureScore, PairedScore
 from ensf.spread import SpreadReset
 
-CONSISTENT = EnSF(
-    schedule=VariancePreserving(0.1, 30.0), score=GaussianScore(), guidance=ConditionalGuidance()
-)
+CONSISTENT = EnSF(schedule=VariancePreserving(0.1, 30.0), score=GaussianScore(), guidance=ConditionalGuidance())
 
 
 def change(method, **settings):
@@ -71,9 +70,7 @@ def scalar_weight(method, error):
     prior = np.random.default_rng(1).standard_normal((20, 1))
     prior = (prior - prior.mean()) / prior.std(ddof=1)
     means = [
-        method.analyse(
-            prior, Observation(np.array([y]), Identity(), error), np.random.default_rng(2)
-        ).ensemble.mean()
+        method.analyse(prior, Observation(np.array([y]), Identity(), error), np.random.default_rng(2)).ensemble.mean()
         for y in (0.0, 1.0)
     ]
     return means[1] - means[0]
@@ -89,9 +86,7 @@ def test_weight_of_the_observation(method, weights):
 def test_too_few_steps_warn_with_a_number_that_is_enough(rng):
     prior, method = rng.standard_normal((20, 3)), EnSF.published("legacy")
     observation = Observation(np.ones(3), Identity(), 0.05)
-    with pytest.warns(
-        StiffnessWarning, match="ReverseSDE with 100 steps is unstable.*ConditionalGuidance"
-    ) as caught:
+    with pytest.warns(StiffnessWarning, match="ReverseSDE with 100 steps is unstable.*ConditionalGuidance") as caught:
         unstable = method.analyse(prior, observation, rng).ensemble
     assert caught[0].filename == __file__
     assert np.abs(unstable).max() > 1e10
@@ -130,9 +125,7 @@ def test_conditional_guidance_does_not_warn(rng):
     prior = rng.standard_normal((20, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        change(CONSISTENT, sampler=ReverseSDE(50)).analyse(
-            prior, Observation(np.ones(3), Identity(), 0.01), rng
-        )
+        change(CONSISTENT, sampler=ReverseSDE(50)).analyse(prior, Observation(np.ones(3), Identity(), 0.01), rng)
 
 
 def test_published_settings_have_the_documented_fields():
@@ -164,9 +157,7 @@ def test_published_settings_can_be_changed():
 
 
 def test_unknown_published_setting_is_refused():
-    with pytest.raises(
-        ValueError, match="unknown published setting 'x': choose one of 'legacy', 'cmame', 'sqg'"
-    ):
+    with pytest.raises(ValueError, match="unknown published setting 'x': choose one of 'legacy', 'cmame', 'sqg'"):
         EnSF.published("x")
 
 
@@ -198,9 +189,7 @@ def test_standardised_filter_works_with_every_operator(guidance, prior, rng):
 
 def test_a_variable_without_spread_stays_finite(prior, rng):
     prior[:, 3] = 5.0
-    result = Standardised(EnSF.published("legacy")).analyse(
-        prior, Observation(np.ones(6), Identity(), 1.0), rng
-    )
+    result = Standardised(EnSF.published("legacy")).analyse(prior, Observation(np.ones(6), Identity(), 1.0), rng)
     assert np.isfinite(result.ensemble).all()
 
 
@@ -225,9 +214,7 @@ def linear_problem(state, observed, members, seed):
     matrix, root = rng.standard_normal((observed, state)), rng.standard_normal((observed, observed))
     error = root @ root.T / observed + 0.3 * np.eye(observed)
     value = matrix @ prior.mean(axis=0) + rng.standard_normal(observed)
-    posterior = kalman_posterior(
-        prior.mean(axis=0), np.cov(prior.T).reshape(state, state), matrix, error, value
-    )
+    posterior = kalman_posterior(prior.mean(axis=0), np.cov(prior.T).reshape(state, state), matrix, error, value)
     return prior, Observation(value, Linear(matrix), Correlated(error)), posterior
 
 
@@ -259,8 +246,7 @@ def exact_moments(method, mean, y):
     prior = strict.asarray(WhiteNoise().draw(np.empty((members, 1)), np.random.default_rng(0)) + mean)
     observation = Observation(strict.asarray([float(y)]), Identity(), 1.0)
     still, moved = (
-        to_numpy(method.analyse(prior, observation, UnitNoise(amplitude)).ensemble)
-        for amplitude in (0.0, 1.0)
+        to_numpy(method.analyse(prior, observation, UnitNoise(amplitude)).ensemble) for amplitude in (0.0, 1.0)
     )
     return still.mean(), np.sum((moved - still) ** 2)
 
@@ -362,9 +348,7 @@ def test_paired_score_ties_particles_to_members(prior, observation):
 
     def particles(states):
         there = Observation(strict.asarray(observation.value), Pointwise(arctan), 1.0)
-        return to_numpy(
-            EnSF(sampler=ReverseSDE(20)).analyse(strict.asarray(states), there, Silent()).ensemble
-        )
+        return to_numpy(EnSF(sampler=ReverseSDE(20)).analyse(strict.asarray(states), there, Silent()).ensemble)
 
     np.testing.assert_allclose(particles(prior[::-1].copy()), particles(prior)[::-1], rtol=1e-12)
 
@@ -390,9 +374,7 @@ def test_a_clipped_score_is_as_if_it_were_the_bound():
     """One particle step with a score far beyond the bound, by hand."""
     prior, schedule = np.full((2, 1), 1e6), LinearSchedule(0.5, 0.025)
     method = EnSF(schedule, sampler=ReverseSDE(1), clip=10.0)
-    result = method.analyse(
-        prior, Observation(np.array([0.0]), Identity(), 1e3), np.random.default_rng(4)
-    ).ensemble
+    result = method.analyse(prior, Observation(np.array([0.0]), Identity(), 1e3), np.random.default_rng(4)).ensemble
     rng = np.random.default_rng(4)
     start, noise = rng.standard_normal((2, 1)), rng.standard_normal((2, 1))
     drift, diffusion = schedule.drift(1.0), schedule.diffusion(1.0)
@@ -448,3 +430,12 @@ def test_huge_but_finite_priors_are_accepted(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         EnSF(sampler=ReverseSDE(2)).analyse(prior, Observation(np.ones(3), Identity(), 1.0), rng)
+
+
+def test_other_error_laws_are_used_or_refused(rng):
+    prior = rng.standard_normal((20, 4))
+    observation = Observation(np.ones(4), Identity(), Laplace(0.5))
+    moved = EnSF(sampler=ReverseSDE(50)).analyse(prior, observation, rng).ensemble
+    assert np.isfinite(moved).all()
+    with pytest.raises(ValueError, match="Gaussian errors"):
+        EnSF(guidance=ConditionalGuidance()).analyse(prior, observation, rng)

@@ -184,9 +184,7 @@ def test_letsf_is_letkf_for_linear_observations():
 
 
 def test_conditional_guidance_with_a_gaussian_score_is_the_etkf():
-    pairs = zip(
-        *(cycles("geopotential_height", method, 4) for method in ("ensf_gaussian", "etkf")), strict=True
-    )
+    pairs = zip(*(cycles("geopotential_height", method, 4) for method in ("ensf_gaussian", "etkf")), strict=True)
     for gaussian, etkf in pairs:
         assert rmse(gaussian.analysis.ensemble, etkf.analysis.ensemble.mean(axis=0)) < 5.0
         spread = [cycle.analysis.ensemble.std(axis=0, ddof=1).mean() for cycle in (gaussian, etkf)]
@@ -208,9 +206,7 @@ def test_the_published_filter_moves_only_what_is_seen():
 
 def test_the_snippet_runs_and_is_short(tmp_path):
     assert len(SNIPPET.read_text().splitlines()) < 30
-    result = subprocess.run(
-        [sys.executable, SNIPPET], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
+    result = subprocess.run([sys.executable, SNIPPET], capture_output=True, text=True, check=True, cwd=tmp_path)
     words = result.stdout.split()
     before, after = float(words[1]), float(words[4])
     assert before == pytest.approx(42.5, abs=0.1)

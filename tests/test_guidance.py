@@ -169,6 +169,4 @@ def test_conditional_guidance_of_an_operator_without_a_tangent(problem):
 
 def test_conditional_guidance_is_not_stiff(problem):
     prior, _, matrix, error, value = problem
-    assert (
-        ConditionalGuidance().stiffness(prior, Observation(value, Linear(matrix), Correlated(error))) == 0.0
-    )
+    assert ConditionalGuidance().stiffness(prior, Observation(value, Linear(matrix), Correlated(error))) == 0.0

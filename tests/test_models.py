@@ -75,9 +75,7 @@ def test_batch_equals_one_by_one(model, leading, steps):
     together = model.advance(batch, 0.0, steps * model.dt)
     assert together.shape == batch.shape
     for i in np.ndindex(*leading):
-        np.testing.assert_allclose(
-            together[i], model.advance(batch[i], 0.0, steps * model.dt), rtol=0, atol=1e-12
-        )
+        np.testing.assert_allclose(together[i], model.advance(batch[i], 0.0, steps * model.dt), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=name)
@@ -291,10 +289,7 @@ def test_lorenz96_advection_does_no_work(size, seed):
 def test_lorenz96_advection_conserves_energy_to_fourth_order():
     model = Lorenz96()
     start = 3 * states(model)
-    drifts = [
-        abs(np.sum(rk4(model.advection, start, 0.4 / n, n) ** 2) / np.sum(start**2) - 1)
-        for n in (40, 80, 160)
-    ]
+    drifts = [abs(np.sum(rk4(model.advection, start, 0.4 / n, n) ** 2) / np.sum(start**2) - 1) for n in (40, 80, 160)]
     assert drifts[-1] < 1e-6
     assert (order(drifts) > 3.7).all()
 
@@ -304,9 +299,7 @@ def test_lorenz96_advection_conserves_energy_to_fourth_order():
 def test_translation(model, shift):
     start = states(model, 2)
     moved = model.advance(np.roll(start, shift, axis=-1), 0.0, 4 * model.dt)
-    np.testing.assert_allclose(
-        moved, np.roll(model.advance(start, 0.0, 4 * model.dt), shift, axis=-1), atol=1e-11
-    )
+    np.testing.assert_allclose(moved, np.roll(model.advance(start, 0.0, 4 * model.dt), shift, axis=-1), atol=1e-11)
 
 
 # --- Kuramoto-Sivashinsky ----------------------------------------------------------------------------------
@@ -389,9 +382,7 @@ def test_shocks_follow_the_clock(split, shocks):
     start, rng = states(model), np.random.default_rng(3)
     whole = model.advance(start, 0.0, 12 * model.dt, np.random.default_rng(3))
     half = model.advance(start, 0.0, split * model.dt, rng)
-    np.testing.assert_allclose(
-        model.advance(half, split * model.dt, (12 - split) * model.dt, rng), whole, atol=1e-10
-    )
+    np.testing.assert_allclose(model.advance(half, split * model.dt, (12 - split) * model.dt, rng), whole, atol=1e-10)
 
 
 def test_no_shock_draws_nothing_and_a_shock_needs_an_rng():

@@ -46,9 +46,7 @@ BOX = Grid(
     "vertical derivative of the streamfunction",
     "m s-1",
 )
-GLOBE = Grid(
-    (3, 4), ("latitude", "longitude"), {"latitude": np.arange(3.0), "longitude": np.arange(4.0)}, units="m"
-)
+GLOBE = Grid((3, 4), ("latitude", "longitude"), {"latitude": np.arange(3.0), "longitude": np.arange(4.0)}, units="m")
 
 
 def make(grid, count=5, dtype=np.float32, operator=None, position=None, seed=1):
@@ -101,9 +99,7 @@ def test_values_come_back_exactly(tmp_path, grid):
             assert truth.dims == grid.dims and truth.dtype == np.float32
             assert (truth.values.ravel() == cycle.truth).all()
             for stage, ensemble in (("forecast", cycle.forecast), ("analysis", cycle.analysis.ensemble)):
-                mean, spread = (
-                    record[f"{grid.variable}_{stage}_{what}"].values.ravel() for what in ("mean", "spread")
-                )
+                mean, spread = (record[f"{grid.variable}_{stage}_{what}"].values.ravel() for what in ("mean", "spread"))
                 assert np.allclose(mean, ensemble.mean(axis=0), atol=1e-6)
                 assert np.allclose(spread, ensemble.std(axis=0, ddof=1), atol=1e-6)
             for name, value in diagnostics.scores(cycle).items():
@@ -131,9 +127,7 @@ def test_observations_come_back(tmp_path):
             assert np.allclose(record.observation_error.values[:size], cycle.observation.error)
             predicted = cycle.observation.operator(cycle.forecast)
             assert np.allclose(record.observation_forecast_mean[:size], predicted.mean(axis=0), atol=1e-6)
-            assert np.allclose(
-                record.observation_forecast_spread[:size], predicted.std(axis=0, ddof=1), atol=1e-6
-            )
+            assert np.allclose(record.observation_forecast_spread[:size], predicted.std(axis=0, ddof=1), atol=1e-6)
             assert (record.observation_position.values[:size] == position[:size]).all()
 
 
@@ -369,9 +363,7 @@ def example(request, tmp_path):
     return tmp_path / "run.nc"
 
 
-FALSE_POSITIVE = (
-    "cell_methods name component realization does not match a dimension, area or auxiliary coordinate"
-)
+FALSE_POSITIVE = "cell_methods name component realization does not match a dimension, area or auxiliary coordinate"
 
 
 def test_files_follow_cf(example):

@@ -55,9 +55,7 @@ def _neighbour_pullback(x, r):
 
 PRODUCTS = Callback(_neighbour_product, _neighbour_pullback)
 
-POINTWISE = {
-    f"{function!r}": Pointwise(function) for function in (arctan, absolute, square, cube, exponential, log)
-}
+POINTWISE = {f"{function!r}": Pointwise(function) for function in (arctan, absolute, square, cube, exponential, log)}
 PORTABLE = {
     "identity": Identity(),
     "select": Select((1, 4, 5)),
@@ -104,9 +102,7 @@ def test_adjoint_identity(operator, states, rng):
     residuals = rng.standard_normal(forward.shape)
     pulled = operator.adjoint(states, residuals)
     assert pulled.shape == states.shape
-    np.testing.assert_allclose(
-        (forward * residuals).sum(-1), (directions * pulled).sum(-1), rtol=1e-7, atol=1e-9
-    )
+    np.testing.assert_allclose((forward * residuals).sum(-1), (directions * pulled).sum(-1), rtol=1e-7, atol=1e-9)
 
 
 @every_operator
@@ -299,9 +295,7 @@ def test_whitened_residuals_measure_the_same_distance(law, covariance, rng):
     residuals = rng.standard_normal((2, 5, 3))
     inverse = np.linalg.inv(covariance)
     white = law.whiten(residuals)
-    np.testing.assert_allclose(
-        (white**2).sum(-1), np.einsum("...i,ij,...j", residuals, inverse, residuals), rtol=1e-12
-    )
+    np.testing.assert_allclose((white**2).sum(-1), np.einsum("...i,ij,...j", residuals, inverse, residuals), rtol=1e-12)
     np.testing.assert_allclose(law.weigh(residuals), residuals @ inverse, rtol=1e-12)
 
 
@@ -399,9 +393,7 @@ def test_missing_values_give_the_smaller_problem(operator, kind, states, rng):
     value = predicted[0, 0] + rng.standard_normal(count)
     keep = np.delete(np.arange(count), [0, count - 1])
     value[[0, -1]] = np.nan
-    observation = Observation(
-        value, operator, errors(count)[kind], position=np.arange(count, dtype=float)[:, None]
-    )
+    observation = Observation(value, operator, errors(count)[kind], position=np.arange(count, dtype=float)[:, None])
     present = observation.present()
     inverse = np.linalg.inv(observation.law.covariance(np.zeros(count))[np.ix_(keep, keep)])
     residuals = value[keep] - predicted[..., keep]
@@ -413,9 +405,7 @@ def test_missing_values_give_the_smaller_problem(operator, kind, states, rng):
     np.testing.assert_allclose(present.operator(states), predicted[..., keep], rtol=1e-13)
     likelihood = -0.5 * np.einsum("...i,ij,...j", residuals, inverse, residuals)
     np.testing.assert_allclose(present.log_likelihood(states), likelihood, rtol=1e-10)
-    np.testing.assert_allclose(
-        present.score(states), operator.adjoint(states, weighed), rtol=1e-8, atol=1e-10
-    )
+    np.testing.assert_allclose(present.score(states), operator.adjoint(states, weighed), rtol=1e-8, atol=1e-10)
     directions = rng.standard_normal(states.shape)
     expected = tangent(operator, states, directions)[..., keep]
     np.testing.assert_allclose(tangent(present.operator, states, directions), expected, rtol=1e-8, atol=1e-10)

@@ -121,9 +121,7 @@ def test_probability_flow_has_order_two_on_a_mixture():
 @pytest.mark.parametrize("sampler", [ReverseSDE(2000), ProbabilityFlow(2000)], ids=lambda s: type(s).__name__)
 def test_every_schedule_works_with_every_sampler(sampler, schedule, rng):
     mean, deviation = marginal(schedule, 1.0)
-    z, _ = sampler.sample(
-        mean + deviation * rng.standard_normal((4000, 1)), gaussian_score(schedule), schedule, rng
-    )
+    z, _ = sampler.sample(mean + deviation * rng.standard_normal((4000, 1)), gaussian_score(schedule), schedule, rng)
     expected_mean, expected_deviation = marginal(schedule, 0.0)
     assert abs(z.mean() - expected_mean) < 4 * expected_deviation / math.sqrt(4000) + 0.01
     assert abs(z.std() - expected_deviation) < 4 * expected_deviation / math.sqrt(8000) + 0.01
