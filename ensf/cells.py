@@ -172,7 +172,7 @@ def _in_processes(cells: list[Cell], folder: Path, jobs: int) -> Generator[Cell,
     stop = context.Event()
     pool = ProcessPoolExecutor(max(1, min(jobs, len(cells))), context, _start_worker, (stop,))
     try:
-        with _deaf():
+        with _interrupts(signal.SIG_IGN):
             futures = {pool.submit(_work, cell, folder): cell for cell in cells}
         for future in as_completed(futures):
             future.result()
@@ -185,18 +185,18 @@ def _in_processes(cells: list[Cell], folder: Path, jobs: int) -> Generator[Cell,
 
 
 def _close(pool: ProcessPoolExecutor) -> None:
-    """Wait for the workers, also if Ctrl-C comes meanwhile."""
-    try:
+    """Wait for the workers; Ctrl-C waits too."""
+    received: list[int] = []
+    with _interrupts(lambda number, frame: received.append(number)):
         pool.shutdown(cancel_futures=True)
-    except KeyboardInterrupt:
-        pool.shutdown()
-        raise
+    if received:
+        raise KeyboardInterrupt
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that are started here never hear Ctrl-C; their parent tells them to stop."""
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts(handler: Any) -> Iterator[None]:
+    """Another answer to Ctrl-C. Processes that are started while it is ignored never hear it."""
+    former = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
