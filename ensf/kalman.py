@@ -23,6 +23,7 @@ import scipy.linalg.lapack
 
 from ensf.analysis import Analysis, check_predicted, check_prior
 from ensf.arrays import Array, Generator, is_host, namespace, normal, stream, to_numpy
+from ensf.information import InformationLimit
 from ensf.letkf import local_transform
 from ensf.localization import Localization
 from ensf.observation import Gaussian, Identity, Observation, Pointwise, Select, WindSpeed
@@ -93,9 +94,12 @@ class LETKF:
     ----------
     localization : Localization
         Where the state variables are and how far an observation reaches.
+    limit : InformationLimit, optional
+        Narrows each patch until it holds no more information than the members can absorb.
     """
 
     localization: Localization
+    limit: InformationLimit | None = None
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis ensemble ``(member, state)``; `info` has the degrees of freedom by variable.
@@ -117,7 +121,10 @@ class LETKF:
             )
         patches = self.localization.patches(observed_positions(observation, self.localization, prior.shape[1]))
         mean, anomalies = _moments(prior)
-        deviations, freedom = local_transform(anomalies, *_whitened(prior, observation), patches)
+        seen, innovation = _whitened(prior, observation)
+        if self.limit is not None:
+            patches = self.limit.narrow(patches, self.localization.half_width, seen)
+        deviations, freedom = local_transform(anomalies, seen, innovation, patches)
         return Analysis(mean + deviations, memory, {"degrees_of_freedom": freedom})
 
 

@@ -31,6 +31,7 @@ import numpy as np
 from ensf.analysis import Analysis, check_predicted, check_prior
 from ensf.arrays import Array, Generator, is_host, like, namespace
 from ensf.errors import Gaussian, Independent
+from ensf.information import InformationLimit
 from ensf.kalman import observed_positions
 from ensf.letkf import BLOCK, SMALL, blas_threads
 from ensf.localization import Localization, Patches
@@ -53,10 +54,18 @@ class LETSF:
         Where the state variables are and how far an observation reaches; None = every observation everywhere.
     steps : int
         Steps in alpha for nonlinear observations; linear ones need one.
+    limit : InformationLimit, optional
+        Narrows each patch until it holds no more information than the members can absorb.
+
+    Notes
+    -----
+    Each step costs one symmetric eigenproblem of the size of the ensemble per place and three products of its patch;
+    nonlinear observations add about 130 evaluations of the scalar operator per observation and member.
     """
 
     localization: Localization | None = None
     steps: int = 2
+    limit: InformationLimit | None = None
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis ensemble ``(member, state)``."""
@@ -75,6 +84,9 @@ class LETSF:
             seen = sensor.look(prior, ensemble, grid[k])
             if k == 0 and sensor.nonlinear:
                 grid = alpha_grid(self.steps, float(xp.max(seen.precision * xp.sum(seen.anomalies**2, axis=0))))
+            if k == 0 and self.limit is not None and self.localization is not None:
+                whitened = seen.anomalies * xp.sqrt(seen.precision)
+                patches = self.limit.narrow(patches, self.localization.half_width, whitened)
             ensemble = ensemble + _increment(anomalies, seen, patches, grid[k], grid[k + 1])
         return Analysis(ensemble, memory)
 
