@@ -9,7 +9,6 @@ draws on the device of an array; on the host it is the same object, so host stre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import array_api_compat
@@ -60,7 +59,7 @@ def like(values: Any, array: Array) -> Array:
     return namespace(array).asarray(values, device=array_api_compat.device(array))
 
 
-def rows(matrix: Any, index: Sequence[int]) -> Any:
+def rows(matrix: Any, index: Any) -> Any:
     """Rows of a dense or sparse matrix, or entries of a vector, at `index`."""
     if hasattr(matrix, "tocsr"):
         return matrix.tocsr()[list(index)]

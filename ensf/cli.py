@@ -84,7 +84,7 @@ def _run(arguments: list[str]) -> int:
     directory = Path(options["output"] or Path("results") / experiment.name)
     runner.prepare(directory, runner.outputs(directory, methods, seeds), options["overwrite"])
     command = shlex.join(["ensf", "run", *arguments])
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     records = runner.run(experiment, methods, seeds, directory, command)
     print(runner.table(records))
     print(

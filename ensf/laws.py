@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +95,7 @@ class StudentT(Independent):
 class Poisson(Independent):
     """Counts whose mean is the predicted value, which must be positive."""
 
-    deviation: ClassVar[float] = 1.0
+    deviation: Any = 1.0
 
     def each(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` of every observation up to a constant; minus infinity where h <= 0."""

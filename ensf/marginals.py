@@ -53,7 +53,8 @@ class RankHistogram:
 
     def table(self, members: int) -> Table:
         """Constants of the compiled loops."""
-        return Table(*_histogram_table(members), self.lower, self.upper, 0.0)
+        left, right, fraction, offset, mass = _histogram_table(members)
+        return Table(left, right, fraction, offset, mass, self.lower, self.upper, 0.0)
 
     def cells(self, values: Array) -> tuple[Array, Array]:
         """Nodes and the mass between them, for members ``(member,)``."""

@@ -59,7 +59,7 @@ class Select:
         Positions in the state, one per observation.
     """
 
-    index: tuple[int, ...]
+    index: Any
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", tuple(int(i) for i in np.asarray(self.index).ravel()))

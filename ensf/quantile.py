@@ -166,7 +166,7 @@ def _compiled(rows: np.ndarray, observation: Observation, marginal: Any, probit:
 
 
 def _plain(rows: Array, observation: Observation, marginal: Any, probit: bool, reach: _Reach) -> Array:
-    scores, ordered = _probit_tables(rows) if probit else (None, None)
+    scores, ordered = _probit_tables(rows) if probit else (rows, rows)
     rows = _to_scores(rows, scores) if probit else rows
     for k in range(observation.size):
         row = rows.shape[0] - observation.size + k

@@ -34,7 +34,9 @@ Score = Callable[[Array, float], Array]
 class Sampler(Protocol):
     """Settings of a reverse-time integration."""
 
-    steps: int
+    @property
+    def steps(self) -> int:
+        """Steps from t = 1 to t = 0."""
 
     def sample(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> tuple[Array, int]:
         """State at the end of the integration and the number of steps taken; `z` may be overwritten."""

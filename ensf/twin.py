@@ -24,8 +24,13 @@ __all__ = ["Cycle", "InitialLaw", "Model", "Network", "Streams", "twin"]
 class Model(Protocol):
     """A forecast model."""
 
-    shape: tuple[int, ...]
-    dims: tuple[str, ...]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the state."""
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the dimensions."""
 
     def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
         """States ``(..., state)`` at ``time + duration``."""
