@@ -35,7 +35,7 @@ class InformationLimit:
         Descending factors of the localization's half-width that may be chosen; the first is 1.
     """
 
-    fraction: float = 0.4
+    fraction: float = 0.2
     shrink: tuple[float, ...] = (1.0, 0.75, 0.55, 0.4, 0.3, 0.2, 0.12)
 
     def __post_init__(self) -> None:

@@ -3,11 +3,11 @@
 import numpy as np
 
 from ensf.experiment import Method, PerturbedTruth, TwinExperiment
+from ensf.experiments._letsf import adaptive_letsf
 from ensf.kalman import LETKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.spread import AnalysisInflation, Rotation
-from ensf.transform import LETSF
 from ensf.twin import Network
 
 SIZE = 40
@@ -15,7 +15,7 @@ MODEL = Lorenz96(size=SIZE, forcing=8.0, dt=0.05)
 LOCALIZATION = periodic_line(SIZE, half_width=7.3)
 METHODS = {
     "letkf": Method(AnalysisInflation(Rotation(LETKF(LOCALIZATION)), 1.04), 40, "LETKF, inflation 1.04, rotated"),
-    "letsf": Method(AnalysisInflation(Rotation(LETSF(LOCALIZATION)), 1.04), 40, "LETSF, inflation 1.04, rotated"),
+    "letsf": adaptive_letsf(SIZE, 40),
 }
 
 

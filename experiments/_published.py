@@ -7,6 +7,7 @@ import numpy as np
 
 from ensf.arrays import Array, normal
 from ensf.experiment import Method
+from ensf.experiments._letsf import adaptive_letsf
 from ensf.filter import EnSF
 from ensf.kalman import LETKF
 from ensf.localization import periodic_line
@@ -28,6 +29,7 @@ METHODS = {
         "LETKF, half-width 7.3, inflation 1.2, rotated",
     ),
     "map": Method(FixedGainMAP(deviation=0.35, steps=6), 20, "fixed-gain MAP per member and point"),
+    "letsf": adaptive_letsf(SIZE, 20),
 }
 
 
