@@ -60,7 +60,7 @@ class AdaptiveInflation:
     filter: Filter
     localization: Localization
     start: float = 1.05
-    walk: float = 0.005
+    walk: float = 0.01
     surprise: float = 3.0
     share: float = 0.5
     most: float = 100.0
