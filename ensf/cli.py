@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def _check_names(parser: Any, arguments: list[str]) -> None:
         option = word.split("=", 1)[0]
         if option.startswith("--") and option not in known and option != "--print_config":
             raise ValueError(f"unknown option {option}: the nearest are {_nearest(option, known)}")
-    for flag, value in zip(arguments, arguments[1:] + [""], strict=True):
+    for flag, value in pairwise([*arguments, ""]):
         if flag == "--config" and not Path(value).is_file():
             raise FileNotFoundError(f"config file {value!r} is not there: check the path after --config")
 

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import netCDF4
 import pytest
@@ -57,6 +58,14 @@ def test_run_writes_files_summary_figures_and_prints_a_table(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "letkf" in printed.out and "of 2" in printed.out
     assert "RMSE" in printed.err and "spread" in printed.err
+
+
+def test_no_option_is_needed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    short = replace(experiments.load("lorenz63_sakov2012"), cycles=3, seeds=(1,))
+    monkeypatch.setattr(experiments, "load", lambda name: short)
+    assert run("lorenz63_sakov2012") == 0
+    assert (tmp_path / "results" / "lorenz63_sakov2012" / "etkf_seed1.nc").is_file()
 
 
 def test_report_draws_again_from_the_files_alone(tmp_path):
