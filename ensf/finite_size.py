@@ -25,7 +25,7 @@ from scipy.optimize import brentq
 
 from ensf.analysis import Analysis, Filter, check_prior
 from ensf.arrays import Array, Generator, namespace, to_numpy
-from ensf.kalman import _whitened
+from ensf.kalman import whitened
 from ensf.observation import Observation
 
 __all__ = ["FiniteSize", "finite_size_factor"]
@@ -72,7 +72,7 @@ class FiniteSize:
         observation = observation.present()
         if observation.size == 0:
             return Analysis(prior, memory)
-        values, pulls = _spectrum(*_whitened(prior, observation))
+        values, pulls = _spectrum(*whitened(prior, observation))
         factor = finite_size_factor(values, pulls, prior.shape[0], self.certainty, self.redundancy)
         mean = namespace(prior).mean(prior, axis=0)
         analysis = self.filter.analyse(mean + factor * (prior - mean), observation, rng, memory)

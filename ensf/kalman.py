@@ -28,7 +28,7 @@ from ensf.letkf import local_transform
 from ensf.localization import Localization
 from ensf.observation import Gaussian, Identity, Observation, Pointwise, Select, WindSpeed
 
-__all__ = ["ETKF", "LETKF", "EnKF", "observed_positions"]
+__all__ = ["ETKF", "LETKF", "EnKF", "observed_positions", "whitened"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class EnKF:
         if observation.size == 0:
             return Analysis(prior, memory)
         anomalies = _moments(prior)[1]
-        seen, innovation = _whitened(prior, observation)
+        seen, innovation = whitened(prior, observation)
         perturbation = _moments(normal(stream(rng, prior), seen.shape, prior))[1]
         root = math.sqrt(seen.shape[0] - 1)
         departures = innovation + perturbation - root * seen
@@ -80,7 +80,7 @@ class ETKF:
         if observation.size == 0:
             return Analysis(prior, memory)
         mean, anomalies = _moments(prior)
-        deviations, freedom = _transform(*_whitened(prior, observation), anomalies)
+        deviations, freedom = _transform(*whitened(prior, observation), anomalies)
         return Analysis(mean + deviations, memory, {"degrees_of_freedom": freedom})
 
 
@@ -121,7 +121,7 @@ class LETKF:
             )
         patches = self.localization.patches(observed_positions(observation, self.localization, prior.shape[1]))
         mean, anomalies = _moments(prior)
-        seen, innovation = _whitened(prior, observation)
+        seen, innovation = whitened(prior, observation)
         if self.limit is not None:
             patches = self.limit.narrow(patches, self.localization.half_width, seen)
         deviations, freedom = local_transform(anomalies, seen, innovation, patches)
@@ -136,7 +136,7 @@ def _moments(ensemble: Array) -> tuple[Array, Array]:
     return mean, ensemble - mean
 
 
-def _whitened(prior: Array, observation: Observation) -> tuple[Array, Array]:
+def whitened(prior: Array, observation: Observation) -> tuple[Array, Array]:
     """S ``(member, observation)`` and d ``(observation,)`` of the module's docstring."""
     predicted = observation.operator(prior)
     check_predicted(predicted, observation)
