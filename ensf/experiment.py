@@ -14,7 +14,7 @@ import numpy as np
 
 from ensf.analysis import Filter
 from ensf.arrays import Array, normal
-from ensf.twin import Cycle, InitialLaw, Model, Network, Streams, twin
+from ensf.twin import Cycle, InitialLaw, Model, Network, Restart, Streams, twin
 
 __all__ = ["Experiment", "GaussianStart", "Method", "PerturbedTruth", "TwinExperiment", "summarise"]
 
@@ -47,8 +47,8 @@ class Experiment(Protocol):
     cycles: int
     seeds: tuple[int, ...]
 
-    def run(self, method: Method, seed: int) -> Iterator[Cycle]:
-        """Cycles of one method and seed."""
+    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+        """Cycles of one method and seed, from the beginning or after those of `start`."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class TwinExperiment:
     source: str = ""
     time_units: str = "1"
 
-    def run(self, method: Method, seed: int) -> Iterator[Cycle]:
-        """Cycles of one method and seed; truth and observations depend on the seed alone."""
+    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+        """Cycles of one method and seed, after those of `start`; truth and observations depend on the seed alone."""
         return twin(
             self.model,
             method.filter,
@@ -112,6 +112,7 @@ class TwinExperiment:
             interval=self.interval,
             streams=Streams.spawn(seed),
             truth_model=self.truth_model,
+            start=start,
         )
 
     def scored(self, times: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,7 +2,8 @@
 
 A cycle is forecast, then analysis; there is no observation at time 0. `twin` is a generator: writers, progress bars
 and statistics consume its `Cycle` records. Each role has its own random stream, spawned from one seed, so that
-changing the filter changes neither truth nor observations.
+changing the filter changes neither truth nor observations. What a cycle leaves behind is a `Restart`; from there the
+rest of the experiment is the same, bit for bit, as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ensf.analysis import Analysis, Filter
 from ensf.arrays import Array, Generator
 from ensf.observation import Identity, Observation
 
-__all__ = ["Cycle", "InitialLaw", "Model", "Network", "Streams", "twin"]
+__all__ = ["Cycle", "InitialLaw", "Model", "Network", "Restart", "Streams", "twin"]
 
 
 class Model(Protocol):
@@ -87,6 +88,28 @@ class Network:
 
 
 @dataclass(frozen=True, eq=False)
+class Restart:
+    """Where a twin experiment stands between two cycles: all that the next ones depend on.
+
+    Attributes
+    ----------
+    cycles : int
+        Number of finished cycles.
+    truth : (state,) array
+    ensemble : (member, state) array
+    memory : object
+        What the filter needs in the next cycle.
+    streams : Streams
+    """
+
+    cycles: int
+    truth: Array
+    ensemble: Array
+    memory: Any
+    streams: Streams
+
+
+@dataclass(frozen=True, eq=False)
 class Cycle:
     """One cycle of a twin experiment.
 
@@ -102,6 +125,8 @@ class Cycle:
     analysis : Analysis
     seconds_forecast, seconds_analysis : float
         Processor time spent.
+    streams : Streams, optional
+        As this cycle leaves them, until the next one is asked for. An experiment without them cannot be resumed.
     """
 
     index: int
@@ -112,6 +137,14 @@ class Cycle:
     analysis: Analysis
     seconds_forecast: float
     seconds_analysis: float
+    streams: Streams | None = None
+
+    @property
+    def restart(self) -> Restart | None:
+        """What the next cycle needs; use it before that is asked for. None without streams."""
+        if self.streams is None:
+            return None
+        return Restart(self.index + 1, self.truth, self.analysis.ensemble, self.analysis.memory, self.streams)
 
 
 def twin(
@@ -125,6 +158,7 @@ def twin(
     interval: float,
     streams: Streams,
     truth_model: Model | None = None,
+    start: Restart | None = None,
 ) -> Iterator[Cycle]:
     """Run a twin experiment, yielding one `Cycle` after another.
 
@@ -143,6 +177,8 @@ def twin(
         Random streams, spawned per role.
     truth_model : Model, optional
         Advances the truth, if not `model`.
+    start : Restart, optional
+        Go on from there, with its streams; nothing is drawn from `initial`.
 
     Yields
     ------
@@ -156,9 +192,9 @@ def twin(
     if members < 2 or cycles < 1:
         raise ValueError(f"a twin experiment needs 2 members and 1 cycle or more, not {members} and {cycles}")
     truth_model = truth_model or model
-    truth, ensemble = initial.draw(members, streams)
-    memory = None
-    for index in range(cycles):
+    start = start or Restart(0, *initial.draw(members, streams), None, streams)
+    truth, ensemble, memory, streams = start.truth, start.ensemble, start.memory, start.streams
+    for index in range(start.cycles, cycles):
         time = index * interval
         truth = truth_model.advance(truth, time, interval, streams.truth_noise)
         observation = network.observe(truth, index, streams.observations)
@@ -177,4 +213,5 @@ def twin(
             analysis,
             forecasted - started,
             analysed - forecasted,
+            streams,
         )

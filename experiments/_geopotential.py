@@ -28,7 +28,7 @@ from ensf.arrays import Array, Generator
 from ensf.experiment import Method
 from ensf.observation import Linear, Observation, Pointwise, Select, arctan, tangent
 from ensf.state import pack
-from ensf.twin import Cycle, Network, Streams
+from ensf.twin import Cycle, Network, Restart, Streams
 
 LATITUDE, LONGITUDE = np.arange(20.0, 90.1, 2.5), np.arange(-80.0, 40.1, 2.5)
 POSITION = np.stack(np.meshgrid(LATITUDE, LONGITUDE, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -154,8 +154,8 @@ class LeaveOneOut:
     climatology: ClassVar[float] = math.inf
     last: ClassVar[int] = 0
 
-    def run(self, method: Method, seed: int) -> Iterator[Cycle]:
-        """One `Cycle` per winter, its time the year; stations and their errors depend on the seed alone.
+    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+        """One `Cycle` per winter after those of `start`, its time the year; stations depend on the seed alone.
 
         Raises
         ------
@@ -168,7 +168,8 @@ class LeaveOneOut:
         self._check(method.members, len(years))
         streams = Streams.spawn(seed)
         points = scatter(self.stations, streams.truth)
-        for index, year in enumerate(years[: self.cycles].tolist()):
+        streams, done = (start.streams, start.cycles) if start else (streams, 0)
+        for index, year in enumerate(years[done : self.cycles].tolist(), done):
             others = np.delete(winters, index, axis=0)
             mean = others.mean(axis=0)
             truth, anomalies = winters[index] - mean, others - mean
@@ -177,7 +178,7 @@ class LeaveOneOut:
             started = clock.process_time()
             analysis = method.filter.analyse(prior, observation, streams.filter)
             seconds = clock.process_time() - started
-            yield Cycle(index, float(year), truth, observation, prior, analysis, 0.0, seconds)
+            yield Cycle(index, float(year), truth, observation, prior, analysis, 0.0, seconds, streams)
 
     def _check(self, members: int, available: int) -> None:
         if not 2 <= members < available or not 1 <= self.cycles <= available:
