@@ -1,9 +1,13 @@
 """xarray Dataset <-> flat state: exact round trips, positions, and station operators against affine fields."""
 
+import logging
+
 import array_api_strict as xp
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ensf.localization import Localization, Sphere
 from ensf.observation import Linear, Select
@@ -121,6 +125,184 @@ def test_points_without_data_are_dropped_before_packing():
     assert np.array_equal(positions(layout)[:5, 1], [-20.0, -10.0, 0.0, 10.0, -20.0])
 
 
+# --- points without data ---------------------------------------------------------------------------------
+
+
+def ocean(members=3, seed=1):
+    """Salinity on two levels over a sea floor, and sea level; land in the north-west."""
+    draw = np.random.default_rng(seed).standard_normal
+    dataset = atmosphere(members, seed=seed).rename(t="salt", ps="ssh")
+    land = (dataset.latitude > 45) & (dataset.longitude < -5)
+    deep = xr.DataArray(draw((2, 4, 5)) > 0.5, dims=("level", "latitude", "longitude"))
+    return dataset.assign(salt=dataset.salt.where(~(land | deep)), ssh=dataset.ssh.where(~land)), land
+
+
+def test_masked_points_are_not_in_the_state_and_come_back():
+    dataset, _ = ocean()
+    array, layout = pack(dataset, "member", mask=True)
+    assert np.isfinite(array).all()
+    assert array.shape == (3, layout.size) == (3, int(dataset.isel(member=0).count().to_array().sum()))
+    assert layout.offset == {"salt": 0, "ssh": layout.size - 16}
+    xr.testing.assert_identical(unpack(array, layout), dataset)
+    mean = unpack(array.mean(axis=0), layout)
+    xr.testing.assert_allclose(mean, dataset.mean("member", skipna=False))
+
+
+def test_the_index_of_masked_points_is_minus_one():
+    dataset, land = ocean()
+    array, layout = pack(dataset, "member", mask=True)
+    for name in dataset:
+        index = layout.index(name)
+        first = dataset[name].isel(member=0)
+        assert np.array_equal(index.values < 0, np.isnan(first.values))
+        seen = index.values[index.values >= 0]
+        assert np.array_equal(array[0, seen], first.values[~np.isnan(first.values)])
+        assert np.array_equal(np.arange(layout.size)[layout.block(name)], seen)
+
+
+def test_a_declared_mask_serves_every_variable_on_its_grid():
+    dataset, land = ocean()
+    filled = dataset.fillna(-9.0)
+    array, layout = pack(filled, "member", mask=land)
+    assert layout.size == 2 * 16 + 16
+    xr.testing.assert_identical(unpack(array, layout), filled)
+    one, layout = pack(filled, "member", mask={"ssh": land})
+    assert layout.size == 40 + 16
+
+
+def test_masked_points_have_no_position():
+    dataset, land = ocean()
+    _, layout = pack(dataset, "member", ["ssh"], mask=True)
+    place = positions(layout)
+    assert place.shape == (16, 2)
+    assert not ((place[:, 0] > 45) & (place[:, 1] < -5)).any()
+
+
+def test_stations_beside_masked_points():
+    dataset, land = ocean()
+    array, layout = pack(dataset, "member", ["ssh"], mask=True)
+    with pytest.raises(ValueError, match="station 1 cannot see 'ssh', a grid point beside it is masked"):
+        interpolate(layout, "ssh", [35.0, 45.0], [0.0, -12.0])
+    np.testing.assert_allclose(
+        Linear(interpolate(layout, "ssh", 40.0, -20.0))(array)[:, 0], dataset.ssh.values[:, 2, 0]
+    )
+    index = nearest(layout, "ssh", [49.0], [-12.0])
+    assert np.array_equal(positions(layout)[index], [[40.0, -10.0]])
+    with pytest.raises(ValueError, match="station 0 cannot see 'ssh', all grid points around it are masked"):
+        nearest(layout, "ssh", 55.0, -15.0)
+
+
+def test_a_member_with_another_mask_is_named():
+    dataset, _ = ocean()
+    more, less = dataset.copy(deep=True), dataset.copy(deep=True)
+    more.ssh[2, 3, 4] = np.nan
+    with pytest.raises(ValueError, match="'ssh' of member 2 has nan at latitude 30.0, longitude 20.0 where the first"):
+        pack(more, "member", mask=True)
+    less.ssh[1, 0, 0] = 1.0
+    with pytest.raises(ValueError, match="'ssh' of member 1 has a value at latitude 60.0, longitude -20.0 where the"):
+        pack(less, "member", mask=True)
+    with pytest.raises(ValueError, match="'salt' of member 0 is nan at .* declare grid points without data with mask="):
+        pack(dataset, "member")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda land: 1, "mask is a int"),
+        (lambda land: land.astype(int), "the mask has dtype int64: give True where there is no data"),
+        (lambda land: {"sst": land}, "the mask names 'sst': the variables are 'salt', 'ssh'"),
+        (lambda land: land.expand_dims(level=2), "the mask has a dimension 'level' that variable 'ssh' has not"),
+        (lambda land: land.isel(latitude=slice(3)), "the mask and variable 'salt' are on different grids"),
+        (lambda land: land.assign_coords(latitude=[1, 2, 3, 4]), "the mask and variable 'salt' are on different grids"),
+        (lambda land: xr.ones_like(land), "variable 'salt' is masked everywhere"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(change, message):
+    dataset, land = ocean()
+    with pytest.raises(ValueError, match=message):
+        pack(dataset, "member", mask=change(land))
+
+
+@st.composite
+def ensembles(draw):
+    """Dataset of one to three variables of any dimensions, dtypes and masks, and how it was masked."""
+    sizes = {name: draw(st.integers(1, 4)) for name in ("member", "level", "y", "x")}
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    variables = {}
+    for name in draw(st.lists(st.sampled_from("abc"), min_size=1, unique=True)):
+        dims = draw(st.permutations(["member", *draw(st.lists(st.sampled_from(["level", "y", "x"]), unique=True))]))
+        dtype = draw(st.sampled_from(["float32", "float64", ">f4", ">f8"]))
+        field = xr.DataArray(random.standard_normal([sizes[dim] for dim in dims]), dims=dims)
+        grid = field.isel(member=0)
+        hidden = grid.copy(data=random.random(grid.shape) < draw(st.sampled_from([0.0, 0.5])))
+        variables[name] = field.where(~hidden if not hidden.all() else True).astype(dtype)
+    coords = {name: np.arange(size) for name, size in sizes.items() if draw(st.booleans())}
+    dataset = xr.Dataset(variables)
+    return dataset.assign_coords({name: values for name, values in coords.items() if name in dataset.dims})
+
+
+@given(ensembles())
+def test_round_trip_of_any_dataset_is_identical(dataset):
+    array, layout = pack(dataset, "member", mask=True)
+    assert np.isfinite(array).all()
+    assert array.dtype.isnative
+    back = unpack(array, layout)
+    xr.testing.assert_identical(back, dataset)
+    assert all(back[name].dtype == dataset[name].dtype for name in dataset)
+    assert all(back[name].dims == dataset[name].dims for name in dataset)
+
+
+# --- what a file needs -----------------------------------------------------------------------------------
+
+
+def written(folder):
+    """A packed and chunked file."""
+    dataset = described().assign_coords(longitude=LONGITUDE.astype(float))
+    dataset["t"].encoding = {"dtype": "int16", "scale_factor": 1e-3, "add_offset": 0.5, "_FillValue": -32768}
+    dataset["ps"].encoding = {"dtype": "float32", "chunksizes": (1, 4, 5), "zlib": True, "complevel": 4}
+    dataset["latitude"].encoding = {"dtype": "float32", "_FillValue": None}
+    dataset.to_netcdf(folder / "forecast.nc", unlimited_dims=["member"])
+    return folder / "forecast.nc"
+
+
+def test_encodings_and_attributes_survive(tmp_path):
+    with xr.open_dataset(written(tmp_path)) as file:
+        dataset = file.load()
+    array, layout = pack(dataset, "member")
+    back = unpack(array, layout)
+    xr.testing.assert_identical(back, dataset)
+    for name in dataset.variables:
+        assert back[name].encoding == dataset[name].encoding, name
+        assert back[name].attrs == dataset[name].attrs, name
+    assert back.encoding == dataset.encoding
+    assert back.encoding["unlimited_dims"] == {"member"}
+    assert back.t.encoding["scale_factor"] == 1e-3
+    assert back.ps.encoding["chunksizes"] == (1, 4, 5)
+
+
+@pytest.mark.parametrize("members", [1, 7])
+def test_other_ensemble_sizes_and_means_can_be_written(tmp_path, members):
+    with xr.open_dataset(written(tmp_path)) as dataset:
+        array, layout = pack(dataset, "member")
+    many = unpack(np.repeat(array, members, axis=0), layout)
+    mean = unpack(array.mean(axis=0), layout)
+    for name, fields in {"many": many, "mean": mean}.items():
+        fields.to_netcdf(tmp_path / f"{name}.nc")
+        with xr.open_dataset(tmp_path / f"{name}.nc") as read:
+            xr.testing.assert_allclose(read, fields, atol=1e-3)
+            assert read.t.encoding["dtype"] == np.int16
+
+
+def test_dask_arrays_are_computed_and_said(caplog):
+    pytest.importorskip("dask.array")
+    dataset = described()
+    with caplog.at_level(logging.INFO, "ensf"):
+        array, layout = pack(dataset.chunk({"level": 1}).assign(ps=dataset.ps), "member")
+    xr.testing.assert_identical(unpack(array, layout), dataset)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "ensf"]
+    assert line.startswith("an analysis needs the whole ensemble: computing the Dask arrays of 't', 0.00096 MB")
+
+
 # --- positions -------------------------------------------------------------------------------------------
 
 
@@ -142,6 +324,42 @@ def test_positions_on_a_curvilinear_grid():
     _, layout = pack(dataset, "member")
     place = positions(layout, ("nav_lat", "nav_lon"))
     assert np.array_equal(place, np.stack([lat.ravel(), (lon + lat).ravel()], axis=1))
+
+
+def test_coordinates_are_found_by_standard_name_units_and_short_name():
+    dataset = atmosphere()
+    expected = positions(pack(dataset, "member")[1])
+    short = dataset.rename(latitude="lat", longitude="lon").copy()
+    for coordinate in (short.lat, short.lon):
+        coordinate.attrs = {}
+    by_units = dataset.rename(latitude="phi", longitude="lambda")
+    by_name = by_units.copy(deep=True)
+    by_name["phi"].attrs, by_name["lambda"].attrs = {"standard_name": "latitude"}, {"standard_name": "longitude"}
+    for renamed in (short, by_units, by_name):
+        assert np.array_equal(positions(pack(renamed, "member")[1]), expected)
+    twice = by_units.assign_coords(mu=("phi", LATITUDE, {"units": "degrees_north"}))
+    with pytest.raises(ValueError, match="'t' has several coordinates of latitude, 'phi', 'mu'"):
+        positions(pack(twice, "member")[1])
+
+
+def test_every_variable_is_on_its_own_grid():
+    dataset = atmosphere()[["ps"]]
+    shifted = (dataset.ps.latitude - 5.0).values[:3]
+    dataset["v"] = (("member", "latitude_v", "longitude"), np.ones((3, 3, 5)))
+    dataset = dataset.assign_coords(latitude_v=("latitude_v", shifted, {"standard_name": "latitude"}))
+    _, layout = pack(dataset, "member")
+    place = positions(layout)
+    assert np.array_equal(np.unique(place[layout.block("v"), 0]), np.sort(shifted))
+    assert np.array_equal(np.unique(place[layout.block("ps"), 0]), np.sort(LATITUDE))
+
+
+def test_a_vertical_coordinate_and_a_surface():
+    _, layout = pack(atmosphere(), "member")
+    with pytest.raises(ValueError, match=r"'ps' has no coordinate 'level': .* its place, at={'level': ...}"):
+        positions(layout, ("latitude", "longitude", "level"))
+    place = positions(layout, ("latitude", "longitude", "level"), at={"level": 1000.0})
+    assert np.array_equal(np.unique(place[:, 2], return_counts=True), [[500.0, 850.0, 1000.0], [20, 20, 20]])
+    assert np.array_equal(place[:, :2], positions(layout))
 
 
 def test_positions_need_the_coordinates():

@@ -1,0 +1,84 @@
+"""Which entry of the flat state is which grid point of which variable."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["Layout"]
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What `pack` remembers.
+
+    Attributes
+    ----------
+    template : xarray.Dataset
+        The first member: variables, coordinates, attributes, encodings and dtypes.
+    member_dim : str
+        Dimension that counts the members.
+    dims : mapping of str to tuple of str
+        Dimensions of each variable in their order, the member dimension included.
+    member_coords : xarray.Dataset
+        Coordinates along the member dimension.
+    masks : mapping of str to bool array
+        True at the grid points that are not in the state, shaped as the variable in `template`; variables without
+        such points are left out.
+    """
+
+    template: xr.Dataset
+    member_dim: str
+    dims: Mapping[Hashable, tuple[Hashable, ...]]
+    member_coords: xr.Dataset
+    masks: Mapping[Hashable, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Number of state variables."""
+        return sum(self._sizes)
+
+    @cached_property
+    def offset(self) -> dict[Hashable, int]:
+        """Place in the state where each variable begins."""
+        return dict(zip(self.template.data_vars, np.cumsum([0, *self._sizes]).tolist(), strict=False))
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        hidden = {name: int(np.count_nonzero(mask)) for name, mask in self.masks.items()}
+        return [variable.size - hidden.get(name, 0) for name, variable in self.template.data_vars.items()]
+
+    def block(self, variable: Hashable) -> slice:
+        """Place of a variable in the state: ``ensemble[..., layout.block("t")]``.
+
+        Raises
+        ------
+        ValueError
+            If the state has no such variable.
+        """
+        if variable not in self.template:
+            known = ", ".join(map(repr, self.template.data_vars))
+            raise ValueError(f"the state has no variable {variable!r}: choose one of {known}")
+        start = self.offset[variable]
+        return slice(start, start + self._sizes[list(self.offset).index(variable)])
+
+    def kept(self, variable: Hashable) -> np.ndarray | slice:
+        """The grid points of a variable, flattened, that are in the state: a boolean array, or all as a slice."""
+        return ~self.masks[variable].ravel() if variable in self.masks else slice(None)
+
+    def index(self, variable: Hashable) -> xr.DataArray:
+        """Place in the state of every grid point of `variable`, on its own grid; -1 where it is masked.
+
+        Raises
+        ------
+        ValueError
+            If the state has no such variable.
+        """
+        block, grid = self.block(variable), self.template[variable]
+        place = np.full(grid.size, -1)
+        place[self.kept(variable)] = np.arange(block.start, block.stop)
+        return grid.copy(data=place.reshape(grid.shape))

@@ -1,0 +1,91 @@
+"""Grid points that hold no data, such as land: which they are, and that every member has them at the same points."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["find_masks", "point"]
+
+
+def find_masks(mask: Any, dataset: xr.Dataset, member_dim: str) -> dict[Hashable, np.ndarray]:
+    """Mask of every variable that has one: what `Layout` calls `masks`.
+
+    Parameters
+    ----------
+    mask : None, True, xarray.DataArray, or mapping of str to xarray.DataArray
+        True = NaN in the first member. A DataArray is True where there is no data, and serves every variable.
+    dataset : xarray.Dataset
+        The variables of the state, with all members.
+    member_dim : str
+
+    Raises
+    ------
+    ValueError
+        If a mask does not fit its variable, or with ``mask=True`` a member has NaN at other points than the first.
+    """
+    if mask is None or mask is False:
+        return {}
+    if mask is True:
+        found = {name: _missing(variable, member_dim) for name, variable in dataset.items()}
+    else:
+        found = _declared(mask, dataset.isel({member_dim: 0}))
+    for name, where in found.items():
+        if where.all():
+            raise ValueError(f"variable {name!r} is masked everywhere: drop it from the state")
+    return {name: where for name, where in found.items() if where.any()}
+
+
+def _missing(variable: xr.DataArray, member_dim: str) -> np.ndarray:
+    """NaN in the first member, and so in the others."""
+    members_first = variable.transpose(member_dim, ...)
+    missing = np.isnan(members_first.values)
+    other = missing != missing[0]
+    if other.any():
+        member, *place = np.argwhere(other)[0]
+        here, there = ("nan", "a value") if missing[(member, *place)] else ("a value", "nan")
+        raise ValueError(
+            f"variable {variable.name!r} of member {member} has {here} at {point(members_first, place)} where the "
+            f"first member has {there}: a mask must be the same in every member"
+        )
+    return missing[0]
+
+
+def _declared(mask: Any, first: xr.Dataset) -> dict[Hashable, np.ndarray]:
+    if isinstance(mask, xr.DataArray):
+        return {name: _on_grid(mask, variable) for name, variable in first.items()}
+    if not isinstance(mask, Mapping):
+        raise ValueError(f"mask is a {type(mask).__name__}: give True, a DataArray, or a DataArray per variable")
+    unknown = [name for name in mask if name not in first]
+    if unknown:
+        raise ValueError(f"the mask names {unknown[0]!r}: the variables are {', '.join(map(repr, first))}")
+    return {name: _on_grid(one, first[name]) for name, one in mask.items()}
+
+
+def _on_grid(mask: xr.DataArray, variable: xr.DataArray) -> np.ndarray:
+    """The mask, with the dimensions of a variable of one member."""
+    if mask.dtype.kind != "b":
+        raise ValueError(f"the mask has dtype {mask.dtype}: give True where there is no data, such as mask == 0")
+    extra = [dim for dim in mask.dims if dim not in variable.dims]
+    if extra:
+        raise ValueError(
+            f"the mask has a dimension {extra[0]!r} that variable {variable.name!r} has not: give a mask per variable, "
+            "as mask={name: mask}"
+        )
+    try:
+        xr.align(mask, variable, join="exact")
+    except ValueError as error:
+        raise ValueError(
+            f"the mask and variable {variable.name!r} are on different grids: give the mask the sizes and coordinates "
+            "of the variable"
+        ) from error
+    return mask.broadcast_like(variable).transpose(*variable.dims).values
+
+
+def point(variable: xr.DataArray, place: Any) -> str:
+    """Coordinates in words of a place, given as indices along the dimensions behind the first."""
+    pairs = zip(variable.dims[1:], place, strict=True)
+    return ", ".join(f"{dim} {variable[dim].values[i]}" for dim, i in pairs) or "its only point"

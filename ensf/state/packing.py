@@ -1,0 +1,175 @@
+"""Dataset to flat ensemble and back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ensf.arrays import Array, to_numpy
+from ensf.state.layout import Layout
+from ensf.state.masks import find_masks, point
+
+__all__ = ["pack", "unpack"]
+
+SHAPED = ("chunksizes", "preferred_chunks", "original_shape")  # encodings that count the members
+
+
+def pack(
+    dataset: xr.Dataset, member_dim: str, variables: Iterable[Hashable] | None = None, mask: Any = None
+) -> tuple[np.ndarray, Layout]:
+    """Ensemble as an array.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Variables that are Dask arrays are computed, and a line is logged.
+    member_dim : str
+        Dimension that counts the members.
+    variables : iterable of str, optional
+        The variables of the state, in this order; by default all of the Dataset.
+    mask : True, xarray.DataArray, or mapping of str to xarray.DataArray, optional
+        Grid points without data, which are not in the state: True = where the first member has NaN. A DataArray is
+        True where there is no data; it serves every variable, a mapping those that it names.
+
+    Returns
+    -------
+    ensemble : (member, state) array
+        In the widest dtype of the variables.
+    layout : Layout
+        Turns such an array back into a Dataset with `unpack`.
+
+    Raises
+    ------
+    ValueError
+        If a variable is not there, has no member dimension, is not of floating point, or has NaN or infinite values
+        that are not masked; or if a mask does not fit.
+    """
+    names = list(dataset.data_vars if variables is None else variables)
+    _check_names(dataset, names)
+    for name in names:
+        _check_variable(dataset[name], member_dim)
+    chosen = _computed(dataset[names])
+    layout = _layout(chosen, member_dim, find_masks(mask, chosen, member_dim))
+    dtype = np.result_type(*(variable.dtype for variable in chosen.values())).newbyteorder("=")
+    ensemble = np.empty((chosen.sizes[member_dim], layout.size), dtype=dtype)
+    for name, variable in chosen.items():
+        _fill(ensemble[:, layout.block(name)], variable.transpose(member_dim, ...), layout)
+    return ensemble, layout
+
+
+def _layout(chosen: xr.Dataset, member_dim: str, masks: dict[Hashable, np.ndarray]) -> Layout:
+    along = [name for name, coordinate in chosen.coords.items() if member_dim in coordinate.dims]
+    template = chosen.isel({member_dim: 0}).drop_vars(along)
+    template.encoding = dict(chosen.encoding)
+    return Layout(
+        template=template,
+        member_dim=member_dim,
+        dims={name: variable.dims for name, variable in chosen.items()},
+        member_coords=chosen.drop_vars(set(chosen.variables) - set(along)),
+        masks=masks,
+    )
+
+
+def _fill(block: np.ndarray, variable: xr.DataArray, layout: Layout) -> None:
+    """Write a variable with members first into its ``(member, state)`` block."""
+    values = variable.values.reshape(len(block), -1)
+    block[...] = values[:, layout.kept(variable.name)]
+    if not np.isfinite(block).all():
+        _name_bad_entry(variable, values, layout)
+
+
+def _computed(dataset: xr.Dataset) -> xr.Dataset:
+    """The Dataset in memory."""
+    lazy = [name for name, variable in dataset.items() if variable.chunks is not None]
+    if lazy:
+        logging.getLogger("ensf").warning(
+            "an analysis needs the whole ensemble: computing the Dask arrays of %s, %.3g MB, into memory",
+            ", ".join(map(repr, lazy)),
+            sum(dataset[name].nbytes for name in lazy) / 1e6,
+        )
+    computed = dataset.compute()
+    computed.encoding = dict(dataset.encoding)
+    return computed
+
+
+def unpack(array: Array, layout: Layout) -> xr.Dataset:
+    """Dataset of an ensemble ``(member, state)`` or of one state ``(state,)``, on the layout's grid.
+
+    Masked points get the value of the first member that was packed. The coordinates of the members come back if there
+    are as many members as were packed.
+
+    Raises
+    ------
+    ValueError
+        If the last axis is not the state of this layout.
+    """
+    values = to_numpy(array)
+    if values.ndim not in (1, 2) or values.shape[-1] != layout.size:
+        raise ValueError(
+            f"array of shape {values.shape} does not fit the layout: give (member, {layout.size}) or ({layout.size},)"
+        )
+    fields = {name: _field(values, layout, name) for name in layout.template.data_vars}
+    dataset = layout.template.assign(fields)
+    if values.ndim == 2 and layout.member_coords.sizes.get(layout.member_dim) == len(values):
+        dataset = dataset.assign_coords(layout.member_coords.coords)
+    dataset.encoding = dict(layout.template.encoding)
+    if values.ndim == 1 and "unlimited_dims" in dataset.encoding:
+        dataset.encoding["unlimited_dims"] = set(dataset.encoding["unlimited_dims"]) - {layout.member_dim}
+    return dataset
+
+
+def _field(values: np.ndarray, layout: Layout, name: Hashable) -> xr.Variable:
+    """One variable, with its own dimensions, dtype, attributes and encoding."""
+    grid = layout.template[name].variable
+    data = np.empty((*values.shape[:-1], grid.size), dtype=grid.dtype)
+    if name in layout.masks:
+        data[...] = grid.values.ravel()
+    data[..., layout.kept(name)] = values[..., layout.block(name)]
+    data = data.reshape(*values.shape[:-1], *grid.shape)
+    if values.ndim == 1:
+        encoding = {key: value for key, value in grid.encoding.items() if key not in SHAPED}
+        return xr.Variable(grid.dims, data, grid.attrs, encoding)
+    field = xr.Variable((layout.member_dim, *grid.dims), data, grid.attrs, grid.encoding)
+    return field.transpose(*layout.dims[name])
+
+
+# --- errors of users -------------------------------------------------------------------------------------
+
+
+def _check_names(dataset: xr.Dataset, names: list[Hashable]) -> None:
+    unknown = [name for name in names if name not in dataset.data_vars]
+    if unknown:
+        known = ", ".join(map(repr, dataset.data_vars))
+        raise ValueError(f"the dataset has no variable {unknown[0]!r}: choose from {known}")
+    if not names:
+        raise ValueError("a state needs one variable or more")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"variable {twice[0]!r} is named twice: name each variable of the state once")
+
+
+def _check_variable(variable: xr.DataArray, member_dim: str) -> None:
+    if member_dim not in variable.dims:
+        raise ValueError(
+            f"variable {variable.name!r} has no member dimension {member_dim!r}, only {variable.dims}: "
+            "name the variables of the state with variables=, or choose another member_dim"
+        )
+    if variable.dtype.kind != "f":
+        raise ValueError(f"variable {variable.name!r} has dtype {variable.dtype}: convert it to float32 or float64")
+
+
+def _name_bad_entry(variable: xr.DataArray, values: np.ndarray, layout: Layout) -> None:
+    """Raise ValueError for the first entry ``(member, grid point)`` that is in the state and not finite."""
+    bad = ~np.isfinite(values)
+    if variable.name in layout.masks:
+        bad &= layout.kept(variable.name)
+    member, place = np.argwhere(bad)[0]
+    where = point(variable, np.unravel_index(place, variable.shape[1:]))
+    raise ValueError(
+        f"variable {variable.name!r} of member {member} is {values[member, place]} at {where}: "
+        "repair or drop that member, or declare grid points without data with mask="
+    )
