@@ -10,11 +10,39 @@ ensemble ``(member, state)`` or one state ``(state,)`` back into a Dataset. The 
 variable is (`positions`), and which of them a station sees (`nearest`, `interpolate`).
 
 Grid points without data, such as land, are masked: they are not in the state, and keep their value.
+
+A variable may be analysed in other coordinates (`Log`, `Logit`, `Scale`, `Standardise`) and clipped afterwards
+(`Bounds`). Observations still see the physical variable (`seen`).
 """
 
+from ensf.state.blocks import Blocks, fit_blocks
 from ensf.state.interpolation import interpolate, nearest
 from ensf.state.layout import Layout
-from ensf.state.packing import pack, unpack
+from ensf.state.packing import choose, pack, restore, unpack
 from ensf.state.positions import positions
+from ensf.state.seen import Physical, seen
+from ensf.state.variables import Bounds, Chain, Log, Logit, Scale, Standardise, Transform
+from ensf.state.vertical import Layered
 
-__all__ = ["Layout", "interpolate", "nearest", "pack", "positions", "unpack"]
+__all__ = [
+    "Blocks",
+    "Bounds",
+    "Chain",
+    "Layered",
+    "Layout",
+    "Log",
+    "Logit",
+    "Physical",
+    "Scale",
+    "Standardise",
+    "Transform",
+    "choose",
+    "fit_blocks",
+    "interpolate",
+    "nearest",
+    "pack",
+    "positions",
+    "restore",
+    "seen",
+    "unpack",
+]

@@ -13,7 +13,7 @@ from ensf.arrays import Array, to_numpy
 from ensf.state.layout import Layout
 from ensf.state.masks import find_masks, point
 
-__all__ = ["pack", "unpack"]
+__all__ = ["choose", "pack", "restore", "unpack"]
 
 SHAPED = ("chunksizes", "preferred_chunks", "original_shape")  # encodings that count the members
 
@@ -48,17 +48,30 @@ def pack(
         If a variable is not there, has no member dimension, is not of floating point, or has NaN or infinite values
         that are not masked; or if a mask does not fit.
     """
-    names = list(dataset.data_vars if variables is None else variables)
-    _check_names(dataset, names)
-    for name in names:
-        _check_variable(dataset[name], member_dim)
-    chosen = _computed(dataset[names])
+    chosen = choose(dataset, member_dim, variables)
     layout = _layout(chosen, member_dim, find_masks(mask, chosen, member_dim))
     dtype = np.result_type(*(variable.dtype for variable in chosen.values())).newbyteorder("=")
     ensemble = np.empty((chosen.sizes[member_dim], layout.size), dtype=dtype)
     for name, variable in chosen.items():
         _fill(ensemble[:, layout.block(name)], variable.transpose(member_dim, ...), layout)
     return ensemble, layout
+
+
+def choose(dataset: xr.Dataset, member_dim: str, variables: Iterable[Hashable] | None = None) -> xr.Dataset:
+    """The variables of the state, in memory; parameters and errors are those of `pack`, masks apart."""
+    names = list(dataset.data_vars if variables is None else variables)
+    _check_names(dataset, names)
+    for name in names:
+        _check_variable(dataset[name], member_dim)
+    chosen = dataset[names]
+    lazy = [name for name in names if chosen[name].chunks is not None]
+    if lazy:
+        size = sum(chosen[name].nbytes for name in lazy) / 1e6
+        message = "an analysis needs the whole ensemble: computing the Dask arrays of %s, %.3g MB, into memory"
+        logging.getLogger("ensf").warning(message, ", ".join(map(repr, lazy)), size)
+    loaded = chosen.compute()
+    loaded.encoding = dict(dataset.encoding)
+    return loaded
 
 
 def _layout(chosen: xr.Dataset, member_dim: str, masks: dict[Hashable, np.ndarray]) -> Layout:
@@ -80,20 +93,6 @@ def _fill(block: np.ndarray, variable: xr.DataArray, layout: Layout) -> None:
     block[...] = values[:, layout.kept(variable.name)]
     if not np.isfinite(block).all():
         _name_bad_entry(variable, values, layout)
-
-
-def _computed(dataset: xr.Dataset) -> xr.Dataset:
-    """The Dataset in memory."""
-    lazy = [name for name, variable in dataset.items() if variable.chunks is not None]
-    if lazy:
-        logging.getLogger("ensf").warning(
-            "an analysis needs the whole ensemble: computing the Dask arrays of %s, %.3g MB, into memory",
-            ", ".join(map(repr, lazy)),
-            sum(dataset[name].nbytes for name in lazy) / 1e6,
-        )
-    computed = dataset.compute()
-    computed.encoding = dict(dataset.encoding)
-    return computed
 
 
 def unpack(array: Array, layout: Layout) -> xr.Dataset:
@@ -135,6 +134,33 @@ def _field(values: np.ndarray, layout: Layout, name: Hashable) -> xr.Variable:
         return xr.Variable(grid.dims, data, grid.attrs, encoding)
     field = xr.Variable((layout.member_dim, *grid.dims), data, grid.attrs, grid.encoding)
     return field.transpose(*layout.dims[name])
+
+
+def restore(dataset: xr.Dataset, ensemble: Array, layout: Layout) -> xr.Dataset:
+    """The Dataset that was packed, with the ensemble ``(member, state)`` in it; masked points keep their values.
+
+    Raises
+    ------
+    ValueError
+        If the ensemble has not the members and the state that were packed.
+    """
+    values = to_numpy(ensemble)
+    if values.shape != (dataset.sizes[layout.member_dim], layout.size):
+        raise ValueError(
+            f"ensemble of shape {values.shape} does not fit the dataset: "
+            f"give ({dataset.sizes[layout.member_dim]}, {layout.size})"
+        )
+    restored = dataset.assign({name: _replaced(dataset[name], values, layout) for name in layout.template.data_vars})
+    restored.encoding = dict(dataset.encoding)
+    return restored
+
+
+def _replaced(original: xr.DataArray, values: np.ndarray, layout: Layout) -> xr.Variable:
+    """A variable with its entries of the state replaced."""
+    members_first = original.variable.transpose(layout.member_dim, ...)
+    data = np.array(members_first.values).reshape(len(values), -1)
+    data[:, layout.kept(original.name)] = values[:, layout.block(original.name)]
+    return members_first.copy(data=data.reshape(members_first.shape)).transpose(*original.dims)
 
 
 # --- errors of users -------------------------------------------------------------------------------------

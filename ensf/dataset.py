@@ -1,0 +1,293 @@
+"""The analysis of an xarray Dataset: forecast ensemble and observations in, analysis ensemble out, all on their grids.
+
+    Dataset --pack--> physical states x --transforms--> z --filter--> z --inverse, bounds--> x --restore--> Dataset
+
+`ensf.state` has each step. Observations are of x, whatever the coordinates z in which the filter works.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ensf.analysis import Analysis, Filter, check_predicted
+from ensf.arrays import Array, Generator, to_numpy
+from ensf.kalman import observed_positions
+from ensf.localization import Geometry, Localization
+from ensf.observation import Observation
+from ensf.state import Blocks, Bounds, Layout, Physical, choose, fit_blocks, pack, positions, restore, seen
+
+__all__ = ["Local", "Problem", "analyse"]
+
+LOGGER = logging.getLogger("ensf")
+
+
+@dataclass(frozen=True)
+class Local:
+    """A local filter whose places are those of the Dataset that it will analyse.
+
+    ``Local(LETKF, Sphere(), half_width=500.0)`` is ``LETKF(Localization(positions(layout), Sphere(), 500.0))`` as soon
+    as there is a layout. Wrappers take it for a filter: ``RTPS(Local(LETKF, Sphere(), 500.0), 0.3)``.
+
+    Parameters
+    ----------
+    filter : callable
+        Class or function that makes a filter of a `Localization`: `LETKF`, ``partial(LETSF, steps=3)``.
+    geometry : Geometry
+        What distance means: `Sphere`, `Euclidean`, `Periodic`, or with a vertical coordinate `ensf.state.Layered`.
+    half_width : float
+        Gaspari-Cohn half-width in the unit of the geometry's distance (km on a sphere).
+    dims : tuple of str
+        Coordinates that make a position, as in `ensf.state.positions`.
+    at : mapping of str to float, optional
+        Where variables without one of these coordinates are.
+    """
+
+    filter: Callable[[Localization], Filter]
+    geometry: Geometry
+    half_width: float
+    dims: tuple[str, ...] = ("latitude", "longitude")
+    at: Mapping[str, float] | None = None
+
+    def __repr__(self) -> str:
+        name = getattr(self.filter, "__name__", repr(self.filter))
+        return f"Local({name}, {self.geometry!r}, half_width={self.half_width!r}, dims={self.dims!r}, at={self.at!r})"
+
+    def __call__(self, layout: Layout) -> Filter:
+        """The filter on this layout."""
+        return self.filter(Localization(positions(layout, self.dims, self.at), self.geometry, self.half_width))
+
+    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+        """Refused: a flat state has no places.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError(f"{self} has no places in a flat state: hand it to ensf.dataset.analyse, or call it (layout)")
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a filter gets to see of a Dataset and its observations, and the way back.
+
+    Attributes
+    ----------
+    prior : (member, state) array
+        Forecast ensemble in the coordinates of the analysis.
+    observation : Observation
+        Of such states.
+    method : Filter
+        With its places.
+    layout : Layout
+        Which entry of the state is which grid point.
+    blocks : Blocks
+        Transforms of the variables.
+    bounds : mapping of str to tuple of Bounds
+        Limits of the analysis.
+    dataset : xarray.Dataset
+        The forecast.
+    """
+
+    prior: np.ndarray
+    observation: Observation
+    method: Filter
+    layout: Layout
+    blocks: Blocks
+    bounds: Mapping[Hashable, tuple[Bounds, ...]]
+    dataset: xr.Dataset
+
+    @classmethod
+    def of(
+        cls,
+        dataset: xr.Dataset,
+        observations: Any,
+        method: Any,
+        *,
+        member_dim: str = "realization",
+        variables: Mapping[Hashable, Any] | Iterable[Hashable] | None = None,
+        mask: Any = None,
+    ) -> Problem:
+        """The problem of a Dataset; parameters and errors are those of `analyse`."""
+        settings = _settings(dataset, variables, member_dim)
+        chosen = choose(dataset, member_dim, settings)
+        physical, layout = pack(chosen, member_dim, mask=mask)
+        observation = _observation(observations, layout)
+        check_predicted(observation.operator(physical[:1]), observation)
+        blocks = fit_blocks(settings, layout, physical)
+        method = _placed(method(layout) if _makes_filters(method) else method, layout)
+        transformed = _located(seen(observation, blocks), observation, method, layout.size)
+        bounds = {name: tuple(b for b in several if isinstance(b, Bounds)) for name, several in settings.items()}
+        loaded = dataset.assign({name: variable.variable for name, variable in chosen.items()})
+        return cls(blocks.forward(physical), transformed, method, layout, blocks, bounds, loaded)
+
+    def analyse(self, rng: Generator, memory: Any = None) -> Analysis:
+        """The filter's own record: ensemble ``(member, state)`` in the coordinates of the analysis, memory, info."""
+        return self.method.analyse(self.prior, self.observation, rng, memory)
+
+    def restore(self, ensemble: Array) -> xr.Dataset:
+        """Dataset like the forecast, of an ensemble ``(member, state)`` in the coordinates of the analysis.
+
+        Raises
+        ------
+        ValueError
+            If a variable is not finite.
+        """
+        with np.errstate(over="ignore"):
+            physical = self.blocks.inverse(to_numpy(ensemble))
+        parts = [self._bounded(name, physical[:, self.layout.block(name)]) for name in self.layout.template.data_vars]
+        return restore(self.dataset, np.concatenate(parts, axis=1), self.layout)
+
+    def _bounded(self, name: Hashable, values: np.ndarray) -> np.ndarray:
+        for limits in self.bounds[name]:
+            values, clipped = limits.clip(values)
+            if clipped:
+                LOGGER.warning("analysis of %r: %d of %d values clipped to %s", name, clipped, values.size, limits)
+        if not np.isfinite(values).all():
+            member = int(np.argwhere(~np.isfinite(values))[0, 0])
+            raise ValueError(
+                f"the analysis of variable {name!r} is not finite in member {member}: "
+                "observations are too far from the prior for its transform"
+            )
+        return values
+
+
+def analyse(
+    dataset: xr.Dataset | xr.DataArray,
+    observations: Any,
+    method: Any,
+    rng: Generator,
+    *,
+    member_dim: str = "realization",
+    variables: Mapping[Hashable, Any] | Iterable[Hashable] | None = None,
+    mask: Any = None,
+) -> Any:
+    """Analysis of a forecast ensemble.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset or xarray.DataArray
+        Forecast, with a dimension that counts the members. Dask arrays among the analysed variables are computed, and
+        a line is logged.
+    observations : Observation, object with ``observe(layout)``, or callable
+        Of the physical state: an `Observation` on the flat state; or what makes one from the `Layout`, such as an
+        observation table or a function ``layout -> Observation``.
+    method : Filter, or callable
+        A filter; `Local`, also inside wrappers; or a function ``layout -> Filter``.
+    rng : numpy.random.Generator
+    member_dim : str
+        Dimension that counts the members.
+    variables : iterable of str, or mapping of str to settings, optional
+        The variables to analyse, by default all that have the member dimension. In a mapping, each with None, one
+        setting of `ensf.state` (`Log`, `Logit`, `Scale`, `Standardise`, `Bounds`) or a tuple of them, first applied
+        first.
+    mask : True, xarray.DataArray, or mapping of str to xarray.DataArray, optional
+        Grid points without data, as in `ensf.state.pack`.
+
+    Returns
+    -------
+    xarray.Dataset or xarray.DataArray
+        As given: the same variables, dimensions, coordinates, attributes, encodings and dtypes, with the analysed
+        variables replaced. Masked points and other variables are as they were.
+
+    Raises
+    ------
+    ValueError
+        If variables, mask, observations or method do not fit; the sentence says which and what to do.
+    """
+    if isinstance(dataset, xr.DataArray):
+        name = "variable" if dataset.name is None else dataset.name
+        options: dict[str, Any] = {"member_dim": member_dim, "variables": variables, "mask": mask}
+        return analyse(dataset.to_dataset(name=name), observations, method, rng, **options)[name].rename(dataset.name)
+    problem = Problem.of(dataset, observations, method, member_dim=member_dim, variables=variables, mask=mask)
+    return problem.restore(problem.analyse(rng).ensemble)
+
+
+# --- what the user may hand in ---------------------------------------------------------------------------
+
+
+def _settings(dataset: xr.Dataset, variables: Any, member_dim: str) -> dict[Hashable, tuple[Any, ...]]:
+    """Settings of every variable to analyse, as tuples."""
+    if variables is None:
+        variables = [name for name, variable in dataset.items() if member_dim in variable.dims]
+        if not variables:
+            raise ValueError(
+                f"no variable has the member dimension {member_dim!r}: choose member_dim= among "
+                f"{', '.join(map(repr, dataset.dims))}"
+            )
+    if isinstance(variables, str):
+        variables = [variables]
+    if not isinstance(variables, Mapping):
+        variables = dict.fromkeys(variables)
+    return {name: _several(name, setting) for name, setting in variables.items()}
+
+
+def _several(name: Hashable, setting: Any) -> tuple[Any, ...]:
+    several = setting if isinstance(setting, tuple | list) else () if setting in (None, ...) else (setting,)
+    for one in several:
+        if isinstance(one, type) or not any(hasattr(one, verb) for verb in ("forward", "fit", "clip")):
+            raise ValueError(
+                f"variable {name!r} has the setting {one!r}: give None, Log(), Logit(low, high), Scale(factor), "
+                "Standardise(), Bounds(low, high), or a tuple of them"
+            )
+    return tuple(several)
+
+
+def _observation(observations: Any, layout: Layout) -> Observation:
+    if hasattr(observations, "observe"):
+        observations = observations.observe(layout)
+    elif callable(observations):
+        observations = observations(layout)
+    made = getattr(observations, "observation", observations)
+    if not isinstance(made, Observation):
+        raise ValueError(
+            f"observations are a {type(made).__name__}: give an Observation, an observation table, or a function "
+            "layout -> Observation"
+        )
+    return made
+
+
+def _makes_filters(method: Any) -> bool:
+    if isinstance(method, type):
+        raise ValueError(f"method is the class {method.__name__}: give a filter, or Local({method.__name__}, ...)")
+    if not hasattr(method, "analyse") and not callable(method):
+        raise ValueError(f"method is a {type(method).__name__}: give a filter, Local(...), or layout -> filter")
+    return not hasattr(method, "analyse")
+
+
+def _placed(method: Any, layout: Layout) -> Any:
+    """The method with every `Local` in it on this layout."""
+    if isinstance(method, Local):
+        return method(layout)
+    if not is_dataclass(method) or isinstance(method, type):
+        return method
+    parts = {part.name: getattr(method, part.name) for part in fields(method) if part.init}
+    placed = {name: _placed(part, layout) for name, part in parts.items()}
+    changed = {name: part for name, part in placed.items() if part is not parts[name]}
+    return replace(method, **changed) if changed else method
+
+
+def _located(transformed: Observation, original: Observation, method: Any, size: int) -> Observation:
+    """The transformed observation, at the places of the original if it does not show any more which entries it sees."""
+    if transformed.position is not None or not isinstance(transformed.operator, Physical):
+        return transformed
+    localization = _localization(method)
+    if localization is None:
+        return transformed
+    return replace(transformed, position=observed_positions(original, localization, size))
+
+
+def _localization(method: Any) -> Localization | None:
+    """The first localization in a method and what it wraps."""
+    if isinstance(method, Localization):
+        return method
+    if not is_dataclass(method):
+        return None
+    found = (_localization(getattr(method, part.name)) for part in fields(method))
+    return next((one for one in found if one is not None), None)

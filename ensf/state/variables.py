@@ -1,0 +1,243 @@
+"""Settings per variable: a change of coordinates for the analysis, and bounds after it.
+
+    Log           z = log(x + offset)                    x > -offset
+    Logit         z = log((x - low) / (high - x))        low < x < high
+    Scale         z = factor (x - shift)
+    Standardise   a Scale with 1 / spread and mean of the prior
+    Chain         one after another
+    Bounds        x <- min(max(x, low), high)            after the analysis only
+
+with x the physical value and z what the filter works on. `slope` is dx/dz at z.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ensf.arrays import Array, namespace
+
+__all__ = ["Bounds", "Chain", "Log", "Logit", "Scale", "Standardise", "Transform", "fitted"]
+
+
+class Transform(Protocol):
+    """Increasing or decreasing function of one variable, for every entry of an array of any shape."""
+
+    def forward(self, values: Array) -> Array:
+        """z of the physical values x."""
+
+    def inverse(self, values: Array) -> Array:
+        """x of z."""
+
+    def slope(self, values: Array) -> Array:
+        """dx/dz at z."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """Logarithm, for what is positive: humidity, concentrations, precipitation.
+
+    Parameters
+    ----------
+    offset : float
+        Added before, in the units of the variable; a positive one lets zeros in.
+    """
+
+    offset: float = 0.0
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """Open interval of the physical values."""
+        return -self.offset, math.inf
+
+    def forward(self, values: Array) -> Array:
+        """``log(x + offset)``."""
+        return namespace(values).log(values + self.offset)
+
+    def inverse(self, values: Array) -> Array:
+        """``exp(z) - offset``."""
+        return namespace(values).exp(values) - self.offset
+
+    def slope(self, values: Array) -> Array:
+        """``exp(z)``."""
+        return namespace(values).exp(values)
+
+
+@dataclass(frozen=True)
+class Logit:
+    """Log odds, for what lies between two bounds: fractions, saturation, concentrations of sea ice.
+
+    Parameters
+    ----------
+    low, high : float
+        Bounds in the units of the variable. The prior must lie strictly between, so let them be a little wider if
+        it reaches them: ``Logit(-0.01, 1.01)``.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"{self} has no range: give two finite numbers, low < high")
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """Open interval of the physical values."""
+        return self.low, self.high
+
+    def forward(self, values: Array) -> Array:
+        """``log((x - low) / (high - x))``."""
+        return namespace(values).log((values - self.low) / (self.high - values))
+
+    def inverse(self, values: Array) -> Array:
+        """``low + (high - low) / (1 + exp(-z))``."""
+        return self.low + (self.high - self.low) * (0.5 + 0.5 * namespace(values).tanh(0.5 * values))
+
+    def slope(self, values: Array) -> Array:
+        """``(high - low) / (2 cosh(z / 2))^2``."""
+        half = namespace(values).tanh(0.5 * values)
+        return 0.25 * (self.high - self.low) * (1 - half * half)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Other units.
+
+    Parameters
+    ----------
+    factor : float
+        In units of z per unit of the variable; not zero.
+    shift : float
+        Value of the variable where z is zero.
+    """
+
+    factor: float
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.factor) and math.isfinite(self.shift) and self.factor != 0):
+            raise ValueError(f"{self}: give a finite factor other than zero, and a finite shift")
+
+    def forward(self, values: Array) -> Array:
+        """``factor (x - shift)``."""
+        return (values - self.shift) * self.factor
+
+    def inverse(self, values: Array) -> Array:
+        """``shift + z / factor``."""
+        return values / self.factor + self.shift
+
+    def slope(self, values: Array) -> Array:
+        """``1 / factor``."""
+        return namespace(values).full_like(values, 1 / self.factor)
+
+
+@dataclass(frozen=True)
+class Standardise:
+    """A `Scale` by the prior: mean 0 over members and grid, mean square of the spread over the grid 1.
+
+    One mean and one spread per variable, so that a variable keeps its pattern; what differs in magnitude and units
+    becomes comparable for filters that care, such as `EnSF`.
+    """
+
+    def fit(self, values: Array) -> Scale:
+        """The scale of prior values ``(member, state)``.
+
+        Raises
+        ------
+        ValueError
+            If there is no spread.
+        """
+        xp = namespace(values)
+        variance = float(xp.mean(xp.var(values, axis=0, correction=1))) if values.shape[0] > 1 else 0.0
+        if not variance > 0:
+            raise ValueError("has no spread among members: leave out Standardise")
+        return Scale(1 / math.sqrt(variance), float(xp.mean(values)))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One transform after another: z = last(... first(x)).
+
+    Parameters
+    ----------
+    transforms : tuple of Transform
+    """
+
+    transforms: tuple[Any, ...] = ()
+
+    def forward(self, values: Array) -> Array:
+        """z of x."""
+        for transform in self.transforms:
+            values = transform.forward(values)
+        return values
+
+    def inverse(self, values: Array) -> Array:
+        """x of z."""
+        for transform in reversed(self.transforms):
+            values = transform.inverse(values)
+        return values
+
+    def slope(self, values: Array) -> Array:
+        """dx/dz at z, by the chain rule."""
+        slope = namespace(values).ones_like(values)
+        for transform in reversed(self.transforms):
+            slope, values = slope * transform.slope(values), transform.inverse(values)
+        return slope
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limits of the physical values: the analysis is clipped to them, the prior and the filter are not touched.
+
+    Parameters
+    ----------
+    low, high : float
+        In the units of the variable; infinite = none.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"{self} leaves no room: give low < high")
+
+    def clip(self, values: Array) -> tuple[Array, int]:
+        """Values within the bounds, and how many were not."""
+        xp = namespace(values)
+        outside = (values < self.low) | (values > self.high)
+        return xp.clip(values, self.low, self.high), int(xp.count_nonzero(outside))
+
+
+def fitted(settings: Iterable[Any], prior: Array) -> Chain:
+    """The transforms among `settings`, fitted one after another to prior values ``(member, state)``.
+
+    Raises
+    ------
+    ValueError
+        If prior values are outside the domain of a transform, or one cannot be fitted; the sentence has no subject.
+    """
+    chain: list[Any] = []
+    for setting in settings:
+        transform = setting.fit(prior) if hasattr(setting, "fit") else setting
+        _check_domain(transform, prior)
+        prior = transform.forward(prior)
+        chain.append(transform)
+    return Chain(tuple(chain))
+
+
+def _check_domain(transform: Any, values: Array) -> None:
+    if not hasattr(transform, "domain"):
+        return
+    xp, (low, high) = namespace(values), transform.domain
+    inside = (values > low) & (values < high)
+    if not bool(xp.all(inside)):
+        member, worst = divmod(int(xp.argmin(xp.astype(inside, xp.int8))), values.shape[1])
+        raise ValueError(
+            f"is {float(values[member, worst]):.6g} in member {member}, but {transform} needs values above {low:g}"
+            + (f" and below {high:g}" if math.isfinite(high) else "")
+            + ": change that range, or repair the member"
+        )
