@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
-        print("\nensf: interrupted; the files hold every finished cycle", file=sys.stderr)
+        print("\nensf: interrupted; every finished cycle is kept: go on with `ensf run ... --resume`", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError) as error:
         print(f"ensf: {error}", file=sys.stderr)
@@ -83,10 +83,16 @@ def _run(arguments: list[str]) -> int:
     experiment, methods = _apply(experiment, options)
     seeds = _seeds(options["seeds"])
     directory = Path(options["output"] or Path("results") / experiment.name)
-    runner.prepare(directory, runner.outputs(directory, methods, seeds), options["overwrite"])
+    if options["overwrite"] and options["resume"]:
+        raise ValueError("--overwrite and --resume exclude each other: give one of them")
+    if options["restart_every"] < 0:
+        raise ValueError(f"--restart-every is {options['restart_every']}: give a number of cycles, or 0 for never")
+    replaced = options["overwrite"] or options["resume"]
+    runner.prepare(directory, runner.outputs(directory, methods, seeds), replaced)
     command = shlex.join(["ensf", "run", *arguments])
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    records = runner.run(experiment, methods, seeds, directory, command)
+    how = {"resume": options["resume"], "restart_every": options["restart_every"]}
+    records = runner.run(experiment, methods, seeds, directory, command, **how)
     print(runner.table(records))
     print(
         f"medians over {len(seeds)} seed{'s' * (len(seeds) > 1)}; ms = processor time per cycle; files in {directory}"
@@ -105,6 +111,8 @@ def _parse(experiment: Any, arguments: list[str]) -> dict[str, Any]:
     add("--members", type=int, default=0, help="ensemble size of every method; 0 = each method's own")
     add("--output", default="", help="folder for the files; default results/EXPERIMENT")
     add("--overwrite", action="store_true", help="replace existing output")
+    add("--resume", action="store_true", help="go on where a run was stopped or killed; keep what is finished")
+    add("--restart-every", type=int, default=1, help="cycles between restarts; 0 = only when the run is stopped")
     for name, value in _settings(experiment, leaves).items():
         add(f"--{name}", type=type(value), default=value)
     return _read(parser, arguments)
@@ -219,7 +227,7 @@ def _board(arguments: list[str]) -> int:
     if options["jobs"] < 0:
         raise ValueError(f"--jobs is {options['jobs']}: give a number of processes, or 0 for one per processor")
     directory = Path(options["output"])
-    runner.prepare(directory, [], overwrite=True)
+    runner.prepare(directory, [], replace=True)
     records = board.run(plan, directory, options["jobs"] or os.cpu_count() or 1)
     board.write(records, plan, directory, shlex.join(["ensf", "board", *arguments]))
     plot.figure_board(*board.heat(records)).savefig(directory / "heatmap.png", dpi=120)

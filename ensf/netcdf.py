@@ -7,18 +7,14 @@ cycle.
 
 Large fields are compressed (zlib 1, shuffle), one chunk per field. Small ones share a chunk between cycles and are
 not compressed, for each `sync` would compress, write and enlarge the shared chunk again. HDF5 keeps no journal: a
-kill in the few microseconds in which a sync renews the index of the file can still damage it.
+kill in the few microseconds in which a sync renews the index of the file can still damage it. With a `journal` beside
+it, the file is made again (`Writer.resume`) whatever happened to it.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +22,14 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-from ensf import diagnostics, output
+from ensf import cf, diagnostics, output, storage
+from ensf.journal import Journal
 from ensf.output import Row, View
 
 __all__ = ["Writer", "read"]
 
-SMALL = 16384
-"""Fields below this number of bytes share a chunk of about this size."""
+SCORE = {"innovation_chi2": "chi2"}
+"""Scores that have another name in the file."""
 
 
 def read(path: str | Path) -> xr.Dataset:
@@ -79,6 +76,8 @@ class Writer:
         All members are written in cycles 0, every, 2 every, ...; never if 0. They take no space in other cycles.
     overwrite : bool
         Replace an existing file.
+    journal : str or Path, optional
+        A file beside it, from which `Writer.resume` makes it again. Remove it when the run is complete.
 
     Raises
     ------
@@ -101,16 +100,72 @@ class Writer:
         time_units: str = "1",
         every: int = 0,
         overwrite: bool = False,
+        journal: str | Path | None = None,
     ) -> None:
         if time_units not in output.TIME_UNITS:
             raise ValueError(f"unknown unit of time {time_units!r}: give one of {', '.join(output.TIME_UNITS)}")
         sizes = {"realization": members, "rank": members + 1, "observation": observations}
         sizes |= dict(zip(model.dims, model.shape, strict=True))
-        self.path, self.model, self.every, self._sizes, self._records = Path(path), model, every, sizes, 0
-        self._file = _create(self.path, overwrite)
-        with _disk(f"{self.path} could not be created"):
-            self._define_file(members, attributes or {}, time_units)
+        self._begin(Path(path), storage.create(Path(path), overwrite), sizes, model, every, journal)
+        with storage.disk(f"{self.path} could not be created"):
+            self._define_grid(members, attributes or {})
+            self._define_rows(time_units)
             self._file.sync()
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        journal: str | Path,
+        cycles: int,
+        *,
+        model: Any,
+        time_units: str = "1",
+        every: int = 0,
+        command: str = "",
+    ) -> Writer:
+        """Make a file again from the first `cycles` records of its journal, to go on.
+
+        Parameters
+        ----------
+        path, journal : str or Path
+            The file is replaced, whatever is there.
+        cycles : int
+            What was written after these is forgotten.
+        model, time_units, every
+            As the file was made with.
+        command : str
+            For the attribute `history`.
+
+        Raises
+        ------
+        OSError
+            If there is no journal, another process is writing, or the file cannot be written.
+        ValueError
+            If the journal is damaged, or has fewer records.
+        """
+        writer, path = cls.__new__(cls), Path(path)
+        source = Journal.resume(Path(journal))
+        layout = storage.layout(source.template)
+        records = source.read(cycles, layout)
+        with storage.disk(f"{path} could not be made again"):
+            file = storage.fill(path, source.template, records, every)
+            sizes = {name: dimension.size for name, dimension in file.dimensions.items() if name != "time"}
+            writer._begin(path, file, sizes, model, every, journal)
+            writer._journal, writer._layout, writer._records = source, layout, cycles
+            writer._define_rows(time_units)
+            if command:
+                file.history = f"{file.history}\n{cf.event(command)}"
+            file.sync()
+        return writer
+
+    def _begin(
+        self, path: Path, file: netCDF4.Dataset, sizes: dict[str, int], model: Any, every: int, journal: Any
+    ) -> None:
+        self.path, self._file, self._sizes, self.model, self.every = path, file, sizes, model, every
+        self._journal: Journal | None = None
+        self._journal_path = None if journal is None else Path(journal)
+        self._layout, self._records, self._complete = np.dtype([]), 0, False
 
     def __enter__(self) -> Writer:
         return self
@@ -141,67 +196,81 @@ class Writer:
         """
         self._check(cycle)
         view = View(cycle, diagnostics.scores(cycle) if scores is None else scores, self._sizes["observation"])
-        with _disk(f"cycle {cycle.index} could not be written to {self.path}"):
+        with storage.disk(f"cycle {cycle.index} could not be written to {self.path}"):
             self._append(view)
+
+    def history(self) -> list[tuple[float, dict[str, float]]]:
+        """Model time and scores of every cycle, from the journal."""
+        if self._journal is None:
+            return []
+        records = self._journal.read(self._records, self._layout)
+        columns = {SCORE.get(name, name): records[name].tolist() for name in storage.numbers(self._layout)}
+        scores = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return list(zip(records[storage.TIME].tolist(), scores, strict=True))
 
     def close(self) -> None:
         """Finish the file; a second call does nothing."""
         if not self._file.isopen():
             return
-        with _disk(f"{self.path} could not be finished"):
-            self._file.setncatts(_coverage(self._file["time"]))
+        with storage.disk(f"{self.path} could not be finished"):
+            self._file.setncatts(cf.coverage(self._file["time"]))
             self._file.close()
+        if self._journal is not None:
+            self._journal.close()
 
     @np.errstate(all="ignore")
     def _append(self, view: View) -> None:
-        if not self._records:
+        if not self._complete:
             self._define_from(view)
-        wanted = self.every and self._records % self.every == 0
-        record = slice(self._records, self._records + 1)
-        for variable, row, shape in self._rows + (self._member_rows if wanted else []):
-            variable[record] = np.asarray(row.value(view), row.dtype).reshape(shape)
+        record = np.zeros((), self._layout)
+        record[storage.TIME] = view.cycle.time
+        wanted = bool(self.every) and self._records % self.every == 0
+        rows = self._rows + (self._member_rows if wanted else [])
+        for _, row, shape in rows:
+            record[row.name] = np.asarray(row.value(view), row.dtype).reshape(shape[1:])
+        if self._journal is not None:
+            used = storage.used(self._layout, (row.name for _, row, _ in rows))
+            self._journal.write(self._records, record, used)
+        for variable, row, _ in rows:
+            variable[self._records : self._records + 1] = record[row.name][None]
         self._file.sync()
         self._records += 1
 
-    def _define_file(self, members: int, attributes: Mapping[str, Any], time_units: str) -> None:
-        self._file.setncatts(_attributes(self.path.stem, attributes))
+    def _define_grid(self, members: int, attributes: Mapping[str, Any]) -> None:
+        self._file.setncatts(cf.attributes(self.path.stem, attributes))
         for name, size in {"time": None, **self._sizes}.items():
             self._file.createDimension(name, size)
-        for name, values, about in _coordinates(self.model, members):
+        for name, values, about in cf.coordinates(self.model, members):
             variable = self._file.createVariable(name, values.dtype, (name,), fill_value=False)
             variable.setncatts(about)
             variable[:] = values
+
+    def _define_rows(self, time_units: str) -> None:
         self._rows = self._define([output.time(time_units), *output.fields(self.model), output.ranks()])
         self._member_rows = self._define(output.members(self.model), shared=False) if self.every else []
 
     def _define_from(self, view: View) -> None:
         """Variables that the first cycle decides on."""
-        if view.observation.position is not None:
+        if view.observation.position is not None and "axis" not in self._sizes:
             self._sizes["axis"] = view.observation.position.shape[1]
             self._file.createDimension("axis", self._sizes["axis"])
         self._rows += self._define(output.scores(view.scores, self.model))
         self._rows += self._define(output.observations(view.observation, self.model))
+        self._complete = True
+        if self._records == 0:
+            self._start_records()
+
+    def _start_records(self) -> None:
+        self._file.sync()
+        template = self.path.read_bytes()
+        self._layout = storage.layout(template)
+        if self._journal_path is not None:
+            self._journal = Journal.create(self._journal_path, template)
 
     def _define(self, rows: Iterable[Row], shared: bool = True) -> list[tuple[Any, Row, tuple[int, ...]]]:
         """Variable, row and shape of a record for each row."""
-        return [(self._variable(row, shared), row, (1, *self._shape(row))) for row in rows]
-
-    def _shape(self, row: Row) -> tuple[int, ...]:
-        return tuple(self._sizes[dim] for dim in row.dims)
-
-    def _variable(self, row: Row, shared: bool) -> netCDF4.Variable:
-        """Create a variable; records that are small share chunks, if they may."""
-        number = row.dtype.startswith("f") and row.name != "time"
-        variable = self._file.createVariable(
-            row.name,
-            row.dtype,
-            ("time", *row.dims),
-            fill_value=np.nan if number else False,
-            **_storage(row, self._shape(row), shared),
-        )
-        variable.setncatts(row.attributes)
-        variable.set_auto_maskandscale(False)
-        return variable
+        shapes = [(row, tuple(self._sizes[dim] for dim in row.dims)) for row in rows]
+        return [(storage.variable(self._file, row, shape, shared), row, (1, *shape)) for row, shape in shapes]
 
     def _check(self, cycle: Any) -> None:
         expected = (self._sizes["realization"], math.prod(self.model.shape))
@@ -216,106 +285,3 @@ class Writer:
                 f"cycle {cycle.index} has {cycle.observation.size} observations but {self.path} was made for "
                 f"{self._sizes['observation']}: give Writer the largest number"
             )
-
-
-# --- parts of a file -------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _disk(failure: str) -> Iterator[None]:
-    """NetCDF errors as OSError."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise OSError(f"{failure} ({error}): is the disk full?") from error
-
-
-def _create(path: Path, overwrite: bool) -> netCDF4.Dataset:
-    """New file; OSError with one clear sentence if there cannot be one."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}: make it, or write elsewhere")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists: write elsewhere, or say overwrite to replace it")
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise PermissionError(f"{path} cannot be written: write elsewhere, or change its permissions")
-    try:
-        return netCDF4.Dataset(path, "w", clobber=overwrite)
-    except OSError as error:
-        raise OSError(f"{path} cannot be created ({error}): write elsewhere") from error
-
-
-def _storage(row: Row, shape: tuple[int, ...], shared: bool) -> dict[str, Any]:
-    """Chunks and compression."""
-    size = max(1, math.prod(shape)) * np.dtype(row.dtype).itemsize
-    if size < SMALL and shared:
-        return {"chunksizes": (min(512, SMALL // size), *shape)}
-    if size >= SMALL and row.dims[0] == "realization":
-        shape = (1, *shape[1:])
-    return {"chunksizes": (1, *shape), "zlib": True, "complevel": 1, "shuffle": True, "chunk_cache": 0}
-
-
-KNOWN = {
-    "latitude": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
-    "longitude": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
-}
-
-
-def _coordinates(model: Any, members: int) -> Iterable[tuple[str, np.ndarray, dict[str, str]]]:
-    """Name, values and attributes of the coordinates."""
-    about = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
-    yield "realization", np.arange(members, dtype="i4"), about
-    yield "rank", np.arange(members + 1, dtype="i4"), {"long_name": "members below the truth", "units": "1"}
-    units = getattr(model, "coord_units", {})
-    for name, values in getattr(model, "coords", {}).items():
-        if name in model.dims:
-            values = np.asarray(values)
-            about = {"long_name": f"{name} coordinate", "units": units.get(name, "1")} | KNOWN.get(name, {})
-            yield name, values.astype("i4") if values.dtype.kind == "i" else values, about
-
-
-def _attributes(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Global attributes: the defaults, then those given, without empty ones."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    package = f"ensf {version('ensf')}"
-    default = {
-        "Conventions": "CF-1.11, ACDD-1.3",
-        "title": name,
-        "summary": "Forecasts and analyses of an ensemble, one per cycle of data assimilation, with their scores",
-        "keywords": "data assimilation, ensemble, forecast, analysis",
-        "source": package,
-        "history": f"{now}: {given.get('command') or package}",
-        "date_created": now,
-        "id": f"{name.replace(' ', '_')}-{uuid.uuid4()}",
-        "naming_authority": "ensf",
-        "project": "ensf",
-        "institution": "not given",
-        "creator_name": "not given",
-        "license": "not given",
-        "processing_level": "ensemble statistics of model output",
-        "standard_name_vocabulary": "CF standard names",
-        "comment": "spread: standard deviation of the members, divisor N - 1",
-    }
-    return {
-        key: value if type(value) in (int, float) else str(value)
-        for key, value in (default | dict(given)).items()
-        if value is not None and str(value)
-    }
-
-
-def _coverage(time: netCDF4.Variable) -> dict[str, str]:
-    """Global attributes about the times in the file."""
-    if not time.size:
-        return {}
-    dates: Any = netCDF4.num2date(time[:], time.units, time.calendar)
-    seconds = (dates[-1] - dates[0]).total_seconds()
-    start, end = (date.isoformat() + "Z" for date in (dates[0], dates[-1]))
-    duration, step = (
-        f"PT{np.format_float_positional(length, precision=6, trim='-')}S"
-        for length in (seconds, seconds / max(1, time.size - 1))
-    )
-    return {
-        "time_coverage_start": start,
-        "time_coverage_end": end,
-        "time_coverage_duration": duration,
-        "time_coverage_resolution": step,
-    }

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import signal
+import os
 import statistics
 import sys
-import threading
-import time as clock
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from ensf.diagnostics import scores
-from ensf.experiment import Method, summarise
-from ensf.netcdf import Writer
-from ensf.settings import leaves
+from ensf.experiment import Method
+from ensf.interrupts import deferred
+from ensf.resumable import Run
 
 __all__ = ["TABLE", "outputs", "prepare", "run", "table"]
 
@@ -31,18 +28,19 @@ def outputs(directory: Path, methods: Iterable[str], seeds: Iterable[int]) -> li
     return [*cells, directory / "summary.json"]
 
 
-def prepare(directory: Path, files: list[Path], overwrite: bool) -> None:
+def prepare(directory: Path, files: list[Path], replace: bool) -> None:
     """Make the output folder and check that files may be written.
 
     Raises
     ------
     OSError
-        If the folder cannot be written, or holds one of the files and `overwrite` is False.
+        If the folder cannot be written, or holds one of the files and they are not to be replaced.
     """
     existing = [path.name for path in files if path.exists()]
-    if existing and not overwrite:
+    if existing and not replace:
         raise FileExistsError(
-            f"{directory} already holds {existing[0]}: choose another --output or say --overwrite to replace it"
+            f"{directory} already holds {existing[0]}: choose another --output, or say --overwrite to replace it "
+            "or --resume to go on"
         )
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -56,148 +54,91 @@ def prepare(directory: Path, files: list[Path], overwrite: bool) -> None:
 
 
 def run(
-    experiment: Any, methods: Mapping[str, Method], seeds: Iterable[int], directory: Path, command: str
-) -> list[dict[str, Any]]:
-    """Run every method and seed; write one file for each and `summary.json`; return the records."""
-    records: list[dict[str, Any]] = []
-    seeds = list(seeds)
-    cells = [(name, seed) for name in methods for seed in seeds]
-    with threadpool_limits(1), _stop_between_cycles() as check:
-        for number, (name, seed) in enumerate(cells, 1):
-            label = f"[{number}/{len(cells)}] {name} seed {seed}"
-            records.append(_run_cell(experiment, name, methods[name], seed, directory, command, label, check))
-            _write_summary(directory / "summary.json", records)
-    return records
-
-
-def _run_cell(
     experiment: Any,
-    name: str,
-    method: Method,
-    seed: int,
+    methods: Mapping[str, Method],
+    seeds: Iterable[int],
     directory: Path,
     command: str,
-    label: str,
-    check: Callable[[], None],
-) -> dict[str, Any]:
-    """Run one method and seed into its file; `check` is called between cycles."""
-    history: list[tuple[float, Mapping[str, float]]] = []
-    seconds = {"forecast": 0.0, "analysis": 0.0, "output": 0.0}
-    writer = None
-    show = _progress(experiment.cycles, label)
-    with closing(experiment.run(method, seed)) as cycles:
-        try:
-            for cycle in cycles:
-                started = clock.process_time()
-                measured = scores(cycle)
-                if writer is None:
-                    writer = _open(experiment, name, method, seed, directory, command, cycle)
-                writer.write(cycle, measured)
-                history.append((cycle.time, measured))
-                seconds["output"] += clock.process_time() - started
-                seconds["forecast"] += cycle.seconds_forecast
-                seconds["analysis"] += cycle.seconds_analysis
-                show(measured)
-                check()
-        finally:
-            show(None)
-            if writer is not None:
-                writer.close()
-    per_cycle = {f"seconds_{what}": total / len(history) for what, total in seconds.items()}
-    return {"method": name, "seed": seed, "members": method.members} | summarise(experiment, history) | per_cycle
+    *,
+    resume: bool = False,
+    restart_every: int = 1,
+) -> list[dict[str, Any]]:
+    """Run every method and seed; write one file for each and `summary.json`; return the records.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    methods : mapping of str to Method
+    seeds : iterable of int
+    directory : Path
+        Must exist.
+    command : str
+        For the attributes of the files.
+    resume : bool
+        Keep what is finished, and go on where a run stopped: the files are the same, bit for bit, as if it had not.
+    restart_every : int
+        Write a restart every so many cycles; 0 = only on Ctrl-C and SIGTERM.
+
+    Raises
+    ------
+    ValueError
+        If there is no cycle or fewer than two members, or `resume` finds files of another recipe. Nothing is written.
+    """
+    seeds = list(seeds)
+    runs = [Run(experiment, name, methods[name], seed, directory, command) for name in methods for seed in seeds]
+    records = _read_summary(directory) if resume else {}
+    done = {run.key for run in runs if resume and run.finished(records.get(run.key))}
+    with threadpool_limits(1), deferred() as stopping:
+        for number, run in enumerate(runs, 1):
+            if run.key not in done:
+                with _progress(experiment.cycles, f"[{number}/{len(runs)}] {run.name} seed {run.seed}") as show:
+                    records[run.key] = run.complete(resume, restart_every, stopping, show)
+                _write_summary(directory, records.values())
+            run.tidy()
+    return [records[run.key] for run in runs]
 
 
 @contextmanager
-def _stop_between_cycles() -> Iterator[Callable[[], None]]:
-    """Ctrl-C and SIGTERM wait for the end of the cycle; a second one does not."""
-    received: list[int] = []
-    names = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    former = {name: signal.getsignal(name) for name in names}
-
-    def restore() -> None:
-        for name, handler in former.items():
-            signal.signal(name, handler)
-
-    def receive(number: int, frame: Any) -> None:
-        received.append(number)
-        restore()
-
-    def check() -> None:
-        if received:
-            raise KeyboardInterrupt
-
-    for name in names:
-        signal.signal(name, receive)
-    try:
-        yield check
-    finally:
-        restore()
-
-
-def _open(experiment: Any, name: str, method: Method, seed: int, directory: Path, command: str, cycle: Any) -> Writer:
-    attributes = {
-        "title": f"{experiment.name}: {name}, seed {seed}",
-        "summary": f"{experiment.summary}. {method.summary}.",
-        "references": experiment.source,
-        "command": command,
-        "seed": seed,
-        "experiment": experiment.name,
-        "method": name,
-        "method_recipe": repr(method.filter),
-        "model_recipe": repr(experiment.model),
-        "settings": json.dumps(leaves({"experiment": experiment, "method": method})),
-        "ensf_burn_in": float(experiment.burn_in),
-        "ensf_climatology": float(experiment.climatology),
-    }
-    return Writer(
-        directory / f"{name}_seed{seed}.nc",
-        model=experiment.model,
-        members=cycle.forecast.shape[0],
-        observations=cycle.observation.size,
-        attributes=attributes,
-        time_units=experiment.time_units,
-        overwrite=True,
-    )
-
-
-def _progress(cycles: int, label: str) -> Callable[[Mapping[str, float] | None], None]:
+def _progress(cycles: int, label: str) -> Iterator[Callable[[Mapping[str, float], int], None]]:
     """Show RMSE and spread: a bar on a terminal, else a line every tenth of the run."""
-    if sys.stderr.isatty():
-        return _bar(cycles, label)
-    every, done = max(1, math.ceil(cycles / 10)), [0]
+    every = max(1, math.ceil(cycles / 10))
 
-    def show(measured: Mapping[str, float] | None) -> None:
-        if measured is None:
-            return
-        done[0] += 1
-        if done[0] % every == 0 or done[0] == cycles:
-            print(f"{label}: cycle {done[0]} of {cycles}, {_state(measured)}", file=sys.stderr, flush=True)
+    def lines(measured: Mapping[str, float], done: int) -> None:
+        if done % every == 0 or done == cycles:
+            print(f"{label}: cycle {done} of {cycles}, {_state(measured)}", file=sys.stderr, flush=True)
 
-    return show
+    if not sys.stderr.isatty():
+        yield lines
+        return
+    with tqdm(total=cycles, desc=label, unit="cycle", leave=True) as bar:
 
+        def show(measured: Mapping[str, float], done: int) -> None:
+            bar.set_postfix_str(_state(measured), refresh=False)
+            bar.update(done - bar.n)
 
-def _bar(cycles: int, label: str) -> Callable[[Mapping[str, float] | None], None]:
-    bar = tqdm(total=cycles, desc=label, unit="cycle", leave=True)
-
-    def show(measured: Mapping[str, float] | None) -> None:
-        if measured is None:
-            bar.close()
-            return
-        bar.set_postfix_str(_state(measured), refresh=False)
-        bar.update()
-
-    return show
+        yield show
 
 
 def _state(measured: Mapping[str, float]) -> str:
     return f"RMSE {measured['rmse_analysis']:.3f}, spread {measured['spread_analysis']:.3f}"
 
 
-def _write_summary(path: Path, records: list[dict[str, Any]]) -> None:
-    path.write_text(json.dumps([_finite(record) for record in records], indent=1) + "\n")
+def _read_summary(directory: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """Records by method and seed."""
+    path = directory / "summary.json"
+    if not path.exists():
+        return {}
+    try:
+        return {(record["method"], record["seed"]): record for record in json.loads(path.read_text())}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a summary of runs, or damaged: remove it, then resume again") from error
+
+
+def _write_summary(directory: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Replace the summary at once."""
+    temporary = directory / ".summary.json.new"
+    temporary.write_text(json.dumps([_finite(record) for record in records], indent=1) + "\n")
+    os.replace(temporary, directory / "summary.json")
 
 
 def _finite(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ ROOMS = {
     "observation": "arrays errors functions operators",
     "score": "arrays",
     "tilted": "arrays",
-    "state": "arrays",
+    "state": "arrays errors functions observation operators",
     "analysis": "arrays observation",
     "diagnostics": "arrays observation",
     # the pieces of a score filter
@@ -47,12 +47,19 @@ ROOMS = {
     "marginals": "arrays serial",
     "quantile": "analysis arrays kalman localization marginals observation serial",
     "finite_size": "analysis arrays kalman observation",
+    "dataset": "analysis arrays kalman localization observation state",
     # experiments
     "twin": "analysis arrays observation",
     "experiment": "analysis arrays diagnostics twin",
     "output": "arrays diagnostics observation",
-    "netcdf": "diagnostics output",
-    "runner": "diagnostics experiment netcdf settings",
+    "cf": "",
+    "journal": "",
+    "storage": "output",
+    "netcdf": "cf diagnostics journal output storage",
+    "restart": "arrays",
+    "interrupts": "",
+    "resumable": "diagnostics experiment netcdf restart settings twin",
+    "runner": "experiment interrupts resumable",
     "plot": "diagnostics experiment",
     "cells": "diagnostics experiment experiments settings",
     "board": "cells experiments",
@@ -66,8 +73,8 @@ RESERVED = {
     "matplotlib": "plot cli",
     "jsonargparse": "cli",
     "tqdm": "cells runner",
-    "netCDF4": "netcdf",
-    "xarray": "netcdf plot state",
+    "netCDF4": "cf netcdf storage",
+    "xarray": "dataset netcdf plot state",
 }
 
 MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", *sys.stdlib_module_names}

@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM wait until what is under way is finished and stored."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["deferred"]
+
+
+@contextmanager
+def deferred() -> Iterator[Callable[[], bool]]:
+    """Within, Ctrl-C and SIGTERM only make the yielded function return True; a second one acts at once.
+
+    Outside the main thread nothing changes, and the function returns False.
+    """
+    received: list[int] = []
+    names = (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    former = {name: signal.getsignal(name) for name in names}
+
+    def restore() -> None:
+        for name, handler in former.items():
+            signal.signal(name, handler)
+
+    def receive(number: int, frame: Any) -> None:
+        received.append(number)
+        restore()
+
+    for name in names:
+        signal.signal(name, receive)
+    try:
+        yield lambda: bool(received)
+    finally:
+        restore()

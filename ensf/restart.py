@@ -1,0 +1,278 @@
+"""Restart files: all that the rest of a run depends on, read back bit for bit.
+
+What is stored is a tree of mappings, sequences, dataclasses, arrays, random generators and plain values. The file is
+an ``npz`` archive of NumPy, uncompressed: every array is an entry under its dotted name (``restart.ensemble``), in its
+own dtype and memory order; the entry ``tree`` is JSON and says where each belongs. Nothing is pickled.
+
+A file is written under a temporary name and then renamed: whenever a process is killed, the former file or the new
+one is there, whole. A recipe, the dotted name and text of every setting, says for which run it was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from ensf.arrays import to_numpy
+
+__all__ = ["check_recipe", "digest", "read", "recipe", "write"]
+
+PLAIN = (bool, int, float, str)
+BROKEN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ImportError, zipfile.BadZipFile)
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Store a tree; the file of that name is replaced at once.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; the former one is untouched.
+    ValueError
+        If an entry is of a kind that a restart file cannot hold; the message names it.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    tree = json.dumps({name: _encode(value, name, arrays) for name, value in content.items()})
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, tree=np.frombuffer(tree.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"the restart {path} could not be written ({error.strerror}): is the disk full?") from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tree that `write` stored.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no restart file, or damaged.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no restart {path}: check its name")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        tree = json.loads(arrays.pop("tree").tobytes())
+        return {name: _decode(value, arrays) for name, value in tree.items()}
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise ValueError(f"{path} is not a restart file, or damaged ({error}): start the run again") from error
+
+
+# --- trees -----------------------------------------------------------------------------------------------
+
+
+def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+    """JSON of a tree; its arrays go to `arrays` under their dotted names."""
+    if value is None or type(value) in PLAIN:
+        return value
+    if isinstance(value, np.generic) or array_api_compat.is_array_api_obj(value):
+        return _encode_array(value, name, arrays)
+    if isinstance(value, np.random.Generator):
+        return {"generator": _encode_generator(value)}
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = f"{type(value).__module__}:{type(value).__qualname__}"
+        parts = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+        return {"class": kind, "fields": _encode_mapping(parts, name, arrays)}
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {"mapping": _encode_mapping(value, name, arrays)}
+    if isinstance(value, list | tuple):
+        entries = [_encode(entry, f"{name}.{k}", arrays) for k, entry in enumerate(value)]
+        return {type(value).__name__ if type(value) is list else "tuple": entries}
+    raise ValueError(
+        f"{name} is a {type(value).__qualname__}, which a restart cannot hold: "
+        "make it of dataclasses, mappings, sequences, arrays, random generators and plain values"
+    )
+
+
+def _encode_mapping(parts: Mapping[str, Any], name: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {key: _encode(part, f"{name}.{key}", arrays) for key, part in parts.items()}
+
+
+def _encode_array(value: Any, name: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
+    """Arrays of another library come back on its default device."""
+    host = np.asarray(value) if isinstance(value, np.generic) else to_numpy(value)
+    if host.dtype.hasobject:
+        raise ValueError(f"{name} is an array of Python objects, which a restart cannot hold: give it a number dtype")
+    arrays[name] = host
+    if isinstance(value, np.generic):
+        return {"scalar": name}
+    if isinstance(value, np.ndarray):
+        return {"array": name}
+    return {"array": name, "library": array_api_compat.array_namespace(value).__name__}
+
+
+def _encode_generator(rng: np.random.Generator) -> dict[str, Any]:
+    """Kind, state, and the seed sequence that children are spawned from."""
+    bits = rng.bit_generator
+    seed = bits.seed_seq.state if isinstance(bits.seed_seq, np.random.SeedSequence) else None  # type: ignore[attr-defined]
+    return {"state": _without_arrays(bits.state), "seed": seed and _without_arrays(seed)}
+
+
+def _without_arrays(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_arrays(part) for key, part in value.items()}
+    if isinstance(value, np.ndarray):
+        return {"dtype": str(value.dtype), "values": value.tolist()}
+    return value
+
+
+def _with_arrays(value: Any) -> Any:
+    if isinstance(value, Mapping) and set(value) == {"dtype", "values"}:
+        return np.array(value["values"], value["dtype"])
+    return {key: _with_arrays(part) for key, part in value.items()} if isinstance(value, Mapping) else value
+
+
+def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    (kind, content), *rest = value.items()
+    return DECODERS[kind](content, dict(rest), arrays)
+
+
+def _decode_array(name: str, rest: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    if "library" not in rest:
+        return arrays[name]
+    return importlib.import_module(rest["library"]).asarray(arrays[name])
+
+
+def _decode_class(kind: str, rest: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    module, _, name = kind.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    if not is_dataclass(found):
+        raise ValueError(f"{kind} is no dataclass")
+    make: Callable[..., Any] = found  # type: ignore[assignment]
+    return make(**{key: _decode(part, arrays) for key, part in rest["fields"].items()})
+
+
+def _decode_generator(stored: dict[str, Any], rest: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    state, seed = _with_arrays(stored["state"]), _with_arrays(stored["seed"])
+    sequence = np.random.SeedSequence(**seed) if seed else 0
+    bits = getattr(np.random, state["bit_generator"])(sequence)
+    bits.state = state
+    return np.random.Generator(bits)
+
+
+DECODERS: dict[str, Callable[[Any, dict[str, Any], Mapping[str, np.ndarray]], Any]] = {
+    "array": _decode_array,
+    "scalar": lambda name, rest, arrays: arrays[name][()],
+    "class": _decode_class,
+    "generator": _decode_generator,
+    "mapping": lambda parts, rest, arrays: {key: _decode(part, arrays) for key, part in parts.items()},
+    "list": lambda parts, rest, arrays: [_decode(part, arrays) for part in parts],
+    "tuple": lambda parts, rest, arrays: tuple(_decode(part, arrays) for part in parts),
+}
+
+
+# --- recipes ---------------------------------------------------------------------------------------------
+
+LONG = 16
+"""Sequences of more plain values than this are described by a hash."""
+
+
+def recipe(**settings: Any) -> dict[str, str]:
+    """Dotted name and text of all that determines a run: the version of the package, classes, numbers, arrays.
+
+    Parameters
+    ----------
+    **settings
+        Trees of dataclasses, mappings and sequences. Arrays are described by shape, dtype and a hash of their values.
+    """
+    found = {"version": version("ensf")}
+    for name, value in settings.items():
+        _describe(value, name, found)
+    return found
+
+
+def digest(recipe: Mapping[str, str]) -> str:
+    """Hash of a recipe."""
+    return _hash(json.dumps(dict(recipe), sort_keys=True).encode())
+
+
+def check_recipe(recipe: Mapping[str, str], stored: Mapping[str, str], path: Path) -> None:
+    """Raise ValueError that names the first difference between a recipe and the one in a file."""
+    for name in {**recipe, **stored}:
+        here, there = recipe.get(name, "absent"), stored.get(name, "absent")
+        if here != there:
+            raise ValueError(
+                f"{path} was made by another recipe: {name} is {there} there but {here} now; "
+                "give the settings of that run, or start again elsewhere or with --overwrite"
+            )
+
+
+def _describe(value: Any, name: str, found: dict[str, str]) -> None:
+    if isinstance(value, np.ndarray) or array_api_compat.is_array_api_obj(value):
+        found[name] = _describe_array(to_numpy(value))
+    elif hasattr(value, "tocsr"):
+        matrix = value.tocsr()
+        for part in ("data", "indices", "indptr"):
+            _describe(getattr(matrix, part), f"{name}.{part}", found)
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            _describe(part, f"{name}.{key}", found)
+    elif isinstance(value, list | tuple):
+        _describe_sequence(value, name, found)
+    elif is_dataclass(value) and not isinstance(value, type):
+        found[name] = type(value).__qualname__
+        for field in fields(value):
+            if field.init:
+                _describe(getattr(value, field.name), f"{name}.{field.name}", found)
+    else:
+        _describe_other(value, name, found)
+
+
+def _describe_sequence(values: Any, name: str, found: dict[str, str]) -> None:
+    if all(value is None or isinstance(value, PLAIN) for value in values):
+        text = repr(values)
+        found[name] = text if len(values) <= LONG else f"<{len(values)} values, hash {_hash(text.encode())}>"
+        return
+    for k, value in enumerate(values):
+        _describe(value, f"{name}.{k}", found)
+
+
+def _describe_array(values: np.ndarray) -> str:
+    shape = " x ".join(map(str, values.shape))
+    return f"<{shape} {values.dtype}, hash {_hash(np.ascontiguousarray(values).tobytes())}>"
+
+
+def _describe_other(value: Any, name: str, found: dict[str, str]) -> None:
+    """Functions and classes by name, objects that do not describe themselves by class and attributes."""
+    if hasattr(value, "__qualname__"):
+        found[name] = f"{value.__module__}.{value.__qualname__}"
+    elif type(value).__repr__ is object.__repr__:
+        found[name] = type(value).__qualname__
+        for key, part in getattr(value, "__dict__", {}).items():
+            _describe(part, f"{name}.{key}", found)
+    else:
+        found[name] = repr(value)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
