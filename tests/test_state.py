@@ -201,7 +201,7 @@ def test_a_member_with_another_mask_is_named():
     less.ssh[1, 0, 0] = 1.0
     with pytest.raises(ValueError, match="'ssh' of member 1 has a value at latitude 60.0, longitude -20.0 where the"):
         pack(less, "member", mask=True)
-    with pytest.raises(ValueError, match="'salt' of member 0 is nan at .* declare grid points without data with mask="):
+    with pytest.raises(ValueError, match="'salt' of member 0 is nan at .* give a mask= of the grid points without data"):
         pack(dataset, "member")
 
 

@@ -197,5 +197,5 @@ def _name_bad_entry(variable: xr.DataArray, values: np.ndarray, layout: Layout) 
     where = point(variable, np.unravel_index(place, variable.shape[1:]))
     raise ValueError(
         f"variable {variable.name!r} of member {member} is {values[member, place]} at {where}: "
-        "repair or drop that member, or declare grid points without data with mask="
+        "repair or drop that member, or give a mask= of the grid points without data"
     )
