@@ -141,21 +141,29 @@ class Problem:
         """
         with np.errstate(over="ignore"):
             physical = self.blocks.inverse(to_numpy(ensemble))
-        parts = [self._bounded(name, physical[:, self.layout.block(name)]) for name in self.layout.template.data_vars]
-        return restore(self.dataset, np.concatenate(parts, axis=1), self.layout)
+        if any(self.bounds.values()):
+            names = self.layout.template.data_vars
+            physical = np.concatenate([self._clipped(name, physical) for name in names], axis=1)
+        for name in self.layout.template.data_vars:
+            _check_finite(name, physical[:, self.layout.block(name)])
+        return restore(self.dataset, physical, self.layout)
 
-    def _bounded(self, name: Hashable, values: np.ndarray) -> np.ndarray:
+    def _clipped(self, name: Hashable, physical: np.ndarray) -> np.ndarray:
+        values = physical[:, self.layout.block(name)]
         for limits in self.bounds[name]:
             values, clipped = limits.clip(values)
             if clipped:
                 LOGGER.warning("analysis of %r: %d of %d values clipped to %s", name, clipped, values.size, limits)
-        if not np.isfinite(values).all():
-            member = int(np.argwhere(~np.isfinite(values))[0, 0])
-            raise ValueError(
-                f"the analysis of variable {name!r} is not finite in member {member}: "
-                "observations are too far from the prior for its transform"
-            )
         return values
+
+
+def _check_finite(name: Hashable, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        member = int(np.argwhere(~np.isfinite(values))[0, 0])
+        raise ValueError(
+            f"the analysis of variable {name!r} is not finite in member {member}: "
+            "observations are too far from the prior for its transform"
+        )
 
 
 def analyse(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ensf.localization import Localization, Sphere
 from ensf.observation import Linear, Select
-from ensf.state import interpolate, nearest, pack, positions, unpack
+from ensf.state import interpolate, nearest, pack, positions, restore, unpack
 
 LATITUDE = np.array([60.0, 50.0, 40.0, 30.0], dtype=np.float32)
 LONGITUDE = np.array([-20.0, -10.0, 0.0, 10.0, 20.0], dtype=np.float32)
@@ -201,7 +201,9 @@ def test_a_member_with_another_mask_is_named():
     less.ssh[1, 0, 0] = 1.0
     with pytest.raises(ValueError, match="'ssh' of member 1 has a value at latitude 60.0, longitude -20.0 where the"):
         pack(less, "member", mask=True)
-    with pytest.raises(ValueError, match="'salt' of member 0 is nan at .* give a mask= of the grid points without data"):
+    with pytest.raises(
+        ValueError, match="'salt' of member 0 is nan at .* give a mask= of the grid points without data"
+    ):
         pack(dataset, "member")
 
 
@@ -291,6 +293,19 @@ def test_other_ensemble_sizes_and_means_can_be_written(tmp_path, members):
         with xr.open_dataset(tmp_path / f"{name}.nc") as read:
             xr.testing.assert_allclose(read, fields, atol=1e-3)
             assert read.t.encoding["dtype"] == np.int16
+
+
+def test_values_that_do_not_fit_the_encoding_are_said(tmp_path, caplog):
+    with xr.open_dataset(written(tmp_path)) as file:
+        dataset = file.load()
+    array, layout = pack(dataset, "member")
+    xr.testing.assert_identical(restore(dataset, array, layout), dataset)
+    assert not caplog.records
+    array[1, 7] = 40.0
+    restore(dataset, array, layout)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "'t' is from -2" in line
+    assert "to 40, but its encoding as int16 holds -32.268 to 33.267: change its encoding" in line
 
 
 def test_dask_arrays_are_computed_and_said(caplog):

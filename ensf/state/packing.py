@@ -10,12 +10,11 @@ import numpy as np
 import xarray as xr
 
 from ensf.arrays import Array, to_numpy
+from ensf.state.encoding import check_range, of_one_state
 from ensf.state.layout import Layout
 from ensf.state.masks import find_masks, point
 
 __all__ = ["choose", "pack", "restore", "unpack"]
-
-SHAPED = ("chunksizes", "preferred_chunks", "original_shape")  # encodings that count the members
 
 
 def pack(
@@ -130,14 +129,15 @@ def _field(values: np.ndarray, layout: Layout, name: Hashable) -> xr.Variable:
     data[..., layout.kept(name)] = values[..., layout.block(name)]
     data = data.reshape(*values.shape[:-1], *grid.shape)
     if values.ndim == 1:
-        encoding = {key: value for key, value in grid.encoding.items() if key not in SHAPED}
-        return xr.Variable(grid.dims, data, grid.attrs, encoding)
+        return xr.Variable(grid.dims, data, grid.attrs, of_one_state(grid.encoding))
     field = xr.Variable((layout.member_dim, *grid.dims), data, grid.attrs, grid.encoding)
     return field.transpose(*layout.dims[name])
 
 
 def restore(dataset: xr.Dataset, ensemble: Array, layout: Layout) -> xr.Dataset:
     """The Dataset that was packed, with the ensemble ``(member, state)`` in it; masked points keep their values.
+
+    A warning is logged for values that the encoding of a variable cannot hold.
 
     Raises
     ------
@@ -150,7 +150,10 @@ def restore(dataset: xr.Dataset, ensemble: Array, layout: Layout) -> xr.Dataset:
             f"ensemble of shape {values.shape} does not fit the dataset: "
             f"give ({dataset.sizes[layout.member_dim]}, {layout.size})"
         )
-    restored = dataset.assign({name: _replaced(dataset[name], values, layout) for name in layout.template.data_vars})
+    fields = {name: _replaced(dataset[name], values, layout) for name in layout.template.data_vars}
+    for name, field in fields.items():
+        check_range(name, field)
+    restored = dataset.assign(fields)
     restored.encoding = dict(dataset.encoding)
     return restored
 
@@ -184,7 +187,7 @@ def _check_variable(variable: xr.DataArray, member_dim: str) -> None:
             f"variable {variable.name!r} has no member dimension {member_dim!r}, only {variable.dims}: "
             "name the variables of the state with variables=, or choose another member_dim"
         )
-    if variable.dtype.kind != "f":
+    if variable.dtype.kind != "f" or variable.dtype.itemsize < 4:
         raise ValueError(f"variable {variable.name!r} has dtype {variable.dtype}: convert it to float32 or float64")
 
 
