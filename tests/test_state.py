@@ -85,6 +85,16 @@ def test_other_ensemble_sizes_and_single_states():
     xr.testing.assert_allclose(mean, dataset.mean("member"))
 
 
+def test_members_of_several_models():
+    """A member dimension that is stacked, and coordinates along it."""
+    dataset = described().drop_vars("member").expand_dims(model=["a", "b"])
+    dataset = dataset.assign_coords(run=("member", [0, 6, 12])).stack(realization=("model", "member"))
+    dataset = dataset.assign_coords(weight=("realization", np.arange(6.0)))
+    array, layout = pack(dataset, "realization")
+    assert array.shape == (6, 60)
+    xr.testing.assert_identical(unpack(array, layout), dataset)
+
+
 def test_unpacked_fields_do_not_share_memory_with_the_array():
     array, layout = pack(atmosphere(), "member")
     fields = unpack(array, layout)
@@ -457,6 +467,7 @@ def test_stations_outside_the_grid_are_refused(latitude, longitude, message):
     ("variable", "options", "message"),
     [
         ("q", {}, "the state has no variable 'q': choose one of 't', 'ps'"),
+        ("latitude", {}, "the state has no variable 'latitude': choose one of 't', 'ps'"),
         ("t", {}, r"several values along \['level'\]"),
         ("t", {"at": {"level": 700}}, "is not at {'level': 700}"),
         ("ps", {"dims": ("y", "x")}, "not a grid of"),

@@ -60,7 +60,7 @@ class Layout:
         ValueError
             If the state has no such variable.
         """
-        if variable not in self.template:
+        if variable not in self.template.data_vars:
             known = ", ".join(map(repr, self.template.data_vars))
             raise ValueError(f"the state has no variable {variable!r}: choose one of {known}")
         start = self.offset[variable]

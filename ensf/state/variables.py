@@ -13,7 +13,7 @@ with x the physical value and z what the filter works on. `slope` is dx/dz at z.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -221,12 +221,20 @@ def fitted(settings: Iterable[Any], prior: Array) -> Chain:
         If prior values are outside the domain of a transform, or one cannot be fitted; the sentence has no subject.
     """
     chain: list[Any] = []
-    for setting in settings:
+    for setting in _flat(settings):
         transform = setting.fit(prior) if hasattr(setting, "fit") else setting
         _check_domain(transform, prior)
         prior = transform.forward(prior)
         chain.append(transform)
     return Chain(tuple(chain))
+
+
+def _flat(settings: Iterable[Any]) -> Iterator[Any]:
+    for setting in settings:
+        if isinstance(setting, Chain):
+            yield from _flat(setting.transforms)
+        else:
+            yield setting
 
 
 def _check_domain(transform: Any, values: Array) -> None:

@@ -1,15 +1,10 @@
-"""The analysis of an xarray Dataset: forecast ensemble and observations in, analysis ensemble out, all on their grids.
-
-    Dataset --pack--> physical states x --transforms--> z --filter--> z --inverse, bounds--> x --restore--> Dataset
-
-`ensf.state` has each step. Observations are of x, whatever the coordinates z in which the filter works.
-"""
+"""From a Dataset to what a filter gets to see, and back."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,60 +12,14 @@ import xarray as xr
 
 from ensf.analysis import Analysis, Filter, check_predicted
 from ensf.arrays import Array, Generator, to_numpy
+from ensf.dataset.local import find_localization, place
 from ensf.kalman import observed_positions
-from ensf.localization import Geometry, Localization
 from ensf.observation import Observation
-from ensf.state import Blocks, Bounds, Layout, Physical, choose, fit_blocks, pack, positions, restore, seen
+from ensf.state import Blocks, Bounds, Layout, Physical, choose, fit_blocks, pack, restore, seen
 
-__all__ = ["Local", "Problem", "analyse"]
+__all__ = ["Problem", "analyse"]
 
 LOGGER = logging.getLogger("ensf")
-
-
-@dataclass(frozen=True)
-class Local:
-    """A local filter whose places are those of the Dataset that it will analyse.
-
-    ``Local(LETKF, Sphere(), half_width=500.0)`` is ``LETKF(Localization(positions(layout), Sphere(), 500.0))`` as soon
-    as there is a layout. Wrappers take it for a filter: ``RTPS(Local(LETKF, Sphere(), 500.0), 0.3)``.
-
-    Parameters
-    ----------
-    filter : callable
-        Class or function that makes a filter of a `Localization`: `LETKF`, ``partial(LETSF, steps=3)``.
-    geometry : Geometry
-        What distance means: `Sphere`, `Euclidean`, `Periodic`, or with a vertical coordinate `ensf.state.Layered`.
-    half_width : float
-        Gaspari-Cohn half-width in the unit of the geometry's distance (km on a sphere).
-    dims : tuple of str
-        Coordinates that make a position, as in `ensf.state.positions`.
-    at : mapping of str to float, optional
-        Where variables without one of these coordinates are.
-    """
-
-    filter: Callable[[Localization], Filter]
-    geometry: Geometry
-    half_width: float
-    dims: tuple[str, ...] = ("latitude", "longitude")
-    at: Mapping[str, float] | None = None
-
-    def __repr__(self) -> str:
-        name = getattr(self.filter, "__name__", repr(self.filter))
-        return f"Local({name}, {self.geometry!r}, half_width={self.half_width!r}, dims={self.dims!r}, at={self.at!r})"
-
-    def __call__(self, layout: Layout) -> Filter:
-        """The filter on this layout."""
-        return self.filter(Localization(positions(layout, self.dims, self.at), self.geometry, self.half_width))
-
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Refused: a flat state has no places.
-
-        Raises
-        ------
-        ValueError
-            Always.
-        """
-        raise ValueError(f"{self} has no places in a flat state: hand it to ensf.dataset.analyse, or call it (layout)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +28,10 @@ class Problem:
 
     Attributes
     ----------
+    forecast : (member, state) array
+        The physical ensemble.
     prior : (member, state) array
-        Forecast ensemble in the coordinates of the analysis.
+        The same in the coordinates of the analysis.
     observation : Observation
         Of such states.
     method : Filter
@@ -92,9 +43,10 @@ class Problem:
     bounds : mapping of str to tuple of Bounds
         Limits of the analysis.
     dataset : xarray.Dataset
-        The forecast.
+        As it was given, with the variables of the state in memory.
     """
 
+    forecast: np.ndarray
     prior: np.ndarray
     observation: Observation
     method: Filter
@@ -121,11 +73,11 @@ class Problem:
         observation = _observation(observations, layout)
         check_predicted(observation.operator(physical[:1]), observation)
         blocks = fit_blocks(settings, layout, physical)
-        method = _placed(method(layout) if _makes_filters(method) else method, layout)
+        method = place(method, layout)
         transformed = _located(seen(observation, blocks), observation, method, layout.size)
         bounds = {name: tuple(b for b in several if isinstance(b, Bounds)) for name, several in settings.items()}
         loaded = dataset.assign({name: variable.variable for name, variable in chosen.items()})
-        return cls(blocks.forward(physical), transformed, method, layout, blocks, bounds, loaded)
+        return cls(physical, blocks.forward(physical), transformed, method, layout, blocks, bounds, loaded)
 
     def analyse(self, rng: Generator, memory: Any = None) -> Analysis:
         """The filter's own record: ensemble ``(member, state)`` in the coordinates of the analysis, memory, info."""
@@ -134,19 +86,26 @@ class Problem:
     def restore(self, ensemble: Array) -> xr.Dataset:
         """Dataset like the forecast, of an ensemble ``(member, state)`` in the coordinates of the analysis.
 
+        Entries that are those of the prior are those of the forecast, to the last bit.
+
         Raises
         ------
         ValueError
             If a variable is not finite.
         """
-        with np.errstate(over="ignore"):
-            physical = self.blocks.inverse(to_numpy(ensemble))
+        physical = self._physical(to_numpy(ensemble))
         if any(self.bounds.values()):
             names = self.layout.template.data_vars
             physical = np.concatenate([self._clipped(name, physical) for name in names], axis=1)
         for name in self.layout.template.data_vars:
             _check_finite(name, physical[:, self.layout.block(name)])
         return restore(self.dataset, physical, self.layout)
+
+    def _physical(self, ensemble: np.ndarray) -> np.ndarray:
+        if self.blocks.unchanged or ensemble.shape != self.prior.shape:
+            return self.blocks.inverse(ensemble)
+        with np.errstate(over="ignore"):
+            return np.where(ensemble == self.prior, self.forecast, self.blocks.inverse(ensemble))
 
     def _clipped(self, name: Hashable, physical: np.ndarray) -> np.ndarray:
         values = physical[:, self.layout.block(name)]
@@ -261,41 +220,11 @@ def _observation(observations: Any, layout: Layout) -> Observation:
     return made
 
 
-def _makes_filters(method: Any) -> bool:
-    if isinstance(method, type):
-        raise ValueError(f"method is the class {method.__name__}: give a filter, or Local({method.__name__}, ...)")
-    if not hasattr(method, "analyse") and not callable(method):
-        raise ValueError(f"method is a {type(method).__name__}: give a filter, Local(...), or layout -> filter")
-    return not hasattr(method, "analyse")
-
-
-def _placed(method: Any, layout: Layout) -> Any:
-    """The method with every `Local` in it on this layout."""
-    if isinstance(method, Local):
-        return method(layout)
-    if not is_dataclass(method) or isinstance(method, type):
-        return method
-    parts = {part.name: getattr(method, part.name) for part in fields(method) if part.init}
-    placed = {name: _placed(part, layout) for name, part in parts.items()}
-    changed = {name: part for name, part in placed.items() if part is not parts[name]}
-    return replace(method, **changed) if changed else method
-
-
 def _located(transformed: Observation, original: Observation, method: Any, size: int) -> Observation:
     """The transformed observation, at the places of the original if it does not show any more which entries it sees."""
     if transformed.position is not None or not isinstance(transformed.operator, Physical):
         return transformed
-    localization = _localization(method)
+    localization = find_localization(method)
     if localization is None:
         return transformed
     return replace(transformed, position=observed_positions(original, localization, size))
-
-
-def _localization(method: Any) -> Localization | None:
-    """The first localization in a method and what it wraps."""
-    if isinstance(method, Localization):
-        return method
-    if not is_dataclass(method):
-        return None
-    found = (_localization(getattr(method, part.name)) for part in fields(method))
-    return next((one for one in found if one is not None), None)
