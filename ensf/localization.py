@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol
 
+import numba
 import numpy as np
 import scipy.sparse
 from scipy.spatial import cKDTree
 
-from ensf.arrays import Array, namespace, to_numpy
+from ensf.arrays import Array, is_host, namespace, to_numpy
 
 __all__ = [
     "Euclidean",
@@ -28,6 +29,7 @@ __all__ = [
     "Localization",
     "Patches",
     "Periodic",
+    "Product",
     "Sphere",
     "gaspari_cohn",
     "periodic_line",
@@ -45,11 +47,25 @@ def gaspari_cohn(distance: Array, half_width: float | Array) -> Array:
         Half-width c in the same unit, broadcast against `distance`; infinity means no taper.
     """
     xp = namespace(distance)
-    r = xp.clip(distance / half_width, 0.0, 2.0)
+    r = distance / half_width
+    if is_host(r) and r.dtype in (np.float32, np.float64) and r.flags.c_contiguous:
+        _taper(r.reshape(-1))
+        return r
+    r = xp.clip(r, 0.0, 2.0)
     near = 1 + r * r * (-5 / 3 + r * (5 / 8 + r * (1 / 2 - r / 4)))
     s = xp.clip(r, 1.0, 2.0)
     far = 4 - 2 / (3 * s) + s * (-5 + s * (5 / 3 + s * (5 / 8 + s * (-1 / 2 + s / 12))))
     return xp.where(r < 1, near, xp.where(r < 2, xp.clip(far, 0.0, 1.0), xp.zeros_like(far)))
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp"})
+def _taper(r):
+    """Overwrite distances in half-widths with the taper: the same in one pass."""
+    for k in range(r.size):
+        s = min(max(r[k], 1), 2)
+        far = 4 - 2 / (3 * s) + s * (-5 + s * (5 / 3 + s * (5 / 8 + s * (-1 / 2 + s / 12))))
+        near = 1 + r[k] * r[k] * (-5 / 3 + r[k] * (5 / 8 + r[k] * (1 / 2 - r[k] / 4)))
+        r[k] = near if r[k] < 1 else max(far, 0) if r[k] < 2 else 0
 
 
 # --- geometries ------------------------------------------------------------------------------------------
@@ -121,6 +137,47 @@ class Sphere:
         found = _tree_pairs(cKDTree(_on_unit_sphere(points)), cKDTree(_on_unit_sphere(others)), chord)
         found.data = 2 * self.radius * np.arcsin(np.minimum(found.data / 2, 1.0))
         return found
+
+
+@dataclass(frozen=True)
+class Product:
+    """Two tapers in a product, ``G(h / c) G(v / c)``: h horizontal, v vertical.
+
+    A pair gets the distance d at which one taper equals the product, ``G(d / c) = G(h / c) G(v / c)``, with 2c the
+    radius of the search. Unlike ``sqrt(h^2 + v^2)`` it keeps the full horizontal support at every height.
+
+    Parameters
+    ----------
+    horizontal : Geometry
+        Of all columns of the positions but the last.
+    scale : float
+        Horizontal distance that one unit of the last column counts for.
+    """
+
+    horizontal: Geometry
+    scale: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale < np.inf:
+            raise ValueError(f"the vertical scale is {self.scale}: give a positive number")
+
+    def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
+        """Distances of all pairs no further apart than `radius`."""
+        near = self.horizontal.pairs(points[:, :-1], others[:, :-1], radius)
+        if radius < np.inf:
+            row = np.repeat(np.arange(len(points)), np.diff(near.indptr))
+            rise = self.scale * np.abs(points[row, -1] - others[near.indices, -1])
+            apart = rise > 0
+            weight = gaspari_cohn(near.data[apart], radius / 2) * gaspari_cohn(rise[apart], radius / 2)
+            near.data[apart] = radius / 2 * np.interp(-weight, *_taper_table())
+        return near
+
+
+@cache
+def _taper_table() -> tuple[np.ndarray, np.ndarray]:
+    """Increasing ``-G(r)``, and r: the inverse of the taper by interpolation, to 1e-9 in G."""
+    r = np.linspace(0.0, 2.0, 40001)
+    return -gaspari_cohn(r, 1.0), r
 
 
 def _on_unit_sphere(position: np.ndarray) -> np.ndarray:

@@ -240,6 +240,10 @@ class SQGTemperature:
         """Time step, s."""
         return self.model.dt
 
+    def noise(self, rng: Generator) -> np.ndarray:
+        """A state to spin up from, in K."""
+        return self.model.kelvin * self.model.noise(rng)
+
     def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
         """States ``(..., state)`` in K after `duration` seconds."""
         kelvin = self.model.kelvin

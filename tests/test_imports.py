@@ -26,6 +26,12 @@ ROOMS = {
     "errors": "arrays",
     "laws": "arrays errors",
     "observation": "arrays errors functions operators",
+    "flags": "",
+    "derived": "arrays functions operators",
+    "stations": "arrays derived flags observation operators state",
+    "tables": "flags stations",
+    "boxes": "",
+    "quality": "boxes flags",
     "score": "arrays",
     "tilted": "arrays",
     "state": "arrays errors functions observation operators",
@@ -51,6 +57,7 @@ ROOMS = {
     # experiments
     "twin": "analysis arrays observation",
     "experiment": "analysis arrays diagnostics twin",
+    "nature": "arrays",
     "output": "arrays diagnostics observation",
     "cf": "",
     "journal": "",
@@ -72,9 +79,9 @@ ROOMS = {
 RESERVED = {
     "matplotlib": "plot cli",
     "jsonargparse": "cli",
-    "tqdm": "cells runner",
-    "netCDF4": "cf netcdf storage",
-    "xarray": "dataset netcdf plot state",
+    "tqdm": "cells nature runner",
+    "netCDF4": "cf nature netcdf storage",
+    "xarray": "dataset netcdf plot state tables",
 }
 
 MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", *sys.stdlib_module_names}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ensf.arrays import to_numpy
-from ensf.localization import Euclidean, Localization, Periodic, Sphere, gaspari_cohn, periodic_line
+from ensf.localization import Euclidean, Localization, Periodic, Product, Sphere, gaspari_cohn, periodic_line
 
 EARTH = 6371.0
 
@@ -230,3 +230,45 @@ def test_localization_survives_pickling():
 def test_errors_say_what_is_wrong(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# --- a product of two tapers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("half_width", [0.4, 1.5, 3.0])
+def test_product_of_a_horizontal_and_a_vertical_taper(rng, half_width):
+    flat = scattered(rng, 40, Periodic((10.0, 4.0)))
+    heights = rng.choice([0.0, 0.5, 2.0], len(flat))[:, None]
+    position = np.concatenate([flat, heights], axis=1)
+    geometry = Product(Periodic((10.0, 4.0)), scale=0.7)
+    patches = Localization(position, geometry, half_width).patches(position)
+    expected = gaspari_cohn(torus(flat, flat), half_width) * gaspari_cohn(0.7 * abs(heights - heights.T), half_width)
+    found = np.zeros_like(expected)
+    point = np.repeat(np.arange(len(patches.variables)), np.diff(patches.indptr))
+    found[patches.variables[point, 0], patches.index] = patches.weight
+    for column in patches.variables.T:
+        found[column] = found[patches.variables[:, 0]]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
+    assert np.count_nonzero(found) > len(flat)
+
+
+def test_product_without_a_radius_sees_everything():
+    position = np.random.default_rng(0).uniform(size=(6, 3))
+    patches = Localization(position, Product(Euclidean(), 2.0), np.inf).patches(position)
+    assert len(patches.index) == 36 and (patches.weight == 1).all()
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.inf, np.nan])
+def test_product_refuses_a_bad_scale(scale):
+    with pytest.raises(ValueError, match="positive"):
+        Product(Euclidean(), scale)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_compiled_taper_equals_the_array_form(dtype):
+    distance = np.linspace(0, 5, 4002).astype(dtype).reshape(-1, 6)
+    for r in (distance, distance[:, ::2], distance.T):
+        taper = gaspari_cohn(r, dtype(1.7))
+        assert taper.dtype == dtype
+        whole = gaspari_cohn(r.astype(np.longdouble), 1.7)
+        np.testing.assert_allclose(taper, whole.astype(dtype), rtol=0, atol=1e-6 if dtype == np.float32 else 1e-14)

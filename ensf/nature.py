@@ -1,0 +1,243 @@
+"""Nature runs: a long run of a model that serves as the truth, kept on disk.
+
+A `NatureRun` is a recipe: a model, a seed, how long to spin up from noise, what to keep. `NatureRun.load` makes the run
+once, keeps it in the user's cache folder under a name that is the hash of the recipe, and reads it from then on; or it
+reads the file that the user gives. A `Trajectory` is what it holds: states at equal intervals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+from tqdm import tqdm
+
+from ensf.arrays import Array, Generator
+
+__all__ = ["NatureRun", "Trajectory", "cache_folder"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """States of a truth at equal intervals; a model that knows what comes.
+
+    Attributes
+    ----------
+    states : (time, state) array
+        The first is at time 0.
+    interval : float
+        Model time from one to the next.
+    """
+
+    states: Array
+    interval: float
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+        """State ``(state,)`` at ``time + duration``, whatever the states given.
+
+        Raises
+        ------
+        ValueError
+            If there is no state at this time.
+        """
+        number = (time + duration) / self.interval
+        index = round(number)
+        if abs(number - index) > 1e-6 or not 0 <= index < len(self):
+            raise ValueError(
+                f"there is no truth at time {time + duration}: the nature run has {len(self)} states, "
+                f"one every {self.interval}"
+            )
+        return self.states[index]
+
+    def window(self, first: int, length: int) -> Trajectory:
+        """`length` states, beginning with number `first`; time 0 is the first of them.
+
+        Raises
+        ------
+        ValueError
+            If there are not so many.
+        """
+        if not 0 <= first <= first + length <= len(self):
+            raise ValueError(
+                f"states {first} to {first + length - 1} are asked of a nature run of {len(self)}: "
+                "ask for fewer cycles, or make it longer"
+            )
+        return Trajectory(self.states[first : first + length], self.interval)
+
+
+@dataclass(frozen=True)
+class NatureRun:
+    """Recipe of a nature run.
+
+    Parameters
+    ----------
+    model : Model
+        With ``noise(rng)``, a state to spin up from, and `variable` and `dims`.
+    spin_up : float
+        Model time before the first state that is kept.
+    duration : float
+        Model time from the first state that is kept to the last.
+    interval : float
+        Model time between states that are kept.
+    seed : int
+        Of the noise.
+    file : str
+        NetCDF file to read the states from; the recipe is not used then.
+    variable : str
+        Name of the variable in that file; empty = the model's. Its last dimensions are the model's, the first is time.
+    factor : float
+        Factor from the unit in that file to the model's.
+    """
+
+    model: Any
+    spin_up: float
+    duration: float
+    interval: float
+    seed: int = 1
+    file: str = ""
+    variable: str = ""
+    factor: float = 1.0
+
+    def load(self, folder: str | Path | None = None) -> Trajectory:
+        """The states, float32: read from `file`, or from the cache, or made and kept there.
+
+        Parameters
+        ----------
+        folder : str or Path, optional
+            In place of `cache_folder`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        PermissionError
+            If the cache cannot be written.
+        ValueError
+            If the file does not hold states of the model, or the model does not stay finite.
+        """
+        if self.file:
+            name = self.variable or self.model.variable
+            return Trajectory(self.factor * _read(Path(self.file), name, self.model), self.interval)
+        path = self.path(folder)
+        with suppress(FileNotFoundError, ValueError):
+            return Trajectory(_read(path, self.model.variable, self.model), self.interval)
+        _prepare(path.parent)
+        states = self._make(path)
+        _write(path, states, self.model, self.attributes)
+        return Trajectory(states, self.interval)
+
+    def path(self, folder: str | Path | None = None) -> Path:
+        """Where the run is kept."""
+        recipe = hashlib.sha256(f"{FORMAT} {self.attributes['recipe']}".encode()).hexdigest()
+        return Path(folder or cache_folder()) / f"nature-{recipe[:20]}.nc"
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """Global attributes of the file; the recipe is everything that the states depend on."""
+        recipe = repr(replace(self, file="", variable="", factor=1.0))
+        return {"title": "nature run", "Conventions": "CF-1.11", "recipe": recipe}
+
+    def _make(self, path: Path) -> np.ndarray:
+        """States ``(time, state)``, with progress."""
+        spin_up, kept = round(self.spin_up / self.interval), round(self.duration / self.interval)
+        if not sys.stderr.isatty():
+            print(f"making the nature run, once: it will be kept in {path}", file=sys.stderr, flush=True)
+        state = self.model.noise(np.random.default_rng(self.seed))
+        states = np.empty((kept + 1, state.size), np.float32)
+        for number in tqdm(range(spin_up + kept + 1), desc="nature run", unit="state", disable=None):
+            if number:
+                state = self.model.advance(state, (number - 1) * self.interval, self.interval)
+            if number >= spin_up:
+                states[number - spin_up] = state
+        if not np.isfinite(states).all():
+            raise ValueError("the model does not stay finite in the nature run: give it a smaller time step")
+        return states
+
+
+def cache_folder() -> Path:
+    """Folder for what can be made again: ``ENSF_CACHE``, else `ensf` in the user's cache folder of the platform."""
+    if given := os.environ.get("ENSF_CACHE"):
+        return Path(given).expanduser()
+    home = Path.home()
+    base = {
+        "darwin": home / "Library" / "Caches",
+        "win32": Path(os.environ.get("LOCALAPPDATA", home / "AppData/Local")),
+    }
+    return Path(os.environ.get("XDG_CACHE_HOME") or base.get(sys.platform, home / ".cache")) / "ensf"
+
+
+# --- files -----------------------------------------------------------------------------------------------
+
+
+def _write(path: Path, states: np.ndarray, model: Any, attributes: Mapping[str, str]) -> None:
+    """Write under another name, then rename: a file of that name is complete."""
+    unfinished = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.part")
+    try:
+        with netCDF4.Dataset(unfinished, "w") as file:
+            _fill(file, states.reshape(-1, *model.shape), model)
+            file.setncatts(attributes)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder and check that files may be written, before time is spent."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"the nature run cannot be kept in {folder} ({error.strerror}): set ENSF_CACHE to a folder for it"
+        ) from error
+
+
+def _fill(file: netCDF4.Dataset, states: np.ndarray, model: Any) -> None:
+    coords, units = getattr(model, "coords", {}), getattr(model, "coord_units", {})
+    for name, size in zip(("time", *model.dims), states.shape, strict=True):
+        file.createDimension(name, size)
+        if name in coords:
+            axis = file.createVariable(name, "f8", (name,))
+            axis.units = units.get(name, "1")
+            axis[:] = coords[name]
+    variable = file.createVariable(model.variable, "f4", ("time", *model.dims), chunksizes=(1, *model.shape))
+    variable.setncatts({"long_name": model.long_name, "units": model.units})
+    variable[:] = states
+
+
+def _read(path: Path, name: str, model: Any) -> np.ndarray:
+    """States ``(time, state)``, float32."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no nature run {path}: check its name")
+    try:
+        with netCDF4.Dataset(path) as file:
+            if name not in file.variables:
+                raise ValueError(f"{path} has no variable {name!r} but {', '.join(file.variables)}: name one of them")
+            variable = file[name]
+            if variable.ndim != len(model.shape) + 1 or variable.shape[1:] != tuple(model.shape):
+                raise ValueError(
+                    f"{name} in {path} has shape {variable.shape} but the model needs (time, "
+                    f"{', '.join(map(str, model.shape))}): give a run of this model"
+                )
+            states = np.ma.filled(np.ma.asarray(variable[:], np.float32), np.nan)
+    except OSError as error:
+        raise ValueError(f"{path} is not a NetCDF file, or damaged ({error}): give another one") from error
+    if not np.isfinite(states).all():
+        raise ValueError(f"{name} in {path} has missing or infinite values: give a complete run")
+    return states.reshape(len(states), -1)

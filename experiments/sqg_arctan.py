@@ -1,0 +1,14 @@
+"""As sqg_linear, but what is seen is the arctangent of the temperature in K, with error 0.01."""
+
+from ensf.experiments._sqg import InvertedSensor, experiment, methods
+from ensf.observation import Pointwise, arctan
+from ensf.twin import Network
+
+EXPERIMENT = experiment(
+    "sqg_arctan",
+    "SQG turbulence, arctangent of the temperature seen at all points, error 0.01",
+    network=Network(Pointwise(arctan), error=0.01),
+    methods=methods(2800.0, 0.8, InvertedSensor),
+)
+
+EXPECTED = {"ensf": {"rmse_analysis": (1.2, 0.1), "rmse_forecast": (1.9, 0.1)}}
