@@ -1,17 +1,27 @@
 """Adaptive inflation from innovations: per place, smoothed in time, fast where the innovations say so.
 
-With tapers rho_k around a place, innovations d_k = y_k - mean of h(x_j) and ensemble variances v_k of h(x_j),
+The prior variance is multiplied by
+
+    lambda^2 = 1 + sampling DFS / (J - 1) + r,        r <- exp(-1 / persistence) r + noise,   std(r) = deviation:
+
+what J members lack for the degrees of freedom that a place took in the cycle before (sampling error; nothing is tuned
+where observations say little about the spread), and a departure r that is learnt. With tapers rho_k around a place,
+innovations d_k = y_k - mean of h(x_j) and ensemble variances v_k of h(x_j),
 
     ratio = sum rho (d^2 - error^2) / sum rho v
 
-estimates lambda^2, the factor by which the prior variance is too small (Desroziers et al. 2005; Li, Kalnay & Miyoshi
-2009), with variance V = 2 sum rho^2 (lambda^2 v + error^2)^2 / (sum rho v)^2. A scalar Kalman filter at each place
-follows it as a random walk. What the ratio exceeds the followed value by, beyond `surprise` standard deviations, as
-after a model shock or at a cold start, acts at once, in that cycle only: half of it (`share`) as independent noise.
+estimates lambda^2 (Desroziers et al. 2005; Li, Kalnay & Miyoshi 2009), with variance
+2 sum rho^2 (lambda^2 v + error^2)^2 / (sum rho v)^2; a scalar Kalman filter at each place follows it.
+
+If the innovations are as expected, sum rho d^2 / sum rho (lambda^2 v + error^2) is a chi^2 variate with n degrees of
+freedom over n, where n = (sum rho q)^2 / sum rho^2 q^2 and q = lambda^2 v + error^2. Above its quantile (Wilson &
+Hilferty 1931), as after a model shock or at a cold start, what is missing is added at once, in that cycle only: part of
+it (`share`) as independent noise. In the cycles that follow a surprise, r is learnt faster.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,28 +38,34 @@ __all__ = ["AdaptiveInflation", "InflationMemory"]
 
 @dataclass(frozen=True, eq=False)
 class InflationMemory:
-    """What the next cycle needs: estimate of lambda^2 and its variance at each place, and the filter's own memory."""
+    """What the next cycle needs: r and its variance at each place, degrees of freedom, and the filter's own memory."""
 
-    estimate: Array
+    departure: Array
     variance: Array
+    freedom: Array
     inner: Any = None
 
 
 @dataclass(frozen=True)
 class AdaptiveInflation:
-    """Wrapper: the prior is inflated by sqrt(lambda^2), estimated from innovations at every place.
+    """Wrapper: the prior is inflated by a factor estimated from innovations at every place.
 
     Parameters
     ----------
     filter : Filter
+        If its `info` has `degrees_of_freedom`, as ETKF, LETKF and LETSF, they set the inflation for sampling error.
     localization : Localization
         Which innovations a place learns from.
-    start : float
-        First estimate of lambda^2.
-    walk : float
-        Standard deviation by which lambda^2 is thought to change from one cycle to the next.
+    sampling : float
+        Inflation of the variance for each degree of freedom over J - 1.
+    deviation : float
+        Standard deviation of the departure r of lambda^2, before innovations are seen.
+    persistence : float
+        Number of cycles over which r is thought to persist.
     surprise : float
-        Standard deviations beyond which the ratio of the cycle acts at once; infinity = never.
+        Standard deviations beyond which the innovations of the cycle act at once; infinity = never.
+    wake : float
+        Least variance of r after a surprise.
     share : float
         Part of a surprise that enters as independent noise of the same variance rather than as larger anomalies:
         what surprised may lie outside the span of the ensemble.
@@ -59,11 +75,20 @@ class AdaptiveInflation:
 
     filter: Filter
     localization: Localization
-    start: float = 1.05
-    walk: float = 0.01
-    surprise: float = 3.0
+    sampling: float = 0.5
+    deviation: float = 0.1
+    persistence: float = 100.0
+    surprise: float = 3.5
+    wake: float = 0.15
     share: float = 0.5
     most: float = 100.0
+
+    def __post_init__(self) -> None:
+        if not (self.deviation > 0 and self.persistence > 0 and 0 <= self.share <= 1 and self.most >= 1):
+            raise ValueError(
+                f"deviation {self.deviation}, persistence {self.persistence}, share {self.share}, "
+                f"most {self.most}: give positive numbers, a share of at most 1 and most of 1 or more"
+            )
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis of the inflated prior; `info` has the inflation of each state variable.
@@ -78,22 +103,31 @@ class AdaptiveInflation:
         if observation.size == 0:
             return Analysis(prior, memory)
         patches = self.localization.patches(observed_positions(observation, self.localization, prior.shape[1]))
-        followed, variance, inner = self._recall(memory, prior, patches)
-        ratio, noise = _estimate(prior, observation, patches, followed)
-        followed, variance = _follow(ratio, noise, followed, variance)
+        departure, variance, freedom, inner = self._recall(memory, prior, patches)
+        base = 1 + self.sampling / (prior.shape[0] - 1) * _at_places(freedom, patches)
         xp = namespace(prior)
-        excess = xp.clip(ratio - followed - self.surprise * xp.sqrt(noise), 0.0, self.most)
-        followed_here, excess_here = (_at_variables(part, patches) for part in (followed, excess))
-        inflated = self._inflate(prior, xp.clip(followed_here, 1.0, self.most), excess_here, rng)
-        analysis = self.filter.analyse(inflated, observation, rng, inner)
-        info = {**analysis.info, "inflation": xp.sqrt(followed_here + excess_here)}
-        return Analysis(analysis.ensemble, InflationMemory(followed, variance, analysis.memory), info)
+        evidence = _evidence(prior, observation, patches, xp.clip(base + departure, 1.0, self.most))
+        excess = xp.clip(evidence.excess(self.surprise), 0.0, self.most)
+        departure, variance = evidence.follow(base, departure, variance)
+        variance = xp.where(excess > 0, xp.clip(variance, self.wake, None), variance)
+        followed, excess = (
+            _at_variables(part, patches) for part in (xp.clip(base + departure, 1.0, self.most), excess)
+        )
+        analysis = self.filter.analyse(self._inflate(prior, followed, excess, rng), observation, rng, inner)
+        info = {**analysis.info, "inflation": xp.sqrt(followed + excess)}
+        freedom = freedom * 0 + analysis.info.get("degrees_of_freedom", 0.0)
+        return Analysis(analysis.ensemble, InflationMemory(departure, variance, freedom, analysis.memory), info)
 
-    def _recall(self, memory: InflationMemory | None, prior: Array, patches: Patches) -> tuple[Array, Array, Any]:
-        if memory is not None:
-            return memory.estimate, memory.variance + self.walk**2, memory.inner
-        ones = like(np.ones(len(patches.variables)), prior)
-        return self.start * ones, (10 * self.walk) ** 2 * ones, None
+    def _recall(
+        self, memory: InflationMemory | None, prior: Array, patches: Patches
+    ) -> tuple[Array, Array, Array, Any]:
+        """Departure and variance as expected before the innovations are seen, degrees of freedom, inner memory."""
+        if memory is None:
+            zeros = like(np.zeros(len(patches.variables)), prior)
+            return zeros, zeros + self.deviation**2, 0 * prior[0, :], None
+        kept = math.exp(-1 / self.persistence)
+        variance = kept**2 * memory.variance + (1 - kept**2) * self.deviation**2
+        return kept * memory.departure, variance, memory.freedom, memory.inner
 
     def _inflate(self, prior: Array, followed: Array, excess: Array, rng: Generator) -> Array:
         xp = namespace(prior)
@@ -107,36 +141,56 @@ class AdaptiveInflation:
         return inflated + xp.sqrt(self.share * excess) * xp.std(anomalies, axis=0, correction=1) * noise
 
 
-def _at_variables(values: Array, patches: Patches) -> Array:
-    """Value of its place for each state variable."""
-    xp = namespace(values)
-    spread = xp.broadcast_to(values[:, None], patches.variables.shape)
-    return xp.take(xp.reshape(spread, (-1,)), like(np.argsort(patches.variables.ravel()), values))
+# --- what the innovations say ----------------------------------------------------------------------------
 
 
-def _estimate(prior: Array, observation: Observation, patches: Patches, followed: Array) -> tuple[Array, Array]:
-    """Ratio and its variance at each place; places without observations get ratio 0 and a huge variance."""
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """Of each place: ratio and its variance, chi^2 over n, n, and its unit in multiples of the prior variance."""
+
+    ratio: Array
+    noise: Array
+    chi2: Array
+    freedom: Array
+    unit: Array
+
+    def follow(self, base: Array, departure: Array, variance: Array) -> tuple[Array, Array]:
+        """Scalar Kalman filter with the ratio as observation; surprises count as three standard deviations."""
+        xp = namespace(departure)
+        gain = variance / (variance + self.noise)
+        bound = 3 * xp.sqrt(variance + self.noise)
+        return departure + gain * xp.clip(self.ratio - base - departure, -bound, bound), (1 - gain) * variance
+
+    def excess(self, deviations: float) -> Array:
+        """Prior variance that is missing where chi^2 is beyond its quantile, in units of the prior variance."""
+        xp = namespace(self.chi2)
+        spread = 2 / (9 * self.freedom)
+        surprised = self.chi2 ** (1 / 3) > 1 - spread + deviations * xp.sqrt(spread)
+        return xp.where(surprised, (self.chi2 - 1) * self.unit, xp.zeros_like(self.chi2))
+
+
+def _evidence(prior: Array, observation: Observation, patches: Patches, followed: Array) -> _Evidence:
+    """What innovations say if the prior variance is `followed` times too small; nothing where nothing is observed."""
     xp = namespace(prior)
     predicted = observation.operator(prior)
     check_predicted(predicted, observation)
     innovation = observation.value - xp.mean(predicted, axis=0)
-    spread = xp.var(predicted, axis=0, correction=1)
-    error = observation.law.standard_deviation(observation.value) ** 2
-    excess, seen = (_near(patches, part, 1) for part in (innovation * innovation - error, spread))
-    noise = [_near(patches, part, 2) for part in (spread * spread, 2 * spread * error, error * error)]
-    nothing = seen <= 0
-    safe = xp.where(nothing, xp.ones_like(seen), seen)
-    variance = 2 * (followed * followed * noise[0] + followed * noise[1] + noise[2]) / (safe * safe)
-    return xp.where(nothing, xp.zeros_like(seen), excess / safe), xp.where(nothing, xp.full_like(seen, 1e12), variance)
-
-
-def _follow(ratio: Array, noise: Array, estimate: Array, variance: Array) -> tuple[Array, Array]:
-    """Scalar Kalman filter with the ratio as observation; surprises count as three standard deviations."""
-    xp = namespace(ratio)
-    gain = variance / (variance + noise)
-    bound = 3 * xp.sqrt(variance + noise)
-    estimate = estimate + gain * xp.clip(ratio - estimate, -bound, bound)
-    return xp.clip(estimate, 1.0, None), (1 - gain) * variance
+    v = xp.var(predicted, axis=0, correction=1)
+    error = observation.law.standard_deviation(observation.value) ** 2 + 0 * v
+    square, error_sum, spread = (_near(patches, part, 1) for part in (innovation * innovation, error, v))
+    products = [_near(patches, part, 2) for part in (v * v, 2 * v * error, error * error)]
+    total = followed * spread + error_sum
+    fourth = followed * followed * products[0] + followed * products[1] + products[2]
+    none = spread <= 0
+    one = xp.ones_like(spread)
+    spread, total, fourth = (xp.where(none, one, part) for part in (spread, total, fourth))
+    return _Evidence(
+        ratio=xp.where(none, followed, (square - error_sum) / spread),
+        noise=xp.where(none, 1e12 * one, 2 * fourth / (spread * spread)),
+        chi2=xp.where(none, one, square / total),
+        freedom=total * total / fourth,
+        unit=total / spread,
+    )
 
 
 def _near(patches: Patches, values: Array, power: int) -> Array:
@@ -149,3 +203,15 @@ def _near(patches: Patches, values: Array, power: int) -> Array:
     index, weight = patches.padded
     flat = xp.take(values, like(index.ravel(), values))
     return xp.sum(like(weight**power, values) * xp.reshape(flat, index.shape), axis=-1)
+
+
+def _at_variables(values: Array, patches: Patches) -> Array:
+    """Value of its place for each state variable."""
+    xp = namespace(values)
+    spread = xp.broadcast_to(values[:, None], patches.variables.shape)
+    return xp.take(xp.reshape(spread, (-1,)), like(np.argsort(patches.variables.ravel()), values))
+
+
+def _at_places(values: Array, patches: Patches) -> Array:
+    """Value of the first state variable at each place."""
+    return namespace(values).take(values, like(patches.variables[:, 0].copy(), values))

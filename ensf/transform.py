@@ -68,7 +68,14 @@ class LETSF:
     limit: InformationLimit | None = None
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis ensemble ``(member, state)``."""
+        """Analysis ensemble ``(member, state)``; `info` has the degrees of freedom by variable (of the first step).
+
+        Raises
+        ------
+        ValueError
+            If the prior, the predicted observations or the error law do not fit, if observation errors are
+            correlated, or if the place of an observation is unknown.
+        """
         check_prior(prior, observation)
         observation = observation.present(prior.dtype)
         if observation.size == 0:
@@ -79,7 +86,7 @@ class LETSF:
         anomalies = (prior - mean) / math.sqrt(prior.shape[0] - 1)
         patches = self._patches(observation, prior.shape[1])
         sensor = _sensor(observation)
-        ensemble, grid = prior, [0.0, 1.0]
+        ensemble, grid, freedom = prior, [0.0, 1.0], None
         for k in range(self.steps if sensor.nonlinear else 1):
             seen = sensor.look(prior, ensemble, grid[k])
             if k == 0 and sensor.nonlinear:
@@ -87,8 +94,9 @@ class LETSF:
             if k == 0 and self.limit is not None and self.localization is not None:
                 whitened = seen.anomalies * xp.sqrt(seen.precision)
                 patches = self.limit.narrow(patches, self.localization.half_width, whitened)
-            ensemble = ensemble + _increment(anomalies, seen, patches, grid[k], grid[k + 1])
-        return Analysis(ensemble, memory)
+            increment, taken = _increment(anomalies, seen, patches, grid[k], grid[k + 1])
+            ensemble, freedom = ensemble + increment, taken if freedom is None else freedom
+        return Analysis(ensemble, memory, {"degrees_of_freedom": freedom})
 
     def _patches(self, observation: Observation, size: int) -> Patches:
         if self.localization is None:
@@ -207,43 +215,43 @@ def _predict(operator: Any, ensemble: Array) -> tuple[Array, Array]:
 # --- one exponential step at every place -----------------------------------------------------------------
 
 
-def _increment(anomalies: Array, seen: _Look, patches: Patches, start: float, end: float) -> Array:
-    """Change of the ensemble ``(member, state)`` from alpha = start to end."""
+def _increment(anomalies: Array, seen: _Look, patches: Patches, start: float, end: float) -> tuple[Array, Array]:
+    """Change of the ensemble ``(member, state)`` from alpha = start to end, and sum of l/(1+l) by variable."""
     xp = namespace(anomalies)
     root = xp.sqrt(seen.precision)
     rows = xp.concat([seen.anomalies * root, seen.departure * root, seen.displacement * root], axis=0).T
     if not is_host(anomalies):
         return _batched(anomalies, rows, patches, start, end)
-    increment = np.empty_like(anomalies)
+    increment, freedom = np.empty_like(anomalies), np.empty(anomalies.shape[1], dtype=anomalies.dtype)
     work = len(patches.variables) * len(anomalies) ** 3
     places = _places if work < SMALL else _places_in_parallel
     with blas_threads(work):
         places(
             anomalies, np.ascontiguousarray(rows), patches.variables, patches.indptr, patches.index, patches.weight,
-            start, end, increment,
+            start, end, increment, freedom,
         )  # fmt: skip
-    return increment
+    return increment, freedom
 
 
 # --- compiled, parallel over places ----------------------------------------------------------------------
 
 
 @numba.njit(cache=True)
-def _places(anomalies, rows, variables, indptr, index, weight, start, end, increment):
+def _places(anomalies, rows, variables, indptr, index, weight, start, end, increment, freedom):
     for i in range(variables.shape[0]):
         near = slice(indptr[i], indptr[i + 1])
-        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment)
+        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment, freedom)
 
 
 @numba.njit(cache=True, parallel=True)
-def _places_in_parallel(anomalies, rows, variables, indptr, index, weight, start, end, increment):
+def _places_in_parallel(anomalies, rows, variables, indptr, index, weight, start, end, increment, freedom):
     for i in numba.prange(variables.shape[0]):
         near = slice(indptr[i], indptr[i + 1])
-        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment)
+        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment, freedom)
 
 
 @numba.njit(cache=True)
-def _place(anomalies, rows, variables, index, weight, start, end, increment):
+def _place(anomalies, rows, variables, index, weight, start, end, increment, freedom):
     """Write the change of the variables of one place, computed in double precision."""
     members = anomalies.shape[0]
     local = np.empty((index.size, 3 * members))
@@ -257,6 +265,7 @@ def _place(anomalies, rows, variables, index, weight, start, end, increment):
         along[k, :members] = pull * along[k, :members] + memory * along[k, members:]
     weights = np.dot(vectors, along[:, :members].copy())
     for v in variables:
+        freedom[v] = np.sum(np.maximum(values, 0.0) / (1 + np.maximum(values, 0.0)))
         increment[:, v] = np.dot(weights.T, anomalies[:, v].astype(np.float64))
 
 
@@ -271,23 +280,25 @@ def _coefficients(eigenvalue, start, end):
 # --- the same as batched array code ----------------------------------------------------------------------
 
 
-def _batched(anomalies: Array, rows: Array, patches: Patches, start: float, end: float) -> Array:
+def _batched(anomalies: Array, rows: Array, patches: Patches, start: float, end: float) -> tuple[Array, Array]:
     xp = namespace(anomalies)
     index, weight = patches.padded
     step = max(1, BLOCK // (index.shape[1] * rows.shape[1]))
     parts = []
     for first in range(0, len(index), step):
         block = slice(first, first + step)
-        weights = _block(rows, like(index[block], rows), like(np.sqrt(weight[block]), rows), start, end)
+        weights, freedom = _block(rows, like(index[block], rows), like(np.sqrt(weight[block]), rows), start, end)
         local = xp.take(anomalies, like(patches.variables[block].ravel(), anomalies), axis=1)
         local = xp.reshape(local.T, (*patches.variables[block].shape, -1))
-        parts.append(xp.reshape(xp.matmul(local, weights), (-1, anomalies.shape[0])))
+        freedom = xp.reshape(xp.broadcast_to(freedom[:, None], local.shape[:2]), (-1,))
+        parts.append((xp.reshape(xp.matmul(local, weights), (-1, anomalies.shape[0])), freedom))
     order = like(np.argsort(patches.variables.ravel()), anomalies)
-    return xp.take(xp.concat(parts, axis=0), order, axis=0).T
+    increment, freedom = (xp.take(xp.concat(part, axis=0), order, axis=0) for part in zip(*parts, strict=True))
+    return increment.T, freedom
 
 
-def _block(rows: Array, index: Array, root: Array, start: float, end: float) -> Array:
-    """Weights ``(place, member, member)`` of a block of places with observations ``(place, most)``."""
+def _block(rows: Array, index: Array, root: Array, start: float, end: float) -> tuple[Array, Array]:
+    """Weights ``(place, member, member)`` and degrees of freedom of places with observations ``(place, most)``."""
     xp = namespace(rows)
     members = rows.shape[1] // 3
     local = xp.reshape(xp.take(rows, xp.reshape(index, (-1,)), axis=0), (*index.shape, 3 * members)) * root[..., None]
@@ -298,4 +309,5 @@ def _block(rows: Array, index: Array, root: Array, start: float, end: float) -> 
     v0, v1 = 1 + (1 - start**2) * values, 1 + (1 - end**2) * values
     ratio = xp.sqrt(v1 / v0)
     pull, memory = (end - start * ratio) / (1 + values), -(end**2 - start**2) / (v0 * (1 + ratio))
-    return xp.matmul(vectors, pull * along[..., :members] + memory * along[..., members:])
+    weights = xp.matmul(vectors, pull * along[..., :members] + memory * along[..., members:])
+    return weights, xp.sum(values / (1 + values), axis=(-2, -1))

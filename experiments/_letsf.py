@@ -8,8 +8,11 @@ from ensf.spread import Rotation
 from ensf.transform import LETSF
 
 
-def adaptive_letsf(size: int, members: int) -> Method:
-    """LETSF whose patches are limited by information and whose inflation follows the innovations."""
-    inner = Rotation(LETSF(periodic_line(size, half_width=10.0), limit=InformationLimit()))
-    summary = "LETSF, adaptive inflation, patches limited by information, rotated"
-    return Method(AdaptiveInflation(inner, periodic_line(size, half_width=6.0)), members, summary)
+def adaptive_letsf(size: int, members: int, interval: float = 1.0) -> Method:
+    """LETSF whose patches are limited by information and whose inflation follows the innovations.
+
+    Half-widths are 20 and 10 grid points of this interval: as wide as 40 members with linear dynamics like it.
+    """
+    wide, near = (periodic_line(size, points * interval, size * interval) for points in (20.0, 10.0))
+    inner = Rotation(LETSF(wide, limit=InformationLimit()))
+    return Method(AdaptiveInflation(inner, near), members, "LETSF, adaptive inflation, patches limited by information")
