@@ -60,17 +60,22 @@ ROOMS = {
     "nature": "arrays",
     "output": "arrays diagnostics observation",
     "cf": "",
-    "journal": "",
+    "locks": "",
+    "journal": "locks",
     "storage": "output",
     "netcdf": "cf diagnostics journal output storage",
     "restart": "arrays",
     "interrupts": "",
     "resumable": "diagnostics experiment netcdf restart settings twin",
     "runner": "experiment interrupts resumable",
+    "methods": "",
+    "external": "",
+    "memberfiles": "analysis arrays dataset tables",
+    "cycling": "analysis arrays external interrupts locks memberfiles restart",
     "plot": "diagnostics experiment",
     "cells": "diagnostics experiment experiments settings",
     "board": "cells experiments",
-    "cli": "board experiment netcdf plot runner settings",
+    "cli": "board cycling experiment external methods netcdf plot runner settings",
     "__init__": "analysis filter guidance kalman localization observation particle sampler schedule score spread "
     "transform twin",
 }
@@ -81,7 +86,7 @@ RESERVED = {
     "jsonargparse": "cli",
     "tqdm": "cells nature runner",
     "netCDF4": "cf nature netcdf storage",
-    "xarray": "dataset netcdf plot state tables",
+    "xarray": "dataset memberfiles netcdf plot state tables",
 }
 
 MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", *sys.stdlib_module_names}

@@ -1,0 +1,17 @@
+"""Observation tables: one row per observation, read, checked row by row, and written with a reason per rejected row.
+
+A table is a record of columns,
+
+    variable, value, error, time, (lat, lon) or (x, y), optional z, qc,
+
+with `error` a standard deviation in the units of the variable, and ``qc = 0`` meaning "use". `read` and
+`ObservationTable.write` know CSV and CF NetCDF (``featureType = "point"``); `read_ioda` and `read_dart` import the
+files of JEDI and DART. What is wrong with a file is one sentence that names file, row, column and what to do.
+"""
+
+from ensf.tables.dart import from_dart, read_dart
+from ensf.tables.files import read
+from ensf.tables.ioda import read_ioda
+from ensf.tables.table import ObservationTable, RowError
+
+__all__ = ["ObservationTable", "RowError", "from_dart", "read", "read_dart", "read_ioda"]

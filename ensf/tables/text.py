@@ -1,0 +1,144 @@
+"""Tables as CSV: a header, one line per observation, times in ISO 8601."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ensf.tables.columns import NUMBERS, codes, renamed
+from ensf.tables.table import ObservationTable
+
+__all__ = ["load", "save", "times"]
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict[int, str], Callable[[int], str]]:
+    """Columns by name, what codes mean, and where in the file a row is.
+
+    Raises
+    ------
+    ValueError
+        If it is not CSV in UTF-8, or an entry is not what its column holds.
+    """
+    names, rows, lines = _entries(path)
+    where = lambda row: f"line {lines[row]}"  # noqa: E731
+    strings = dict(zip(renamed(names, path), zip(*rows, strict=True) if rows else [()] * len(names), strict=True))
+    columns = {name: _column(name, entries, path, where) for name, entries in strings.items()}
+    if "qc" in columns:
+        columns["qc"] = codes(columns["qc"], path, where)
+    reason = columns.pop("reason", None)
+    return columns, {} if reason is None else _meanings(columns.get("qc", np.zeros(len(rows), int)), reason), where
+
+
+def save(table: ObservationTable, path: Path, title: str) -> None:
+    """Write all rows, with a column `reason`."""
+    columns = table.columns
+    position = list(columns).index("qc") + 1
+    names = [*list(columns)[:position], "reason", *list(columns)[position:]]
+    columns["reason"] = table.reason
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(zip(*(_strings(columns[name]) for name in names), strict=True))
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def _entries(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Header, entries of each row, and the line on which each row ends."""
+    rows, lines = [], []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            for row in reader:
+                if row:
+                    rows.append(row)
+                    lines.append(reader.line_num)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8 ({error.reason}): write it as CSV") from None
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: not CSV ({error}): write the file again") from None
+    if not rows:
+        raise ValueError(f"{path} is empty: give a header and one line per observation")
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != len(rows[0]):
+            raise ValueError(
+                f"{path}, line {line}: {len(row)} entries but the header has {len(rows[0])}: complete the line"
+            )
+    return [name.strip() for name in rows[0]], rows[1:], lines[1:]
+
+
+def _column(name: str, entries: tuple[str, ...], path: Path, where: Callable[[int], str]) -> np.ndarray:
+    if name in NUMBERS:
+        return _numbers(name, entries, path, where)
+    if name == "time":
+        return times(entries, path, where)
+    if name not in ("variable", "reason"):
+        try:
+            return _floats(entries)
+        except ValueError:
+            pass
+    return np.array([entry.strip() for entry in entries], dtype=str)
+
+
+def _floats(entries: tuple[str, ...]) -> np.ndarray:
+    """Numbers, NaN where an entry is empty."""
+    values = np.array([float(entry) if entry.strip() else np.nan for entry in entries], dtype=np.float64)
+    if any("_" in entry for entry in entries):
+        raise ValueError("digits are grouped")
+    return values
+
+
+def _numbers(name: str, entries: tuple[str, ...], path: Path, where: Callable[[int], str]) -> np.ndarray:
+    try:
+        return _floats(entries)
+    except ValueError:
+        row = next(row for row, entry in enumerate(entries) if not _is_number(entry))
+        raise ValueError(f"{path}, {where(row)}: {name} is {entries[row]!r}: give a number") from None
+
+
+def _is_number(entry: str) -> bool:
+    try:
+        _floats((entry,))
+    except ValueError:
+        return False
+    return True
+
+
+def times(entries: tuple[str, ...], path: Path, where: Callable[[int], str]) -> np.ndarray:
+    """UTC times of ISO 8601; NaT where an entry is empty."""
+    times: list[Any] = []
+    for row, entry in enumerate(entries):
+        try:
+            times.append(_utc(entry.strip()) if entry.strip() else None)
+        except (ValueError, OverflowError):
+            advice = "give ISO 8601 such as 2024-01-31T12:00:00"
+            raise ValueError(f"{path}, {where(row)}: time is {entry!r}: {advice}") from None
+    return np.array(times, dtype="datetime64[us]")
+
+
+def _utc(entry: str) -> datetime:
+    time = datetime.fromisoformat(entry)
+    return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+
+
+def _meanings(qc: np.ndarray, reason: np.ndarray) -> dict[int, str]:
+    given, first = np.unique(qc, return_index=True)
+    return {int(code): str(reason[row]) for code, row in zip(given, first, strict=True) if code and reason[row]}
+
+
+# --- writing ---------------------------------------------------------------------------------------------
+
+
+def _strings(column: np.ndarray) -> list[Any]:
+    """Entries as they are written: empty where there is none, else without loss."""
+    if column.dtype.kind == "M":
+        return ["" if time == "NaT" else time for time in np.datetime_as_string(column, timezone="naive").tolist()]
+    if column.dtype.kind == "f":
+        return ["" if value != value else repr(value) for value in column.tolist()]
+    return column.tolist()
