@@ -133,8 +133,10 @@ def test_without_data_nothing_changes():
         return Observation(np.full(layout.size, np.nan), Identity(), 1.0)
 
     xr.testing.assert_identical(analyse(dataset, silent, ETKF(), RNG(1), variables=STATE), dataset)
-    logged = analyse(dataset, silent, ETKF(), RNG(1), variables={"t": Standardise(), "q": (Log(), Standardise())})
-    xr.testing.assert_identical(logged, dataset)
+    units = {"t": (Log(50.0), Standardise()), "q": Logit(-0.1, 0.3)}
+    problem = Problem.of(dataset, silent, ETKF(), variables=units)
+    assert 0 < np.abs(problem.blocks.inverse(problem.prior) - problem.forecast).max() < 1e-10
+    xr.testing.assert_identical(analyse(dataset, silent, ETKF(), RNG(1), variables=units), dataset)
 
 
 def test_a_data_array_gives_a_data_array():

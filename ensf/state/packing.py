@@ -49,7 +49,7 @@ def pack(
     """
     chosen = choose(dataset, member_dim, variables)
     layout = _layout(chosen, member_dim, find_masks(mask, chosen, member_dim))
-    dtype = np.result_type(*(variable.dtype for variable in chosen.values())).newbyteorder("=")
+    dtype = np.result_type(*(variable.dtype for variable in chosen.values()))
     ensemble = np.empty((chosen.sizes[member_dim], layout.size), dtype=dtype)
     for name, variable in chosen.items():
         _fill(ensemble[:, layout.block(name)], variable.transpose(member_dim, ...), layout)
@@ -68,17 +68,13 @@ def choose(dataset: xr.Dataset, member_dim: str, variables: Iterable[Hashable] |
         size = sum(chosen[name].nbytes for name in lazy) / 1e6
         message = "an analysis needs the whole ensemble: computing the Dask arrays of %s, %.3g MB, into memory"
         logging.getLogger("ensf").warning(message, ", ".join(map(repr, lazy)), size)
-    loaded = chosen.compute()
-    loaded.encoding = dict(dataset.encoding)
-    return loaded
+    return chosen.compute()
 
 
 def _layout(chosen: xr.Dataset, member_dim: str, masks: dict[Hashable, np.ndarray]) -> Layout:
     along = [name for name, coordinate in chosen.coords.items() if member_dim in coordinate.dims]
-    template = chosen.isel({member_dim: 0}).drop_vars(along)
-    template.encoding = dict(chosen.encoding)
     return Layout(
-        template=template,
+        template=chosen.isel({member_dim: 0}).drop_vars(along),
         member_dim=member_dim,
         dims={name: variable.dims for name, variable in chosen.items()},
         member_coords=chosen.drop_vars(set(chosen.variables) - set(along)),
@@ -114,7 +110,6 @@ def unpack(array: Array, layout: Layout) -> xr.Dataset:
     dataset = layout.template.assign(fields)
     if values.ndim == 2 and layout.member_coords.sizes.get(layout.member_dim) == len(values):
         dataset = dataset.assign_coords(layout.member_coords.coords)
-    dataset.encoding = dict(layout.template.encoding)
     if values.ndim == 1 and "unlimited_dims" in dataset.encoding:
         dataset.encoding["unlimited_dims"] = set(dataset.encoding["unlimited_dims"]) - {layout.member_dim}
     return dataset
@@ -153,9 +148,7 @@ def restore(dataset: xr.Dataset, ensemble: Array, layout: Layout) -> xr.Dataset:
     fields = {name: _replaced(dataset[name], values, layout) for name in layout.template.data_vars}
     for name, field in fields.items():
         check_range(name, field)
-    restored = dataset.assign(fields)
-    restored.encoding = dict(dataset.encoding)
-    return restored
+    return dataset.assign(fields)
 
 
 def _replaced(original: xr.DataArray, values: np.ndarray, layout: Layout) -> xr.Variable:
