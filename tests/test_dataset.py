@@ -222,7 +222,7 @@ def cases(draw):
     return xr.Dataset(fields, attrs={"history": "drawn"})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(cases())
 def test_any_dataset_keeps_its_structure(dataset):
     def observe(layout):
@@ -294,6 +294,27 @@ def test_curvilinear_grids():
     other = analyse(forecast(), observe, NEAR, RNG(1), variables=STATE)
     assert np.array_equal(one.t, other.t)
     assert list(one.coords) == list(curved.coords)
+
+
+def test_a_box_with_two_grids():
+    rng = RNG(2)
+    a, b = rng.standard_normal((6, 5, 4)), rng.standard_normal((6, 9))
+    dataset = xr.Dataset(
+        {"a": (("m", "y", "x"), a), "b": (("m", "across"), b)},
+        coords={"y": 10.0 * np.arange(5), "x": 10.0 * np.arange(4), "across": 5.0 * np.arange(9), "line": 20.0},
+    )
+    box = Local(LETKF, Euclidean(), 4.0, dims={"a": ("y", "x"), "b": ("line", "across")})
+
+    def corner(layout):
+        return Observation(np.array([3.0]), Select([9]), 0.1)  # a at y = 20, x = 10
+
+    analysis = analyse(dataset, corner, box, RNG(1), member_dim="m")
+    changed = np.abs(analysis.b - dataset.b).max("m") > 1e-9
+    assert changed.values.tolist() == [False, True, True, True, False, False, False, False, False]
+    single = analyse(dataset[["a"]], corner, Local(LETKF, Euclidean(), 4.0, dims=("y", "x")), RNG(1), member_dim="m")
+    xr.testing.assert_allclose(single.a, analysis.a)
+    with pytest.raises(ValueError, match="dims= has no coordinates for variable 'b'"):
+        analyse(dataset, corner, Local(LETKF, Euclidean(), 4.0, dims={"a": ("y", "x")}), RNG(1), member_dim="m")
 
 
 def test_a_local_filter_is_refused_without_places():
@@ -376,6 +397,7 @@ TRANSFORMS = [
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=str)
+@settings(deadline=None, derandomize=True)
 @given(values=st.lists(st.floats(0.01, 11.0), min_size=1, max_size=5))
 def test_transforms_have_an_inverse_and_its_slope(transform, values):
     x = np.array(values)

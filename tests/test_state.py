@@ -6,7 +6,7 @@ import array_api_strict as xp
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensf.localization import Localization, Sphere
@@ -253,6 +253,7 @@ def ensembles(draw):
     return dataset.assign_coords({name: values for name, values in coords.items() if name in dataset.dims})
 
 
+@settings(deadline=None, derandomize=True)
 @given(ensembles())
 def test_round_trip_of_any_dataset_is_identical(dataset):
     array, layout = pack(dataset, "member", mask=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -30,8 +30,8 @@ class Local:
         What distance means: `Sphere`, `Euclidean`, `Periodic`, or with a vertical coordinate `ensf.state.Layered`.
     half_width : float
         Gaspari-Cohn half-width in the unit of the geometry's distance (km on a sphere).
-    dims : tuple of str
-        Coordinates that make a position, as in `ensf.state.positions`.
+    dims : tuple of str, or mapping of str to tuple of str
+        Coordinates that make a position, of every variable or by variable, as in `ensf.state.positions`.
     at : mapping of str to float, optional
         Where variables without one of these coordinates are.
     """
@@ -39,7 +39,7 @@ class Local:
     filter: Callable[[Localization], Filter]
     geometry: Geometry
     half_width: float
-    dims: tuple[str, ...] = ("latitude", "longitude")
+    dims: Sequence[str] | Mapping[Hashable, Sequence[str]] = ("latitude", "longitude")
     at: Mapping[str, float] | None = None
 
     def __repr__(self) -> str:

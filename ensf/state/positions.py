@@ -7,7 +7,7 @@ units as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,23 +25,26 @@ SHORT = {"latitude": "lat", "longitude": "lon"}
 
 
 def positions(
-    layout: Layout, dims: Sequence[str] = ("latitude", "longitude"), at: Mapping[str, float] | None = None
+    layout: Layout,
+    dims: Sequence[str] | Mapping[Hashable, Sequence[str]] = ("latitude", "longitude"),
+    at: Mapping[str, float] | None = None,
 ) -> np.ndarray:
     """Position of every state variable, for `ensf.localization.Localization`.
 
     Parameters
     ----------
     layout : Layout
-    dims : sequence of str
+    dims : sequence of str, or mapping of str to sequence of str
         Coordinates that make a position, of one dimension or more each; degrees for a sphere. Each by its name, its
-        CF standard name, or (latitude and longitude) found by its units.
+        CF standard name, or (latitude and longitude) found by its units. A mapping gives each variable its own, as on
+        staggered grids.
     at : mapping of str to float, optional
         Where variables without that coordinate are: ``{"level": 1000.0}`` for a surface pressure beside fields on
         levels.
 
     Returns
     -------
-    (state, len(dims)) array
+    (state, dimension) array
 
     Raises
     ------
@@ -50,9 +53,15 @@ def positions(
     """
     blocks = []
     for name, variable in layout.template.data_vars.items():
-        columns = [_column(variable, dim, at or {})[layout.kept(name)] for dim in dims]
+        columns = [_column(variable, dim, at or {})[layout.kept(name)] for dim in _dims(name, dims)]
         blocks.append(np.stack(columns, axis=1))
     return np.concatenate(blocks).astype(np.float64)
+
+
+def _dims(name: Hashable, dims: Any) -> Sequence[str]:
+    if isinstance(dims, Mapping) and name not in dims:
+        raise ValueError(f"dims= has no coordinates for variable {name!r}: give those of every variable")
+    return dims[name] if isinstance(dims, Mapping) else dims
 
 
 def _column(variable: xr.DataArray, name: str, at: Mapping[str, Any]) -> np.ndarray:
