@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ensf.boxes import Boxes
 from ensf.derived import Combination, FunctionOf, LayerMean, Speed, register, registered
 from ensf.flags import LAND, LEVEL, OUTSIDE
 from ensf.functions import log, square
 from ensf.operators import Linear, Pointwise, Select, WindSpeed
-from ensf.quality import GrossCheck
+from ensf.quality import GrossCheck, SuperObservations
 from ensf.state import pack
 from ensf.stations import Bilinear, Joined, Nearest, observe
 from ensf.stations.grids import Curvilinear, Regular, bracket
@@ -421,6 +422,13 @@ def test_compare_and_check_fill_the_table():
     after = seen.compare("analysis", state * 0.5)
     np.testing.assert_allclose(after.table.extra["analysis_mean"][0], mean[0] / 2)
     assert np.isnan(after.table.extra["analysis_mean"][1:]).all()
+
+
+def test_new_rows_are_made_before_they_are_observed():
+    _, layout = plane()
+    seen = table("t", [[45.0, 0.0], [45.1, 0.0]]).observe(layout)
+    with pytest.raises(ValueError, match="SuperObservations.* makes new rows, which no operator sees yet"):
+        seen.check(SuperObservations(Boxes(100.0)))
 
 
 def test_no_row_may_be_left():

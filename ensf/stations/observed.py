@@ -67,21 +67,27 @@ class Observed:
         return replace(self, table=replace(self.table, extra={**self.table.extra, **columns}))
 
     def check(self, *checks: Check) -> Observed:
-        """The record without the observations that fail the checks, one after another."""
+        """The record without the observations that fail the checks, one after another.
+
+        Raises
+        ------
+        ValueError
+            If a check makes new rows, as super-observations are.
+        """
         table = self.table
         for check in checks:
             table = check.flag(table)
+        if len(table) != len(self.table):
+            raise ValueError(
+                f"{checks[-1]!r} makes new rows, which no operator sees yet: flag the table, then observe it"
+            )
         kept = np.flatnonzero(table.used[self.used])
         if len(kept) == len(self.used):
             return replace(self, table=table)
-        seen = self.observation
-        observation = Observation(
-            seen.value[kept],
-            restricted(seen.operator, tuple(kept.tolist())),
-            seen.law.restrict(kept),
-            seen.position[kept],
-        )
-        return Observed(observation, self.used[kept], table)
+        used, seen = self.used[kept], self.observation
+        operator = restricted(seen.operator, tuple(kept.tolist()))
+        position = table.position[used]
+        return Observed(Observation(seen.value[kept], operator, seen.law.restrict(kept), position), used, table)
 
     def _column(self, name: str, values: np.ndarray) -> np.ndarray:
         column = np.array(self.table.extra.get(name, np.full(len(self.table), np.nan)), dtype=np.float64)

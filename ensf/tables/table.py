@@ -15,6 +15,7 @@ from ensf.tables.check import RowError, check
 
 __all__ = ["ObservationTable", "RowError"]
 
+COLUMNS = ("variable", "value", "error", "time", "position", "qc")
 AXES = (("lat", "lon"), ("x", "y"))
 
 
@@ -125,9 +126,10 @@ class ObservationTable:
 
     def take(self, rows: np.ndarray) -> ObservationTable:
         """The table of the rows at `rows`: integers, or a mask."""
+        taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in COLUMNS}
         return replace(
             self,
-            **{name: getattr(self, name)[rows] for name in ("variable", "value", "error", "time", "position", "qc")},
+            **taken,
             z=None if self.z is None else self.z[rows],
             extra={name: column[rows] for name, column in self.extra.items()},
         )
@@ -136,10 +138,10 @@ class ObservationTable:
         """The rows of both; columns of one only are empty in the other."""
         if self.axes != other.axes:
             raise ValueError(f"tables in {self.axes} and {other.axes} cannot be joined: convert one of them")
-        names = ("variable", "value", "error", "time", "position", "qc")
+        both: dict[str, Any] = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in COLUMNS}
         return replace(
             self,
-            **{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names},
+            **both,
             z=None if self.z is None and other.z is None else np.concatenate([self.height, other.height]),
             reasons={**other.reasons, **self.reasons},
             extra={
