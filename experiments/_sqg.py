@@ -137,11 +137,11 @@ class InitialSpread:
     ----------
     filter : Filter
     deviation : float
-        In K.
+        In K. The published code takes the initial spread with divisor N, that of the analysis with N - 1.
     """
 
     filter: Any
-    deviation: float = 1000.0 * KELVIN
+    deviation: float = 1000.0 * KELVIN * (1 - 1 / MEMBERS) ** 0.5
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis ensemble ``(member, state)``."""

@@ -73,6 +73,7 @@ ROOMS = {
     "memberfiles": "analysis arrays dataset tables",
     "cycling": "analysis arrays external interrupts locks memberfiles restart",
     "plot": "diagnostics experiment",
+    "plot_fields": "arrays netcdf",
     "cells": "diagnostics experiment experiments settings",
     "board": "cells experiments",
     "cli": "board cycling experiment external methods netcdf plot runner settings",
@@ -82,7 +83,7 @@ ROOMS = {
 
 # Libraries that only some rooms may import.
 RESERVED = {
-    "matplotlib": "plot cli",
+    "matplotlib": "plot plot_fields cli",
     "jsonargparse": "cli",
     "tqdm": "cells nature runner",
     "netCDF4": "cf nature netcdf storage",

@@ -1,0 +1,129 @@
+"""Fields on a plane: power against closed forms, spectra of known errors, maps, animation, and files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import array_api_strict as strict
+import numpy as np
+import pytest
+
+from ensf.analysis import Analysis
+from ensf.diagnostics import scores
+from ensf.models.lorenz96 import Lorenz96
+from ensf.models.sqg import SQG, SQGTemperature
+from ensf.netcdf import Writer
+from ensf.observation import Observation, Select
+from ensf.plot_fields import Frame, Spectra, animate, figure_fields, figure_spectra, frames, power
+from ensf.twin import Cycle
+
+MODEL = SQGTemperature(SQG(n=16))
+SIZE = 2 * 16 * 16
+
+
+@pytest.fixture
+def cycles(rng):
+    return [make(rng, index) for index in range(3)]
+
+
+def make(rng, index):
+    truth, forecast, analysis = rng.normal(size=SIZE), rng.normal(size=(4, SIZE)), rng.normal(size=(4, SIZE))
+    points = (3, 40, 256 + 3, 256 + 40)
+    observation = Observation(truth[list(points)], Select(points), 1.0)
+    return Cycle(index, 43200.0 * (index + 1), truth, observation, forecast, Analysis(analysis), 0.0, 0.0)
+
+
+def test_power_of_a_wave():
+    x = 2 * np.pi / 32 * np.arange(32)
+    field = 3 * np.cos(4 * x + 3 * x[:, None]) + 0.5
+    expected = np.zeros(17)
+    expected[0], expected[5] = 0.25, 4.5
+    np.testing.assert_allclose(power(field), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (2, 3, 12, 20), (5, 9, 9)])
+def test_power_sums_to_the_mean_square(rng, shape):
+    fields = rng.normal(size=shape)
+    np.testing.assert_allclose(power(fields).sum(axis=-1), (fields**2).mean(axis=(-2, -1)))
+    there = strict.asarray(fields, device=strict.Device("device1"))
+    np.testing.assert_allclose(power(there), power(fields), atol=1e-14)
+
+
+def test_spectra_sum_to_error_and_spread(cycles):
+    spectra = Spectra(MODEL.shape)
+    for cycle in cycles:
+        spectra.add(cycle)
+    means = spectra.means()
+    assert len(means) == 5
+    for stage, states in (
+        ("forecast", [c.forecast for c in cycles]),
+        ("analysis", [c.analysis.ensemble for c in cycles]),
+    ):
+        error = np.mean([(x.mean(axis=0) - c.truth) ** 2 for x, c in zip(states, cycles, strict=True)])
+        assert means[f"error of the {stage}"].sum() == pytest.approx(error)
+        assert means[f"spread of the {stage}"].sum() == pytest.approx(np.mean([x.var(axis=0, ddof=1) for x in states]))
+    assert means["truth"].sum() == pytest.approx(np.mean([c.truth**2 for c in cycles]))
+
+
+def test_kinetic_energy_by_the_components_of_the_wind(cycles):
+    kinetic = Spectra(MODEL.shape, lambda states: tuple(w / np.sqrt(2) for w in MODEL.model.wind(states)))
+    kinetic.add(cycles[0])
+    u, v = MODEL.model.wind(cycles[0].truth)
+    assert kinetic.means()["truth"].sum() == pytest.approx(np.mean(u**2 + v**2) / 2)
+    assert len(figure_spectra(kinetic, "kinetic energy").axes[0].lines) == 5
+
+
+def test_spectra_of_nothing():
+    with pytest.raises(ValueError, match="add one"):
+        Spectra(MODEL.shape).means()
+
+
+def test_frame_of_a_cycle(cycles):
+    frame = Frame.of(cycles[0], MODEL, 1)
+    shape = MODEL.shape
+    np.testing.assert_array_equal(frame.truth, cycles[0].truth.reshape(shape)[1])
+    np.testing.assert_allclose(frame.spread, cycles[0].analysis.ensemble.std(axis=0, ddof=1).reshape(shape)[1])
+    assert np.flatnonzero(frame.observed).tolist() == [3, 40]
+    assert frame.units == "K" and len(frame.x) == 16
+    with pytest.raises(ValueError, match="two dimensions"):
+        Frame.of(cycles[0], Lorenz96())
+
+
+def test_maps_show_the_fields_and_the_observed_points(cycles):
+    figure = figure_fields(Frame.of(cycles[0], MODEL))
+    panels = [axes for axes in figure.axes if axes.images]
+    assert len(panels) == 4
+    frame = Frame.of(cycles[0], MODEL)
+    for axes, field in zip(panels, (frame.truth, frame.mean, frame.error, frame.spread), strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), field)
+    x, y = panels[0].lines[0].get_data()
+    np.testing.assert_allclose(x, MODEL.coords["x"][[3, 8]])
+    np.testing.assert_allclose(y, MODEL.coords["y"][[0, 2]])
+    full = figure_fields(replace(frame, observed=np.ones((16, 16), bool)))
+    assert not len(full.axes[0].lines[0].get_xdata())
+
+
+def test_frames_of_a_file_and_an_animation(cycles, tmp_path):
+    with Writer(tmp_path / "run.nc", model=MODEL, members=4, observations=4, time_units="seconds") as writer:
+        for cycle in cycles:
+            writer.write(cycle, scores(cycle))
+    read = list(frames(tmp_path / "run.nc", 1))
+    assert len(read) == 3
+    for frame, cycle in zip(read, cycles, strict=True):
+        same = Frame.of(cycle, MODEL, 1)
+        for name in ("truth", "mean", "error", "spread", "x", "y"):
+            np.testing.assert_allclose(getattr(frame, name), getattr(same, name), atol=1e-5)
+    path = animate(read, tmp_path / "run.gif")
+    from PIL import Image
+
+    with Image.open(path) as image:
+        assert image.n_frames == 3
+
+
+def test_animation_refuses_what_it_cannot_write(cycles, tmp_path):
+    frame = Frame.of(cycles[0], MODEL)
+    with pytest.raises(ValueError, match="name a .gif"):
+        animate([frame], tmp_path / "run.xyz")
+    with pytest.raises(ValueError, match="no cycle"):
+        animate([], tmp_path / "run.gif")
+    assert not list(tmp_path.iterdir())
