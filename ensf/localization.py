@@ -35,6 +35,9 @@ __all__ = [
     "periodic_line",
 ]
 
+PAIRS = 2**24
+"""Pairs of place and observation remembered (400 MB), whatever the number of networks; the last one always is."""
+
 
 def gaspari_cohn(distance: Array, half_width: float | Array) -> Array:
     """Taper of Gaspari & Cohn (1999, eq. 4.10): 1 at 0, 5/24 at c, 0 from 2c on.
@@ -297,10 +300,14 @@ class Localization:
         key = observed.tobytes()
         if key not in self._known:
             self._known[key] = self._build(observed)
-            if len(self._known) > 4:
+            while len(self._known) > 1 and (len(self._known) > 4 or self._pairs > PAIRS):
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
         return self._known[key]
+
+    @property
+    def _pairs(self) -> int:
+        return sum(len(patches.index) for patches in self._known.values())
 
     def _build(self, observed: np.ndarray) -> Patches:
         dimension = self.position.shape[1]

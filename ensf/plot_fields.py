@@ -94,7 +94,7 @@ class Spectra:
 
 
 def figure_spectra(spectra: Spectra, quantity: str = "power", title: str = "") -> Figure:
-    """Spectra of truth, error (full lines) and spread (dashed) by wavenumber, both axes logarithmic."""
+    """Spectra of truth, error (full lines) and spread (dashed), without the mean and the corners; logarithmic axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5), layout="constrained")
@@ -102,7 +102,7 @@ def figure_spectra(spectra: Spectra, quantity: str = "power", title: str = "") -
     colours = {"truth": "black", "forecast": "#0072B2", "analysis": "#D55E00"}
     for name, values in spectra.means().items():
         style = "--" if name.startswith("spread") else "-"
-        axes.loglog(np.arange(1, len(values)), values[1:], style, color=colours[name.split()[-1]], label=name)
+        axes.loglog(np.arange(1, len(values) - 1), values[1:-1], style, color=colours[name.split()[-1]], label=name)
     axes.set(xlabel="total wavenumber (cycles per period)", ylabel=quantity, title=title)
     axes.grid(alpha=0.3)
     axes.legend()
@@ -284,5 +284,5 @@ def _looks(frame: Frame) -> dict[str, dict[str, Any]]:
     state = {"cmap": "viridis", "vmin": low, "vmax": high}
     most = float(np.quantile(abs(frame.error), 0.99)) or 1.0
     error = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
-    spread = {"cmap": "viridis", "vmin": 0.0, "vmax": float(frame.spread.max()) or 1.0}
+    spread = {"cmap": "viridis", "vmin": 0.0, "vmax": float(np.quantile(frame.spread, 0.995)) or 1.0}
     return {"truth": state, "mean": state, "error": error, "spread": spread}

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
+from ensf import localization as room
 from ensf.arrays import to_numpy
 from ensf.localization import Euclidean, Localization, Periodic, Product, Sphere, gaspari_cohn, periodic_line
 
@@ -272,3 +273,15 @@ def test_compiled_taper_equals_the_array_form(dtype):
         assert taper.dtype == dtype
         whole = gaspari_cohn(r.astype(np.longdouble), 1.7)
         np.testing.assert_allclose(taper, whole.astype(dtype), rtol=0, atol=1e-6 if dtype == np.float32 else 1e-14)
+
+
+def test_memory_of_networks_is_bounded(monkeypatch):
+    line = periodic_line(10, half_width=2.0)
+    networks = [np.arange(3.0)[:, None] + k for k in range(5)]
+    first = line.patches(networks[0])
+    assert line.patches(networks[0]) is first
+    monkeypatch.setattr(room, "PAIRS", 2 * len(first.index))
+    line.patches(networks[1])
+    assert line.patches(networks[0]) is first
+    line.patches(networks[2])
+    assert line.patches(networks[1]) is not first and len(line._known) == 2
