@@ -1,9 +1,11 @@
 """Station operators against affine fields on regular, curvilinear and layered grids; masks; derived quantities."""
 
+import array_api_strict as xp
 import numpy as np
 import pytest
 import xarray as xr
 
+from ensf.arrays import to_numpy
 from ensf.boxes import Boxes
 from ensf.derived import Combination, FunctionOf, LayerMean, Speed, register, registered
 from ensf.flags import LAND, LEVEL, OUTSIDE
@@ -34,7 +36,7 @@ def table(variable, position, **columns):
 def ensemble(variables, members=3, **coords):
     """Members are multiples of the fields, given with their dimensions."""
     factor = xr.DataArray(np.arange(1.0, members + 1), dims="member")
-    fields = {name: factor * xr.DataArray(values, dims=dims) for name, (dims, values) in variables.items()}
+    fields = {name: factor.astype(v.dtype) * xr.DataArray(v, dims=dims) for name, (dims, v) in variables.items()}
     return xr.Dataset(fields).assign_coords(coords)
 
 
@@ -115,7 +117,8 @@ def test_float32_grids_have_their_edges_and_dtype():
     state, layout = plane(lat, LON.astype(np.float32), np.float32)
     seen = table("t", [[30.1, 0.0], [60.3, 20.0]]).observe(layout)
     assert seen.table.used.all()
-    predicted = seen.observation.operator(state.astype(np.float32))
+    predicted = seen.observation.operator(state)
+    assert state.dtype == seen.observation.value.dtype == np.float32
     assert predicted.dtype == np.float32
     np.testing.assert_allclose(predicted[0], affine(np.array([30.1, 60.3]), np.array([0, 20])), rtol=1e-6)
 
@@ -404,6 +407,31 @@ def test_rows_of_all_kinds_keep_their_order():
     np.testing.assert_allclose(operator.restrict((2, 0))(state), expected[:, [2, 0]], rtol=1e-12)
 
 
+def test_operators_work_beside_arrays_of_another_device():
+    state, layout = winds()
+    names = np.array(["u", "wind_speed", "v", "uv"])
+    position = stations(4)
+    derived = {"uv": Combination(lambda u, v: u * v, ("u", "v")), "lu": FunctionOf(square, "u")}
+    seen = observe(table(np.append(names, "lu"), np.append(position, position[:1], 0), z=np.full(5, 700.0)), layout,
+                   derived=derived)  # fmt: skip
+    elsewhere = xp.asarray(state, device=xp.Device("device1"))
+    moved = seen.beside(elsewhere)
+    assert moved.observation.value.device == elsewhere.device
+    operator = moved.observation.operator
+    np.testing.assert_allclose(to_numpy(operator(elsewhere)), seen.observation.operator(state), rtol=1e-12)
+    residual = seen.observation.operator(state)
+    pulled = operator.adjoint(elsewhere, operator(elsewhere))
+    np.testing.assert_allclose(to_numpy(pulled), seen.observation.operator.adjoint(state, residual), rtol=1e-8)
+    checked, expected = (
+        one.compare("prior", x).check(GrossCheck(1.5)) for one, x in ((moved, elsewhere), (seen, state))
+    )
+    assert checked.table.codes.tolist() == expected.table.codes.tolist()
+    assert 0 < checked.observation.size == expected.observation.size < 5
+    np.testing.assert_allclose(checked.table.extra["prior_spread"], expected.table.extra["prior_spread"])
+    single = seen.beside(state.astype(np.float32))
+    assert single.observation.value.dtype == single.observation.operator(state.astype(np.float32)).dtype == np.float32
+
+
 # --- the record ------------------------------------------------------------------------------------------
 
 
@@ -442,6 +470,16 @@ def test_unknown_variables_are_named():
     _, layout = plane()
     with pytest.raises(ValueError, match="row 1: variable 'q' is unknown: choose one of 't', 'wind_speed'"):
         table(["t", "q"], stations(2)).observe(layout)
+    with pytest.raises(ValueError, match="row 0: variable 'lat' is unknown"):
+        table("lat", stations(2)).observe(layout)
+
+
+def test_numbers_that_the_dtype_of_the_states_cannot_hold_are_named():
+    _, layout = plane(dtype=np.float32)
+    with pytest.raises(ValueError, match=r"row 1: value 1e\+300 with error 1.0 is not within the numbers of float32"):
+        table("t", stations(2), value=np.array([1.0, 1e300])).observe(layout)
+    with pytest.raises(ValueError, match="row 0: value 0.0 with error 1e-60"):
+        table("t", stations(1), error=1e-60).observe(layout)
 
 
 def test_grids_without_coordinates_are_refused():

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, namespace, to_numpy
+from ensf.arrays import Array, like, namespace, rows, to_numpy
 from ensf.derived import Derived, registered
 from ensf.flags import USED
 from ensf.observation import Observation
+from ensf.stations.devices import moved
 from ensf.stations.interpolation import Bilinear, Interpolation
 from ensf.stations.joined import join, restricted
 from ensf.stations.stations import Stations
@@ -87,7 +88,13 @@ class Observed:
         used, seen = self.used[kept], self.observation
         operator = restricted(seen.operator, tuple(kept.tolist()))
         position = table.position[used]
-        return Observed(Observation(seen.value[kept], operator, seen.law.restrict(kept), position), used, table)
+        return Observed(Observation(rows(seen.value, kept), operator, seen.law.restrict(kept), position), used, table)
+
+    def beside(self, array: Array) -> Observed:
+        """The record with the observation on the device of `array` and in its dtype: what a filter there needs."""
+        seen = self.observation
+        value, error = (like(to_numpy(one), array) for one in (seen.value, seen.law.standard_deviation(seen.value)))
+        return replace(self, observation=Observation(value, moved(seen.operator, array), error, seen.position))
 
     def _column(self, name: str, values: np.ndarray) -> np.ndarray:
         column = np.array(self.table.extra.get(name, np.full(len(self.table), np.nan)), dtype=np.float64)
@@ -135,41 +142,54 @@ def observe(
         layout, table.position, table.height, table.axes, interpolation, coordinates or {}, periods or {}
     )
     parts = []
-    for name, rows in _kinds(table, layout, known):
-        operator, code = _see(name, stations.at(rows), known)
+    for name, which in _kinds(table, layout, known):
+        operator, code = _see(name, stations.at(which), known)
         good = np.flatnonzero(code == USED)
-        parts.append((restricted(operator, tuple(good.tolist())), rows[good]))
-        table = _rejected(table, rows, code)
+        parts.append((restricted(operator, tuple(good.tolist())), which[good]))
+        table = _rejected(table, which, code)
     used = np.flatnonzero(table.used)
     place = np.full(len(table), -1)
     place[used] = np.arange(len(used))
-    operator = join([(operator, place[rows]) for operator, rows in parts if len(rows)])
-    dtype = stations.dtype
-    value, error = table.value[used].astype(dtype), table.error[used].astype(dtype)
+    operator = join([(operator, place[which]) for operator, which in parts if len(which)])
+    value, error = _numbers(table, used, stations.dtype)
     return Observed(Observation(value, operator, error, table.position[used]), used, table)
+
+
+def _numbers(table: Any, used: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Values and errors in the dtype of the states."""
+    with np.errstate(over="ignore", under="ignore"):
+        value, error = table.value[used].astype(dtype), table.error[used].astype(dtype)
+    bad = ~(np.isfinite(value) & np.isfinite(error) & (error > 0))
+    if bad.any():
+        row = int(used[np.argmax(bad)])
+        raise ValueError(
+            f"row {row}: value {table.value[row]} with error {table.error[row]} is not within the numbers of {dtype}, "
+            "the dtype of the states: reject the row"
+        )
+    return value, error
 
 
 def _kinds(table: Any, layout: Any, known: Mapping[str, Derived]) -> list[tuple[str, np.ndarray]]:
     """What is observed, and the rows that observe it."""
-    rows = np.flatnonzero(table.used)
-    names, first, kind = np.unique(table.variable[rows], return_index=True, return_inverse=True)
-    for name, row in zip(names.tolist(), rows[first].tolist(), strict=True):
-        if name not in known and name not in layout.template:
+    which = np.flatnonzero(table.used)
+    names, first, kind = np.unique(table.variable[which], return_index=True, return_inverse=True)
+    for name, row in zip(names.tolist(), which[first].tolist(), strict=True):
+        if name not in known and name not in layout.template.data_vars:
             choice = ", ".join(map(repr, [*layout.template.data_vars, *known]))
             raise ValueError(
                 f"row {row}: variable {name!r} is unknown: choose one of {choice}, register it, or reject the row"
             )
-    return [(name, rows[kind.ravel() == number]) for number, name in enumerate(names.tolist())]
+    return [(name, which[kind.ravel() == number]) for number, name in enumerate(names.tolist())]
 
 
 def _see(name: str, stations: Stations, known: Mapping[str, Derived]) -> tuple[Any, np.ndarray]:
     """A variable of the state comes before a derived quantity of its name."""
-    return stations.linear(name) if name in stations.layout.template else known[name].see(stations)
+    return stations.linear(name) if name in stations.layout.template.data_vars else known[name].see(stations)
 
 
-def _rejected(table: Any, rows: np.ndarray, code: np.ndarray) -> Any:
+def _rejected(table: Any, which: np.ndarray, code: np.ndarray) -> Any:
     column = np.zeros(len(table), dtype=np.int32)
-    column[rows] = code
+    column[which] = code
     for one in np.unique(code[code != USED]).tolist():
         table = table.reject(column == one, one)
     return table

@@ -32,6 +32,7 @@ ABOUT = {
     "z": {"long_name": "vertical coordinate, as the grid has it"},
     "qc": {"long_name": "why the observation was not used", "standard_name": "quality_flag"},
 }
+DEGREES = {"lat": "degrees?(_?(north|N))?", "lon": "degrees?(_?(east|E))?"}
 COORDINATES = ("time", "lat", "lon", "x", "y", "z")
 TIME = {"units": "seconds since 1970-01-01 00:00:00", "calendar": "proleptic_gregorian", "dtype": "float64"}
 
@@ -89,6 +90,9 @@ def _column(name: str, inside: str, variable: xr.Variable, path: Path) -> np.nda
     if name in NUMBERS:
         if kind not in "fiu":
             raise ValueError(f"{path}: variable {inside!r} has dtype {variable.dtype}: give numbers")
+        units = variable.attrs.get("units", "degrees")
+        if name in ("lat", "lon") and not re.fullmatch(DEGREES[name], str(units)):
+            raise ValueError(f"{path}: variable {inside!r} has units {units!r}: give {ABOUT[name]['units']}")
         return variable.values.astype(np.float64)
     if name == "variable":
         return _names(variable, path)

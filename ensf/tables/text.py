@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def times(entries: tuple[str, ...], path: Path, where: Callable[[int], str]) -> 
     return np.array(times, dtype="datetime64[us]")
 
 
+@lru_cache(maxsize=65536)
 def _utc(entry: str) -> datetime:
     time = datetime.fromisoformat(entry)
     return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
