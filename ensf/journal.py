@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from ensf.locks import lock
+
 __all__ = ["Journal"]
 
 MAGIC = b"ensfjrn1"
@@ -40,7 +42,7 @@ class Journal:
     def create(cls, path: Path, template: bytes) -> Journal:
         """New journal without records; replaces another one."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        _lock(descriptor, path)
+        lock(descriptor, path)
         os.ftruncate(descriptor, 0)
         _write(descriptor, MAGIC + len(template).to_bytes(8, "little") + template, 0, path)
         return cls(path, descriptor, template)
@@ -61,7 +63,7 @@ class Journal:
         if not path.is_file():
             raise FileNotFoundError(f"there is no journal {path} beside the restart: start the run again")
         descriptor = os.open(path, os.O_RDWR)
-        _lock(descriptor, path)
+        lock(descriptor, path)
         head = os.pread(descriptor, len(MAGIC) + 8, 0)
         size = int.from_bytes(head[len(MAGIC) :], "little")
         template = os.pread(descriptor, size, len(head))
@@ -110,16 +112,3 @@ def _write(descriptor: int, content: Any, place: int, path: Path) -> None:
         failure = f" ({error.strerror})"
     if written < len(content):
         raise OSError(f"{path} could not be written{failure}: is the disk full?")
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    """Lock the file for this process, where the system has such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise OSError(f"another process is writing {path}: wait until it ends, or stop it") from error

@@ -69,14 +69,12 @@ ROOMS = {
     "resumable": "diagnostics experiment netcdf restart settings twin",
     "runner": "experiment interrupts resumable",
     "methods": "",
-    "external": "",
-    "memberfiles": "analysis arrays dataset tables",
-    "cycling": "analysis arrays external interrupts locks memberfiles restart",
+    "external": "analysis arrays dataset interrupts locks restart tables",
     "plot": "diagnostics experiment",
     "plot_fields": "arrays netcdf",
     "cells": "diagnostics experiment experiments settings",
     "board": "cells experiments",
-    "cli": "board cycling experiment external methods netcdf plot runner settings",
+    "cli": "board experiment external methods netcdf plot runner settings",
     "__init__": "analysis filter guidance kalman localization observation particle sampler schedule score spread "
     "transform twin",
 }
@@ -86,8 +84,8 @@ RESERVED = {
     "matplotlib": "plot plot_fields cli",
     "jsonargparse": "cli",
     "tqdm": "cells nature runner",
-    "netCDF4": "cf nature netcdf storage",
-    "xarray": "dataset memberfiles netcdf plot state tables",
+    "netCDF4": "cf external nature netcdf storage",
+    "xarray": "dataset external netcdf plot state tables",
 }
 
 MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", *sys.stdlib_module_names}

@@ -18,7 +18,7 @@ import pytest
 import xarray as xr
 
 from ensf import experiments, restart, runner
-from ensf.adaptive import AdaptiveInflation, InflationMemory
+from ensf.adaptive import AdaptiveInflation
 from ensf.cli import main
 from ensf.experiment import GaussianStart, Method, TwinExperiment
 from ensf.filter import EnSF
@@ -65,13 +65,13 @@ def stored(tmp_path, **content):
 def test_a_tree_comes_back(tmp_path):
     rng = np.random.default_rng(1)
     matrix = rng.standard_normal((3, 4)).astype(np.float32)
-    tree = Nested(matrix, 3, InflationMemory(matrix[0] * np.nan, np.float32(0.1), Nested(np.arange(3), -1)))
+    tree = Nested(matrix, 3, Nested(matrix[0] * np.nan, np.float32(0.1), Nested(np.arange(3), -1)))
     values = [1, 2.5, None, True, "text", float("inf"), (1, 2), {"a": np.array(3.5)}]
     back = stored(tmp_path, tree=tree, values=values)
-    assert type(back["tree"]) is Nested and type(back["tree"].inner) is InflationMemory
+    assert type(back["tree"]) is Nested and type(back["tree"].inner) is Nested
     assert back["tree"].count == 3 and back["tree"].values.dtype == np.float32
     np.testing.assert_array_equal(back["tree"].values, matrix)
-    assert np.isnan(back["tree"].inner.estimate).all() and type(back["tree"].inner.variance) is np.float32
+    assert np.isnan(back["tree"].inner.values).all() and type(back["tree"].inner.count) is np.float32
     np.testing.assert_array_equal(back["tree"].inner.inner.values, np.arange(3))
     assert back["values"][:-1] == values[:-1] and back["values"][-1]["a"] == 3.5
 

@@ -1,0 +1,77 @@
+"""``ensf cycle CONFIG.toml``: an external model, cycled."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from ensf.cli import options
+
+__all__ = ["cycle"]
+
+HELP = {
+    "command": "program and arguments that take a member from {input} to {output}",
+    "template": "folder whose content the directory of each member starts with",
+    "timeout": "seconds for one forecast of a member; 0 = no limit",
+    "retries": "how often a member that failed is run again",
+    "jobs": "members at the same time",
+    "initial": "restart file of each member at the start, with {member}",
+    "observations": "table of observations of each cycle, with {cycle} or {time}",
+    "members": "ensemble size",
+    "cycles": "number of cycles",
+    "interval": "model time between observations; seconds if start is a date",
+    "start": "model time of the initial files: a number or a date",
+    "seed": "of the filter and of stochastic models",
+    "least": "go on without failed members while there are this many; 0 = stop",
+    "keep": "cycles whose files are kept; 0 = all",
+    "variables": "names, separated by commas; all of floating point if empty",
+}
+
+
+def cycle(arguments: list[str]) -> int:
+    """Run all cycles of a configuration."""
+    from ensf import external
+
+    if not arguments or arguments[0].startswith("-"):
+        raise ValueError("name one configuration: ensf cycle CONFIG.toml")
+    config = Path(arguments[0])
+    given = options.read(_parser(), ["--config", *arguments])
+    settings = _settings(given, config.parent)
+    directory = config.parent / given["output"]
+    if given["overwrite"] and given["resume"]:
+        raise ValueError("--overwrite and --resume exclude each other: give one of them")
+    records = external.run(settings, directory, resume=given["resume"], overwrite=given["overwrite"])
+    print(f"{len(records)} cycles, {records[-1]['members']} of {settings.members} members; files in {directory}")
+    return 0
+
+
+def _parser() -> Any:
+    from ensf.external import Command, Cycling
+
+    parser = options.parser("ensf cycle CONFIG.toml", "Forecasts by a command, analyses of its files; resumable")
+    defaults = {part.name: part.default for kind in (Command, Cycling) for part in fields(kind) if part.name in HELP}
+    numbers = {"members": int, "cycles": int, "interval": float}
+    for name, words in HELP.items():
+        default = defaults[name]
+        missing = default is MISSING or default == ()
+        kind = numbers.get(name, str if missing else type(default))
+        parser.add_argument(f"--{name}", type=kind, default=kind() if missing else default, help=words)
+    parser.add_argument("--method", default="", help="a filter, as Python writes it: AnalysisInflation(ETKF(), 1.05)")
+    parser.add_argument("--output", default="cycles", help="folder for the files")
+    parser.add_argument("--resume", action="store_true", help="go on where a run was stopped or killed")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
+    return parser
+
+
+def _settings(given: dict[str, Any], folder: Path) -> Any:
+    from ensf.external import Command, Cycling
+    from ensf.methods import read_method
+
+    for name in ("command", "method", "initial", "observations", "members", "cycles", "interval"):
+        if not given[name]:
+            raise ValueError(f"the configuration has no {name}: give {HELP.get(name, 'a filter')}")
+    model = Command(**{part.name: given[part.name] for part in fields(Command)})
+    variables = tuple(name.strip() for name in given["variables"].split(",") if name.strip())
+    own = {part.name: given[part.name] for part in fields(Cycling) if part.name in HELP and part.name != "variables"}
+    return Cycling(model=model, method=read_method(given["method"]), variables=variables, folder=str(folder), **own)

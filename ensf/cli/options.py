@@ -1,0 +1,78 @@
+"""Options of a command: a parser, values as a flat mapping of dotted names, and lists of words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+__all__ = ["chosen", "nearest", "parser", "read", "seeds"]
+
+
+def parser(program: str, description: str) -> Any:
+    """Parser without options but `--config`."""
+    from jsonargparse import ArgumentParser
+
+    made = ArgumentParser(
+        prog=program, description=description, parser_mode="toml", exit_on_error=False, allow_abbrev=False
+    )
+    made.add_argument("--config", action="config", help="TOML file with any of the options below")
+    return made
+
+
+def read(parser: Any, arguments: list[str]) -> dict[str, Any]:
+    """Options as a flat mapping of dotted names."""
+    from jsonargparse import ArgumentError
+
+    _check_names(parser, arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    return {key: value for key, value in _flatten(options.as_dict()).items() if key != "config"}
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _check_names(parser: Any, arguments: list[str]) -> None:
+    """Refuse unknown options with the nearest known ones, and config files that are not there."""
+    known = [option for action in parser._actions for option in action.option_strings]
+    for word in arguments:
+        option = word.split("=", 1)[0]
+        if option.startswith("--") and option not in known and option != "--print_config":
+            raise ValueError(f"unknown option {option}: the nearest are {nearest(option, known)}")
+    for flag, value in pairwise([*arguments, ""]):
+        if flag == "--config" and not Path(value).is_file():
+            raise FileNotFoundError(f"config file {value!r} is not there: check the path after --config")
+
+
+def nearest(word: str, known: Any) -> str:
+    return ", ".join(difflib.get_close_matches(word, known, n=3, cutoff=0.3) or list(known))
+
+
+def seeds(text: str, option: str = "--seeds") -> list[int]:
+    try:
+        found = [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        raise ValueError(f"{option} {text!r} is not a list of whole numbers such as 1,2,3") from None
+    if not found or min(found) < 0:
+        raise ValueError(f"{option} {text!r} needs at least one number, none of them negative")
+    return found
+
+
+def chosen(text: str, known: Sequence[str], what: str) -> tuple[str, ...]:
+    """Names separated by commas, each of them known."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown {what} {name!r} of the board: the nearest are {nearest(name, known)}")
+    if not names:
+        raise ValueError(f"--{what}s is empty: name some of {', '.join(known)}")
+    return names

@@ -1,0 +1,92 @@
+"""``ensf run EXPERIMENT``: one experiment into a folder."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ensf.cli import options
+from ensf.cli.show import report
+
+__all__ = ["run"]
+
+
+def run(arguments: list[str]) -> int:
+    """Run one experiment."""
+    from ensf import experiments, runner
+
+    if not arguments or arguments[0].startswith("-"):
+        raise ValueError(f"name an experiment: {', '.join(experiments.names())}")
+    experiment = experiments.load(arguments[0])
+    given = _parse(experiment, arguments[1:])
+    experiment, methods = _apply(experiment, given)
+    seeds = options.seeds(given["seeds"])
+    directory = Path(given["output"] or Path("results") / experiment.name)
+    if given["overwrite"] and given["resume"]:
+        raise ValueError("--overwrite and --resume exclude each other: give one of them")
+    if given["restart_every"] < 0:
+        raise ValueError(f"--restart-every is {given['restart_every']}: give a number of cycles, or 0 for never")
+    replaced = given["overwrite"] or given["resume"]
+    runner.prepare(directory, runner.outputs(directory, methods, seeds), replaced)
+    command = shlex.join(["ensf", "run", *arguments])
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    how = {"resume": given["resume"], "restart_every": given["restart_every"]}
+    records = runner.run(experiment, methods, seeds, directory, command, **how)
+    print(runner.table(records))
+    print(
+        f"medians over {len(seeds)} seed{'s' * (len(seeds) > 1)}; ms = processor time per cycle; files in {directory}"
+    )
+    return report([str(directory)])
+
+
+def _parse(experiment: Any, arguments: list[str]) -> dict[str, Any]:
+    """Options of one run, every setting of the experiment among them, as a flat mapping of dotted names."""
+    from ensf.settings import leaves
+
+    parser = options.parser(f"ensf run {experiment.name}", experiment.summary)
+    add = parser.add_argument
+    add("--methods", default=",".join(experiment.methods), help="names, separated by commas")
+    add("--seeds", default=",".join(map(str, experiment.seeds)), help="numbers, separated by commas")
+    add("--members", type=int, default=0, help="ensemble size of every method; 0 = each method's own")
+    add("--output", default="", help="folder for the files; default results/EXPERIMENT")
+    add("--overwrite", action="store_true", help="replace existing output")
+    add("--resume", action="store_true", help="go on where a run was stopped or killed; keep what is finished")
+    add("--restart-every", type=int, default=1, help="cycles between restarts; 0 = only when the run is stopped")
+    for name, value in _settings(experiment, leaves).items():
+        add(f"--{name}", type=type(value), default=value)
+    return options.read(parser, arguments)
+
+
+def _settings(experiment: Any, leaves: Callable) -> dict[str, Any]:
+    """Settings of an experiment: its own, and those of each method under the method's name."""
+    own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
+    free = {name: value for name, value in own.items() if name not in experiment.methods}
+    return free | leaves(experiment.methods)
+
+
+def _apply(experiment: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Experiment with its settings overridden, and the chosen methods."""
+    from ensf.settings import override
+
+    chosen = [name.strip() for name in given["methods"].split(",") if name.strip()]
+    for name in chosen:
+        if name not in experiment.methods:
+            near = options.nearest(name, experiment.methods)
+            raise ValueError(f"unknown method {name!r} of {experiment.name}: the nearest are {near}")
+    if not chosen:
+        raise ValueError(f"--methods is empty: name some of {', '.join(experiment.methods)}")
+    methods = override(experiment.methods, given)
+    if given["members"]:
+        methods = {name: replace(method, members=given["members"]) for name, method in methods.items()}
+    own = {name: value for name, value in given.items() if name not in ("methods", "seeds", "members", "output")}
+    experiment = override(replace(experiment, methods=methods), own)
+    return experiment, {name: methods[name] for name in chosen}
+
+
+def _show_warning(message: Any, category: Any, *rest: Any) -> None:
+    print(f"ensf: warning: {message}", file=sys.stderr)

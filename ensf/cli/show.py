@@ -1,0 +1,32 @@
+"""``ensf list`` and ``ensf report DIR``: what there is, and figures of what was run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["list_experiments", "report"]
+
+
+def list_experiments(arguments: list[str]) -> int:
+    """Experiments and methods, one line each."""
+    from ensf import experiments
+
+    if arguments:
+        raise ValueError(f"`ensf list` takes no argument, not {arguments[0]!r}")
+    for name in experiments.names():
+        experiment = experiments.load(name)
+        print(f"{name}: {experiment.summary}")
+        for key, method in experiment.methods.items():
+            print(f"    {key}: {method.summary} ({method.members} members)")
+    return 0
+
+
+def report(arguments: list[str]) -> int:
+    """Draw the figures of a folder."""
+    from ensf import plot
+
+    if len(arguments) != 1:
+        raise ValueError("name one folder: ensf report DIR")
+    for path in plot.report(Path(arguments[0])):
+        print(f"wrote {path}")
+    return 0

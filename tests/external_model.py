@@ -1,0 +1,58 @@
+"""A model of one's own for the tests: reads one file, writes another; knows nothing of ensf, NetCDF libraries or NumPy.
+
+    python external_model.py INPUT OUTPUT START DURATION SEED [WORD ...]
+
+The last variable of the classic NetCDF file is 3 x 4 numbers of 8 bytes, the last bytes of the file. They move one
+place around the ring and are damped; noise comes from the seed. The words make it misbehave, see `misbehave`.
+"""
+
+import math
+import os
+import struct
+import sys
+import time
+
+COUNT = 12
+
+
+def advance(values, start, duration, seed):
+    damped = [0.5 ** (0.05 * duration) * value + 0.1 * math.sin(start + k) for k, value in enumerate(values)]
+    noise = [math.sin(1e4 * math.sin(seed + 17.0 * k)) for k in range(COUNT)]
+    return [damped[k - 1] + 0.3 * noise[k] for k in range(COUNT)]
+
+
+def misbehave(words):
+    """sleep=S; once=FILE fails the first time; fail, nan, nothing, hang as they say."""
+    for word in words:
+        name, _, value = word.partition("=")
+        if name == "sleep":
+            time.sleep(float(value))
+        if name == "once" and not os.path.exists(value):
+            open(value, "w").close()
+            sys.exit("first time")
+        if name == "fail":
+            sys.exit("this member is ill")
+        if name == "hang":
+            time.sleep(1000)
+        if name == "nothing":
+            sys.exit(0)
+        if name == "log":
+            with open(value, "a") as log:
+                log.write(f"{os.getcwd()}\n")
+
+
+def main(given, made, start, duration, seed, *words):
+    print("running from", start, flush=True)
+    misbehave(words)
+    with open(given, "rb") as file:
+        content = file.read()
+    head, body = content[: -8 * COUNT], content[-8 * COUNT :]
+    values = advance(struct.unpack(f">{COUNT}d", body), float(start), float(duration), int(seed))
+    if "nan" in words:
+        values[0] = math.nan
+    with open(made, "wb") as file:
+        file.write(head + struct.pack(f">{COUNT}d", *values))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

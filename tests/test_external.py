@@ -1,0 +1,405 @@
+"""External models: members run in directories of their own, fail, are killed, and go on bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import external_model
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+
+from ensf import external
+from ensf.adaptive import AdaptiveInflation
+from ensf.analysis import Analysis
+from ensf.cli import main
+from ensf.external import Command, Cycling
+from ensf.kalman import ETKF
+from ensf.localization import Euclidean, Localization
+from ensf.locks import held
+from ensf.methods import read_method
+from ensf.observation import Linear, Observation
+
+MODEL = Path(__file__).parent / "external_model.py"
+PROGRAM = f"{shlex.quote(sys.executable)} -S -I {shlex.quote(str(MODEL))}"
+COMMAND = f"{PROGRAM} {{input}} {{output}} {{start}} {{duration}} {{seed}}"
+MEMBERS, CYCLES = 4, 3
+
+
+def write_member(path, rng):
+    """A classic NetCDF file: a state on 3 x 4 points, and what the analysis must not touch."""
+    with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as file:
+        file.title = "mine"
+        for name, size in (("y", 3), ("x", 4)):
+            file.createDimension(name, size)
+            file.createVariable(name, "f8", (name,))[:] = np.arange(size)
+            file[name].axis = name.upper()
+        file.createVariable("step", "i4", ("y",))[:] = np.arange(3)
+        file.createVariable("q", "f8", ("y", "x"))[:] = rng.standard_normal((3, 4))
+        file["q"].units = "K"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Initial members, a table per cycle, a template."""
+    rng = np.random.default_rng(3)
+    (tmp_path / "initial").mkdir()
+    (tmp_path / "template").mkdir()
+    (tmp_path / "template" / "namelist").write_text("dt = 1\n")
+    for number in range(1, MEMBERS + 1):
+        write_member(tmp_path / "initial" / f"m{number:02d}.nc", rng)
+    for cycle in range(1, CYCLES + 1):
+        rows = [f"q,{rng.standard_normal():.3f},0.5,2020-01-01,{y},{x}" for y, x in ((0, 0), (1.5, 2.5), (2, 3))]
+        (tmp_path / f"obs_{cycle}.csv").write_text("\n".join(["variable,value,error,time,y,x", *rows]) + "\n")
+    return tmp_path
+
+
+def cycling(folder, words="", **changes):
+    model = Command(f"{COMMAND} {words}", "template", **changes.pop("model", {}))
+    settings = {"initial": "initial/m{member:02d}.nc", "observations": "obs_{cycle}.csv", "folder": str(folder)}
+    numbers = {"members": MEMBERS, "cycles": CYCLES, "interval": 6.0, "start": "1.5"}
+    return Cycling(model, **{"method": read_method("EnKF()"), **settings, **numbers, **changes})
+
+
+def run(folder, words="", output="out", resume=False, analyse=None, **changes):
+    lines = []
+    settings = cycling(folder, words, **changes)
+    records = external.run(settings, folder / output, resume=resume, analyse=analyse, show=lines.append)
+    return records, lines
+
+
+def contents(directory):
+    """All files of the cycles, and the summary."""
+    names = sorted(
+        path for path in directory.rglob("*") if path.is_file() and path.name not in ("restart.npz", ".lock")
+    )
+    return {str(path.relative_to(directory)): path.read_bytes() for path in names}
+
+
+def values(path):
+    with xr.open_dataset(path) as file:
+        return file.q.values
+
+
+# --- what it does ----------------------------------------------------------------------------------------
+
+
+def test_forecasts_and_analyses_alternate(folder):
+    records, lines = run(folder)
+    assert [record["cycle"] for record in records] == [1, 2, 3] and records[-1]["time"] == 19.5
+    assert json.loads((folder / "out" / "summary.json").read_text()) == records
+    assert lines[0] == "cycle 1 of 3: time 7.5, 4 members"
+    assert not list((folder / "out").rglob("runs"))
+    given = values(folder / "out" / "cycle_0001" / "analysis" / "member_0002.nc").ravel()
+    made = values(folder / "out" / "cycle_0002" / "forecast" / "member_0002.nc").ravel()
+    seed = int(np.random.SeedSequence((1, 2, 2)).generate_state(1)[0]) % 2**31
+    assert made.tolist() == external_model.advance(given.tolist(), 7.5, 6.0, seed)
+
+
+def test_the_analysis_is_the_filters_and_leaves_the_rest(folder):
+    run(folder, method=ETKF(), cycles=1)
+    place = folder / "out" / "cycle_0001"
+    prior = np.stack([values(path).ravel() for path in sorted((place / "forecast").iterdir())])
+    value = np.loadtxt(folder / "obs_1.csv", delimiter=",", skiprows=1, usecols=1)
+    weights = np.zeros((3, 12))
+    weights[0, 0] = weights[2, 11] = 1.0
+    weights[1, [6, 7, 10, 11]] = 0.25
+    observation = Observation(value, Linear(weights), 0.5)
+    expected = ETKF().analyse(prior, observation, np.random.default_rng(0)).ensemble
+    for number, path in enumerate(sorted((place / "analysis").iterdir())):
+        np.testing.assert_allclose(values(path).ravel(), expected[number], rtol=1e-10, atol=1e-12)
+        with xr.open_dataset(path) as made, xr.open_dataset(place / "forecast" / path.name) as given:
+            assert made.attrs == given.attrs and made.q.attrs == given.q.attrs and made.step.identical(given.step)
+
+
+def test_each_member_runs_alone_with_the_template(folder):
+    run(folder, f"log={folder}/log", cycles=1, model={"jobs": 2})
+    places = (folder / "log").read_text().split()
+    assert len(set(places)) == MEMBERS and all("member_" in place for place in places)
+
+
+def test_members_run_in_parallel_up_to_the_limit(folder):
+    command = Command('sh -c "sleep 0.4; cp $0 $1" {input} {output}', jobs=4)
+    tasks = [external.Task(k, folder / "obs_1.csv", folder / f"{k}.csv", {}) for k in range(8)]
+    started = time.monotonic()
+    assert command.forecast(tasks, folder / "runs", lambda path: None) == {}
+    assert 0.8 <= time.monotonic() - started < 2.4
+    assert (folder / "7.csv").read_bytes() == (folder / "obs_1.csv").read_bytes()
+
+
+def test_dates(folder):
+    model = Command('sh -c "cp $0 $1; echo $2 $3 $4 >> {folder}/dates" {input} {output} {start} {end} {duration:g}')
+    settings = cycling(folder, start="2020-01-01T00:00", interval=3600.0)
+    records = external.run(replace(settings, model=model), folder / "out", show=print)
+    assert [record["time"] for record in records] == [f"2020-01-01T0{hour}:00:00" for hour in (1, 2, 3)]
+    lines = (folder / "dates").read_text().splitlines()
+    assert lines[0] == "2020-01-01T00:00:00 2020-01-01T01:00:00 3600" and len(lines) == CYCLES * MEMBERS
+
+
+def test_old_cycles_are_removed(folder):
+    run(folder, keep=1)
+    assert [path.name for path in (folder / "out").glob("cycle_*")] == ["cycle_0003"]
+
+
+def test_the_analysis_may_be_ones_own(folder):
+    calls = []
+
+    def copy(prior_paths, observations_path, method, output_dir, *, rng, memory):
+        calls.append((len(prior_paths), observations_path.name, memory))
+        for path in prior_paths:
+            shutil.copyfile(path, output_dir / path.name)
+        return Analysis(None, (memory or 0) + 1)
+
+    run(folder, analyse=copy)
+    assert calls == [(4, "obs_1.csv", None), (4, "obs_2.csv", 1), (4, "obs_3.csv", 2)]
+
+
+# --- members that fail -----------------------------------------------------------------------------------
+
+
+def shell(words):
+    """Member 2 gets `words`, the others none: a command that is a shell script."""
+    script = f'if [ "$1" = 2 ]; then set -- {words}; else set --; fi; exec {COMMAND} "$@"'
+    return f"sh -c {shlex.quote(script)} model {{member}}"
+
+
+def ill(folder, words, **changes):
+    settings = cycling(folder, **changes)
+    return replace(settings, model=replace(settings.model, command=shell(words)))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("fail", "it ended with exit status 1"),
+        ("nan", "its output is not valid: variable 'q' is not finite"),
+        ("nothing", "it left no output file"),
+        ("hang", "it took longer than 0.5 s"),
+    ],
+)
+def test_a_failed_member_stops_the_run_with_one_sentence(folder, words, sentence):
+    settings = ill(folder, words, model={"timeout": 0.5})
+    with pytest.raises(OSError, match=rf"member 2 failed in cycle 1: {sentence}; see .*member_0002_\w+; repair it and"):
+        external.run(settings, folder / "out", show=print)
+    assert len(list((folder / "out" / "cycle_0001" / "forecast").iterdir())) == MEMBERS - 1
+    (place,) = (folder / "out" / "cycle_0001" / "runs").iterdir()
+    assert (place / "stdout.txt").read_text().startswith("running") and (place / "namelist").exists()
+    assert ("this member is ill" in (place / "stderr.txt").read_text()) == (words == "fail")
+
+
+def test_a_repaired_member_goes_on_and_others_are_not_run_again(folder):
+    settings = replace(cycling(folder, f"once={folder}/flag log={folder}/log"), cycles=1)
+    with pytest.raises(OSError, match="member 1 failed"):
+        external.run(settings, folder / "out", show=print)
+    external.run(settings, folder / "out", resume=True, show=print)
+    run(folder, f"once={folder}/flag log={folder}/log", output="whole", cycles=1)
+    assert contents(folder / "out") == contents(folder / "whole")
+    assert len((folder / "log").read_text().split()) == 2 * MEMBERS
+
+
+def test_a_member_is_tried_again(folder):
+    records, lines = run(folder, f"once={folder}/flag", model={"retries": 1}, cycles=1)
+    assert records[0]["failed"] == [] and len(lines) == 1
+
+
+def test_the_rest_goes_on_and_says_so(folder):
+    lines = []
+    records = external.run(ill(folder, "fail", least=3, cycles=2), folder / "out", show=lines.append)
+    assert [record["members"] for record in records] == [3, 3]
+    assert [record["failed"] for record in records] == [[2], []]
+    assert lines[0].startswith("cycle 1 of 2: goes on without member 2: it ended with exit status 1; see ")
+    names = [path.name for path in sorted((folder / "out" / "cycle_0002" / "analysis").iterdir())]
+    assert names == ["member_0001.nc", "member_0003.nc", "member_0004.nc"]
+    with pytest.raises(OSError, match="3 members are left but least is 4"):
+        external.run(ill(folder, "fail", least=4), folder / "other", show=print)
+
+
+# --- stopped and killed ----------------------------------------------------------------------------------
+
+
+def test_a_stopped_run_goes_on(folder):
+    method = AdaptiveInflation(read_method("EnKF()"), euclidean())
+    whole, _ = run(folder, output="whole", method=method)
+    run(folder, cycles=1, method=method)
+    records, _ = run(folder, resume=True, method=method)
+    assert records == whole
+    assert contents(folder / "out") == contents(folder / "whole")
+
+
+def euclidean():
+    return Localization(np.stack(np.meshgrid(np.arange(3.0), np.arange(4.0), indexing="ij"), -1).reshape(-1, 2),
+                        Euclidean(), 3.0)  # fmt: skip
+
+
+def test_another_recipe_is_refused_and_nothing_is_touched(folder):
+    run(folder, cycles=1)
+    before = contents(folder / "out")
+    with pytest.raises(ValueError, match="made by another recipe: cycling.method is EnKF there but ETKF now"):
+        run(folder, resume=True, method=ETKF())
+    with pytest.raises(FileExistsError, match="already holds a run: .* --overwrite .* --resume to go on"):
+        run(folder)
+    assert contents(folder / "out") == before
+
+
+CONFIG = """
+command = '''{command}'''
+template = "template"
+members = 4
+cycles = 3
+interval = 6.0
+initial = "initial/m{{member:02d}}.nc"
+observations = "obs_{{cycle}}.csv"
+method = "AnalysisInflation(EnKF(), 1.1)"
+jobs = 2
+"""
+
+KILLS = """
+import os, signal, sys, time
+import jsonargparse, numpy as np, netCDF4, xarray
+from ensf import external, methods, tables
+from ensf.cli import main
+methods.read_method("EnKF()")
+kills, seconds, *arguments = sys.argv[1:]
+rng = np.random.default_rng(int(kills))
+for _ in range(int(kills)):
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os._exit(main(arguments))
+    time.sleep(rng.uniform(0, float(seconds)))
+    os.kill(child, signal.SIGKILL)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+def killed(folder, kills, seconds):
+    """Kill `ensf cycle` so many times at random, then let it end; the exit statuses of the killed ones."""
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND + " sleep=0.05"))
+    request = ["cycle", str(folder / "c.toml"), "--output", "killed", "--resume"]
+    command = [sys.executable, "-c", KILLS, str(kills), str(seconds), *request]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert main(request) == 0
+    assert main(["cycle", str(folder / "c.toml"), "--output", "whole"]) == 0
+    assert contents(folder / "killed") == contents(folder / "whole")
+    return [int(line) for line in done.stdout.split()]
+
+
+def test_a_run_killed_at_random_moments_goes_on(folder, capsys):
+    statuses = killed(folder, kills=4, seconds=0.5)
+    assert statuses.count(signal.SIGKILL) >= 2
+    assert capsys.readouterr().out.splitlines()[-1].startswith("3 cycles, 4 of 4 members; files in ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_a_run_killed_many_times_goes_on(folder, seed):
+    killed(folder, kills=4 + seed, seconds=0.4)
+
+
+def test_control_c_finishes_the_cycle(folder):
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND + " sleep=0.3"))
+    command = [sys.executable, "-c", "from ensf.cli import main; raise SystemExit(main())"]
+    process = subprocess.Popen([*command, "cycle", str(folder / "c.toml")], stderr=subprocess.PIPE, text=True)
+    while not list(folder.glob("cycles/cycle_0001/runs/member_*")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in errors and "Traceback" not in errors
+    assert [record["cycle"] for record in json.loads((folder / "cycles" / "summary.json").read_text())] == [1]
+
+
+# --- refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('command = "model {inptu}"', ["unknown word {inptu}", "input"]),
+        ('command = "model {input"', ["command", "cannot be read"]),
+        ('method = "ETFK()"', ["unknown method 'ETFK'", "ETKF"]),
+        ('method = "ETKF(3"', ["is no recipe", "AnalysisInflation(ETKF(), 1.05)"]),
+        ('method = "__import__(1)"', ["unknown method '__import__'"]),
+        ('method = "ETKF(colour=3)"', ["method", "colour"]),
+        ('initial = "initial/m01.nc"', ["initial", "{member}"]),
+        ('initial = "initial/x{member}.nc"', ["there is no file", "x1.nc for member 1"]),
+        ('template = "nowhere"', ["there is no folder", "nowhere"]),
+        ("members = 1", ["members 1"]),
+        ("members = 9", ["m05.nc for member 5"]),
+        ("least = 9", ["least is 9"]),
+        ("timeout = -1.0", ["timeout -1"]),
+        ('start = "yesterday"', ["start 'yesterday' is no time"]),
+        ('command = ""', ["the configuration has no command"]),
+        ("membres = 3", ["membres"]),
+    ],
+)
+def test_bad_configurations_get_one_sentence_and_no_files(folder, capsys, lines, words):
+    key = lines.split(" = ")[0]
+    config = CONFIG.format(command=COMMAND).splitlines()
+    (folder / "c.toml").write_text("\n".join([line for line in config if not line.startswith(f"{key} =")] + [lines]))
+    before = contents(folder)
+    assert main(["cycle", str(folder / "c.toml")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ensf: ") and error.count("\n") == 1 and all(word in error for word in words), error
+    assert contents(folder) == before
+
+
+def test_a_program_that_is_not_there_is_named(folder):
+    settings = replace(cycling(folder), model=Command("./nothing {input} {output}"))
+    with pytest.raises(
+        OSError, match=r"member 1 .and 3 others. failed in cycle 1: it could not be run .No such"
+    ):
+        external.run(settings, folder / "out", show=print)
+
+
+def test_missing_observations_are_named_and_the_forecasts_kept(folder):
+    def stamps():
+        return {path.name: path.stat().st_mtime_ns for path in (folder / "out/cycle_0002/forecast").iterdir()}
+
+    (folder / "obs_2.csv").rename(folder / "later")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*obs_2.csv with the observations of cycle 2"):
+        run(folder)
+    before = stamps()
+    (folder / "later").rename(folder / "obs_2.csv")
+    run(folder, resume=True)
+    assert stamps() == before
+
+
+def test_overwriting_starts_again_and_a_mistake_keeps_the_run(folder, capsys):
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND))
+    request = ["cycle", str(folder / "c.toml"), "--cycles", "1"]
+    assert main(request) == 0
+    before = contents(folder / "cycles")
+    assert main([*request, "--overwrite", "--template", "nowhere"]) == 2
+    assert main([*request, "--overwrite", "--resume"]) == 2
+    assert contents(folder / "cycles") == before
+    assert main([*request, "--overwrite", "--seed", "2"]) == 0
+    assert contents(folder / "cycles") != before
+
+
+def test_two_processes_do_not_write_one_run(folder):
+    run(folder, cycles=1)
+    with held(folder / "out" / ".lock"), pytest.raises(OSError, match=r"another process is writing .*\.lock: wait"):
+        run(folder, resume=True)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--jobs", "2"], ["nowhere.toml"]])
+def test_a_configuration_must_be_named(capsys, arguments):
+    assert main(["cycle", *arguments]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_recipes_make_methods():
+    text = "RTPS(AnalysisInflation(ETKF(), factor=1.05), 0.3)"
+    method = read_method(text)
+    assert read_method(repr(method)) == method
+    assert repr(read_method("EnSF.published('cmame')")).startswith("EnSF(")
+    assert read_method("RTPS(Local(LETKF, Sphere(), half_width=500.0), 0.3)").filter.half_width == 500.0
