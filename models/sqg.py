@@ -18,8 +18,7 @@ J. Whitaker's `sqgturb`, whose Jacobian is 9/4 too large: ``jacobian_factor=2.25
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import array_api_compat
 import numpy as np
@@ -27,6 +26,7 @@ import scipy.fft
 
 from ensf.models.integrate import Array, Generator, check_states, compilable, like, rk4, whole_steps
 from ensf.models.sqg_steps import march
+from ensf.models.sqg_waves import Tables, conjugate_last, padded, tables, truncated
 
 __all__ = ["SQG", "SQGTemperature"]
 
@@ -153,29 +153,29 @@ class SQG:
         waves = self.transform(states)
         if steps == 0:
             return array_api_compat.array_namespace(states).asarray(states, copy=True)
-        tables = self._tables(states)
+        constants = self._tables(states)
         if compilable(states):
-            march(waves.reshape(-1, *waves.shape[-3:]), tables, self, steps)
+            march(waves.reshape(-1, *waves.shape[-3:]), constants, self, steps)
             return self.inverse(waves, states)
         for _ in range(steps):
-            waves = tables.damping * rk4(lambda q: self._slope(q, tables, states), waves, self.dt)
+            waves = constants.damping * rk4(lambda q: self._slope(q, constants, states), waves, self.dt)
         return self.inverse(waves, states)
 
     def tendency(self, states: Array) -> Array:
         """``dq/dt`` without hyperdiffusion, ``(..., state) -> (..., state)``, m/s^2."""
-        tables = self._tables(states)
-        return self.inverse(self._slope(self.transform(states), tables, states), states)
+        constants = self._tables(states)
+        return self.inverse(self._slope(self.transform(states), constants, states), states)
 
     def streamfunction(self, states: Array) -> Array:
         """``psi`` at both boundaries, ``(..., state) -> (..., state)``, m^2/s."""
-        tables = self._tables(states)
-        return self.inverse(tables.invert(self.transform(states)), states)
+        constants = self._tables(states)
+        return self.inverse(constants.invert(self.transform(states)), states)
 
     def wind(self, states: Array) -> tuple[Array, Array]:
         """Zonal and meridional wind, each ``(..., state)``, m/s."""
-        tables = self._tables(states)
-        psi = tables.invert(self.transform(states))
-        return self.inverse(-tables.y * psi, states), self.inverse(tables.x * psi, states)
+        constants = self._tables(states)
+        psi = constants.invert(self.transform(states))
+        return self.inverse(-constants.y * psi, states), self.inverse(constants.x * psi, states)
 
     # --- Fourier space: coefficients (..., level, l, k), divided by the number of grid points ---------------
 
@@ -192,20 +192,22 @@ class SQG:
         return array_api_compat.array_namespace(states).reshape(fields, (*waves.shape[:-3], self.size))
 
     def _tables(self, states: Array) -> Tables:
-        return Tables(*(like(table, states) for table in _tables(self)))
+        return Tables(*(like(table, states) for table in tables(self)))
 
-    def _slope(self, q: Array, tables: Tables, states: Array) -> Array:
+    def _slope(self, q: Array, constants: Tables, states: Array) -> Array:
         """Tendency of coefficients by plain array code."""
         fft, fine = _fft(states), 3 * self.n // 2
 
         def field(waves: Array) -> Array:
-            return fft.irfftn(_padded(waves, fine), s=(fine, fine), axes=(-2, -1), norm="forward")
+            return fft.irfftn(padded(waves, fine), s=(fine, fine), axes=(-2, -1), norm="forward")
 
-        psi, full = tables.invert(q), _conjugate_last(q)
-        flow = tables.invert(full)
-        product = field(tables.x * flow) * field(tables.y * full) - field(tables.y * flow) * field(tables.x * full)
-        jacobian = _truncated(fft.rfftn(product, axes=(-2, -1), norm="forward"), self.n)
-        return (tables.jet - q) / self.tdiab + tables.ekman * psi - self.jacobian_factor * jacobian
+        psi, full = constants.invert(q), conjugate_last(q)
+        flow = constants.invert(full)
+        product = field(constants.x * flow) * field(constants.y * full) - field(constants.y * flow) * field(
+            constants.x * full
+        )
+        jacobian = truncated(fft.rfftn(product, axes=(-2, -1), norm="forward"), self.n)
+        return (constants.jet - q) / self.tdiab + constants.ekman * psi - self.jacobian_factor * jacobian
 
 
 @dataclass(frozen=True)
@@ -253,66 +255,3 @@ class SQGTemperature:
 def _fft(states: Array) -> Any:
     """FFT module that keeps the precision of `states`."""
     return scipy.fft if isinstance(states, np.ndarray) else array_api_compat.array_namespace(states).fft
-
-
-def _conjugate_last(waves: Array) -> Array:
-    """Column n/2 conjugated, as in the reference code; it has no content unless the grid scale has."""
-    xp, half = array_api_compat.array_namespace(waves), waves.shape[-1] - 1
-    return xp.concat((waves[..., :half], xp.conj(waves[..., half:])), axis=-1)
-
-
-def _padded(waves: Array, fine: int) -> Array:
-    """Coefficients ``(..., n, n/2 + 1)`` on a finer grid."""
-    xp, n, half = array_api_compat.array_namespace(waves), waves.shape[-2], waves.shape[-1] - 1
-    gap = xp.zeros((*waves.shape[:-2], fine - n, half + 1), dtype=waves.dtype, device=array_api_compat.device(waves))
-    rows = xp.concat((waves[..., :half, :], gap, waves[..., half:, :]), axis=-2)
-    return xp.concat((rows, xp.zeros_like(rows[..., : fine // 2 - half])), axis=-1)
-
-
-def _truncated(waves: Array, n: int) -> Array:
-    """Coefficients of the coarse grid; column n/2 is zero."""
-    xp, half = array_api_compat.array_namespace(waves), n // 2
-    rows = xp.concat((waves[..., :half, :half], waves[..., -half:, :half]), axis=-2)
-    return xp.concat((rows, xp.zeros_like(rows[..., :1])), axis=-1)
-
-
-class Tables(NamedTuple):
-    """Constants in Fourier space, broadcast against ``(..., 2, n, n/2 + 1)``.
-
-    Attributes
-    ----------
-    x, y : ik, il
-    near, far : (H/mu) / tanh mu, (H/mu) / sinh mu
-    damping : factor of hyperdiffusion in one step
-    ekman : factor of psi
-    jet : coefficients of the basic flow
-    """
-
-    x: Array
-    y: Array
-    near: Array
-    far: Array
-    damping: Array
-    ekman: Array
-    jet: Array
-
-    def invert(self, q: Array) -> Array:
-        """Streamfunction of q."""
-        xp = array_api_compat.array_namespace(q)
-        surface, lid = q[..., 0, :, :], q[..., 1, :, :]
-        psi = self.far * lid - self.near * surface, self.near * lid - self.far * surface
-        return xp.stack(psi, axis=-3)
-
-
-@lru_cache(maxsize=8)
-def _tables(model: SQG) -> Tables:
-    n, unit = model.n, 2 * np.pi / model.L
-    k, l = unit * np.arange(n // 2 + 1), unit * np.fft.fftfreq(n, 1 / n)[:, None]  # noqa: E741
-    total = np.hypot(k, l)
-    mu = total * model.deformation_radius
-    mu[0, 0] = np.inf
-    decay = np.exp(-mu)
-    near, far = model.H / mu / np.tanh(mu), model.H / mu * 2 * decay / (1 - decay**2)
-    damping = np.exp(-model.dt / model.diff_efold * (total / (unit * n / 2)) ** model.diff_order)
-    ekman = model.r * np.stack([total**2, -(total**2) if model.symmetric else 0 * total])
-    return Tables(1j * k, 1j * l, near, far, damping, ekman, model.transform(model.jet()))

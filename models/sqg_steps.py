@@ -29,7 +29,7 @@ def march(waves: np.ndarray, tables: Any, model: Any, steps: int) -> None:
 
     Parameters
     ----------
-    tables : ensf.models.sqg.Tables
+    tables : ensf.models.sqg_waves.Tables
         In the precision of `waves`.
     model : SQG
     """
