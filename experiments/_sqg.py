@@ -228,7 +228,7 @@ class SQGExperiment(TwinExperiment):
     def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
         """Cycles of one method and seed, after those of `start`; truth and observations depend on the seed alone."""
         truth = self.truth(seed)
-        source = self.model if self.lasting else truth
+        source: Any = Struck(self.model if self.lasting else truth, self.shocks)
         return twin(
             self.model,
             method.filter,
@@ -238,7 +238,7 @@ class SQGExperiment(TwinExperiment):
             cycles=self.cycles,
             interval=self.interval,
             streams=Streams.spawn(seed),
-            truth_model=Struck(source, self.shocks),
+            truth_model=source,
             start=start,
         )
 
@@ -251,7 +251,7 @@ class SQGExperiment(TwinExperiment):
 
 def experiment(name: str, summary: str, **changes: Any) -> SQGExperiment:
     """Page with what all have in common."""
-    common = {
+    common: dict[str, Any] = {
         "source": SOURCE,
         "model": MODEL,
         "initial": None,

@@ -155,6 +155,7 @@ class SQG:
             return array_api_compat.array_namespace(states).asarray(states, copy=True)
         constants = self._tables(states)
         if compilable(states):
+            waves = np.ascontiguousarray(waves)
             march(waves.reshape(-1, *waves.shape[-3:]), constants, self, steps)
             return self.inverse(waves, states)
         for _ in range(steps):

@@ -52,15 +52,15 @@ def _march(waves: np.ndarray, tables: Any, model: Any, steps: int, workers: int)
     factors = np.array([1.0, 0.5, -1.0], real)
     rates = np.array([model.jacobian_factor / 2, 1 / model.tdiab], real)
     start, stage, total = waves, waves.copy(), waves.copy()
-    parts = [_pairs(array) for array in (start, stage, total, work)]
-    constants = tables.near, tables.far, tables.ekman, _pairs(tables.jet), rates
+    q, near, far = _pairs(stage), tables.near, tables.far
+    rest = _pairs(total), _pairs(work), near, far, tables.ekman, _pairs(tables.jet), rates
     for _ in range(steps):
         for node, weight in rk4_table(model.dt, real):
-            _gradients(parts[1], k, l, tables.near, tables.far, factors, parts[3])
+            _gradients(q, k, l, near, far, factors, _pairs(work))
             _to_grid(work, model.n, workers)
             _multiply(work.view(real))
             _to_waves(work[:, 0], model.n, workers)
-            _update(*parts, *constants, node, weight)
+            _update(_pairs(start), q, *rest, node, weight)
         np.multiply(total, tables.damping, out=total)
         start[...] = stage[...] = total
 
