@@ -227,17 +227,21 @@ def _read(path: Path, name: str, model: Any) -> np.ndarray:
         raise FileNotFoundError(f"there is no nature run {path}: check its name")
     try:
         with netCDF4.Dataset(path) as file:
-            if name not in file.variables:
-                raise ValueError(f"{path} has no variable {name!r} but {', '.join(file.variables)}: name one of them")
-            variable = file[name]
-            if variable.ndim != len(model.shape) + 1 or variable.shape[1:] != tuple(model.shape):
-                raise ValueError(
-                    f"{name} in {path} has shape {variable.shape} but the model needs (time, "
-                    f"{', '.join(map(str, model.shape))}): give a run of this model"
-                )
+            variable = _variable(file, name, model, path)
             states = np.ma.filled(np.ma.asarray(variable[:], np.float32), np.nan)
     except OSError as error:
         raise ValueError(f"{path} is not a NetCDF file, or damaged ({error}): give another one") from error
     if not np.isfinite(states).all():
         raise ValueError(f"{name} in {path} has missing or infinite values: give a complete run")
     return states.reshape(len(states), -1)
+
+
+def _variable(file: netCDF4.Dataset, name: str, model: Any, path: Path) -> netCDF4.Variable:
+    """The variable of that name, if it has the dimensions of states in time."""
+    fitting = [key for key, variable in file.variables.items() if variable.shape[1:] == tuple(model.shape)]
+    if name in fitting:
+        return file[name]
+    needed = f"(time, {', '.join(map(str, model.shape))})"
+    problem = f"has shape {file[name].shape}" if name in file.variables else "is not there"
+    advice = f"name one of {', '.join(fitting)}" if fitting else "give a run of this model"
+    raise ValueError(f"{name!r} {problem} in {path}, and the model needs {needed}: {advice}")

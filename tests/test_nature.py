@@ -112,8 +112,8 @@ def write(path, name, states):
 
 
 @pytest.mark.parametrize("name, shape, value, words", [
-    ("pv", (3, 2, 8, 8), 0.0, "has no variable 'theta' but pv"),
-    ("theta", (3, 2, 8, 6), 0.0, "needs .time, 2, 8, 8."),
+    ("pv", (3, 2, 8, 8), 0.0, "'theta' is not there in .*: name one of pv"),
+    ("theta", (3, 2, 8, 6), 0.0, "has shape .3, 2, 8, 6. in .*, and the model needs .time, 2, 8, 8.: give"),
     ("theta", (2, 8, 8), 0.0, "needs .time, 2, 8, 8."),
     ("theta", (3, 2, 8, 8), np.nan, "missing or infinite"),
 ])  # fmt: skip
