@@ -7,6 +7,7 @@ lasts, on the truth itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -160,14 +161,19 @@ class InvertedSensor:
     filter : Filter
     error : float
         Standard deviation in K that the filter assumes.
+    bound : float
+        In K; y stays within plus and minus its arctangent. Beyond the error of y is amplified without limit, and past
+        pi/2 the sign changes, until the model blows up.
     """
 
     filter: Any
     error: float = 1.0
+    bound: float = 40.0
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis ensemble ``(member, state)``."""
-        value = namespace(observation.value).tan(observation.value)
+        xp, most = namespace(observation.value), math.atan(self.bound)
+        value = xp.tan(xp.clip(observation.value, -most, most))
         seen = replace(observation, value=value, operator=observation.operator.linear, error=self.error)
         return self.filter.analyse(prior, seen, rng, memory)
 

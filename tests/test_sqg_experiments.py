@@ -131,6 +131,12 @@ def test_inverted_sensor_gives_the_tangent(rng):
         assert isinstance(seen.operator, linear) and seen.error == 1.0
 
 
+def test_inverted_sensor_is_bounded(rng):
+    value = np.array([1.9, -1.9, 1.57], np.float32)
+    seen = InvertedSensor(Keep()).analyse(rng.normal(size=(4, 3)), Observation(value, Pointwise(arctan), 0.01), rng)
+    np.testing.assert_allclose(seen.info["observation"].value, [40.0, -40.0, 40.0], rtol=1e-4)
+
+
 def test_initial_spread_keeps_the_mean(rng):
     prior = rng.normal(size=(20, 7)).astype(np.float32)
     ensemble = InitialSpread(Keep(), 2.0).analyse(prior, Observation(prior[0], Identity(), 1.0), rng).ensemble
