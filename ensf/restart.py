@@ -116,7 +116,7 @@ def _encode_mapping(parts: Mapping[str, Any], name: str, arrays: dict[str, np.nd
 
 def _encode_array(value: Any, name: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
     """Arrays of another library come back on its default device."""
-    host = np.asarray(value) if isinstance(value, np.generic) else to_numpy(value)
+    host = np.asarray(value) if isinstance(value, np.generic) else _to_host(value)
     if host.dtype.hasobject:
         raise ValueError(f"{name} is an array of Python objects, which a restart cannot hold: give it a number dtype")
     arrays[name] = host
@@ -125,6 +125,11 @@ def _encode_array(value: Any, name: str, arrays: dict[str, np.ndarray]) -> dict[
     if isinstance(value, np.ndarray):
         return {"array": name}
     return {"array": name, "library": array_api_compat.array_namespace(value).__name__}
+
+
+def _to_host(value: Any) -> np.ndarray:
+    """On the host, in the same memory order."""
+    return value.get(order="A") if array_api_compat.is_cupy_array(value) else to_numpy(value)
 
 
 def _encode_generator(rng: np.random.Generator) -> dict[str, Any]:

@@ -221,6 +221,17 @@ def test_an_experiment_without_cycling_goes_on_too(tmp_path):
         same(one, other)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", experiments.names())
+def test_every_method_of_every_experiment_goes_on(tmp_path, name):
+    page = replace(experiments.load(name), cycles=3)
+    for method in page.methods.values():
+        whole = page.run(method, 1)
+        stop = [next(whole), next(whole)][1]
+        restart.write(tmp_path / "a.npz", {"restart": stop.restart})
+        same(next(page.run(method, 1, restart.read(tmp_path / "a.npz")["restart"])), next(whole))
+
+
 # --- runs ------------------------------------------------------------------------------------------------
 
 
