@@ -354,9 +354,7 @@ def test_bad_configurations_get_one_sentence_and_no_files(folder, capsys, lines,
 
 def test_a_program_that_is_not_there_is_named(folder):
     settings = replace(cycling(folder), model=Command("./nothing {input} {output}"))
-    with pytest.raises(
-        OSError, match=r"member 1 .and 3 others. failed in cycle 1: it could not be run .No such"
-    ):
+    with pytest.raises(OSError, match=r"member 1 .and 3 others. failed in cycle 1: it could not be run .No such"):
         external.run(settings, folder / "out", show=print)
 
 
@@ -371,6 +369,18 @@ def test_missing_observations_are_named_and_the_forecasts_kept(folder):
     (folder / "later").rename(folder / "obs_2.csv")
     run(folder, resume=True)
     assert stamps() == before
+
+
+@pytest.mark.parametrize(
+    ("start", "time"),
+    [("2", 8.0), ("2.5", 8.5), ('"2"', 8.0), ("2020-01-01T00:00:00", "2020-01-01T00:00:06"), ('"2020-01-01"', None)],
+)
+def test_the_start_may_be_a_number_or_a_date(folder, start, time):
+    command = COMMAND.replace("{start}", "0")
+    (folder / "c.toml").write_text(CONFIG.format(command=command) + f"start = {start}\n")
+    assert main(["cycle", str(folder / "c.toml"), "--cycles", "1"]) == 0
+    records = json.loads((folder / "cycles" / "summary.json").read_text())
+    assert records[0]["time"] == (time or "2020-01-01T00:00:06")
 
 
 def test_overwriting_starts_again_and_a_mistake_keeps_the_run(folder, capsys):

@@ -33,6 +33,9 @@ def cycle(arguments: list[str]) -> int:
     """Run all cycles of a configuration."""
     from ensf import external
 
+    if arguments and arguments[0] in ("-h", "--help"):
+        _parser().print_help()
+        return 0
     if not arguments or arguments[0].startswith("-"):
         raise ValueError("name one configuration: ensf cycle CONFIG.toml")
     config = Path(arguments[0])
@@ -51,7 +54,7 @@ def _parser() -> Any:
 
     parser = options.parser("ensf cycle CONFIG.toml", "Forecasts by a command, analyses of its files; resumable")
     defaults = {part.name: part.default for kind in (Command, Cycling) for part in fields(kind) if part.name in HELP}
-    numbers = {"members": int, "cycles": int, "interval": float}
+    numbers: dict[str, Any] = {"members": int, "cycles": int, "interval": float, "start": Any}
     for name, words in HELP.items():
         default = defaults[name]
         missing = default is MISSING or default == ()
@@ -73,5 +76,6 @@ def _settings(given: dict[str, Any], folder: Path) -> Any:
             raise ValueError(f"the configuration has no {name}: give {HELP.get(name, 'a filter')}")
     model = Command(**{part.name: given[part.name] for part in fields(Command)})
     variables = tuple(name.strip() for name in given["variables"].split(",") if name.strip())
+    given = given | {"start": str(given["start"])}
     own = {part.name: given[part.name] for part in fields(Cycling) if part.name in HELP and part.name != "variables"}
     return Cycling(model=model, method=read_method(given["method"]), variables=variables, folder=str(folder), **own)
