@@ -14,6 +14,7 @@ import pytest
 
 from ensf import experiments
 from ensf.cli import main
+from ensf.experiments._geopotential import heights
 
 KEYS = {
     "method", "seed", "members", "cycles", "rmse_forecast", "rmse_analysis", "spread_analysis", "crps_analysis",
@@ -188,6 +189,7 @@ def test_read_only_folder(tmp_path, capsys):
 
 
 def test_missing_extra_says_what_to_install(tmp_path, monkeypatch, capsys):
+    heights.cache_clear()
     monkeypatch.setitem(sys.modules, "eofs", None)
     monkeypatch.setitem(sys.modules, "eofs.examples", None)
     sentence = refused(
