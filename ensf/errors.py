@@ -6,6 +6,7 @@ is meant wherever a plain number or vector is given, never a variance.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -35,6 +36,9 @@ class ErrorLaw(Protocol):
 
     def restrict(self, index: np.ndarray) -> ErrorLaw:
         """Law of the observations at `index`."""
+
+    def tempered(self, weight: float) -> ErrorLaw:
+        """Law whose log density is `weight` times this one's."""
 
     def check(self, value: Array) -> None:
         """Raise ValueError if the law does not fit the values."""
@@ -77,6 +81,10 @@ class Independent:
         if isinstance(self.deviation, float | int) or self.deviation.ndim == 0:
             return self
         return replace(self, deviation=rows(self.deviation, index))
+
+    def tempered(self, weight: float) -> Any:
+        """Law whose log density is `weight` times this one's."""
+        return _Tempered(self.deviation, self, weight)
 
     def _scale(self, residuals: Array) -> Any:
         if isinstance(self.deviation, float | int):
@@ -135,6 +143,10 @@ class Gaussian(Independent):
         """``R^(-1) (y - h)``."""
         return self.weigh(value - predicted)
 
+    def tempered(self, weight: float) -> Gaussian:
+        """Law whose log density is `weight` times this one's."""
+        return Gaussian(self.deviation / math.sqrt(weight))
+
     def noise(self, shape: tuple[int, ...], value: Array, rng: Generator) -> Array:
         """Errors of the given shape ``(..., observation)``."""
         noise = normal(rng, shape, value)
@@ -143,6 +155,35 @@ class Gaussian(Independent):
     def draw(self, predicted: Array, rng: Generator) -> Array:
         """Observations of the predicted values."""
         return predicted + self.noise(predicted.shape, predicted, rng)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tempered(Independent):
+    """A law whose log density is multiplied by a weight."""
+
+    law: Any
+    weight: float
+
+    def each(self, value: Array, predicted: Array) -> Array:
+        return self.weight * self.law.each(value, predicted)
+
+    def score(self, value: Array, predicted: Array) -> Array:
+        return self.weight * self.law.score(value, predicted)
+
+    def column(self) -> Any:
+        return _Tempered(self.deviation, self.law.column(), self.weight)
+
+    def standard_deviation(self, value: Array) -> Array:
+        return self.law.standard_deviation(value) / math.sqrt(self.weight)
+
+    def restrict(self, index: np.ndarray) -> Any:
+        return self.law.restrict(index).tempered(self.weight)
+
+    def tempered(self, weight: float) -> Any:
+        return _Tempered(self.deviation, self.law, self.weight * weight)
+
+    def check(self, value: Array) -> None:
+        self.law.check(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,6 +245,10 @@ class Correlated:
     def draw(self, predicted: Array, rng: Generator) -> Array:
         """Observations of the predicted values."""
         return predicted + self.noise(predicted.shape, predicted, rng)
+
+    def tempered(self, weight: float) -> Correlated:
+        """Law whose log density is `weight` times this one's."""
+        return Correlated(self.matrix / weight)
 
     def restrict(self, index: np.ndarray) -> Correlated:
         """Law of the observations at `index`."""

@@ -225,6 +225,8 @@ def _seen_positions(operator: Any, position: np.ndarray) -> np.ndarray:
         return position[np.asarray(operator.index)]
     if isinstance(operator, Pointwise):
         return _seen_positions(operator.linear, position)
+    if hasattr(operator, "seen_as"):
+        return _seen_positions(operator.seen_as, position)
     if isinstance(operator, WindSpeed):
         eastward = _seen_positions(operator.eastward, position)
         if np.array_equal(eastward, _seen_positions(operator.northward, position)):

@@ -193,6 +193,11 @@ class _RegressedSensor:
 
     def look(self, prior: Array, ensemble: Array, alpha: float) -> _Look:
         xp, operator = namespace(prior), self.observation.operator
+        precision = 1 / self.observation.law.standard_deviation(self.observation.value) ** 2
+        if alpha == 0:
+            expected, anomalies = _predict(operator, prior)
+            displacement = anomalies * math.sqrt(prior.shape[0] - 1)
+            return _Look(anomalies, precision, self.observation.value - expected + 0 * anomalies, displacement)
         mean = xp.mean(prior, axis=0)
         shrink = math.sqrt(1 - alpha**2)
         centre = mean + alpha * (xp.mean(ensemble, axis=0) - mean)
@@ -200,7 +205,6 @@ class _RegressedSensor:
         shifted = operator(mean + alpha * (ensemble - mean))
         shifted = shifted + expected - xp.mean(shifted, axis=0)
         displacement = (operator(centre + shrink * (ensemble - xp.mean(ensemble, axis=0))) - expected) / shrink
-        precision = 1 / self.observation.law.standard_deviation(self.observation.value) ** 2
         departure = self.observation.value - shifted + alpha * displacement
         return _Look(anomalies / shrink, precision, departure, displacement)
 

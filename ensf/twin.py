@@ -11,6 +11,7 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from ensf.analysis import Analysis, Filter
 from ensf.arrays import Array, Generator
 from ensf.observation import Identity, Observation
+from ensf.window import Window
 
 __all__ = ["Cycle", "InitialLaw", "Model", "Network", "Restart", "Streams", "twin"]
 
@@ -201,7 +203,11 @@ def twin(
         started = clock.process_time()
         forecast = model.advance(ensemble, time, interval, streams.model_noise)
         forecasted = clock.process_time()
-        analysis = method.analyse(forecast, observation, streams.filter, memory)
+        if hasattr(method, "analyse_window"):
+            window = Window(ensemble, forecast, partial(model.advance, time=time, duration=interval))
+            analysis = method.analyse_window(window, observation, streams.filter, memory)
+        else:
+            analysis = method.analyse(forecast, observation, streams.filter, memory)
         analysed = clock.process_time()
         ensemble, memory = analysis.ensemble, analysis.memory
         yield Cycle(

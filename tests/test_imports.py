@@ -52,10 +52,12 @@ ROOMS = {
     "serial": "arrays",
     "marginals": "arrays serial",
     "quantile": "analysis arrays kalman localization marginals observation serial",
+    "tempered": "analysis arrays observation",
+    "window": "analysis arrays observation",
     "finite_size": "analysis arrays kalman observation",
     "dataset": "analysis arrays kalman localization observation state",
     # experiments
-    "twin": "analysis arrays observation",
+    "twin": "analysis arrays observation window",
     "experiment": "analysis arrays diagnostics twin",
     "nature": "arrays",
     "output": "arrays diagnostics observation",
