@@ -17,8 +17,10 @@ from ensf.adaptive import AdaptiveInflation
 from ensf.analysis import Filter
 from ensf.experiment import Method
 from ensf.experiments import names
+from ensf.experiments._letsf import in_the_loop
 from ensf.filter import EnSF
 from ensf.finite_size import FiniteSize
+from ensf.information import InformationLimit
 from ensf.kalman import ETKF, LETKF, EnKF
 from ensf.localization import Euclidean, Localization, periodic_line
 from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
@@ -33,7 +35,6 @@ __all__ = ["EXPERIMENTS", "RECIPES", "Axis", "Recipe"]
 
 EXPERIMENTS = tuple(name for name in names() if name.startswith(("lorenz", "kuramoto")))
 MEMBERS = 40
-GRID_POINTS = 7.3
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -170,9 +171,30 @@ def _letsf(experiment: Any, inflation: float, half_width: float = math.inf) -> F
     return AnalysisInflation(Rotation(LETSF(_localization(experiment, half_width))), inflation)
 
 
-def _letsf_adaptive(experiment: Any) -> Filter:
-    localization = _localization(experiment, GRID_POINTS * _interval(experiment))
-    return AdaptiveInflation(Rotation(LETSF(localization)), localization)
+def _letkf_limited(experiment: Any) -> Filter:
+    wide, near = _wide_and_near(experiment)
+    return AdaptiveInflation(Rotation(LETKF(wide, limit=InformationLimit())), near)
+
+
+def _letsf_limited(experiment: Any) -> Filter:
+    wide, near = _wide_and_near(experiment)
+    return AdaptiveInflation(Rotation(LETSF(wide, limit=_limit(experiment))), near)
+
+
+def _letsf_loop(experiment: Any) -> Filter:
+    wide, near = _wide_and_near(experiment)
+    return in_the_loop(LETSF(wide, steps=1, limit=_limit(experiment)), near)
+
+
+def _wide_and_near(experiment: Any) -> tuple[Localization, Localization]:
+    """Half-widths of the experiments' own pages: 20 (Kuramoto-Sivashinsky: 60) and 10 grid points."""
+    points = 60.0 if isinstance(experiment.model, KuramotoSivashinsky) else 20.0
+    interval = _interval(experiment)
+    return _localization(experiment, points * interval), _localization(experiment, 10.0 * interval)
+
+
+def _limit(experiment: Any) -> InformationLimit | None:
+    return InformationLimit() if _has_ring(experiment) else None
 
 
 def _quantile(experiment: Any, inflation: float, half_width: float = math.inf) -> Filter:
@@ -205,9 +227,11 @@ RECIPES = {
     "letkf": Recipe("LETKF, inflated, rotated", _letkf, INFLATION | HALF_WIDTH, _has_ring),
     "letkf_adaptive": Recipe("LETKF, adaptive inflation, rotated", _letkf_adaptive, HALF_WIDTH, _has_ring),
     "letsf": Recipe("LETSF, inflated, rotated", _letsf, INFLATION | HALF_WIDTH),
-    "letsf_adaptive": Recipe(
-        f"LETSF, adaptive inflation, rotated; half-width {GRID_POINTS} grid points everywhere", _letsf_adaptive
+    "letkf_limited": Recipe(
+        "LETKF, patches limited by information, adaptive inflation", _letkf_limited, fits=_has_ring
     ),
+    "letsf_limited": Recipe("LETSF, patches limited by information, adaptive inflation", _letsf_limited),
+    "letsf_loop": Recipe("the same, model in the loop, 4 pieces", _letsf_loop),
     "quantile": Recipe("quantile-conserving rank histogram filter, inflated", _quantile, INFLATION | HALF_WIDTH),
     "ensf": Recipe("EnSF as in CMAME 2024, 200 steps", _ensf),
     "ensf_inflated": Recipe("EnSF as in CMAME 2024, 200 steps, inflated", _ensf_inflated, INFLATION),

@@ -1,18 +1,31 @@
-"""LETSF as all Lorenz pages use it: one fixed set of options, nothing tuned to the case."""
+"""LETSF as all Lorenz and Kuramoto-Sivashinsky pages use it: one fixed set of options, nothing tuned to the case."""
 
 from ensf.adaptive import AdaptiveInflation
+from ensf.analysis import Filter
 from ensf.experiment import Method
 from ensf.information import InformationLimit
-from ensf.localization import periodic_line
+from ensf.localization import Localization, periodic_line
 from ensf.spread import Rotation
+from ensf.tempered import Tempered
 from ensf.transform import LETSF
+from ensf.window import ModelInTheLoop
+
+PIECES = 4
 
 
-def adaptive_letsf(size: int, members: int, interval: float = 1.0) -> Method:
-    """LETSF whose patches are limited by information and whose inflation follows the innovations.
+def adaptive_letsf(size: int, members: int, reach: float = 20.0) -> Method:
+    """LETSF on a ring whose patches, at most `reach` points wide, are limited by information; adaptive inflation."""
+    letsf = LETSF(periodic_line(size, reach), limit=InformationLimit())
+    summary = "LETSF, adaptive inflation, patches limited by information, rotated"
+    return Method(AdaptiveInflation(Rotation(letsf), periodic_line(size, 10.0)), members, summary)
 
-    Half-widths are 20 and 10 grid points of this interval: as wide as 40 members with linear dynamics like it.
-    """
-    wide, near = (periodic_line(size, points * interval, size * interval) for points in (20.0, 10.0))
-    inner = Rotation(LETSF(wide, limit=InformationLimit()))
-    return Method(AdaptiveInflation(inner, near), members, "LETSF, adaptive inflation, patches limited by information")
+
+def looped_letsf(size: int, members: int, reach: float = 20.0) -> Method:
+    """The same with the model in the loop."""
+    letsf = LETSF(periodic_line(size, reach), steps=1, limit=InformationLimit())
+    return Method(in_the_loop(letsf, periodic_line(size, 10.0)), members, "the same, model in the loop")
+
+
+def in_the_loop(filter: Filter, localization: Localization) -> Filter:
+    """Model in the loop around a filter of one step, with adaptive inflation."""
+    return ModelInTheLoop(AdaptiveInflation(Rotation(Tempered(filter, PIECES)), localization))

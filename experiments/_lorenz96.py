@@ -1,9 +1,11 @@
 """What the Lorenz-96 pages with 40 variables share: start on the attractor, 600 cycles, 40 members."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ensf.experiment import Method, PerturbedTruth, TwinExperiment
-from ensf.experiments._letsf import adaptive_letsf
+from ensf.experiments._letsf import adaptive_letsf, looped_letsf
 from ensf.kalman import LETKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
@@ -17,9 +19,12 @@ METHODS = {
     "letkf": Method(AnalysisInflation(Rotation(LETKF(LOCALIZATION)), 1.04), 40, "LETKF, inflation 1.04, rotated"),
     "letsf": adaptive_letsf(SIZE, 40),
 }
+LOOPED = {"letsf_loop": looped_letsf(SIZE, 40)}
 
 
-def experiment(name: str, summary: str, interval: float, network: Network) -> TwinExperiment:
+def experiment(
+    name: str, summary: str, interval: float, network: Network, methods: Mapping[str, Method] = METHODS
+) -> TwinExperiment:
     """Page of one observing network: truth on the attractor, members around it, scores after 100 cycles."""
     return TwinExperiment(
         name=name,
@@ -27,9 +32,10 @@ def experiment(name: str, summary: str, interval: float, network: Network) -> Tw
         model=MODEL,
         network=network,
         initial=PerturbedTruth(MODEL, np.zeros(SIZE)),
-        methods=METHODS,
+        methods=methods,
         cycles=600,
         interval=interval,
         burn_in=100 * interval,
         climatology=3.63,
+        seeds=(1, 2, 3, 4, 5),
     )

@@ -7,6 +7,7 @@ after t = 150; scores are means over t > 100.
 import math
 
 from ensf.experiment import GaussianStart, Method, TwinExperiment
+from ensf.experiments._letsf import adaptive_letsf
 from ensf.kalman import ETKF, LETKF
 from ensf.localization import periodic_line
 from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
@@ -30,6 +31,7 @@ EXPERIMENT = TwinExperiment(
             "LETKF, half-width 51 points, inflation 1.02, rotated",
         ),
         "etkf": Method(AnalysisInflation(Rotation(ETKF()), 1.03), 20, "ETKF, inflation 1.03, rotated"),
+        "letsf": adaptive_letsf(SIZE, 40, reach=60.0),
     },
     cycles=1501,
     interval=1.0,

@@ -6,14 +6,19 @@ scores are means over t > 16.
 
 import numpy as np
 
+from ensf.adaptive import AdaptiveInflation
 from ensf.experiment import GaussianStart, Method, TwinExperiment
+from ensf.experiments._letsf import in_the_loop
 from ensf.kalman import ETKF, EnKF
+from ensf.localization import Euclidean, Localization
 from ensf.models.lorenz63 import Lorenz63
 from ensf.particle import ParticleFilter
 from ensf.spread import AnalysisInflation, Rotation
+from ensf.transform import LETSF
 from ensf.twin import Network
 
 ERROR = 2**0.5
+EVERYWHERE = Localization(np.zeros((3, 1)), Euclidean(), np.inf)
 
 EXPERIMENT = TwinExperiment(
     name="lorenz63_sakov2012",
@@ -26,6 +31,8 @@ EXPERIMENT = TwinExperiment(
         "etkf": Method(AnalysisInflation(Rotation(ETKF()), 1.02), 10, "ETKF, inflation 1.02, rotated"),
         "enkf": Method(AnalysisInflation(EnKF(), 1.01), 100, "stochastic EnKF, inflation 1.01"),
         "particle": Method(ParticleFilter(jitter=0.3), 800, "bootstrap particle filter, regularised"),
+        "letsf": Method(AdaptiveInflation(Rotation(LETSF()), EVERYWHERE), 20, "LETSF, adaptive inflation, rotated"),
+        "letsf_loop": Method(in_the_loop(LETSF(steps=1), EVERYWHERE), 20, "the same, model in the loop"),
     },
     cycles=4001,
     interval=0.25,

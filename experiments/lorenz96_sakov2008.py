@@ -6,6 +6,7 @@ RK4 with step 0.05; truth and members start from N(e_1, 0.001 I); scores are mea
 import numpy as np
 
 from ensf.experiment import GaussianStart, Method, TwinExperiment
+from ensf.experiments._letsf import adaptive_letsf
 from ensf.kalman import ETKF, LETKF, EnKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
@@ -29,6 +30,7 @@ EXPERIMENT = TwinExperiment(
             7,
             "LETKF, half-width 7.3, inflation 1.04, rotated",
         ),
+        "letsf": adaptive_letsf(SIZE, 40),
     },
     cycles=5001,
     interval=0.05,

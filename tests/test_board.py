@@ -238,10 +238,10 @@ def test_an_error_counts_as_diverged_and_does_not_stop_the_board(tmp_path, monke
 
 
 def test_the_heat_map_has_one_order_of_methods_and_gaps_where_one_does_not_fit():
-    rows = [("a", "letsf_adaptive"), ("b", "letsf_adaptive"), ("b", "letkf")]
+    rows = [("a", "letsf_limited"), ("b", "letsf_limited"), ("b", "letkf")]
     records = [{"experiment": e, "method": m, "rmse_analysis": 0.5, "diverged": 0} for e, m in rows]
     scores, _ = board.heat(records)
-    assert list(scores["a"]) == list(scores["b"]) == ["letkf", "letsf\nadaptive"] and math.isnan(scores["a"]["letkf"])
+    assert list(scores["a"]) == list(scores["b"]) == ["letkf", "letsf\nlimited"] and math.isnan(scores["a"]["letkf"])
 
 
 def test_processes_give_what_one_gives(tmp_path):
