@@ -6,16 +6,16 @@ The prior variance is multiplied by
 
 what J members lack for the degrees of freedom that a place took in the cycle before (sampling error; nothing is tuned
 where observations say little about the spread), and a departure r that is learnt. With tapers rho_k around a place,
-innovations d_k = y_k - mean of h(x_j) and ensemble variances v_k of h(x_j),
+innovations d_k = (y_k - mean of h(x_j)) / error_k and ensemble variances v_k of h(x_j) / error_k,
 
-    ratio = sum rho (d^2 - error^2) / sum rho v
+    ratio = sum rho (d^2 - 1) / sum rho v
 
-estimates lambda^2 (Desroziers et al. 2005; Li, Kalnay & Miyoshi 2009), with variance
-2 sum rho^2 (lambda^2 v + error^2)^2 / (sum rho v)^2; a scalar Kalman filter at each place follows it.
+estimates lambda^2 (Desroziers et al. 2005; Li, Kalnay & Miyoshi 2009; Miyoshi 2011), with variance
+2 sum rho^2 (lambda^2 v + 1)^2 / (sum rho v)^2; a scalar Kalman filter at each place follows it.
 
-If the innovations are as expected, sum rho d^2 / sum rho (lambda^2 v + error^2) is a chi^2 variate with n degrees of
-freedom over n, where n = (sum rho q)^2 / sum rho^2 q^2 and q = lambda^2 v + error^2. Above its quantile (Wilson &
-Hilferty 1931), as after a model shock or at a cold start, what is missing is added at once, in that cycle only: part of
+If the innovations are as expected, sum rho d^2 / sum rho (lambda^2 v + 1) is a chi^2 variate with n degrees of freedom
+over n, where n = (sum rho q)^2 / sum rho^2 q^2 and q = lambda^2 v + 1. Above its quantile (Wilson & Hilferty 1931), as
+after a model shock or at a cold start, what lambda^2 lacks of the ratio is added at once, in that cycle only: part of
 it (`share`) as independent noise. In the cycles that follow a surprise, r is learnt faster.
 """
 
@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from ensf.analysis import Analysis, Filter, check_predicted, check_prior
 from ensf.arrays import Array, Generator, is_host, like, namespace, normal, stream
@@ -84,11 +85,18 @@ class AdaptiveInflation:
     most: float = 100.0
 
     def __post_init__(self) -> None:
-        if not (self.deviation > 0 and self.persistence > 0 and 0 <= self.share <= 1 and self.most >= 1):
-            raise ValueError(
-                f"deviation {self.deviation}, persistence {self.persistence}, share {self.share}, "
-                f"most {self.most}: give positive numbers, a share of at most 1 and most of 1 or more"
-            )
+        rules = {
+            "sampling": (self.sampling >= 0, "0 or more"),
+            "deviation": (self.deviation > 0, "a positive number"),
+            "persistence": (self.persistence > 0, "a positive number of cycles"),
+            "surprise": (self.surprise > 0, "a positive number, or infinity for never"),
+            "wake": (self.wake >= 0, "0 or more"),
+            "share": (0 <= self.share <= 1, "0 to 1"),
+            "most": (self.most >= 1, "1 or more"),
+        }
+        for name, (kept, rule) in rules.items():
+            if not kept:
+                raise ValueError(f"{name} of the adaptive inflation is {getattr(self, name)}: give {rule}")
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis of the inflated prior; `info` has the inflation of each state variable.
@@ -105,14 +113,14 @@ class AdaptiveInflation:
         patches = self.localization.patches(observed_positions(observation, self.localization, prior.shape[1]))
         departure, variance, freedom, inner = self._recall(memory, prior, patches)
         base = 1 + self.sampling / (prior.shape[0] - 1) * _at_places(freedom, patches)
-        xp = namespace(prior)
-        evidence = _evidence(prior, observation, patches, xp.clip(base + departure, 1.0, self.most))
-        excess = xp.clip(evidence.excess(self.surprise), 0.0, self.most)
+        evidence = _evidence(prior, observation, patches, self._bounded(base + departure))
+        surprised = evidence.surprised(self.surprise)
         departure, variance = evidence.follow(base, departure, variance)
-        variance = xp.where(excess > 0, xp.clip(variance, self.wake, None), variance)
-        followed, excess = (
-            _at_variables(part, patches) for part in (xp.clip(base + departure, 1.0, self.most), excess)
-        )
+        followed, xp = self._bounded(base + departure), namespace(prior)
+        variance = xp.where(surprised, xp.clip(variance, self.wake, None), variance)
+        excess = xp.clip(evidence.ratio - followed, 0.0, self.most)
+        excess = xp.where(surprised, excess, xp.zeros_like(excess))
+        followed, excess = _at_variables(followed, patches), _at_variables(excess, patches)
         analysis = self.filter.analyse(self._inflate(prior, followed, excess, rng), observation, rng, inner)
         info = {**analysis.info, "inflation": xp.sqrt(followed + excess)}
         freedom = freedom * 0 + analysis.info.get("degrees_of_freedom", 0.0)
@@ -128,6 +136,9 @@ class AdaptiveInflation:
         kept = math.exp(-1 / self.persistence)
         variance = kept**2 * memory.variance + (1 - kept**2) * self.deviation**2
         return kept * memory.departure, variance, memory.freedom, memory.inner
+
+    def _bounded(self, inflation: Array) -> Array:
+        return namespace(inflation).clip(inflation, 1.0, self.most)
 
     def _inflate(self, prior: Array, followed: Array, excess: Array, rng: Generator) -> Array:
         xp = namespace(prior)
@@ -146,13 +157,12 @@ class AdaptiveInflation:
 
 @dataclass(frozen=True, eq=False)
 class _Evidence:
-    """Of each place: ratio and its variance, chi^2 over n, n, and its unit in multiples of the prior variance."""
+    """Of each place: ratio and its variance, chi^2 over n, and n."""
 
     ratio: Array
     noise: Array
     chi2: Array
     freedom: Array
-    unit: Array
 
     def follow(self, base: Array, departure: Array, variance: Array) -> tuple[Array, Array]:
         """Scalar Kalman filter with the ratio as observation; surprises count as three standard deviations."""
@@ -161,12 +171,10 @@ class _Evidence:
         bound = 3 * xp.sqrt(variance + self.noise)
         return departure + gain * xp.clip(self.ratio - base - departure, -bound, bound), (1 - gain) * variance
 
-    def excess(self, deviations: float) -> Array:
-        """Prior variance that is missing where chi^2 is beyond its quantile, in units of the prior variance."""
-        xp = namespace(self.chi2)
+    def surprised(self, deviations: float) -> Array:
+        """Whether chi^2 is beyond its quantile."""
         spread = 2 / (9 * self.freedom)
-        surprised = self.chi2 ** (1 / 3) > 1 - spread + deviations * xp.sqrt(spread)
-        return xp.where(surprised, (self.chi2 - 1) * self.unit, xp.zeros_like(self.chi2))
+        return self.chi2 ** (1 / 3) > 1 - spread + deviations * namespace(spread).sqrt(spread)
 
 
 def _evidence(prior: Array, observation: Observation, patches: Patches, followed: Array) -> _Evidence:
@@ -174,35 +182,36 @@ def _evidence(prior: Array, observation: Observation, patches: Patches, followed
     xp = namespace(prior)
     predicted = observation.operator(prior)
     check_predicted(predicted, observation)
-    innovation = observation.value - xp.mean(predicted, axis=0)
-    v = xp.var(predicted, axis=0, correction=1)
-    error = observation.law.standard_deviation(observation.value) ** 2 + 0 * v
-    square, error_sum, spread = (_near(patches, part, 1) for part in (innovation * innovation, error, v))
-    products = [_near(patches, part, 2) for part in (v * v, 2 * v * error, error * error)]
-    total = followed * spread + error_sum
-    fourth = followed * followed * products[0] + followed * products[1] + products[2]
-    none = spread <= 0
+    error = observation.law.standard_deviation(observation.value)
+    square = ((observation.value - xp.mean(predicted, axis=0)) / error) ** 2
+    v = xp.var(predicted, axis=0, correction=1) / error**2
+    one = xp.ones_like(v)
+    square, count, spread = _near(patches, xp.stack([square, one, v]), 1)
+    fourth = _near(patches, xp.stack([one, 2 * v, v * v]), 2)
+    none = spread <= xp.finfo(v.dtype).eps * count
     one = xp.ones_like(spread)
-    spread, total, fourth = (xp.where(none, one, part) for part in (spread, total, fourth))
+    total = xp.where(none, one, followed * spread + count)
+    fourth = xp.where(none, one, fourth[0] + followed * (fourth[1] + followed * fourth[2]))
+    known = xp.where(none, one, spread)
     return _Evidence(
-        ratio=xp.where(none, followed, (square - error_sum) / spread),
-        noise=xp.where(none, 1e12 * one, 2 * fourth / (spread * spread)),
+        ratio=xp.where(none, followed, (square - count) / known),
+        noise=xp.where(none, 1e12 * one, 2 * fourth / (known * known)),
         chi2=xp.where(none, one, square / total),
         freedom=total * total / fourth,
-        unit=total / spread,
     )
 
 
-def _near(patches: Patches, values: Array, power: int) -> Array:
-    """Sum of ``rho^power values`` over each patch."""
+def _near(patches: Patches, values: Array, power: int) -> list[Array]:
+    """Sums of ``rho^power values`` over each patch, of each row of values ``(row, observation)``."""
     xp = namespace(values)
     if is_host(values):
-        near = patches.weight**power * values[patches.index]
-        total = np.concatenate([[0.0], np.cumsum(near)])
-        return (total[patches.indptr[1:]] - total[patches.indptr[:-1]]).astype(values.dtype)
+        shape = len(patches.variables), values.shape[1]
+        taper = scipy.sparse.csr_array((patches.weight**power, patches.index, patches.indptr), shape=shape)
+        return list((taper @ values.T).T.astype(values.dtype))
     index, weight = patches.padded
-    flat = xp.take(values, like(index.ravel(), values))
-    return xp.sum(like(weight**power, values) * xp.reshape(flat, index.shape), axis=-1)
+    index, weight = like(index.ravel(), values), like(weight**power, values)
+    near = (xp.reshape(xp.take(values[k, :], index), weight.shape) for k in range(values.shape[0]))
+    return [xp.sum(weight * part, axis=-1) for part in near]
 
 
 def _at_variables(values: Array, patches: Patches) -> Array:

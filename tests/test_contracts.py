@@ -71,7 +71,7 @@ FILTERS = {
     "RTPP": Row(RTPP(ETKF(), 0.5)),
     "Rotation": Row(Rotation(ETKF()), symmetric=False),
     "SpreadReset": Row(SpreadReset(ETKF())),
-    "AdaptiveInflation": Row(AdaptiveInflation(LETKF(LINE), LINE), affine=False),
+    "AdaptiveInflation": Row(AdaptiveInflation(LETKF(LINE), LINE)),
 }
 
 # Promises that a filter does not keep yet, by test and row, with the reason.
