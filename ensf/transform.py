@@ -6,12 +6,7 @@ forecast member j is member j itself, and the probability flow carries u(0) = fo
     du_j / dalpha = B H^T (R + (1 - alpha^2) H B H^T)^{-1} (y_j - H [m + alpha (u_j - m)]).                        (*)
 
 For nonlinear pointwise observations y_j and R are pseudo-observations that carry the exact scalar likelihood score
-(`ensf.tilted`), so R is diagonal. In the eigenvectors q of the Gram matrix G = S S^T of whitened predicted anomalies
-S = A H^T R^{-1/2} / sqrt(J - 1) the flow with frozen (y, R) has the exact step from alpha_0 to alpha_1
-
-    c_1 = alpha_1 b / (1 + l) + sqrt(v_1 / v_0) (c_0 - alpha_0 b / (1 + l)),        v = 1 + (1 - alpha^2) l,
-
-with l the eigenvalue, c = q^T w the state u - m = A^T w / sqrt(J - 1), and b = q^T S R^{-1/2} (y_j - H m). For linear
+(`ensf.tilted`), so R is diagonal. With frozen (y, R) the flow has exact steps (`ensf.flow`). For linear
 h one step is the symmetric square-root filter: with patches, the LETKF.
 
 Every place sees its own patch of observations, tapered; predicted observations are read from the assembled state
@@ -25,15 +20,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 
 from ensf.analysis import Analysis, check_predicted, check_prior
-from ensf.arrays import Array, Generator, is_host, like, namespace
+from ensf.arrays import Array, Generator, namespace
 from ensf.errors import Gaussian, Independent
+from ensf.flow import exponential_step
 from ensf.information import InformationLimit
 from ensf.kalman import observed_positions
-from ensf.letkf import BLOCK, SMALL, blas_threads
 from ensf.localization import Localization, Patches
 from ensf.observation import Observation
 from ensf.operators import Identity, Linear, Pointwise, Select
@@ -94,7 +88,7 @@ class LETSF:
             if k == 0 and self.limit is not None and self.localization is not None:
                 whitened = seen.anomalies * xp.sqrt(seen.precision)
                 patches = self.limit.narrow(patches, self.localization.half_width, whitened)
-            increment, taken = _increment(anomalies, seen, patches, grid[k], grid[k + 1])
+            increment, taken = seen.step(anomalies, patches, grid[k], grid[k + 1])
             ensemble, freedom = ensemble + increment, taken if freedom is None else freedom
         return Analysis(ensemble, memory, {"degrees_of_freedom": freedom})
 
@@ -122,12 +116,21 @@ def alpha_grid(steps: int, largest: float) -> list[float]:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """Frozen coefficients of a step: S before whitening (J, p), precision (p,), y_j - Hm and H(u_j - m) (J, p)."""
+    """Coefficients of a step: S before whitening (J, p), precision (p,), y_j - Hm (J or 1, p), H(u_j - m) (J, p).
+
+    Without displacement the members are still those of the prior.
+    """
 
     anomalies: Array
     precision: Array
     departure: Array
-    displacement: Array
+    displacement: Array | None = None
+
+    def step(self, anomalies: Array, patches: Patches, start: float, end: float) -> tuple[Array, Array]:
+        """Change of the ensemble ``(member, state)`` from alpha = start to end, and degrees of freedom."""
+        root = namespace(anomalies).sqrt(self.precision)
+        parts = (part * root for part in (self.anomalies, self.departure, self.displacement) if part is not None)
+        return exponential_step(anomalies, namespace(anomalies).concat(list(parts), axis=0).T, patches, start, end)
 
 
 def _sensor(observation: Observation) -> Any:
@@ -151,8 +154,7 @@ class _LinearSensor:
     def look(self, prior: Array, ensemble: Array, alpha: float) -> _Look:
         mean, anomalies = _predict(self.observation.operator, prior)
         precision = 1 / self.observation.law.standard_deviation(self.observation.value) ** 2
-        departure = (self.observation.value - mean)[None, :] + 0 * anomalies
-        return _Look(anomalies, precision, departure, self.observation.operator(ensemble) - mean)
+        return _Look(anomalies, precision, (self.observation.value - mean)[None, :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +170,8 @@ class _PointwiseSensor:
         xp = namespace(prior)
         linear, function = self.linear, self.function
         mean, anomalies = _predict(linear, prior)
-        displacement = linear(ensemble) - mean
-        centre = mean + alpha * displacement if alpha > 0 else mean[None, :]
+        displacement = linear(ensemble) - mean if alpha > 0 else None
+        centre = mean[None, :] if displacement is None else mean + alpha * displacement
         spread = xp.sqrt((1 - alpha**2) * xp.sum(anomalies * anomalies, axis=0))
         value, law = self.observation.value[:, None], self.observation.law.column()
 
@@ -181,7 +183,7 @@ class _PointwiseSensor:
         precision = 1 / xp.mean(variance, axis=0) - prior_precision
         precision = xp.maximum(precision, PRECISION_FLOOR * prior_precision)
         pseudo = centre + (tilted - centre) * (1 + prior_precision / precision)
-        return _Look(anomalies, precision, pseudo - mean + 0 * displacement, displacement)
+        return _Look(anomalies, precision, pseudo - mean, displacement)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,8 +198,7 @@ class _RegressedSensor:
         precision = 1 / self.observation.law.standard_deviation(self.observation.value) ** 2
         if alpha == 0:
             expected, anomalies = _predict(operator, prior)
-            displacement = anomalies * math.sqrt(prior.shape[0] - 1)
-            return _Look(anomalies, precision, self.observation.value - expected + 0 * anomalies, displacement)
+            return _Look(anomalies, precision, (self.observation.value - expected)[None, :])
         mean = xp.mean(prior, axis=0)
         shrink = math.sqrt(1 - alpha**2)
         centre = mean + alpha * (xp.mean(ensemble, axis=0) - mean)
@@ -214,104 +215,3 @@ def _predict(operator: Any, ensemble: Array) -> tuple[Array, Array]:
     predicted = operator(ensemble)
     mean = namespace(ensemble).mean(predicted, axis=0)
     return mean, (predicted - mean) / math.sqrt(ensemble.shape[0] - 1)
-
-
-# --- one exponential step at every place -----------------------------------------------------------------
-
-
-def _increment(anomalies: Array, seen: _Look, patches: Patches, start: float, end: float) -> tuple[Array, Array]:
-    """Change of the ensemble ``(member, state)`` from alpha = start to end, and sum of l/(1+l) by variable."""
-    xp = namespace(anomalies)
-    root = xp.sqrt(seen.precision)
-    rows = xp.concat([seen.anomalies * root, seen.departure * root, seen.displacement * root], axis=0).T
-    if not is_host(anomalies):
-        return _batched(anomalies, rows, patches, start, end)
-    increment, freedom = np.empty_like(anomalies), np.empty(anomalies.shape[1], dtype=anomalies.dtype)
-    work = len(patches.variables) * len(anomalies) ** 3
-    places = _places if work < SMALL else _places_in_parallel
-    with blas_threads(work):
-        places(
-            anomalies, np.ascontiguousarray(rows), patches.variables, patches.indptr, patches.index, patches.weight,
-            start, end, increment, freedom,
-        )  # fmt: skip
-    return increment, freedom
-
-
-# --- compiled, parallel over places ----------------------------------------------------------------------
-
-
-@numba.njit(cache=True)
-def _places(anomalies, rows, variables, indptr, index, weight, start, end, increment, freedom):
-    for i in range(variables.shape[0]):
-        near = slice(indptr[i], indptr[i + 1])
-        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment, freedom)
-
-
-@numba.njit(cache=True, parallel=True)
-def _places_in_parallel(anomalies, rows, variables, indptr, index, weight, start, end, increment, freedom):
-    for i in numba.prange(variables.shape[0]):
-        near = slice(indptr[i], indptr[i + 1])
-        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment, freedom)
-
-
-@numba.njit(cache=True)
-def _place(anomalies, rows, variables, index, weight, start, end, increment, freedom):
-    """Write the change of the variables of one place, computed in double precision."""
-    members = anomalies.shape[0]
-    local = np.empty((index.size, 3 * members))
-    for k in range(index.size):
-        local[k] = math.sqrt(weight[k]) * rows[index[k]]
-    products = np.dot(local[:, :members].copy().T, local)
-    values, vectors = np.linalg.eigh(products[:, :members].copy())
-    along = np.dot(vectors.T.copy(), products[:, members:].copy())
-    for k in range(members):
-        pull, memory = _coefficients(max(values[k], 0.0), start, end)
-        along[k, :members] = pull * along[k, :members] + memory * along[k, members:]
-    weights = np.dot(vectors, along[:, :members].copy())
-    for v in variables:
-        freedom[v] = np.sum(np.maximum(values, 0.0) / (1 + np.maximum(values, 0.0)))
-        increment[:, v] = np.dot(weights.T, anomalies[:, v].astype(np.float64))
-
-
-@numba.njit(cache=True)
-def _coefficients(eigenvalue, start, end):
-    """Factors of b and of l c_0 in c_1 - c_0; the second has the limit -(end^2 - start^2) / 2 at eigenvalue 0."""
-    v0, v1 = 1 + (1 - start**2) * eigenvalue, 1 + (1 - end**2) * eigenvalue
-    ratio = math.sqrt(v1 / v0)
-    return (end - start * ratio) / (1 + eigenvalue), -(end**2 - start**2) / (v0 * (1 + ratio))
-
-
-# --- the same as batched array code ----------------------------------------------------------------------
-
-
-def _batched(anomalies: Array, rows: Array, patches: Patches, start: float, end: float) -> tuple[Array, Array]:
-    xp = namespace(anomalies)
-    index, weight = patches.padded
-    step = max(1, BLOCK // (index.shape[1] * rows.shape[1]))
-    parts = []
-    for first in range(0, len(index), step):
-        block = slice(first, first + step)
-        weights, freedom = _block(rows, like(index[block], rows), like(np.sqrt(weight[block]), rows), start, end)
-        local = xp.take(anomalies, like(patches.variables[block].ravel(), anomalies), axis=1)
-        local = xp.reshape(local.T, (*patches.variables[block].shape, -1))
-        freedom = xp.reshape(xp.broadcast_to(freedom[:, None], local.shape[:2]), (-1,))
-        parts.append((xp.reshape(xp.matmul(local, weights), (-1, anomalies.shape[0])), freedom))
-    order = like(np.argsort(patches.variables.ravel()), anomalies)
-    increment, freedom = (xp.take(xp.concat(part, axis=0), order, axis=0) for part in zip(*parts, strict=True))
-    return increment.T, freedom
-
-
-def _block(rows: Array, index: Array, root: Array, start: float, end: float) -> tuple[Array, Array]:
-    """Weights ``(place, member, member)`` and degrees of freedom of places with observations ``(place, most)``."""
-    xp = namespace(rows)
-    members = rows.shape[1] // 3
-    local = xp.reshape(xp.take(rows, xp.reshape(index, (-1,)), axis=0), (*index.shape, 3 * members)) * root[..., None]
-    products = xp.matmul(xp.matrix_transpose(local[..., :members]), local)
-    values, vectors = xp.linalg.eigh(products[..., :members])
-    along = xp.matmul(xp.matrix_transpose(vectors), products[..., members:])
-    values = xp.clip(values, 0.0, None)[..., None]
-    v0, v1 = 1 + (1 - start**2) * values, 1 + (1 - end**2) * values
-    ratio = xp.sqrt(v1 / v0)
-    pull, memory = (end - start * ratio) / (1 + values), -(end**2 - start**2) / (v0 * (1 + ratio))
-    weights = xp.matmul(vectors, pull * along[..., :members] + memory * along[..., members:])
-    return weights, xp.sum(values / (1 + values), axis=(-2, -1))
