@@ -90,10 +90,7 @@ def _place(anomalies, rows, variables, index, weight, start, end, increment, fre
     for k in range(members):
         pull, memory = _coefficients(values[k], start, end)
         for j in range(members):
-            if displaces:
-                displaced = along[k, departures + j]
-            else:
-                displaced = math.sqrt(members - 1) * values[k] * vectors[j, k]
+            displaced = along[k, departures + j] if displaces else math.sqrt(members - 1) * values[k] * vectors[j, k]
             moved[k, j] = pull * along[k, j if departures > 1 else 0] + memory * displaced
     weights = np.dot(vectors, moved)
     for v in variables:
