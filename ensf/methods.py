@@ -1,4 +1,4 @@
-"""Methods from their recipe: the text that Python prints for a filter makes the same filter again.
+"""Methods and other settings from their recipe: the text that Python prints for a filter makes the same filter again.
 
 ``AnalysisInflation(Rotation(ETKF()), 1.05)`` or ``RTPS(Local(LETKF, Sphere(), half_width=500.0), 0.3)`` are read as
 calls of known classes with numbers, text, tuples and such calls as arguments. Nothing else is evaluated.
@@ -12,11 +12,11 @@ import importlib
 from functools import cache
 from typing import Any
 
-__all__ = ["read_method"]
+__all__ = ["read_method", "read_settings"]
 
 ROOMS = (
-    "adaptive", "dataset", "filter", "finite_size", "guidance", "kalman", "localization", "particle", "quantile",
-    "sampler", "schedule", "score", "spread", "state", "transform",
+    "adaptive", "boxes", "dataset", "filter", "finite_size", "guidance", "kalman", "localization", "particle",
+    "quality", "quantile", "sampler", "schedule", "score", "spread", "state", "transform",
 )  # fmt: skip
 
 
@@ -40,6 +40,22 @@ def read_method(text: str) -> Any:
 
 
 EXAMPLE = "AnalysisInflation(ETKF(), 1.05)"
+
+
+def read_settings(text: str) -> tuple[Any, ...]:
+    """The settings of a recipe, separated by commas: ``Log(), Bounds(low=0.0)``.
+
+    Raises
+    ------
+    ValueError
+        As `read_method`.
+    """
+    try:
+        return _value(ast.parse(f"({text.strip()},)" if text.strip() else "()", mode="eval").body)
+    except SyntaxError as error:
+        raise ValueError(f"setting {text!r} is no recipe ({error.msg}): write one such as GrossCheck(4.0)") from None
+    except TypeError as error:
+        raise ValueError(f"setting {text!r}: {error}") from None
 
 
 @cache

@@ -48,7 +48,8 @@ ROOMS = {
     "kalman": "analysis arrays information letkf localization observation",
     "flow": "arrays letkf localization",
     "particle": "analysis arrays observation",
-    "transform": "analysis arrays errors flow information kalman localization observation operators tilted",
+    "transform": "analysis arrays errors flow functions information kalman localization observation operators tilted",
+    "copula": "analysis arrays functions observation operators",
     "adaptive": "analysis arrays kalman localization observation",
     "serial": "arrays",
     "marginals": "arrays serial",
@@ -57,6 +58,7 @@ ROOMS = {
     "window": "analysis arrays observation",
     "finite_size": "analysis arrays kalman observation",
     "dataset": "analysis arrays kalman localization observation state",
+    "offline": "analysis arrays dataset interrupts kalman observation operators spread state stations tables transform",
     # experiments
     "twin": "analysis arrays observation window",
     "experiment": "analysis arrays diagnostics twin",
@@ -77,7 +79,7 @@ ROOMS = {
     "plot_fields": "arrays netcdf",
     "cells": "diagnostics experiment experiments settings",
     "board": "cells experiments",
-    "cli": "board experiment external methods netcdf plot runner settings",
+    "cli": "board experiment external methods netcdf offline plot runner settings",
     "__init__": "analysis filter guidance kalman localization observation particle sampler schedule score spread "
     "transform twin",
 }
@@ -86,9 +88,9 @@ ROOMS = {
 RESERVED = {
     "matplotlib": "plot plot_fields cli",
     "jsonargparse": "cli",
-    "tqdm": "cells nature runner",
-    "netCDF4": "cf external nature netcdf storage",
-    "xarray": "dataset external netcdf plot state tables",
+    "tqdm": "cells cli nature runner",
+    "netCDF4": "cf external nature netcdf offline storage",
+    "xarray": "dataset external netcdf offline plot state tables",
 }
 
 MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", *sys.stdlib_module_names}

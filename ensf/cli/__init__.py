@@ -1,4 +1,4 @@
-"""Command line: ``ensf list``, ``ensf run``, ``ensf report``, ``ensf cycle``, ``ensf board``; one command per file."""
+"""Command line: ``ensf list``, ``run``, ``report``, ``analyse``, ``cycle``, ``board``; one command per file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ USAGE = """usage: ensf COMMAND
   ensf run EXPERIMENT --resume go on where a run was stopped or killed
   ensf run EXPERIMENT --help   every option and setting of that experiment
   ensf report DIR              draw the figures again from the files in DIR
+  ensf analyse --prior ...     analyse the files of a forecast ensemble; --help says how
   ensf cycle CONFIG.toml       cycle an external model: forecasts by its command, analyses of its files
   ensf board                   tune and compare methods over experiments; continues where it stopped
   ensf --version
@@ -26,6 +27,7 @@ COMMANDS = {
     "list": "show:list_experiments",
     "run": "run:run",
     "report": "show:report",
+    "analyse": "analyse:analyse",
     "cycle": "cycle:cycle",
     "board": "board:compare",
 }

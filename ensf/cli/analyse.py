@@ -1,0 +1,138 @@
+"""``ensf analyse``: the files of a forecast ensemble and a table of observations in, analysis files out."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from ensf.cli import options
+
+__all__ = ["analyse"]
+
+REQUIRED = ("prior", "observations", "method", "output")
+
+
+def analyse(arguments: list[str]) -> int:
+    """Analyse files, or with ``--dry-run`` check them and say what would be done."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        _parser().print_help()
+        return 0 if arguments else 2
+    given = options.read(_parser(), arguments)
+    for name in REQUIRED:
+        if not given[name]:
+            raise ValueError(f"--{name} is not given: say ensf analyse --help")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _dry_run(given) if given["dry_run"] else _run(given, shlex.join(["ensf", "analyse", *arguments]))
+    except KeyboardInterrupt:
+        print("\nensf: interrupted; nothing was written", file=sys.stderr)
+        return 130
+
+
+def _parser() -> Any:
+    parser = options.parser("ensf analyse", "The files of a forecast ensemble and a table in, analysis files out")
+    add = parser.add_argument
+    add("--prior", nargs="+", type=str, default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
+    add("--observations", default="", help="table of observations, CSV or NetCDF")
+    add("--method", default="", help="a filter, as Python writes it: RTPS(Local(LETKF, Sphere(), 500.0), 0.3)")
+    add("--output", default="", help="folder for the files")
+    add("--variables", type=Any, default="", help="names, separated by commas; in a file a table with settings")
+    add("--quality", default="", help="checks of the observations: 'Duplicates(), GrossCheck(4.0)'")
+    add("--coordinates", type=dict, default={}, help="coordinate of the grid for lat, lon, x, y or z")
+    add("--periods", type=dict, default={}, help="period of x or y in a periodic domain")
+    add("--member-dim", default="realization", help="dimension that counts the members in one file")
+    add("--stages", default="analysis", help="forecast, preassim, postassim, analysis: whose members are written")
+    add("--statistics", default="", help="stages of which mean and spread are written")
+    add("--seed", type=int, default=1, help="of the filter")
+    add("--mask", action="store_true", help="NaN in the first member means that there is no data")
+    add("--strict", action="store_true", help="refuse a table with rows that cannot be used")
+    add("--dry-run", action="store_true", help="check everything, write nothing, say what would be done")
+    add("--overwrite", action="store_true", help="replace files that are there")
+    return parser
+
+
+def _run(given: dict[str, Any], command: str) -> int:
+    import numpy as np
+
+    offline = _settings(given)
+    rng = np.random.default_rng(_seed(given["seed"]))
+    files = {name: given[name] for name in ("prior", "observations", "output")}
+    analysis = offline.analyse(**files, rng=rng, overwrite=given["overwrite"], command=command, follow=_follow)
+    table = analysis.info["table"]
+    if not table.used.any():
+        print("no observation can be used: the analysis is the forecast")
+    print(f"{len(analysis.ensemble)} members, {table.used.sum()} of {len(table)} observations used; ", end="")
+    print(f"files in {given['output']}")
+    return 0
+
+
+def _dry_run(given: dict[str, Any]) -> int:
+    from ensf.offline import names
+
+    offline = _settings(given)
+    _seed(given["seed"])
+    files = {name: given[name] for name in ("prior", "observations", "output")}
+    job = offline.prepare(**files, overwrite=given["overwrite"], follow=_follow)
+    for line in job.lines(names(job.source, offline.stages, offline.statistics)):
+        print(line)
+    return 0
+
+
+def _settings(given: dict[str, Any]) -> Any:
+    from ensf.methods import read_method, read_settings
+    from ensf.offline import Offline
+
+    return Offline(
+        method=read_method(given["method"]),
+        variables=_variables(given),
+        checks=_checks(read_settings(given["quality"])),
+        member_dim=given["member_dim"],
+        mask=given["mask"],
+        coordinates=_table(given, "coordinates"),
+        periods={name: float(value) for name, value in _table(given, "periods").items()},
+        stages=_words(given["stages"]),
+        statistics=_words(given["statistics"]),
+        strict=given["strict"],
+    )
+
+
+def _variables(given: dict[str, Any]) -> Any:
+    """Names, or a mapping of names to settings."""
+    from ensf.methods import read_settings
+
+    table = _table(given, "variables")
+    if table:
+        return {name: read_settings("" if text is True else str(text)) for name, text in table.items()}
+    value = given.get("variables") or ""
+    return tuple(value) if isinstance(value, list) else _words(str(value))
+
+
+def _checks(found: tuple[Any, ...]) -> tuple[Any, ...]:
+    for one in found:
+        if isinstance(one, type) or not hasattr(one, "flag"):
+            raise ValueError(f"--quality has {one!r}, which is no check: give some such as GrossCheck(4.0)")
+    return found
+
+
+def _table(given: dict[str, Any], name: str) -> dict[str, Any]:
+    """A table of the configuration, which comes as dotted names."""
+    return {key.removeprefix(f"{name}."): value for key, value in given.items() if key.startswith(f"{name}.")}
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _seed(seed: int) -> int:
+    if seed < 0:
+        raise ValueError(f"--seed is {seed}: give a whole number, not negative")
+    return seed
+
+
+def _follow(steps: Iterable[Any], what: str) -> Iterable[Any]:
+    from tqdm import tqdm
+
+    return tqdm(steps, desc=what, file=sys.stderr, disable=None)

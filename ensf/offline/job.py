@@ -1,0 +1,66 @@
+"""What is about to be analysed, read and checked; and in words, for a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ensf.offline.blocks import Part
+from ensf.offline.seen import counts
+from ensf.offline.source import Source
+from ensf.offline.transformed import Coordinates
+
+__all__ = ["Job"]
+
+WHOLE = 8
+"""Ensembles that a filter of the whole state needs in memory, about."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """An analysis that can begin.
+
+    Attributes
+    ----------
+    source : Source
+    ensemble : (member, state) array
+        Physical forecast.
+    observed : Observed
+        The table, with codes and what the forecast predicts, and the observation.
+    coordinates : Coordinates
+        Transforms and bounds.
+    parts : list of Part
+    divided : bool
+        The filter goes part by part.
+    observations, output : Path
+    """
+
+    source: Source
+    ensemble: np.ndarray
+    observed: Any
+    coordinates: Coordinates
+    parts: list[Part]
+    divided: bool
+    observations: Path
+    output: Path
+
+    @property
+    def memory(self) -> float:
+        """Bytes needed at most, about."""
+        return self.ensemble.nbytes * (1.5 if self.divided else WHOLE) + 3e8
+
+    def lines(self, files: list[str]) -> Iterator[str]:
+        """What would be done."""
+        members, size = self.ensemble.shape
+        source, names = self.source, ", ".join(map(str, self.source.layout.template.data_vars))
+        yield f"forecast: {members} members, {source.label(0)} to {source.label(members - 1)}"
+        yield f"variables: {names}; {size} values of {self.ensemble.dtype}, {self.ensemble.nbytes / 1e6:.3g} MB"
+        yield f"observations: {self.observed.observation.size} of {len(self.observed.table)} rows used"
+        yield from (f"    {number} {reason}" for reason, number in counts(self.observed.table).items())
+        how = f"in {len(self.parts)} parts" if self.divided else "of the whole state at once"
+        yield f"analysis {how}, about {self.memory / 1e9:.2g} GB of memory"
+        yield f"files in {self.output}: {', '.join(files[:3])}{f' ... {files[-1]}' if len(files) > 3 else ''}"

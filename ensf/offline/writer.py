@@ -1,0 +1,149 @@
+"""The files of an analysis: copies of the forecast's with the analysed variables replaced, statistics, a record."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+
+from ensf.offline.codes import overwrite
+from ensf.offline.seen import counts
+from ensf.offline.source import Source
+from ensf.state import unpack
+
+__all__ = ["RECORD", "TABLE", "Writer", "names"]
+
+RECORD = "analysis.json"
+TABLE = "observations.nc"
+COLUMNS = 2**20
+
+
+def names(source: Source, stages: Sequence[str], statistics: Sequence[str], record: bool = True) -> list[str]:
+    """All files of an analysis, relative to its folder.
+
+    Raises
+    ------
+    ValueError
+        If a member's file is called as a file of the analysis.
+    """
+    members = _members(source)
+    others = [f"statistics/{stage}_{what}.nc" for stage in statistics for what in ("mean", "spread")]
+    others += [TABLE, RECORD] if record else []
+    taken = [name for name in members if name in others]
+    if taken:
+        raise ValueError(f"a file of the forecast is called {taken[0]}, as one of the analysis: rename it")
+    return [_folder(stage) + name for stage in stages for name in members] + others
+
+
+def _members(source: Source) -> list[str]:
+    """Names of the member files, with folders where names alone are not distinct."""
+    plain = [path.name for path in source.paths]
+    if len(set(plain)) == len(plain):
+        return plain
+    paths = [path.absolute() for path in source.paths]
+    common = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(common).as_posix() for path in paths]
+
+
+def _folder(stage: str) -> str:
+    return "" if stage == "analysis" else f"{stage}/"
+
+
+class Writer:
+    """Writes stages into a folder.
+
+    Parameters
+    ----------
+    source : Source
+    folder : Path
+    command : str or None
+        For the attribute ``history``.
+    stages, statistics : sequence of str
+        Stages whose members, and whose mean and spread are written.
+    """
+
+    def __init__(
+        self, source: Source, folder: Path, command: str | None, stages: Sequence[str], statistics: Sequence[str]
+    ) -> None:
+        self.source, self.folder, self.stages, self.statistics = source, folder, stages, statistics
+        self.command = command
+        self.history = None if command is None else f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {command}"
+
+    def wants(self, stage: str) -> bool:
+        """Whether something of a stage is to be written."""
+        return stage in self.stages or stage in self.statistics
+
+    def save(self, stage: str, ensemble: np.ndarray) -> None:
+        """Write what is wanted of a stage."""
+        if stage in self.stages:
+            self._members(stage, ensemble)
+        if stage in self.statistics:
+            mean, spread = _moments(ensemble)
+            self._statistic(f"{stage}_mean", mean, "realization: mean")
+            self._statistic(f"{stage}_spread", spread, "realization: standard_deviation")
+
+    def _members(self, stage: str, ensemble: np.ndarray) -> None:
+        source, layout = self.source, self.source.layout
+        for number, (path, name) in enumerate(zip(source.paths, _members(source), strict=True)):
+            target = self.folder / (_folder(stage) + name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+            with netCDF4.Dataset(target, "r+") as file:
+                for member in range(len(ensemble)) if source.single else [number]:
+                    overwrite(file, layout, ensemble[member], {layout.member_dim: member} if source.single else {})
+                self._append_history(file)
+
+    def _append_history(self, file: netCDF4.Dataset) -> None:
+        if self.history is not None:
+            former = str(getattr(file, "history", "")).rstrip("\n")
+            file.history = f"{former}\n{self.history}" if former else self.history
+
+    def _statistic(self, name: str, state: np.ndarray, method: str) -> None:
+        dataset = unpack(state, self.source.layout)
+        for variable in dataset.data_vars.values():
+            variable.attrs["cell_methods"] = f"{variable.attrs.get('cell_methods', '')} {method}".strip()
+            variable.encoding = {}
+        dataset.attrs["history"] = "\n".join(filter(None, [dataset.attrs.get("history"), self.history]))
+        dataset.encoding = {}
+        (self.folder / "statistics").mkdir(exist_ok=True)
+        dataset.to_netcdf(self.folder / "statistics" / f"{name}.nc", engine="netcdf4")
+
+    def record(self, settings: Any, job: Any, table: Any) -> None:
+        """Write what was done, and what was used and rejected."""
+        content = {
+            "package": f"ensf {version('ensf')}",
+            "date_created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "command": self.command,
+            "settings": repr(settings),
+            "forecast": [job.source.label(member) for member in range(job.source.members)],
+            "observations": {"file": str(job.observations), "rows": counts(table)},
+            "innovations": _innovations(table),
+        }
+        (self.folder / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _moments(ensemble: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread, a few columns at a time."""
+    mean, spread = np.empty_like(ensemble[0]), np.empty_like(ensemble[0])
+    for start in range(0, ensemble.shape[1], COLUMNS):
+        columns = slice(start, start + COLUMNS)
+        mean[columns] = ensemble[:, columns].mean(axis=0)
+        spread[columns] = ensemble[:, columns].std(axis=0, ddof=1)
+    return mean, spread
+
+
+def _innovations(table: Any) -> dict[str, float | None]:
+    """Root mean square of observation minus mean, of forecast and analysis, over the rows that were used."""
+    found = {}
+    for stage in ("prior", "analysis"):
+        departure = (table.value - table.extra[f"{stage}_mean"])[table.used]
+        found[f"rms_{stage}"] = float(np.sqrt(np.mean(departure**2))) if len(departure) else None
+    return found
