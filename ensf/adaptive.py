@@ -216,9 +216,7 @@ def _near(patches: Patches, values: Array, power: int) -> list[Array]:
 
 def _at_variables(values: Array, patches: Patches) -> Array:
     """Value of its place for each state variable."""
-    xp = namespace(values)
-    spread = xp.broadcast_to(values[:, None], patches.variables.shape)
-    return xp.take(xp.reshape(spread, (-1,)), like(np.argsort(patches.variables.ravel()), values))
+    return namespace(values).take(values, like(patches.slots // patches.variables.shape[1], values))
 
 
 def _at_places(values: Array, patches: Patches) -> Array:

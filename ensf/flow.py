@@ -93,7 +93,9 @@ def _place(anomalies, rows, variables, index, weight, start, end, increment, fre
             displaced = along[k, departures + j] if displaces else math.sqrt(members - 1) * values[k] * vectors[j, k]
             moved[k, j] = pull * along[k, j if departures > 1 else 0] + memory * displaced
     weights = np.dot(vectors, moved)
-    for v in variables:
+    for n, v in enumerate(variables):
+        if n > 0 and v == variables[0]:
+            break
         freedom[v] = np.sum(values / (1 + values))
         increment[:, v] = np.dot(weights.T, anomalies[:, v].astype(np.float64))
 
@@ -123,7 +125,7 @@ def _batched(anomalies: Array, rows: Array, patches: Patches, start: float, end:
         local = xp.reshape(local.T, (*patches.variables[block].shape, -1))
         freedom = xp.reshape(xp.broadcast_to(freedom[:, None], local.shape[:2]), (-1,))
         parts.append((xp.reshape(xp.matmul(local, weights), (-1, anomalies.shape[0])), freedom))
-    order = like(np.argsort(patches.variables.ravel()), anomalies)
+    order = like(patches.slots, anomalies)
     increment, freedom = (xp.take(xp.concat(part, axis=0), order, axis=0) for part in zip(*parts, strict=True))
     return increment.T, freedom
 

@@ -105,7 +105,9 @@ def _place(anomalies, rows, variables, index, weight, deviations, freedom):
     values, vectors = np.linalg.eigh(products[:size, :size].copy())
     values = np.maximum(values, 0.0)
     pull = products[size, :size].copy()
-    for v in variables:
+    for n, v in enumerate(variables):
+        if n > 0 and v == variables[0]:
+            break
         freedom[v] = np.sum(values / (1 + values))
         _transform(anomalies[:, v], values, vectors, pull, deviations[:, v])
 
@@ -144,7 +146,7 @@ def _batched(anomalies: Array, rows: Array, patches: Patches) -> tuple[Array, Ar
         local = xp.reshape(local.T, (*variables.shape, -1))
         near = like(index[first : first + step], rows), like(root[first : first + step], rows)
         parts.append(_block(local, rows, *near))
-    order = like(np.argsort(patches.variables.ravel()), anomalies)
+    order = like(patches.slots, anomalies)
     deviations, freedom = (xp.take(xp.concat(part), order, axis=0) for part in zip(*parts, strict=True))
     return deviations.T, freedom
 

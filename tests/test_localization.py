@@ -7,9 +7,12 @@ import pickle
 import numpy as np
 import pytest
 
-from ensf import localization as room
+from ensf.adaptive import AdaptiveInflation
 from ensf.arrays import to_numpy
+from ensf.kalman import LETKF
 from ensf.localization import Euclidean, Localization, Periodic, Product, Sphere, gaspari_cohn, periodic_line
+from ensf.observation import Observation, Select
+from ensf.transform import LETSF
 
 EARTH = 6371.0
 
@@ -189,9 +192,41 @@ def test_variables_at_one_place_share_a_patch(rng):
     assert len(column.patches(grid).indptr) == 13
 
 
-def test_uneven_places_are_treated_one_by_one():
+def test_shorter_places_repeat_their_first_variable():
     uneven = Localization(np.array([[0.0], [0.0], [1.0]]), Euclidean(), 2.0)
-    np.testing.assert_array_equal(uneven.variables, [[0], [1], [2]])
+    np.testing.assert_array_equal(uneven.variables, [[0, 1], [2, 2]])
+
+
+def test_a_crowded_place_is_split_so_that_little_is_repeated(rng):
+    position = np.concatenate([np.zeros(50), np.arange(1.0, 31.0), np.zeros(50)])[rng.permutation(130)][:, None]
+    crowded = Localization(position, Euclidean(), 2.0)
+    assert crowded.variables.size < 3 * 130
+    np.testing.assert_array_equal(np.unique(crowded.variables), np.arange(130))
+    assert all(np.ptp(position[variables]) == 0 for variables in crowded.variables)
+
+
+def test_slots_lead_from_places_back_to_variables(rng):
+    patches = Localization(rng.integers(0, 9, (40, 2)) / 2.0, Euclidean(), 2.0).patches(np.zeros((1, 2)))
+    assert patches.variables.shape[1] > 1
+    np.testing.assert_array_equal(patches.variables.ravel()[patches.slots], np.arange(40))
+
+
+@pytest.mark.parametrize("make", [LETKF, LETSF, lambda line: AdaptiveInflation(LETSF(line), line, share=0.0)])
+@pytest.mark.parametrize("size", [40, 4000])
+def test_columns_of_unequal_length_are_analysed_like_single_variables(make, size, backend, rng):
+    """Masked columns against the same variables, each at a place of its own by a rounding error."""
+    column = rng.permutation(np.arange(size) // 3)[np.arange(size) % 5 > 0]
+    aside = 1e-10 * np.arange(len(column))
+    columns, single = (Localization(np.stack([column, x], axis=1), Euclidean(), 2.0) for x in (0 * aside, aside))
+    assert len(columns.variables) < len(column) < columns.variables.size
+    seen = np.arange(0, len(column), 7)
+    value = backend.array(3 * rng.standard_normal(len(seen)))
+    observation = Observation(value, Select(tuple(seen)), 0.5, columns.position[seen])
+    prior = rng.standard_normal((6, len(column)))
+    analyses = [make(line).analyse(backend.array(prior), observation, rng).ensemble for line in (columns, single)]
+    analyses = [to_numpy(analysis) for analysis in analyses]
+    np.testing.assert_allclose(analyses[0], analyses[1], rtol=0, atol=1e-6 if backend.dtype == "float64" else 1e-3)
+    assert np.abs(analyses[0] - prior).max() > 0.1
 
 
 def test_networks_are_remembered_by_content(rng):
@@ -280,7 +315,7 @@ def test_memory_of_networks_is_bounded(monkeypatch):
     networks = [np.arange(3.0)[:, None] + k for k in range(5)]
     first = line.patches(networks[0])
     assert line.patches(networks[0]) is first
-    monkeypatch.setattr(room, "PAIRS", 2 * len(first.index))
+    monkeypatch.setattr("ensf.localization.localization.PAIRS", 2 * len(first.index))
     line.patches(networks[1])
     assert line.patches(networks[0]) is first
     line.patches(networks[2])

@@ -15,6 +15,7 @@ A variable may be analysed in other coordinates (`Log`, `Logit`, `Scale`, `Stand
 (`Bounds`). Observations still see the physical variable (`seen`).
 """
 
+from ensf.localization import Layered
 from ensf.state.blocks import Blocks, fit_blocks
 from ensf.state.interpolation import interpolate, nearest
 from ensf.state.layout import Layout
@@ -22,7 +23,6 @@ from ensf.state.packing import choose, pack, restore, unpack
 from ensf.state.positions import positions
 from ensf.state.seen import Physical, seen
 from ensf.state.variables import Bounds, Chain, Log, Logit, Scale, Standardise, Transform
-from ensf.state.vertical import Layered
 
 __all__ = [
     "Blocks",

@@ -1,0 +1,96 @@
+"""What distance means: on a line or in space, on a ring or a torus, on a sphere. Neighbours by k-d trees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse
+from scipy.spatial import cKDTree
+
+__all__ = ["Euclidean", "Geometry", "Periodic", "Sphere"]
+
+
+class Geometry(Protocol):
+    """What distance means."""
+
+    def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
+        """Distances of all pairs no further apart than `radius`, sparse ``(point, other)``, zeros stored."""
+
+
+@dataclass(frozen=True)
+class Euclidean:
+    """Straight-line distance in as many dimensions as the positions have."""
+
+    def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
+        """Distances of all pairs no further apart than `radius`."""
+        return _tree_pairs(cKDTree(points), cKDTree(others), radius)
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """Straight-line distance on a ring, a torus or a channel.
+
+    Parameters
+    ----------
+    period : tuple of float
+        One per dimension, in the unit of the positions; infinity for a dimension that does not wrap.
+    """
+
+    period: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "period", tuple(float(p) for p in np.atleast_1d(self.period)))
+        if not all(p > 0 for p in self.period):
+            raise ValueError(f"period is {self.period}: give positive lengths, or infinity")
+
+    def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
+        """Distances of all pairs no further apart than `radius`."""
+        return _tree_pairs(self._tree(points), self._tree(others), radius)
+
+    def _tree(self, position: np.ndarray) -> cKDTree:
+        period = np.asarray(self.period)
+        if position.shape[1] != len(period):
+            raise ValueError(f"positions have {position.shape[1]} dimensions but {len(period)} periods are given")
+        wraps = np.isfinite(period)
+        wrapped = np.where(wraps, np.mod(position, np.where(wraps, period, 1.0)), position)
+        wrapped[wrapped == period] = 0.0
+        return cKDTree(wrapped, boxsize=np.where(wraps, period, 0.0))
+
+
+@dataclass(frozen=True)
+class Sphere:
+    """Great-circle distance between positions (latitude, longitude) in degrees.
+
+    Parameters
+    ----------
+    radius : float
+        Radius of the sphere; distances have its unit (default: km on the Earth).
+    """
+
+    radius: float = 6371.0
+
+    def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
+        """Distances of all pairs no further apart than `radius`."""
+        angle = radius / self.radius
+        chord = 2 * np.sin(angle / 2) if angle < np.pi else np.inf
+        found = _tree_pairs(cKDTree(_on_unit_sphere(points)), cKDTree(_on_unit_sphere(others)), chord)
+        found.data = 2 * self.radius * np.arcsin(np.minimum(found.data / 2, 1.0))
+        return found
+
+
+def _on_unit_sphere(position: np.ndarray) -> np.ndarray:
+    if position.shape[1] != 2 or np.any(np.abs(position[:, 0]) > 90):
+        raise ValueError("positions on a sphere are (latitude, longitude) in degrees, latitude between -90 and 90")
+    latitude, longitude = np.deg2rad(position).T
+    return np.stack(
+        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1
+    )
+
+
+def _tree_pairs(points: cKDTree, others: cKDTree, radius: float) -> scipy.sparse.csr_array:
+    found = points.sparse_distance_matrix(others, radius, output_type="ndarray")
+    pairs = scipy.sparse.csr_array((found["v"], (found["i"], found["j"])), shape=(points.n, others.n))
+    pairs.sort_indices()
+    return pairs
