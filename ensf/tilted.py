@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
@@ -23,28 +24,48 @@ PASSES = 8
 NEGLIGIBLE, SUMMIT, ROUGH = 23.0, 4.0, 0.3
 REACH = 100.0
 SMALL = 20_000  # densities below which one thread is used
+BLOCK = 2**17  # nodes worked on at once by a thread
 _NEAR = np.linspace(-8.0, 8.0, NODES)
 _FAR = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
 
 
-def tilted_moments(log_likelihood: Callable[[Array], Array], mean: Array, deviation: Array) -> tuple[Array, Array]:
+def tilted_moments(
+    log_likelihood: Callable[[Array, slice], Array], mean: Array, deviation: Array
+) -> tuple[Array, Array]:
     """Mean and variance of N(mean, deviation^2) times a likelihood, for every entry.
+
+    Many entries are worked off in blocks of the last axis that fit the processor's cache, several at once.
 
     Parameters
     ----------
     log_likelihood : callable
-        ``(..., node) -> (..., node)``: log p(y | h(x)) at x, the leading axes as those of `mean`.
-    mean, deviation : (...) array
+        ``(..., part, node), part -> (..., part, node)``: log p(y | h(x)) at x, for the entries `part` of the last axis
+        of `mean`.
+    mean, deviation : (..., entry) array
         Of the Gaussian.
 
     Returns
     -------
-    mean, variance : (...) arrays
+    mean, variance : (..., entry) arrays
     """
+    entries = mean.shape[-1]
+    step = max(1, BLOCK * entries // max(1, math.prod(mean.shape) * NODES)) if is_host(mean) else entries
+    parts = [slice(first, min(first + step, entries)) for first in range(0, max(1, entries), max(1, step))]
+    if len(parts) == 1:
+        return _block(log_likelihood, mean, deviation, parts[0])
+    with ThreadPoolExecutor(numba.get_num_threads()) as threads:
+        moments = threads.map(lambda part: _block(log_likelihood, mean, deviation, part), parts)
+        centre, variance = zip(*moments, strict=True)
+    return np.concatenate(centre, axis=-1), np.concatenate(variance, axis=-1)
+
+
+def _block(log_likelihood: Callable, mean: Array, deviation: Array, part: slice) -> tuple[Array, Array]:
+    """Moments of some entries."""
+    mean, deviation = mean[..., part], deviation[..., part]
 
     def log_density(nodes: Array) -> Array:
         departure = (nodes - mean[..., None]) / deviation[..., None]
-        return log_likelihood(nodes) - 0.5 * departure * departure
+        return log_likelihood(nodes, part) - 0.5 * departure * departure
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         near, far = (mean[..., None] + deviation[..., None] * like(unit, mean) for unit in (_NEAR, _FAR))
@@ -126,7 +147,7 @@ def _closer(nodes: Array, logs: Array) -> tuple[Array, bool]:
     return closer, bool(settled.all())
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _closer_loop(nodes, logs, closer, settled):
     for i in range(nodes.shape[0]):
         settled[i] = _closer_row(nodes[i], logs[i], closer[i])

@@ -16,7 +16,6 @@ between steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +25,7 @@ from ensf.analysis import Analysis, check_predicted, check_prior
 from ensf.arrays import Array, Generator, namespace
 from ensf.errors import Gaussian, Independent
 from ensf.flow import exponential_step
+from ensf.functions import identity
 from ensf.information import InformationLimit
 from ensf.kalman import observed_positions
 from ensf.localization import Localization, Patches
@@ -142,7 +142,7 @@ def _sensor(observation: Observation) -> Any:
     if isinstance(operator, Pointwise):
         return _PointwiseSensor(observation, operator.linear, operator.function)
     if isinstance(operator, Identity | Select | Linear):
-        return _PointwiseSensor(observation, operator, lambda states: states)
+        return _PointwiseSensor(observation, operator, identity)
     return _RegressedSensor(observation)
 
 
@@ -163,7 +163,7 @@ class _PointwiseSensor:
 
     observation: Observation
     linear: Any
-    function: Callable[[Array], Array]
+    function: Any
     nonlinear = True
 
     def look(self, prior: Array, ensemble: Array, alpha: float) -> _Look:
@@ -173,10 +173,12 @@ class _PointwiseSensor:
         displacement = linear(ensemble) - mean if alpha > 0 else None
         centre = mean[None, :] if displacement is None else mean + alpha * displacement
         spread = xp.sqrt((1 - alpha**2) * xp.sum(anomalies * anomalies, axis=0))
-        value, law = self.observation.value[:, None], self.observation.law.column()
+        value, law = self.observation.value, self.observation.law
 
-        def log_likelihood(states: Array) -> Array:
-            return law.each(value, function(states))
+        def log_likelihood(states: Array, part: slice) -> Array:
+            whole, index = part.stop - part.start == value.shape[0], np.arange(part.start, part.stop)
+            here, seen = (one if whole else one.restrict(index) for one in (law, function))
+            return here.column().each(value[part, None], seen.column()(states))
 
         tilted, variance = tilted_moments(log_likelihood, centre, xp.broadcast_to(spread, centre.shape))
         prior_precision = spread**-2

@@ -37,7 +37,7 @@ def test_moments_are_those_of_brute_force(name, mean, deviation, offset):
     deviation = min(deviation, 1.5) if name == "exponential" else deviation
     value = function(mean + offset * deviation)
 
-    def log_likelihood(x):
+    def log_likelihood(x, part=None):
         return -0.5 * ((value - function(x)) / error) ** 2
 
     centre, variance = brute_force(log_likelihood, mean, deviation)
@@ -47,7 +47,7 @@ def test_moments_are_those_of_brute_force(name, mean, deviation, offset):
 
 
 def test_two_narrow_modes_keep_their_weights():
-    found = tilted_moments(lambda x: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, np.array([0.1]), np.array([3.0]))
+    found = tilted_moments(lambda x, part: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, np.array([0.1]), np.array([3.0]))
     centre, variance = brute_force(lambda x: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, 0.1, 3.0)
     assert found[0][0] == pytest.approx(centre, rel=1e-3)
     assert found[1][0] == pytest.approx(variance, rel=1e-3)
@@ -56,9 +56,23 @@ def test_two_narrow_modes_keep_their_weights():
 def test_gaussian_likelihood_is_exact_however_accurate_and_however_far():
     for error in (1e-3, 0.1, 10.0):
         for value in (0.0, 3.0, 30.0):
-            found = tilted_moments(lambda x, v=value, e=error: -0.5 * ((v - x) / e) ** 2, np.zeros(1), np.ones(1))
+            found = tilted_moments(lambda x, part, v=value, e=error: -0.5 * ((v - x) / e) ** 2, np.zeros(1), np.ones(1))
             assert found[0][0] == pytest.approx(value / (1 + error**2), abs=1e-5)
             assert found[1][0] == pytest.approx(error**2 / (1 + error**2), rel=1e-4)
+
+
+def test_blocks_of_many_entries_agree_with_one_at_a_time(rng):
+    mean, deviation = rng.normal(0, 3, (4, 5000)), rng.uniform(0.1, 2, (4, 5000))
+    value = rng.normal(0, 1, 5000)
+
+    def log_likelihood(x, part):
+        return -0.5 * ((value[part, None] - np.arctan(x)) / 0.1) ** 2
+
+    found = tilted_moments(log_likelihood, mean, deviation)
+    for k in (0, 1023, 1024, 4999):
+        alone = tilted_moments(lambda x, part, k=k: log_likelihood(x, slice(k, k + 1)), mean[:, [k]], deviation[:, [k]])
+        for a, b in zip(found, alone, strict=True):
+            np.testing.assert_allclose(a[:, k], b[:, 0], rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SENSORS)
@@ -74,10 +88,10 @@ def test_array_code_agrees_with_the_compiled_loop(name, rng):
         "threshold": lambda x, xp: xp.astype(x > 0.3, x.dtype),
     }
     mean, deviation = rng.normal(0, 2, (3, 4)), rng.uniform(0.1, 3, (3, 4))
-    host = tilted_moments(lambda x: -0.5 * ((0.7 - functions[name](x, np)) / error) ** 2, mean, deviation)
+    host = tilted_moments(lambda x, part: -0.5 * ((0.7 - functions[name](x, np)) / error) ** 2, mean, deviation)
     origin = strict.asarray(mean, device=strict.Device("device1"))
     there = tilted_moments(
-        lambda x: -0.5 * ((0.7 - functions[name](x, strict)) / error) ** 2, origin, like(deviation, origin)
+        lambda x, part: -0.5 * ((0.7 - functions[name](x, strict)) / error) ** 2, origin, like(deviation, origin)
     )
     for a, b in zip(host, there, strict=True):
         np.testing.assert_allclose(a, to_numpy(b), rtol=1e-9, atol=1e-12)
