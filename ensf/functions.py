@@ -1,13 +1,37 @@
-"""Scalar functions that act on every entry of an array, with a derivative: what a sensor does to what it sees."""
+"""Scalar functions that act on every entry of an array, with a derivative: what a sensor does to what it sees.
+
+Functions may differ from observation to observation: f_k(eta_k). Then the last axis of their values is that of the
+observations; `column` gives the same functions for values with one more axis behind it, `restrict` those of some
+observations only. Where all observations share one function, both give the function itself.
+
+    Function    f                         the same for all
+    Composed    outer_k(inner_k(eta_k))
+    Mixed       f_n(k)(eta_k)             several functions, each for some of the observations
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
-from ensf.arrays import Array, namespace
+import numpy as np
 
-__all__ = ["Function", "absolute", "arctan", "cube", "exponential", "log", "square"]
+from ensf.arrays import Array, like, namespace
+
+__all__ = [
+    "Composed",
+    "Function",
+    "Mixed",
+    "absolute",
+    "arctan",
+    "cube",
+    "exponential",
+    "identity",
+    "log",
+    "square",
+]
 
 
 @dataclass(frozen=True)
@@ -41,8 +65,96 @@ class Function:
             return central
         return analytic
 
+    def column(self) -> Function:
+        """Itself: it acts on arrays of any shape."""
+        return self
+
+    def restrict(self, index: Any) -> Function:
+        """Itself: it is the same for every observation."""
+        return self
+
     def __repr__(self) -> str:
         return self.name or f"Function({getattr(self.forward, '__name__', 'user')})"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """One function after another, ``outer(inner(x))``.
+
+    Parameters
+    ----------
+    outer, inner : Function, Mixed or alike
+    """
+
+    outer: Any
+    inner: Any
+
+    def __call__(self, values: Array) -> Array:
+        return self.outer(self.inner(values))
+
+    def slope(self, values: Array) -> Array:
+        """Derivative at `values`, by the chain rule."""
+        return self.outer.slope(self.inner(values)) * self.inner.slope(values)
+
+    def column(self) -> Composed:
+        """The same for values with one more axis behind that of the observations."""
+        return Composed(self.outer.column(), self.inner.column())
+
+    def restrict(self, index: Any) -> Composed:
+        """The functions of the observations at `index`."""
+        return Composed(self.outer.restrict(index), self.inner.restrict(index))
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Several functions, each for some of the observations.
+
+    Parameters
+    ----------
+    functions : tuple of Function or alike
+        Those that differ themselves take their observations in order.
+    number : tuple of int
+        Which of them is that of each observation.
+    axis : int
+        Axis of the observations, from behind.
+    """
+
+    functions: tuple[Any, ...]
+    number: tuple[int, ...]
+    axis: int = -1
+
+    def __call__(self, values: Array) -> Array:
+        return self._each(values, [function.__call__ for function in self.functions])
+
+    def slope(self, values: Array) -> Array:
+        """Derivative at `values`, same shape."""
+        return self._each(values, [function.slope for function in self.functions])
+
+    def column(self) -> Mixed:
+        """The same for values with one more axis behind that of the observations."""
+        return replace(self, functions=tuple(one.column() for one in self.functions), axis=self.axis - 1)
+
+    def restrict(self, index: Any) -> Mixed:
+        """The functions of the observations at `index`."""
+        number, index = np.asarray(self.number), np.asarray(index, dtype=np.int64)
+        rank = np.empty(len(number), dtype=np.int64)
+        for few in self._order[0]:
+            rank[few] = np.arange(len(few))
+        parts = (one.restrict(rank[index[number[index] == n]]) for n, one in enumerate(self.functions))
+        return replace(self, functions=tuple(parts), number=tuple(number[index].tolist()))
+
+    @cached_property
+    def _order(self) -> tuple[list[np.ndarray], np.ndarray]:
+        """Observations of each function, and where each observation is among these one after another."""
+        number = np.asarray(self.number, dtype=np.int64)
+        rows = [np.flatnonzero(number == n) for n in range(len(self.functions))]
+        return rows, np.argsort(np.concatenate(rows))
+
+    def _each(self, values: Array, verbs: list[Callable[[Array], Array]]) -> Array:
+        xp, (rows, order) = namespace(values), self._order
+        parts = zip(verbs, rows, strict=True)
+        images = [verb(xp.take(values, like(few, values), axis=self.axis)) for verb, few in parts if len(few)]
+        return xp.take(xp.concat(images, axis=self.axis), like(order, values), axis=self.axis)
 
 
 def _complex_step(function: Callable, values: Array, step: float = 1e-20) -> Array | None:
@@ -59,6 +171,14 @@ def _central_difference(function: Callable, values: Array) -> Array:
     xp = namespace(values)
     step = float(xp.finfo(values.dtype).eps) ** (1 / 3) * xp.maximum(xp.abs(values), xp.ones_like(values))
     return (function(values + step) - function(values - step)) / (2 * step)
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+def _one(x: Array) -> Array:
+    return namespace(x).ones_like(x)
 
 
 def _arctan(x: Array) -> Array:
@@ -105,6 +225,7 @@ def _log_slope(x: Array) -> Array:
     return 1 / x
 
 
+identity = Function(_identity, _one, "identity")
 arctan = Function(_arctan, _arctan_slope, "arctan")
 absolute = Function(_abs, _sign, "absolute")
 square = Function(_square, _square_slope, "square")

@@ -7,7 +7,7 @@ map, ``h(x)_k = f((L x)_k)``, are their own class (`Pointwise`): consistent filt
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -173,7 +173,7 @@ class Pointwise:
     linear: Any = Identity()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.function, Function):
+        if not hasattr(self.function, "restrict"):
             object.__setattr__(self, "function", Function(self.function))
 
     def __call__(self, states: Array) -> Array:
@@ -270,7 +270,7 @@ def restrict(operator: Any, index: tuple[int, ...]) -> Any:
     if isinstance(operator, Linear):
         return Linear(rows(operator.matrix, index))
     if isinstance(operator, Pointwise):
-        return replace(operator, linear=restrict(operator.linear, index))
+        return Pointwise(operator.function.restrict(index), restrict(operator.linear, index))
     if isinstance(operator, WindSpeed):
         return WindSpeed(restrict(operator.eastward, index), restrict(operator.northward, index))
     return _Present(operator, index)

@@ -96,9 +96,9 @@ def _log_likelihood(observation: Observation, k: int, nodes: Array) -> Array:
     """Log likelihood of observation k at values ``(node,)`` of what it sees; zero likelihood where h is undefined."""
     xp, operator = namespace(nodes), observation.operator
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        predicted = operator.function(nodes) if isinstance(operator, Pointwise) else nodes
-        law = observation.law.restrict(np.array([k]))
-        logs = law.log_density(observation.value[k : k + 1], predicted[:, None])
+        alone, states = np.array([k]), nodes[:, None]
+        predicted = operator.function.restrict(alone)(states) if isinstance(operator, Pointwise) else states
+        logs = observation.law.restrict(alone).log_density(observation.value[k : k + 1], predicted)
     logs = xp.where(xp.isnan(logs), -xp.inf, logs)
     if not bool(xp.isfinite(xp.max(logs))):
         raise ValueError(
