@@ -13,7 +13,9 @@ import xarray as xr
 from ensf.analysis import Analysis
 from ensf.netcdf import Writer, read
 from ensf.observation import Identity, Observation
-from ensf.plot import PALETTE, _read, figure_board, figure_ranks, figure_rmse, figure_states, report
+from ensf.plot import figure_board, figure_ranks, figure_rmse, figure_states, report
+from ensf.plot.reading import read_runs
+from ensf.plot.style import PALETTE
 from ensf.twin import Cycle
 
 RING = SimpleNamespace(shape=(12,), dims=("i",), coords={"i": np.arange(12)}, units="K", long_name="temperature")
@@ -97,7 +99,7 @@ def test_report_names_a_damaged_file(tmp_path):
 def test_time_in_years_is_shown_as_years(tmp_path):
     write(tmp_path, "m", 1, MAP, 20, burn_in=0.0, units="years")
     with ExitStack() as stack:
-        figure = figure_rmse(_read(tmp_path, stack))
+        figure = figure_rmse(read_runs(tmp_path, stack))
     assert figure.axes[0].get_xlabel() == "time (years)"
     assert figure.axes[0].lines[0].get_xdata()[[0, -1]] == pytest.approx([0.5, 10], abs=0.005)
 
