@@ -125,7 +125,7 @@ class Offline:
         observed = seen.meet(table, Path(observations), source.layout, self.checks, options)
         ensemble = source.load(lambda members: follow(members, "reading"))
         settings = self.variables if isinstance(self.variables, Mapping) else {}
-        coordinates = Coordinates.fit(settings, source.layout, ensemble)
+        coordinates = Coordinates.fit(settings, source, ensemble)
         observed = seen.check_prior(observed, ensemble, self.checks)
         if self.strict:
             seen.refuse_rejected(observed.table, Path(observations))

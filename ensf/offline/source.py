@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,7 +82,13 @@ class Source:
             If a file cannot be read, a variable is missing or not of floating point, or members are not alike.
         """
         first = _content(paths[0], tuple(variables), member_dim)
-        single = first.sizes.get(member_dim, 1) > 1 and len(paths) == 1
+        size = first.sizes.get(member_dim, 1)
+        if size > 1 and len(paths) > 1:
+            raise ValueError(
+                f"{paths[0]} has a dimension {member_dim!r} of {size}: give one file of all members, or files of one "
+                "member each, --member-dim"
+            )
+        single = size > 1
         members = first.sizes[member_dim] if single else len(paths)
         if members < 2:
             raise ValueError(
@@ -212,7 +219,8 @@ def _opened(path: Path) -> Iterator[xr.Dataset]:
     """The file with packed values decoded, times as they are."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: check the name or pattern of the forecast")
-    with _readable(path):
+    with _readable(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         dataset = xr.open_dataset(path, engine="netcdf4", decode_times=False, decode_coords="all", cache=False)
     try:
         yield dataset

@@ -6,6 +6,7 @@ Entries in which all members agree stay as they are, to the last bit; so do entr
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from ensf.analysis import Analysis
 from ensf.offline.blocks import CORRECTIONS
+from ensf.offline.source import Source
 from ensf.state import Blocks, Bounds, Chain, Layout
 from ensf.state.variables import fitted
 
@@ -38,7 +40,7 @@ class Coordinates:
     bounds: Mapping[Hashable, tuple[Bounds, ...]]
 
     @classmethod
-    def fit(cls, settings: Mapping[str, Any], layout: Layout, ensemble: np.ndarray) -> Coordinates:
+    def fit(cls, settings: Mapping[str, Any], source: Source, ensemble: np.ndarray) -> Coordinates:
         """Transforms fitted to a forecast.
 
         Raises
@@ -46,7 +48,7 @@ class Coordinates:
         ValueError
             If values are outside the domain of a transform.
         """
-        chains, bounds = {}, {}
+        layout, chains, bounds = source.layout, {}, {}
         for name in layout.template.data_vars:
             several = _several(name, settings.get(str(name)))
             bounds[name] = tuple(one for one in several if isinstance(one, Bounds))
@@ -54,7 +56,8 @@ class Coordinates:
             try:
                 chains[name] = _fitted(transforms, ensemble[:, layout.block(name)])
             except ValueError as error:
-                raise ValueError(f"variable {name!r} {error}") from error
+                words = re.sub(r"member (\d+)", lambda found: source.label(int(found[1])), str(error))
+                raise ValueError(f"variable {name!r} {words}") from error
         return cls(chains, bounds)
 
     def blocks(self, layout: Layout) -> Blocks:

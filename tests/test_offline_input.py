@@ -1,0 +1,415 @@
+"""Input that goes wrong: one sentence that names file, variable, row or member; nothing written, nothing accepted."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from offline_files import HEAD, MEMBERS, ROWS, command, write
+
+from ensf.cli import main
+from ensf.tables import read
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("offline") / "files")
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    return Path(shutil.copytree(original, tmp_path / "files"))
+
+
+# --- mutations of a valid input: (folder) -> None -----------------------------------------------------------
+
+
+def member(folder, number=3):
+    return folder / f"forecast_{number}.nc"
+
+
+def edit(path, change):
+    with netCDF4.Dataset(path, "r+") as file:
+        file.set_auto_maskandscale(False)
+        change(file)
+
+
+def put(name, value, place=0):
+    def change(file):
+        values = file[name][...]
+        values.reshape(-1)[place] = value
+        file[name][...] = values
+
+    return lambda folder: edit(member(folder), change)
+
+
+def rebuild(folder, drop=(), sizes=None, number=3):
+    """The file of a member again, without some variables or with other sizes."""
+    path, sizes = member(folder, number), sizes or {}
+    with netCDF4.Dataset(path) as old, netCDF4.Dataset(folder / "new.nc", "w") as new:
+        for name, dim in old.dimensions.items():
+            new.createDimension(name, sizes.get(name, len(dim)))
+        for name, variable in old.variables.items():
+            if name in drop or variable.dtype is str:
+                continue
+            fill = getattr(variable, "_FillValue", None)
+            made = new.createVariable(name, variable.dtype, variable.dimensions, fill_value=fill)
+            made.setncatts({key: value for key, value in variable.__dict__.items() if key != "_FillValue"})
+            made[...] = variable[tuple(slice(len(new.dimensions[dim])) for dim in variable.dimensions)]
+    (folder / "new.nc").replace(path)
+
+
+def truncate(folder, part=0.5, number=3):
+    content = member(folder, number).read_bytes()
+    member(folder, number).write_bytes(content[: int(part * len(content))])
+
+
+def rows(*lines):
+    return lambda folder: (folder / "obs.csv").write_text("\n".join([HEAD, *lines]) + "\n")
+
+
+def with_row(line):
+    return rows(*ROWS, line)
+
+
+def remove(name):
+    return lambda folder: (folder / name).unlink()
+
+
+CASES = {
+    "no forecast": (
+        lambda folder: [path.unlink() for path in folder.glob("forecast_*")],
+        "no file {folder}/forecast_*.nc",
+    ),
+    "one member": (
+        lambda folder: [member(folder, k).unlink() for k in range(2, MEMBERS + 1)],
+        "forecast_1.nc is one file without a dimension 'realization'",
+    ),
+    "no observations": (remove("obs.csv"), "no file {folder}/obs.csv"),
+    "missing variable": (lambda folder: rebuild(folder, ["q"]), "forecast_3.nc has no variable 'q'"),
+    "other shape": (lambda folder: rebuild(folder, sizes={"lat": 9}), "variable 't' has dimensions"),
+    "other grid": (put("lat", 41.0), "coordinate 'lat' of variable 't' differs between"),
+    "other time": (put("time", 9.0), "coordinate 'time' of variable 't' differs"),
+    "other units": (
+        lambda folder: edit(member(folder), lambda file: file["t"].setncattr("units", "degC")),
+        "has units degC in {folder}/forecast_3.nc but K",
+    ),
+    "other packing": (
+        lambda folder: edit(member(folder), lambda file: file["t"].setncattr("scale_factor", 0.02)),
+        "variable 't' has packing",
+    ),
+    "nan": (put("q", np.nan, 17), "forecast_3.nc: variable 'q' is nan at lat 1, lon 7: repair"),
+    "infinity": (put("q", -np.inf, 17), "forecast_3.nc: variable 'q' is -inf at lat 1, lon 7"),
+    "fill value": (put("t", -32767, 25), "forecast_3.nc: variable 't' is nan at time 0, level 0, lat 2, lon 5"),
+    "other mask": (put("sst", -1e30, 5), "variable 'sst' is masked here or in the first member"),
+    "duplicate member": (
+        lambda folder: shutil.copy(member(folder, 2), member(folder, 5)),
+        "forecast_5.nc and {folder}/forecast_2.nc hold the same state",
+    ),
+    "linked member": (
+        lambda folder: (member(folder, 5).unlink(), member(folder, 5).symlink_to(member(folder, 2))),
+        "forecast_5.nc and {folder}/forecast_2.nc are the same file",
+    ),
+    "truncated": (truncate, "forecast_3.nc is not a NetCDF file, or damaged"),
+    "truncated first": (lambda folder: truncate(folder, 0.9, 1), "forecast_1.nc is not a NetCDF file, or damaged"),
+    "empty": (lambda folder: truncate(folder, 0.0), "forecast_3.nc is not a NetCDF file"),
+    "text": (lambda folder: member(folder).write_text("hello"), "forecast_3.nc is not a NetCDF file"),
+    "error zero": (with_row("q,0.008,0,2024-01-31,44,5,"), "obs.csv, line 5: error is 0.0"),
+    "error negative": (with_row("q,0.008,-1,2024-01-31,44,5,"), "obs.csv, line 5: error is -1.0"),
+    "error missing": (with_row("q,0.008,nan,2024-01-31,44,5,"), "obs.csv, line 5: error is nan"),
+    "value infinite": (with_row("q,inf,1,2024-01-31,44,5,"), "obs.csv, line 5: value is inf"),
+    "value a word": (with_row("q,much,1,2024-01-31,44,5,"), "obs.csv, line 5"),
+    "no time": (with_row("q,0.008,1,soon,44,5,"), "obs.csv, line 5"),
+    "latitude": (with_row("q,0.008,1,2024-01-31,144,5,"), "obs.csv, line 5: lat is 144.0"),
+    "unknown variable": (with_row("wind,3,1,2024-01-31,44,5,"), "obs.csv: row 3"),
+    "no column": (
+        lambda folder: (folder / "obs.csv").write_text("variable,value\nq,1\n"),
+        "obs.csv has no column 'error'",
+    ),
+    "half a line": (with_row("q,0.008"), "obs.csv"),
+    "empty table": (lambda folder: (folder / "obs.csv").write_text(""), "obs.csv"),
+    "output a file": (lambda folder: (folder / "out").write_text("mine"), "out is a file: name a folder"),
+    "output there": (
+        lambda folder: ((folder / "out").mkdir(), (folder / "out" / "forecast_4.nc").write_text("mine")),
+        "out/forecast_4.nc exists",
+    ),
+}
+
+
+def contents(folder):
+    """Every file and folder, hidden ones too."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("mode", [[], ["--dry-run"]], ids=["run", "dry-run"])
+def test_one_sentence_and_nothing_written(folder, capsys, case, mode):
+    change, sentence = CASES[case]
+    change(folder)
+    before = contents(folder)
+    assert main([*command(folder), *mode]) == 2
+    shown = capsys.readouterr().err.strip()
+    assert sentence.format(folder=folder) in shown and shown.startswith("ensf: ") and "\n" not in shown
+    assert contents(folder) == before
+
+
+SETTINGS = {
+    "unknown method": (["--method", "LETFK()"], "unknown method 'LETFK'"),
+    "no method": (["--method", ""], "--method is not given"),
+    "a class": (["--method", "LETKF"], "is no filter"),
+    "variable": (["--variables", "q,rain"], "forecast_1.nc has no variable 'rain': choose from t, q, sst, orography"),
+    "integers": (["--variables", "q,step"], "variable 'step' of"),
+    "unobserved": (["--variables", "q"], "obs.csv: row 0"),
+    "check": (["--quality", "LETKF"], "which is no check"),
+    "stage": (["--stages", "analysis,after"], "no stage 'after'"),
+    "dims": (["--method", "Local(LETKF, Sphere(), 300.0, dims=('y', 'x'))"], "'y'"),
+    "seed": (["--seed", "-1"], "--seed is -1"),
+    "option": (["--priors", "x"], "unknown option --priors"),
+    "folder of the forecast": (["--output", "{folder}"], "would be overwritten"),
+    "member dimension": (["--member-dim", "lat"], "forecast_1.nc has a dimension 'lat' of 12: give one file"),
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_settings_that_do_not_fit(folder, capsys, case):
+    words, sentence = SETTINGS[case]
+    before = contents(folder)
+    assert main([*command(folder), *(word.format(folder=folder) for word in words)]) == 2
+    shown = capsys.readouterr().err.strip()
+    assert sentence in shown and "\n" not in shown
+    assert contents(folder) == before
+
+
+def test_domain_of_a_transform_names_variable_and_member(folder, capsys):
+    put("q", -0.5, 3)(folder)
+    (folder / "method.toml").write_text('[variables]\nt = ""\nq = "Log()"\n')
+    assert main([*command(folder), "--config", str(folder / "method.toml")]) == 2
+    assert "variable 'q' is -0.5 in " in (shown := capsys.readouterr().err) and "forecast_3.nc" in shown
+
+
+def test_packing_that_cannot_hold_the_analysis(folder, capsys):
+    (folder / "obs.csv").write_text(f"{HEAD}\nt,9000,0.01,2024-01-31,47.3,4.2,850\n")
+    before = contents(folder)
+    assert main(command(folder)) == 2
+    assert "its packing as int16 cannot hold" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_files_that_are_there_are_replaced_on_demand_only(folder):
+    assert main(command(folder)) == 0
+    first = contents(folder / "out")
+    assert main(command(folder)) == 2 and contents(folder / "out") == first
+    (folder / "out" / "mine.txt").write_text("mine")
+    (folder / "obs.csv").write_text(f"{HEAD}\n{ROWS[0]}\n")
+    assert main([*command(folder), "--overwrite"]) == 0
+    second = contents(folder / "out")
+    assert second.keys() - first.keys() == {folder / "out" / "mine.txt"}
+    assert len(read(folder / "out" / "observations.nc")) == 1
+
+
+# --- the machine ------------------------------------------------------------------------------------------
+
+
+def run(folder, *more, **options):
+    program = [sys.executable, "-c", "import sys; from ensf.cli import main; sys.exit(main(sys.argv[1:]))"]
+    return subprocess.Popen(
+        [*program, *command(folder, *more)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+    )
+
+
+def limited():
+    """A disk that is full after 20 kB per file."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_a_full_disk(folder):
+    before = contents(folder)
+    process = run(folder, preexec_fn=limited)
+    shown = process.communicate()[1]
+    assert process.returncode == 2 and "out could not be written (" in shown and "Traceback" not in shown
+    assert contents(folder) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write everywhere")
+def test_a_protected_folder(folder, capsys):
+    folder.chmod(0o500)
+    assert main(command(folder)) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    folder.chmod(0o700)
+
+
+def slow_writes(folder):
+    """A program that stops while it writes the third member, after it has told so."""
+    return (
+        "import sys, time; from ensf.cli import main; from ensf.offline import writer\n"
+        "def slow(*given):\n"
+        "    old(*given); print('writing', flush=True); time.sleep(0.3)\n"
+        "old, writer.overwrite = writer.overwrite, slow\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=["TERM", "INT", "KILL"])
+def test_a_signal_leaves_no_file_of_the_analysis(folder, number):
+    before = contents(folder)
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow_writes(folder), *command(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(3):
+        assert process.stdout.readline() == "writing\n"
+    process.send_signal(number)
+    shown = process.communicate()[1]
+    left = {path for path in contents(folder) if path not in before}
+    assert not (folder / "out").exists()
+    if number == signal.SIGKILL:
+        assert all(path.relative_to(folder).parts[0].startswith(".out-") for path in left)
+        return
+    assert process.returncode == 130 and "interrupted; nothing was written" in shown and "Traceback" not in shown
+    assert not left
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(folder):
+    """All files of the analysis, or none, whenever the process is killed."""
+    finished = 0
+    for delay in np.linspace(0.5, 6.0, 40):
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        process = run(folder)
+        time.sleep(float(delay))
+        process.kill()
+        process.communicate()
+        files = len(list((folder / "out").glob("*"))) if (folder / "out").exists() else 0
+        assert files in (0, MEMBERS + 2)
+        finished += files > 0
+    assert finished
+
+
+# --- mutations at random ------------------------------------------------------------------------------------
+
+number = st.integers(1, MEMBERS)
+text = st.one_of(
+    st.text(max_size=8), st.sampled_from(["", "nan", "inf", "-1", "0", "1e400", "t", "q", "2024-01-31", "1e-320"])
+)
+MUTATIONS = {
+    "truncate": st.tuples(st.floats(0, 0.999), number),
+    "bytes": st.tuples(number, st.floats(0, 0.999), st.binary(min_size=1, max_size=30)),
+    "value": st.tuples(
+        number, st.sampled_from(["q", "sst", "lat", "lon", "level", "time"]), st.floats(width=32), st.integers(0, 200)
+    ),
+    "drop": st.tuples(number, st.sampled_from(["t", "q", "sst", "lat", "lon", "level", "time", "orography"])),
+    "size": st.tuples(number, st.sampled_from(["lat", "lon", "level", "n"]), st.integers(1, 30)),
+    "copy": st.tuples(number, number),
+    "delete": st.tuples(number),
+    "cell": st.tuples(st.integers(0, 3), st.integers(0, 6), text),
+    "line": st.tuples(text),
+    "attribute": st.tuples(
+        number,
+        st.sampled_from(["t", "q", "sst", "lat"]),
+        st.sampled_from(
+            ["units", "scale_factor", "add_offset", "missing_value", "coordinates", "bounds", "standard_name"]
+        ),
+        st.one_of(st.text(max_size=6), st.floats(width=32), st.integers(-5, 5)),
+    ),
+}
+
+
+@st.composite
+def mutations(draw):
+    kind = draw(st.sampled_from(sorted(MUTATIONS)))
+    return kind, draw(MUTATIONS[kind])
+
+
+def mutate(folder, kind, given):
+    """Change an input; mutations that NetCDF itself refuses change nothing."""
+    if kind == "truncate":
+        truncate(folder, *given)
+    if kind == "bytes":
+        content = bytearray(member(folder, given[0]).read_bytes())
+        start = int(given[1] * len(content))
+        content[start : start + len(given[2])] = given[2]
+        member(folder, given[0]).write_bytes(content)
+    if kind == "copy":
+        shutil.copy(member(folder, given[0]), folder / "copy")
+        (folder / "copy").replace(member(folder, given[1]))
+    if kind == "delete":
+        member(folder, given[0]).unlink()
+    if kind == "cell":
+        table = [line.split(",") for line in (folder / "obs.csv").read_text().splitlines()]
+        table[given[0]][given[1]] = given[2]
+        (folder / "obs.csv").write_text("\n".join(map(",".join, table)) + "\n")
+    if kind == "line":
+        (folder / "obs.csv").write_text((folder / "obs.csv").read_text() + given[0] + "\n")
+    try:
+        if kind == "value":
+            edit(member(folder, given[0]), lambda file: _set(file[given[1]], given[3], given[2]))
+        if kind == "drop":
+            rebuild(folder, [given[1]], number=given[0])
+        if kind == "size":
+            rebuild(folder, sizes={given[1]: given[2]}, number=given[0])
+        if kind == "attribute":
+            edit(member(folder, given[0]), lambda file: file[given[1]].setncattr(given[2], given[3]))
+    except (RuntimeError, AttributeError, OSError, IndexError, ValueError, KeyError):
+        return
+
+
+def _set(variable, place, value):
+    values = variable[...]
+    values.reshape(-1)[place % values.size] = value
+    variable[...] = values
+
+
+def accepted(folder):
+    """What a result must be: every member, finite where the forecast is, and every row accounted for."""
+    members = sorted(folder.glob("forecast_*.nc"))
+    assert sorted(path.name for path in (folder / "out").glob("forecast_*.nc")) == [path.name for path in members]
+    lines = [line for line in (folder / "obs.csv").read_text().splitlines()[1:] if line.strip()]
+    table = read(folder / "out" / "observations.nc")
+    assert len(table) <= len(lines) and all(reason for reason in table.reason)
+    for path in members:
+        with netCDF4.Dataset(folder / "out" / path.name) as file:
+            assert np.isfinite(
+                file["q"][...].compressed() if np.ma.isMaskedArray(file["q"][...]) else file["q"][...]
+            ).all()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@given(changes=st.lists(mutations(), min_size=1, max_size=2))
+def test_anything_gives_a_sentence_or_a_whole_result(original, changes):
+    _check_changes(original, changes)
+
+
+@pytest.mark.slow
+@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(changes=st.lists(mutations(), min_size=1, max_size=3))
+def test_anything_gives_a_sentence_or_a_whole_result_often(original, changes):
+    _check_changes(original, changes)
+
+
+def _check_changes(original, changes):
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(shutil.copytree(original, Path(place) / "files"))
+        for kind, given in changes:
+            if all(member(folder, k).exists() for k in range(1, MEMBERS + 1)):
+                mutate(folder, kind, given)
+        before = contents(folder)
+        status = main(command(folder))
+        if status == 0:
+            accepted(folder)
+        else:
+            assert status == 2 and contents(folder) == before
