@@ -214,7 +214,7 @@ LINEAR = methods(2200.0, 0.3)
 
 @dataclass(frozen=True)
 class SQGExperiment(TwinExperiment):
-    """A twin experiment whose truth is a stored nature run; fields as in `TwinExperiment`, which has no defaults here.
+    """A twin experiment whose truth is a stored nature run; other fields as in `TwinExperiment`, without `initial`.
 
     Parameters
     ----------

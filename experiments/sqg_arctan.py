@@ -11,4 +11,8 @@ EXPERIMENT = experiment(
     methods=methods(2800.0, 0.8, InvertedSensor),
 )
 
-EXPECTED = {"ensf": {"rmse_analysis": (1.2, 0.1), "rmse_forecast": (1.9, 0.1)}}
+EXPECTED = {
+    "ensf": {"rmse_analysis": (1.16, 0.12), "rmse_forecast": (2.3, 0.3)},
+    "letkf": {"rmse_analysis": (3.4, 0.8)},
+    "map": {"rmse_analysis": (1.18, 0.15)},
+}

@@ -10,4 +10,8 @@ EXPERIMENT = experiment(
     shocks=Shocks(0.1, (900.0,), (1.0,)),
 )
 
-EXPECTED: dict = {}
+EXPECTED = {
+    "ensf": {"rmse_analysis": (3.2, 0.6)},
+    "letkf": {"rmse_analysis": (3.8, 0.8)},
+    "map": {"rmse_analysis": (3.8, 0.8)},
+}

@@ -12,6 +12,7 @@ EXPERIMENT = experiment(
 )
 
 EXPECTED = {
-    "letkf": {"rmse_analysis": (0.46, 0.03)},
-    "ensf": {"rmse_analysis": (0.91, 0.05), "rmse_forecast": (1.94, 0.10)},
+    "letkf": {"rmse_analysis": (0.46, 0.03), "rmse_forecast": (0.67, 0.04)},
+    "ensf": {"rmse_analysis": (0.92, 0.03), "rmse_forecast": (2.05, 0.20)},
+    "map": {"rmse_analysis": (0.82, 0.08)},
 }

@@ -15,4 +15,8 @@ EXPERIMENT = experiment(
     shocks=Shocks(0.5, (1500.0, 1200.0, 900.0, 600.0), (0.1, 0.2, 0.3, 0.4)),
 )
 
-EXPECTED: dict = {}
+EXPECTED = {
+    "ensf": {"rmse_analysis": (1.03, 0.10)},
+    "letkf": {"rmse_analysis": (1.93, 0.25)},
+    "map": {"rmse_analysis": (1.36, 0.15)},
+}
