@@ -334,6 +334,8 @@ _SCORES = (
     + [f"{score}_analysis" for score in ("rmse", "bias", "spread", "crps")]
     + ["coverage95", "chi2", "desroziers_error", "desroziers_spread"]
 )
+REPORTED = ("model_runs",)
+"""Numbers that go on from a filter's `info`, if it has them."""
 
 
 @np.errstate(all="ignore")
@@ -345,7 +347,8 @@ def scores(cycle: Any) -> dict[str, float]:
     dict
         ``rmse_``, ``bias_``, ``spread_`` and ``crps_`` of ``forecast`` and ``analysis``, in the units of the
         state; ``coverage95`` of the analysis; ``chi2`` of the forecast; ``desroziers_error``,
-        ``desroziers_spread``. The last three are NaN if nothing was observed or errors are not Gaussian.
+        ``desroziers_spread``. The last three are NaN if nothing was observed or errors are not Gaussian. Then
+        ``model_runs``, if the filter reports them.
     """
     forecast, analysis, observation = cycle.forecast, cycle.analysis.ensemble, cycle.observation
     values = [*_marginals(forecast, cycle.truth)[:4], *_marginals(analysis, cycle.truth)]
@@ -353,4 +356,6 @@ def scores(cycle: Any) -> dict[str, float]:
         values += _consistency(departures(forecast, observation), departures(analysis, observation))
     host = values if is_host(forecast) else to_numpy(namespace(forecast).stack(values))
     numbers = [float(value) for value in host]
-    return dict(zip(_SCORES, numbers + [math.nan] * (len(_SCORES) - len(numbers)), strict=True))
+    info = getattr(cycle.analysis, "info", {})
+    reported = {name: float(info[name]) for name in REPORTED if name in info}
+    return dict(zip(_SCORES, numbers + [math.nan] * (len(_SCORES) - len(numbers)), strict=True)) | reported

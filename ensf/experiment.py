@@ -16,7 +16,7 @@ from ensf.analysis import Filter
 from ensf.arrays import Array, normal
 from ensf.twin import Cycle, InitialLaw, Model, Network, Restart, Streams, twin
 
-__all__ = ["Experiment", "GaussianStart", "Method", "PerturbedTruth", "TwinExperiment", "summarise"]
+__all__ = ["Climatology", "Experiment", "GaussianStart", "Method", "PerturbedTruth", "TwinExperiment", "summarise"]
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,31 @@ class PerturbedTruth:
         seed_state = self.mean + normal(streams.truth, (size,), self.mean)
         truth = self.model.advance(seed_state, 0.0, self.spin_up)
         return truth, truth + self.deviation * normal(streams.ensemble, (members, size), self.mean)
+
+
+@dataclass(frozen=True, eq=False)
+class Climatology:
+    """A cold start: truth and members are independent states of the model's attractor, the ends of long runs.
+
+    Parameters
+    ----------
+    model : Model
+    mean : (state,) array
+        The runs start from ``mean + N(0, I)``.
+    spin_up : float
+        Model time.
+    """
+
+    model: Model
+    mean: Array
+    spin_up: float = 50.0
+
+    def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
+        """Initial truth, the same as that of `PerturbedTruth`, and members."""
+        size = self.mean.shape[0]
+        truth = self.mean + normal(streams.truth, (size,), self.mean)
+        ensemble = self.mean + normal(streams.ensemble, (members, size), self.mean)
+        return self.model.advance(truth, 0.0, self.spin_up), self.model.advance(ensemble, 0.0, self.spin_up)
 
 
 # --- summary of a run ------------------------------------------------------------------------------------

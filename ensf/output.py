@@ -179,6 +179,7 @@ CONSISTENCY = {
     "chi2": "normalised squared innovation, 1 on average if spread and error are consistent",
     "desroziers_error": "observation error variance from departures, over the assumed one",
     "desroziers_spread": "forecast variance from departures, over that of the ensemble",
+    "model_runs": "forecasts of the whole ensemble that the cycle took",
 }
 
 

@@ -158,12 +158,16 @@ TABLE = {
     "crps_analysis": "CRPS",
     "chi2": "chi2",
     "coverage95": "cover 95%",
+    "model_runs": "runs",
 }
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """Methods as rows; medians over seeds, k of n diverged, milliseconds of processor time per cycle."""
-    columns = {key: title for key, title in TABLE.items() if key in records[0]}
+    """Methods as rows; medians over seeds, k of n diverged, milliseconds of processor time per cycle.
+
+    Forecasts of the ensemble per cycle (runs) are shown if a method needs more than the one of the cycle.
+    """
+    columns = {key: title for key, title in TABLE.items() if any(key in record for record in records)}
     if "rmse_analysis_all" in columns:
         del columns["rmse_analysis"]
     head = ["method", "members", *columns.values(), "diverged", "ms fc", "ms an"]
@@ -182,7 +186,7 @@ def _methods(records: list[dict[str, Any]]) -> list[str]:
 
 def _row(name: str, records: list[dict[str, Any]], columns: Mapping[str, str]) -> list[str]:
     def median(key: str) -> float:
-        values = [math.nan if record[key] is None else record[key] for record in records]
+        values = [math.nan if record.get(key, 1.0) is None else record.get(key, 1.0) for record in records]
         return statistics.median(values)
 
     diverged = f"{sum(record['diverged'] for record in records)} of {len(records)}"

@@ -56,19 +56,20 @@ class Tempered:
         if observation.size == 0:
             return Analysis(prior, memory)
         analysis, freedom = Analysis(prior, memory), 0.0
-        for weight in tempering(self.pieces, _largest_ratio(prior, observation)):
+        for weight in tempering(self.pieces, _largest_ratio(prior, observation)).tolist():
             piece = Observation(
                 observation.value, observation.operator, observation.law.tempered(weight), observation.position
             )
             analysis = self.filter.analyse(analysis.ensemble, piece, rng, analysis.memory)
             freedom = freedom + analysis.info.get("degrees_of_freedom", 0.0)
-        return Analysis(analysis.ensemble, analysis.memory, {**analysis.info, "degrees_of_freedom": freedom})
+        together = {name: freedom for name in analysis.info if name == "degrees_of_freedom"}
+        return Analysis(analysis.ensemble, analysis.memory, {**analysis.info, **together})
 
 
 def tempering(pieces: int, ratio: float) -> np.ndarray:
     """Weights ``(piece,)`` for the largest ratio l of ensemble to error variance; they sum to 1."""
     part = np.arange(pieces + 1) / pieces
-    return np.diff(np.expm1(part * np.log1p(ratio)) / ratio) if ratio > 0 else np.diff(part)
+    return np.diff(np.expm1(part * np.log1p(ratio)) / ratio) if 0 < ratio < np.inf else np.diff(part)
 
 
 def _largest_ratio(prior: Array, observation: Observation) -> float:

@@ -34,7 +34,7 @@ ROOMS = {
     "quality": "boxes flags",
     "score": "arrays",
     "tilted": "arrays",
-    "state": "arrays errors functions localization observation operators",
+    "state": "arrays derived errors functions localization observation operators",
     "analysis": "arrays observation",
     "diagnostics": "arrays observation",
     # the pieces of a score filter
@@ -55,6 +55,7 @@ ROOMS = {
     "marginals": "arrays serial",
     "quantile": "analysis arrays kalman localization marginals observation serial",
     "tempered": "analysis arrays observation",
+    "guard": "analysis arrays observation",
     "window": "analysis arrays observation",
     "finite_size": "analysis arrays kalman observation",
     "dataset": "analysis arrays kalman localization observation state",
@@ -93,7 +94,7 @@ RESERVED = {
     "xarray": "dataset external netcdf offline plot state tables",
 }
 
-MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", *sys.stdlib_module_names}
+MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", "veros", *sys.stdlib_module_names}
 EXPLICIT = {
     "BitGenerator",
     "Generator",
@@ -193,8 +194,8 @@ def test_there_is_one_copy_of_every_module(path):
 
 
 @every_source
-def test_the_accelerator_library_is_imported_where_it_is_used(path):
-    assert not libraries(path, lazy=False) & {"cupy", "cupyx"}
+def test_optional_libraries_are_imported_where_they_are_used(path):
+    assert not libraries(path, lazy=False) & {"cupy", "cupyx", "veros"}
 
 
 @every_file
