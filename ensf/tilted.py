@@ -61,28 +61,30 @@ def tilted_moments(
 
 def _block(log_likelihood: Callable, mean: Array, deviation: Array, part: slice) -> tuple[Array, Array]:
     """Moments of some entries."""
-    mean, deviation = mean[..., part], deviation[..., part]
+    mean, deviation = mean[..., part, None], deviation[..., part, None]
+    scale = math.sqrt(0.5) / deviation
 
     def log_density(nodes: Array) -> Array:
-        departure = (nodes - mean[..., None]) / deviation[..., None]
-        return log_likelihood(nodes, part) - 0.5 * departure * departure
+        departure = (nodes - mean) * scale
+        return log_likelihood(nodes, part) - departure * departure
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        near, far = (mean[..., None] + deviation[..., None] * like(unit, mean) for unit in (_NEAR, _FAR))
-        return _adaptive(log_density, near, far)
+        return _adaptive(log_density, lambda unit: mean + deviation * like(unit, mean))
 
 
-def _adaptive(log_density: Callable, near: Array, far: Array) -> tuple[Array, Array]:
+def _adaptive(log_density: Callable, place: Callable[[np.ndarray], Array]) -> tuple[Array, Array]:
     """Moments of a density, from the near starting nodes if they hold the mass, else from the far ones."""
-    xp, nodes, logs = namespace(near), near, log_density(near)
+    nodes = place(_NEAR)
+    xp, logs = namespace(nodes), log_density(nodes)
     edge = xp.maximum(logs[..., 0], logs[..., -1]) - xp.max(logs, axis=-1)
     if not bool(xp.all(edge < -NEGLIGIBLE)):
-        nodes, logs = far, log_density(far)
-    for _ in range(PASSES):
-        nodes, settled = _closer(nodes, logs)
+        nodes = place(_FAR)
         logs = log_density(nodes)
+    for _ in range(PASSES):
+        closer, settled = _closer(nodes, logs)
         if settled:
             break
+        nodes, logs = closer, log_density(closer)
     jump = _find_jump(nodes, logs, log_density)
     if jump is None:
         return _moments(nodes, logs, _trapezoid(nodes))
@@ -93,10 +95,10 @@ def _adaptive(log_density: Callable, near: Array, far: Array) -> tuple[Array, Ar
 def _moments(nodes: Array, logs: Array, weights: Array) -> tuple[Array, Array]:
     xp = namespace(nodes)
     mass = weights * xp.exp(logs - xp.max(logs, axis=-1, keepdims=True))
-    mass = mass / xp.sum(mass, axis=-1, keepdims=True)
-    mean = xp.sum(mass * nodes, axis=-1)
+    total = xp.sum(mass, axis=-1)
+    mean = xp.sum(mass * nodes, axis=-1) / total
     departure = nodes - mean[..., None]
-    return mean, xp.sum(mass * departure * departure, axis=-1)
+    return mean, xp.sum(mass * departure * departure, axis=-1) / total
 
 
 def _trapezoid(nodes: Array) -> Array:
@@ -121,6 +123,8 @@ def _find_jump(nodes: Array, logs: Array, log_density: Callable) -> Array | None
     xp, take = namespace(nodes), namespace(nodes).take_along_axis
     rise = xp.abs(logs[..., 1:] - logs[..., :-1])
     excess = rise[..., 1:-1] - xp.maximum(rise[..., :-2], rise[..., 2:])
+    if not bool(xp.any(excess > 1.0)):
+        return None
     visible = xp.maximum(logs[..., 1:-2], logs[..., 2:-1]) > xp.max(logs, axis=-1, keepdims=True) - 0.5 * NEGLIGIBLE
     excess = xp.where(visible, excess, xp.zeros_like(excess))
     if not bool(xp.any(excess > 1.0)):
