@@ -262,7 +262,9 @@ class _Present:
 
 
 def restrict(operator: Any, index: tuple[int, ...]) -> Any:
-    """Operator that predicts only the observations at `index`, keeping its class where it can."""
+    """Operator that predicts only the observations at `index`: by its own verb, else keeping its class where it can."""
+    if hasattr(operator, "restrict"):
+        return operator.restrict(index)
     if isinstance(operator, Identity):
         return Select(index)
     if isinstance(operator, Select):

@@ -10,6 +10,7 @@ from ensf.boxes import Boxes
 from ensf.derived import Combination, FunctionOf, LayerMean, Speed, register, registered
 from ensf.flags import LAND, LEVEL, OUTSIDE
 from ensf.functions import log, square
+from ensf.observation import Observation
 from ensf.operators import Linear, Pointwise, Select, WindSpeed
 from ensf.quality import GrossCheck, SuperObservations
 from ensf.state import pack
@@ -403,7 +404,9 @@ def test_rows_of_all_kinds_keep_their_order():
     np.testing.assert_allclose(operator(state), expected, rtol=1e-12)
     check_adjoint(operator, state)
     np.testing.assert_allclose(operator.restrict((4, 0, 3))(state), expected[:, [4, 0, 3]], rtol=1e-12)
-    assert isinstance(operator.restrict((0, 2)), Linear)
+    gaps = Observation(np.array([0.0, np.nan, 0.0, np.nan, np.nan]), operator, 1.0).present()
+    assert isinstance(gaps.operator, Linear)
+    np.testing.assert_allclose(gaps.operator(state), expected[:, [0, 2]], rtol=1e-12)
     np.testing.assert_allclose(operator.restrict((2, 0))(state), expected[:, [2, 0]], rtol=1e-12)
 
 

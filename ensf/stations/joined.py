@@ -12,7 +12,7 @@ import scipy.sparse
 from ensf.arrays import Array, namespace
 from ensf.operators import Linear, Select, restrict, tangent
 
-__all__ = ["Joined", "join", "restricted"]
+__all__ = ["Joined", "join"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Joined:
             place[list(rows)] = np.arange(len(rows))
             here = np.flatnonzero(place[wanted] >= 0)
             if len(here):
-                parts.append((restricted(operator, tuple(place[wanted[here]].tolist())), here))
+                parts.append((restrict(operator, tuple(place[wanted[here]].tolist())), here))
         return join(parts)
 
     @cached_property
@@ -79,13 +79,8 @@ def join(parts: list[tuple[Any, np.ndarray]]) -> Any:
         matrix = scipy.sparse.vstack([operator.matrix for operator, _ in parts], format="csr")
         return Linear(matrix[_order(parts)])
     if len(parts) == 1:
-        return parts[0][0] if _is_sorted(parts[0][1]) else restricted(parts[0][0], tuple(_order(parts).tolist()))
+        return parts[0][0] if _is_sorted(parts[0][1]) else restrict(parts[0][0], tuple(_order(parts).tolist()))
     return Joined(tuple(operator for operator, _ in parts), tuple(tuple(rows.tolist()) for _, rows in parts))
-
-
-def restricted(operator: Any, index: tuple[int, ...]) -> Any:
-    """Operator that predicts only the observations at `index`, by its own verb if it has one."""
-    return operator.restrict(index) if hasattr(operator, "restrict") else restrict(operator, index)
 
 
 def _order(parts: list[tuple[Any, np.ndarray]]) -> np.ndarray:

@@ -12,9 +12,10 @@ from ensf.arrays import Array, like, namespace, rows, to_numpy
 from ensf.derived import Derived, registered
 from ensf.flags import USED
 from ensf.observation import Observation
+from ensf.operators import restrict
 from ensf.stations.devices import moved
 from ensf.stations.interpolation import Bilinear, Interpolation
-from ensf.stations.joined import join, restricted
+from ensf.stations.joined import join
 from ensf.stations.stations import Stations
 
 __all__ = ["Check", "Observed", "observe"]
@@ -86,7 +87,7 @@ class Observed:
         if len(kept) == len(self.used):
             return replace(self, table=table)
         used, seen = self.used[kept], self.observation
-        operator = restricted(seen.operator, tuple(kept.tolist()))
+        operator = restrict(seen.operator, tuple(kept.tolist()))
         position = table.position[used]
         return Observed(Observation(rows(seen.value, kept), operator, seen.law.restrict(kept), position), used, table)
 
@@ -145,7 +146,7 @@ def observe(
     for name, which in _kinds(table, layout, known):
         operator, code = _see(name, stations.at(which), known)
         good = np.flatnonzero(code == USED)
-        parts.append((restricted(operator, tuple(good.tolist())), which[good]))
+        parts.append((restrict(operator, tuple(good.tolist())), which[good]))
         table = _rejected(table, which, code)
     used = np.flatnonzero(table.used)
     place = np.full(len(table), -1)
