@@ -75,7 +75,7 @@ ROOMS = {
     "resumable": "diagnostics experiment netcdf restart settings twin",
     "runner": "experiment interrupts resumable",
     "methods": "",
-    "external": "analysis arrays dataset interrupts locks restart tables",
+    "external": "analysis arrays interrupts locks offline restart",
     "plot": "diagnostics experiment",
     "plot_fields": "arrays netcdf",
     "cells": "diagnostics experiment experiments settings",
@@ -90,7 +90,7 @@ RESERVED = {
     "matplotlib": "plot plot_fields cli",
     "jsonargparse": "cli",
     "tqdm": "cells cli nature runner",
-    "netCDF4": "cf external nature netcdf offline storage",
+    "netCDF4": "cf nature netcdf offline storage",
     "xarray": "dataset external netcdf offline plot state tables",
 }
 

@@ -219,6 +219,19 @@ def test_files_that_are_there_are_replaced_on_demand_only(folder):
     assert len(read(folder / "out" / "observations.nc")) == 1
 
 
+def test_a_strict_run_names_the_row(folder, capsys):
+    words = ["--strict", "--quality", "Window('2024-01-31', '2024-02-01')"]
+    for row, reason in (("2023-01-31,44,5", "outside the time window"), ("2024-01-31,74,5", "out of domain")):
+        (folder / "obs.csv").write_text("\n".join([HEAD, *ROWS, f"q,0.008,1,{row},"]) + "\n")
+        assert main([*command(folder), *words]) == 2 and not (folder / "out").exists()
+        assert f"obs.csv: row 3 is not used ({reason})" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written(folder, capsys):
+    assert main(command(folder, output="/proc/nowhere/out")) == 2
+    assert "/proc/nowhere/out" in capsys.readouterr().err
+
+
 # --- the machine ------------------------------------------------------------------------------------------
 
 
@@ -280,7 +293,8 @@ def test_a_signal_leaves_no_file_of_the_analysis(folder, number):
     if number == signal.SIGKILL:
         assert all(path.relative_to(folder).parts[0].startswith(".out-") for path in left)
         return
-    assert process.returncode == 130 and "interrupted; nothing was written" in shown and "Traceback" not in shown
+    assert process.returncode == 130 and "Traceback" not in shown
+    assert "interrupted; the analysis is there as a whole, or not at all" in shown
     assert not left
 
 

@@ -28,7 +28,7 @@ def analyse(arguments: list[str]) -> int:
     try:
         return _dry_run(given) if given["dry_run"] else _run(given, shlex.join(["ensf", "analyse", *arguments]))
     except KeyboardInterrupt:
-        print("\nensf: interrupted; nothing was written", file=sys.stderr)
+        print("\nensf: interrupted; the analysis is there as a whole, or not at all", file=sys.stderr)
         return 130
 
 

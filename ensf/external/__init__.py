@@ -3,6 +3,6 @@
 from ensf.external.command import Command, Task
 from ensf.external.cycling import Cycling
 from ensf.external.driver import Analyse, Standing, run
-from ensf.external.members import analyse_files, check_member
+from ensf.external.members import check_member
 
-__all__ = ["Analyse", "Command", "Cycling", "Standing", "Task", "analyse_files", "check_member", "run"]
+__all__ = ["Analyse", "Command", "Cycling", "Standing", "Task", "check_member", "run"]

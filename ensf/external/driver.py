@@ -29,12 +29,13 @@ from ensf.external.command import Task
 from ensf.external.cycling import Cycling
 from ensf.interrupts import deferred
 from ensf.locks import held
+from ensf.offline import analyse_files
 
 __all__ = ["Analyse", "Standing", "run"]
 
 
 class Analyse(Protocol):
-    """The analysis of member files: `ensf.external.members.analyse_files`, or one's own."""
+    """The analysis of member files: `ensf.offline.analyse_files`, or one's own."""
 
     def __call__(
         self, prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Any
@@ -94,7 +95,7 @@ def run(
     overwrite : bool
         Remove the run that the folder holds.
     analyse : Analyse, optional
-        By default `ensf.external.members.analyse_files`.
+        By default `ensf.offline.analyse_files`.
     show : callable, optional
         Gets a line per cycle; by default it goes to standard error.
 
@@ -106,7 +107,7 @@ def run(
     KeyboardInterrupt
         After the cycle in which Ctrl-C or SIGTERM came; a second one ends the cycle at once.
     """
-    analyse = analyse or partial(members.analyse_files, variables=cycling.variables)
+    analyse = analyse or partial(analyse_files, variables=cycling.variables)
     show = show or partial(print, file=sys.stderr, flush=True)
     standing = _standing(cycling, directory, resume, overwrite)
     _check_files(cycling, standing.cycles)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,8 +55,10 @@ def staged(output: Path, last: str) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True)
         yield folder
-        with deferred():
+        with deferred() as stopping:
             _rename(folder, absolute) if fresh else _move(folder, absolute, last)
+        if stopping():
+            signal.raise_signal(signal.SIGINT)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise OSError(f"{output} could not be written ({reason}): is the disk full or protected?") from error
