@@ -224,7 +224,7 @@ def _quantile(centres, width, upper, tail, low, high, x):
         low, high = (low, x) if excess > 0 else (x, high)
         new = x - excess * mass / density
         new = new if low <= new <= high else 0.5 * (low + high)
-        if abs(new - x) <= 1e-9:
+        if abs(new - x) <= 1e-6:
             return new
         x = new
     return x

@@ -19,6 +19,7 @@ import ensf
 from ensf.adaptive import AdaptiveInflation
 from ensf.analysis import Analysis, Filter
 from ensf.arrays import to_numpy
+from ensf.copula import Copula
 from ensf.filter import EnSF, Standardised
 from ensf.finite_size import FiniteSize
 from ensf.guard import CollapseGuard
@@ -64,6 +65,7 @@ FILTERS = {
     "LETSF global": Row(LETSF()),
     "ParticleFilter": Row(ParticleFilter(jitter=0.1), symmetric=False),
     "FixedGainMAP": Row(FixedGainMAP(), affine=False, symmetric=False),
+    "Copula": Row(Copula(LETSF(LINE))),
     "QuantileFilter": Row(QuantileFilter(LINE)),
     "QuantileFilter probit": Row(QuantileFilter(LINE, probit=True)),
     "FiniteSize": Row(FiniteSize(ETKF())),
@@ -343,7 +345,7 @@ def test_an_operator_that_does_not_fit_the_values_is_refused(method, operator, p
 
 # --- other operators and error laws ----------------------------------------------------------------------
 
-WITHOUT_CORRELATED_ERRORS = {"LETKF", "AdaptiveInflation", "FixedGainMAP", "LETSF", "LETSF global"}
+WITHOUT_CORRELATED_ERRORS = {"LETKF", "AdaptiveInflation", "FixedGainMAP", "LETSF", "LETSF global", "Copula"}
 WITHOUT_CORRELATED_ERRORS |= {"QuantileFilter", "QuantileFilter probit"}
 WITHOUT_GENERAL_OPERATORS = {"FixedGainMAP"}
 

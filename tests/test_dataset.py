@@ -1,6 +1,7 @@
 """Analysis of a Dataset: as on flat arrays, in other coordinates by change of variables, and nothing else changed."""
 
 from functools import partial
+from operator import mul
 
 import array_api_strict as xp
 import numpy as np
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensf.dataset import Local, Problem, analyse
+from ensf.derived import Combined
 from ensf.filter import EnSF
 from ensf.information import InformationLimit
-from ensf.kalman import ETKF, LETKF
+from ensf.kalman import ETKF, LETKF, observed_positions
 from ensf.laws import StudentT
 from ensf.localization import Euclidean, Localization, Sphere
 from ensf.observation import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, WindSpeed, arctan
@@ -35,6 +37,7 @@ from ensf.state import (
     seen,
     unpack,
 )
+from ensf.stations import Joined
 from ensf.transform import LETSF
 
 RNG = np.random.default_rng
@@ -90,6 +93,12 @@ def points(layout, names=("q", "t")):
     return Observation(
         np.concatenate([value[name] for name in names]), Select(index), np.repeat([error[name] for name in names], 2)
     )
+
+
+def gusts(layout):
+    """A function of both at grid points."""
+    index = points(layout).operator.index
+    return Observation(np.array([280.0, 281.0]), WindSpeed(Select(index[2:]), Select(index[:2])), 1.0)
 
 
 STATE = ["t", "q"]
@@ -509,6 +518,9 @@ OPERATORS = {
     "pointwise both": Pointwise(arctan, Select([2, 4])),
     "pointwise linear": Pointwise(arctan, Linear(MATRIX)),
     "speed": WindSpeed(Select([0, 1]), Select([3, 4])),
+    "joined": Joined((Pointwise(arctan, Select([4, 1])), Select([5, 0])), ((3, 0), (2, 1))),
+    "joined linear": Joined((Pointwise(arctan, Linear(MATRIX[:2])), Select([0])), ((1, 2), (0,))),
+    "product": Combined(mul, (Select([0, 2, 5]), Linear(MATRIX))),
     "callback": Callback(first_squares, first_squares_adjoint),
 }
 
@@ -550,7 +562,11 @@ def test_observations_see_the_physical_variable(operator, names, law):
         ("none log", "last", Pointwise),
         ("log log", "identity", Pointwise),
         ("log none", "pointwise", Pointwise),
-        ("log none", "both", Physical),
+        ("log none", "both", Pointwise),
+        ("units log", "pointwise both", Pointwise),
+        ("units log", "joined", Pointwise),
+        ("none log", "joined linear", Physical),
+        ("none log", "product", Physical),
         ("none log", "dense", Physical),
         ("none log", "speed", Physical),
     ],
@@ -584,14 +600,36 @@ def test_other_units_do_not_change_an_analysis(method, observations):
 
 def test_mixed_networks_are_where_their_grid_points_are():
     """Humidity in logarithms and temperature as it is: the places come from the localization."""
-    both = {"t": None, "q": Log()}
+    both, places = {"t": None, "q": Log()}, [[45, 5], [55, 15], [45, 5], [55, 15]]
     problem = Problem.of(forecast(), points, NEAR, variables=both)
-    assert isinstance(problem.observation.operator, Physical)
-    assert np.array_equal(problem.observation.position, [[45, 5], [55, 15], [45, 5], [55, 15]])
+    assert isinstance(problem.observation.operator, Pointwise)
+    assert np.array_equal(
+        observed_positions(problem.observation, problem.method.localization, problem.layout.size), places
+    )
     analysis = analyse(forecast(), points, NEAR, RNG(1), variables=both)
     assert float(analysis.q.min()) > 0
-    everywhere = Problem.of(forecast(), points, ETKF(), variables=both)
-    assert everywhere.observation.position is None
+    fast = Problem.of(forecast(), gusts, NEAR, variables=both)
+    assert isinstance(fast.observation.operator, Physical)
+    assert np.array_equal(fast.observation.position, [[45, 5], [55, 15]])
+    assert Problem.of(forecast(), gusts, ETKF(), variables=both).observation.position is None
+
+
+def test_a_mixed_network_at_grid_points_is_analysed_exactly():
+    """Both variables alone are what each is in the mixed network, where they are independent."""
+    rng = RNG(4)
+    t, q = rng.standard_normal((2, 400))
+    q = np.exp(q - (q @ t) / (t @ t) * t)
+    dataset = xr.Dataset({"t": (("member", "x"), t[:, None]), "q": (("member", "x"), q[:, None])})
+    options = {"member_dim": "member", "variables": {"t": None, "q": Log()}}
+
+    def sensor(*index):
+        return lambda layout: Observation(np.array([0.5, 1.5])[list(index)], Select(index), 0.4)
+
+    both, first, second = (
+        analyse(dataset, sensor(*index), LETSF(steps=8), RNG(1), **options) for index in ((0, 1), (0,), (1,))
+    )
+    np.testing.assert_allclose([both.t.mean(), both.t.std()], [first.t.mean(), first.t.std()], atol=0.01)
+    np.testing.assert_allclose([both.q.mean(), both.q.std()], [second.q.mean(), second.q.std()], atol=0.01)
 
 
 def test_a_lognormal_variable_has_its_exact_posterior():

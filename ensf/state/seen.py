@@ -4,8 +4,10 @@ The structure that a filter uses is kept wherever there is one:
 
     affine g, entries observed            y -> (y - a) / d,  error -> error / |d|       the same operator
     affine g, linear combinations         y -> y - L a,      L -> L diag(d)             linear as before
-    one g for all that is observed        f(L z) -> f(g(L z))                           pointwise, L selects entries
+    functions of entries                  f_k(x_k) -> f_k(g_k(z_k))                     pointwise, L selects entries
     anything else                         h(g(z))                                       with tangent and adjoint
+
+Operators may be made of operators, as those of a station network are: `Joined`, `Combined`, `WindSpeed`.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ import numpy as np
 import scipy.sparse
 
 from ensf.arrays import Array, like, to_numpy
+from ensf.derived import Combined
 from ensf.errors import Correlated, Gaussian
-from ensf.functions import Function
+from ensf.functions import Composed, Function, Mixed, identity
 from ensf.observation import Observation
 from ensf.operators import Identity, Linear, Pointwise, Select, WindSpeed, tangent
 from ensf.state.blocks import Blocks
@@ -44,7 +47,6 @@ def seen(observation: Observation, blocks: Blocks) -> Observation:
     operator, size = observation.operator, blocks.stops[-1]
     entries = np.arange(size) if (read := _entries(operator, size)) is None else read
     touched = blocks.at(np.unique(entries))
-    chains = set(touched.chains)
     if touched.unchanged:
         return observation
     affine = touched.affine()
@@ -52,27 +54,41 @@ def seen(observation: Observation, blocks: Blocks) -> Observation:
         return _rescaled(observation, *_spread_out(affine, entries))
     if affine is not None and isinstance(operator, Linear) and isinstance(observation.law, Gaussian | Correlated):
         return _shifted(observation, *_columns(affine, entries, size))
-    base = operator.linear if isinstance(operator, Pointwise) else operator
-    if len(chains) == 1 and isinstance(base, Identity | Select):
-        outer = operator.function if isinstance(operator, Pointwise) else None
-        return replace(observation, operator=Pointwise(_composed(outer, chains.pop()), base))
+    single = _of_entries(operator)
+    if single is not None:
+        outer, base = single
+        return replace(observation, operator=Pointwise(_composed(outer, _inverses(touched, entries, base)), base))
     return replace(observation, operator=_physical(operator, read, blocks))
 
 
 def _entries(operator: Any, size: int) -> np.ndarray | None:
-    """Entries of the state that an operator reads, in its order; None if unknown or all."""
+    """Entries of the state that an operator reads, in the order of a `Select`; None if unknown or all."""
     if isinstance(operator, Select):
         return np.asarray(operator.index, dtype=np.int64)
     if isinstance(operator, Linear):
         matrix = operator.matrix
         columns = matrix.tocsr().indices if hasattr(matrix, "tocsr") else np.nonzero(to_numpy(matrix))[1]
         return np.unique(to_numpy(columns))
-    if isinstance(operator, Pointwise):
-        return _entries(operator.linear, size)
-    if isinstance(operator, WindSpeed):
-        eastward, northward = _entries(operator.eastward, size), _entries(operator.northward, size)
-        return None if eastward is None or northward is None else np.union1d(eastward, northward)
-    return None
+    parts = [_entries(part, size) for several in _parts(operator).values() for part in several]
+    known = [part for part in parts if part is not None]
+    return np.unique(np.concatenate(known)) if parts and len(known) == len(parts) else None
+
+
+def _parts(operator: Any) -> dict[str, tuple[Any, ...]]:
+    """Operators that an operator is made of, by the name of its field."""
+    if isinstance(operator, Pointwise | Combined):
+        names: tuple[str, ...] = ("linear",)
+    elif isinstance(operator, WindSpeed):
+        names = "eastward", "northward"
+    else:
+        names = ("operators",) if _is_joined(operator) else ()
+    found = {name: getattr(operator, name) for name in names}
+    return {name: part if isinstance(part, tuple) else (part,) for name, part in found.items()}
+
+
+def _is_joined(operator: Any) -> bool:
+    """Whether it is a `Joined` of `ensf.stations`, a room above this one."""
+    return hasattr(operator, "operators") and hasattr(operator, "rows")
 
 
 # --- affine ----------------------------------------------------------------------------------------------
@@ -110,15 +126,35 @@ def _shifted(observation: Observation, offset: np.ndarray, factor: np.ndarray) -
 # --- pointwise, and anything else ------------------------------------------------------------------------
 
 
-def _composed(function: Function | None, chain: Chain) -> Function:
-    """z -> function(x)."""
-    if function is None:
-        return Function(chain.inverse, chain.slope, f"{chain}.inverse")
+def _of_entries(operator: Any) -> tuple[Any, Any] | None:
+    """f and the entries of an operator f_k(x_k), f None where it is x_k itself; None for any other operator."""
+    if isinstance(operator, Identity | Select):
+        return None, operator
+    if isinstance(operator, Pointwise) and isinstance(operator.linear, Identity | Select):
+        return operator.function, operator.linear
+    parts = [_of_entries(part) for part in operator.operators] if _is_joined(operator) else []
+    if not parts or any(part is None or isinstance(part[1], Identity) for part in parts):
+        return None
+    order = np.concatenate([np.asarray(rows, dtype=np.int64) for rows in operator.rows])
+    number, index = np.empty_like(order), np.empty_like(order)
+    number[order] = np.repeat(np.arange(len(parts)), [len(rows) for rows in operator.rows])
+    index[order] = np.concatenate([np.asarray(select.index) for _, select in parts])
+    return Mixed(tuple(outer or identity for outer, _ in parts), tuple(number.tolist())), Select(index)
 
-    def derivative(values: Array) -> Array:
-        return function.slope(chain.inverse(values)) * chain.slope(values)
 
-    return Function(lambda values: function(chain.inverse(values)), derivative, f"{function} of {chain}.inverse")
+def _inverses(touched: Blocks, entries: np.ndarray, base: Any) -> Any:
+    """g_k of every observation."""
+    functions = tuple(
+        identity if one == Chain() else Function(one.inverse, one.slope, f"{one}.inverse") for one in touched.chains
+    )
+    if len(set(touched.chains)) == 1:
+        return functions[0]
+    place = np.searchsorted(np.unique(entries), base.index) if isinstance(base, Select) else entries
+    return Mixed(functions, tuple(np.searchsorted(touched.stops, place, side="right").tolist()))
+
+
+def _composed(outer: Any, inner: Any) -> Any:
+    return inner if outer is None else Composed(outer, inner)
 
 
 def _physical(operator: Any, entries: np.ndarray | None, blocks: Blocks) -> Physical:
@@ -136,9 +172,9 @@ def _narrowed(operator: Any, entries: np.ndarray) -> Any:
     if isinstance(operator, Linear):
         matrix = operator.matrix
         return Linear(matrix.tocsc()[:, entries].tocsr() if hasattr(matrix, "tocsc") else matrix[:, entries])
-    if isinstance(operator, Pointwise):
-        return replace(operator, linear=_narrowed(operator.linear, entries))
-    return WindSpeed(_narrowed(operator.eastward, entries), _narrowed(operator.northward, entries))
+    narrowed = {name: tuple(_narrowed(one, entries) for one in part) for name, part in _parts(operator).items()}
+    single = {name: part if isinstance(getattr(operator, name), tuple) else part[0] for name, part in narrowed.items()}
+    return replace(operator, **single)
 
 
 @dataclass(frozen=True)
