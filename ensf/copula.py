@@ -129,7 +129,7 @@ class Warp:
 
     def restrict(self, index: Any) -> Warp:
         """The functions of the variables at `index`."""
-        return Warp(*(rows(part, index) for part in (self.mean, self.spread, self.table)), self.behind)
+        return Warp(rows(self.mean, index), rows(self.spread, index), rows(self.table, index), self.behind)
 
     def _tail(self, numbers: Array) -> Array:
         return namespace(numbers).reshape(numbers, (-1,) + (1,) * self.behind)
@@ -263,8 +263,9 @@ def _through(operator: Any, warp: Warp) -> Any:
         function, linear = operator.function, operator.linear
     if not isinstance(linear, Identity | Select):
         return _Through(operator, warp)
-    here = warp if isinstance(linear, Identity) else warp.restrict(linear.index)
-    return Pointwise(here if function is None else Composed(function, here), linear)
+    here: Any = warp if isinstance(linear, Identity) else warp.restrict(linear.index)
+    composed: Any = here if function is None else Composed(function, here)
+    return Pointwise(composed, linear)
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,13 +133,14 @@ def _of_entries(operator: Any) -> tuple[Any, Any] | None:
     if isinstance(operator, Pointwise) and isinstance(operator.linear, Identity | Select):
         return operator.function, operator.linear
     parts = [_of_entries(part) for part in operator.operators] if _is_joined(operator) else []
-    if not parts or any(part is None or isinstance(part[1], Identity) for part in parts):
+    known = [part for part in parts if part is not None and isinstance(part[1], Select)]
+    if not known or len(known) < len(parts):
         return None
     order = np.concatenate([np.asarray(rows, dtype=np.int64) for rows in operator.rows])
     number, index = np.empty_like(order), np.empty_like(order)
-    number[order] = np.repeat(np.arange(len(parts)), [len(rows) for rows in operator.rows])
-    index[order] = np.concatenate([np.asarray(select.index) for _, select in parts])
-    return Mixed(tuple(outer or identity for outer, _ in parts), tuple(number.tolist())), Select(index)
+    number[order] = np.repeat(np.arange(len(known)), [len(rows) for rows in operator.rows])
+    index[order] = np.concatenate([np.asarray(select.index) for _, select in known])
+    return Mixed(tuple(outer or identity for outer, _ in known), tuple(number.tolist())), Select(index)
 
 
 def _inverses(touched: Blocks, entries: np.ndarray, base: Any) -> Any:
