@@ -5,19 +5,21 @@ With innovations d_k = (y_k - mean of h(x_j)) / error_k and ensemble variances v
     chi^2 = sum d^2 / sum (v + 1)
 
 is about 1 if the spread explains the innovations. An ensemble that has collapsed, or is lost with a confident forecast,
-stays far above. Where chi^2 was above `limit` for `cycles` cycles in a row, the prior is widened, before the analysis
-and as long as that lasts, to what the innovations say,
+stays far above. Where chi^2 was above `limit` for `cycles` cycles in a row, the prior variance s^2 of each variable is
+widened, before the analysis and as long as that lasts, to what the innovations say,
 
-    lambda^2 = sum (d^2 - 1) / sum v,
+    min(lambda^2 s^2, most^2 c^2),        lambda^2 = sum (d^2 - 1) / sum v,
 
-a part of it (`share`) as independent noise: what the members span may be wrong altogether. Else nothing is changed and
-nothing is drawn, so that the guarded filter is the filter, bit for bit.
+by independent noise, for what the members span may be wrong altogether. c^2 is the variance of the variable over
+members and past cycles: where the operator saturates, lambda is unbounded. What the spread then does not explain is
+put down to the observations: their log density is multiplied by a weight such that chi^2 is 1, or a gain fitted to
+saturated members throws the analysis off. Else nothing is changed and nothing is drawn: the guarded filter is the
+filter, bit for bit.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ensf.analysis import Analysis, Filter, check_predicted, check_prior
@@ -26,13 +28,37 @@ from ensf.observation import Observation
 
 __all__ = ["CollapseGuard", "GuardMemory"]
 
+TINY = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class GuardMemory:
-    """What the next cycle needs: cycles in a row with chi^2 above the limit, and the filter's own memory."""
+    """What the next cycle needs.
 
-    cycles: int = 0
+    Attributes
+    ----------
+    mean, square : (state,) array
+        Mean over members and past cycles, and sum over cycles of the mean squared distance from it.
+    seen : int
+        Number of past cycles.
+    strained : int
+        Cycles in a row with chi^2 above the limit.
+    inner : object
+        The filter's own memory.
+    """
+
+    mean: Array
+    square: Array
+    seen: int = 0
+    strained: int = 0
     inner: Any = None
+
+    def with_prior(self, prior: Array) -> GuardMemory:
+        """One cycle more (Chan, Golub & LeVeque 1983, Am. Stat. 37, 242)."""
+        xp, seen = namespace(prior), self.seen + 1
+        step = xp.mean(prior, axis=0) - self.mean
+        square = self.square + xp.var(prior, axis=0) + step**2 * (self.seen / seen)
+        return replace(self, mean=self.mean + step / seen, square=square, seen=seen)
 
 
 @dataclass(frozen=True)
@@ -46,24 +72,20 @@ class CollapseGuard:
         chi^2 of innovations beyond which a cycle counts; above 1.
     cycles : int
         Number of such cycles in a row before the guard acts.
-    share : float
-        Part of the added variance that is independent noise.
     most : float
-        Bound on lambda, a factor of the standard deviation, in one cycle.
+        Bound on the widened spread of a variable, in units of its standard deviation over members and past cycles.
     """
 
     filter: Filter
     limit: float = 5.0
-    cycles: int = 3
-    share: float = 0.5
-    most: float = 10.0
+    cycles: int = 2
+    most: float = 1.0
 
     def __post_init__(self) -> None:
         rules = {
             "limit": (self.limit > 1, "a number above 1"),
             "cycles": (self.cycles >= 1, "1 or more"),
-            "share": (0 <= self.share <= 1, "0 to 1"),
-            "most": (self.most >= 1, "1 or more"),
+            "most": (self.most > 0, "a positive number"),
         }
         for name, (kept, rule) in rules.items():
             if not kept:
@@ -72,7 +94,7 @@ class CollapseGuard:
     def analyse(
         self, prior: Array, observation: Observation, rng: Generator, memory: GuardMemory | None = None
     ) -> Analysis:
-        """Analysis of the prior, widened or not; `info` has the factor of the standard deviation as `guard`.
+        """Analysis of the prior, widened or not; `info` has 1 as `guard` if the guard acted, else 0.
 
         Raises
         ------
@@ -80,33 +102,40 @@ class CollapseGuard:
             If the prior or the predicted observations do not fit.
         """
         check_prior(prior, observation)
-        observation, memory = observation.present(prior.dtype), memory or GuardMemory()
+        observation, zeros = observation.present(prior.dtype), prior[0, :] * 0
         if observation.size == 0:
             return Analysis(prior, memory)
-        chi2, ratio = _innovations(prior, observation)
-        cycles = memory.cycles + 1 if chi2 > self.limit else 0
-        factor = min(math.sqrt(ratio), self.most) if cycles >= self.cycles else 1.0
-        if factor > 1:
-            prior = self._widened(prior, factor, rng)
+        memory = (memory or GuardMemory(zeros, zeros)).with_prior(prior)
+        square, variance = _innovations(prior, observation)
+        strained = memory.strained + 1 if square > self.limit * (variance + 1) else 0
+        acts = strained >= self.cycles
+        if acts:
+            prior = self._widened(prior, (square - 1) / max(variance, TINY), memory.square / memory.seen, rng)
+            observation = _doubted(prior, observation)
         analysis = self.filter.analyse(prior, observation, rng, memory.inner)
-        info = {**analysis.info, "guard": factor}
-        return Analysis(analysis.ensemble, GuardMemory(cycles, analysis.memory), info)
+        memory = replace(memory, strained=strained, inner=analysis.memory)
+        return Analysis(analysis.ensemble, memory, {**analysis.info, "guard": float(acts)})
 
-    def _widened(self, prior: Array, factor: float, rng: Generator) -> Array:
-        xp, added = namespace(prior), factor**2 - 1
-        mean, spread = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
+    def _widened(self, prior: Array, ratio: float, climate: Array, rng: Generator) -> Array:
+        xp = namespace(prior)
+        variance = xp.var(prior, axis=0, correction=1)
+        added = xp.clip(xp.minimum(ratio * (variance + TINY * climate), self.most**2 * climate) - variance, 0.0, None)
         noise = normal(stream(rng, prior), prior.shape, prior)
-        noise = math.sqrt(self.share * added) * spread * (noise - xp.mean(noise, axis=0))
-        return mean + math.sqrt(1 + (1 - self.share) * added) * (prior - mean) + noise
+        return prior + xp.sqrt(added) * (noise - xp.mean(noise, axis=0))
 
 
 def _innovations(prior: Array, observation: Observation) -> tuple[float, float]:
-    """chi^2 and lambda^2; infinite if the members agree but not with the observations."""
+    """Mean of d^2 and of v over observations."""
     xp = namespace(prior)
     predicted = observation.operator(prior)
     check_predicted(predicted, observation)
     error = observation.law.standard_deviation(observation.value)
-    square = float(xp.sum(((observation.value - xp.mean(predicted, axis=0)) / error) ** 2))
-    variance = float(xp.sum(xp.var(predicted, axis=0, correction=1) / error**2))
-    lacking = max(square - observation.size, 0.0)
-    return square / (variance + observation.size), lacking / variance if variance > 0 else math.inf
+    square = xp.mean(((observation.value - xp.mean(predicted, axis=0)) / error) ** 2)
+    return float(square), float(xp.mean(xp.var(predicted, axis=0, correction=1) / error**2))
+
+
+def _doubted(prior: Array, observation: Observation) -> Observation:
+    """The observations with so much less precision that chi^2 is 1."""
+    square, variance = _innovations(prior, observation)
+    law = observation.law.tempered(1 / max(square - variance, 1.0))
+    return Observation(observation.value, observation.operator, law, observation.position)
