@@ -32,9 +32,9 @@ from ensf.transform import LETSF
 __all__ = ["Part", "Predicted", "cut", "find_local", "in_parts", "on_part", "split", "whole"]
 
 CORRECTIONS = (AnalysisInflation, RTPS, RTPP, Rotation)
-ENTRIES = 2**17
+ENTRIES = 2**16
 """Entries of the state in a part, about."""
-PAIRS = 2**21
+PAIRS = 2**20
 """Pairs of place and observation in a part, about."""
 
 
