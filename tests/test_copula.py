@@ -7,6 +7,7 @@ import pytest
 from ensf.adaptive import AdaptiveInflation
 from ensf.arrays import to_numpy
 from ensf.copula import Copula, Warp
+from ensf.functions import Composed, Mixed
 from ensf.kalman import ETKF, LETKF, EnKF
 from ensf.laws import StudentT
 from ensf.localization import periodic_line
@@ -231,6 +232,30 @@ def test_serial_filter_sees_each_observation_through_its_own_function(rng):
     found = Copula(QuantileFilter(marginal=Kernel(1.0)), 0.2).analyse(prior, observation, rng).ensemble[:, 1]
     assert found.mean() == pytest.approx(mass @ nodes, abs=0.06)
     assert found.std() == pytest.approx(np.sqrt(mass @ (nodes - mass @ nodes) ** 2), rel=0.03)
+
+
+def test_functions_of_observations_in_blocks_are_the_same(rng, monkeypatch):
+    """The quadrature takes many observations in parts, each with its own functions, and refines each until it is done."""
+    prior = bimodal(rng, members=10, size=40)
+    observation = Observation(np.arctan(prior[1]), Pointwise(arctan), 0.3)
+    whole = Copula(LETSF(), 0.4).analyse(prior, observation, rng).ensemble
+    monkeypatch.setattr("ensf.tilted.BLOCK", 7 * 10 * 32)
+    parts = Copula(LETSF(), 0.4).analyse(prior, observation, rng).ensemble
+    np.testing.assert_allclose((parts - whole) / prior.std(axis=0), 0, atol=5e-3)
+
+
+def test_mixed_functions_are_those_of_each_observation(rng):
+    members = bimodal(rng)
+    warp, x = Warp.fitted(members, 0.4), rng.standard_normal((5, 4))
+    mixed = Mixed((Composed(arctan, warp.restrict((7, 3))), absolute), (1, 0, 0, 1))
+    expected = np.stack([abs(x[:, 0]), *np.arctan(warp.restrict((7, 3))(x[:, 1:3])).T, abs(x[:, 3])], axis=1)
+    np.testing.assert_array_equal(mixed(x), expected)
+    np.testing.assert_array_equal(mixed.restrict((3, 2, 1, 2))(x[:, [3, 2, 1, 2]]), expected[:, [3, 2, 1, 2]])
+    np.testing.assert_array_equal(mixed.restrict([2])(x[:, [2]]), expected[:, [2]])
+    np.testing.assert_array_equal(mixed.column()(x[..., None])[..., 0], expected)
+    np.testing.assert_array_equal(mixed.column().slope(x[..., None])[..., 0], mixed.slope(x))
+    z = x + 1e-6 * np.ones(4)
+    np.testing.assert_allclose((mixed(z) - mixed(x)) / 1e-6, mixed.slope(x), atol=1e-4)
 
 
 def test_it_composes_with_inflation_and_localization(rng):
