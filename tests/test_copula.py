@@ -235,7 +235,7 @@ def test_serial_filter_sees_each_observation_through_its_own_function(rng):
 
 
 def test_functions_of_observations_in_blocks_are_the_same(rng, monkeypatch):
-    """The quadrature takes many observations in parts, each with its own functions, and refines each until it is done."""
+    """The quadrature takes many observations in parts, each with its own functions and its own number of passes."""
     prior = bimodal(rng, members=10, size=40)
     observation = Observation(np.arctan(prior[1]), Pointwise(arctan), 0.3)
     whole = Copula(LETSF(), 0.4).analyse(prior, observation, rng).ensemble
