@@ -206,6 +206,20 @@ def test_without_observations_the_analysis_is_the_forecast(folder, capsys):
             assert all((before[name][...] == after[name][...]).all() for name in ("t", "q", "sst"))
 
 
+def test_progress_can_be_followed(folder):
+    seen = []
+
+    def follow(steps, what):
+        steps = list(steps)
+        seen.append((what, len(steps)))
+        return steps
+
+    rng = np.random.default_rng(1)
+    given = folder / "forecast_*.nc", folder / "obs.csv", folder / "out"
+    Offline(LOCAL, mask=True).analyse(*given, rng=rng, follow=follow)
+    assert seen == [("reading", MEMBERS), ("analysis", 1)]
+
+
 def test_a_dry_run_writes_nothing(folder, capsys):
     before = sorted(folder.rglob("*"))
     assert main([*command(folder), "--dry-run"]) == 0

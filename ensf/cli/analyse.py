@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ensf.cli import options
@@ -24,12 +26,25 @@ def analyse(arguments: list[str]) -> int:
     for name in REQUIRED:
         if not given[name]:
             raise ValueError(f"--{name} is not given: say ensf analyse --help")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _dry_run(given) if given["dry_run"] else _run(given, shlex.join(["ensf", "analyse", *arguments]))
+        with _terminable():
+            return _dry_run(given) if given["dry_run"] else _run(given, shlex.join(["ensf", "analyse", *arguments]))
     except KeyboardInterrupt:
         print("\nensf: interrupted; the analysis is there as a whole, or not at all", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Within, SIGTERM does what Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _parser() -> Any:

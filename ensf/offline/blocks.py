@@ -93,7 +93,7 @@ def in_parts(method: Any, operator: Any) -> bool:
     """Whether the analysis of parts is that of the whole: `method` without inflation of the forecast."""
     while isinstance(method, CORRECTIONS):
         method = method.filter
-    kind = type(method)
+    kind: Any = type(method)
     if isinstance(method, Local):
         kind = getattr(method.filter, "func", method.filter)
     elif kind in (LETKF, LETSF) and method.localization is not None:

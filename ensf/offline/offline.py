@@ -16,9 +16,10 @@ import numpy as np
 
 from ensf.analysis import Analysis
 from ensf.arrays import Generator
+from ensf.dataset.local import place
 from ensf.observation import Observation
 from ensf.offline import seen
-from ensf.offline.blocks import Part, Predicted, cut, find_local, in_parts, on_part, split, whole
+from ensf.offline.blocks import Predicted, cut, find_local, in_parts, on_part, split, whole
 from ensf.offline.job import Job
 from ensf.offline.output import check_free, staged
 from ensf.offline.source import Source, find_files
@@ -136,7 +137,7 @@ class Offline:
         if divided := in_parts(method, observation.operator):
             parts = cut(source.layout, method, _positions(observed))
         else:
-            on_part(method, source.layout)
+            place(method, source.layout)
         return Job(source, ensemble, observed, coordinates, parts, divided, Path(observations), Path(output))
 
     def analyse(
@@ -190,9 +191,8 @@ class Offline:
         inflation, method = split(self.method)
         ensemble, observed = job.ensemble, job.observed
         writer.save("forecast", ensemble)
-        inflated = inflation is not None and observed.observation.size > 0
-        for part in job.parts if inflated else ():
-            ensemble[:, part.index] = job.coordinates.inflated(part.layout, ensemble[:, part.index], inflation.factor)
+        if inflation is not None and observed.observation.size:
+            _inflate(job, inflation.factor)
         writer.save("preassim", ensemble)
         before = ensemble.copy() if writer.wants("postassim") else None
         if observed.observation.size:
@@ -210,6 +210,13 @@ class Offline:
         return replace(observed, observation=replace(observed.observation, position=position))
 
 
+def _inflate(job: Job, factor: float) -> None:
+    """Overwrite the forecast by itself with larger anomalies."""
+    for part in job.parts:
+        physical = job.ensemble[:, part.index]
+        job.ensemble[:, part.index] = job.coordinates.inflated(part.layout, physical, factor)
+
+
 def _assimilate(job: Job, method: Any, rng: Generator, memory: Any, before: Any, follow: Follow) -> Any:
     """Overwrite the forecast by the analysis, and `before` by what it is without corrections; return the memory."""
     observation, ensemble = job.observed.observation, job.ensemble
@@ -221,7 +228,7 @@ def _assimilate(job: Job, method: Any, rng: Generator, memory: Any, before: Any,
     last, result = rng, memory
     for part in follow(job.parts, "analysis"):
         last = copy.deepcopy(rng)
-        filter = on_part(method, part.layout) if job.divided else _placed(method, part)
+        filter = on_part(method, part.layout) if job.divided else place(method, part.layout)
         physical = ensemble[:, part.index]
         core, final, result = job.coordinates.analysed(part.layout, physical, observation, filter, last, memory)
         ensemble[:, part.index] = final
@@ -229,12 +236,6 @@ def _assimilate(job: Job, method: Any, rng: Generator, memory: Any, before: Any,
             before[:, part.index] = core
     rng.bit_generator.state = last.bit_generator.state
     return result
-
-
-def _placed(method: Any, part: Part) -> Any:
-    from ensf.dataset.local import place
-
-    return place(method, part.layout)
 
 
 def _positions(observed: Any) -> np.ndarray:
