@@ -87,3 +87,63 @@ def command(folder, *more, output="out"):
     method = "RTPS(Local(LETKF, Sphere(), half_width=300.0), 0.3)"
     words = ["analyse", "--prior", f"{folder}/forecast_*.nc", "--observations", f"{folder}/obs.csv"]
     return [*words, "--method", method, "--mask", "--output", str(folder / output), *more]
+
+
+# --- what can go wrong: changes of a valid input ------------------------------------------------------------
+
+
+def member(folder, number=3):
+    return folder / f"forecast_{number}.nc"
+
+
+def edit(path, change):
+    with netCDF4.Dataset(path, "r+") as file:
+        file.set_auto_maskandscale(False)
+        change(file)
+
+
+def put(name, value, place=0):
+    def change(file):
+        values = file[name][...]
+        values.reshape(-1)[place] = value
+        file[name][...] = values
+
+    return lambda folder: edit(member(folder), change)
+
+
+def rebuild(folder, drop=(), sizes=None, number=3):
+    """The file of a member again, without some variables or with other sizes."""
+    path, sizes = member(folder, number), sizes or {}
+    with netCDF4.Dataset(path) as old, netCDF4.Dataset(folder / "new.nc", "w") as new:
+        for name, dim in old.dimensions.items():
+            new.createDimension(name, sizes.get(name, len(dim)))
+        for name, variable in old.variables.items():
+            if name in drop or variable.dtype is str:
+                continue
+            fill = getattr(variable, "_FillValue", None)
+            made = new.createVariable(name, variable.dtype, variable.dimensions, fill_value=fill)
+            made.setncatts({key: value for key, value in variable.__dict__.items() if key != "_FillValue"})
+            made[...] = variable[tuple(slice(len(new.dimensions[dim])) for dim in variable.dimensions)]
+    (folder / "new.nc").replace(path)
+
+
+def truncate(folder, part=0.5, number=3):
+    content = member(folder, number).read_bytes()
+    member(folder, number).write_bytes(content[: int(part * len(content))])
+
+
+def rows(*lines):
+    return lambda folder: (folder / "obs.csv").write_text("\n".join([HEAD, *lines]) + "\n")
+
+
+def with_row(line):
+    return rows(*ROWS, line)
+
+
+def remove(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def contents(folder):
+    """Every file and folder, hidden ones too."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
