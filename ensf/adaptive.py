@@ -76,11 +76,11 @@ class AdaptiveInflation:
 
     filter: Filter
     localization: Localization
-    sampling: float = 0.5
-    deviation: float = 0.1
-    persistence: float = 100.0
+    sampling: float = 0.6
+    deviation: float = 0.4
+    persistence: float = 10.0
     surprise: float = 3.5
-    wake: float = 0.15
+    wake: float = 2.0
     share: float = 0.5
     most: float = 100.0
 

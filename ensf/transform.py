@@ -208,6 +208,7 @@ class _RegressedSensor:
         shifted = operator(mean + alpha * (ensemble - mean))
         shifted = shifted + expected - xp.mean(shifted, axis=0)
         displacement = (operator(centre + shrink * (ensemble - xp.mean(ensemble, axis=0))) - expected) / shrink
+        displacement = displacement + (expected - xp.mean(operator(prior), axis=0)) / alpha
         departure = self.observation.value - shifted + alpha * displacement
         return _Look(anomalies / shrink, precision, departure, displacement)
 

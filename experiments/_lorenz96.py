@@ -37,5 +37,4 @@ def experiment(
         interval=interval,
         burn_in=100 * interval,
         climatology=3.63,
-        seeds=(1, 2, 3, 4, 5),
     )

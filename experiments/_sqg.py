@@ -183,11 +183,9 @@ PUBLISHED = InitialSpread(EnSF.published("sqg").filter)
 
 def letsf(members: int = MEMBERS) -> Method:
     """LETSF as every page uses it."""
-    inner = Rotation(LETSF(box(2800.0), limit=InformationLimit()))
+    inner = AdaptiveInflation(Rotation(LETSF(box(2800.0), limit=InformationLimit(0.35))), box(1600.0))
     return Method(
-        AdaptiveInflation(inner, box(1600.0)),
-        members,
-        "LETSF, adaptive inflation, patches limited by information, rotated",
+        RTPS(inner, 0.3), members, "LETSF, adaptive inflation, patches limited by information, rotated, RTPS 0.3"
     )
 
 

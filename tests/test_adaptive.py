@@ -209,7 +209,7 @@ def test_a_share_of_the_surprise_is_independent_noise(rng):
 def test_after_a_surprise_the_departure_wakes(rng):
     prior = members(rng, np.ones(2))
     observation = Observation(np.array([1.0, 50.0]), Identity(), 1.0)
-    wrapper = AdaptiveInflation(Keep(), apart(2), wake=0.15)
+    wrapper = AdaptiveInflation(Keep(), apart(2), deviation=0.1, persistence=100.0, wake=0.15)
     after = analysed(wrapper, prior, observation).memory
     assert after.variance[0] < 0.1**2 and after.variance[1] == 0.15
     asleep = analysed(replace(wrapper, surprise=np.inf), prior, observation).memory

@@ -146,3 +146,12 @@ def test_correlated_errors_are_refused(rng):
     observation = Observation(np.zeros(3), Identity(), Correlated(np.eye(3)))
     with pytest.raises(ValueError, match="independent"):
         LETSF().analyse(rng.standard_normal((5, 3)), observation, rng)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_linear_callback_is_the_etkf_in_any_number_of_steps(steps, rng):
+    matrix = rng.normal(size=(5, 8))
+    prior = rng.normal(size=(12, 8))
+    observation = Observation(rng.normal(size=5), Callback(lambda states: states @ matrix.T, None), error=0.5)
+    expected = ETKF().analyse(prior, observation, rng).ensemble
+    np.testing.assert_allclose(LETSF(steps=steps).analyse(prior, observation, rng).ensemble, expected, atol=1e-10)
