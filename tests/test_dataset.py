@@ -17,14 +17,13 @@ from ensf.filter import EnSF
 from ensf.information import InformationLimit
 from ensf.kalman import ETKF, LETKF, observed_positions
 from ensf.laws import StudentT
-from ensf.localization import Euclidean, Localization, Sphere
+from ensf.localization import Euclidean, Layered, Localization, Sphere
 from ensf.observation import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, WindSpeed, arctan
 from ensf.spread import RTPS, AnalysisInflation
 from ensf.state import (
     Blocks,
     Bounds,
     Chain,
-    Layered,
     Log,
     Logit,
     Physical,

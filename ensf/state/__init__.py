@@ -15,7 +15,6 @@ A variable may be analysed in other coordinates (`Log`, `Logit`, `Scale`, `Stand
 (`Bounds`). Observations still see the physical variable (`seen`).
 """
 
-from ensf.localization import Layered
 from ensf.state.blocks import Blocks, fit_blocks
 from ensf.state.interpolation import interpolate, nearest
 from ensf.state.layout import Layout
@@ -28,7 +27,6 @@ __all__ = [
     "Blocks",
     "Bounds",
     "Chain",
-    "Layered",
     "Layout",
     "Log",
     "Logit",
