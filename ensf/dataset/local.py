@@ -27,7 +27,7 @@ class Local:
     filter : callable
         Class or function that makes a filter of a `Localization`: `LETKF`, ``partial(LETSF, steps=3)``.
     geometry : Geometry
-        What distance means: `Sphere`, `Euclidean`, `Periodic`, or with a vertical coordinate `ensf.localization.Layered`.
+        What distance means: `Sphere`, `Euclidean`, `Periodic`, or with a vertical coordinate `Layered`.
     half_width : float
         Gaspari-Cohn half-width in the unit of the geometry's distance (km on a sphere).
     dims : tuple of str, or mapping of str to tuple of str
