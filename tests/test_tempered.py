@@ -193,7 +193,7 @@ def test_a_tempered_law_is_restricted_like_the_law(law, value, rng):
     np.testing.assert_allclose(found, 0.3 * law.restrict(index).log_density(value[index], predicted))
 
 
-@pytest.mark.parametrize("name", set(LAWS) - {"Correlated"})
+@pytest.mark.parametrize("name", sorted(set(LAWS) - {"Correlated"}))
 def test_a_tempered_law_serves_columns(name, rng):
     law, value = LAWS[name]
     predicted = rng.uniform(0.2, 2, (5, 7))
