@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time as clock
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ensf.diagnostics import scores
 from ensf.experiment import Method, summarise
 from ensf.netcdf import Writer, read
 from ensf.settings import leaves
-from ensf.twin import Cycle
+from ensf.twin import Cycle, Lost
 
 __all__ = ["Run"]
 
@@ -105,7 +106,7 @@ class Run:
     def complete(
         self, resume: bool, restart_every: int, stopping: Callable[[], bool], show: Callable[[Any, int], None]
     ) -> dict[str, Any]:
-        """Run to the end and return the record for the summary.
+        """Run to the end, or until the members leave the range of numbers, and return the record for the summary.
 
         Raises
         ------
@@ -122,6 +123,11 @@ class Run:
                     show(so_far.history[-1][1], len(so_far.history))
                     if stop:
                         raise KeyboardInterrupt
+        except Lost as error:
+            if not so_far.history:
+                raise ValueError(str(error)) from error
+            warnings.warn(f"{self.name}, seed {self.seed}: {error}; the run ends here", stacklevel=2)
+            return so_far.record() | {"diverged": True}
         finally:
             so_far.close()
         return so_far.record()

@@ -17,11 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from ensf.analysis import Analysis, Filter
-from ensf.arrays import Array, Generator
+from ensf.arrays import Array, Generator, namespace, to_numpy
 from ensf.observation import Identity, Observation
 from ensf.window import Window
 
-__all__ = ["Cycle", "InitialLaw", "Model", "Network", "Restart", "Streams", "twin"]
+__all__ = ["Cycle", "InitialLaw", "Lost", "Model", "Network", "Restart", "Streams", "twin"]
 
 
 class Model(Protocol):
@@ -149,6 +149,10 @@ class Cycle:
         return Restart(self.index + 1, self.truth, self.analysis.ensemble, self.analysis.memory, self.streams)
 
 
+class Lost(ArithmeticError):
+    """The filter has lost the truth so far that the model left the range of numbers."""
+
+
 def twin(
     model: Model,
     method: Filter,
@@ -190,6 +194,8 @@ def twin(
     ------
     ValueError
         If the numbers of members or cycles are not positive.
+    Lost
+        If the forecast of a member is not finite.
     """
     if members < 2 or cycles < 1:
         raise ValueError(f"a twin experiment needs 2 members and 1 cycle or more, not {members} and {cycles}")
@@ -203,6 +209,7 @@ def twin(
         started = clock.process_time()
         forecast = model.advance(ensemble, time, interval, streams.model_noise)
         forecasted = clock.process_time()
+        _check_alive(forecast, index)
         if hasattr(method, "analyse_window"):
             window = Window(ensemble, forecast, partial(model.advance, time=time, duration=interval))
             analysis = method.analyse_window(window, observation, streams.filter, memory)
@@ -221,3 +228,11 @@ def twin(
             analysed - forecasted,
             streams,
         )
+
+
+def _check_alive(forecast: Array, index: int) -> None:
+    """Raise Lost for a forecast that is not finite."""
+    finite = namespace(forecast).isfinite(forecast)
+    if not bool(namespace(forecast).all(finite)):
+        member = int(np.argmin(to_numpy(finite).all(axis=1)))
+        raise Lost(f"the forecast of member {member} is not finite in cycle {index + 1}: the filter has lost the truth")

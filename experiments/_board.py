@@ -24,6 +24,7 @@ from ensf.information import InformationLimit
 from ensf.kalman import ETKF, LETKF, EnKF
 from ensf.localization import Euclidean, Localization, periodic_line
 from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
+from ensf.models.lorenz63 import Lorenz63
 from ensf.models.lorenz96 import Lorenz96
 from ensf.particle import FixedGainMAP, ParticleFilter
 from ensf.quantile import QuantileFilter
@@ -131,6 +132,10 @@ def _has_ring(experiment: Any) -> bool:
     return _length(experiment) > 0
 
 
+def _is_lorenz(experiment: Any) -> bool:
+    return isinstance(experiment.model, Lorenz63 | Lorenz96)
+
+
 def _has_few_variables(experiment: Any) -> bool:
     return math.prod(experiment.model.shape) <= 3
 
@@ -231,7 +236,7 @@ RECIPES = {
         "LETKF, patches limited by information, adaptive inflation", _letkf_limited, fits=_has_ring
     ),
     "letsf_limited": Recipe("LETSF, patches limited by information, adaptive inflation", _letsf_limited),
-    "letsf_loop": Recipe("the same, model in the loop, 4 pieces", _letsf_loop),
+    "letsf_loop": Recipe("the same, model in the loop, 4 pieces", _letsf_loop, fits=_is_lorenz),
     "quantile": Recipe("quantile-conserving rank histogram filter, inflated", _quantile, INFLATION | HALF_WIDTH),
     "ensf": Recipe("EnSF as in CMAME 2024, 200 steps", _ensf),
     "ensf_inflated": Recipe("EnSF as in CMAME 2024, 200 steps, inflated", _ensf_inflated, INFLATION),

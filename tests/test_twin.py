@@ -9,12 +9,14 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 
+from ensf import runner
 from ensf.analysis import Analysis
 from ensf.arrays import normal
+from ensf.experiment import Method, TwinExperiment
 from ensf.filter import EnSF
 from ensf.kalman import ETKF
 from ensf.observation import Correlated, Identity, Select
-from ensf.twin import Network, Streams, twin
+from ensf.twin import Lost, Network, Streams, twin
 
 SIZE = 5
 
@@ -199,3 +201,31 @@ def test_a_whole_experiment_on_another_device():
 def test_nothing_to_do_is_refused(settings):
     with pytest.raises(ValueError, match="needs 2 members and 1 cycle or more"):
         next(run(**settings))
+
+
+@dataclass(frozen=True)
+class Exploding:
+    """Doubles for two cycles, then overflows; the truth's model does not."""
+
+    shape: tuple[int, ...] = (SIZE,)
+    dims: tuple[str, ...] = ("i",)
+
+    def advance(self, states, time, duration, rng=None):
+        return 2 * states if time < 2 else states * np.inf
+
+
+def test_members_out_of_range_end_the_run():
+    cycles = run(Greedy(), model=Exploding(), truth_model=Damped(), interval=1.0)
+    next(cycles), next(cycles)
+    with pytest.raises(Lost, match="the forecast of member 0 is not finite in cycle 3: the filter has lost the truth"):
+        next(cycles)
+
+
+def test_a_lost_run_is_counted_as_diverged(tmp_path):
+    experiment = TwinExperiment(
+        name="lost", summary="", model=Exploding(), network=Network(), initial=Normal(), cycles=4, interval=1.0,
+        methods={"greedy": Method(Greedy(), 5)}, truth_model=Damped(),
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="greedy, seed 1: .* in cycle 3: .*; the run ends here"):
+        (record,) = runner.run(experiment, experiment.methods, [1], tmp_path, "test")
+    assert record["diverged"] and record["cycles"] == 2
