@@ -107,12 +107,30 @@ def _loop_in_parallel(rows, indptr, index, weight, freedom):
 def _freedom(rows, index, weight):
     """``tr(I - (I + G)^{-1})`` of one place, by a Cholesky factor."""
     members = rows.shape[1]
-    local = np.empty((index.size, members))
+    local = np.empty((np.count_nonzero(weight), members))
+    near = 0
     for k in range(index.size):
-        local[k] = np.sqrt(weight[k]) * rows[index[k]]
+        if weight[k] > 0:
+            local[near] = np.sqrt(weight[k]) * rows[index[k]]
+            near += 1
     factor = np.linalg.cholesky(np.eye(members) + np.dot(local.T, local))
-    inverse = np.linalg.solve(factor, np.eye(members))
-    return members - np.sum(inverse * inverse)
+    return members - _squared_norm_of_inverse(factor)
+
+
+@numba.njit(cache=True)
+def _squared_norm_of_inverse(factor):
+    """Sum of the squares of the inverse of a lower triangular matrix, column by column."""
+    total, column = 0.0, np.empty(factor.shape[0])
+    for j in range(factor.shape[0]):
+        column[j] = 1 / factor[j, j]
+        total += column[j] ** 2
+        for i in range(j + 1, factor.shape[0]):
+            inner = 0.0
+            for k in range(j, i):
+                inner -= factor[i, k] * column[k]
+            column[i] = inner / factor[i, i]
+            total += column[i] ** 2
+    return total
 
 
 def _batched(patches: Patches, half_width: float, seen: Array) -> Array:

@@ -43,4 +43,6 @@ EXPERIMENT = TwinExperiment(
 EXPECTED = {
     "etkf": {"rmse_analysis": (0.57, 0.05)},
     "enkf": {"rmse_analysis": (0.56, 0.05)},
+    "letsf": {"rmse_analysis": (0.54, 0.05)},
+    "letsf_loop": {"rmse_analysis": (0.316, 0.03)},
 }

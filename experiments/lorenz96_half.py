@@ -11,4 +11,4 @@ EXPERIMENT = experiment(
     Network(Select(tuple(range(0, 40, 2))), error=1.0),
 )
 
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {"letsf": {"rmse_analysis": (0.29, 0.03)}}

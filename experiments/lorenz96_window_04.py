@@ -12,4 +12,7 @@ EXPERIMENT = experiment(
     METHODS | LOOPED,
 )
 
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {
+    "letsf": {"rmse_analysis": (0.54, 0.03)},
+    "letsf_loop": {"rmse_analysis": (0.40, 0.03)},
+}

@@ -12,4 +12,7 @@ EXPERIMENT = experiment(
     METHODS | LOOPED,
 )
 
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {
+    "letsf": {"rmse_analysis": (0.69, 0.04)},
+    "letsf_loop": {"rmse_analysis": (0.49, 0.04)},
+}
