@@ -37,6 +37,7 @@ from ensf.state import (
     unpack,
 )
 from ensf.stations import Joined
+from ensf.tables import ObservationTable
 from ensf.transform import LETSF
 
 RNG = np.random.default_rng
@@ -688,3 +689,16 @@ def test_layered_distances(geometry):
     distance = np.hypot(flat, 2.0 * (points[:, None, 2] - others[None, :, 2]))
     np.testing.assert_allclose(layered, np.where(distance <= 15.0, distance, 0.0), atol=1e-9)
     assert 0 < np.count_nonzero(layered) < layered.size
+
+
+def test_coordinates_the_other_way_round_than_the_table_are_refused():
+    grid = {"x": np.arange(5.0), "y": np.arange(4.0)}
+    field = xr.DataArray(RNG(1).normal(size=(6, 4, 5)), grid | {"realization": np.arange(6)}, ("realization", "y", "x"))
+    table = ObservationTable(
+        ["q"], value=[0.0], error=[1.0], time=["2026-01-01"], position=[[2.0, 1.0]], axes=("x", "y")
+    )
+    right = Local(LETKF, Euclidean(), 1.0, dims=("x", "y"))
+    assert analyse(field.rename("q"), table, right, RNG(1)).shape == field.shape
+    wrong = RTPS(Local(LETKF, Euclidean(), 1.0, dims=("y", "x")), 0.3)
+    with pytest.raises(ValueError, match=r"dims=\('y', 'x'\) but .* positions \('x', 'y'\): .* dims=\('x', 'y'\)"):
+        analyse(field.rename("q"), table, wrong, RNG(1))

@@ -12,7 +12,7 @@ from ensf.localization import Geometry, Localization
 from ensf.observation import Observation
 from ensf.state import Layout, positions
 
-__all__ = ["Local", "find_localization", "place"]
+__all__ = ["Local", "check_order", "find_localization", "place"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,21 @@ def _placed(method: Any, layout: Layout) -> Any:
     placed = {name: _placed(part, layout) for name, part in parts.items()}
     changed = {name: part for name, part in placed.items() if part is not parts[name]}
     return replace(method, **changed) if changed else method
+
+
+def check_order(method: Any, axes: Sequence[str]) -> None:
+    """Raise ValueError if a `Local` names its two coordinates the other way round than a table its positions."""
+    if isinstance(method, Local):
+        several = method.dims.values() if isinstance(method.dims, Mapping) else [method.dims]
+        for dims in several:
+            if len(dims) > 1 and dims[0].startswith(axes[1]) and dims[1].startswith(axes[0]):
+                raise ValueError(
+                    f"Local has dims={tuple(dims)!r} but the observations have positions {tuple(axes)!r}: "
+                    f"name the coordinates in the same order, dims={(dims[1], dims[0], *dims[2:])!r}"
+                )
+    elif is_dataclass(method) and not isinstance(method, type):
+        for part in fields(method):
+            check_order(getattr(method, part.name, None), axes)
 
 
 def find_localization(method: Any) -> Localization | None:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from ensf.analysis import Analysis, Filter, check_predicted
 from ensf.arrays import Array, Generator, to_numpy
-from ensf.dataset.local import find_localization, place
+from ensf.dataset.local import check_order, find_localization, place
 from ensf.kalman import observed_positions
 from ensf.observation import Observation
 from ensf.state import Blocks, Bounds, Layout, Physical, choose, fit_blocks, pack, restore, seen
@@ -71,6 +71,8 @@ class Problem:
         chosen = choose(dataset, member_dim, settings)
         physical, layout = pack(chosen, member_dim, mask=mask)
         observation = _observation(observations, layout)
+        if hasattr(observations, "axes"):
+            check_order(method, observations.axes)
         check_predicted(observation.operator(physical[:1]), observation)
         blocks = fit_blocks(settings, layout, physical)
         method = place(method, layout)

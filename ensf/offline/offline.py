@@ -16,7 +16,7 @@ import numpy as np
 
 from ensf.analysis import Analysis
 from ensf.arrays import Generator
-from ensf.dataset.local import place
+from ensf.dataset.local import check_order, place
 from ensf.observation import Observation
 from ensf.offline import seen
 from ensf.offline.blocks import Predicted, cut, find_local, in_parts, on_part, split, whole
@@ -132,6 +132,7 @@ class Offline:
             seen.refuse_rejected(observed.table, Path(observations))
         observed = self._located(observed, source, Path(observations))
         observation = transformed(observed.observation, coordinates.blocks(source.layout))
+        check_order(self.method, observed.table.axes)
         method = split(self.method)[1]
         parts = [whole(source.layout)]
         if divided := in_parts(method, observation.operator):
