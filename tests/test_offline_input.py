@@ -242,6 +242,9 @@ def test_a_signal_leaves_no_file_of_the_analysis(folder, number):
     process.send_signal(number)
     shown = process.communicate()[1]
     left = {path for path in contents(folder) if path not in before}
+    if process.returncode == 0:  # it came while a library swallows exceptions: the analysis is there as a whole
+        assert number == signal.SIGINT and (folder / "out" / "analysis.json").exists()
+        return
     assert not (folder / "out").exists()
     if number == signal.SIGKILL:
         assert all(path.relative_to(folder).parts[0].startswith(".out-") for path in left)
