@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM wait until what is under way is finished and stored."""
+"""Ctrl-C and SIGTERM: noticed though a library swallows the exception, or kept until what is under way is stored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["deferred"]
+__all__ = ["deferred", "noticed"]
 
 
 @contextmanager
@@ -38,3 +38,26 @@ def deferred() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(received)
     finally:
         restore()
+
+
+@contextmanager
+def noticed() -> Iterator[Callable[[], bool]]:
+    """Within, SIGTERM raises KeyboardInterrupt as Ctrl-C does; the yielded function tells whether either came.
+
+    Outside the main thread nothing changes, and the function returns False.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def receive(number: int, frame: Any) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    former = {name: signal.signal(name, receive) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for name, handler in former.items():
+            signal.signal(name, handler)

@@ -235,6 +235,17 @@ def test_a_stopped_run_goes_on(folder):
     assert contents(folder / "out") == contents(folder / "whole")
 
 
+def test_what_a_kill_left_of_an_analysis_goes(folder):
+    run(folder, output="whole")
+    run(folder, cycles=1)
+    place = folder / "out" / "cycle_0002"
+    for half in (place / ".analysis-0123", place / "analysis", place / "analysis" / ".analysis-4567"):
+        half.mkdir(parents=True)
+        (half / "member_9999.nc").write_bytes(b"half")
+    run(folder, resume=True)
+    assert contents(folder / "out") == contents(folder / "whole")
+
+
 def euclidean():
     return Localization(np.stack(np.meshgrid(np.arange(3.0), np.arange(4.0), indexing="ij"), -1).reshape(-1, 2),
                         Euclidean(), 3.0)  # fmt: skip

@@ -80,7 +80,7 @@ ROOMS = {
     "plot_fields": "arrays netcdf",
     "cells": "diagnostics experiment experiments settings",
     "board": "cells experiments",
-    "cli": "board experiment external methods netcdf offline plot runner settings",
+    "cli": "board experiment external interrupts methods netcdf offline plot runner settings",
     "__init__": "analysis filter guidance kalman localization observation particle sampler schedule score spread "
     "transform twin",
 }

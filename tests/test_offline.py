@@ -217,7 +217,7 @@ def test_progress_can_be_followed(folder):
     rng = np.random.default_rng(1)
     given = folder / "forecast_*.nc", folder / "obs.csv", folder / "out"
     Offline(LOCAL, mask=True).analyse(*given, rng=rng, follow=follow)
-    assert seen == [("reading", MEMBERS), ("analysis", 1)]
+    assert seen == [("reading", MEMBERS), ("analysis", 1), ("writing analysis", MEMBERS)]
 
 
 def test_a_dry_run_writes_nothing(folder, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -30,6 +31,7 @@ from offline_files import (
 )
 
 from ensf.cli import main
+from ensf.offline import writer
 from ensf.tables import read
 
 
@@ -242,9 +244,6 @@ def test_a_signal_leaves_no_file_of_the_analysis(folder, number):
     process.send_signal(number)
     shown = process.communicate()[1]
     left = {path for path in contents(folder) if path not in before}
-    if process.returncode == 0:  # it came while a library swallows exceptions: the analysis is there as a whole
-        assert number == signal.SIGINT and (folder / "out" / "analysis.json").exists()
-        return
     assert not (folder / "out").exists()
     if number == signal.SIGKILL:
         assert all(path.relative_to(folder).parts[0].startswith(".out-") for path in left)
@@ -252,6 +251,20 @@ def test_a_signal_leaves_no_file_of_the_analysis(folder, number):
     assert process.returncode == 130 and "Traceback" not in shown
     assert "interrupted; the analysis is there as a whole, or not at all" in shown
     assert not left
+
+
+def test_an_interrupt_that_a_library_swallows_stops_it_too(folder, monkeypatch, capsys):
+    before, overwrite = contents(folder), writer.overwrite
+
+    def swallowing(*given):
+        overwrite(*given)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(writer, "overwrite", swallowing)
+    assert main(command(folder)) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert contents(folder) == before
 
 
 @pytest.mark.slow

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from ensf.cli import options
+from ensf.interrupts import noticed
 
 __all__ = ["analyse"]
 
+Follow = Callable[[Iterable[Any], str], Iterable[Any]]
 REQUIRED = ("prior", "observations", "method", "output")
 
 
@@ -27,24 +27,15 @@ def analyse(arguments: list[str]) -> int:
         if not given[name]:
             raise ValueError(f"--{name} is not given: say ensf analyse --help")
     try:
-        with _terminable():
-            return _dry_run(given) if given["dry_run"] else _run(given, shlex.join(["ensf", "analyse", *arguments]))
+        with noticed() as interrupted:
+            follow = partial(_follow, interrupted)
+            command = shlex.join(["ensf", "analyse", *arguments])
+            code = _dry_run(given, follow) if given["dry_run"] else _run(given, command, follow)
+            _stop_if(interrupted)
+            return code
     except KeyboardInterrupt:
         print("\nensf: interrupted; the analysis is there as a whole, or not at all", file=sys.stderr)
         return 130
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Within, SIGTERM does what Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 def _parser() -> Any:
@@ -69,13 +60,13 @@ def _parser() -> Any:
     return parser
 
 
-def _run(given: dict[str, Any], command: str) -> int:
+def _run(given: dict[str, Any], command: str, follow: Follow) -> int:
     import numpy as np
 
     offline = _settings(given)
     rng = np.random.default_rng(_seed(given["seed"]))
     files = {name: given[name] for name in ("prior", "observations", "output")}
-    analysis = offline.analyse(**files, rng=rng, overwrite=given["overwrite"], command=command, follow=_follow)
+    analysis = offline.analyse(**files, rng=rng, overwrite=given["overwrite"], command=command, follow=follow)
     table = analysis.info["table"]
     if not table.used.any():
         print("no observation can be used: the analysis is the forecast")
@@ -84,13 +75,13 @@ def _run(given: dict[str, Any], command: str) -> int:
     return 0
 
 
-def _dry_run(given: dict[str, Any]) -> int:
+def _dry_run(given: dict[str, Any], follow: Follow) -> int:
     from ensf.offline import names
 
     offline = _settings(given)
     _seed(given["seed"])
     files = {name: given[name] for name in ("prior", "observations", "output")}
-    job = offline.prepare(**files, overwrite=given["overwrite"], follow=_follow)
+    job = offline.prepare(**files, overwrite=given["overwrite"], follow=follow)
     for line in job.lines(names(job.source, offline.stages, offline.statistics)):
         print(line)
     return 0
@@ -147,7 +138,15 @@ def _seed(seed: int) -> int:
     return seed
 
 
-def _follow(steps: Iterable[Any], what: str) -> Iterable[Any]:
+def _follow(interrupted: Callable[[], bool], steps: Iterable[Any], what: str) -> Iterable[Any]:
+    """Steps with a bar, until an interrupt, also one whose exception a library has swallowed."""
     from tqdm import tqdm
 
-    return tqdm(steps, desc=what, file=sys.stderr, disable=None)
+    for step in tqdm(steps, desc=what, file=sys.stderr, disable=None):
+        yield step
+        _stop_if(interrupted)
+
+
+def _stop_if(interrupted: Callable[[], bool]) -> None:
+    if interrupted():
+        raise KeyboardInterrupt

@@ -132,6 +132,7 @@ def _cycle(
     cycle = standing.cycles + 1
     place, label = _folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
     forecasts, analyses = place / "forecast", place / "analysis"
+    _drop_analysis(place)
     for folder in (forecasts, analyses):
         folder.mkdir(parents=True, exist_ok=True)
     tasks = list(_tasks(standing, cycling, directory, forecasts))
@@ -225,6 +226,12 @@ def _save(standing: Standing, cycling: Cycling, directory: Path) -> None:
     temporary = directory / ".summary.json.new"
     temporary.write_text(json.dumps(standing.records, indent=1) + "\n")
     os.replace(temporary, directory / "summary.json")
+
+
+def _drop_analysis(place: Path) -> None:
+    """Remove what a killed run left of an analysis, under its name or, unfinished, under a hidden one."""
+    for path in [*place.glob(".analysis-*"), *place.glob("analysis")]:
+        shutil.rmtree(path)
 
 
 def _prune(cycles: int, keep: int, directory: Path) -> None:

@@ -7,7 +7,7 @@ the analysis part by part in the memory of the forecast, the files.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,12 @@ from ensf.offline.job import Job
 from ensf.offline.output import check_free, staged
 from ensf.offline.source import Source, find_files
 from ensf.offline.transformed import Coordinates
-from ensf.offline.writer import RECORD, TABLE, Writer, names
+from ensf.offline.writer import RECORD, TABLE, Follow, Writer, names
 from ensf.state import seen as transformed
 
 __all__ = ["STAGES", "Offline", "analyse_files"]
 
 STAGES = ("forecast", "preassim", "postassim", "analysis")
-Follow = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 def quiet(steps: Iterable[Any], what: str) -> Iterable[Any]:
@@ -180,7 +179,7 @@ class Offline:
         """
         job = self.prepare(prior, observations, output, overwrite=overwrite, follow=follow)
         with staged(Path(output), RECORD) as folder:
-            writer = Writer(job.source, folder, command, self.stages, self.statistics)
+            writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
             memory, table = self._run(job, rng, memory, writer, follow)
             if record:
                 table.write(folder / TABLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ __all__ = ["RECORD", "TABLE", "Writer", "names"]
 RECORD = "analysis.json"
 TABLE = "observations.nc"
 COLUMNS = 2**20
+Follow = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 def names(source: Source, stages: Sequence[str], statistics: Sequence[str], record: bool = True) -> list[str]:
@@ -68,11 +69,20 @@ class Writer:
         For the attribute ``history``.
     stages, statistics : sequence of str
         Stages whose members, and whose mean and spread are written.
+    follow : callable
+        ``follow(steps, what)`` gives the same steps and may show progress.
     """
 
     def __init__(
-        self, source: Source, folder: Path, command: str | None, stages: Sequence[str], statistics: Sequence[str]
+        self,
+        source: Source,
+        folder: Path,
+        command: str | None,
+        stages: Sequence[str],
+        statistics: Sequence[str],
+        follow: Follow,
     ) -> None:
+        self.follow = follow
         self.source, self.folder, self.stages, self.statistics = source, folder, stages, statistics
         self.command = command
         self.history = None if command is None else f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {command}"
@@ -92,7 +102,8 @@ class Writer:
 
     def _members(self, stage: str, ensemble: np.ndarray) -> None:
         source, layout = self.source, self.source.layout
-        for number, (path, name) in enumerate(zip(source.paths, _members(source), strict=True)):
+        files = list(enumerate(zip(source.paths, _members(source), strict=True)))
+        for number, (path, name) in self.follow(files, f"writing {stage}"):
             target = self.folder / (_folder(stage) + name)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
