@@ -17,6 +17,7 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from kills import kill
 
 from ensf import external
 from ensf.adaptive import AdaptiveInflation
@@ -273,35 +274,16 @@ method = "AnalysisInflation(EnKF(), 1.1)"
 jobs = 2
 """
 
-KILLS = """
-import os, signal, sys, time
-import jsonargparse, numpy as np, netCDF4, xarray
-from ensf import external, methods, tables
-from ensf.cli import main
-methods.read_method("EnKF()")
-kills, seconds, *arguments = sys.argv[1:]
-rng = np.random.default_rng(int(kills))
-for _ in range(int(kills)):
-    child = os.fork()
-    if not child:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        os._exit(main(arguments))
-    time.sleep(rng.uniform(0, float(seconds)))
-    os.kill(child, signal.SIGKILL)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
-
 
 def killed(folder, kills, seconds):
     """Kill `ensf cycle` so many times at random, then let it end; the exit statuses of the killed ones."""
     (folder / "c.toml").write_text(CONFIG.format(command=COMMAND + " sleep=0.05"))
     request = ["cycle", str(folder / "c.toml"), "--output", "killed", "--resume"]
-    command = [sys.executable, "-c", KILLS, str(kills), str(seconds), *request]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    statuses = kill(kills, seconds, request)
     assert main(request) == 0
     assert main(["cycle", str(folder / "c.toml"), "--output", "whole"]) == 0
     assert contents(folder / "killed") == contents(folder / "whole")
-    return [int(line) for line in done.stdout.split()]
+    return statuses
 
 
 def test_a_run_killed_at_random_moments_goes_on(folder, capsys):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
@@ -16,6 +13,7 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from kills import kill
 
 from ensf import experiments, restart, runner
 from ensf.adaptive import AdaptiveInflation
@@ -436,31 +434,14 @@ def test_the_command_line_refuses(tmp_path, monkeypatch, capsys, options, words)
 
 # --- killed ----------------------------------------------------------------------------------------------
 
-KILLS = """
-import os, signal, sys, time
-import jsonargparse, numpy as np, xarray
-from ensf import cli, experiments, plot, runner
-experiments.load("lorenz96_sakov2008")
-kills, seconds, *arguments = sys.argv[1:]
-rng = np.random.default_rng(int(kills))
-for _ in range(int(kills)):
-    child = os.fork()
-    if not child:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        os._exit(cli.main(arguments))
-    time.sleep(rng.uniform(0, float(seconds)))
-    os.kill(child, signal.SIGKILL)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
-
 
 def killed(folder, kills, seconds, cycles):
     """Kill `ensf run` so many times, at random, then let it end; the exit statuses of the killed ones."""
     request = ["run", "lorenz96_sakov2008", "--methods", "enkf,etkf", "--seeds", "1", "--cycles", str(cycles)]
-    command = [sys.executable, "-c", KILLS, str(kills), str(seconds), *request, "--output", str(folder), "--resume"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"MPLBACKEND": "Agg"})
-    assert main([*request, "--output", str(folder), "--resume"]) == 0
-    return [int(line) for line in done.stdout.split()]
+    request += ["--output", str(folder), "--resume"]
+    statuses = kill(kills, seconds, request)
+    assert main(request) == 0
+    return statuses
 
 
 def uninterrupted(folder, cycles):
