@@ -168,8 +168,8 @@ class SuperObservations:
 
 def _without(table: Any, rows: np.ndarray, group: np.ndarray, code: int) -> Any:
     """The table with all rows of each group rejected but that of the smallest error, the first of equals."""
-    order = np.lexsort((rows, table.error[rows], group))
-    repeated = np.concatenate([[False], np.diff(group[order]) == 0]) if len(order) else np.zeros(0, dtype=bool)
+    order = np.lexsort((table.error[rows], group))
+    repeated = np.diff(group[order], prepend=-1) == 0
     which = np.zeros(len(table), dtype=bool)
     which[rows[order[repeated]]] = True
     return table.reject(which, code)

@@ -30,6 +30,7 @@ __all__ = ["check_recipe", "digest", "read", "recipe", "write"]
 
 PLAIN = (bool, int, float, str)
 BROKEN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ImportError, zipfile.BadZipFile)
+"""What a file that is no restart raises."""
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
@@ -71,16 +72,7 @@ def read(path: Path) -> dict[str, Any]:
             arrays = dict(file)
         tree = json.loads(arrays.pop("tree").tobytes())
         return {name: _decode(value, arrays) for name, value in tree.items()}
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        zipfile.BadZipFile,
-    ) as error:
+    except BROKEN as error:
         raise ValueError(f"{path} is not a restart file, or damaged ({error}): start the run again") from error
 
 
@@ -103,7 +95,7 @@ def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         return {"mapping": _encode_mapping(value, name, arrays)}
     if isinstance(value, list | tuple):
         entries = [_encode(entry, f"{name}.{k}", arrays) for k, entry in enumerate(value)]
-        return {type(value).__name__ if type(value) is list else "tuple": entries}
+        return {"list" if isinstance(value, list) else "tuple": entries}
     raise ValueError(
         f"{name} is a {type(value).__qualname__}, which a restart cannot hold: "
         "make it of dataclasses, mappings, sequences, arrays, random generators and plain values"

@@ -73,7 +73,7 @@ class Cycling:
             raise ValueError(
                 f"initial {self.initial!r} is one file for all members: write {{member}} where its number is"
             )
-        self.observed(1), self.time(0)
+        self.observed(1)
 
     def path(self, pattern: str, **words: Any) -> Path:
         """A path with its words replaced."""
