@@ -16,6 +16,7 @@ from ensf.dataset.local import check_order, find_localization, place
 from ensf.kalman import observed_positions
 from ensf.observation import Observation
 from ensf.state import Blocks, Bounds, Layout, Physical, choose, fit_blocks, pack, restore, seen
+from ensf.state.variables import several
 
 __all__ = ["Problem", "analyse"]
 
@@ -77,7 +78,7 @@ class Problem:
         blocks = fit_blocks(settings, layout, physical)
         method = place(method, layout)
         transformed = _located(seen(observation, blocks), observation, method, layout.size)
-        bounds = {name: tuple(b for b in several if isinstance(b, Bounds)) for name, several in settings.items()}
+        bounds = {name: tuple(one for one in those if isinstance(one, Bounds)) for name, those in settings.items()}
         loaded = dataset.assign({name: variable.variable for name, variable in chosen.items()})
         return cls(physical, blocks.forward(physical), transformed, method, layout, blocks, bounds, loaded)
 
@@ -194,18 +195,7 @@ def _settings(dataset: xr.Dataset, variables: Any, member_dim: str) -> dict[Hash
         variables = [variables]
     if not isinstance(variables, Mapping):
         variables = dict.fromkeys(variables)
-    return {name: _several(name, setting) for name, setting in variables.items()}
-
-
-def _several(name: Hashable, setting: Any) -> tuple[Any, ...]:
-    several = setting if isinstance(setting, tuple | list) else () if setting in (None, ...) else (setting,)
-    for one in several:
-        if isinstance(one, type) or not any(hasattr(one, verb) for verb in ("forward", "fit", "clip")):
-            raise ValueError(
-                f"variable {name!r} has the setting {one!r}: give None, Log(), Logit(low, high), Scale(factor), "
-                "Standardise(), Bounds(low, high), or a tuple of them"
-            )
-    return tuple(several)
+    return {name: several(name, setting) for name, setting in variables.items()}
 
 
 def _observation(observations: Any, layout: Layout) -> Observation:

@@ -17,7 +17,7 @@ from ensf.analysis import Analysis
 from ensf.offline.blocks import CORRECTIONS
 from ensf.offline.source import Source
 from ensf.state import Blocks, Bounds, Chain, Layout
-from ensf.state.variables import fitted
+from ensf.state.variables import fitted, several
 
 __all__ = ["Coordinates"]
 
@@ -50,9 +50,9 @@ class Coordinates:
         """
         layout, chains, bounds = source.layout, {}, {}
         for name in layout.template.data_vars:
-            several = _several(name, settings.get(str(name)))
-            bounds[name] = tuple(one for one in several if isinstance(one, Bounds))
-            transforms = [one for one in several if not isinstance(one, Bounds)]
+            chosen = several(name, settings.get(str(name)))
+            bounds[name] = tuple(one for one in chosen if isinstance(one, Bounds))
+            transforms = [one for one in chosen if not isinstance(one, Bounds)]
             try:
                 chains[name] = _fitted(transforms, ensemble[:, layout.block(name)])
             except ValueError as error:
@@ -108,17 +108,6 @@ class Coordinates:
                 if clipped:
                     LOGGER.info("analysis of %r: %d values clipped to %s", name, clipped, limits)
         return values
-
-
-def _several(name: Hashable, setting: Any) -> tuple[Any, ...]:
-    several = setting if isinstance(setting, tuple | list) else () if setting is None else (setting,)
-    for one in several:
-        if isinstance(one, type) or not any(hasattr(one, verb) for verb in ("forward", "fit", "clip")):
-            raise ValueError(
-                f"variable {name!r} has the setting {one!r}: give Log(), Logit(low, high), Scale(factor), "
-                "Standardise(), Bounds(low, high), or a tuple of them"
-            )
-    return tuple(several)
 
 
 def _fitted(transforms: list[Any], values: np.ndarray) -> Chain:

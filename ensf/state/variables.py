@@ -13,13 +13,13 @@ with x the physical value and z what the filter works on. `slope` is dx/dz at z.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ensf.arrays import Array, namespace
 
-__all__ = ["Bounds", "Chain", "Log", "Logit", "Scale", "Standardise", "Transform", "fitted"]
+__all__ = ["Bounds", "Chain", "Log", "Logit", "Scale", "Standardise", "Transform", "fitted", "several"]
 
 
 class Transform(Protocol):
@@ -210,6 +210,24 @@ class Bounds:
         xp = namespace(values)
         outside = (values < self.low) | (values > self.high)
         return xp.clip(values, self.low, self.high), int(xp.count_nonzero(outside))
+
+
+def several(name: Hashable, setting: Any) -> tuple[Any, ...]:
+    """What a user may give for a variable, nothing, one setting or several, as a tuple.
+
+    Raises
+    ------
+    ValueError
+        If something else is among them; it names the variable.
+    """
+    chosen = setting if isinstance(setting, tuple | list) else () if setting in (None, ...) else (setting,)
+    for one in chosen:
+        if isinstance(one, type) or not any(hasattr(one, verb) for verb in ("forward", "fit", "clip")):
+            raise ValueError(
+                f"variable {name!r} has the setting {one!r}: give None, Log(), Logit(low, high), Scale(factor), "
+                "Standardise(), Bounds(low, high), or a tuple of them"
+            )
+    return tuple(chosen)
 
 
 def fitted(settings: Iterable[Any], prior: Array) -> Chain:
