@@ -9,6 +9,7 @@ from exact import scalar_posterior
 from scipy import stats
 
 from ensf.adaptive import AdaptiveInflation
+from ensf.analysis import Analysis
 from ensf.arrays import to_numpy
 from ensf.errors import Correlated, Gaussian
 from ensf.information import InformationLimit
@@ -64,6 +65,19 @@ def test_every_piece_takes_an_equal_part_of_the_information():
         shrunk.append(1 + weight * ratio / precision)
         precision *= shrunk[-1]
     np.testing.assert_allclose(shrunk, 38 ** (1 / 5))
+
+
+def test_the_widest_ensemble_beside_its_error_sets_the_weights():
+    members = np.array([[1.0, 2.0], [-1.0, 0.0], [1.0, 0.0], [-1.0, -2.0]])
+    precisions = []
+
+    class Looking:
+        def analyse(self, prior, observation, rng, memory=None):
+            precisions.append(observation.law.standard_deviation(observation.value) ** -2.0)
+            return Analysis(prior)
+
+    analyse(Tempered(Looking(), 3), members, Observation(np.zeros(2), Identity(), np.array([0.2, 0.5])))
+    np.testing.assert_allclose(precisions, np.outer(tempering(3, 4 / 3 / 0.2**2), [0.2**-2, 0.5**-2]))
 
 
 def test_no_piece_is_refused():
@@ -258,7 +272,7 @@ def test_memory_goes_from_piece_to_piece(prior, rng):
 
 class _Counting:
     def analyse(self, prior, observation, rng, memory=None):
-        return ETKF().analyse(prior, observation, rng).__class__(prior, (memory or 0) + 1)
+        return Analysis(prior, (memory or 0) + 1)
 
 
 def test_degrees_of_freedom_are_those_of_all_pieces(prior, rng):

@@ -43,8 +43,10 @@ def test_linear_observations_global_equals_etkf_and_local_equals_letkf(operator,
     position = rng.uniform(0, 40, (value.size, 1))
     observation = Observation(value, operator, rng.uniform(0.05, 2, value.size), position)
     for mine, reference in ((LETSF(steps=steps), ETKF()), (LETSF(LINE, steps), LETKF(LINE))):
-        wanted = reference.analyse(prior, observation, rng).ensemble
-        np.testing.assert_allclose(mine.analyse(prior, observation, rng).ensemble, wanted, atol=1e-9)
+        found, wanted = (method.analyse(prior, observation, rng) for method in (mine, reference))
+        np.testing.assert_allclose(found.ensemble, wanted.ensemble, atol=1e-9)
+        taken = (result.info["degrees_of_freedom"] for result in (found, wanted))
+        np.testing.assert_allclose(*np.broadcast_arrays(*taken), rtol=1e-9)
 
 
 CASES = [
@@ -125,12 +127,14 @@ def test_array_code_agrees_with_the_compiled_loops(name, localization, rng):
     prior = 1 + rng.standard_normal((9, 40))
     value = operator(rng.standard_normal(40))
     position = np.arange(len(value), dtype=float)[:, None]
-    host = LETSF(localization).analyse(prior, Observation(value, operator, 0.4, position), rng).ensemble
+    host = LETSF(localization).analyse(prior, Observation(value, operator, 0.4, position), rng)
     there = strict.asarray(prior, device=strict.Device("device1"))
     observation = Observation(like(value, there), operator, 0.4, like(position, there))
-    found = LETSF(localization).analyse(there, observation, rng).ensemble
-    assert found.device == there.device
-    np.testing.assert_allclose(to_numpy(found), host, atol=1e-6)
+    found = LETSF(localization).analyse(there, observation, rng)
+    assert found.ensemble.device == there.device
+    np.testing.assert_allclose(to_numpy(found.ensemble), host.ensemble, atol=1e-6)
+    freedom = (result.info["degrees_of_freedom"] for result in (found, host))
+    np.testing.assert_allclose(*map(to_numpy, freedom), atol=1e-6)
 
 
 def test_unobserved_variables_get_their_regression_increment(rng):

@@ -117,6 +117,12 @@ def test_the_forecast_of_the_cycle_is_not_repeated(method, runs, operator, windo
     assert model.members == runs * MEMBERS
 
 
+@pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan)])
+def test_a_look_at_one_member_leaves_the_forecast_of_the_cycle(operator, window, model, rng):
+    analysis = analyse(ModelInTheLoop(LETSF(steps=1)), window, observed(rng, operator))
+    assert analysis.info["model_runs"] == pytest.approx(2 + 1 / MEMBERS)
+
+
 def test_inflation_costs_one_more_forecast(window, model, rng):
     loop = ModelInTheLoop(AdaptiveInflation(Tempered(LETKF(LINE), 4), LINE))
     assert analyse(loop, window, observed(rng)).info["model_runs"] == 6
