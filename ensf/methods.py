@@ -15,8 +15,8 @@ from typing import Any
 __all__ = ["read_method", "read_settings"]
 
 ROOMS = (
-    "adaptive", "boxes", "dataset", "filter", "finite_size", "guidance", "kalman", "localization", "particle",
-    "quality", "quantile", "sampler", "schedule", "score", "spread", "state", "transform",
+    "adaptive", "boxes", "copula", "dataset", "filter", "finite_size", "guard", "guidance", "kalman", "localization",
+    "particle", "quality", "quantile", "sampler", "schedule", "score", "spread", "state", "tempered", "transform",
 )  # fmt: skip
 
 

@@ -400,9 +400,19 @@ def test_a_configuration_must_be_named(capsys, arguments):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_recipes_make_methods():
-    text = "RTPS(AnalysisInflation(ETKF(), factor=1.05), 0.3)"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RTPS(AnalysisInflation(ETKF(), factor=1.05), 0.3)",
+        "CollapseGuard(Copula(Tempered(LETSF(), 2), 0.7), limit=4.0)",
+        "FiniteSize(Rotation(ETKF()))",
+    ],
+)
+def test_what_python_prints_for_a_method_makes_it_again(text):
     method = read_method(text)
     assert read_method(repr(method)) == method
+
+
+def test_recipes_make_methods():
     assert repr(read_method("EnSF.published('cmame')")).startswith("EnSF(")
     assert read_method("RTPS(Local(LETKF, Sphere(), half_width=500.0), 0.3)").filter.half_width == 500.0
