@@ -99,6 +99,12 @@ def test_boxes_on_the_sphere_are_of_about_equal_size():
     assert distance(rows.position, rows.position[first][box]).max() < 2.5 * side
 
 
+def test_the_pole_is_in_the_last_band():
+    boxes = Boxes(np.deg2rad(45.0), radius=1.0)
+    box = boxes.number(table([[90.0, 10.0], [89.0, 10.0], [46.0, 10.0], [44.0, 10.0], [-90.0, 10.0], [-46.0, 10.0]]))
+    assert box[0] == box[1] == box[2] != box[3] and box[4] == box[5]
+
+
 def test_boxes_separate_variables_heights_times_and_meet_at_the_date_line():
     position = [[0.5, 179.9], [0.5, -180.0], [0.5, 180.0], [0.5, 180.0], [0.5, 180.0]]
     rows = table(position, variable=["t", "t", "t", "u", "t"], z=[1.0, 1.0, 1.0, 1.0, 2.0])

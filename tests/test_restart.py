@@ -395,6 +395,18 @@ def test_a_lost_journal_is_one_sentence(tmp_path, monkeypatch, size, sentence):
     assert contents(folder) == before
 
 
+def test_the_last_record_may_be_written_in_part(tmp_path):
+    journal = Journal.create(tmp_path / "j", b"template")
+    record = np.array((1.5, 2.5), dtype=[("score", "f8"), ("members", "f8")])
+    journal.write(0, record, used=16)
+    journal.write(1, record, used=8)
+    journal.close()
+    journal = Journal.resume(tmp_path / "j")
+    assert journal.template == b"template"
+    assert journal.read(2, record.dtype).tolist() == [(1.5, 2.5), (1.5, 0.0)]
+    journal.close()
+
+
 def test_two_processes_do_not_write_one_run(tmp_path, monkeypatch):
     folder = tmp_path / "a"
     stopped(folder, monkeypatch, 5)
