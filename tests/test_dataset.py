@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensf.dataset import Local, Problem, analyse
+from ensf.dataset.local import check_order
 from ensf.derived import Combined
 from ensf.filter import EnSF
 from ensf.information import InformationLimit
@@ -699,6 +700,12 @@ def test_coordinates_the_other_way_round_than_the_table_are_refused():
     )
     right = Local(LETKF, Euclidean(), 1.0, dims=("x", "y"))
     assert analyse(field.rename("q"), table, right, RNG(1)).shape == field.shape
-    wrong = RTPS(Local(LETKF, Euclidean(), 1.0, dims=("y", "x")), 0.3)
-    with pytest.raises(ValueError, match=r"dims=\('y', 'x'\) but .* positions \('x', 'y'\): .* dims=\('x', 'y'\)"):
-        analyse(field.rename("q"), table, wrong, RNG(1))
+    for dims in (("y", "x"), {"p": ("x", "y"), "q": ("y", "x")}):
+        wrong = RTPS(Local(LETKF, Euclidean(), 1.0, dims=dims), 0.3)
+        with pytest.raises(ValueError, match=r"dims=\('y', 'x'\) but .* positions \('x', 'y'\): .* dims=\('x', 'y'\)"):
+            analyse(field.rename("q"), table, wrong, RNG(1))
+
+
+@pytest.mark.parametrize("dims", [("longitude",), ("longitude", "level"), ("latitude", "longitude", "level")])
+def test_coordinates_of_a_line_or_a_section_are_not_the_other_way_round(dims):
+    check_order(Local(LETKF, Euclidean(), 1.0, dims=dims), ("lat", "lon"))

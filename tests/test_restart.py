@@ -149,6 +149,10 @@ def described(**changes):
             {"initial": GaussianStart(np.eye(40)[1], 1.0)},
             "experiment.initial.mean is <40 float64, hash",
         ),
+        (
+            {"initial": GaussianStart(np.eye(40)[0] + 1e-9 * np.eye(40)[39], 1.0)},
+            "experiment.initial.mean is <40 float64, hash",
+        ),
         ({"truth_model": Lorenz96(40)}, "experiment.truth_model is None there but Lorenz96 now"),
     ],
 )
@@ -157,6 +161,11 @@ def test_the_first_difference_of_recipes_is_named(tmp_path, changes, words):
     with pytest.raises(ValueError, match=f"a.npz was made by another recipe: {words}"):
         restart.check_recipe(described(**changes), described(), tmp_path / "a.npz")
     assert restart.digest(described(**changes)) != restart.digest(described()) == restart.digest(described())
+
+
+def test_the_hash_of_a_recipe_does_not_depend_on_the_order():
+    recipe = described()
+    assert restart.digest(dict(reversed(recipe.items()))) == restart.digest(recipe)
 
 
 def test_recipes_do_not_depend_on_the_process():
@@ -405,6 +414,15 @@ def test_the_last_record_may_be_written_in_part(tmp_path):
     assert journal.template == b"template"
     assert journal.read(2, record.dtype).tolist() == [(1.5, 2.5), (1.5, 0.0)]
     journal.close()
+
+
+def test_a_new_journal_has_no_record_of_the_old_one(tmp_path):
+    for template in (b"one with a record", b"new"):
+        journal = Journal.create(tmp_path / "j", template)
+        with pytest.raises(ValueError, match="fewer than 1 records"):
+            journal.read(1, np.dtype("f8"))
+        journal.write(0, np.array(3.5), used=8)
+        journal.close()
 
 
 def test_two_processes_do_not_write_one_run(tmp_path, monkeypatch):
