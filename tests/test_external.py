@@ -207,6 +207,18 @@ def test_a_repaired_member_goes_on_and_others_are_not_run_again(folder):
     assert len((folder / "log").read_text().split()) == 2 * MEMBERS
 
 
+def test_what_a_program_started_ends_with_it(folder):
+    (folder / "model.sh").write_text("for k in $(seq 100); do echo $k >> log; sleep 0.02; done & wait")
+    command = Command("sh {folder}/model.sh", timeout=0.4)
+    tasks = [external.Task(1, folder / "obs_1.csv", folder / "1.csv", {"folder": folder})]
+    assert "took longer than 0.4 s" in command.forecast(tasks, folder / "runs", lambda path: None)[1]
+    (log,) = (folder / "runs").glob("member_*/log")
+    time.sleep(0.1)
+    size = log.stat().st_size
+    time.sleep(0.3)
+    assert log.stat().st_size == size > 0
+
+
 def test_a_member_is_tried_again(folder):
     records, lines = run(folder, f"once={folder}/flag", model={"retries": 1}, cycles=1)
     assert records[0]["failed"] == [] and len(lines) == 1
@@ -218,6 +230,7 @@ def test_the_rest_goes_on_and_says_so(folder):
     assert [record["members"] for record in records] == [3, 3]
     assert [record["failed"] for record in records] == [[2], []]
     assert lines[0].startswith("cycle 1 of 2: goes on without member 2: it ended with exit status 1; see ")
+    assert "ill" in Path(lines[0].split("; see ")[1], "stderr.txt").read_text()
     names = [path.name for path in sorted((folder / "out" / "cycle_0002" / "analysis").iterdir())]
     assert names == ["member_0001.nc", "member_0003.nc", "member_0004.nc"]
     with pytest.raises(OSError, match="3 members are left but least is 4"):
@@ -233,6 +246,13 @@ def test_a_stopped_run_goes_on(folder):
     run(folder, cycles=1, method=method)
     records, _ = run(folder, resume=True, method=method)
     assert records == whole
+    assert contents(folder / "out") == contents(folder / "whole")
+
+
+def test_limits_and_the_way_of_working_may_change(folder):
+    run(folder, output="whole")
+    run(folder, cycles=1)
+    run(folder, resume=True, least=2, model={"timeout": 60.0, "retries": 1, "jobs": 2})
     assert contents(folder / "out") == contents(folder / "whole")
 
 

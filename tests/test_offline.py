@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,15 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
-from offline_files import HEAD, MEMBERS, ROWS, command, load, write, write_one
+from offline_files import HEAD, MEMBERS, ROWS, command, edit, load, member, write, write_one
 
 from ensf import ETKF, LETKF, LETSF, EnKF, EnSF
 from ensf.cli import main
 from ensf.dataset import Local, Problem
 from ensf.localization import Sphere
-from ensf.offline import Offline, analyse_files, blocks
+from ensf.offline import Offline, Source, analyse_files, blocks
+from ensf.offline.codes import overwrite
+from ensf.offline.output import staged
 from ensf.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation
 from ensf.state import Bounds, Log, Standardise
 from ensf.tables import read
@@ -193,6 +196,9 @@ def test_the_table_says_what_was_used(folder):
     table = read(folder / "out" / "observations.nc")
     assert table.reason.tolist() == ["used"] * 3 + ["gross check", "out of domain"]
     assert np.isfinite(table.extra["analysis_spread"][:3]).all() and np.isfinite(table.extra["prior_mean"][3])
+    departure = (table.value - table.extra["prior_mean"])[:3]
+    record = json.loads((folder / "out" / "analysis.json").read_text())
+    assert record["innovations"]["rms_prior"] == pytest.approx(np.sqrt(np.mean(departure**2)))
     assert main([*command(folder, output="strict"), "--strict"]) == 2 and not (folder / "strict").exists()
 
 
@@ -257,3 +263,61 @@ def test_cycling_gets_files_alone(folder):
         analysis = analyse_files(paths, folder / "obs.csv", ETKF(), out, rng=np.random.default_rng(1), **given)
     assert sorted(path.name for path in out.iterdir()) == [path.name for path in paths]
     assert analysis.memory is None and analysis.ensemble.shape == (MEMBERS, 120)
+
+
+def test_values_that_stay_keep_their_bits_in_packed_floats_too(tmp_path, rng):
+    paths = [tmp_path / "1.nc", tmp_path / "2.nc"]
+    for path in paths:
+        with netCDF4.Dataset(path, "w") as file:
+            file.createDimension("x", 1000)
+            variable = file.createVariable("v", "f8", ("x",))
+            variable.scale_factor, variable.add_offset = 0.1, 3.0
+            variable.set_auto_maskandscale(False)
+            variable[:] = rng.normal(size=1000)
+    source = Source.of(paths, "realization", (), False)
+    state = source.load()[0]
+    state[7] += 1.0
+    with netCDF4.Dataset(paths[0], "r+") as file:
+        file.set_auto_maskandscale(False)
+        former = file["v"][:]
+        overwrite(file, source.layout, state, {})
+        assert np.flatnonzero(file["v"][:] != former).tolist() == [7]
+
+
+def test_entries_in_which_all_members_agree_stay(folder):
+    same = np.linspace(0.001, 0.012, 30).reshape(3, 10)
+    for number in range(1, MEMBERS + 1):
+        edit(member(folder, number), lambda file: file["q"].__setitem__(slice(3), same))
+    offline = Offline(ForecastInflation(ETKF(), 3.0), {"q": Log(offset=1e-3)})
+    (folder / "obs.csv").write_text(f"{HEAD}\n{ROWS[1]}\n")
+    offline.analyse(folder / "forecast_*.nc", folder / "obs.csv", folder / "out", rng=np.random.default_rng(1))
+    before, after = load(folder).q, load(folder / "out").q
+    np.testing.assert_array_equal(after[:, :3], before[:, :3])
+    assert (after[:, 3:] != before[:, 3:]).mean() > 0.9
+
+
+# --- parts -------------------------------------------------------------------------------------------------
+
+
+def test_parts_are_cut_by_pairs_of_place_and_observation(folder, monkeypatch):
+    layout = Source.of(sorted(folder.glob("forecast_*.nc")), "realization", ("q",), False).layout
+    observed = np.stack(np.meshgrid(np.linspace(40, 51, 7), np.linspace(0, 9, 9)), axis=-1).reshape(-1, 2)
+    (part,) = blocks.cut(layout, LOCAL, observed)
+    pairs = LOCAL(layout).localization.patches(observed).index.size
+    assert blocks._pairs(part, LOCAL, observed) == pairs
+    monkeypatch.setattr(blocks, "PAIRS", pairs // 3)
+    assert len(blocks.cut(layout, LOCAL, observed)) >= 3
+
+
+# --- all or none -------------------------------------------------------------------------------------------
+
+
+def test_the_record_comes_after_the_files_of_its_analysis(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "another").touch()
+    moved, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(target.name), replace(source, target)))
+    with staged(tmp_path / "out", "analysis.json") as folder:
+        for name in ("a.nc", "analysis.json", "z.nc"):
+            (folder / name).touch()
+    assert moved == ["a.nc", "z.nc", "analysis.json"]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -281,3 +282,12 @@ def test_killed_at_any_moment(folder):
         assert files in (0, MEMBERS + 2)
         finished += files > 0
     assert finished
+
+
+@pytest.mark.parametrize(("stages", "copies"), [("analysis", 1), ("forecast,postassim,analysis", 3)])
+def test_a_disk_that_is_too_small_is_refused(folder, monkeypatch, capsys, stages, copies):
+    size = copies * sum(member(folder, number).stat().st_size for number in range(1, MEMBERS + 1))
+    for free, code in ((size, 0), (size - 1, 2)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        assert main(command(folder, "--stages", stages, "--dry-run")) == code
+    assert f"out needs {size / 1e6:.0f} MB but" in capsys.readouterr().err
