@@ -137,5 +137,4 @@ def _innovations(prior: Array, observation: Observation) -> tuple[float, float]:
 def _doubted(prior: Array, observation: Observation) -> Observation:
     """The observations with so much less precision that chi^2 is 1."""
     square, variance = _innovations(prior, observation)
-    law = observation.law.tempered(1 / max(square - variance, 1.0))
-    return Observation(observation.value, observation.operator, law, observation.position)
+    return replace(observation, error=observation.law.tempered(1 / max(square - variance, 1.0)))

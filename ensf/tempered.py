@@ -12,7 +12,7 @@ small first steps where the ensemble is wide beside the error, equal ones where 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,13 +57,12 @@ class Tempered:
             return Analysis(prior, memory)
         analysis, freedom = Analysis(prior, memory), 0.0
         for weight in tempering(self.pieces, _largest_ratio(prior, observation)).tolist():
-            piece = Observation(
-                observation.value, observation.operator, observation.law.tempered(weight), observation.position
-            )
+            piece = replace(observation, error=observation.law.tempered(weight))
             analysis = self.filter.analyse(analysis.ensemble, piece, rng, analysis.memory)
             freedom = freedom + analysis.info.get("degrees_of_freedom", 0.0)
-        together = {name: freedom for name in analysis.info if name == "degrees_of_freedom"}
-        return Analysis(analysis.ensemble, analysis.memory, {**analysis.info, **together})
+        if "degrees_of_freedom" in analysis.info:
+            analysis = replace(analysis, info={**analysis.info, "degrees_of_freedom": freedom})
+        return analysis
 
 
 def tempering(pieces: int, ratio: float) -> np.ndarray:

@@ -9,7 +9,7 @@ every piece: an iterated smoother (Bocquet & Sakov 2014, QJRMS 140, 1521, withou
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ensf.analysis import Analysis, Filter, check_prior
@@ -77,21 +77,20 @@ class ModelInTheLoop:
         observation = observation.present(window.end.dtype)
         if observation.size == 0:
             return Analysis(window.end, memory, {"model_runs": 1.0})
-        through = _Through(window, _linear_part(observation.operator))
-        analysis = self.filter.analyse(window.start, _through(observation, through), rng, memory)
+        seen, through = _at_start(observation, window)
+        analysis = self.filter.analyse(window.start, seen, rng, memory)
         ensemble = through.forecast(analysis.ensemble)
         return Analysis(ensemble, analysis.memory, {**analysis.info, "model_runs": 1 + through.runs})
 
 
-def _linear_part(operator: Any) -> Any:
-    return operator.linear if isinstance(operator, Pointwise) else operator
-
-
-def _through(observation: Observation, through: _Through) -> Observation:
-    """The same observation of states at the start of the window; a pointwise function stays one."""
+def _at_start(observation: Observation, window: Window) -> tuple[Observation, _Through]:
+    """The same observation of states at the start of the window, and the way there; a pointwise function stays one."""
     operator = observation.operator
-    operator = Pointwise(operator.function, through) if isinstance(operator, Pointwise) else through
-    return Observation(observation.value, operator, observation.law, observation.position)
+    if not isinstance(operator, Pointwise):
+        through = _Through(window, operator)
+        return replace(observation, operator=through), through
+    through = _Through(window, operator.linear)
+    return replace(observation, operator=Pointwise(operator.function, through)), through
 
 
 @dataclass(eq=False)

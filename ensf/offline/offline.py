@@ -17,7 +17,6 @@ import numpy as np
 from ensf.analysis import Analysis
 from ensf.arrays import Generator
 from ensf.dataset.local import check_order, place
-from ensf.observation import Observation
 from ensf.offline import seen
 from ensf.offline.blocks import Predicted, cut, find_local, in_parts, on_part, split, whole
 from ensf.offline.job import Job
@@ -221,8 +220,7 @@ def _assimilate(job: Job, method: Any, rng: Generator, memory: Any, before: Any,
     """Overwrite the forecast by the analysis, and `before` by what it is without corrections; return the memory."""
     observation, ensemble = job.observed.observation, job.ensemble
     if job.divided:
-        known = Predicted(seen.predict(observation, ensemble))
-        observation = Observation(observation.value, known, observation.law, observation.position)
+        observation = replace(observation, operator=Predicted(seen.predict(observation, ensemble)))
     else:
         observation = transformed(observation, job.coordinates.blocks(job.source.layout))
     last, result = rng, memory

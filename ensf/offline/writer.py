@@ -27,7 +27,7 @@ COLUMNS = 2**20
 Follow = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
-def names(source: Source, stages: Sequence[str], statistics: Sequence[str], record: bool = True) -> list[str]:
+def names(source: Source, stages: Sequence[str], statistics: Sequence[str]) -> list[str]:
     """All files of an analysis, relative to its folder.
 
     Raises
@@ -36,8 +36,8 @@ def names(source: Source, stages: Sequence[str], statistics: Sequence[str], reco
         If a member's file is called as a file of the analysis.
     """
     members = _members(source)
-    others = [f"statistics/{stage}_{what}.nc" for stage in statistics for what in ("mean", "spread")]
-    others += [TABLE, RECORD] if record else []
+    fields = (f"statistics/{stage}_{what}.nc" for stage in statistics for what in ("mean", "spread"))
+    others = [*fields, TABLE, RECORD]
     taken = [name for name in members if name in others]
     if taken:
         raise ValueError(f"a file of the forecast is called {taken[0]}, as one of the analysis: rename it")
