@@ -319,4 +319,4 @@ def test_memory_of_networks_is_bounded(monkeypatch):
     line.patches(networks[1])
     assert line.patches(networks[0]) is first
     line.patches(networks[2])
-    assert line.patches(networks[1]) is not first and len(line._known) == 2
+    assert line.patches(networks[0]) is first and len(line._known) == 2

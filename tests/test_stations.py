@@ -7,7 +7,7 @@ import xarray as xr
 
 from ensf.arrays import to_numpy
 from ensf.boxes import Boxes
-from ensf.derived import Combination, FunctionOf, LayerMean, Speed, register, registered
+from ensf.derived import Combination, Combined, FunctionOf, LayerMean, Speed, register, registered
 from ensf.flags import LAND, LEVEL, OUTSIDE
 from ensf.functions import log, square
 from ensf.observation import Observation
@@ -16,6 +16,8 @@ from ensf.quality import GrossCheck, SuperObservations
 from ensf.state import pack
 from ensf.stations import Bilinear, Joined, Nearest, observe
 from ensf.stations.grids import Curvilinear, Regular, bracket
+from ensf.stations.grids import _inverse as inverse
+from ensf.stations.joined import join
 from ensf.stations.profiles import layer_weights, level_weights
 from ensf.tables import ObservationTable
 
@@ -104,6 +106,16 @@ def test_stations_outside_the_grid_are_rejected_with_a_reason():
     assert seen.table.codes.tolist() == [OUTSIDE, OUTSIDE, OUTSIDE, OUTSIDE, 0, 0]
     assert seen.used.tolist() == [4, 5]
     assert seen.table.reason[0] == "out of domain"
+
+
+@pytest.mark.parametrize("lon", [LON, LON[::-1]])
+def test_stations_beside_the_edge_within_rounding_are_on_it(lon):
+    state, layout = plane(lon=lon)
+    beside = [[45, -20.005], [45, 20.005], [60.005, 0], [29.995, 0]]
+    seen = table("t", [*beside, [45, -20.05], [45, 20.05], [60.05, 0]]).observe(layout)
+    assert seen.table.codes.tolist() == [0, 0, 0, 0, OUTSIDE, OUTSIDE, OUTSIDE]
+    edge = affine(np.array([45, 45, 60, 30]), np.array([-20, 20, 0, 0]))
+    np.testing.assert_allclose(seen.observation.operator(state)[0], edge, rtol=1e-12)
 
 
 def test_nearest_selects_a_grid_point():
@@ -220,6 +232,25 @@ def test_cells_with_corners_that_are_not_finite_do_not_exist():
         Curvilinear(lat * np.nan, lon, sphere=True).corners(here)
 
 
+def test_curvilinear_grids_have_edges_within_rounding():
+    j, i = np.meshgrid(np.arange(4.0), np.arange(5.0), indexing="ij")
+    found = Curvilinear(j, i, sphere=False).corners(np.array([[1.5, 4.0005], [-0.0005, 2.0], [1.5, 4.01]]))
+    assert found.inside.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("part", [1.0, 0.05])
+def test_fractions_in_skewed_cells(part):
+    """Of both roots of the quadratic equation, the one in the cell; a cell may have a side that is nearly a point."""
+    rng = np.random.default_rng(0)
+    corners = np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]]) + rng.uniform(-0.24, 0.24, (1000, 4, 2))
+    corners[:, 2] = corners[:, 0] + part * (corners[:, 2] - corners[:, 0])
+    a, b = rng.uniform(0.01, 0.99, (2, 1000))
+    weight = np.stack([(1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b], axis=1)
+    found = inverse(corners, np.einsum("pc,pcd->pd", weight, corners), False, 1e-9)
+    assert found[2].all()
+    np.testing.assert_allclose(found[:2], (a, b), atol=1e-9)
+
+
 def test_very_flat_cells_are_found():
     lat, lon = np.meshgrid(np.linspace(80, 89.9, 100), np.arange(0.0, 360.0, 10.0), indexing="ij")
     rng = np.random.default_rng(0)
@@ -296,6 +327,13 @@ def test_stations_on_land_are_rejected_and_beside_land_see_the_sea():
     np.testing.assert_allclose(predicted[2], affine(55, 0), rtol=1e-12)
 
 
+def test_a_station_outside_is_not_on_land():
+    field = affine(LAT[:, None], LON)
+    field[0, 0] = np.nan
+    _, layout = pack(ensemble({"t": (("lat", "lon"), field)}, lat=LAT, lon=LON), "member", mask=True)
+    assert table("t", [[10.0, 0.0], [60.0, -20.0]]).observe(layout).table.codes.tolist() == [OUTSIDE, LAND]
+
+
 def test_how_much_sea_is_needed_is_a_setting():
     assert masked(Bilinear(0.7))[1].table.codes.tolist() == [LAND, LAND, 0, 0]
     assert masked(Bilinear(1.0))[1].table.codes.tolist() == [LAND, LAND, LAND, 0]
@@ -346,6 +384,13 @@ def test_a_combination_has_tangent_and_adjoint():
     u, v = (interpolated(state, layout, name, position, z) for name in "uv")
     np.testing.assert_allclose(operator(state), u * v, rtol=1e-12)
     check_adjoint(operator, state)
+
+
+def test_slopes_of_a_combination_are_exact_to_many_digits(rng):
+    state, direction = rng.standard_normal((2, 3, 4))
+    operator = Combined(lambda u, v: np.exp(u) * v, (Select((0, 1)), Select((2, 3))))
+    u, v, du, dv = state[:, :2], state[:, 2:], direction[:, :2], direction[:, 2:]
+    np.testing.assert_allclose(operator.tangent(state, direction), np.exp(u) * (v * du + dv), rtol=1e-7, atol=1e-8)
 
 
 def check_adjoint(operator, state):
@@ -408,6 +453,12 @@ def test_rows_of_all_kinds_keep_their_order():
     assert isinstance(gaps.operator, Linear)
     np.testing.assert_allclose(gaps.operator(state), expected[:, [0, 2]], rtol=1e-12)
     np.testing.assert_allclose(operator.restrict((2, 0))(state), expected[:, [2, 0]], rtol=1e-12)
+
+
+def test_one_operator_with_its_rows_in_any_order(rng):
+    operator, states = WindSpeed(Select((0, 1)), Select((2, 3))), rng.standard_normal((5, 4))
+    joined = join([(operator, np.array([1, 0]))])
+    np.testing.assert_array_equal(joined(states), operator(states)[:, [1, 0]])
 
 
 def test_operators_work_beside_arrays_of_another_device():

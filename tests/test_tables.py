@@ -96,6 +96,18 @@ def test_rows_are_taken_and_appended():
         table.append(example(axes=("x", "y")))
 
 
+def test_reasons_of_both_tables_stay():
+    other = example(qc=np.array([0, 0, 5]), reasons={3: "something else", 5: "bad buoy"})
+    reasons = example().append(other).reason
+    assert reasons[2] == "bad sonde" and reasons[5] == "bad buoy"
+
+
+def test_the_first_broken_row_is_named_with_its_first_problem():
+    time = np.array(["2024-01-31", "2024-02-01", "NaT"], dtype="datetime64[us]")
+    with pytest.raises(RowError, match="row 0: error is -1.0"):
+        example(error=np.array([-1.0, 0.5, np.nan]), time=time, qc=np.zeros(3, dtype=int), z=np.array([np.inf, 0, 0]))
+
+
 @pytest.mark.parametrize(
     ("changes", "row", "problem"),
     [
