@@ -251,6 +251,12 @@ def test_fractions_in_skewed_cells(part):
     np.testing.assert_allclose(found[:2], (a, b), atol=1e-9)
 
 
+def test_the_other_side_of_the_earth_is_in_no_cell():
+    points = turned(2)[2].reshape(1, -1, 3)[:, [0, 1, -9, -8]]
+    centre = points.mean(axis=1) / np.linalg.norm(points.mean(axis=1), axis=1)
+    assert inverse(points, centre, True, 1e-9)[2].all() and not inverse(points, -centre, True, 1e-9)[2].any()
+
+
 def test_very_flat_cells_are_found():
     lat, lon = np.meshgrid(np.linspace(80, 89.9, 100), np.arange(0.0, 360.0, 10.0), indexing="ij")
     rng = np.random.default_rng(0)

@@ -575,6 +575,9 @@ KINDS = {"RADIOSONDE_TEMPERATURE": "t", "RADIOSONDE_U_WIND_COMPONENT": "u"}
 def test_a_frame_of_dart_is_imported():
     check_dart(from_dart(sequence(), KINDS))
     assert from_dart(sequence(), {"RADIOSONDE_TEMPERATURE": "t"}, good=1).codes.tolist() == [0]
+    both = sequence().assign(DART_quality_control=[7.0, 7.0, 0.0])
+    check_dart(from_dart(both, KINDS))
+    assert from_dart(both.drop(columns="NCEP_QC_index"), KINDS).codes.tolist() == [7, 7, MISSING]
     with pytest.raises(ValueError, match="no column 'obs_err_var'"):
         from_dart(sequence().drop(columns="obs_err_var"))
     with pytest.raises(RowError, match="row 1: error is nan"):

@@ -114,7 +114,7 @@ def _heights(frame: Any) -> np.ndarray:
 
 
 def _codes(frame: Any, good: int) -> np.ndarray:
-    """DART's own code if there is one, else the largest code of those who made the observations."""
+    """The largest code of those who made the observations; if they gave none, what DART did with them."""
     columns = [str(column) for column in frame.columns]
     names = [name for name in columns if "qc" in name.lower() or "quality_control" in name.lower()]
     if not names:

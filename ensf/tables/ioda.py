@@ -47,8 +47,9 @@ def read_ioda(
         If a group or variable is missing, has channels, or has a row that cannot be used.
     """
     path = existing(path)
-    groups = {name: _group(path, name) for name in ("MetaData", "ObsValue", "ObsError")}
-    groups["PreQC"] = opened(path, "PreQC") if "PreQC" in _groups(path) else xr.Dataset()
+    there = _groups(path)
+    groups = {name: _group(path, name, there) for name in ("MetaData", "ObsValue", "ObsError")}
+    groups["PreQC"] = opened(path, "PreQC") if "PreQC" in there else xr.Dataset()
     names = dict(variables) if variables is not None else {str(name): str(name) for name in groups["ObsValue"]}
     if not names:
         raise ValueError(f"{path} has no variables in its group ObsValue: there is nothing to import")
@@ -78,20 +79,17 @@ def _part(
 
 
 def _groups(path: Path) -> tuple[str, ...]:
+    """Names of the groups of a file that can be read."""
+    opened(path)
     tree = xr.backends.NetCDF4DataStore.open(path)
     with tree:
         return tuple(tree.ds.groups)
 
 
-def _group(path: Path, name: str) -> xr.Dataset:
-    if name not in _checked(path):
+def _group(path: Path, name: str, there: tuple[str, ...]) -> xr.Dataset:
+    if name not in there:
         raise ValueError(f"{path} has no group {name!r}: an IODA file has MetaData, ObsValue and ObsError")
     return opened(path, name)
-
-
-def _checked(path: Path) -> tuple[str, ...]:
-    opened(path)
-    return _groups(path)
 
 
 def _numbers(path: Path, groups: Mapping[str, xr.Dataset], group: str, name: str) -> np.ndarray:
