@@ -128,6 +128,21 @@ def test_each_member_runs_alone_with_the_template(folder):
     assert len(set(places)) == MEMBERS and all("member_" in place for place in places)
 
 
+def test_links_of_the_template_stay_links(folder):
+    (folder / "template" / "forcing").symlink_to(folder / "obs_1.csv")
+    command = Command('sh -c "test -L forcing && cp $0 $1" {input} {output}', template="template")
+    task = external.Task(1, folder / "obs_1.csv", folder / "1.csv", {})
+    assert command.forecast([task], folder / "runs", lambda path: None, folder) == {}
+
+
+def test_an_output_without_numbers_of_floating_point_is_not_valid(folder):
+    with netCDF4.Dataset(folder / "made.nc", "w") as file:
+        file.createDimension("x", 2)
+        file.createVariable("step", "i4", ("x",))[:] = 1
+    with pytest.raises(ValueError, match="it has no variable of floating point"):
+        external.check_member(folder / "made.nc")
+
+
 def test_members_run_in_parallel_up_to_the_limit(folder):
     command = Command('sh -c "sleep 0.4; cp $0 $1" {input} {output}', jobs=4)
     tasks = [external.Task(k, folder / "obs_1.csv", folder / f"{k}.csv", {}) for k in range(8)]

@@ -141,6 +141,16 @@ def test_members_of_every_second_cycle(tmp_path):
             assert np.isnan(written).all() if index % 2 else (written == cycle.analysis.ensemble).all()
 
 
+def test_a_file_with_members_is_made_again_from_its_journal(tmp_path):
+    path, journal = tmp_path / "run.nc", tmp_path / "journal"
+    save(path, make(BOX), BOX, every=2, journal=journal)
+    with read(path) as file:
+        before = file.load()
+    Writer.resume(path, journal, 5, model=BOX, every=2).close()
+    with read(path) as file:
+        xr.testing.assert_equal(file.load(), before)
+
+
 def test_scores_of_ones_own_become_variables(tmp_path):
     with Writer(tmp_path / "run.nc", model=RING, members=MEMBERS, observations=40) as writer:
         for cycle in make(RING, 2):

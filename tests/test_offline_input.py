@@ -32,7 +32,10 @@ from offline_files import (
 )
 
 from ensf.cli import main
-from ensf.offline import writer
+from ensf.dataset import Local
+from ensf.kalman import LETKF
+from ensf.localization import Layered, Sphere
+from ensf.offline import Offline, writer
 from ensf.tables import read
 
 
@@ -146,6 +149,12 @@ def test_settings_that_do_not_fit(folder, capsys, case):
     shown = capsys.readouterr().err.strip()
     assert sentence in shown and "\n" not in shown
     assert contents(folder) == before
+
+
+def test_a_row_without_the_height_that_the_localization_uses(folder):
+    layered = Local(LETKF, Layered(Sphere(), 1.0), 300.0, dims=("lat", "lon", "level"), at={"level": 1000.0})
+    with pytest.raises(ValueError, match="obs.csv: row 1 has no z, but the localization uses 'level': give it"):
+        Offline(layered, mask=True).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
 
 
 def test_domain_of_a_transform_names_variable_and_member(folder, capsys):

@@ -305,6 +305,15 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch, whole, cycles, every):
     assert not [path for path in (tmp_path / "a").iterdir() if path.suffix not in (".nc", ".json")]
 
 
+def test_restarts_are_written_after_every_so_many_cycles(tmp_path, monkeypatch):
+    counted, write = [], restart.write
+    monkeypatch.setattr(
+        restart, "write", lambda path, content: (counted.append(content["restart"].cycles), write(path, content))
+    )
+    run(tmp_path / "a", methods=("enkf",), restart_every=5)
+    assert counted == [5, 10] * 2
+
+
 def test_a_finished_run_is_kept(whole):
     before = contents(whole)
     records = run(whole, resume=True)

@@ -461,6 +461,11 @@ def test_ioda_is_imported(tmp_path):
     assert set(read_ioda(tmp_path / "ioda.nc").variable) == set(names)
 
 
+def test_negative_quality_codes_of_ioda_are_not_good(tmp_path):
+    written = ioda(tmp_path / "ioda.nc", **{"PreQC/windEastward": np.array([-7, 2, 0], dtype="i4")})
+    assert read_ioda(written, {"windEastward": "u"}, good=3).codes.tolist() == [-7, 0, 0]
+
+
 def test_ioda_without_quality_codes_and_with_written_times(tmp_path):
     times = np.array(["2024-01-01T00:00:00Z", "2024-01-01T01:00:00Z", "2024-01-01T02:00:00Z"])
     written = ioda(tmp_path / "ioda.nc", leave=("PreQC", "MetaData/dateTime"), **{"MetaData/datetime": times})
