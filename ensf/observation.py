@@ -21,6 +21,7 @@ from ensf.operators import (
     Pointwise,
     Select,
     WindSpeed,
+    observed_index,
     restrict,
     tangent,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "cube",
     "exponential",
     "log",
+    "observed_index",
     "square",
     "tangent",
 ]

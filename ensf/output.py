@@ -15,7 +15,7 @@ import numpy as np
 
 from ensf.arrays import Array, namespace, to_numpy
 from ensf.diagnostics import rank_histogram
-from ensf.observation import Identity, Observation, Select
+from ensf.observation import Identity, Observation, Select, observed_index
 
 __all__ = ["Row", "View", "fields", "members", "observations", "ranks", "scores", "time"]
 
@@ -220,7 +220,7 @@ FLAGS = {
 
 
 def observations(first: Observation, model: Any) -> Iterator[Row]:
-    """Values, errors, flags and equivalents of the observations, and positions if the first cycle has them."""
+    """Values, errors, flags and equivalents of the observations; variables and positions if the first cycle tells."""
     units = _variable(model)[2] if isinstance(first.operator, Identity | Select) else "1"
     dims, measured, quality = ("observation",), "physicalMeasurement", "qualityInformation"
     yield Row("observation_value", dims, _value, "observed value", units, measured)
@@ -234,6 +234,9 @@ def observations(first: Observation, model: Any) -> Iterator[Row]:
             )
             title = f"observation operator of the {stage}, {method.replace('_', ' ')} over members"
             yield Row(f"observation_{stage}_{what}", dims, value, title, units, extra=cell)
+    if observed_index(first.operator) is not None:
+        words = f"model variable that is observed, counted from 0 along ({', '.join(model.dims)}); -1 for none"
+        yield Row("observation_index", dims, _index, words, "1", "referenceInformation", "i4")
     if first.position is not None:
         words = "place of the observation in the coordinates of the localization"
         yield Row("observation_position", (*dims, "axis"), _position, words, "1", "referenceInformation")
@@ -256,6 +259,11 @@ def _flag(view: View) -> np.ndarray:
 
 def _equivalent(view: View, stage: str, what: str) -> np.ndarray:
     return view.padded(view.equivalent[stage][what])
+
+
+def _index(view: View) -> np.ndarray:
+    index = observed_index(view.observation.operator)
+    return view.padded(np.full(view.observation.size, -1) if index is None else index, -1)
 
 
 def _position(view: View) -> np.ndarray:

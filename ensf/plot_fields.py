@@ -21,11 +21,12 @@ import scipy.fft
 
 from ensf.arrays import Array, namespace, to_numpy
 from ensf.netcdf import read
+from ensf.observation import observed_index
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Frame", "Spectra", "animate", "figure_fields", "figure_spectra", "frames", "power"]
+__all__ = ["Frame", "Spectra", "animate", "animate_folder", "figure_fields", "figure_spectra", "frames", "power"]
 
 STAGES = {"forecast": lambda cycle: cycle.forecast, "analysis": lambda cycle: cycle.analysis.ensemble}
 
@@ -160,25 +161,23 @@ class Frame:
             cycle.truth,
             xp.mean(members, axis=0),
             xp.std(members, axis=0, correction=1),
-            _seen(cycle.observation, model),
         )
         place = (*level, *[0] * (len(model.shape) - 2))[: len(model.shape) - 2]
-        truth, mean, spread, seen = (to_numpy(state).reshape(model.shape)[place] for state in states)
+        truth, mean, spread = (to_numpy(state).reshape(model.shape)[place] for state in states)
+        seen = _seen(observed_index(cycle.observation.operator), model.shape)[place]
         y, x = (np.asarray(model.coords[name], float) for name in model.dims[-2:])
         return cls(cycle.time, getattr(model, "units", "1"), x, y, truth, mean, spread, seen)
 
 
-def _seen(observation: Any, model: Any) -> np.ndarray:
-    """State variables that are observed, ``(state,)``, as far as the operator tells."""
-    seen = np.zeros(int(np.prod(model.shape)), bool)
-    operator = getattr(observation.operator, "linear", observation.operator)
-    if hasattr(operator, "index"):
-        seen[np.asarray(operator.index)] = True
-    return seen
+def _seen(index: np.ndarray | None, model_shape: Sequence[int]) -> np.ndarray:
+    """Where something is observed, in the shape of the model; nowhere if that is not known."""
+    seen = np.zeros(int(np.prod(model_shape)), bool)
+    seen[[] if index is None else index[index >= 0]] = True
+    return seen.reshape(model_shape)
 
 
 def frames(path: str | Path, *level: int) -> Iterator[Frame]:
-    """Frames of the file of a run, one cycle after another; it does not tell which points were observed.
+    """Frames of the file of a run, one cycle after another.
 
     Raises
     ------
@@ -202,7 +201,9 @@ def frames(path: str | Path, *level: int) -> Iterator[Frame]:
             truth_plane, mean, spread = fields
             units = str(truth.attrs.get("units", "1"))
             x, y = run[columns].values, run[rows].values
-            yield Frame(float(time), units, x, y, truth_plane, mean, spread, np.zeros(mean.shape, bool))
+            index = run["observation_index"][k].values if "observation_index" in run else None
+            seen = _seen(index, truth.shape[1:])[tuple(place.values())]
+            yield Frame(float(time), units, x, y, truth_plane, mean, spread, seen)
 
 
 def figure_fields(frame: Frame) -> Figure:
@@ -243,6 +244,23 @@ def animate(cycles: Iterable[Frame], path: str | Path, rate: int = 10) -> Path:
             maps.show(frame)
             writer.grab_frame()
     return path
+
+
+def animate_folder(directory: str | Path) -> Iterator[Path]:
+    """Write ``METHOD_seedN.gif`` for each file ``METHOD_seedN.nc`` of a folder, with a bar on standard error.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no such file, or its fields have not two dimensions.
+    """
+    from tqdm import tqdm
+
+    paths = sorted(Path(directory).glob("*_seed*.nc"))
+    if not paths:
+        raise ValueError(f"{directory} holds no METHOD_seedN.nc: name the folder of a run, or run one first")
+    for path in paths:
+        yield animate(tqdm(frames(path), desc=path.stem, unit="frame", disable=None), path.with_suffix(".gif"))
 
 
 class _Maps:

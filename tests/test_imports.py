@@ -77,10 +77,10 @@ ROOMS = {
     "methods": "",
     "external": "analysis arrays interrupts locks offline restart",
     "plot": "diagnostics experiment",
-    "plot_fields": "arrays netcdf",
+    "plot_fields": "arrays netcdf observation",
     "cells": "diagnostics experiment experiments settings",
     "board": "cells experiments",
-    "cli": "board experiment external interrupts methods netcdf offline plot runner settings",
+    "cli": "board experiment external interrupts methods netcdf offline plot plot_fields runner settings",
     "__init__": "analysis filter guidance kalman localization observation particle sampler schedule score spread "
     "transform twin",
 }
@@ -89,7 +89,7 @@ ROOMS = {
 RESERVED = {
     "matplotlib": "plot plot_fields cli",
     "jsonargparse": "cli",
-    "tqdm": "cells cli nature runner",
+    "tqdm": "cells cli nature plot_fields runner",
     "netCDF4": "cf nature netcdf offline storage",
     "xarray": "dataset external netcdf offline plot state tables",
 }

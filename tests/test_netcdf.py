@@ -129,6 +129,7 @@ def test_observations_come_back(tmp_path):
             assert np.allclose(record.observation_forecast_mean[:size], predicted.mean(axis=0), atol=1e-6)
             assert np.allclose(record.observation_forecast_spread[:size], predicted.std(axis=0, ddof=1), atol=1e-6)
             assert (record.observation_position.values[:size] == position[:size]).all()
+            assert record.observation_index.values.tolist() == [*range(size), *[-1] * (32 - size)]
 
 
 def test_members_of_every_second_cycle(tmp_path):

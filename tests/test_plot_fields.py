@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ensf.analysis import Analysis
+from ensf.cli import main
 from ensf.diagnostics import scores
 from ensf.models.lorenz96 import Lorenz96
 from ensf.models.sqg import SQG, SQGTemperature
@@ -103,15 +104,30 @@ def test_maps_show_the_fields_and_the_observed_points(cycles):
     assert not len(full.axes[0].lines[0].get_xdata())
 
 
-def test_frames_of_a_file_and_an_animation(cycles, tmp_path):
-    with Writer(tmp_path / "run.nc", model=MODEL, members=4, observations=4, time_units="seconds") as writer:
+def save(cycles, path):
+    with Writer(path, model=MODEL, members=4, observations=4, time_units="seconds") as writer:
         for cycle in cycles:
             writer.write(cycle, scores(cycle))
-    read = list(frames(tmp_path / "run.nc", 1))
+    return path
+
+
+def test_animations_of_a_folder_on_the_command_line(cycles, tmp_path, capsys):
+    save(cycles, tmp_path / "letkf_seed1.nc")
+    assert main(["report", str(tmp_path), "--animate"]) == 0
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'letkf_seed1.gif'}\n"
+    assert (tmp_path / "letkf_seed1.gif").stat().st_size > 10_000
+    assert main(["report", str(tmp_path / "nowhere"), "--animate"]) == 2
+    assert "holds no METHOD_seedN.nc" in capsys.readouterr().err
+    assert main(["report", "--animate"]) == 2
+    assert "name one folder" in capsys.readouterr().err
+
+
+def test_frames_of_a_file_and_an_animation(cycles, tmp_path):
+    read = list(frames(save(cycles, tmp_path / "run.nc"), 1))
     assert len(read) == 3
     for frame, cycle in zip(read, cycles, strict=True):
         same = Frame.of(cycle, MODEL, 1)
-        for name in ("truth", "mean", "error", "spread", "x", "y"):
+        for name in ("truth", "mean", "error", "spread", "x", "y", "observed"):
             np.testing.assert_allclose(getattr(frame, name), getattr(same, name), atol=1e-5)
     path = animate(read, tmp_path / "run.gif")
     from PIL import Image

@@ -17,6 +17,7 @@ USAGE = """usage: ensf COMMAND
   ensf run EXPERIMENT --resume go on where a run was stopped or killed
   ensf run EXPERIMENT --help   every option and setting of that experiment
   ensf report DIR              draw the figures again from the files in DIR
+  ensf report DIR --animate    animate maps of truth, analysis, error and spread
   ensf analyse --prior ...     analyse the files of a forecast ensemble; --help says how
   ensf cycle CONFIG.toml       cycle an external model: forecasts by its command, analyses of its files
   ensf board                   tune and compare methods over experiments; continues where it stopped

@@ -1,4 +1,4 @@
-"""``ensf list`` and ``ensf report DIR``: what there is, and figures of what was run."""
+"""``ensf list`` and ``ensf report DIR``: what there is, and figures and animations of what was run."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ def list_experiments(arguments: list[str]) -> int:
 
 
 def report(arguments: list[str]) -> int:
-    """Draw the figures of a folder."""
-    from ensf import plot
+    """Draw the figures of a folder, or with ``--animate`` its maps, one cycle after another."""
+    from ensf import plot, plot_fields
 
-    if len(arguments) != 1:
-        raise ValueError("name one folder: ensf report DIR")
-    for path in plot.report(Path(arguments[0])):
+    folders = [Path(word) for word in arguments if word != "--animate"]
+    if len(folders) != 1:
+        raise ValueError("name one folder: ensf report DIR [--animate]")
+    draw = plot_fields.animate_folder if "--animate" in arguments else plot.report
+    for path in draw(folders[0]):
         print(f"wrote {path}")
     return 0
