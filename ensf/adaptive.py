@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from ensf.analysis import Analysis, Filter, check_predicted, check_prior
+from ensf.analysis import Analysis, Filter, check_prior, innovations
 from ensf.arrays import Array, Generator, is_host, like, namespace, normal, stream
 from ensf.kalman import observed_positions
 from ensf.localization import Localization, Patches
@@ -180,11 +180,7 @@ class _Evidence:
 def _evidence(prior: Array, observation: Observation, patches: Patches, followed: Array) -> _Evidence:
     """What innovations say if the prior variance is `followed` times too small; nothing where nothing is observed."""
     xp = namespace(prior)
-    predicted = observation.operator(prior)
-    check_predicted(predicted, observation)
-    error = observation.law.standard_deviation(observation.value)
-    square = ((observation.value - xp.mean(predicted, axis=0)) / error) ** 2
-    v = xp.var(predicted, axis=0, correction=1) / error**2
+    square, v = innovations(prior, observation)
     one = xp.ones_like(v)
     square, count, spread = _near(patches, xp.stack([square, one, v]), 1)
     fourth = _near(patches, xp.stack([one, 2 * v, v * v]), 2)

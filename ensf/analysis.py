@@ -11,7 +11,7 @@ import numpy as np
 from ensf.arrays import Array, Generator, namespace, to_numpy
 from ensf.observation import Observation
 
-__all__ = ["Analysis", "Filter", "check_prior"]
+__all__ = ["Analysis", "Filter", "check_prior", "innovations"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +64,21 @@ def check_predicted(predicted: Array, observation: Observation) -> None:
             f"the operator predicts {predicted.shape[-1]} observations but {observation.size} values are given: "
             "make operator and value match"
         )
+
+
+def innovations(prior: Array, observation: Observation) -> tuple[Array, Array]:
+    """Squared innovation of the mean and ensemble variance, ``(observation,)``, over the variance of the error.
+
+    Raises
+    ------
+    ValueError
+        If the operator's output does not match the observation.
+    """
+    predicted = observation.operator(prior)
+    check_predicted(predicted, observation)
+    error, xp = observation.law.standard_deviation(observation.value), namespace(prior)
+    square = ((observation.value - xp.mean(predicted, axis=0)) / error) ** 2
+    return square, xp.var(predicted, axis=0, correction=1) / error**2
 
 
 def _name_bad_entry(prior: np.ndarray) -> None:

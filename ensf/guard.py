@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ensf.analysis import Analysis, Filter, check_predicted, check_prior
+from ensf.analysis import Analysis, Filter, check_prior, innovations
 from ensf.arrays import Array, Generator, namespace, normal, stream
 from ensf.observation import Observation
 
@@ -106,7 +106,7 @@ class CollapseGuard:
         if observation.size == 0:
             return Analysis(prior, memory)
         memory = (memory or GuardMemory(zeros, zeros)).with_prior(prior)
-        square, variance = _innovations(prior, observation)
+        square, variance = _mean_innovations(prior, observation)
         strained = memory.strained + 1 if square > self.limit * (variance + 1) else 0
         acts = strained >= self.cycles
         if acts:
@@ -124,17 +124,13 @@ class CollapseGuard:
         return prior + xp.sqrt(added) * (noise - xp.mean(noise, axis=0))
 
 
-def _innovations(prior: Array, observation: Observation) -> tuple[float, float]:
+def _mean_innovations(prior: Array, observation: Observation) -> tuple[float, float]:
     """Mean of d^2 and of v over observations."""
-    xp = namespace(prior)
-    predicted = observation.operator(prior)
-    check_predicted(predicted, observation)
-    error = observation.law.standard_deviation(observation.value)
-    square = xp.mean(((observation.value - xp.mean(predicted, axis=0)) / error) ** 2)
-    return float(square), float(xp.mean(xp.var(predicted, axis=0, correction=1) / error**2))
+    square, variance = (float(namespace(prior).mean(part)) for part in innovations(prior, observation))
+    return square, variance
 
 
 def _doubted(prior: Array, observation: Observation) -> Observation:
     """The observations with so much less precision that chi^2 is 1."""
-    square, variance = _innovations(prior, observation)
+    square, variance = _mean_innovations(prior, observation)
     return replace(observation, error=observation.law.tempered(1 / max(square - variance, 1.0)))

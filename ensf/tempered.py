@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ensf.analysis import Analysis, Filter, check_predicted, check_prior
+from ensf.analysis import Analysis, Filter, check_prior, innovations
 from ensf.arrays import Array, Generator, namespace
 from ensf.observation import Observation
 
@@ -72,8 +72,4 @@ def tempering(pieces: int, ratio: float) -> np.ndarray:
 
 
 def _largest_ratio(prior: Array, observation: Observation) -> float:
-    xp = namespace(prior)
-    predicted = observation.operator(prior)
-    check_predicted(predicted, observation)
-    error = observation.law.standard_deviation(observation.value)
-    return float(xp.max(xp.var(predicted, axis=0, correction=1) / error**2))
+    return float(namespace(prior).max(innovations(prior, observation)[1]))
