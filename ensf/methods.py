@@ -16,7 +16,8 @@ __all__ = ["read_method", "read_settings"]
 
 ROOMS = (
     "adaptive", "boxes", "copula", "dataset", "filter", "finite_size", "guard", "guidance", "kalman", "localization",
-    "particle", "quality", "quantile", "sampler", "schedule", "score", "spread", "state", "tempered", "transform",
+    "particle", "patience", "quality", "quantile", "sampler", "schedule", "score", "spread", "state", "tempered",
+    "transform",
 )  # fmt: skip
 
 

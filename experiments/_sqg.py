@@ -27,6 +27,7 @@ from ensf.models.sqg import SQG, SQGTemperature
 from ensf.nature import NatureRun, Trajectory
 from ensf.observation import Observation, Pointwise, Select, arctan
 from ensf.particle import FixedGainMAP
+from ensf.patience import Patience
 from ensf.spread import RTPS, Rotation
 from ensf.transform import LETSF
 from ensf.twin import Cycle, Restart, Streams, twin
@@ -181,12 +182,14 @@ class InvertedSensor:
 PUBLISHED = InitialSpread(EnSF.published("sqg").filter)
 
 
-def letsf(members: int = MEMBERS) -> Method:
-    """LETSF as every page uses it."""
-    inner = AdaptiveInflation(Rotation(LETSF(box(2800.0), limit=InformationLimit(0.35))), box(1600.0))
-    return Method(
-        RTPS(inner, 0.3), members, "LETSF, adaptive inflation, patches limited by information, rotated, RTPS 0.3"
-    )
+def adaptive(filter: Any, summary: str) -> Method:
+    """A filter with patches limited by information, as every page uses it."""
+    inner = AdaptiveInflation(Rotation(filter), box(1600.0))
+    summary = f"{summary}, patches limited by information, adaptive inflation, RTPS 0.3, patience with surprises"
+    return Method(Patience(RTPS(inner, 0.3)), MEMBERS, summary)
+
+
+PATCHES: dict[str, Any] = {"localization": box(2800.0), "limit": InformationLimit(0.3)}
 
 
 def methods(cut_off: float, relaxation: float, sensor: Any = lambda inner: inner) -> dict[str, Method]:
@@ -200,7 +203,8 @@ def methods(cut_off: float, relaxation: float, sensor: Any = lambda inner: inner
             RTPS(LETKF(box(cut_off)), relaxation), MEMBERS, f"LETKF, cut-off {cut_off:g} km, RTPS {relaxation}"
         ),
         "map": Method(sensor(FixedGainMAP(1.2)), MEMBERS, "fixed-gain MAP per member and point"),
-        "letsf": letsf(),
+        "letkf_limited": adaptive(LETKF(**PATCHES), "LETKF"),
+        "letsf": adaptive(LETSF(**PATCHES), "LETSF"),
     }
 
 

@@ -29,6 +29,7 @@ from ensf.localization import Euclidean, Localization
 from ensf.locks import held
 from ensf.methods import read_method
 from ensf.observation import Linear, Observation
+from ensf.tables import read
 
 MODEL = Path(__file__).parent / "external_model.py"
 PROGRAM = f"{shlex.quote(sys.executable)} -S -I {shlex.quote(str(MODEL))}"
@@ -98,7 +99,7 @@ def test_forecasts_and_analyses_alternate(folder):
     records, lines = run(folder)
     assert [record["cycle"] for record in records] == [1, 2, 3] and records[-1]["time"] == 19.5
     assert json.loads((folder / "out" / "summary.json").read_text()) == records
-    assert lines[0] == "cycle 1 of 3: time 7.5, 4 members"
+    assert lines[0] == "cycle 1 of 3: time 7.5, 4 members, 3 of 3 observations used"
     assert not list((folder / "out").rglob("runs"))
     given = values(folder / "out" / "cycle_0001" / "analysis" / "member_0002.nc").ravel()
     made = values(folder / "out" / "cycle_0002" / "forecast" / "member_0002.nc").ravel()
@@ -319,6 +320,41 @@ def killed(folder, kills, seconds):
     assert main(["cycle", str(folder / "c.toml"), "--output", "whole"]) == 0
     assert contents(folder / "killed") == contents(folder / "whole")
     return statuses
+
+
+def configured(folder, extra):
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND) + extra)
+    return main(["cycle", str(folder / "c.toml"), "--output", "out"])
+
+
+def test_observations_are_checked_and_every_row_keeps_its_reason(folder, capsys):
+    path = folder / "obs_2.csv"
+    path.write_text(path.read_text() + "q,99.0,0.5,2020-01-01,1,1\nq,0.0,0.5,2020-01-01,50,1\n")
+    assert configured(folder, 'quality = "GrossCheck(10.0)"\n') == 0
+    assert "cycle 2 of 3: time 12.0, 4 members, 3 of 5 observations used" in capsys.readouterr().err
+    kept = read(folder / "out" / "cycle_0002" / "observations.csv")
+    assert kept.used.tolist() == [True] * 3 + [False] * 2
+    assert [kept.reasons[code] for code in kept.qc[3:].tolist()] == ["gross check", "out of domain"]
+
+
+def test_variables_keep_their_bounds(folder):
+    assert configured(folder, '[variables]\nq = "Bounds(low=-0.1)"\n') == 0
+    for cycle in (1, 2, 3):
+        for path in (folder / "out" / f"cycle_{cycle:04d}" / "analysis").iterdir():
+            assert values(path).min() >= -0.1
+
+
+def test_a_check_that_is_none_is_refused(folder, capsys):
+    assert configured(folder, 'quality = "ETKF()"\n') == 2
+    assert "--quality has ETKF(), which is no check" in capsys.readouterr().err
+
+
+def test_a_strict_run_stops_at_a_row_that_cannot_be_used(folder, capsys):
+    path = folder / "obs_2.csv"
+    path.write_text(path.read_text() + "q,0.0,0.5,2020-01-01,50,1\n")
+    assert configured(folder, "strict = true\n") == 2
+    assert "obs_2.csv" in (shown := capsys.readouterr().err) and "Traceback" not in shown
+    assert not any((folder / "out" / "cycle_0002" / "analysis").iterdir())
 
 
 def test_a_run_killed_at_random_moments_goes_on(folder, capsys):

@@ -56,6 +56,7 @@ ROOMS = {
     "quantile": "analysis arrays kalman localization marginals observation serial",
     "tempered": "analysis arrays observation",
     "guard": "analysis arrays observation",
+    "patience": "analysis arrays observation",
     "window": "analysis arrays observation",
     "finite_size": "analysis arrays kalman observation",
     "dataset": "analysis arrays kalman localization observation state",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from ensf.cli import options
+from ensf.cli import files, options
 from ensf.interrupts import noticed
 
 __all__ = ["analyse"]
@@ -45,16 +45,12 @@ def _parser() -> Any:
     add("--observations", default="", help="table of observations, CSV or NetCDF")
     add("--method", default="", help="a filter, as Python writes it: RTPS(Local(LETKF, Sphere(), 500.0), 0.3)")
     add("--output", default="", help="folder for the files")
-    add("--variables", type=Any, default="", help="names, separated by commas; in a file a table with settings")
-    add("--quality", default="", help="checks of the observations: 'Duplicates(), GrossCheck(4.0)'")
-    add("--coordinates", type=dict, default={}, help="coordinate of the grid for lat, lon, x, y or z")
-    add("--periods", type=dict, default={}, help="period of x or y in a periodic domain")
+    files.add(parser)
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
     add("--stages", default="analysis", help="forecast, preassim, postassim, analysis: whose members are written")
     add("--statistics", default="", help="stages of which mean and spread are written")
     add("--seed", type=int, default=1, help="of the filter")
     add("--mask", action="store_true", help="NaN in the first member means that there is no data")
-    add("--strict", action="store_true", help="refuse a table with rows that cannot be used")
     add("--dry-run", action="store_true", help="check everything, write nothing, say what would be done")
     add("--overwrite", action="store_true", help="replace files that are there")
     return parser
@@ -65,8 +61,8 @@ def _run(given: dict[str, Any], command: str, follow: Follow) -> int:
 
     offline = _settings(given)
     rng = np.random.default_rng(_seed(given["seed"]))
-    files = {name: given[name] for name in ("prior", "observations", "output")}
-    analysis = offline.analyse(**files, rng=rng, overwrite=given["overwrite"], command=command, follow=follow)
+    paths = {name: given[name] for name in ("prior", "observations", "output")}
+    analysis = offline.analyse(**paths, rng=rng, overwrite=given["overwrite"], command=command, follow=follow)
     table = analysis.info["table"]
     if not table.used.any():
         print("no observation can be used: the analysis is the forecast")
@@ -80,56 +76,25 @@ def _dry_run(given: dict[str, Any], follow: Follow) -> int:
 
     offline = _settings(given)
     _seed(given["seed"])
-    files = {name: given[name] for name in ("prior", "observations", "output")}
-    job = offline.prepare(**files, overwrite=given["overwrite"], follow=follow)
+    paths = {name: given[name] for name in ("prior", "observations", "output")}
+    job = offline.prepare(**paths, overwrite=given["overwrite"], follow=follow)
     for line in job.lines(names(job.source, offline.stages, offline.statistics)):
         print(line)
     return 0
 
 
 def _settings(given: dict[str, Any]) -> Any:
-    from ensf.methods import read_method, read_settings
+    from ensf.methods import read_method
     from ensf.offline import Offline
 
     return Offline(
         method=read_method(given["method"]),
-        variables=_variables(given),
-        checks=_checks(read_settings(given["quality"])),
         member_dim=given["member_dim"],
         mask=given["mask"],
-        coordinates=_table(given, "coordinates"),
-        periods={name: float(value) for name, value in _table(given, "periods").items()},
-        stages=_words(given["stages"]),
-        statistics=_words(given["statistics"]),
-        strict=given["strict"],
+        stages=files.words(given["stages"]),
+        statistics=files.words(given["statistics"]),
+        **files.settings(given),
     )
-
-
-def _variables(given: dict[str, Any]) -> Any:
-    """Names, or a mapping of names to settings."""
-    from ensf.methods import read_settings
-
-    table = _table(given, "variables")
-    if table:
-        return {name: read_settings("" if text is True else str(text)) for name, text in table.items()}
-    value = given.get("variables") or ""
-    return tuple(value) if isinstance(value, list) else _words(str(value))
-
-
-def _checks(found: tuple[Any, ...]) -> tuple[Any, ...]:
-    for one in found:
-        if isinstance(one, type) or not hasattr(one, "flag"):
-            raise ValueError(f"--quality has {one!r}, which is no check: give some such as GrossCheck(4.0)")
-    return found
-
-
-def _table(given: dict[str, Any], name: str) -> dict[str, Any]:
-    """A table of the configuration, which comes as dotted names."""
-    return {key.removeprefix(f"{name}."): value for key, value in given.items() if key.startswith(f"{name}.")}
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _seed(seed: int) -> int:

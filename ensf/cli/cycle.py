@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from ensf.cli import options
+from ensf.cli import files, options
 
 __all__ = ["cycle"]
 
@@ -25,7 +25,6 @@ HELP = {
     "seed": "of the filter and of stochastic models",
     "least": "go on without failed members while there are this many; 0 = stop",
     "keep": "cycles whose files are kept; 0 = all",
-    "variables": "names, separated by commas; all of floating point if empty",
 }
 
 
@@ -60,6 +59,7 @@ def _parser() -> Any:
         missing = default is MISSING or default == ()
         kind = numbers.get(name, str if missing else type(default))
         parser.add_argument(f"--{name}", type=kind, default=kind() if missing else default, help=words)
+    files.add(parser)
     parser.add_argument("--method", default="", help="a filter, as Python writes it: AnalysisInflation(ETKF(), 1.05)")
     parser.add_argument("--output", default="cycles", help="folder for the files")
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped or killed")
@@ -75,7 +75,6 @@ def _settings(given: dict[str, Any], folder: Path) -> Any:
         if not given[name]:
             raise ValueError(f"the configuration has no {name}: give {HELP.get(name, 'a filter')}")
     model = Command(**{part.name: given[part.name] for part in fields(Command)})
-    variables = tuple(name.strip() for name in given["variables"].split(",") if name.strip())
     given = given | {"start": str(given["start"])}
-    own = {part.name: given[part.name] for part in fields(Cycling) if part.name in HELP and part.name != "variables"}
-    return Cycling(model=model, method=read_method(given["method"]), variables=variables, folder=str(folder), **own)
+    own = {part.name: given[part.name] for part in fields(Cycling) if part.name in HELP}
+    return Cycling(model=model, method=read_method(given["method"]), folder=str(folder), **own, **files.settings(given))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ class Cycling:
         Go on without members that failed while there are this many; 0 = a member that fails stops the run.
     keep : int
         Cycles whose files are kept, counted from the last; 0 = all.
-    variables : tuple of str
-        What is analysed; all variables of floating point if empty.
+    variables, checks, coordinates, periods, strict
+        Of the analysis, as in `ensf.offline.Offline`.
     folder : str
         Where relative paths count from.
 
@@ -58,7 +59,11 @@ class Cycling:
     seed: int = 1
     least: int = 0
     keep: int = 0
-    variables: tuple[str, ...] = ()
+    variables: Sequence[str] | Mapping[str, Any] = ()
+    checks: tuple[Any, ...] = ()
+    coordinates: Mapping[str, str] = field(default_factory=dict)
+    periods: Mapping[str, float] = field(default_factory=dict)
+    strict: bool = False
     folder: str = "."
 
     def __post_init__(self) -> None:
@@ -97,6 +102,12 @@ class Cycling:
             return (datetime.fromisoformat(self.start) + timedelta(seconds=cycle * self.interval)).isoformat()
         except ValueError:
             raise ValueError(f"start {self.start!r} is no time: give a number, or a date as 2020-01-31T06:00") from None
+
+    @property
+    def analysis(self) -> dict[str, Any]:
+        """Settings of the analysis of files."""
+        names = ("variables", "checks", "coordinates", "periods", "strict")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def recipe(self) -> dict[str, str]:

@@ -107,7 +107,7 @@ def run(
     KeyboardInterrupt
         After the cycle in which Ctrl-C or SIGTERM came; a second one ends the cycle at once.
     """
-    analyse = analyse or partial(analyse_files, variables=cycling.variables)
+    analyse = analyse or partial(analyse_files, **cycling.analysis)
     show = show or partial(print, file=sys.stderr, flush=True)
     standing = _standing(cycling, directory, resume, overwrite)
     _check_files(cycling, standing.cycles)
@@ -131,24 +131,19 @@ def _cycle(
     """Forecast and analysis."""
     cycle = standing.cycles + 1
     place, label = _folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
-    forecasts, analyses = place / "forecast", place / "analysis"
-    _drop_analysis(place)
-    for folder in (forecasts, analyses):
-        folder.mkdir(parents=True, exist_ok=True)
-    tasks = list(_tasks(standing, cycling, directory, forecasts))
-    check = partial(members.check_member, variables=cycling.variables)
-    failed = cycling.model.forecast(tasks, place / "runs", check, Path(cycling.folder))
-    prior = {task.member: task.output for task in tasks if task.member not in failed}
-    _check_failures(failed, len(prior), cycling.least, cycle)
+    prior, failed = _forecast(standing, cycling, directory, place)
     for member, reason in failed.items():
         show(f"{label}: goes on without member {member}: {reason}")
     observed = cycling.observed(cycle)
     if not observed.is_file():
         raise FileNotFoundError(f"there is no file {observed} with the observations of cycle {cycle}: make it, resume")
+    _drop_analysis(place)
+    (place / "analysis").mkdir()
     analysis = analyse(
-        list(prior.values()), observed, cycling.method, analyses, rng=standing.rng, memory=standing.memory
+        list(prior.values()), observed, cycling.method, place / "analysis", rng=standing.rng, memory=standing.memory
     )
-    show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members")
+    used = _write_table(analysis, place)
+    show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
     record = {"cycle": cycle, "time": cycling.time(cycle), "members": len(prior), "failed": sorted(failed)}
@@ -159,6 +154,28 @@ def _cycle(
         memory=analysis.memory,
         records=[*standing.records, record],
     )
+
+
+def _forecast(
+    standing: Standing, cycling: Cycling, directory: Path, place: Path
+) -> tuple[dict[int, Path], dict[int, str]]:
+    """Files of the members at the end of the cycle, and why others failed."""
+    (place / "forecast").mkdir(parents=True, exist_ok=True)
+    tasks = list(_tasks(standing, cycling, directory, place / "forecast"))
+    check = partial(members.check_member, variables=tuple(cycling.variables))
+    failed = cycling.model.forecast(tasks, place / "runs", check, Path(cycling.folder))
+    prior = {task.member: task.output for task in tasks if task.member not in failed}
+    _check_failures(failed, len(prior), cycling.least, standing.cycles + 1)
+    return prior, failed
+
+
+def _write_table(analysis: Analysis, place: Path) -> str:
+    """Store which observations were used, and why others were not; say how many."""
+    table = analysis.info.get("table")
+    if table is None:
+        return ""
+    table.write(place / "observations.csv", overwrite=True)
+    return f"{table.used.sum()} of {len(table)} observations used"
 
 
 def _tasks(standing: Standing, cycling: Cycling, directory: Path, forecasts: Path) -> Iterator[Task]:
@@ -232,6 +249,8 @@ def _drop_analysis(place: Path) -> None:
     """Remove what a killed run left of an analysis, under its name or, unfinished, under a hidden one."""
     for path in [*place.glob(".analysis-*"), *place.glob("analysis")]:
         shutil.rmtree(path)
+    for path in place.glob(".observations-*"):
+        path.unlink()
 
 
 def _prune(cycles: int, keep: int, directory: Path) -> None:

@@ -1,0 +1,104 @@
+"""Patience: surprises that could not be repaired are slept on, for a cycle; everything else is the filter."""
+
+from __future__ import annotations
+
+import array_api_strict as xp
+import numpy as np
+import pytest
+
+from ensf.kalman import ETKF
+from ensf.methods import read_method
+from ensf.observation import Identity, Observation, Select
+from ensf.patience import Patience
+
+SIZE, MEMBERS = 40, 20
+
+
+def seen(count, away, error=0.5):
+    """The first `count` variables, observed `away` from the mean of the prior."""
+    noise = error * np.random.default_rng(3).standard_normal(count)
+    return Observation(away * (-1.0) ** np.arange(count) + noise, Select(range(count)), error)
+
+
+def waits(method, prior, observations):
+    memory, rng = None, np.random.default_rng(1)
+    for observation in observations:
+        analysis = method.analyse(prior, observation, rng, memory)
+        memory = analysis.memory
+        yield analysis.info["waited"]
+
+
+@pytest.fixture
+def prior(rng):
+    return rng.standard_normal((MEMBERS, SIZE))
+
+
+@pytest.mark.parametrize(("count", "away", "expected"), [(10, 6.0, 1.0), (10, 1.0, 0.0), (40, 6.0, 0.0)])
+def test_it_waits_if_a_surprise_determines_too_little(prior, count, away, expected):
+    observation = seen(count, away)
+    analysis = Patience(ETKF()).analyse(prior, observation, np.random.default_rng(1))
+    plain = ETKF().analyse(prior, observation, np.random.default_rng(1))
+    assert analysis.info["waited"] == expected
+    np.testing.assert_array_equal(analysis.ensemble, prior if expected else plain.ensemble)
+
+
+def test_how_much_observations_determine(rng):
+    """All are far off, so each determines one variable but for its error."""
+    prior, observation = rng.standard_normal((MEMBERS, SIZE)), seen(20, 100.0)
+    assert list(waits(Patience(ETKF(), repair=0.49), prior, [observation])) == [0.0]
+    assert list(waits(Patience(ETKF(), repair=0.51), prior, [observation])) == [1.0]
+
+
+def test_what_is_said_twice_is_believed(prior):
+    far, near = seen(10, 6.0), seen(10, 1.0)
+    assert list(waits(Patience(ETKF()), prior, [far, far, far, near, far])) == [1, 0, 1, 0, 1]
+    assert list(waits(Patience(ETKF(), cycles=2), prior, [far, far, far, near, far])) == [1, 1, 0, 0, 1]
+    assert list(waits(Patience(ETKF(), cycles=0), prior, [far, far])) == [0, 0]
+
+
+def test_where_the_limit_is(prior):
+    observation = seen(10, 6.0)
+    predicted = prior[:, :10]
+    expected = ((observation.value - predicted.mean(axis=0)) ** 2).sum() / (predicted.var(axis=0, ddof=1) + 0.25).sum()
+    assert list(waits(Patience(ETKF(), limit=1.001 * expected), prior, [observation])) == [0.0]
+    assert list(waits(Patience(ETKF(), limit=0.999 * expected), prior, [observation])) == [1.0]
+
+
+def test_the_memory_of_the_filter_stays(prior):
+    class Counting:
+        def analyse(self, prior, observation, rng, memory=None):
+            analysis = ETKF().analyse(prior, observation, rng)
+            return type(analysis)(analysis.ensemble, (memory or 0) + 1)
+
+    memory, far, near = None, seen(10, 6.0), seen(10, 1.0)
+    for observation in (near, far, near):
+        memory = Patience(Counting()).analyse(prior, observation, np.random.default_rng(1), memory).memory
+    assert memory.inner == 2
+
+
+def test_nothing_observed(prior):
+    analysis = Patience(ETKF()).analyse(prior, Observation(np.full(SIZE, np.nan), Identity(), 1.0), None)
+    np.testing.assert_array_equal(analysis.ensemble, prior)
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("device1", "float64"), ("no_float64", "float32")])
+@pytest.mark.parametrize("away", [1.0, 6.0])
+def test_on_any_device(rng, device, dtype, away):
+    place = {"device": xp.Device(device), "dtype": getattr(xp, dtype)}
+    prior = xp.asarray(rng.standard_normal((MEMBERS, SIZE)).tolist(), **place)
+    given = seen(10, away)
+    observation = Observation(xp.asarray(given.value.tolist(), **place), given.operator, 0.5)
+    analysis = Patience(ETKF()).analyse(prior, observation, np.random.default_rng(1))
+    assert analysis.ensemble.device == prior.device and analysis.ensemble.dtype == prior.dtype
+    assert analysis.info["waited"] == (away > 3)
+
+
+def test_its_recipe_can_be_read():
+    method = Patience(ETKF(), limit=3.0)
+    assert read_method(repr(method)) == method
+
+
+@pytest.mark.parametrize("numbers", [{"limit": 1.0}, {"repair": -0.1}, {"repair": 1.1}, {"cycles": -1}])
+def test_settings_are_checked(numbers):
+    with pytest.raises(ValueError, match=f"{next(iter(numbers))} {next(iter(numbers.values()))}"):
+        Patience(ETKF(), **numbers)
