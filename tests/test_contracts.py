@@ -28,6 +28,7 @@ from ensf.kalman import ETKF, LETKF, EnKF
 from ensf.localization import periodic_line
 from ensf.observation import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, arctan
 from ensf.particle import FixedGainMAP, ParticleFilter
+from ensf.patience import Patience
 from ensf.quantile import QuantileFilter
 from ensf.sampler import ProbabilityFlow, ReverseSDE, RunningMeanStop
 from ensf.schedule import VariancePreserving
@@ -79,6 +80,7 @@ FILTERS = {
     "CollapseGuard": Row(CollapseGuard(ETKF())),
     "CollapseGuard that acts": Row(CollapseGuard(ETKF(), limit=1.001, cycles=1), symmetric=False),
     "AdaptiveInflation": Row(AdaptiveInflation(LETKF(LINE), LINE)),
+    "Patience": Row(Patience(ETKF())),
 }
 
 # Promises that a filter does not keep yet, by test and row, with the reason.
