@@ -128,6 +128,9 @@ class Frame:
         The truth, and mean and spread of the analysis.
     observed : (y, x) boolean array
         Grid points that were observed; all False if that is not known.
+    time_units : str
+    labels : tuple of str
+        Of the axes x and y.
     """
 
     time: float
@@ -138,6 +141,8 @@ class Frame:
     mean: np.ndarray
     spread: np.ndarray
     observed: np.ndarray
+    time_units: str = ""
+    labels: tuple[str, str] = ("x", "y")
 
     @property
     def error(self) -> np.ndarray:
@@ -165,8 +170,15 @@ class Frame:
         place = (*level, *[0] * (len(model.shape) - 2))[: len(model.shape) - 2]
         truth, mean, spread = (to_numpy(state).reshape(model.shape)[place] for state in states)
         seen = _seen(observed_index(cycle.observation.operator), model.shape)[place]
-        y, x = (np.asarray(model.coords[name], float) for name in model.dims[-2:])
-        return cls(cycle.time, getattr(model, "units", "1"), x, y, truth, mean, spread, seen)
+        rows, columns = model.dims[-2:]
+        y, x = (np.asarray(model.coords[name], float) for name in (rows, columns))
+        units = getattr(model, "coord_units", {})
+        labels = _label(columns, units.get(columns)), _label(rows, units.get(rows))
+        return cls(cycle.time, getattr(model, "units", "1"), x, y, truth, mean, spread, seen, labels=labels)
+
+
+def _label(name: str, units: str | None) -> str:
+    return f"{name} ({units})" if units else str(name)
 
 
 def _seen(index: np.ndarray | None, model_shape: Sequence[int]) -> np.ndarray:
@@ -200,10 +212,12 @@ def frames(path: str | Path, *level: int) -> Iterator[Frame]:
             )
             truth_plane, mean, spread = fields
             units = str(truth.attrs.get("units", "1"))
-            x, y = run[columns].values, run[rows].values
+            x, y = run[columns], run[rows]
+            labels = _label(columns, x.attrs.get("units")), _label(rows, y.attrs.get("units"))
             index = run["observation_index"][k].values if "observation_index" in run else None
             seen = _seen(index, truth.shape[1:])[tuple(place.values())]
-            yield Frame(float(time), units, x, y, truth_plane, mean, spread, seen)
+            since = str(run["time"].attrs.get("units", "")).partition(" since ")[0]
+            yield Frame(float(time), units, x.values, y.values, truth_plane, mean, spread, seen, since, labels)
 
 
 def figure_fields(frame: Frame) -> Figure:
@@ -277,6 +291,9 @@ class _Maps:
             image = axes.imshow(getattr(frame, name), origin="lower", extent=extent, **look)
             self.figure.colorbar(image, ax=axes, shrink=0.8, extend="both", label=f"{name} ({frame.units})")
             self.images[name] = image
+        for axes, side, label in ((panels[1], "xlabel", 0), (panels[:, 0], "ylabel", 1)):
+            for one in axes:
+                one.set(**{side: frame.labels[label]})
         self.dots = panels[0, 0].plot([], [], ".", color="black", markersize=1.5)[0]
         self.show(frame)
 
@@ -287,7 +304,9 @@ class _Maps:
         rows, columns = np.nonzero(frame.observed & ~frame.observed.all())
         self.dots.set_data(frame.x[columns], frame.y[rows])
         rmse = np.sqrt(np.mean(frame.error**2))
-        self.figure.suptitle(f"time {frame.time:g}, RMSE {rmse:.3g} {frame.units} on this level")
+        time = f"{frame.time:g} {frame.time_units}".strip()
+        dots = "; dots: observed" if len(rows) else ""
+        self.figure.suptitle(f"time {time}, RMSE {rmse:.3g} {frame.units} on this level{dots}")
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

@@ -129,6 +129,11 @@ def test_frames_of_a_file_and_an_animation(cycles, tmp_path):
         same = Frame.of(cycle, MODEL, 1)
         for name in ("truth", "mean", "error", "spread", "x", "y", "observed"):
             np.testing.assert_allclose(getattr(frame, name), getattr(same, name), atol=1e-5)
+        assert frame.labels == same.labels == ("x (m)", "y (m)") and frame.time_units == "seconds"
+    figure = figure_fields(read[0])
+    assert figure.get_suptitle().startswith(f"time {read[0].time:g} seconds, RMSE ")
+    assert figure.get_suptitle().endswith("K on this level; dots: observed")
+    assert [figure.axes[2].get_xlabel(), figure.axes[2].get_ylabel()] == ["x (m)", "y (m)"]
     path = animate(read, tmp_path / "run.gif")
     from PIL import Image
 
