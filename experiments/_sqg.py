@@ -186,7 +186,7 @@ def adaptive(filter: Any, summary: str) -> Method:
     """A filter with patches limited by information, as every page uses it."""
     inner = AdaptiveInflation(Rotation(filter), box(1600.0))
     summary = f"{summary}, patches limited by information, adaptive inflation, RTPS 0.3, patience with surprises"
-    return Method(Patience(RTPS(inner, 0.3)), MEMBERS, summary)
+    return Method(Patience(RTPS(inner, 0.3), limit=1.6), MEMBERS, summary)
 
 
 PATCHES: dict[str, Any] = {"localization": box(2800.0), "limit": InformationLimit(0.3)}
