@@ -203,7 +203,7 @@ def frames(path: str | Path, *level: int) -> Iterator[Frame]:
         if not names or run[f"{names[0]}_truth"].ndim < 3:
             raise ValueError(f"{path} has no truth and analysis of two dimensions: maps need them")
         truth = run[f"{names[0]}_truth"]
-        *above, rows, columns = truth.dims[1:]
+        *above, rows, columns = map(str, truth.dims[1:])
         place = {name: level[k] if k < len(level) else 0 for k, name in enumerate(above)}
         for k, time in enumerate(run["time"].values):
             fields = (
