@@ -16,7 +16,8 @@ rng = np.random.default_rng(int(kills))
 for _ in range(int(kills)):
     child = os.fork()
     if not child:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         os._exit(cli.main(arguments))
     time.sleep(rng.uniform(0, float(seconds)))
     os.kill(child, signal.SIGKILL)
