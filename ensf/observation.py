@@ -21,7 +21,6 @@ from ensf.operators import (
     Pointwise,
     Select,
     WindSpeed,
-    observed_index,
     restrict,
     tangent,
 )
@@ -125,3 +124,9 @@ def _check_value(value: Array) -> None:
     if bool(xp.any(infinite)):
         k = int(np.argmax(to_numpy(infinite)))
         raise ValueError(f"observation {k} is infinite: give a finite value, or NaN if it is missing")
+
+
+def observed_index(operator: Any) -> np.ndarray | None:
+    """State variable that each observation sees, ``(observation,)``; None unless it is `Select` or a function of it."""
+    selected = operator.linear if isinstance(operator, Pointwise) else operator
+    return np.asarray(selected.index) if isinstance(selected, Select) else None

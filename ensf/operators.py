@@ -25,7 +25,6 @@ __all__ = [
     "Pointwise",
     "Select",
     "WindSpeed",
-    "observed_index",
     "restrict",
     "tangent",
 ]
@@ -197,12 +196,6 @@ class Pointwise:
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(x)^T r``."""
         return self.linear.adjoint(states, self.function.slope(self.linear(states)) * residuals)
-
-
-def observed_index(operator: Any) -> np.ndarray | None:
-    """State variable that each observation sees, ``(observation,)``; None unless it is `Select` or a function of it."""
-    selected = operator.linear if isinstance(operator, Pointwise) else operator
-    return np.asarray(selected.index) if isinstance(selected, Select) else None
 
 
 @dataclass(frozen=True)
