@@ -210,11 +210,8 @@ def twin(
         forecast = model.advance(ensemble, time, interval, streams.model_noise)
         forecasted = clock.process_time()
         _check_alive(forecast, index)
-        if hasattr(method, "analyse_window"):
-            window = Window(ensemble, forecast, partial(model.advance, time=time, duration=interval))
-            analysis = method.analyse_window(window, observation, streams.filter, memory)
-        else:
-            analysis = method.analyse(forecast, observation, streams.filter, memory)
+        window = Window(ensemble, forecast, partial(model.advance, time=time, duration=interval))
+        analysis = _analysed(method, window, observation, streams.filter, memory)
         analysed = clock.process_time()
         ensemble, memory = analysis.ensemble, analysis.memory
         yield Cycle(
@@ -228,6 +225,13 @@ def twin(
             analysed - forecasted,
             streams,
         )
+
+
+def _analysed(method: Any, window: Window, observation: Observation, rng: Generator, memory: Any) -> Analysis:
+    """Analysis by a filter that takes the window, or the forecast alone."""
+    if hasattr(method, "analyse_window"):
+        return method.analyse_window(window, observation, rng, memory)
+    return method.analyse(window.end, observation, rng, memory)
 
 
 def _check_alive(forecast: Array, index: int) -> None:

@@ -144,14 +144,20 @@ def _simulation(model: Any) -> Any:
     return simulation
 
 
-def _setup() -> Any:
-    """Veros' set-up `acc` on the model's grid, with a member's forcing and no output; Veros is imported here."""
+def _load_veros() -> None:
+    """Import Veros with its NumPy backend."""
     try:
-        from veros import runtime_settings, veros_routine
+        from veros import runtime_settings
     except ModuleNotFoundError as missing:
         raise ModuleNotFoundError('Veros is not installed: pip install "ensf[examples]"') from missing
     if not runtime_settings.__locked__:
         runtime_settings.update(backend="numpy", loglevel="error")
+
+
+def _setup() -> Any:
+    """Veros' set-up `acc` on the model's grid, with a member's forcing and no output."""
+    _load_veros()
+    from veros import veros_routine
     from veros.core.operators import at, update
     from veros.setups.acc.acc import ACCSetup
 
