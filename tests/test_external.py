@@ -279,6 +279,8 @@ def test_what_a_kill_left_of_an_analysis_goes(folder):
     for half in (place / ".analysis-0123", place / "analysis", place / "analysis" / ".analysis-4567"):
         half.mkdir(parents=True)
         (half / "member_9999.nc").write_bytes(b"half")
+    for table in ("observations.csv", ".observations-0123.csv"):
+        (place / table).write_text("variable,val")
     run(folder, resume=True)
     assert contents(folder / "out") == contents(folder / "whole")
 
@@ -342,6 +344,19 @@ def test_variables_keep_their_bounds(folder):
     for cycle in (1, 2, 3):
         for path in (folder / "out" / f"cycle_{cycle:04d}" / "analysis").iterdir():
             assert values(path).min() >= -0.1
+
+
+def test_the_grid_is_what_the_configuration_says(folder, capsys):
+    """Its x is called u, and 3.5 is between the last column and the first."""
+    for path in (folder / "initial").iterdir():
+        with netCDF4.Dataset(path, "a") as file:
+            file["x"].delncattr("axis")
+            file.renameVariable("x", "u")
+            file.renameDimension("x", "u")
+    path = folder / "obs_1.csv"
+    path.write_text(path.read_text() + "q,0.0,0.5,2020-01-01,1,3.5\n")
+    assert configured(folder, 'coordinates.x = "u"\nperiods.x = 4.0\n') == 0
+    assert "cycle 1 of 3: time 6.0, 4 members, 4 of 4 observations used" in capsys.readouterr().err
 
 
 def test_a_check_that_is_none_is_refused(folder, capsys):

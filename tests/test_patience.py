@@ -49,6 +49,18 @@ def test_how_much_observations_determine(rng):
     assert list(waits(Patience(ETKF(), repair=0.51), prior, [observation])) == [1.0]
 
 
+def test_how_much_observations_near_their_errors_determine(prior):
+    """The widened variances are of the order of the errors, so that what is lacking counts."""
+    observation = seen(20, 4.0, error=2.0)
+    square = ((observation.value - prior[:, :20].mean(axis=0)) / 2.0) ** 2
+    variance = prior[:, :20].var(axis=0, ddof=1) / 4.0
+    widened = variance * (square - 1).sum() / variance.sum()
+    part = (widened / (1 + widened)).sum() / SIZE
+    assert 0.3 < part < 0.45
+    assert list(waits(Patience(ETKF(), repair=0.9999 * part), prior, [observation])) == [0.0]
+    assert list(waits(Patience(ETKF(), repair=1.0001 * part), prior, [observation])) == [1.0]
+
+
 def test_what_is_said_twice_is_believed(prior):
     far, near = seen(10, 6.0), seen(10, 1.0)
     assert list(waits(Patience(ETKF()), prior, [far, far, far, near, far])) == [1, 0, 1, 0, 1]

@@ -161,6 +161,19 @@ def test_runs_are_a_score_if_the_filter_reports_them():
     assert scores(cycle_of(ModelInTheLoop(Tempered(ETKF(), 2))))["model_runs"] == 3.0
 
 
+class Counting:
+    """A filter of windows that counts its analyses in its memory."""
+
+    def analyse_window(self, window, observation, rng, memory=None):
+        return Analysis(window.end, (memory or 0) + 1)
+
+
+def test_the_memory_goes_from_window_to_window():
+    settings = {"members": 8, "cycles": 3, "interval": 0.1, "streams": Streams.spawn(1)}
+    cycles = twin(Lorenz96(40), Counting(), Network(), GaussianStart(np.eye(40)[0], 1.0), **settings)
+    assert [cycle.analysis.memory for cycle in cycles] == [1, 2, 3]
+
+
 # --- missing values, operators, dtypes -------------------------------------------------------------------
 
 
