@@ -27,7 +27,7 @@ from ensf.twin import Cycle, Lost
 __all__ = ["Run"]
 
 ROLES = ("forecast", "analysis", "output")
-NOT_IN_RECIPE = ("name", "methods", "seeds", "summary", "source")
+NOT_IN_RECIPE = frozenset({"name", "methods", "seeds", "summary", "source"})
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,7 @@ class Run:
         """All that determines the cycles and their scores."""
         method = self.method
         own = restart.recipe(experiment=self.experiment)
-        others = tuple(f"experiment.{name}" for name in NOT_IN_RECIPE)
-        kept = {name: text for name, text in own.items() if not name.startswith(others)}
+        kept = {name: text for name, text in own.items() if NOT_IN_RECIPE.isdisjoint(name.split(".")[1:2])}
         return kept | restart.recipe(method=method.filter, members=method.members, name=self.name, seed=self.seed)
 
     def finished(self, record: Mapping[str, Any] | None) -> bool:

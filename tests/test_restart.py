@@ -163,6 +163,25 @@ def test_the_first_difference_of_recipes_is_named(tmp_path, changes, words):
     assert restart.digest(described(**changes)) != restart.digest(described()) == restart.digest(described())
 
 
+@dataclass(frozen=True)
+class Chimney(TwinExperiment):
+    """An experiment of a user, with a field whose name begins like one that is not in the recipe."""
+
+    source_height: float = 10.0
+
+
+def test_what_only_names_an_experiment_is_not_in_the_recipe(tmp_path):
+    def recipe(**changes):
+        experiment = replace(Chimney(**vars(EXPERIMENT)), **changes)
+        return Run(experiment, "enkf", EXPERIMENT.methods["enkf"], 1, tmp_path, "test").recipe
+
+    names = {"name": "other", "summary": "more", "source": "a book", "seeds": (4,), "methods": {}}
+    assert recipe(**names) == recipe()
+    assert recipe(source_height=20.0)["experiment.source_height"] == "20.0"
+    with pytest.raises(ValueError, match="experiment.source_height is 10.0 there but 20.0 now"):
+        restart.check_recipe(recipe(source_height=20.0), recipe(), tmp_path / "a.nc")
+
+
 def test_the_hash_of_a_recipe_does_not_depend_on_the_order():
     recipe = described()
     assert restart.digest(dict(reversed(recipe.items()))) == restart.digest(recipe)
