@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-
-from ensf.arrays import Array, like, namespace, to_numpy
+from ensf.arrays import Array, namespace
 from ensf.observation import Observation
 
 __all__ = ["Desroziers", "consistency", "departures", "desroziers", "innovation_chi2"]
@@ -39,13 +37,8 @@ def departures(ensemble: Array, observation: Observation) -> Array:
     """
     if not hasattr(observation.law, "whiten"):
         raise ValueError(f"error law {observation.law!r} cannot be whitened: give a Gaussian error")
-    residuals = observation.value - observation.operator(ensemble)
-    missing = namespace(observation.value).isnan(observation.value)
-    if not bool(namespace(missing).any(missing)):
-        return observation.law.whiten(residuals)
-    index = np.flatnonzero(~to_numpy(missing))
-    present = namespace(residuals).take(residuals, like(index, residuals), axis=-1)
-    return observation.law.restrict(index).whiten(present)
+    observation = observation.present()
+    return observation.law.whiten(observation.value - observation.operator(ensemble))
 
 
 def innovation_chi2(forecast: Array, observation: Observation) -> Array:

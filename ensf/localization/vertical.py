@@ -40,8 +40,7 @@ class Layered:
     scale: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale < np.inf:
-            raise ValueError(f"the vertical scale is {self.scale}: give a positive number")
+        _check_scale(self.scale)
 
     def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
         """Distances of all pairs no further apart than `radius`, sparse ``(point, other)``."""
@@ -68,14 +67,18 @@ class Product:
         Of all columns of the positions but the last.
     scale : float
         Horizontal distance that one unit of the last column counts for.
+
+    Raises
+    ------
+    ValueError
+        If the scale is not a positive number.
     """
 
     horizontal: Geometry
     scale: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale < np.inf:
-            raise ValueError(f"the vertical scale is {self.scale}: give a positive number")
+        _check_scale(self.scale)
 
     def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
         """Distances of all pairs no further apart than `radius`."""
@@ -87,6 +90,11 @@ class Product:
             weight = gaspari_cohn(near.data[apart], radius / 2) * gaspari_cohn(rise[apart], radius / 2)
             near.data[apart] = radius / 2 * np.interp(-weight, *_taper_table())
         return near
+
+
+def _check_scale(scale: float) -> None:
+    if not 0 < scale < np.inf:
+        raise ValueError(f"the vertical scale is {scale}: give a positive number")
 
 
 @cache
