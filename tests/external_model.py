@@ -8,6 +8,7 @@ place around the ring and are damped; noise comes from the seed. The words make 
 
 import math
 import os
+import signal
 import struct
 import sys
 import time
@@ -22,7 +23,7 @@ def advance(values, start, duration, seed):
 
 
 def misbehave(words):
-    """sleep=S; once=FILE fails the first time; fail, nan, nothing, hang as they say."""
+    """sleep=S; once=FILE fails the first time; fail, killed, nan, nothing, hang as they say."""
     for word in words:
         name, _, value = word.partition("=")
         if name == "sleep":
@@ -32,6 +33,8 @@ def misbehave(words):
             sys.exit("first time")
         if name == "fail":
             sys.exit("this member is ill")
+        if name == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
         if name == "hang":
             time.sleep(1000)
         if name == "nothing":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -136,6 +137,53 @@ def test_links_of_the_template_stay_links(folder):
     assert command.forecast([task], folder / "runs", lambda path: None, folder) == {}
 
 
+def test_words_of_the_command(folder):
+    words = "{member:03d} {cycle} {seed} {directory} {folder}"
+    model = Command(f'sh -c "cp $0 $1; echo $2 $3 $4 $5 $6 $(pwd) >> $6/words" {{input}} {{output}} {words}')
+    external.run(replace(cycling(folder, seed=7), model=model), folder / "out", show=print)
+    lines = [line.split() for line in (folder / "words").read_text().splitlines()]
+    numbers = [(cycle, member) for cycle in range(1, CYCLES + 1) for member in range(1, MEMBERS + 1)]
+    assert [(int(cycle), member) for member, cycle, *_ in lines] == [(c, f"{m:03d}") for c, m in numbers]
+    seeds = [np.random.SeedSequence((7, *one)).generate_state(1)[0] % 2**31 for one in numbers]
+    assert [int(line[2]) for line in lines] == seeds
+    assert all(there == place and given == str(folder) for *_, there, given, place in lines)
+
+
+def test_paths_may_be_relative(folder, monkeypatch):
+    run(folder, output="whole", cycles=1)
+    monkeypatch.chdir(folder)
+    settings = replace(cycling(folder, "log={folder}/log", cycles=1), folder=".")
+    external.run(settings, Path("out"), show=print)
+    assert contents(Path("out")) == contents(Path("whole")) and Path("log").exists()
+
+
+def test_a_program_that_reads_gets_nothing(folder):
+    """Whatever ensf itself could read."""
+    kept, (reads, writes) = os.dup(0), os.pipe()
+    os.dup2(reads, 0)
+    try:
+        command = Command('sh -c "cat > $0" {output}', timeout=5.0)
+        task = external.Task(1, folder / "obs_1.csv", folder / "1.csv", {})
+        assert command.forecast([task], folder / "runs", lambda path: None) == {}
+    finally:
+        os.dup2(kept, 0)
+        for number in (kept, reads, writes):
+            os.close(number)
+
+
+def test_what_is_checked_of_an_output(folder):
+    with netCDF4.Dataset(folder / "made.nc", "w") as file:
+        file.createDimension("x", 2)
+        for name, value in (("q", 1.0), ("p", np.nan), ("time", 0.0)):
+            file.createVariable(name, "f8", ("x",))[:] = value
+        file["time"].units = "days since the beginning"
+    external.check_member(folder / "made.nc", ("q", "time"))
+    with pytest.raises(ValueError, match="variable 'p' is not finite"):
+        external.check_member(folder / "made.nc")
+    with pytest.raises(ValueError, match="made.nc is not a NetCDF file, or damaged .*'w'"):
+        external.check_member(folder / "made.nc", ("w",))
+
+
 def test_an_output_without_numbers_of_floating_point_is_not_valid(folder):
     with netCDF4.Dataset(folder / "made.nc", "w") as file:
         file.createDimension("x", 2)
@@ -154,12 +202,13 @@ def test_members_run_in_parallel_up_to_the_limit(folder):
 
 
 def test_dates(folder):
-    model = Command('sh -c "cp $0 $1; echo $2 $3 $4 >> {folder}/dates" {input} {output} {start} {end} {duration:g}')
+    words = "{start} {end} {duration:g} {start:.10}"
+    model = Command(f'sh -c "cp $0 $1; echo $2 $3 $4 $5 >> {{folder}}/dates" {{input}} {{output}} {words}')
     settings = cycling(folder, start="2020-01-01T00:00", interval=3600.0)
     records = external.run(replace(settings, model=model), folder / "out", show=print)
     assert [record["time"] for record in records] == [f"2020-01-01T0{hour}:00:00" for hour in (1, 2, 3)]
     lines = (folder / "dates").read_text().splitlines()
-    assert lines[0] == "2020-01-01T00:00:00 2020-01-01T01:00:00 3600" and len(lines) == CYCLES * MEMBERS
+    assert lines[0] == "2020-01-01T00:00:00 2020-01-01T01:00:00 3600 2020-01-01" and len(lines) == CYCLES * MEMBERS
 
 
 def test_old_cycles_are_removed(folder):
@@ -198,6 +247,7 @@ def ill(folder, words, **changes):
     ("words", "sentence"),
     [
         ("fail", "it ended with exit status 1"),
+        ("killed", "it ended with signal SIGKILL"),
         ("nan", "its output is not valid: variable 'q' is not finite"),
         ("nothing", "it left no output file"),
         ("hang", "it took longer than 0.5 s"),
@@ -235,6 +285,28 @@ def test_what_a_program_started_ends_with_it(folder):
     assert log.stat().st_size == size > 0
 
 
+def test_an_interrupt_ends_what_runs_and_starts_no_more(folder):
+    script = 'if [ "$0" = 1 ]; then cp "$1" "$2"; else exec sleep 30; fi'
+    command = Command(f"sh -c {shlex.quote(script)} {{member}} {{input}} {{output}}", retries=1, jobs=2)
+    tasks = [external.Task(k, folder / "obs_1.csv", folder / f"{k}.csv", {}) for k in range(1, 40)]
+
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        command.forecast(tasks, folder / "runs", interrupt)
+    assert time.monotonic() - started < 15
+    assert not list((folder / "runs").glob("member_0039_*"))
+
+
+def test_directories_of_failed_members_are_those_of_the_last_attempt(folder):
+    for resume in (False, True):
+        with pytest.raises(OSError, match="member 2 failed"):
+            external.run(ill(folder, "fail"), folder / "out", resume=resume, show=print)
+    assert len(list((folder / "out" / "cycle_0001" / "runs").iterdir())) == 1
+
+
 def test_a_member_is_tried_again(folder):
     records, lines = run(folder, f"once={folder}/flag", model={"retries": 1}, cycles=1)
     assert records[0]["failed"] == [] and len(lines) == 1
@@ -268,8 +340,24 @@ def test_a_stopped_run_goes_on(folder):
 def test_limits_and_the_way_of_working_may_change(folder):
     run(folder, output="whole")
     run(folder, cycles=1)
-    run(folder, resume=True, least=2, model={"timeout": 60.0, "retries": 1, "jobs": 2})
+    settings = cycling(folder, least=2, keep=3, model={"timeout": 60.0, "retries": 1, "jobs": 2})
+    external.run(replace(settings, folder=f"{folder}/."), folder / "out", resume=True, show=print)
     assert contents(folder / "out") == contents(folder / "whole")
+
+
+def test_streams_of_the_filter_differ_by_seed(folder):
+    first, other, again = (external.Standing.begin(cycling(folder, seed=seed)).rng.random() for seed in (1, 2, 1))
+    assert first == again != other
+
+
+def test_cycles_without_a_restart_are_not_replaced(folder):
+    run(folder, cycles=1)
+    (folder / "out" / "restart.npz").unlink()
+    before = contents(folder / "out")
+    for resume in (False, True):
+        with pytest.raises(FileExistsError, match="out already holds cycles, but no restart: choose another output"):
+            run(folder, resume=resume)
+    assert contents(folder / "out") == before
 
 
 def test_what_a_kill_left_of_an_analysis_goes(folder):
@@ -414,7 +502,14 @@ def test_control_c_finishes_the_cycle(folder):
         ("members = 1", ["members 1"]),
         ("members = 9", ["m05.nc for member 5"]),
         ("least = 9", ["least is 9"]),
+        ("least = 1", ["least is 1"]),
+        ("keep = -1", ["keep -1"]),
+        ("seed = -1", ["seed -1"]),
+        ("cycles = -1", ["cycles -1"]),
+        ("interval = -6.0", ["interval -6"]),
         ("timeout = -1.0", ["timeout -1"]),
+        ("retries = -1", ["retries -1"]),
+        ("jobs = 0", ["jobs 0"]),
         ('start = "yesterday"', ["start 'yesterday' is no time"]),
         ('command = ""', ["the configuration has no command"]),
         ("membres = 3", ["membres"]),

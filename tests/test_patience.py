@@ -9,7 +9,7 @@ import pytest
 from ensf.kalman import ETKF
 from ensf.methods import read_method
 from ensf.observation import Identity, Observation, Select
-from ensf.patience import Patience
+from ensf.patience import Patience, PatienceMemory
 
 SIZE, MEMBERS = 40, 20
 
@@ -80,17 +80,41 @@ def test_the_memory_of_the_filter_stays(prior):
     class Counting:
         def analyse(self, prior, observation, rng, memory=None):
             analysis = ETKF().analyse(prior, observation, rng)
-            return type(analysis)(analysis.ensemble, (memory or 0) + 1)
+            return type(analysis)(analysis.ensemble, (memory or 0) + 1, {"count": memory})
 
     memory, far, near = None, seen(10, 6.0), seen(10, 1.0)
     for observation in (near, far, near):
-        memory = Patience(Counting()).analyse(prior, observation, np.random.default_rng(1), memory).memory
-    assert memory.inner == 2
+        analysis = Patience(Counting()).analyse(prior, observation, np.random.default_rng(1), memory)
+        memory = analysis.memory
+    assert memory.inner == 2 and analysis.info == {"count": 1, "waited": 0.0}
+
+
+NOTHING = Observation(np.full(SIZE, np.nan), Identity(), 1.0)
 
 
 def test_nothing_observed(prior):
-    analysis = Patience(ETKF()).analyse(prior, Observation(np.full(SIZE, np.nan), Identity(), 1.0), None)
+    memory = PatienceMemory(1, "inner")
+    analysis = Patience(ETKF()).analyse(prior, NOTHING, None, memory)
     np.testing.assert_array_equal(analysis.ensemble, prior)
+    assert analysis.memory is memory
+
+
+@pytest.mark.parametrize("away", [1.0, 6.0])
+def test_missing_is_the_smaller_problem(prior, away):
+    part = seen(10, away)
+    value = np.concatenate([part.value, np.full(SIZE - 10, np.nan)])
+    found, wanted = (
+        Patience(ETKF()).analyse(prior, observation, np.random.default_rng(1))
+        for observation in (Observation(value, Identity(), 0.5), part)
+    )
+    assert found.info == wanted.info and found.info["waited"] == (away > 3)
+    np.testing.assert_allclose(found.ensemble, wanted.ensemble, atol=1e-12)
+
+
+def test_a_bad_member_is_named_though_nothing_is_observed(prior):
+    prior[3, 4] = np.nan
+    with pytest.raises(ValueError, match="prior member 3 has nan at state variable 4"):
+        Patience(ETKF()).analyse(prior, NOTHING, None)
 
 
 @pytest.mark.parametrize(("device", "dtype"), [("device1", "float64"), ("no_float64", "float32")])
