@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import array_api_strict
@@ -34,6 +34,7 @@ class Grid:
     variable: str = "x"
     long_name: str = "toy variable"
     units: str = "1"
+    standard_name: str = ""
 
 
 RING = Grid((40,), ("i",), {"i": np.arange(40)})
@@ -132,6 +133,41 @@ def test_observations_come_back(tmp_path):
             assert record.observation_index.values.tolist() == [*range(size), *[-1] * (32 - size)]
 
 
+@pytest.mark.parametrize(
+    ("operator", "units"),
+    [(Identity(), "m s-1"), (Select(range(30)), "m s-1"), (Pointwise(arctan, Select(range(30))), "1")],
+)
+def test_units_are_the_models_unless_a_function_is_observed(tmp_path, operator, units):
+    save(tmp_path / "run.nc", make(BOX, 1, operator=operator), BOX, observations=operator(np.zeros(40)).size)
+    with read(tmp_path / "run.nc") as file:
+        for name in ("value", "error", "forecast_mean", "analysis_spread"):
+            assert file[f"observation_{name}"].attrs["units"] == units
+        assert file.q_truth.attrs["units"] == file.rmse_analysis.attrs["units"] == "m s-1"
+        assert file.innovation_chi2.attrs["units"] == "1"
+
+
+def test_attributes_say_what_a_variable_is(tmp_path):
+    save(tmp_path / "run.nc", make(BOX, 1), replace(BOX, standard_name="eastward_wind"))
+    with read(tmp_path / "run.nc") as file:
+        for name in ("q_forecast", "q_analysis", "observation_forecast", "observation_analysis"):
+            assert file[f"{name}_mean"].attrs["cell_methods"] == "realization: mean"
+            assert file[f"{name}_spread"].attrs["cell_methods"] == "realization: standard_deviation"
+        assert file.q_truth.attrs["standard_name"] == file.q_analysis_mean.attrs["standard_name"] == "eastward_wind"
+        assert file.bias_forecast.attrs["long_name"] == "mean error of the mean of the forecast"
+    save(tmp_path / "none.nc", make(BOX, 1), BOX)
+    with read(tmp_path / "none.nc") as file:
+        assert "standard_name" not in file.q_truth.attrs
+
+
+def test_an_error_law_without_a_standard_deviation(tmp_path):
+    cycle = next(make(RING, 1))
+    law = SimpleNamespace(log_density=None, check=lambda value: None)
+    cycle.observation = Observation(cycle.observation.value, Identity(), law)
+    save(tmp_path / "run.nc", [cycle])
+    with read(tmp_path / "run.nc") as file:
+        assert np.isnan(file.observation_error).all() and np.isfinite(file.observation_forecast_mean).all()
+
+
 def test_members_of_every_second_cycle(tmp_path):
     cycles = list(make(BOX))
     save(tmp_path / "run.nc", cycles, BOX, every=2)
@@ -179,7 +215,14 @@ def test_the_recipe_is_in_the_attributes(tmp_path):
 
 @pytest.mark.parametrize(
     ("units", "times", "date"),
-    [("hours", (24.0, 36.0), "2000-01-02T12:00:00"), ("years", (1948.0, 2004.5), "2004-07-02T00:00:00")],
+    [
+        ("seconds", (60.0, 86400.0), "2000-01-02T00:00:00"),
+        ("minutes", (1.0, 90.0), "2000-01-01T01:30:00"),
+        ("hours", (24.0, 36.0), "2000-01-02T12:00:00"),
+        ("days", (1.0, 2.5), "2000-01-03T12:00:00"),
+        ("1", (1.0, 2.5), "2000-01-03T12:00:00"),
+        ("years", (1948.0, 2004.5), "2004-07-02T00:00:00"),
+    ],
 )
 def test_time_is_a_date(tmp_path, units, times, date):
     cycles = list(make(RING, 2))
@@ -189,6 +232,7 @@ def test_time_is_a_date(tmp_path, units, times, date):
     with xr.open_dataset(tmp_path / "run.nc") as file:
         assert file.time.values[1] == np.datetime64(date)
         assert file.attrs["time_coverage_end"].startswith(date[:10])
+        assert ("comment" in file.time.attrs) == (units == "1")
 
 
 def test_arrays_of_another_device(tmp_path):

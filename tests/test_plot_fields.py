@@ -34,11 +34,13 @@ def make(rng, index):
     return Cycle(index, 43200.0 * (index + 1), truth, observation, forecast, Analysis(analysis), 0.0, 0.0)
 
 
-def test_power_of_a_wave():
+@pytest.mark.parametrize(("m", "n", "ring"), [(4, 3, 5), (1, 1, 1), (2, 2, 3), (-6, 0, 6), (16, 3, 16)])
+def test_power_of_a_wave(m, n, ring):
+    """Its ring is the nearest one, and the last has the corners."""
     x = 2 * np.pi / 32 * np.arange(32)
-    field = 3 * np.cos(4 * x + 3 * x[:, None]) + 0.5
+    field = 3 * np.cos(m * x + n * x[:, None]) + 0.5
     expected = np.zeros(17)
-    expected[0], expected[5] = 0.25, 4.5
+    expected[0], expected[ring] = 0.25, 4.5
     np.testing.assert_allclose(power(field), expected, atol=1e-13)
 
 
@@ -74,6 +76,17 @@ def test_kinetic_energy_by_the_components_of_the_wind(cycles):
     assert len(figure_spectra(kinetic, "kinetic energy").axes[0].lines) == 5
 
 
+def test_lines_of_the_spectra(cycles):
+    """Without the mean and the corners; dashed for the spread."""
+    spectra = Spectra(MODEL.shape)
+    spectra.add(cycles[0])
+    lines = {line.get_label(): line for line in figure_spectra(spectra).axes[0].lines}
+    for name, values in spectra.means().items():
+        np.testing.assert_array_equal(lines[name].get_xdata(), np.arange(1, 8))
+        np.testing.assert_array_equal(lines[name].get_ydata(), values[1:8])
+        assert lines[name].get_linestyle() == ("--" if name.startswith("spread") else "-")
+
+
 def test_spectra_of_nothing():
     with pytest.raises(ValueError, match="add one"):
         Spectra(MODEL.shape).means()
@@ -104,8 +117,23 @@ def test_maps_show_the_fields_and_the_observed_points(cycles):
     assert not len(full.axes[0].lines[0].get_xdata())
 
 
-def save(cycles, path):
-    with Writer(path, model=MODEL, members=4, observations=4, time_units="seconds") as writer:
+def test_maps_are_where_the_grid_is_on_scales_that_fit(cycles):
+    """Centres of cells are grid points, rows go up, errors are symmetric."""
+    frame = Frame.of(cycles[0], MODEL)
+    figure = figure_fields(frame)
+    step = MODEL.coords["x"][1]
+    for image in (axes.images[0] for axes in figure.axes if axes.images):
+        np.testing.assert_allclose(image.get_extent(), [-step / 2, 15.5 * step] * 2)
+        assert image.origin == "lower"
+    error, spread = (figure.axes[k].images[0] for k in (2, 3))
+    assert error.norm.vmin == -error.norm.vmax < 0 == spread.norm.vmin < spread.norm.vmax
+    assert f"RMSE {np.sqrt(np.mean(frame.error**2)):.3g} K" in figure.get_suptitle()
+    perfect = figure_fields(replace(frame, mean=frame.truth, spread=0 * frame.spread))
+    assert [perfect.axes[k].images[0].get_clim() for k in (2, 3)] == [(-1.0, 1.0), (0.0, 1.0)]
+
+
+def save(cycles, path, model=MODEL):
+    with Writer(path, model=model, members=4, observations=4, time_units="seconds") as writer:
         for cycle in cycles:
             writer.write(cycle, scores(cycle))
     return path
@@ -134,11 +162,26 @@ def test_frames_of_a_file_and_an_animation(cycles, tmp_path):
     assert figure.get_suptitle().startswith(f"time {read[0].time:g} seconds, RMSE ")
     assert figure.get_suptitle().endswith("K on this level; dots: observed")
     assert [figure.axes[2].get_xlabel(), figure.axes[2].get_ylabel()] == ["x (m)", "y (m)"]
-    path = animate(read, tmp_path / "run.gif")
+    path = animate(read, tmp_path / "run.gif", rate=4)
     from PIL import Image
 
     with Image.open(path) as image:
-        assert image.n_frames == 3
+        assert image.n_frames == 3 and image.info["duration"] == 250
+        shown = [np.asarray(image.convert("RGB")) for k in range(3) if image.seek(k) is None]
+        assert (shown[0] != shown[1]).any() and (shown[1] != shown[2]).any()
+
+
+def test_the_first_level_if_none_is_said(cycles, tmp_path):
+    (frame,) = frames(save(cycles[:1], tmp_path / "run.nc"))
+    np.testing.assert_array_equal(frame.truth, cycles[0].truth.reshape(MODEL.shape)[0].astype(np.float32))
+
+
+def test_a_file_without_maps_is_refused(rng, tmp_path):
+    model = Lorenz96(8)
+    truth, members = rng.normal(size=8), rng.normal(size=(4, 8))
+    cycle = Cycle(0, 1.0, truth, Observation(truth[:4], Select(range(4)), 1.0), members, Analysis(members), 0.0, 0.0)
+    with pytest.raises(ValueError, match="run.nc has no truth and analysis of two dimensions"):
+        next(frames(save([cycle], tmp_path / "run.nc", model)))
 
 
 def test_animation_refuses_what_it_cannot_write(cycles, tmp_path):

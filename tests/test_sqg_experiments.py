@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from ensf.nature import NatureRun, Trajectory
 from ensf.observation import Identity, Observation, Pointwise, Select, arctan
 
 PAGES = [name for name in experiments.names() if name.startswith("sqg")]
+SHOCK = Shocks(1.0, (1000.0,), (1.0,))
 SHOCKS = Shocks(0.5, (1500.0, 1200.0, 900.0, 600.0), (0.1, 0.2, 0.3, 0.4))
 
 
@@ -66,6 +68,42 @@ def test_seeds_take_other_parts_of_the_run(stored):
     assert first == [1, 101, 201, 301]
 
 
+def test_seeds_have_other_noise(stored):
+    """Truth, observations and members of another seed are others, beside the part of the run that they are in."""
+    one, other = (cycles("sqg_linear_shocks", seed, count=1, shocks=SHOCK)[0] for seed in (1, 2))
+    for part in (lambda c: c.truth, lambda c: c.observation.value - c.truth, lambda c: c.forecast[0]):
+        assert abs(np.corrcoef(part(one), part(other))[0, 1]) < 0.5
+
+
+def test_members_are_those_of_the_method_and_of_the_spread_that_is_said(stored):
+    cycle = cycles("sqg_linear", count=1, deviation=0.0)[0]
+    assert cycle.forecast.shape == (3, 8192) and not np.ptp(cycle.forecast, axis=0).any()
+
+
+def test_members_come_from_the_stream_of_the_ensemble():
+    trajectory = Trajectory(np.zeros((1, 50)), 1.0)
+    _, members = _sqg.Around(trajectory, 2.0).draw(4, _sqg.Streams.spawn(3))
+    expected = 2.0 * _sqg.Streams.spawn(3).ensemble.standard_normal((4, 50))
+    np.testing.assert_array_equal(members, expected)
+
+
+def test_a_page_goes_on_from_a_restart(stored):
+    page, method = replace(experiments.load("sqg_linear"), cycles=3), Method(Keep(), 3)
+    whole = page.run(method, 1)
+    start = next(whole).restart
+    start = replace(start, streams=copy.deepcopy(start.streams))
+    for one, other in zip(page.run(method, 1, start), whole, strict=True):
+        assert one.index == other.index and one.forecast.tobytes() == other.forecast.tobytes()
+        assert one.observation.value.tobytes() == other.observation.value.tobytes()
+
+
+def test_who_cannot_see_through_an_arctangent_gets_an_inverted_sensor():
+    filters = {name: method.filter for name, method in _sqg.methods(2800.0, 0.8, InvertedSensor).items()}
+    assert {name for name, one in filters.items() if isinstance(one, InvertedSensor)} == {"ensf", "map"}
+    assert filters["ensf"].filter == _sqg.PUBLISHED and filters["letkf"].strength == 0.8
+    assert not any(isinstance(method.filter, InvertedSensor) for method in _sqg.LINEAR.values())
+
+
 def test_all_of_a_short_run_is_used(monkeypatch):
     states = np.zeros((4, 8192), np.float32)
     monkeypatch.setattr(NatureRun, "load", lambda self, folder=None: Trajectory(states, self.interval))
@@ -75,13 +113,12 @@ def test_all_of_a_short_run_is_used(monkeypatch):
 
 
 def test_published_shocks_pass_and_others_last(stored):
-    always = Shocks(1.0, (1000.0,), (1.0,))
-    passing = [c.truth - c.index - 1 for c in cycles("sqg_linear", count=4, shocks=always)]
+    passing = [c.truth - c.index - 1 for c in cycles("sqg_linear", count=4, shocks=SHOCK)]
     spread = 1000 * _sqg.KELVIN
     assert [part.std() for part in passing] == pytest.approx([spread] * 4, rel=0.05)
     assert abs(np.corrcoef(passing)[np.triu_indices(4, 1)]).max() < 0.1
-    source = Struck(Trajectory(np.zeros((9, 8192)), 1.0), always)
-    kept = Struck(_Still(), always)
+    source = Struck(Trajectory(np.zeros((9, 8192)), 1.0), SHOCK)
+    kept = Struck(_Still(), SHOCK)
     rng, other = np.random.default_rng(2), np.random.default_rng(2)
     a = b = np.zeros(8192)
     for k in range(4):
