@@ -15,9 +15,9 @@ from typing import Any
 __all__ = ["read_method", "read_settings"]
 
 ROOMS = (
-    "adaptive", "boxes", "copula", "dataset", "filter", "finite_size", "guard", "guidance", "kalman", "localization",
-    "particle", "patience", "quality", "quantile", "sampler", "schedule", "score", "spread", "state", "tempered",
-    "transform",
+    "adaptive", "boxes", "copula", "dataset", "filter", "finite_size", "guard", "guidance", "information", "kalman",
+    "localization", "particle", "patience", "quality", "quantile", "sampler", "schedule", "score", "spread", "state",
+    "tempered", "transform",
 )  # fmt: skip
 
 

@@ -587,6 +587,7 @@ def test_a_configuration_must_be_named(capsys, arguments):
         "RTPS(AnalysisInflation(ETKF(), factor=1.05), 0.3)",
         "CollapseGuard(Copula(Tempered(LETSF(), 2), 0.7), limit=4.0)",
         "FiniteSize(Rotation(ETKF()))",
+        "Patience(LETSF(limit=InformationLimit(0.3)), limit=1.6)",
     ],
 )
 def test_what_python_prints_for_a_method_makes_it_again(text):
