@@ -569,6 +569,18 @@ def test_overwriting_starts_again_and_a_mistake_keeps_the_run(folder, capsys):
     assert contents(folder / "cycles") != before
 
 
+def test_a_run_that_is_replaced_in_part_cannot_be_resumed(folder, monkeypatch):
+    run(folder, cycles=1)
+
+    def fail(path):
+        raise OSError(f"{path} cannot be removed")
+
+    monkeypatch.setattr(shutil, "rmtree", fail)
+    with pytest.raises(OSError, match="cycle_0001 cannot be removed"):
+        external.run(cycling(folder, cycles=1), folder / "out", overwrite=True, show=print)
+    assert not (folder / "out" / "restart.npz").exists()
+
+
 def test_two_processes_do_not_write_one_run(folder):
     run(folder, cycles=1)
     with held(folder / "out" / ".lock"), pytest.raises(OSError, match=r"another process is writing .*\.lock: wait"):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import array_api_strict as strict
 import numpy as np
 import pytest
+from matplotlib.animation import PillowWriter
 
 from ensf.analysis import Analysis
 from ensf.cli import main
@@ -167,8 +168,21 @@ def test_frames_of_a_file_and_an_animation(cycles, tmp_path):
 
     with Image.open(path) as image:
         assert image.n_frames == 3 and image.info["duration"] == 250
-        shown = [np.asarray(image.convert("RGB")) for k in range(3) if image.seek(k) is None]
-        assert (shown[0] != shown[1]).any() and (shown[1] != shown[2]).any()
+
+
+def test_an_animation_shows_every_cycle_in_its_turn(cycles, tmp_path, monkeypatch):
+    shown, grab = [], PillowWriter.grab_frame
+
+    def noted(writer, **options):
+        shown.append((writer.fig.get_suptitle(), writer.fig.axes[0].images[0].get_array()))
+        grab(writer, **options)
+
+    monkeypatch.setattr(PillowWriter, "grab_frame", noted)
+    made = [Frame.of(cycle, MODEL) for cycle in cycles]
+    animate(iter(made), tmp_path / "run.gif")
+    for (title, field), frame in zip(shown, made, strict=True):
+        assert title.startswith(f"time {frame.time:g}, RMSE ")
+        np.testing.assert_array_equal(field, frame.truth)
 
 
 def test_the_first_level_if_none_is_said(cycles, tmp_path):
