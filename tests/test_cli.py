@@ -7,14 +7,17 @@ import stat
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
+from importlib.metadata import version
 
 import netCDF4
 import pytest
 
-from ensf import experiments
-from ensf.cli import main
+from ensf import experiments, runner
+from ensf.cli import files, main, options
 from ensf.experiments._geopotential import heights
+from ensf.state import Scale
 
 KEYS = {
     "method", "seed", "members", "cycles", "rmse_forecast", "rmse_analysis", "spread_analysis", "crps_analysis",
@@ -33,6 +36,41 @@ def refused(capsys, *arguments):
     error = capsys.readouterr().err
     assert error.startswith("ensf: ") and error.count("\n") == 1
     return error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ([], 2, "usage: ensf COMMAND"),
+        (["-h"], 0, "usage: ensf COMMAND"),
+        (["--help"], 0, "usage: ensf COMMAND"),
+        (["--version"], 0, f"ensf {version('ensf')}"),
+        (["analyse"], 2, "usage: ensf analyse"),
+        (["analyse", "--help"], 0, "usage: ensf analyse"),
+        (["cycle", "-h"], 0, "usage: ensf cycle CONFIG.toml"),
+    ],
+)
+def test_help_and_version(capsys, arguments, status, words):
+    assert main(arguments) == status
+    printed = capsys.readouterr()
+    assert printed.out.startswith(words) and not printed.err
+
+
+def test_what_is_named_twice_is_run_once():
+    assert options.chosen("b, a,,b", ("a", "b"), "method") == ("b", "a")
+    assert options.seeds("3, 1,,3") == [3, 1]
+
+
+def test_words_and_tables_of_options():
+    assert files.words(" a, b,,c ") == ("a", "b", "c")
+    given = {"quality": "", "periods.x": 4, "coordinates.x": "u", "strict": True}
+    settings = files.settings(given | {"variables": ["q", "t"]})
+    assert settings == {"variables": ("q", "t"), "checks": (), "coordinates": {"x": "u"}, "periods": {"x": 4.0}} | {
+        "strict": True
+    }
+    assert type(settings["periods"]["x"]) is float
+    settings = files.settings(given | {"variables.q": True, "variables.t": "Scale(2.0)"})
+    assert settings["variables"] == {"q": (), "t": (Scale(2.0),)}
 
 
 def test_list_names_every_experiment_and_method(capsys):
@@ -59,6 +97,18 @@ def test_run_writes_files_summary_figures_and_prints_a_table(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "letkf" in printed.out and "of 2" in printed.out
     assert "RMSE" in printed.err and "spread" in printed.err
+
+
+def test_a_warning_is_one_line(tmp_path, monkeypatch, capsys):
+    def warning(*given, **how):
+        warnings.warn("seed 1 was lost", stacklevel=2)
+        return []
+
+    monkeypatch.setattr(runner, "run", warning)
+    monkeypatch.setattr(runner, "table", len)
+    monkeypatch.setattr(sys.modules["ensf.cli.run"], "report", lambda folders: 0)
+    assert run("lorenz63_sakov2012", "--output", str(tmp_path)) == 0
+    assert capsys.readouterr().err == "ensf: warning: seed 1 was lost\n"
 
 
 def test_no_option_is_needed(tmp_path, monkeypatch):
@@ -140,6 +190,7 @@ def test_print_config_is_a_config(tmp_path, capsys):
     "arguments, words",
     [
         (["runn"], ["runn", "run"]),
+        (["qqqq"], ["qqqq", "board"]),
         (["run", "lorenz96_publised"], ["lorenz96_publised", "lorenz96_published"]),
         (["run"], ["lorenz96_published"]),
         (["run", "lorenz96_published", "--methods", "letfk"], ["letfk", "letkf"]),
@@ -150,6 +201,7 @@ def test_print_config_is_a_config(tmp_path, capsys):
         (["run", "lorenz96_published", "--members", "1"], ["members", "1"]),
         (["run", "lorenz96_published", "--members", "-3"], ["members", "-3"]),
         (["run", "lorenz96_published", "--seeds", "one"], ["--seeds", "one"]),
+        (["run", "lorenz96_published", "--seeds=1,-2"], ["--seeds", "none of them negative"]),
         (["run", "lorenz96_published", "--config", "nowhere.toml"], ["nowhere.toml"]),
         (["run", "lorenz96_published", "--network.error", "-1"], ["error", "-1"]),
         (["run", "lorenz96_published", "--network.error", "0"], ["error", "0"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -447,9 +448,17 @@ def test_the_grid_is_what_the_configuration_says(folder, capsys):
     assert "cycle 1 of 3: time 6.0, 4 members, 4 of 4 observations used" in capsys.readouterr().err
 
 
-def test_a_check_that_is_none_is_refused(folder, capsys):
-    assert configured(folder, 'quality = "ETKF()"\n') == 2
-    assert "--quality has ETKF(), which is no check" in capsys.readouterr().err
+@pytest.mark.parametrize("extra", ['variables = "q"', 'variables = ["q"]', "[variables]\nq = true", "periods.x = 4"])
+def test_ways_to_write_the_same_analysis(folder, extra):
+    run(folder, output="whole", method=read_method("AnalysisInflation(EnKF(), 1.1)"), start="0")
+    assert configured(folder, f"{extra}\n") == 0
+    assert contents(folder / "out") == contents(folder / "whole")
+
+
+@pytest.mark.parametrize("quality", ["ETKF()", "GrossCheck"])
+def test_a_check_that_is_none_is_refused(folder, capsys, quality):
+    assert configured(folder, f'quality = "{quality}"\n') == 2
+    assert re.search(rf"--quality has .*{re.escape(quality)}\S*, which is no check", capsys.readouterr().err)
 
 
 def test_a_strict_run_stops_at_a_row_that_cannot_be_used(folder, capsys):
@@ -585,6 +594,14 @@ def test_two_processes_do_not_write_one_run(folder):
     run(folder, cycles=1)
     with held(folder / "out" / ".lock"), pytest.raises(OSError, match=r"another process is writing .*\.lock: wait"):
         run(folder, resume=True)
+
+
+def test_the_last_line_counts_the_members_that_are_left(folder, capsys):
+    script = f'[ "$0" = 2.2 ] || exec {COMMAND}'
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND))
+    settings = ["--command", f"sh -c {shlex.quote(script)} {{member}}.{{cycle}}", "--least", "3"]
+    assert main(["cycle", str(folder / "c.toml"), *settings]) == 0
+    assert capsys.readouterr().out == f"3 cycles, 3 of 4 members; files in {folder / 'cycles'}\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--jobs", "2"], ["nowhere.toml"]])

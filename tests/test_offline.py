@@ -226,6 +226,13 @@ def test_progress_can_be_followed(folder):
     assert seen == [("reading", MEMBERS), ("analysis", 1), ("writing analysis", MEMBERS)]
 
 
+def test_perturbed_observations_depend_on_the_seed(folder):
+    for output, seed in (("out", "1"), ("other", "2"), ("again", "1")):
+        assert main([*command(folder, output=output), "--method", "EnKF()", "--seed", seed]) == 0
+    first, other, again = (load(folder / output).q.values for output in ("out", "other", "again"))
+    assert (first != other).any() and (first == again).all()
+
+
 def test_a_dry_run_writes_nothing(folder, capsys):
     before = sorted(folder.rglob("*"))
     assert main([*command(folder), "--dry-run"]) == 0

@@ -145,9 +145,10 @@ SETTINGS = {
 def test_settings_that_do_not_fit(folder, capsys, case):
     words, sentence = SETTINGS[case]
     before = contents(folder)
-    assert main([*command(folder), *(word.format(folder=folder) for word in words)]) == 2
-    shown = capsys.readouterr().err.strip()
-    assert sentence in shown and "\n" not in shown
+    for mode in ([], ["--dry-run"]):
+        assert main([*command(folder), *(word.format(folder=folder) for word in words), *mode]) == 2
+        shown = capsys.readouterr().err.strip()
+        assert sentence in shown and "\n" not in shown
     assert contents(folder) == before
 
 
@@ -275,6 +276,16 @@ def test_an_interrupt_that_a_library_swallows_stops_it_too(folder, monkeypatch, 
     assert main(command(folder)) == 130
     assert "interrupted" in capsys.readouterr().err
     assert contents(folder) == before
+
+
+def test_an_interrupt_swallowed_after_the_last_step_is_told(folder, monkeypatch):
+    def swallowing(*given):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return 0
+
+    monkeypatch.setattr(sys.modules["ensf.cli.analyse"], "_run", swallowing)
+    assert main(command(folder)) == 130
 
 
 @pytest.mark.slow

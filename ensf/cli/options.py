@@ -58,8 +58,9 @@ def nearest(word: str, known: Any) -> str:
 
 
 def seeds(text: str, option: str = "--seeds") -> list[int]:
+    """Numbers separated by commas, each of them once."""
     try:
-        found = [int(word) for word in text.split(",") if word.strip()]
+        found = list(dict.fromkeys(int(word) for word in text.split(",") if word.strip()))
     except ValueError:
         raise ValueError(f"{option} {text!r} is not a list of whole numbers such as 1,2,3") from None
     if not found or min(found) < 0:
