@@ -283,6 +283,17 @@ def test_the_command_writes_its_files_and_prints_the_page(tmp_path, capsys):
         assert words in printed.out
 
 
+@pytest.mark.parametrize(("jobs", "processes"), [("0", 5), ("2", 2)])
+def test_options_of_the_command_make_the_plan(tmp_path, monkeypatch, capsys, jobs, processes):
+    def run(*given):
+        raise ValueError(given)
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    monkeypatch.setattr(board, "run", run)
+    assert main([*REQUEST, "--jobs", jobs, "--tuning-seeds", "106,107", "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"ensf: {(TINY, tmp_path, processes)}\n"
+
+
 def test_print_config_is_a_config(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*REQUEST, "--print_config"])

@@ -95,7 +95,7 @@ def test_run_writes_files_summary_figures_and_prints_a_table(tmp_path, capsys):
     assert all(set(r) >= KEYS | {"rmse_analysis_all", "rmse_analysis_last50"} for r in records)
     assert records[0]["diverged"] in (True, False) and records[0]["cycles"] == 4
     printed = capsys.readouterr()
-    assert "letkf" in printed.out and "of 2" in printed.out
+    assert "letkf" in printed.out and "of 2" in printed.out and "\nmedians over 2 seeds; ms" in printed.out
     assert "RMSE" in printed.err and "spread" in printed.err
 
 
@@ -106,7 +106,7 @@ def test_a_warning_is_one_line(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(runner, "run", warning)
     monkeypatch.setattr(runner, "table", len)
-    monkeypatch.setattr(sys.modules["ensf.cli.run"], "report", lambda folders: 0)
+    monkeypatch.setattr("ensf.cli.run.report", lambda folders: 0)
     assert run("lorenz63_sakov2012", "--output", str(tmp_path)) == 0
     assert capsys.readouterr().err == "ensf: warning: seed 1 was lost\n"
 
@@ -119,8 +119,9 @@ def test_no_option_is_needed(tmp_path, monkeypatch):
     assert (tmp_path / "results" / "lorenz63_sakov2012" / "etkf_seed1.nc").is_file()
 
 
-def test_report_draws_again_from_the_files_alone(tmp_path):
+def test_report_draws_again_from_the_files_alone(tmp_path, capsys):
     run("lorenz63_sakov2012", "--methods", "etkf", *SHORT, "--output", str(tmp_path))
+    assert "\nmedians over 1 seed; ms" in capsys.readouterr().out
     for name in ("rmse.png", "ranks.png", "states.png", "summary.json"):
         (tmp_path / name).unlink()
     assert main(["report", str(tmp_path)]) == 0
@@ -208,6 +209,8 @@ def test_print_config_is_a_config(tmp_path, capsys):
         (["run", "lorenz96_published", "--model.dt", "0.03"], ["0.03"]),
         (["run", "lorenz96_published", "--letkf.AnalysisInflation.factor", "nan"], ["factor"]),
         (["report", "nowhere"], ["nowhere"]),
+        (["report", "one", "other"], ["name one folder"]),
+        (["list", "lorenz63"], ["takes no argument", "lorenz63"]),
     ],
 )
 def test_bad_requests_get_one_sentence(tmp_path, monkeypatch, capsys, arguments, words):

@@ -284,7 +284,7 @@ def test_an_interrupt_swallowed_after_the_last_step_is_told(folder, monkeypatch)
             signal.raise_signal(signal.SIGINT)
         return 0
 
-    monkeypatch.setattr(sys.modules["ensf.cli.analyse"], "_run", swallowing)
+    monkeypatch.setattr("ensf.cli.analyse._run", swallowing)
     assert main(command(folder)) == 130
 
 
