@@ -274,6 +274,11 @@ def test_a_repaired_member_goes_on_and_others_are_not_run_again(folder):
     assert len((folder / "log").read_text().split()) == 2 * MEMBERS
 
 
+def test_an_output_without_what_is_analysed_is_a_failure(folder):
+    with pytest.raises(OSError, match=r"member 1 .and 3 others. failed in cycle 1: its output is not valid: .*'w'"):
+        run(folder, variables=("w",))
+
+
 def test_what_a_program_started_ends_with_it(folder):
     (folder / "model.sh").write_text("for k in $(seq 100); do echo $k >> log; sleep 0.02; done & wait")
     command = Command("sh {folder}/model.sh", timeout=0.4)
@@ -336,6 +341,12 @@ def test_a_stopped_run_goes_on(folder):
     records, _ = run(folder, resume=True, method=method)
     assert records == whole
     assert contents(folder / "out") == contents(folder / "whole")
+
+
+def test_a_run_goes_on_without_the_initial_files(folder):
+    run(folder, cycles=1)
+    shutil.rmtree(folder / "initial")
+    assert len(run(folder, resume=True)[0]) == CYCLES
 
 
 def test_limits_and_the_way_of_working_may_change(folder):

@@ -154,6 +154,7 @@ def test_attributes_say_what_a_variable_is(tmp_path):
             assert file[f"{name}_spread"].attrs["cell_methods"] == "realization: standard_deviation"
         assert file.q_truth.attrs["standard_name"] == file.q_analysis_mean.attrs["standard_name"] == "eastward_wind"
         assert file.bias_forecast.attrs["long_name"] == "mean error of the mean of the forecast"
+        assert file.innovation_chi2.attrs["long_name"].startswith("normalised squared innovation, 1 on average")
     save(tmp_path / "none.nc", make(BOX, 1), BOX)
     with read(tmp_path / "none.nc") as file:
         assert "standard_name" not in file.q_truth.attrs
@@ -191,9 +192,10 @@ def test_a_file_with_members_is_made_again_from_its_journal(tmp_path):
 def test_scores_of_ones_own_become_variables(tmp_path):
     with Writer(tmp_path / "run.nc", model=RING, members=MEMBERS, observations=40) as writer:
         for cycle in make(RING, 2):
-            writer.write(cycle, {"rmse_analysis": 0.5, "inflation": 1.0 + cycle.index})
+            writer.write(cycle, {"rmse_analysis": 0.5, "inflation": 1.0 + cycle.index, "my_number": 3.0})
     with read(tmp_path / "run.nc") as file:
         assert file.inflation.values.tolist() == [1, 2]
+        assert file.my_number.attrs["long_name"] == "my number"
         assert file.rmse_analysis.values.tolist() == [0.5, 0.5]
 
 
@@ -222,6 +224,7 @@ def test_the_recipe_is_in_the_attributes(tmp_path):
         ("days", (1.0, 2.5), "2000-01-03T12:00:00"),
         ("1", (1.0, 2.5), "2000-01-03T12:00:00"),
         ("years", (1948.0, 2004.5), "2004-07-02T00:00:00"),
+        ("years", (1948.0, 2004.75), "2004-10-01T12:00:00"),
     ],
 )
 def test_time_is_a_date(tmp_path, units, times, date):

@@ -115,7 +115,7 @@ def test_maps_show_the_fields_and_the_observed_points(cycles):
     np.testing.assert_allclose(x, MODEL.coords["x"][[3, 8]])
     np.testing.assert_allclose(y, MODEL.coords["y"][[0, 2]])
     full = figure_fields(replace(frame, observed=np.ones((16, 16), bool)))
-    assert not len(full.axes[0].lines[0].get_xdata())
+    assert not len(full.axes[0].lines[0].get_xdata()) and full.get_suptitle().endswith(" K on this level")
 
 
 def test_maps_are_where_the_grid_is_on_scales_that_fit(cycles):
@@ -126,6 +126,8 @@ def test_maps_are_where_the_grid_is_on_scales_that_fit(cycles):
     for image in (axes.images[0] for axes in figure.axes if axes.images):
         np.testing.assert_allclose(image.get_extent(), [-step / 2, 15.5 * step] * 2)
         assert image.origin == "lower"
+    for image in (axes.images[0] for axes in figure.axes[:2]):
+        assert image.get_clim() == tuple(np.quantile(frame.truth, (0.005, 0.995)))
     error, spread = (figure.axes[k].images[0] for k in (2, 3))
     assert error.norm.vmin == -error.norm.vmax < 0 == spread.norm.vmin < spread.norm.vmax
     assert f"RMSE {np.sqrt(np.mean(frame.error**2)):.3g} K" in figure.get_suptitle()
@@ -142,6 +144,7 @@ def save(cycles, path, model=MODEL):
 
 def test_animations_of_a_folder_on_the_command_line(cycles, tmp_path, capsys):
     save(cycles, tmp_path / "letkf_seed1.nc")
+    (tmp_path / "other.nc").write_text("not of a run")
     assert main(["report", str(tmp_path), "--animate"]) == 0
     assert capsys.readouterr().out == f"wrote {tmp_path / 'letkf_seed1.gif'}\n"
     assert (tmp_path / "letkf_seed1.gif").stat().st_size > 10_000

@@ -174,6 +174,12 @@ def test_inverted_sensor_is_bounded(rng):
     np.testing.assert_allclose(seen.info["observation"].value, [40.0, -40.0, 40.0], rtol=1e-4)
 
 
+@pytest.mark.parametrize("method", [InitialSpread(Keep()), InvertedSensor(Keep())])
+def test_wrappers_pass_the_memory_on(method, rng):
+    observation = Observation(np.zeros(3), Pointwise(arctan), 0.01)
+    assert method.analyse(rng.normal(size=(4, 3)), observation, rng, "kept").memory == "kept"
+
+
 def test_initial_spread_keeps_the_mean(rng):
     prior = rng.normal(size=(20, 7)).astype(np.float32)
     ensemble = InitialSpread(Keep(), 2.0).analyse(prior, Observation(prior[0], Identity(), 1.0), rng).ensemble
