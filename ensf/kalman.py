@@ -27,6 +27,7 @@ from ensf.information import InformationLimit
 from ensf.letkf import local_transform
 from ensf.localization import Localization
 from ensf.observation import Gaussian, Identity, Observation, Pointwise, Select, WindSpeed
+from ensf.remainder import Remainder, check_fraction
 
 __all__ = ["ETKF", "LETKF", "EnKF", "observed_positions", "whitened"]
 
@@ -96,10 +97,17 @@ class LETKF:
         Where the state variables are and how far an observation reaches.
     limit : InformationLimit, optional
         Narrows each patch until it holds no more information than the members can absorb.
+    remainder : float
+        Variance of a white prior error outside the span of the members, as a part of the ensemble variance
+        (`ensf.remainder`); observations must then see one variable each.
     """
 
     localization: Localization
     limit: InformationLimit | None = None
+    remainder: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fraction(self.remainder)
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis ensemble ``(member, state)``; `info` has the degrees of freedom by variable.
@@ -108,7 +116,8 @@ class LETKF:
         ------
         ValueError
             If the prior, the predicted observations or the error law do not fit, if observation errors are
-            correlated, or if the place of an observation is unknown.
+            correlated, if the place of an observation is unknown, or if a remainder meets observations that see
+            several variables, or a variable several times.
         """
         check_prior(prior, observation)
         observation = observation.present()
@@ -122,10 +131,39 @@ class LETKF:
         patches = self.localization.patches(observed_positions(observation, self.localization, prior.shape[1]))
         mean, anomalies = _moments(prior)
         seen, innovation = whitened(prior, observation)
+        rest = Remainder.of(self.remainder, prior, observation)
+        share = 1.0 if rest is None else _share(seen, self.remainder)
         if self.limit is not None:
-            patches = self.limit.narrow(patches, self.localization.half_width, seen)
-        deviations, freedom = local_transform(anomalies, seen, innovation, patches)
-        return Analysis(mean + deviations, memory, {"degrees_of_freedom": freedom})
+            patches = self.limit.narrow(patches, self.localization.half_width, seen * share)
+        deviations, freedom = local_transform(anomalies, seen * share, innovation * share, patches)
+        ensemble = mean + deviations
+        if rest is not None:
+            departures = _departures(ensemble, observation)
+            ensemble = rest.settle(
+                ensemble, _regressed(rest.at_observations(anomalies), seen, departures, self.remainder)
+            )
+        return Analysis(ensemble, memory, {"degrees_of_freedom": freedom})
+
+
+def _share(seen: Array, remainder: float) -> Array:
+    """Observation error over that which has the variance outside the span added to it."""
+    xp = namespace(seen)
+    return 1 / xp.sqrt(1 + remainder * xp.sum(seen * seen, axis=0))
+
+
+def _regressed(anomalies: Array, seen: Array, departures: Array, remainder: float) -> Any:
+    """Moments of the remainder for `Remainder.settle`, by regression of each variable on its observation."""
+    xp = namespace(seen)
+    variance = xp.sum(seen * seen, axis=0)
+    shared = xp.sum(anomalies * seen, axis=0) / math.sqrt(seen.shape[0] - 1)
+    slope = shared / xp.clip(variance, xp.finfo(variance.dtype).smallest_normal, None)
+    lacking = remainder * variance
+    gain = slope * lacking / (1 + lacking)
+
+    def moments(centre: Array, spread: Array) -> tuple[Array, Array]:
+        return centre + gain * departures, (spread**2 - gain * slope * lacking)[None, :]
+
+    return moments
 
 
 # --- observation space -----------------------------------------------------------------------------------
@@ -149,6 +187,11 @@ def whitened(prior: Array, observation: Observation) -> tuple[Array, Array]:
     if not bool(xp.isfinite(xp.sum(seen))):
         raise ValueError("the operator predicts a value that is not finite: check it over the range of the prior")
     return seen, law.whiten(xp.astype(observation.value, prior.dtype, copy=False) - mean)
+
+
+def _departures(ensemble: Array, observation: Observation) -> Array:
+    """``(y - h(x_j)) / error``, ``(member, observation)``."""
+    return observation.law.whiten(observation.value - observation.operator(ensemble))
 
 
 def _plus_identity(matrix: Array) -> Array:

@@ -31,6 +31,7 @@ from ensf.kalman import observed_positions
 from ensf.localization import Localization, Patches
 from ensf.observation import Observation
 from ensf.operators import Identity, Linear, Pointwise, Select
+from ensf.remainder import Remainder, check_fraction
 from ensf.tilted import tilted_moments
 
 __all__ = ["LETSF"]
@@ -50,6 +51,9 @@ class LETSF:
         Steps in alpha for nonlinear observations; linear ones need one.
     limit : InformationLimit, optional
         Narrows each patch until it holds no more information than the members can absorb.
+    remainder : float
+        Variance of a white prior error outside the span of the members, as a part of the ensemble variance
+        (`ensf.remainder`); observations must then see one variable each.
 
     Notes
     -----
@@ -60,6 +64,10 @@ class LETSF:
     localization: Localization | None = None
     steps: int = 2
     limit: InformationLimit | None = None
+    remainder: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fraction(self.remainder)
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis ensemble ``(member, state)``; `info` has the degrees of freedom by variable (of the first step).
@@ -68,7 +76,8 @@ class LETSF:
         ------
         ValueError
             If the prior, the predicted observations or the error law do not fit, if observation errors are
-            correlated, or if the place of an observation is unknown.
+            correlated, if the place of an observation is unknown, or if a remainder meets observations that see
+            several variables, or a variable several times.
         """
         check_prior(prior, observation)
         observation = observation.present(prior.dtype)
@@ -79,7 +88,8 @@ class LETSF:
         mean = xp.mean(prior, axis=0)
         anomalies = (prior - mean) / math.sqrt(prior.shape[0] - 1)
         patches = self._patches(observation, prior.shape[1])
-        sensor = _sensor(observation)
+        rest = Remainder.of(self.remainder, prior, observation)
+        sensor = _sensor(observation, 0.0 if rest is None else rest.seen)
         ensemble, grid, freedom = prior, [0.0, 1.0], None
         for k in range(self.steps if sensor.nonlinear else 1):
             seen = sensor.look(prior, ensemble, grid[k])
@@ -90,6 +100,8 @@ class LETSF:
                 patches = self.limit.narrow(patches, self.localization.half_width, whitened)
             increment, taken = seen.step(anomalies, patches, grid[k], grid[k + 1])
             ensemble, freedom = ensemble + increment, taken if freedom is None else freedom
+        if rest is not None:
+            ensemble = rest.settle(ensemble, sensor.moments)
         return Analysis(ensemble, memory, {"degrees_of_freedom": freedom})
 
     def _patches(self, observation: Observation, size: int) -> Patches:
@@ -133,28 +145,38 @@ class _Look:
         return exponential_step(anomalies, namespace(anomalies).concat(list(parts), axis=0).T, patches, start, end)
 
 
-def _sensor(observation: Observation) -> Any:
+def _sensor(observation: Observation, rest: Any = 0.0) -> Any:
+    """How the observations are looked at; `rest` is the variance of eta = L x that the members do not span."""
     operator, law = observation.operator, observation.law
     if not isinstance(law, Independent):
         raise ValueError("LETSF needs independent observation errors: give standard deviations, or use ETKF")
     if isinstance(operator, Identity | Select | Linear) and isinstance(law, Gaussian):
-        return _LinearSensor(observation)
+        return _LinearSensor(observation, rest)
     if isinstance(operator, Pointwise):
-        return _PointwiseSensor(observation, operator.linear, operator.function)
+        return _PointwiseSensor(observation, operator.linear, operator.function, rest)
     if isinstance(operator, Identity | Select | Linear):
-        return _PointwiseSensor(observation, operator, identity)
+        return _PointwiseSensor(observation, operator, identity, rest)
     return _RegressedSensor(observation)
 
 
 @dataclass(frozen=True, eq=False)
 class _LinearSensor:
     observation: Observation
+    rest: Any = 0.0
     nonlinear = False
 
     def look(self, prior: Array, ensemble: Array, alpha: float) -> _Look:
         mean, anomalies = _predict(self.observation.operator, prior)
-        precision = 1 / self.observation.law.standard_deviation(self.observation.value) ** 2
-        return _Look(anomalies, precision, (self.observation.value - mean)[None, :])
+        return _Look(anomalies, 1 / (self._variance + self.rest), (self.observation.value - mean)[None, :])
+
+    def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
+        """Mean and variance of N(centre, spread^2) times the likelihood."""
+        gain = spread**2 / (spread**2 + self._variance)
+        return centre + gain * (self.observation.value - centre), (gain * self._variance)[None, :]
+
+    @property
+    def _variance(self) -> Array:
+        return self.observation.law.standard_deviation(self.observation.value) ** 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,28 +186,32 @@ class _PointwiseSensor:
     observation: Observation
     linear: Any
     function: Any
+    rest: Any = 0.0
     nonlinear = True
 
     def look(self, prior: Array, ensemble: Array, alpha: float) -> _Look:
         xp = namespace(prior)
-        linear, function = self.linear, self.function
-        mean, anomalies = _predict(linear, prior)
-        displacement = linear(ensemble) - mean if alpha > 0 else None
+        mean, anomalies = _predict(self.linear, prior)
+        displacement = self.linear(ensemble) - mean if alpha > 0 else None
         centre = mean[None, :] if displacement is None else mean + alpha * displacement
-        spread = xp.sqrt((1 - alpha**2) * xp.sum(anomalies * anomalies, axis=0))
-        value, law = self.observation.value, self.observation.law
+        spread = xp.sqrt((1 - alpha**2) * xp.sum(anomalies * anomalies, axis=0) + self.rest)
+        tilted, variance = self.moments(centre, spread)
+        prior_precision = spread**-2
+        precision = 1 / xp.mean(variance, axis=0) - prior_precision
+        precision = xp.maximum(precision, PRECISION_FLOOR * prior_precision)
+        pseudo = centre + (tilted - centre) * (1 + prior_precision / precision)
+        return _Look(anomalies, _beside(precision, self.rest), pseudo - mean, displacement)
+
+    def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
+        """Mean and variance of N(centre, spread^2) times the likelihood."""
+        value, law, function = self.observation.value, self.observation.law, self.function
 
         def log_likelihood(states: Array, part: slice) -> Array:
             whole, index = part.stop - part.start == value.shape[0], np.arange(part.start, part.stop)
             here, seen = (one if whole else one.restrict(index) for one in (law, function))
             return here.column().each(value[part, None], seen.column()(states))
 
-        tilted, variance = tilted_moments(log_likelihood, centre, xp.broadcast_to(spread, centre.shape))
-        prior_precision = spread**-2
-        precision = 1 / xp.mean(variance, axis=0) - prior_precision
-        precision = xp.maximum(precision, PRECISION_FLOOR * prior_precision)
-        pseudo = centre + (tilted - centre) * (1 + prior_precision / precision)
-        return _Look(anomalies, precision, pseudo - mean, displacement)
+        return tilted_moments(log_likelihood, centre, namespace(centre).broadcast_to(spread, centre.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +237,11 @@ class _RegressedSensor:
         displacement = displacement + (expected - xp.mean(operator(prior), axis=0)) / alpha
         departure = self.observation.value - shifted + alpha * displacement
         return _Look(anomalies / shrink, precision, departure, displacement)
+
+
+def _beside(precision: Array, rest: Any) -> Array:
+    """Precision of observations of p where that of p + w is given and w has the variance `rest`."""
+    return precision if isinstance(rest, float) else precision / (1 + rest * precision)
 
 
 def _predict(operator: Any, ensemble: Array) -> tuple[Array, Array]:

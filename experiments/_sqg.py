@@ -28,7 +28,7 @@ from ensf.nature import NatureRun, Trajectory
 from ensf.observation import Observation, Pointwise, Select, arctan
 from ensf.particle import FixedGainMAP
 from ensf.patience import Patience
-from ensf.spread import RTPS, Rotation
+from ensf.spread import RTPS
 from ensf.transform import LETSF
 from ensf.twin import Cycle, Restart, Streams, twin
 
@@ -183,13 +183,12 @@ PUBLISHED = InitialSpread(EnSF.published("sqg").filter)
 
 
 def adaptive(filter: Any, summary: str) -> Method:
-    """A filter with patches limited by information, as every page uses it."""
-    inner = AdaptiveInflation(Rotation(filter), box(1600.0))
-    summary = f"{summary}, patches limited by information, adaptive inflation, RTPS 0.3, patience with surprises"
-    return Method(Patience(RTPS(inner, 0.3), limit=1.6), MEMBERS, summary)
+    """A filter with patches limited by information and a remainder, as every page uses it."""
+    summary = f"{summary}, patches limited by information, remainder, adaptive inflation, patience with surprises"
+    return Method(Patience(AdaptiveInflation(filter, box(1600.0)), limit=1.6), MEMBERS, summary)
 
 
-PATCHES: dict[str, Any] = {"localization": box(2800.0), "limit": InformationLimit(0.3)}
+PATCHES: dict[str, Any] = {"localization": box(2800.0), "limit": InformationLimit(0.45), "remainder": 0.2}
 
 
 def methods(cut_off: float, relaxation: float, sensor: Any = lambda inner: inner) -> dict[str, Method]:
