@@ -191,7 +191,8 @@ def whitened(prior: Array, observation: Observation) -> tuple[Array, Array]:
 
 def _departures(ensemble: Array, observation: Observation) -> Array:
     """``(y - h(x_j)) / error``, ``(member, observation)``."""
-    return observation.law.whiten(observation.value - observation.operator(ensemble))
+    value = namespace(ensemble).astype(observation.value, ensemble.dtype, copy=False)
+    return observation.law.whiten(value - observation.operator(ensemble))
 
 
 def _plus_identity(matrix: Array) -> Array:

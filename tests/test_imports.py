@@ -49,8 +49,8 @@ ROOMS = {
     "kalman": "analysis arrays information letkf localization observation remainder",
     "flow": "arrays letkf localization",
     "particle": "analysis arrays observation",
-    "transform": "analysis arrays errors flow functions information kalman localization observation operators remainder "
-    "tilted",
+    "transform": "analysis arrays errors flow functions information kalman localization observation operators "
+    "remainder tilted",
     "copula": "analysis arrays functions observation operators",
     "adaptive": "analysis arrays kalman localization observation",
     "serial": "arrays",
