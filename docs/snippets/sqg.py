@@ -1,0 +1,31 @@
+"""Maps and spectra of 60 cycles of `sqg_arctan_half_shocks` with LETSF: python sqg.py FOLDER"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from ensf import experiments
+from ensf.experiments._sqg import KELVIN, MODEL
+from ensf.plot_fields import Frame, Spectra, figure_fields, figure_spectra
+
+CYCLES, BURN_IN = 60, 30
+
+
+def kinetic(states):
+    """Components of the wind, in m/s over sqrt(2)."""
+    return tuple(wind / 2**0.5 for wind in MODEL.model.wind(states / KELVIN))
+
+
+def main(folder):
+    """Write sqg_maps.png and sqg_spectra.png."""
+    page = replace(experiments.load("sqg_arctan_half_shocks"), cycles=CYCLES)
+    spectra = Spectra(MODEL.shape, kinetic)
+    for cycle in page.run(page.methods["letsf"], seed=1):
+        if cycle.index >= BURN_IN:
+            spectra.add(cycle)
+    figure_fields(Frame.of(cycle, MODEL)).savefig(folder / "sqg_maps.png", dpi=80)
+    figure_spectra(spectra, "kinetic energy (m$^2$ s$^{-2}$)").savefig(folder / "sqg_spectra.png", dpi=80)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
