@@ -119,6 +119,8 @@ class LETSF:
 
 def alpha_grid(steps: int, largest: float) -> list[float]:
     """alpha_0 = 0 ... alpha_n = 1; log(1 + (1 - alpha^2) l) falls as 1 - (k / n)^(3/2), l the largest eigenvalue."""
+    if largest == 0:
+        return [k / steps for k in range(steps + 1)]
     v = [(1 + largest) ** (1 - (k / steps) ** 1.5) for k in range(steps + 1)]
     return [math.sqrt(max(0.0, 1 - (x - 1) / largest)) for x in v[:-1]] + [1.0]
 
@@ -195,6 +197,7 @@ class _PointwiseSensor:
         displacement = self.linear(ensemble) - mean if alpha > 0 else None
         centre = mean[None, :] if displacement is None else mean + alpha * displacement
         spread = xp.sqrt((1 - alpha**2) * xp.sum(anomalies * anomalies, axis=0) + self.rest)
+        spread = xp.where(spread > 0, spread, xp.ones_like(spread))  # what is certain has no anomalies to move
         tilted, variance = self.moments(centre, spread)
         prior_precision = spread**-2
         precision = 1 / xp.mean(variance, axis=0) - prior_precision

@@ -6,6 +6,7 @@ from exact import kalman_posterior
 from scipy import stats
 
 from ensf import LETKF, LETSF, Identity, Linear, Observation, Pointwise, Select, absolute, arctan, periodic_line
+from ensf.information import InformationLimit
 from ensf.laws import Laplace
 from ensf.remainder import Remainder
 
@@ -28,10 +29,13 @@ def test_mean_and_variances_are_those_of_kalman(method, operator, count, rng):
     np.testing.assert_allclose(found.var(axis=0, ddof=1), np.diag(posterior), rtol=1e-5)
 
 
-def test_linear_letsf_is_the_letkf(rng):
+@pytest.mark.parametrize("limit", [None, InformationLimit(0.3)])
+def test_linear_letsf_is_the_letkf(limit, rng):
     prior = rng.standard_normal((8, 30)).cumsum(axis=1)
-    observation = Observation(rng.standard_normal(5), Select(INDEX), rng.uniform(0.1, 2, 5))
-    found, wanted = (kind(LINE, remainder=0.2).analyse(prior, observation, rng).ensemble for kind in (LETSF, LETKF))
+    observation = Observation(rng.standard_normal(5), Select(INDEX), rng.uniform(0.01, 0.2, 5))
+    found, wanted = (
+        kind(LINE, limit=limit, remainder=0.2).analyse(prior, observation, rng).ensemble for kind in (LETSF, LETKF)
+    )
     np.testing.assert_allclose(found, wanted, atol=1e-9)
 
 
@@ -61,11 +65,12 @@ def test_letkf_sees_the_remainder_through_a_nearly_linear_sensor(kind, rng):
     np.testing.assert_allclose(found, wanted, atol=2e-2 * prior.std())
 
 
-def test_what_is_certain_stays(rng):
+@pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan)])
+def test_what_is_certain_stays(operator, rng):
     prior = rng.standard_normal((8, 30))
     prior[:, 4] = 2.0
     for kind in (LETSF, LETKF):
-        found = kind(LINE, remainder=0.2).analyse(prior, Observation(np.zeros(30), Identity(), 0.5), rng).ensemble
+        found = kind(LINE, remainder=0.2).analyse(prior, Observation(np.zeros(30), operator, 0.5), rng).ensemble
         np.testing.assert_allclose(found[:, 4], 2.0)
         assert np.isfinite(found).all()
 

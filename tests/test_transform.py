@@ -137,6 +137,28 @@ def test_array_code_agrees_with_the_compiled_loops(name, localization, rng):
     np.testing.assert_allclose(*map(to_numpy, freedom), atol=1e-6)
 
 
+@pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan)])
+@pytest.mark.parametrize("localization", [None, LINE])
+def test_what_is_certain_stays_and_moves_nothing(operator, localization, rng):
+    prior = rng.standard_normal((8, 40))
+    certain = prior.copy()
+    certain[:, 4] = 2.0
+    value = np.full(40, 0.3)
+    observed = Observation(value, operator, 0.5, position=np.arange(40.0)[:, None])
+    found = LETSF(localization).analyse(certain, observed, rng).ensemble
+    value[4] = np.nan
+    expected = LETSF(localization).analyse(certain, observed, rng).ensemble
+    np.testing.assert_allclose(found[:, 4], 2.0)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan)])
+def test_certain_members_stay(operator, rng):
+    prior = np.broadcast_to(rng.standard_normal(40), (8, 40))
+    found = LETSF(LINE).analyse(prior, Observation(np.full(40, 0.3), operator, 0.5), rng).ensemble
+    np.testing.assert_allclose(found, prior)
+
+
 def test_unobserved_variables_get_their_regression_increment(rng):
     prior = rng.standard_normal((200, 1)) @ np.array([[1.0, 2.0]])
     observation = Observation(np.array([1.2]), Pointwise(arctan, Select([0])), 0.1)
