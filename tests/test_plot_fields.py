@@ -188,6 +188,18 @@ def test_an_animation_shows_every_cycle_in_its_turn(cycles, tmp_path, monkeypatc
         np.testing.assert_array_equal(field, frame.truth)
 
 
+def test_panels_of_an_animation_stay_where_they_are(cycles, tmp_path, monkeypatch):
+    places, grab = [], PillowWriter.grab_frame
+
+    def noted(writer, **options):
+        grab(writer, **options)
+        places.append([axes.get_position().bounds for axes in writer.fig.axes])
+
+    monkeypatch.setattr(PillowWriter, "grab_frame", noted)
+    animate((Frame.of(cycle, MODEL) for cycle in cycles), tmp_path / "run.gif")
+    assert places[0] == places[1] == places[2]
+
+
 def test_the_first_level_if_none_is_said(cycles, tmp_path):
     (frame,) = frames(save(cycles[:1], tmp_path / "run.nc"))
     np.testing.assert_array_equal(frame.truth, cycles[0].truth.reshape(MODEL.shape)[0].astype(np.float32))

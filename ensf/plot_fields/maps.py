@@ -48,6 +48,8 @@ def animate(cycles: Iterable[Frame], path: str | Path, rate: int = 10) -> Path:
     if kind is None or not kind.isAvailable():
         raise ValueError(f"{path.name} cannot be written: name a .gif, or install ffmpeg and name an .mp4")
     maps, writer = _Maps(first), kind(fps=rate)
+    maps.figure.draw_without_rendering()
+    maps.figure.set_layout_engine("none")  # else the panels move from frame to frame
     with writer.saving(maps.figure, str(path), dpi=80):
         writer.grab_frame()
         for frame in coming:
