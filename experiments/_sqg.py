@@ -25,7 +25,7 @@ from ensf.kalman import LETKF
 from ensf.localization import Localization, Periodic, Product
 from ensf.models.sqg import SQG, SQGTemperature
 from ensf.nature import NatureRun, Trajectory
-from ensf.observation import Observation, Pointwise, Select, arctan
+from ensf.observation import Observation
 from ensf.particle import FixedGainMAP
 from ensf.patience import Patience
 from ensf.spread import RTPS
@@ -92,29 +92,6 @@ class Around:
         """Initial truth and members."""
         truth = self.trajectory.states[0]
         return truth, truth + self.deviation * normal(streams.ensemble, (members, truth.size), truth)
-
-
-@dataclass(frozen=True)
-class RandomPoints:
-    """A network at other grid points in every cycle, the same on both levels; arctangent of the temperature in K.
-
-    Parameters
-    ----------
-    count : int
-        Points of a level that are observed.
-    error : float
-    """
-
-    count: int = 2048
-    error: float = 0.01
-
-    def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
-        """Observation of the truth ``(state,)``."""
-        level = truth.shape[0] // 2
-        points = np.sort(rng.choice(level, self.count, replace=False))
-        operator = Pointwise(arctan, Select(tuple(np.concatenate([points, level + points]).tolist())))
-        predicted = operator(truth)
-        return Observation(predicted + self.error * normal(rng, predicted.shape, predicted), operator, self.error)
 
 
 # --- methods ---------------------------------------------------------------------------------------------

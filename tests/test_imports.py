@@ -64,6 +64,7 @@ ROOMS = {
     "dataset": "analysis arrays kalman localization observation state",
     "offline": "analysis arrays dataset interrupts kalman observation operators spread state stations tables transform",
     # experiments
+    "networks": "arrays observation",
     "twin": "analysis arrays observation window",
     "experiment": "analysis arrays diagnostics twin",
     "nature": "arrays",

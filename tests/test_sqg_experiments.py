@@ -12,7 +12,7 @@ from ensf import experiments
 from ensf.analysis import Analysis
 from ensf.experiment import Method
 from ensf.experiments import _sqg
-from ensf.experiments._sqg import InitialSpread, InvertedSensor, RandomPoints, Shocks, Struck
+from ensf.experiments._sqg import InitialSpread, InvertedSensor, Shocks, Struck
 from ensf.localization import gaspari_cohn
 from ensf.nature import NatureRun, Trajectory
 from ensf.observation import Identity, Observation, Pointwise, Select, arctan
@@ -141,22 +141,6 @@ def test_members_start_about_the_truth(stored):
     truth, members = _sqg.Around(Trajectory(np.full((1, 8192), 5.0), 1.0), 3.06).draw(20, _sqg.Streams.spawn(1))
     assert members.mean() == pytest.approx(5.0, abs=0.05) and members.std() == pytest.approx(3.06, rel=0.02)
     assert (truth == 5.0).all()
-
-
-def test_random_points_are_new_each_time_and_alike_on_both_levels(rng):
-    network, truth = RandomPoints(count=50, error=0.01), rng.normal(size=2 * 400)
-    first, second = (network.observe(truth, k, rng) for k in (0, 1))
-    for observation in (first, second):
-        index = np.array(observation.operator.linear.index)
-        assert len(set(index[:50])) == 50
-        np.testing.assert_array_equal(index[:50] + 400, index[50:])
-        assert np.std(observation.value - np.arctan(truth[index])) == pytest.approx(0.01, rel=0.3)
-    assert first.operator.linear.index != second.operator.linear.index
-    again = (
-        network.observe(truth, 0, np.random.default_rng(3)).value,
-        network.observe(truth, 0, np.random.default_rng(3)).value,
-    )
-    np.testing.assert_array_equal(*again)
 
 
 def test_inverted_sensor_gives_the_tangent(rng):
