@@ -19,11 +19,14 @@ KNOWN = {
 }
 
 
-def coordinates(model: Any, members: int) -> Iterable[tuple[str, np.ndarray, dict[str, str]]]:
+def coordinates(model: Any, members: int, wavenumbers: int = 0) -> Iterable[tuple[str, np.ndarray, dict[str, str]]]:
     """Name, values and attributes of the coordinates."""
     about = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
     yield "realization", np.arange(members, dtype="i4"), about
     yield "rank", np.arange(members + 1, dtype="i4"), {"long_name": "members below the truth", "units": "1"}
+    if wavenumbers:
+        about = {"long_name": "total wavenumber, cycles per period", "units": "1"}
+        yield "wavenumber", np.arange(wavenumbers, dtype="i4"), about
     units = getattr(model, "coord_units", {})
     for name, values in getattr(model, "coords", {}).items():
         if name in model.dims:

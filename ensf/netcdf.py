@@ -1,9 +1,9 @@
 """Cycles to a CF NetCDF-4 file, one record after another, and back.
 
 A file holds, along the unlimited dimension `time`, mean and spread of forecast and analysis, the truth, the scores,
-the rank histogram and the observations with their equivalents; on request the members of every k-th cycle
-(`ensf.output` has the table). Every cycle ends with a `sync`: a run that is killed leaves a file with every finished
-cycle.
+the rank histogram and the observations with their equivalents; for models with `spectral_fields` the spectra of truth,
+error and spread; on request the members of every k-th cycle (`ensf.output` has the table). Every cycle ends with a
+`sync`: a run that is killed leaves a file with every finished cycle.
 
 Large fields are compressed (zlib 1, shuffle), one chunk per field. Small ones share a chunk between cycles and are
 not compressed, for each `sync` would compress, write and enlarge the shared chunk again. HDF5 keeps no journal: a
@@ -62,7 +62,8 @@ class Writer:
         A file that does not exist yet, in a folder that does.
     model : Model
         Publishes `shape` and `dims`; if it has them also `coords`, `coord_units`, and `variable`, `long_name`,
-        `standard_name`, `units` of its variable.
+        `standard_name`, `units` of its variable; and `spectral_fields(states)`, a sequence of fields ``(..., state)``
+        whose powers are added to spectra of `spectral_name` in `spectral_units`.
     members : int
         Ensemble size.
     observations : int
@@ -106,6 +107,8 @@ class Writer:
             raise ValueError(f"unknown unit of time {time_units!r}: give one of {', '.join(output.TIME_UNITS)}")
         sizes = {"realization": members, "rank": members + 1, "observation": observations}
         sizes |= dict(zip(model.dims, model.shape, strict=True))
+        if waves := output.wavenumbers(model):
+            sizes["wavenumber"] = waves
         self._begin(Path(path), storage.create(Path(path), overwrite), sizes, model, every, journal)
         with storage.disk(f"{self.path} could not be created"):
             self._define_grid(members, attributes or {})
@@ -195,7 +198,8 @@ class Writer:
             If the ensembles or observations do not fit the file.
         """
         self._check(cycle)
-        view = View(cycle, diagnostics.scores(cycle) if scores is None else scores, self._sizes["observation"])
+        scores = diagnostics.scores(cycle) if scores is None else scores
+        view = View(cycle, scores, self._sizes["observation"], self.model)
         with storage.disk(f"cycle {cycle.index} could not be written to {self.path}"):
             self._append(view)
 
@@ -240,13 +244,15 @@ class Writer:
         self._file.setncatts(cf.attributes(self.path.stem, attributes))
         for name, size in {"time": None, **self._sizes}.items():
             self._file.createDimension(name, size)
-        for name, values, about in cf.coordinates(self.model, members):
+        for name, values, about in cf.coordinates(self.model, members, self._sizes.get("wavenumber", 0)):
             variable = self._file.createVariable(name, values.dtype, (name,), fill_value=False)
             variable.setncatts(about)
             variable[:] = values
 
     def _define_rows(self, time_units: str) -> None:
-        self._rows = self._define([output.time(time_units), *output.fields(self.model), output.ranks()])
+        model = self.model
+        states = *output.fields(model), *output.spectra(model)
+        self._rows = self._define([output.time(time_units), *states, output.ranks()])
         self._member_rows = self._define(output.members(self.model), shared=False) if self.every else []
 
     def _define_from(self, view: View) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ensf.arrays import Array, namespace, to_numpy
-from ensf.diagnostics import rank_histogram
+from ensf.diagnostics import cycle_spectra, rank_histogram
 from ensf.observation import Identity, Observation, Select, observed_index
 
-__all__ = ["Row", "View", "fields", "members", "observations", "ranks", "scores", "time"]
+__all__ = ["Row", "View", "fields", "members", "observations", "ranks", "scores", "spectra", "time", "wavenumbers"]
 
 EPOCH, CALENDAR = "2000-01-01 00:00:00", "proleptic_gregorian"
 USED, MISSING, ABSENT = 0, 1, 2
@@ -55,11 +55,14 @@ class View:
     scores : mapping of str to float
     slots : int
         Observations are padded to this number.
+    model : Model, optional
+        For the spectra of its `spectral_fields`.
     """
 
     cycle: Any
     scores: Mapping[str, float]
     slots: int
+    model: Any = None
 
     def ensemble(self, stage: str) -> Array:
         """Members ``(member, state)`` of forecast or analysis."""
@@ -74,6 +77,11 @@ class View:
     def equivalent(self) -> dict[str, dict[str, np.ndarray]]:
         """Mean and spread of the observation equivalents by stage."""
         return {stage: _moments(self.observation.operator(self.ensemble(stage))) for stage in STAGES}
+
+    @cached_property
+    def spectra(self) -> dict[str, np.ndarray]:
+        """Power by wavenumber of truth, errors and spreads."""
+        return cycle_spectra(self.cycle, self.model.shape, self.model.spectral_fields)
 
     @property
     def observation(self) -> Observation:
@@ -164,6 +172,50 @@ def _field(view: View, stage: str, what: str) -> np.ndarray:
 
 def _members(view: View, stage: str) -> np.ndarray:
     return to_numpy(view.ensemble(stage))
+
+
+# --- spectra ---------------------------------------------------------------------------------------------
+
+SPECTRA = {
+    "truth": "truth",
+    "forecast_error": "error of the mean of the forecast",
+    "forecast_spread": "standard deviation of the forecast",
+    "analysis_error": "error of the mean of the analysis",
+    "analysis_spread": "standard deviation of the analysis",
+}
+
+
+def wavenumbers(model: Any) -> int:
+    """Number of total wavenumbers of a model with `spectral_fields`; 0 for others.
+
+    Raises
+    ------
+    ValueError
+        If its fields have not two dimensions.
+    """
+    if not hasattr(model, "spectral_fields"):
+        return 0
+    if len(model.shape) < 2:
+        raise ValueError(
+            f"the model has spectral_fields and the shape {model.shape}: spectra need two dimensions, or leave them out"
+        )
+    return min(model.shape[-2:]) // 2 + 1
+
+
+def spectra(model: Any) -> Iterator[Row]:
+    """Power of truth, error and spread by total wavenumber, for models with `spectral_fields`."""
+    if not wavenumbers(model):
+        return
+    name, units = getattr(model, "spectral_name", "power"), getattr(model, "spectral_units", "1")
+    words = f"{name.replace('_', ' ')} by total wavenumber, mean over levels"
+    for key, what in SPECTRA.items():
+        content = "modelResult" if key == "truth" else "qualityInformation"
+        value, dims, title = partial(_spectrum, key=key), ("wavenumber",), f"{words}, {what}"
+        yield Row(f"{name}_spectrum_{key}", dims, value, title, units, content)
+
+
+def _spectrum(view: View, key: str) -> np.ndarray:
+    return view.spectra[key]
 
 
 # --- scores ----------------------------------------------------------------------------------------------

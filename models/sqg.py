@@ -89,6 +89,8 @@ class SQG:
     variable: ClassVar[str] = "q"
     long_name: ClassVar[str] = "vertical derivative of the streamfunction at the boundary"
     units: ClassVar[str] = "m s-1"
+    spectral_name: ClassVar[str] = "kinetic_energy"
+    spectral_units: ClassVar[str] = "m2 s-2"
 
     def __post_init__(self) -> None:
         if self.n < 8 or self.n % 2:
@@ -178,6 +180,11 @@ class SQG:
         psi = constants.invert(self.transform(states))
         return self.inverse(-constants.y * psi, states), self.inverse(constants.x * psi, states)
 
+    def spectral_fields(self, states: Array) -> tuple[Array, Array]:
+        """Components of the wind over sqrt(2), each ``(..., state)``, m/s: their squares add up to kinetic energy."""
+        zonal, meridional = self.wind(states)
+        return zonal / 2**0.5, meridional / 2**0.5
+
     # --- Fourier space: coefficients (..., level, l, k), divided by the number of grid points ---------------
 
     def transform(self, states: Array) -> Array:
@@ -227,6 +234,8 @@ class SQGTemperature:
     variable: ClassVar[str] = "theta"
     long_name: ClassVar[str] = "potential temperature perturbation at the boundary"
     units: ClassVar[str] = "K"
+    spectral_name: ClassVar[str] = SQG.spectral_name
+    spectral_units: ClassVar[str] = SQG.spectral_units
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -251,6 +260,10 @@ class SQGTemperature:
         """States ``(..., state)`` in K after `duration` seconds."""
         kelvin = self.model.kelvin
         return kelvin * self.model.advance(states / kelvin, time, duration, rng)
+
+    def spectral_fields(self, states: Array) -> tuple[Array, Array]:
+        """Components of the wind of states in K over sqrt(2), each ``(..., state)``, m/s."""
+        return self.model.spectral_fields(states / self.model.kelvin)
 
 
 def _fft(states: Array) -> Any:

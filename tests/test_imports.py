@@ -80,8 +80,8 @@ ROOMS = {
     "runner": "experiment interrupts resumable",
     "methods": "",
     "external": "analysis arrays interrupts locks offline restart",
-    "plot": "diagnostics experiment",
-    "plot_fields": "arrays netcdf observation",
+    "plot": "diagnostics experiment plot_fields",
+    "plot_fields": "arrays diagnostics netcdf observation",
     "cells": "diagnostics experiment experiments settings",
     "board": "cells experiments",
     "cli": "board experiment external interrupts methods netcdf offline plot plot_fields runner settings",
@@ -95,7 +95,7 @@ RESERVED = {
     "jsonargparse": "cli",
     "tqdm": "cells cli nature plot_fields runner",
     "netCDF4": "cf nature netcdf offline storage",
-    "xarray": "dataset external netcdf offline plot state tables",
+    "xarray": "dataset external netcdf offline plot plot_fields state tables",
 }
 
 MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", "veros", *sys.stdlib_module_names}

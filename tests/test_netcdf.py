@@ -14,8 +14,9 @@ import pytest
 import xarray as xr
 from compliance_checker.suite import CheckSuite
 
-from ensf import diagnostics
+from ensf import diagnostics, output
 from ensf.analysis import Analysis
+from ensf.models.sqg import SQG, SQGTemperature
 from ensf.netcdf import Writer, read
 from ensf.observation import Identity, Observation, Pointwise, Select, arctan
 from ensf.output import ABSENT, MISSING, USED
@@ -47,6 +48,7 @@ BOX = Grid(
     "vertical derivative of the streamfunction",
     "m s-1",
 )
+WAVES = SQGTemperature(SQG(n=16))
 GLOBE = Grid((3, 4), ("latitude", "longitude"), {"latitude": np.arange(3.0), "longitude": np.arange(4.0)}, units="m")
 
 
@@ -76,6 +78,89 @@ def save(path, cycles, grid=RING, observations=40, **options):
     with Writer(path, model=grid, members=MEMBERS, observations=observations, **options) as writer:
         for cycle in cycles:
             writer.write(cycle)
+
+
+# --- spectra ---------------------------------------------------------------------------------------------
+
+
+def ring_power(field):
+    """Power ``(level, wavenumber)`` of one field by the full transform, ring by ring."""
+    waves = np.abs(np.fft.fft2(field, norm="forward")) ** 2
+    m = np.fft.fftfreq(16, 1 / 16)
+    ring = np.minimum(np.rint(np.hypot(m[:, None], m)), 8)
+    return np.stack([waves[..., ring == k].sum(axis=-1) for k in range(9)], axis=-1)
+
+
+def kinetic_energy(states):
+    """Power ``(wavenumber,)``, mean over levels, sum over members."""
+    wind = WAVES.model.wind(np.atleast_2d(states) / WAVES.model.kelvin)
+    return sum(ring_power(w.reshape(-1, 2, 16, 16)).mean(axis=1).sum(axis=0) / 2 for w in wind)
+
+
+def test_spectra_of_truth_error_and_spread(tmp_path):
+    cycles = list(make(WAVES, dtype=np.float64))
+    save(tmp_path / "run.nc", cycles, WAVES, observations=512)
+    with read(tmp_path / "run.nc") as file:
+        assert file.wavenumber.values.tolist() == list(range(9))
+        assert file.wavenumber.attrs == {"long_name": "total wavenumber, cycles per period", "units": "1"}
+        for index, cycle in enumerate(cycles):
+            spectra = {name: file[f"kinetic_energy_spectrum_{name}"].values[index] for name in output.SPECTRA}
+            expected = {"truth": cycle.truth}
+            np.testing.assert_allclose(spectra["truth"], kinetic_energy(cycle.truth), rtol=1e-5, atol=1e-9)
+            for stage, members in (("forecast", cycle.forecast), ("analysis", cycle.analysis.ensemble)):
+                expected[f"{stage}_error"] = members.mean(axis=0) - cycle.truth
+                expected[f"{stage}_spread"] = (members - members.mean(axis=0)) / np.sqrt(MEMBERS - 1)
+            for name, states in expected.items():
+                np.testing.assert_allclose(spectra[name], kinetic_energy(states), rtol=1e-5, atol=1e-9, err_msg=name)
+
+
+def test_spectra_sum_to_the_mean_square(tmp_path):
+    (cycle,) = make(WAVES, 1)
+    save(tmp_path / "run.nc", [cycle], WAVES, observations=512)
+    with read(tmp_path / "run.nc") as file:
+        for name, states in (("truth", cycle.truth), ("analysis_error", cycle.analysis.ensemble.mean(0) - cycle.truth)):
+            square = sum((field**2).mean() for field in WAVES.spectral_fields(states))
+            assert float(file[f"kinetic_energy_spectrum_{name}"].sum()) == pytest.approx(square, rel=1e-5)
+        spread = sum(w.var(axis=0, ddof=1).mean() for w in WAVES.spectral_fields(cycle.analysis.ensemble))
+        assert float(file.kinetic_energy_spectrum_analysis_spread.sum()) == pytest.approx(spread, rel=1e-5)
+
+
+def test_attributes_of_spectra(tmp_path):
+    save(tmp_path / "run.nc", make(WAVES, 1), WAVES, observations=512)
+    with read(tmp_path / "run.nc") as file:
+        error = file.kinetic_energy_spectrum_analysis_error
+        assert error.dims == ("time", "wavenumber") and error.dtype == np.float32
+        assert error.attrs == {
+            "long_name": "kinetic energy by total wavenumber, mean over levels, error of the mean of the analysis",
+            "units": "m2 s-2",
+            "coverage_content_type": "qualityInformation",
+        }
+
+
+@pytest.mark.parametrize("grid", [RING, BOX], ids=["ring", "box"])
+def test_models_without_spectral_fields_have_no_spectra(tmp_path, grid):
+    save(tmp_path / "run.nc", make(grid, 1), grid)
+    with read(tmp_path / "run.nc") as file:
+        assert "wavenumber" not in file.sizes and not [name for name in file if "spectrum" in name]
+
+
+def test_spectra_need_two_dimensions(tmp_path):
+    line = SimpleNamespace(shape=(40,), dims=("i",), spectral_fields=lambda states: (states,))
+    with pytest.raises(ValueError, match="spectra need two dimensions"):
+        Writer(tmp_path / "run.nc", model=line, members=MEMBERS, observations=40)
+
+
+def test_spectra_of_arrays_of_another_device():
+    xp, device = array_api_strict, array_api_strict.Device("device1")
+    (cycle,) = make(WAVES, 1)
+    there = SimpleNamespace(
+        truth=xp.asarray(cycle.truth, device=device),
+        forecast=xp.asarray(cycle.forecast, device=device),
+        analysis=Analysis(xp.asarray(cycle.analysis.ensemble, device=device)),
+    )
+    one, other = (diagnostics.cycle_spectra(c, WAVES.shape, WAVES.spectral_fields) for c in (cycle, there))
+    for name, values in one.items():
+        np.testing.assert_allclose(other[name], values, rtol=1e-4, atol=1e-6 * values.max())
 
 
 # --- round trip ------------------------------------------------------------------------------------------
@@ -179,12 +264,13 @@ def test_members_of_every_second_cycle(tmp_path):
             assert np.isnan(written).all() if index % 2 else (written == cycle.analysis.ensemble).all()
 
 
-def test_a_file_with_members_is_made_again_from_its_journal(tmp_path):
+@pytest.mark.parametrize("grid", [BOX, WAVES], ids=["box", "waves"])
+def test_a_file_with_members_is_made_again_from_its_journal(tmp_path, grid):
     path, journal = tmp_path / "run.nc", tmp_path / "journal"
-    save(path, make(BOX), BOX, every=2, journal=journal)
+    save(path, make(grid), grid, int(np.prod(grid.shape)), every=2, journal=journal)
     with read(path) as file:
         before = file.load()
-    Writer.resume(path, journal, 5, model=BOX, every=2).close()
+    Writer.resume(path, journal, 5, model=grid, every=2).close()
     with read(path) as file:
         xr.testing.assert_equal(file.load(), before)
 
@@ -413,7 +499,7 @@ def leaves(results):
             yield result
 
 
-@pytest.fixture(params=[RING, BOX, GLOBE], ids=["ring", "box", "globe"])
+@pytest.fixture(params=[RING, BOX, GLOBE, WAVES], ids=["ring", "box", "globe", "waves"])
 def example(request, tmp_path):
     size = int(np.prod(request.param.shape))
     cycles = make(request.param, position=np.zeros((size, 2)))

@@ -11,11 +11,13 @@ import pytest
 import xarray as xr
 
 from ensf.analysis import Analysis
+from ensf.models.sqg import SQG, SQGTemperature
 from ensf.netcdf import Writer, read
 from ensf.observation import Identity, Observation
-from ensf.plot import figure_board, figure_ranks, figure_rmse, figure_states, report
+from ensf.plot import figure_board, figure_ranks, figure_rmse, figure_spectra, figure_states, folder, report
 from ensf.plot.reading import read_runs
-from ensf.plot.style import PALETTE
+from ensf.plot.style import INK, PALETTE
+from ensf.plot_fields import figure_fields
 from ensf.twin import Cycle
 
 RING = SimpleNamespace(shape=(12,), dims=("i",), coords={"i": np.arange(12)}, units="K", long_name="temperature")
@@ -23,6 +25,7 @@ TINY = SimpleNamespace(shape=(3,), dims=("i",), coords={"i": np.arange(3)})
 GRID = {"latitude": np.linspace(30, 60, 4), "longitude": np.linspace(0, 50, 6)}
 MAP = SimpleNamespace(shape=(4, 6), dims=("latitude", "longitude"), coords=GRID, units="m")
 LEVELS = SimpleNamespace(shape=(2, 4, 6), dims=("z", "y", "x"), coords={"z": np.array([0.0, 9e3])}, units="K")
+WAVES = SQGTemperature(SQG(n=16))
 MEMBERS = 5
 
 
@@ -69,12 +72,16 @@ def in_pixels(path):
     return matplotlib.image.imread(path).shape[1::-1]
 
 
-@pytest.mark.parametrize(("model", "cycles"), [(TINY, 1), (RING, 1), (RING, 4), (MAP, 1), (LEVELS, 4)])
+@pytest.mark.parametrize(
+    ("model", "cycles"), [(TINY, 1), (RING, 1), (RING, 4), (MAP, 1), (LEVELS, 4), (WAVES, 1), (WAVES, 4)]
+)
 def test_report_draws_every_kind_of_model(tmp_path, model, cycles):
     for method in ("ensf", "letkf"):
         write(tmp_path, method, 1, model, cycles)
     paths = report(tmp_path)
-    assert [path.name for path in paths] == ["rmse.png", "ranks.png", "states.png"]
+    maps = ["maps_ensf.png", "maps_letkf.png"] if len(model.shape) > 1 else []
+    spectra = ["spectra.png"] if model is WAVES else []
+    assert [path.name for path in paths] == ["rmse.png", "ranks.png", "states.png", *spectra, *maps]
     assert all(in_pixels(path)[0] >= 1000 for path in paths)
 
 
@@ -298,6 +305,54 @@ def test_a_method_has_one_colour(runs):
     bar = ranks.axes[list(runs).index("ensf")].patches[0].get_facecolor()
     assert line.get_color() in PALETTE
     assert bar[:3] == spine[:3] == matplotlib.colors.to_rgb(line.get_color())
+
+
+# --- spectra and maps ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("runs", [WAVES], indirect=True)
+def test_spectra_are_means_over_scored_cycles_and_seeds(runs):
+    figure = figure_spectra(runs)
+    (axes,) = figure.axes
+    lines = {line.get_label(): line for line in axes.lines}
+    for method in runs:
+        drawn = lines[f"{method} (5 members)"]
+        kept = [run.kinetic_energy_spectrum_analysis_error.values[2:, 1:-1] for run in runs[method]]  # time above 1
+        assert drawn.get_ydata() == pytest.approx(np.concatenate(kept).mean(axis=0))
+        assert drawn.get_xdata().tolist() == list(range(1, 8)) and drawn.get_linestyle() == "-"
+        kept = [run.kinetic_energy_spectrum_analysis_spread.values[2:, 1:-1] for run in runs[method]]
+        dashed = [x for x in axes.lines if x.get_linestyle() == "--" and x.get_color() == drawn.get_color()]
+        assert dashed[0].get_ydata() == pytest.approx(np.concatenate(kept).mean(axis=0))
+    assert lines["truth"].get_color() == INK
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    for expected in ("kinetic energy (m2 s-2)", "total wavenumber (cycles per period)", "small, seeds 1–2", "burn-in"):
+        assert expected in texts(figure)
+
+
+def test_spectra_of_a_lost_run_leave_the_others_visible(tmp_path):
+    write(tmp_path, "fine", 1, WAVES)
+    write(tmp_path, "lost", 1, WAVES, error=1e12)
+    write(tmp_path, "gone", 1, WAVES, error=np.nan)
+    with ExitStack() as stack:
+        (axes,) = figure_spectra(read_runs(tmp_path, stack)).axes
+    truth = next(line for line in axes.lines if line.get_label() == "truth").get_ydata()
+    assert axes.get_ylim()[1] <= 10 * truth.max()
+    assert len(report(tmp_path)) == 4 + 3
+
+
+def test_maps_of_a_folder_are_of_the_last_cycle_of_the_first_seed(tmp_path, monkeypatch):
+    for seed in (3, 2):
+        path = write(tmp_path, "letkf", seed, WAVES, 4)
+    drawn = []
+    monkeypatch.setattr(folder, "figure_fields", lambda *what: drawn.append(what) or figure_fields(*what))
+    report(tmp_path)
+    ((frame, title),) = drawn
+    with read(path) as run:
+        np.testing.assert_array_equal(frame.truth, run.theta_truth.values[-1, 0])
+        np.testing.assert_array_equal(frame.spread, run.theta_analysis_spread.values[-1, 0])
+    assert title == "small, seed 2, letkf (5 members), cycle 4"
+    words = figure_fields(frame, title).get_suptitle()
+    assert words.startswith(f"{title}\ntime 2 ")
 
 
 # --- board -----------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from ensf.journal import Journal
 from ensf.kalman import ETKF, LETKF, EnKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
+from ensf.models.sqg import SQG, SQGTemperature
 from ensf.quantile import QuantileFilter
 from ensf.resumable import Run
 from ensf.spread import Rotation, SpreadReset
@@ -41,6 +42,15 @@ EXPERIMENT = TwinExperiment(
     methods={"adaptive": Method(AdaptiveInflation(Rotation(LETKF(LINE)), LINE), 7), "enkf": Method(EnKF(), 12)},
     cycles=12,
     interval=0.05,
+)
+WAVES = replace(
+    EXPERIMENT,
+    model=SQGTemperature(SQG(n=16, dt=3600.0)),
+    initial=GaussianStart(np.zeros(512), 1.0),
+    methods={"enkf": Method(EnKF(), 6)},
+    cycles=4,
+    interval=7200.0,
+    time_units="seconds",
 )
 
 # --- trees -----------------------------------------------------------------------------------------------
@@ -322,6 +332,15 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch, whole, cycles, every):
     run(tmp_path / "a", resume=True)
     assert_same_runs(whole, tmp_path / "a")
     assert not [path for path in (tmp_path / "a").iterdir() if path.suffix not in (".nc", ".json")]
+
+
+def test_a_stopped_run_with_spectra_goes_on(tmp_path, monkeypatch):
+    how = {"experiment": WAVES, "methods": ("enkf",)}
+    run(tmp_path / "whole", **how)
+    stopped(tmp_path / "a", monkeypatch, 3, **how)
+    run(tmp_path / "a", resume=True, **how)
+    assert_same_runs(tmp_path / "whole", tmp_path / "a")
+    assert variables(tmp_path / "a" / "enkf_seed2.nc")["kinetic_energy_spectrum_analysis_error"][1] == (4, 9)
 
 
 def test_restarts_are_written_after_every_so_many_cycles(tmp_path, monkeypatch):

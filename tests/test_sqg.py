@@ -280,6 +280,14 @@ def test_strided_input_and_composed_steps():
     assert apart(twice, SMALL.advance(smooth, 0.0, 2 * SMALL.dt)) < 1e-12
 
 
+def test_spectral_fields_add_up_to_kinetic_energy():
+    start = states(SMALL, 2, 3)
+    (u, v), fields = SMALL.wind(start), SMALL.spectral_fields(start)
+    np.testing.assert_allclose(sum(f**2 for f in fields), (u**2 + v**2) / 2)
+    for field, other in zip(SQGTemperature(SMALL).spectral_fields(SMALL.kelvin * start), fields, strict=True):
+        assert field.shape == start.shape and apart(field, other) < 1e-13
+
+
 @pytest.mark.parametrize("device, dtype", [("device1", "float64"), ("no_float64", "float32")])
 def test_other_namespaces_agree_with_numpy(device, dtype):
     batch = states(SMALL, 2, 3, dtype=dtype)
@@ -290,7 +298,7 @@ def test_other_namespaces_agree_with_numpy(device, dtype):
     assert apart(back, SMALL.advance(batch, 0.0, 2 * SMALL.dt)) < (1e-13 if dtype == "float64" else 2e-6)
     for other in (SMALL.tendency, SMALL.streamfunction):
         assert other(there).device == there.device
-    assert SMALL.wind(there)[1].dtype == there.dtype
+    assert SMALL.wind(there)[1].dtype == SMALL.spectral_fields(there)[1].dtype == there.dtype
 
 
 def test_temperature_is_the_same_model_in_kelvin():

@@ -18,11 +18,18 @@ w_i = R^(-1/2) (y - h(x_i)), their mean d and their anomalies A = (w - d) / sqrt
 is 1 on average if spread and error explain the innovations d; with d_b of the forecast and d_a of the analysis,
 E[d_a d_b^T] = I and E[(d_b - d_a) d_b^T] = A^T A. Observations that are NaN do not count.
 
+The power of a field f on a doubly periodic plane at total wavenumber k, cycles per period, is
+
+    P(k) = sum of |f_mn|^2 over k - 1/2 <= |(m, n)| < k + 1/2,   f = sum f_mn exp(i (m x + n y)),
+
+so that the sum over k is the mean square of f.
+
 Ensembles are (..., member, state), truths (..., state); results have the leading axes.
 """
 
 from ensf.diagnostics.cycle import scores
 from ensf.diagnostics.observations import Desroziers, departures, desroziers, innovation_chi2
+from ensf.diagnostics.spectra import cycle_spectra, power
 from ensf.diagnostics.truth import (
     bias,
     coverage,
@@ -39,10 +46,12 @@ __all__ = [
     "bias",
     "coverage",
     "crps",
+    "cycle_spectra",
     "departures",
     "desroziers",
     "effective_sample_size",
     "innovation_chi2",
+    "power",
     "rank_histogram",
     "rmse",
     "scores",

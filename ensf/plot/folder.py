@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ensf.plot.ranks import figure_ranks
-from ensf.plot.reading import read_runs
+from ensf.plot.reading import Runs, read_runs, variable_of
 from ensf.plot.scores import figure_rmse
+from ensf.plot.spectra import figure_spectra, quantity_of_spectra
 from ensf.plot.states import figure_states
+from ensf.plot.words import heading, method_label
+from ensf.plot_fields import Frame, figure_fields
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +22,10 @@ __all__ = ["report"]
 
 
 def report(directory: str | Path) -> list[Path]:
-    """Draw `rmse.png`, `ranks.png` and `states.png` from the files ``METHOD_seedN.nc`` of a folder.
+    """Draw the figures of a folder from its files ``METHOD_seedN.nc``.
+
+    `rmse.png`, `ranks.png` and `states.png`; `spectra.png` if the files have spectra, and ``maps_METHOD.png`` if the
+    fields have two dimensions.
 
     Parameters
     ----------
@@ -35,10 +42,23 @@ def report(directory: str | Path) -> list[Path]:
         If the folder holds no such file, or one that cannot be read, or none with a finished cycle.
     """
     directory = Path(directory)
-    figures = {"rmse.png": figure_rmse, "ranks.png": figure_ranks, "states.png": figure_states}
     with ExitStack() as stack:
-        runs = read_runs(directory, stack)
-        return [_save(draw(runs), directory / name) for name, draw in figures.items()]
+        return [_save(figure, directory / name) for name, figure in _figures(read_runs(directory, stack))]
+
+
+def _figures(runs: Runs) -> Iterator[tuple[str, Figure]]:
+    yield "rmse.png", figure_rmse(runs)
+    yield "ranks.png", figure_ranks(runs)
+    yield "states.png", figure_states(runs)
+    spectral = {
+        method: having for method, some in runs.items() if (having := [run for run in some if quantity_of_spectra(run)])
+    }
+    if spectral:
+        yield "spectra.png", figure_spectra(spectral)
+    for method, (run, *_) in runs.items():
+        if run[f"{variable_of(run)}_truth"].ndim > 2:
+            title = f"{heading([run])}, {method_label(method, run)}, cycle {run.sizes['time']}"
+            yield f"maps_{method}.png", figure_fields(Frame.read(run, -1), title)
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from ensf.arrays import namespace, to_numpy
 from ensf.netcdf import read
@@ -79,6 +80,29 @@ class Frame:
         labels = _label(columns, units.get(columns)), _label(rows, units.get(rows))
         return cls(cycle.time, getattr(model, "units", "1"), x, y, truth, mean, spread, seen, labels=labels)
 
+    @classmethod
+    def read(cls, run: xr.Dataset, cycle: int, *level: int) -> Frame:
+        """From a file of a run that is open: the cycle of this number, -1 for the last; `level` as in `of`."""
+        name = _variable(run)
+        truth = run[f"{name}_truth"]
+        *above, rows, columns = map(str, truth.dims[1:])
+        place = {dim: level[k] if k < len(level) else 0 for k, dim in enumerate(above)}
+        field, mean, spread = (
+            run[f"{name}_{what}"][cycle].isel(place).values for what in ("truth", "analysis_mean", "analysis_spread")
+        )
+        x, y = run[columns], run[rows]
+        labels = _label(columns, x.attrs.get("units")), _label(rows, y.attrs.get("units"))
+        index = run["observation_index"][cycle].values if "observation_index" in run else None
+        seen = _seen(index, truth.shape[1:])[tuple(place.values())]
+        units, since = (str(run[one].attrs.get("units", "1")) for one in (truth.name, "time"))
+        time, time_units = float(run["time"][cycle]), since.partition(" since ")[0]
+        return cls(time, units, x.values, y.values, field, mean, spread, seen, time_units, labels)
+
+
+def _variable(run: xr.Dataset) -> str:
+    """Name of the model variable; empty if there is none."""
+    return next((str(name).removesuffix("_analysis_mean") for name in run if str(name).endswith("_analysis_mean")), "")
+
 
 def _label(name: str, units: str | None) -> str:
     return f"{name} ({units})" if units else str(name)
@@ -102,22 +126,8 @@ def frames(path: str | Path, *level: int) -> Iterator[Frame]:
         If it is none of ours, or has no fields of two dimensions.
     """
     with read(path) as run:
-        names = [str(name).removesuffix("_analysis_mean") for name in run if str(name).endswith("_analysis_mean")]
-        if not names or run[f"{names[0]}_truth"].ndim < 3:
+        name = _variable(run)
+        if not name or run[f"{name}_truth"].ndim < 3:
             raise ValueError(f"{path} has no truth and analysis of two dimensions: maps need them")
-        truth = run[f"{names[0]}_truth"]
-        *above, rows, columns = map(str, truth.dims[1:])
-        place = {name: level[k] if k < len(level) else 0 for k, name in enumerate(above)}
-        for k, time in enumerate(run["time"].values):
-            fields = (
-                run[f"{names[0]}_{what}"][k].isel(place).values
-                for what in ("truth", "analysis_mean", "analysis_spread")
-            )
-            truth_plane, mean, spread = fields
-            units = str(truth.attrs.get("units", "1"))
-            x, y = run[columns], run[rows]
-            labels = _label(columns, x.attrs.get("units")), _label(rows, y.attrs.get("units"))
-            index = run["observation_index"][k].values if "observation_index" in run else None
-            seen = _seen(index, truth.shape[1:])[tuple(place.values())]
-            since = str(run["time"].attrs.get("units", "")).partition(" since ")[0]
-            yield Frame(float(time), units, x.values, y.values, truth_plane, mean, spread, seen, since, labels)
+        for cycle in range(run.sizes["time"]):
+            yield Frame.read(run, cycle, *level)

@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["animate", "animate_folder", "figure_fields"]
 
 
-def figure_fields(frame: Frame) -> Figure:
-    """Maps of truth, analysis mean, error and spread, with dots where some of the points are observed."""
-    return _Maps(frame).figure
+def figure_fields(frame: Frame, title: str = "") -> Figure:
+    """Maps of truth, analysis mean, error and spread, with dots where some of the points are observed.
+
+    Parameters
+    ----------
+    frame : Frame
+    title : str
+        A line above the one with time and RMSE.
+    """
+    return _Maps(frame, title).figure
 
 
 def animate(cycles: Iterable[Frame], path: str | Path, rate: int = 10) -> Path:
@@ -78,9 +85,10 @@ def animate_folder(directory: str | Path) -> Iterator[Path]:
 class _Maps:
     """Four panels that show one frame after another on the scales of the first."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, title: str = "") -> None:
         from matplotlib.figure import Figure
 
+        self.title = title
         self.figure = Figure(figsize=(9.6, 9), layout="constrained")
         panels = self.figure.subplots(2, 2, sharex=True, sharey=True)
         extent = (*_ends(frame.x), *_ends(frame.y))
@@ -101,10 +109,11 @@ class _Maps:
             image.set_data(getattr(frame, name))
         rows, columns = np.nonzero(frame.observed & ~frame.observed.all())
         self.dots.set_data(frame.x[columns], frame.y[rows])
-        rmse = np.sqrt(np.mean(frame.error**2))
+        rmse = np.sqrt(np.mean(frame.error.astype(float) ** 2))
         time = f"{frame.time:g} {frame.time_units}".strip()
         dots = "; dots: observed" if len(rows) else ""
-        self.figure.suptitle(f"time {time}, RMSE {rmse:.3g} {frame.units} on this level{dots}")
+        words = f"time {time}, RMSE {rmse:.3g} {frame.units} on this level{dots}"
+        self.figure.suptitle(f"{self.title}\n{words}".lstrip())
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
@@ -115,9 +124,15 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
 
 def _looks(frame: Frame) -> dict[str, dict[str, Any]]:
     """Colours and scale of each map; the error's is symmetric."""
-    low, high = np.quantile(frame.truth, (0.005, 0.995))
+    low, high = _quantile(frame.truth, 0.005), _quantile(frame.truth, 0.995)
     state = {"cmap": "viridis", "vmin": low, "vmax": high}
-    most = float(np.quantile(abs(frame.error), 0.99)) or 1.0
+    most = _quantile(abs(frame.error), 0.99) or 1.0
     error = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
-    spread = {"cmap": "viridis", "vmin": 0.0, "vmax": float(np.quantile(frame.spread, 0.995)) or 1.0}
+    spread = {"cmap": "viridis", "vmin": 0.0, "vmax": _quantile(frame.spread, 0.995) or 1.0}
     return {"truth": state, "mean": state, "error": error, "spread": spread}
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    """Quantile of what is finite; 0 if nothing is."""
+    finite = values[np.isfinite(values)]
+    return float(np.quantile(finite, share)) if finite.size else 0.0

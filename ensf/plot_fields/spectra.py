@@ -7,29 +7,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.fft
 
-from ensf.arrays import Array, namespace, to_numpy
+from ensf.arrays import Array
+from ensf.diagnostics import cycle_spectra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Spectra", "figure_spectra", "power"]
+__all__ = ["Spectra", "figure_spectra"]
 
-STAGES = {"forecast": lambda cycle: cycle.forecast, "analysis": lambda cycle: cycle.analysis.ensemble}
-
-
-def power(fields: Array) -> np.ndarray:
-    """Power by total wavenumber 0, 1, ..., ``(..., y, x) -> (..., wavenumber)``, on the host.
-
-    The corners of the square of wavenumbers count to the last one, so that the sum is the mean square.
-    """
-    waves = np.abs(scipy.fft.fftn(to_numpy(fields), axes=(-2, -1), norm="forward")) ** 2
-    rows, columns = (np.fft.fftfreq(size, 1 / size) for size in waves.shape[-2:])
-    most = min(waves.shape[-2:]) // 2
-    ring = np.minimum(np.rint(np.hypot(rows[:, None], columns)).astype(int), most).ravel()
-    flat = waves.reshape(-1, ring.size)
-    return np.stack([np.bincount(ring, row, most + 1) for row in flat]).reshape(*waves.shape[:-2], most + 1)
+NAMES = {
+    "truth": "truth",
+    "forecast_error": "error of the forecast",
+    "forecast_spread": "spread of the forecast",
+    "analysis_error": "error of the analysis",
+    "analysis_spread": "spread of the analysis",
+}
 
 
 @dataclass(eq=False)
@@ -52,12 +45,8 @@ class Spectra:
 
     def add(self, cycle: Any) -> None:
         """Take the power of one `Cycle`."""
-        self._sum("truth", cycle.truth)
-        for stage, ensemble in STAGES.items():
-            members = ensemble(cycle)
-            mean = namespace(members).mean(members, axis=0)
-            self._sum(f"error of the {stage}", mean - cycle.truth)
-            self._sum(f"spread of the {stage}", (members - mean) / np.sqrt(len(members) - 1))
+        for key, values in cycle_spectra(cycle, self.shape, self.fields).items():
+            self.sums[NAMES[key]] = self.sums.get(NAMES[key], 0.0) + values
         self.count += 1
 
     def means(self) -> dict[str, np.ndarray]:
@@ -71,12 +60,6 @@ class Spectra:
         if not self.count:
             raise ValueError("no cycle was added: add one before asking for the spectra")
         return {name: total / self.count for name, total in self.sums.items()}
-
-    def _sum(self, name: str, states: Array) -> None:
-        """Add the power of states ``(state,)``, or the sum over members ``(member, state)``."""
-        fields = [namespace(f).reshape(f, (-1, *self.shape[-2:])) for f in self.fields(states)]
-        levels = int(np.prod(self.shape[:-2], dtype=int))
-        self.sums[name] = self.sums.get(name, 0.0) + sum(power(f).sum(axis=0) for f in fields) / levels
 
 
 def figure_spectra(spectra: Spectra, quantity: str = "power", title: str = "") -> Figure:
