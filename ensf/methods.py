@@ -1,7 +1,8 @@
 """Methods and other settings from their recipe: the text that Python prints for a filter makes the same filter again.
 
 ``AnalysisInflation(Rotation(ETKF()), 1.05)`` or ``RTPS(Local(LETKF, Sphere(), half_width=500.0), 0.3)`` are read as
-calls of known classes with numbers, text, tuples and such calls as arguments. Nothing else is evaluated.
+calls of known classes with numbers, text, tuples, mappings and such calls as arguments; options of a local filter go
+through ``Local(partial(LETSF, steps=3), ...)``. Nothing else is evaluated.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 __all__ = ["read_method", "read_settings"]
@@ -61,8 +62,8 @@ def read_settings(text: str) -> tuple[Any, ...]:
 
 @cache
 def _known() -> dict[str, Any]:
-    """Public classes and functions of the rooms, by name."""
-    found: dict[str, Any] = {}
+    """Public classes and functions of the rooms, and `functools.partial`, by name."""
+    found: dict[str, Any] = {"partial": partial}
     for room in ROOMS:
         module = importlib.import_module(f"ensf.{room}")
         found |= {name: getattr(module, name) for name in module.__all__ if callable(getattr(module, name))}
@@ -76,6 +77,8 @@ def _value(node: ast.expr) -> Any:
         return -_value(node.operand)
     if isinstance(node, ast.Tuple | ast.List):
         return tuple(map(_value, node.elts))
+    if isinstance(node, ast.Dict) and all(node.keys):
+        return dict(zip(map(_value, filter(None, node.keys)), map(_value, node.values), strict=True))
     if isinstance(node, ast.Name):
         return _named(node.id)
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and not node.attr.startswith("_"):

@@ -27,7 +27,7 @@ from ensf.analysis import Analysis
 from ensf.cli import main
 from ensf.external import Command, Cycling
 from ensf.kalman import ETKF
-from ensf.localization import Euclidean, Localization
+from ensf.localization import Euclidean, Localization, Sphere
 from ensf.locks import held
 from ensf.methods import read_method
 from ensf.observation import Linear, Observation
@@ -628,11 +628,26 @@ def test_a_configuration_must_be_named(capsys, arguments):
         "CollapseGuard(Copula(Tempered(LETSF(), 2), 0.7), limit=4.0)",
         "FiniteSize(Rotation(ETKF()))",
         "Patience(LETSF(limit=InformationLimit(0.3)), limit=1.6)",
+        "Local(LETKF, Sphere(), half_width=500.0, dims={'t': ('y', 'x')}, at={'height': -1.5})",
     ],
 )
 def test_what_python_prints_for_a_method_makes_it_again(text):
     method = read_method(text)
     assert read_method(repr(method)) == method
+
+
+def test_options_of_a_local_filter_in_a_recipe():
+    text = "Local(partial(LETSF, limit=InformationLimit(0.4), remainder=0.2), Sphere(), half_width=800.0)"
+    local = read_method(text)
+    assert repr(read_method(repr(local))) == repr(local)
+    assert "Local(partial(LETSF, limit=InformationLimit(fraction=0.4" in repr(local)
+    made = local.filter(Localization(np.zeros((1, 2)), Sphere(), 800.0))
+    assert made.remainder == 0.2 and made.limit.fraction == 0.4
+
+
+def test_a_mapping_that_unpacks_another_is_refused():
+    with pytest.raises(ValueError, match="cannot be part of a method"):
+        read_method("Local(LETKF, Sphere(), half_width=500.0, at={**{}})")
 
 
 def test_recipes_make_methods():

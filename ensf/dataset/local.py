@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from typing import Any
 
 from ensf.analysis import Analysis, Filter
@@ -43,8 +44,8 @@ class Local:
     at: Mapping[str, float] | None = None
 
     def __repr__(self) -> str:
-        name = getattr(self.filter, "__name__", repr(self.filter))
-        return f"Local({name}, {self.geometry!r}, half_width={self.half_width!r}, dims={self.dims!r}, at={self.at!r})"
+        name, width = _written(self.filter), self.half_width
+        return f"Local({name}, {self.geometry!r}, half_width={width!r}, dims={self.dims!r}, at={self.at!r})"
 
     def __call__(self, layout: Layout) -> Filter:
         """The filter on this layout."""
@@ -59,6 +60,14 @@ class Local:
             Always.
         """
         raise ValueError(f"{self} has no places in a flat state: hand it to ensf.dataset.analyse, or call it (layout)")
+
+
+def _written(maker: Any) -> str:
+    """What makes a filter, as a recipe writes it."""
+    if not isinstance(maker, partial):
+        return getattr(maker, "__name__", repr(maker))
+    options = [f"{name}={value!r}" for name, value in maker.keywords.items()]
+    return f"partial({', '.join([_written(maker.func), *map(repr, maker.args), *options])})"
 
 
 def place(method: Any, layout: Layout) -> Any:
