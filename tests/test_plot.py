@@ -24,6 +24,7 @@ RING = SimpleNamespace(shape=(12,), dims=("i",), coords={"i": np.arange(12)}, un
 TINY = SimpleNamespace(shape=(3,), dims=("i",), coords={"i": np.arange(3)})
 GRID = {"latitude": np.linspace(30, 60, 4), "longitude": np.linspace(0, 50, 6)}
 MAP = SimpleNamespace(shape=(4, 6), dims=("latitude", "longitude"), coords=GRID, units="m")
+ROW = SimpleNamespace(shape=(1, 6), dims=("y", "x"), units="m")
 LEVELS = SimpleNamespace(shape=(2, 4, 6), dims=("z", "y", "x"), coords={"z": np.array([0.0, 9e3])}, units="K")
 WAVES = SQGTemperature(SQG(n=16))
 MEMBERS = 5
@@ -73,7 +74,7 @@ def in_pixels(path):
 
 
 @pytest.mark.parametrize(
-    ("model", "cycles"), [(TINY, 1), (RING, 1), (RING, 4), (MAP, 1), (LEVELS, 4), (WAVES, 1), (WAVES, 4)]
+    ("model", "cycles"), [(TINY, 1), (RING, 1), (RING, 4), (MAP, 1), (ROW, 2), (LEVELS, 4), (WAVES, 4)]
 )
 def test_report_draws_every_kind_of_model(tmp_path, model, cycles):
     for method in ("ensf", "letkf"):

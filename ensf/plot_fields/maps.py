@@ -117,8 +117,8 @@ class _Maps:
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
-    """Outer edges of the cells around equidistant centres."""
-    half = (values[1] - values[0]) / 2
+    """Outer edges of the cells around equidistant centres; a single one is 1 wide."""
+    half = (values[1] - values[0]) / 2 if len(values) > 1 else 0.5
     return float(values[0] - half), float(values[-1] + half)
 
 
