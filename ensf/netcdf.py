@@ -145,7 +145,7 @@ class Writer:
         OSError
             If there is no journal, another process is writing, or the file cannot be written.
         ValueError
-            If the journal is damaged, or has fewer records.
+            If the journal is damaged, has fewer records, or is of a version that wrote no spectra of this model.
         """
         writer, path = cls.__new__(cls), Path(path)
         source = Journal.resume(Path(journal))
@@ -154,6 +154,8 @@ class Writer:
         with storage.disk(f"{path} could not be made again"):
             file = storage.fill(path, source.template, records, every)
             sizes = {name: dimension.size for name, dimension in file.dimensions.items() if name != "time"}
+            if output.wavenumbers(model) and "wavenumber" not in sizes:
+                raise ValueError(f"{journal} is of an ensf that wrote no spectra: run anew, or end it with that one")
             writer._begin(path, file, sizes, model, every, journal)
             writer._journal, writer._layout, writer._records = source, layout, cycles
             writer._define_rows(time_units)

@@ -275,6 +275,14 @@ def test_a_file_with_members_is_made_again_from_its_journal(tmp_path, grid):
         xr.testing.assert_equal(file.load(), before)
 
 
+def test_a_journal_without_the_spectra_of_its_model_is_refused(tmp_path):
+    path, journal = tmp_path / "run.nc", tmp_path / "journal"
+    silent = SimpleNamespace(shape=WAVES.shape, dims=WAVES.dims)
+    save(path, make(silent), silent, int(np.prod(WAVES.shape)), journal=journal)
+    with pytest.raises(ValueError, match="wrote no spectra: run anew"):
+        Writer.resume(path, journal, 5, model=WAVES)
+
+
 def test_scores_of_ones_own_become_variables(tmp_path):
     with Writer(tmp_path / "run.nc", model=RING, members=MEMBERS, observations=40) as writer:
         for cycle in make(RING, 2):
