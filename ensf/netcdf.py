@@ -155,6 +155,7 @@ class Writer:
             file = storage.fill(path, source.template, records, every)
             sizes = {name: dimension.size for name, dimension in file.dimensions.items() if name != "time"}
             if output.wavenumbers(model) and "wavenumber" not in sizes:
+                file.close()
                 raise ValueError(f"{journal} is of an ensf that wrote no spectra: run anew, or end it with that one")
             writer._begin(path, file, sizes, model, every, journal)
             writer._journal, writer._layout, writer._records = source, layout, cycles
