@@ -96,11 +96,11 @@ class RegularPoints:
 
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""
-        bounds, moved, parts = _bounds(self.shape, self.box), cycle * self.shift, []
-        for first, stop in reversed(bounds):
-            parts.insert(0, np.arange(first + moved % self.every, stop, self.every))
+        moved, parts = cycle * self.shift, list[np.ndarray]()
+        for first, stop in reversed(_bounds(self.shape, self.box)):
+            parts.append(np.arange(first + moved % self.every, stop, self.every))
             moved //= self.every
-        return _observe(_flat(parts, self.shape), self, truth, rng)
+        return _observe(_flat(parts[::-1], self.shape), self, truth, rng)
 
 
 def _bounds(shape: tuple[int, ...], box: Box | None) -> Box:
