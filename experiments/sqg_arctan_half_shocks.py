@@ -14,7 +14,6 @@ EXPERIMENT = experiment(
 
 EXPECTED = {
     "ensf": {"rmse_analysis": (3.2, 0.6)},
-    "letkf": {"rmse_analysis": (3.8, 0.8)},
     "map": {"rmse_analysis": (3.8, 0.8)},
-    "letsf": {"rmse_analysis": (1.31, 0.15)},
+    "letsf": {"rmse_analysis": (0.71, 0.15)},
 }

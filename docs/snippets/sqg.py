@@ -1,4 +1,4 @@
-"""Maps and spectra of 60 cycles of `sqg_arctan_half_shocks` with LETSF: python sqg.py FOLDER"""
+"""Maps and spectra of 45 cycles of `sqg_arctan_half_shocks` with LETSF: python sqg.py FOLDER"""
 
 import sys
 from dataclasses import replace
@@ -8,7 +8,7 @@ from ensf import experiments
 from ensf.experiments._sqg import KELVIN, MODEL
 from ensf.plot_fields import Frame, Spectra, figure_fields, figure_spectra
 
-CYCLES, BURN_IN = 60, 30
+CYCLES, BURN_IN = 45, 25
 
 
 def kinetic(states):
@@ -23,7 +23,11 @@ def main(folder):
     for cycle in page.run(page.methods["letsf"], seed=1):
         if cycle.index >= BURN_IN:
             spectra.add(cycle)
-    figure_fields(Frame.of(cycle, MODEL)).savefig(folder / "sqg_maps.png", dpi=80)
+    frame = Frame.of(cycle, MODEL)
+    labels = "x (1000 km)", "y (1000 km)"
+    days = cycle.time / 86400
+    frame = replace(frame, time=days, time_units="days", x=frame.x / 1e6, y=frame.y / 1e6, labels=labels)
+    figure_fields(frame).savefig(folder / "sqg_maps.png", dpi=80)
     figure_spectra(spectra, "kinetic energy (m$^2$ s$^{-2}$)").savefig(folder / "sqg_spectra.png", dpi=80)
 
 
