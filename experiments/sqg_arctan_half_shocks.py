@@ -13,7 +13,7 @@ EXPERIMENT = experiment(
 )
 
 EXPECTED = {
-    "ensf": {"rmse_analysis": (3.2, 0.6)},
+    "ensf": {"rmse_analysis": (2.48, 0.6)},
     "map": {"rmse_analysis": (3.8, 0.8)},
     "letsf": {"rmse_analysis": (0.71, 0.15)},
 }
