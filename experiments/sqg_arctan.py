@@ -12,7 +12,7 @@ EXPERIMENT = experiment(
 )
 
 EXPECTED = {
-    "ensf": {"rmse_analysis": (1.04, 0.12), "rmse_forecast": (2.1, 0.3)},
+    "ensf": {"rmse_analysis": (0.99, 0.12), "rmse_forecast": (2.05, 0.3)},
     "letkf": {"rmse_analysis": (3.4, 0.8)},
     "map": {"rmse_analysis": (0.93, 0.15)},
     "letsf": {"rmse_analysis": (0.13, 0.02), "rmse_forecast": (0.19, 0.03)},
