@@ -5,21 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from ensf import experiments
-from ensf.experiments._sqg import KELVIN, MODEL
+from ensf.experiments._sqg import MODEL
 from ensf.plot_fields import Frame, Spectra, figure_fields, figure_spectra
 
 CYCLES, BURN_IN = 45, 25
 
 
-def kinetic(states):
-    """Components of the wind, in m/s over sqrt(2)."""
-    return tuple(wind / 2**0.5 for wind in MODEL.model.wind(states / KELVIN))
-
-
 def main(folder):
     """Write sqg_maps.png and sqg_spectra.png."""
     page = replace(experiments.load("sqg_arctan_half_shocks"), cycles=CYCLES)
-    spectra = Spectra(MODEL.shape, kinetic)
+    spectra = Spectra(MODEL.shape, MODEL.spectral_fields)
     for cycle in page.run(page.methods["letsf"], seed=1):
         if cycle.index >= BURN_IN:
             spectra.add(cycle)
