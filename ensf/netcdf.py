@@ -25,6 +25,7 @@ import xarray as xr
 from ensf import cf, diagnostics, output, storage
 from ensf.journal import Journal
 from ensf.output import Row, View
+from ensf.time_units import TIME_UNITS
 
 __all__ = ["Writer", "read"]
 
@@ -103,8 +104,8 @@ class Writer:
         overwrite: bool = False,
         journal: str | Path | None = None,
     ) -> None:
-        if time_units not in output.TIME_UNITS:
-            raise ValueError(f"unknown unit of time {time_units!r}: give one of {', '.join(output.TIME_UNITS)}")
+        if time_units not in TIME_UNITS:
+            raise ValueError(f"unknown unit of time {time_units!r}: give one of {', '.join(TIME_UNITS)}")
         sizes = {"realization": members, "rank": members + 1, "observation": observations}
         sizes |= dict(zip(model.dims, model.shape, strict=True))
         if waves := output.wavenumbers(model):

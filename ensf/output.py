@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -16,10 +15,10 @@ import numpy as np
 from ensf.arrays import Array, namespace, to_numpy
 from ensf.diagnostics import cycle_spectra, rank_histogram
 from ensf.observation import Identity, Observation, Select, observed_index
+from ensf.time_units import CALENDAR, EPOCH, TIME_UNITS
 
 __all__ = ["Row", "View", "fields", "members", "observations", "ranks", "scores", "spectra", "time", "wavenumbers"]
 
-EPOCH, CALENDAR = "2000-01-01 00:00:00", "proleptic_gregorian"
 USED, MISSING, ABSENT = 0, 1, 2
 STAGES = ("forecast", "analysis")
 STATISTICS = {"mean": "mean", "spread": "standard_deviation"}
@@ -106,33 +105,10 @@ def _moments(ensemble: Array) -> dict[str, np.ndarray]:
 # --- time and states -------------------------------------------------------------------------------------
 
 
-def _days(year: float) -> float:
-    """Days from the epoch to a time in calendar years: 2000.0 is the first of January."""
-    whole = math.floor(year)
-    start, end = (np.datetime64(whole + k - 1970, "Y").astype("datetime64[D]") for k in (0, 1))
-    return float((start - np.datetime64(EPOCH[:10])).astype(int) + (year - whole) * (end - start).astype(int))
-
-
-TIME_UNITS: dict[str, tuple[str, Callable[[float], float]]] = {
-    "1": ("days", float),
-    "seconds": ("seconds", float),
-    "minutes": ("minutes", float),
-    "hours": ("hours", float),
-    "days": ("days", float),
-    "years": ("days", _days),
-}
-"""By unit of model time: the unit in the file, and the number in that unit."""
-
-
 def time(model_units: str) -> Row:
     """Time of the analysis."""
     units, number = TIME_UNITS[model_units]
-    extra = {
-        "standard_name": "time",
-        "axis": "T",
-        "calendar": CALENDAR,
-        "units_metadata": "leap_seconds: none",
-    }
+    extra = {"standard_name": "time", "axis": "T", "calendar": CALENDAR, "units_metadata": "leap_seconds: none"}
     if model_units == "1":
         extra["comment"] = "dimensionless model time: its unit is written as one day"
     words, since = "time of the analysis", f"{units} since {EPOCH}"
