@@ -11,12 +11,17 @@ Every filter has one verb, ``analyse(prior, observation, rng, memory=None) -> An
 (20, 40)
 """
 
-from ensf.analysis import Analysis, Filter
-from ensf.filter import EnSF, Standardised, StiffnessWarning
-from ensf.guidance import ConditionalGuidance, DampedGuidance
-from ensf.kalman import ETKF, LETKF, EnKF
+from ensf.diffusion.guidance import ConditionalGuidance, DampedGuidance
+from ensf.diffusion.prior_scores import GaussianScore, MiniBatchScore, MixtureScore, PairedScore
+from ensf.diffusion.sampler import ProbabilityFlow, ReverseSDE, StandardisedNoise, StandardNoise
+from ensf.diffusion.schedule import LinearSchedule, VariancePreserving
+from ensf.filters.base import Analysis, Filter
+from ensf.filters.ensf import EnSF, Standardised, StiffnessWarning
+from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
+from ensf.filters.letsf.filter import LETSF
+from ensf.filters.particle import FixedGainMAP, ParticleFilter
 from ensf.localization import Euclidean, Localization, Periodic, Sphere, gaspari_cohn, periodic_line
-from ensf.observation import (
+from ensf.observations.observation import (
     Callback,
     Correlated,
     Function,
@@ -34,13 +39,8 @@ from ensf.observation import (
     log,
     square,
 )
-from ensf.particle import FixedGainMAP, ParticleFilter
-from ensf.sampler import ProbabilityFlow, ReverseSDE, StandardisedNoise, StandardNoise
-from ensf.schedule import LinearSchedule, VariancePreserving
-from ensf.score import GaussianScore, MiniBatchScore, MixtureScore, PairedScore
-from ensf.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
-from ensf.transform import LETSF
-from ensf.twin import Cycle, Network, Streams, twin
+from ensf.twin.twin import Cycle, Network, Streams, twin
+from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
 
 __all__ = [
     "ETKF",

@@ -9,6 +9,8 @@ draws on the device of an array; on the host it is the same object, so host stre
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import array_api_compat
@@ -17,14 +19,17 @@ import numba
 import numpy as np
 import scipy.fft
 import scipy.special
+from threadpoolctl import ThreadpoolController
 
 Array = Any
 Generator = Any
 
 __all__ = [
+    "SMALL",
     "Array",
     "Generator",
     "add_scaled_noise",
+    "blas_threads",
     "fft",
     "is_host",
     "like",
@@ -35,6 +40,8 @@ __all__ = [
     "stream",
     "to_numpy",
 ]
+
+SMALL = 2**20  # places times members cubed (a few milliseconds) below which one thread is used
 
 
 def namespace(*arrays: Array) -> Any:
@@ -133,3 +140,13 @@ def fft(array: Array) -> Any:
 
 def _numpy_dtype(array: Array) -> np.dtype:
     return array.dtype if is_host(array) else np.dtype(str(array.dtype).rsplit(".", 1)[-1])
+
+
+def blas_threads(work: int) -> AbstractContextManager:
+    """Hold BLAS to one thread while a compiled loop of this much work is parallel over places."""
+    return nullcontext() if work < SMALL else _thread_pools().limit(limits=1, user_api="blas")
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -23,12 +23,12 @@ import numpy as np
 import scipy.sparse
 import xarray as xr
 
-from ensf.analysis import Analysis, check_prior
 from ensf.arrays import Array, Generator
-from ensf.experiment import Method
-from ensf.observation import Linear, Observation, Pointwise, Select, arctan, tangent
-from ensf.state import pack
-from ensf.twin import Cycle, Network, Restart, Streams
+from ensf.dataset import pack
+from ensf.filters.base import Analysis, check_prior
+from ensf.observations.observation import Linear, Observation, Pointwise, Select, arctan, tangent
+from ensf.twin.experiment import Method
+from ensf.twin.twin import Cycle, Network, Restart, Streams
 
 LATITUDE, LONGITUDE = np.arange(20.0, 90.1, 2.5), np.arange(-80.0, 40.1, 2.5)
 POSITION = np.stack(np.meshgrid(LATITUDE, LONGITUDE, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -128,7 +128,7 @@ class Saturating:
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """Every winter analysed from the other ones; fields as in `ensf.experiment.TwinExperiment`.
+    """Every winter analysed from the other ones; fields as in `ensf.twin.experiment.TwinExperiment`.
 
     Parameters
     ----------

@@ -1,14 +1,14 @@
 """LETSF as all Lorenz and Kuramoto-Sivashinsky pages use it: one fixed set of options, nothing tuned to the case."""
 
-from ensf.adaptive import AdaptiveInflation
-from ensf.analysis import Filter
-from ensf.experiment import Method
-from ensf.information import InformationLimit
+from ensf.filters.base import Filter
+from ensf.filters.letsf.filter import LETSF
 from ensf.localization import Localization, periodic_line
-from ensf.spread import Rotation
-from ensf.tempered import Tempered
-from ensf.transform import LETSF
-from ensf.window import ModelInTheLoop
+from ensf.localization.information_limit import InformationLimit
+from ensf.twin.experiment import Method
+from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+from ensf.wrappers.model_in_the_loop import ModelInTheLoop
+from ensf.wrappers.spread import Rotation
+from ensf.wrappers.tempered import Tempered
 
 PIECES = 4
 

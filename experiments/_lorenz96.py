@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ensf.experiment import Method, PerturbedTruth, TwinExperiment
 from ensf.experiments._letsf import adaptive_letsf, looped_letsf
-from ensf.kalman import LETKF
+from ensf.filters.kalman.filters import LETKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
-from ensf.spread import AnalysisInflation, Rotation
-from ensf.twin import Network
+from ensf.twin.experiment import Method, PerturbedTruth, TwinExperiment
+from ensf.twin.twin import Network
+from ensf.wrappers.spread import AnalysisInflation, Rotation
 
 SIZE = 40
 MODEL = Lorenz96(size=SIZE, forcing=8.0, dt=0.05)

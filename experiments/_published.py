@@ -6,17 +6,17 @@ from importlib.resources import files
 import numpy as np
 
 from ensf.arrays import Array, normal
-from ensf.experiment import Method
+from ensf.diffusion.sampler import ReverseSDE
 from ensf.experiments._letsf import adaptive_letsf
-from ensf.filter import EnSF
-from ensf.kalman import LETKF
+from ensf.filters.ensf import EnSF
+from ensf.filters.kalman.filters import LETKF
+from ensf.filters.particle import FixedGainMAP
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
-from ensf.observation import Pointwise, arctan
-from ensf.particle import FixedGainMAP
-from ensf.sampler import ReverseSDE
-from ensf.spread import AnalysisInflation, Rotation
-from ensf.twin import Network, Streams
+from ensf.observations.observation import Pointwise, arctan
+from ensf.twin.experiment import Method
+from ensf.twin.twin import Network, Streams
+from ensf.wrappers.spread import AnalysisInflation, Rotation
 
 SIZE = 100
 MODEL = Lorenz96(size=SIZE, forcing=8.0, dt=0.01)

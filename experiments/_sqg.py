@@ -15,22 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from ensf.adaptive import AdaptiveInflation
-from ensf.analysis import Analysis
 from ensf.arrays import Array, Generator, namespace, normal
-from ensf.experiment import Method, TwinExperiment
-from ensf.filter import EnSF
-from ensf.information import InformationLimit
-from ensf.kalman import LETKF
+from ensf.filters.base import Analysis
+from ensf.filters.ensf import EnSF
+from ensf.filters.kalman.filters import LETKF
+from ensf.filters.letsf.filter import LETSF
+from ensf.filters.particle import FixedGainMAP
 from ensf.localization import Localization, Periodic, Product
+from ensf.localization.information_limit import InformationLimit
 from ensf.models.sqg import SQG, SQGTemperature
-from ensf.nature import NatureRun, Trajectory
-from ensf.observation import Observation
-from ensf.particle import FixedGainMAP
-from ensf.patience import Patience
-from ensf.spread import RTPS
-from ensf.transform import LETSF
-from ensf.twin import Cycle, Restart, Streams, twin
+from ensf.observations.observation import Observation
+from ensf.runs.nature import NatureRun, Trajectory
+from ensf.twin.experiment import Method, TwinExperiment
+from ensf.twin.twin import Cycle, Restart, Streams, twin
+from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+from ensf.wrappers.deferred_analysis import Patience
+from ensf.wrappers.spread import RTPS
 
 DAY, HALF_DAY = 86400.0, 43200.0
 MEMBERS = 20

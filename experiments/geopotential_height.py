@@ -10,7 +10,10 @@ The published EnSF stays near climatology: it uses no covariance, so only the 25
 With a Gaussian score and conditional guidance it is the ETKF, up to sampling.
 """
 
-from ensf.experiment import Method
+from ensf.diffusion.guidance import ConditionalGuidance
+from ensf.diffusion.prior_scores import GaussianScore
+from ensf.diffusion.sampler import ProbabilityFlow
+from ensf.diffusion.schedule import VariancePreserving
 from ensf.experiments._geopotential import (
     POSITION,
     Climatology,
@@ -18,14 +21,11 @@ from ensf.experiments._geopotential import (
     LeaveOneOut,
     OptimalInterpolation,
 )
-from ensf.filter import EnSF, Standardised
-from ensf.guidance import ConditionalGuidance
-from ensf.kalman import ETKF, LETKF
+from ensf.filters.ensf import EnSF, Standardised
+from ensf.filters.kalman.filters import ETKF, LETKF
+from ensf.filters.letsf.filter import LETSF
 from ensf.localization import Localization, Sphere
-from ensf.sampler import ProbabilityFlow
-from ensf.schedule import VariancePreserving
-from ensf.score import GaussianScore
-from ensf.transform import LETSF
+from ensf.twin.experiment import Method
 
 NEAR = Localization(POSITION, Sphere(), half_width=4000.0)
 GAUSSIAN = EnSF(VariancePreserving(), GaussianScore(), ConditionalGuidance(), ProbabilityFlow(30))

@@ -6,13 +6,13 @@ after t = 150; scores are means over t > 100.
 
 import math
 
-from ensf.experiment import GaussianStart, Method, TwinExperiment
 from ensf.experiments._letsf import adaptive_letsf
-from ensf.kalman import ETKF, LETKF
+from ensf.filters.kalman.filters import ETKF, LETKF
 from ensf.localization import periodic_line
 from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
-from ensf.spread import AnalysisInflation, Rotation
-from ensf.twin import Network
+from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
+from ensf.twin.twin import Network
+from ensf.wrappers.spread import AnalysisInflation, Rotation
 
 SIZE = 128
 MODEL = KuramotoSivashinsky(length=32 * math.pi, size=SIZE, dt=0.5)

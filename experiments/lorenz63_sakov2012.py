@@ -6,16 +6,16 @@ scores are means over t > 16.
 
 import numpy as np
 
-from ensf.adaptive import AdaptiveInflation
-from ensf.experiment import GaussianStart, Method, TwinExperiment
 from ensf.experiments._letsf import in_the_loop
-from ensf.kalman import ETKF, EnKF
+from ensf.filters.kalman.filters import ETKF, EnKF
+from ensf.filters.letsf.filter import LETSF
+from ensf.filters.particle import ParticleFilter
 from ensf.localization import Euclidean, Localization
 from ensf.models.lorenz63 import Lorenz63
-from ensf.particle import ParticleFilter
-from ensf.spread import AnalysisInflation, Rotation
-from ensf.transform import LETSF
-from ensf.twin import Network
+from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
+from ensf.twin.twin import Network
+from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+from ensf.wrappers.spread import AnalysisInflation, Rotation
 
 ERROR = 2**0.5
 EVERYWHERE = Localization(np.zeros((3, 1)), Euclidean(), np.inf)

@@ -1,8 +1,8 @@
 """Lorenz-96, absolute values of all variables observed every 0.1 with error 1."""
 
 from ensf.experiments._lorenz96 import experiment
-from ensf.observation import Pointwise, absolute
-from ensf.twin import Network
+from ensf.observations.observation import Pointwise, absolute
+from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(
     "lorenz96_abs_01",

@@ -1,8 +1,8 @@
 """Lorenz-96, all variables seen through arctan every 0.4 with error 0.05."""
 
 from ensf.experiments._lorenz96 import experiment
-from ensf.observation import Pointwise, arctan
-from ensf.twin import Network
+from ensf.observations.observation import Pointwise, arctan
+from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(
     "lorenz96_arctan_04",

@@ -1,8 +1,8 @@
 """Lorenz-96, every second variable observed every 0.05 with error 1."""
 
 from ensf.experiments._lorenz96 import experiment
-from ensf.observation import Select
-from ensf.twin import Network
+from ensf.observations.observation import Select
+from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(
     "lorenz96_half",

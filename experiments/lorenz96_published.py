@@ -4,8 +4,8 @@ RK4 with step 0.01; members start from N(0, I), ten published truths, one per se
 the last 50. The published filter is run with the 200 pseudo-time steps of its published result file.
 """
 
-from ensf.experiment import TwinExperiment
 from ensf.experiments._published import METHODS, MODEL, NETWORK, PublishedTruths
+from ensf.twin.experiment import TwinExperiment
 
 EXPERIMENT = TwinExperiment(
     name="lorenz96_published",

@@ -1,8 +1,8 @@
 """Lorenz-96, all variables observed every 0.4 with error 1."""
 
 from ensf.experiments._lorenz96 import LOOPED, METHODS, experiment
-from ensf.observation import Identity
-from ensf.twin import Network
+from ensf.observations.observation import Identity
+from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(
     "lorenz96_window_04",

@@ -1,8 +1,8 @@
 """Surface quasi-geostrophic turbulence, temperature observed at all points of both levels, error 1 K, every 12 h."""
 
 from ensf.experiments._sqg import LINEAR, experiment
-from ensf.observation import Identity
-from ensf.twin import Network
+from ensf.observations.observation import Identity
+from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(
     "sqg_linear",

@@ -4,8 +4,8 @@ As published it is gone in the next cycle; with ``--lasting true`` it stays in t
 """
 
 from ensf.experiments._sqg import LINEAR, Shocks, experiment
-from ensf.observation import Identity
-from ensf.twin import Network
+from ensf.observations.observation import Identity
+from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(
     "sqg_linear_shocks",

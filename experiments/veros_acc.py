@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ensf.adaptive import AdaptiveInflation
-from ensf.analysis import Analysis
 from ensf.arrays import Array, Generator
-from ensf.experiment import Method, TwinExperiment
-from ensf.information import InformationLimit
-from ensf.kalman import LETKF
+from ensf.filters.base import Analysis
+from ensf.filters.kalman.filters import LETKF
+from ensf.filters.letsf.filter import LETSF
 from ensf.localization import Localization, Product, Sphere
+from ensf.localization.information_limit import InformationLimit
 from ensf.models.veros_acc import FORCING, VerosACC, WetTemperature
-from ensf.observation import Observation, Select
-from ensf.spread import RTPS, Rotation
-from ensf.transform import LETSF
-from ensf.twin import Cycle, Network, Restart, Streams, twin
+from ensf.observations.observation import Observation, Select
+from ensf.twin.experiment import Method, TwinExperiment
+from ensf.twin.twin import Cycle, Network, Restart, Streams, twin
+from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+from ensf.wrappers.spread import RTPS, Rotation
 
 YEAR, ADJUSTMENT, INTERVAL, MEMBERS = 360.0, 120.0, 10.0, 15
 

@@ -9,7 +9,10 @@ import sys
 SCRIPT = """
 import os, signal, sys, time
 import jsonargparse, numpy as np, netCDF4, xarray
-from ensf import cli, experiments, external, methods, plot, runner, tables
+from ensf import cli, experiments, plot, tables
+from ensf.offline import cycle as external
+from ensf.runs.recipe import reader as methods
+from ensf.runs import runner
 experiments.load("lorenz96_sakov2008"), methods.read_method("EnKF()")
 kills, seconds, *arguments = sys.argv[1:]
 rng = np.random.default_rng(int(kills))

@@ -16,26 +16,26 @@ import numpy as np
 import pytest
 
 import ensf
-from ensf.adaptive import AdaptiveInflation
-from ensf.analysis import Analysis, Filter
 from ensf.arrays import to_numpy
-from ensf.copula import Copula
-from ensf.filter import EnSF, Standardised
-from ensf.finite_size import FiniteSize
-from ensf.guard import CollapseGuard
-from ensf.guidance import ConditionalGuidance
-from ensf.kalman import ETKF, LETKF, EnKF
+from ensf.diffusion.guidance import ConditionalGuidance
+from ensf.diffusion.prior_scores import GaussianScore
+from ensf.diffusion.sampler import ProbabilityFlow, ReverseSDE, RunningMeanStop
+from ensf.diffusion.schedule import VariancePreserving
+from ensf.filters.base import Analysis, Filter
+from ensf.filters.ensf import EnSF, Standardised
+from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
+from ensf.filters.letsf.filter import LETSF
+from ensf.filters.particle import FixedGainMAP, ParticleFilter
+from ensf.filters.quantile.filter import QuantileFilter
 from ensf.localization import periodic_line
-from ensf.observation import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, arctan
-from ensf.particle import FixedGainMAP, ParticleFilter
-from ensf.patience import Patience
-from ensf.quantile import QuantileFilter
-from ensf.sampler import ProbabilityFlow, ReverseSDE, RunningMeanStop
-from ensf.schedule import VariancePreserving
-from ensf.score import GaussianScore
-from ensf.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
-from ensf.tempered import Tempered
-from ensf.transform import LETSF
+from ensf.observations.observation import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, arctan
+from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+from ensf.wrappers.collapse_guard import CollapseGuard
+from ensf.wrappers.copula import Copula
+from ensf.wrappers.deferred_analysis import Patience
+from ensf.wrappers.finite_size import FiniteSize
+from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
+from ensf.wrappers.tempered import Tempered
 
 MEMBERS, SIZE = 10, 12
 LINE = periodic_line(SIZE, 2.5)
@@ -107,7 +107,7 @@ def those(chosen):
 
 every_filter = those(lambda row: True)
 every_operator = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
-pytestmark = pytest.mark.filterwarnings("ignore::ensf.filter.StiffnessWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::ensf.filters.ensf.StiffnessWarning")
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -14,89 +15,27 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Rooms of the package and the rooms that each may import. A new file needs a line; a folder is one room.
-ROOMS = {
-    # ground
-    "arrays": "",
-    "schedule": "",
-    "settings": "",
-    "localization": "arrays",
-    "functions": "arrays",
-    "operators": "arrays functions",
-    "errors": "arrays",
-    "laws": "arrays errors",
-    "observation": "arrays errors functions operators",
-    "flags": "",
-    "derived": "arrays functions operators",
-    "stations": "arrays derived flags observation operators state",
-    "tables": "flags stations",
-    "boxes": "",
-    "quality": "boxes flags",
-    "score": "arrays",
-    "tilted": "arrays",
-    "state": "arrays derived errors functions localization observation operators",
-    "analysis": "arrays observation",
-    "diagnostics": "arrays observation",
-    # the pieces of a score filter
-    "guidance": "arrays observation score",
-    "sampler": "arrays schedule",
-    # filters
-    "spread": "analysis arrays observation",
-    "filter": "analysis arrays guidance observation sampler schedule score spread",
-    "letkf": "arrays localization",
-    "information": "arrays letkf localization",
-    "remainder": "arrays observation",
-    "kalman": "analysis arrays information letkf localization observation remainder",
-    "flow": "arrays letkf localization",
-    "particle": "analysis arrays observation",
-    "transform": "analysis arrays errors flow functions information kalman localization observation operators "
-    "remainder tilted",
-    "copula": "analysis arrays functions observation operators",
-    "adaptive": "analysis arrays kalman localization observation",
-    "serial": "arrays",
-    "marginals": "arrays serial",
-    "quantile": "analysis arrays kalman localization marginals observation serial",
-    "tempered": "analysis arrays observation",
-    "guard": "analysis arrays observation",
-    "patience": "analysis arrays observation",
-    "window": "analysis arrays observation",
-    "finite_size": "analysis arrays kalman observation",
-    "dataset": "analysis arrays kalman localization observation state",
-    "offline": "analysis arrays dataset interrupts kalman observation operators spread state stations tables transform",
-    # experiments
-    "networks": "arrays observation",
-    "twin": "analysis arrays observation window",
-    "experiment": "analysis arrays diagnostics twin",
-    "nature": "arrays",
-    "time_units": "",
-    "output": "arrays diagnostics observation time_units",
-    "cf": "",
-    "locks": "",
-    "journal": "locks",
-    "storage": "output",
-    "netcdf": "cf diagnostics journal output storage time_units",
-    "restart": "arrays",
-    "interrupts": "",
-    "resumable": "diagnostics experiment netcdf restart settings twin",
-    "runner": "experiment interrupts resumable",
-    "methods": "",
-    "external": "analysis arrays interrupts locks offline restart",
-    "plot": "diagnostics experiment plot_fields",
-    "plot_fields": "arrays diagnostics netcdf observation",
-    "cells": "diagnostics experiment experiments settings",
-    "board": "cells experiments",
-    "cli": "board experiment external interrupts methods netcdf offline plot plot_fields runner settings",
-    "__init__": "analysis filter guidance kalman localization observation particle sampler schedule score spread "
-    "transform twin",
-}
+# The direction of imports: a room may import the rooms of the lines above its own, and those of its own line that do
+# not import it.
+DIRECTION = (
+    "arrays",
+    "observations localization diffusion",
+    "filters diagnostics",
+    "wrappers",
+    "dataset twin",
+    "tables offline runs",
+    "experiments plot",
+    "cli",
+)
+LEVEL = {name: number for number, names in enumerate(DIRECTION) for name in names.split()}
 
 # Libraries that only some rooms may import.
 RESERVED = {
-    "matplotlib": "plot plot_fields cli",
+    "matplotlib": "plot cli",
     "jsonargparse": "cli",
-    "tqdm": "cells cli nature plot_fields runner",
-    "netCDF4": "cf nature netcdf offline storage",
-    "xarray": "dataset external netcdf offline plot plot_fields state tables",
+    "tqdm": "cli experiments plot runs",
+    "netCDF4": "offline runs",
+    "xarray": "dataset offline plot runs tables",
 }
 
 MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", "veros", *sys.stdlib_module_names}
@@ -136,16 +75,15 @@ def imported(node: ast.AST, lazy: bool = True) -> Iterator[str]:
 
 
 def room(path: Path) -> str:
-    """Room that a file of the package belongs to: the folder's, if it is in one."""
-    return path.relative_to(ROOT / "ensf").with_suffix("").parts[0]
+    """Room that a file belongs to: its folder at the top of the package, or the file itself."""
+    part = path.relative_to(ROOT).with_suffix("").parts
+    return part[1] if part[0] == "ensf" else part[0]
 
 
 def rooms(path: Path) -> set[str]:
-    """Rooms of the package, and the folders `models` and `experiments`, that a file imports."""
+    """Rooms that a file imports."""
     parts = (name.split(".") for name in imported(parsed(path)) if name.startswith("ensf."))
-    known = {*ROOMS, "models", "experiments"}
-    files = {room(source) for source in sources("ensf")}
-    return {part[1] for part in parts if part[1] in known | files}
+    return {part[1] for part in parts if part[1] in LEVEL or part[1] == "models"}
 
 
 def libraries(path: Path, lazy: bool = True) -> set[str]:
@@ -156,23 +94,47 @@ def where(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-every_room = pytest.mark.parametrize("path", sources("ensf"), ids=where)
+every_room = pytest.mark.parametrize("path", sources("ensf", "experiments"), ids=where)
 every_model = pytest.mark.parametrize("path", sources("models"), ids=where)
 every_source = pytest.mark.parametrize("path", sources("ensf", "models", "experiments"), ids=where)
 every_file = pytest.mark.parametrize("path", sources("ensf", "models", "experiments", "tests", "docs"), ids=where)
 
 
 @every_room
-def test_rooms_import_what_the_table_allows(path):
-    assert room(path) in ROOMS, f"{where(path)} is not in the table of rooms: add a line with what it may import"
-    allowed = set(ROOMS[room(path)].split())
-    if room(path) in ("cli", "runner"):
-        allowed |= {"experiments"}
-    assert rooms(path) - {room(path)} <= allowed
+def test_arrows_go_one_way(path):
+    here = room(path)
+    if here == "__init__":
+        return
+    up = {name for name in rooms(path) - {here} if name != "models" and LEVEL[name] > LEVEL[here]}
+    assert not up, f"{where(path)} imports {', '.join(sorted(up))}, above its own room: move what it needs down"
 
 
-def test_the_table_has_no_cycle():
-    TopologicalSorter({room: allowed.split() for room, allowed in ROOMS.items()}).prepare()
+def test_the_rooms_have_no_circle():
+    arrows = {name: set() for name in LEVEL}
+    for path in sources("ensf", "experiments"):
+        if room(path) in arrows:
+            arrows[room(path)] |= rooms(path) - {room(path), "models"}
+    TopologicalSorter(arrows).prepare()
+
+
+def test_the_files_have_no_circle():
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources("ensf")}
+    arrows = {name: {one for one in imported(parsed(path)) if one in files} for name, path in files.items()}
+    TopologicalSorter(arrows).prepare()
+
+
+def test_the_plan_is_seen_at_the_top():
+    entries = {
+        path.stem for path in (ROOT / "ensf").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert entries == {"__init__", *LEVEL} - {"experiments"}
+
+
+def test_all_folders_are_installed():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent for path in sources("ensf", "models", "experiments")}
+    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert sorted(name if name.startswith("ensf") else f"ensf.{name}" for name in names) == sorted(packages)
 
 
 @every_room
@@ -214,6 +176,6 @@ def test_no_global_random_stream(path):
 
 
 def test_the_filters_need_no_plotting_and_no_command_line():
-    code = "import sys, ensf.filter, ensf.kalman, ensf.twin; print(*sys.modules)"
+    code = "import sys, ensf, ensf.twin; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(result.stdout.split()) & {"matplotlib", "jsonargparse", "cupy", "tqdm", "xarray"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ensf import experiments
 from ensf.experiments._sqg import MODEL
-from ensf.plot_fields import Frame, Spectra, figure_fields, figure_spectra
+from ensf.plot.fields import Frame, Spectra, figure_fields, figure_spectra
 
 CYCLES, BURN_IN = 45, 25
 

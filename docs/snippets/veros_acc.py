@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ensf.experiments import veros_acc as page
-from ensf.netcdf import read
+from ensf.runs.netcdf.writer import read
 
 COLOURS = {"free": "#666666", "letkf": "#0072B2", "letsf": "#D55E00"}
 MODEL = page.EXPERIMENT.model.model

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ensf.cli import files, options
-from ensf.interrupts import noticed
+from ensf.runs.interrupts import noticed
 
 __all__ = ["analyse"]
 
@@ -84,8 +84,8 @@ def _dry_run(given: dict[str, Any], follow: Follow) -> int:
 
 
 def _settings(given: dict[str, Any]) -> Any:
-    from ensf.methods import read_method
     from ensf.offline import Offline
+    from ensf.runs.recipe.reader import read_method
 
     return Offline(
         method=read_method(given["method"]),

@@ -14,7 +14,9 @@ __all__ = ["compare"]
 
 def compare(arguments: list[str]) -> int:
     """Run what a board lacks, then write its files."""
-    from ensf import board, plot, runner
+    from ensf import plot
+    from ensf.experiments._benchmark import plan as board
+    from ensf.runs import runner
 
     given = _options(arguments)
     plan = board.Plan(
@@ -36,7 +38,7 @@ def compare(arguments: list[str]) -> int:
 
 
 def _options(arguments: list[str]) -> dict[str, Any]:
-    from ensf import board
+    from ensf.experiments._benchmark import plan as board
 
     parser = options.parser("ensf board", "Experiments x methods x seeds, each method tuned on other seeds; resumable")
     add, plan = parser.add_argument, board.Plan()

@@ -30,7 +30,7 @@ HELP = {
 
 def cycle(arguments: list[str]) -> int:
     """Run all cycles of a configuration."""
-    from ensf import external
+    from ensf.offline import cycle as external
 
     if arguments and arguments[0] in ("-h", "--help"):
         _parser().print_help()
@@ -49,7 +49,7 @@ def cycle(arguments: list[str]) -> int:
 
 
 def _parser() -> Any:
-    from ensf.external import Command, Cycling
+    from ensf.offline.cycle import Command, Cycling
 
     parser = options.parser("ensf cycle CONFIG.toml", "Forecasts by a command, analyses of its files; resumable")
     defaults = {part.name: part.default for kind in (Command, Cycling) for part in fields(kind) if part.name in HELP}
@@ -68,8 +68,8 @@ def _parser() -> Any:
 
 
 def _settings(given: dict[str, Any], folder: Path) -> Any:
-    from ensf.external import Command, Cycling
-    from ensf.methods import read_method
+    from ensf.offline.cycle import Command, Cycling
+    from ensf.runs.recipe.reader import read_method
 
     for name in ("command", "method", "initial", "observations", "members", "cycles", "interval"):
         if not given[name]:

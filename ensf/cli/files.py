@@ -18,8 +18,8 @@ def add(parser: Any) -> None:
 
 
 def settings(given: dict[str, Any]) -> dict[str, Any]:
-    """The fields of the same names of `ensf.offline.Offline` and `ensf.external.Cycling`."""
-    from ensf.methods import read_settings
+    """The fields of the same names of `ensf.offline.Offline` and `ensf.offline.cycle.Cycling`."""
+    from ensf.runs.recipe.reader import read_settings
 
     return {
         "variables": _variables(given),
@@ -42,7 +42,7 @@ def words(text: str) -> tuple[str, ...]:
 
 def _variables(given: dict[str, Any]) -> Any:
     """Names, or a mapping of names to settings."""
-    from ensf.methods import read_settings
+    from ensf.runs.recipe.reader import read_settings
 
     chosen = table(given, "variables")
     if chosen:

@@ -18,7 +18,8 @@ __all__ = ["run"]
 
 def run(arguments: list[str]) -> int:
     """Run one experiment."""
-    from ensf import experiments, runner
+    from ensf import experiments
+    from ensf.runs import runner
 
     if not arguments or arguments[0].startswith("-"):
         raise ValueError(f"name an experiment: {', '.join(experiments.names())}")
@@ -46,7 +47,7 @@ def run(arguments: list[str]) -> int:
 
 def _parse(experiment: Any, arguments: list[str]) -> dict[str, Any]:
     """Options of one run, every setting of the experiment among them, as a flat mapping of dotted names."""
-    from ensf.settings import leaves
+    from ensf.runs.recipe.settings import leaves
 
     parser = options.parser(f"ensf run {experiment.name}", experiment.summary)
     add = parser.add_argument
@@ -71,7 +72,7 @@ def _settings(experiment: Any, leaves: Callable) -> dict[str, Any]:
 
 def _apply(experiment: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Experiment with its settings overridden, and the chosen methods."""
-    from ensf.settings import override
+    from ensf.runs.recipe.settings import override
 
     chosen = [name.strip() for name in given["methods"].split(",") if name.strip()]
     for name in chosen:

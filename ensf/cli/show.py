@@ -23,7 +23,8 @@ def list_experiments(arguments: list[str]) -> int:
 
 def report(arguments: list[str]) -> int:
     """Draw the figures of a folder, or with ``--animate`` its maps, one cycle after another."""
-    from ensf import plot, plot_fields
+    from ensf import plot
+    from ensf.plot import fields as plot_fields
 
     folders = [Path(word) for word in arguments if word != "--animate"]
     if len(folders) != 1:

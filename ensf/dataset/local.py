@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any
 
-from ensf.analysis import Analysis, Filter
 from ensf.arrays import Array, Generator
+from ensf.dataset.coordinates import positions
+from ensf.dataset.layout import Layout
+from ensf.filters.base import Analysis, Filter
 from ensf.localization import Geometry, Localization
-from ensf.observation import Observation
-from ensf.state import Layout, positions
+from ensf.observations.observation import Observation
 
 __all__ = ["Local", "check_order", "find_localization", "place"]
 
@@ -32,7 +33,7 @@ class Local:
     half_width : float
         Gaspari-Cohn half-width in the unit of the geometry's distance (km on a sphere).
     dims : tuple of str, or mapping of str to tuple of str
-        Coordinates that make a position, of every variable or by variable, as in `ensf.state.positions`.
+        Coordinates that make a position, of every variable or by variable, as in `ensf.dataset.coordinates`.
     at : mapping of str to float, optional
         Where variables without one of these coordinates are.
     """

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ensf.analysis import Analysis, Filter, check_predicted
 from ensf.arrays import Array, Generator, to_numpy
+from ensf.dataset.blocks import Blocks, fit_blocks
+from ensf.dataset.layout import Layout
 from ensf.dataset.local import check_order, find_localization, place
-from ensf.kalman import observed_positions
-from ensf.observation import Observation
-from ensf.state import Blocks, Bounds, Layout, Physical, choose, fit_blocks, pack, restore, seen
-from ensf.state.variables import several
+from ensf.dataset.packing import choose, pack, restore
+from ensf.dataset.physical import Physical, seen
+from ensf.dataset.transforms import Bounds, several
+from ensf.filters.base import Analysis, Filter, check_predicted
+from ensf.filters.kalman.filters import observed_positions
+from ensf.observations.observation import Observation
 
 __all__ = ["Problem", "analyse"]
 
@@ -155,10 +158,10 @@ def analyse(
         Dimension that counts the members.
     variables : iterable of str, or mapping of str to settings, optional
         The variables to analyse, by default all that have the member dimension. In a mapping, each with None, one
-        setting of `ensf.state` (`Log`, `Logit`, `Scale`, `Standardise`, `Bounds`) or a tuple of them, first applied
+        setting of `ensf.dataset` (`Log`, `Logit`, `Scale`, `Standardise`, `Bounds`) or a tuple of them, first applied
         first.
     mask : True, xarray.DataArray, or mapping of str to xarray.DataArray, optional
-        Grid points without data, as in `ensf.state.pack`.
+        Grid points without data, as in `ensf.dataset.pack`.
 
     Returns
     -------

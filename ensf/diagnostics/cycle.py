@@ -24,7 +24,7 @@ REPORTED = ("model_runs",)
 
 @np.errstate(all="ignore")
 def scores(cycle: Any) -> dict[str, float]:
-    """Compute the standard scores of one cycle (`ensf.twin.Cycle`).
+    """Compute the standard scores of one cycle (`ensf.twin.twin.Cycle`).
 
     Returns
     -------

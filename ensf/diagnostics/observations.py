@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from ensf.arrays import Array, namespace
-from ensf.observation import Observation
+from ensf.observations.observation import Observation
 
 __all__ = ["Desroziers", "consistency", "departures", "desroziers", "innovation_chi2"]
 

@@ -10,6 +10,7 @@ each observation by rho_k (R-localization). Neighbours are found through a k-d t
 """
 
 from ensf.localization.geometry import Euclidean, Geometry, Periodic, Sphere
+from ensf.localization.information_limit import InformationLimit
 from ensf.localization.localization import Localization, periodic_line
 from ensf.localization.patches import Patches
 from ensf.localization.taper import gaspari_cohn
@@ -18,6 +19,7 @@ from ensf.localization.vertical import Layered, Product
 __all__ = [
     "Euclidean",
     "Geometry",
+    "InformationLimit",
     "Layered",
     "Localization",
     "Patches",

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ensf.offline.blocks import Part
-from ensf.offline.seen import counts
-from ensf.offline.source import Source
-from ensf.offline.transformed import Coordinates
+from ensf.offline.coordinates import Coordinates
+from ensf.offline.members import Source
+from ensf.offline.observations import counts
+from ensf.offline.parts import Part
 
 __all__ = ["Job"]
 

@@ -14,10 +14,10 @@ from typing import Any
 import netCDF4
 import numpy as np
 
-from ensf.offline.codes import overwrite
-from ensf.offline.seen import counts
-from ensf.offline.source import Source
-from ensf.state import unpack
+from ensf.dataset import unpack
+from ensf.offline.members import Source
+from ensf.offline.observations import counts
+from ensf.offline.packing import overwrite
 
 __all__ = ["RECORD", "TABLE", "Writer", "names"]
 

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ensf.plot.fields import Frame, figure_fields
 from ensf.plot.ranks import figure_ranks
 from ensf.plot.reading import Runs, read_runs, variable_of
 from ensf.plot.scores import figure_rmse
 from ensf.plot.spectra import figure_spectra, quantity_of_spectra
 from ensf.plot.states import figure_states
 from ensf.plot.words import heading, method_label
-from ensf.plot_fields import Frame, figure_fields
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

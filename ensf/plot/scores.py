@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ensf.experiment import diverged
 from ensf.plot.reading import Runs, burn_in_of, climatology_of, longest, scored, seed_series
 from ensf.plot.style import INK, PALE, colours, legend_below, line_look, new_figure, styled
 from ensf.plot.words import axis_label, heading, method_label, unit_of
+from ensf.twin.experiment import diverged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

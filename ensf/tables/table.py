@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ensf import stations
-from ensf.flags import MISSING, REASONS, USED
+from ensf.tables import stations
 from ensf.tables.check import RowError, check
+from ensf.tables.quality.flags import MISSING, REASONS, USED
 
 __all__ = ["ObservationTable", "RowError"]
 
@@ -26,7 +26,7 @@ class ObservationTable:
     Parameters
     ----------
     variable : (row,) array of str
-        A variable of the state, or the name of a derived quantity (`ensf.derived`).
+        A variable of the state, or the name of a derived quantity (`ensf.tables.stations.derived`).
     value : (row,) array
         In the units of the variable; NaN = not observed, which rejects the row as missing.
     error : (row,) array or float
@@ -42,7 +42,7 @@ class ObservationTable:
     qc : (row,) array of int, optional
         0 = use; other integers name a reason not to.
     reasons : mapping of int to str
-        What the codes in `qc` mean, beside those of `ensf.flags`.
+        What the codes in `qc` mean, beside those of `ensf.tables.quality.flags`.
     extra : mapping of str to (row,) array
         Columns that are carried along.
 
@@ -117,7 +117,7 @@ class ObservationTable:
         ----------
         which : (row,) array of bool
         code : int
-            Of `ensf.flags`, or one's own.
+            Of `ensf.tables.quality.flags`, or one's own.
         reason : str, optional
             What one's own code means.
         """
@@ -151,12 +151,12 @@ class ObservationTable:
         )
 
     def observe(self, layout: Any, **options: Any) -> stations.Observed:
-        """The rows as an `Observation` of states of this layout: `ensf.stations.observe`."""
+        """The rows as an `Observation` of states of this layout: `ensf.tables.stations.observe`."""
         return stations.observe(self, layout, **options)
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write CSV or CF NetCDF, as the suffix says: `ensf.tables.files.write`."""
-        from ensf.tables.files import write
+        """Write CSV or CF NetCDF, as the suffix says: `ensf.tables.formats.files.write`."""
+        from ensf.tables.formats.files import write
 
         write(self, path, overwrite=overwrite)
 

@@ -1,0 +1,201 @@
+"""Reverse-time transitions from z_1 ~ noise to z_0 = analysis.
+
+Reverse SDE (Anderson 1982):   dz = [b z - s^2 score] dt + s dW, run from t = 1 to 0;
+probability flow (Song et al. 2021):   dz = [b z - s^2 score / 2] dt.
+
+A sampler receives a posterior score ``(z, t) -> (member, state)`` and a schedule. A step covers an interval with
+both ends as arguments, from `t` to `s < t`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ensf.arrays import Array, Generator, add_scaled_noise, namespace, normal
+from ensf.diffusion.schedule import Schedule
+
+__all__ = [
+    "ProbabilityFlow",
+    "ReverseSDE",
+    "RunningMeanStop",
+    "Sampler",
+    "StandardNoise",
+    "StandardisedNoise",
+    "stable_steps",
+]
+
+Score = Callable[[Array, float], Array]
+
+
+class Sampler(Protocol):
+    """Settings of a reverse-time integration."""
+
+    @property
+    def steps(self) -> int:
+        """Steps from t = 1 to t = 0."""
+
+    def sample(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> tuple[Array, int]:
+        """State at the end of the integration and the number of steps taken; `z` may be overwritten."""
+
+    def stable_steps(self, schedule: Schedule, stiffness: float) -> int:
+        """Number of steps from which on this sampler is stable."""
+
+
+# --- where the integration starts ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StandardNoise:
+    """z_1 ~ N(0, I)."""
+
+    def draw(self, prior: Array, rng: Generator) -> Array:
+        """Noise shaped like the prior."""
+        return normal(rng, prior.shape, prior)
+
+
+@dataclass(frozen=True)
+class StandardisedNoise:
+    """z_1 ~ N(0, I), then standardised over members to mean 0 and standard deviation 1 (released code)."""
+
+    def draw(self, prior: Array, rng: Generator) -> Array:
+        """Noise shaped like the prior."""
+        xp = namespace(prior)
+        noise = normal(rng, prior.shape, prior)
+        return (noise - xp.mean(noise, axis=0)) / xp.std(noise, axis=0, correction=1)
+
+
+# --- when it stops ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunningMeanStop:
+    """Stop early when the running mean of the ensemble mean settles (released SQG code).
+
+    Parameters
+    ----------
+    window : int
+        Steps in the running mean.
+    tolerance : float
+        Largest movement of the running mean, in any state variable, that counts as settled.
+    earliest, latest : int
+        First and last step at which the integration may stop.
+    """
+
+    window: int = 200
+    tolerance: float = 0.005
+    earliest: int = 201
+    latest: int = 501
+
+    def start(self) -> Callable[[Array, int], bool]:
+        """Rule ``(z, step) -> stop?`` with its own history."""
+        recent: deque[Array] = deque()
+        total: Any = 0.0
+        previous: Array | None = None
+
+        def settled(z: Array, step: int) -> bool:
+            nonlocal total, previous
+            xp = namespace(z)
+            recent.append(xp.mean(z, axis=0))
+            total = total + recent[-1] - (recent.popleft() if len(recent) > self.window else 0.0)
+            if step < self.earliest - 1:
+                return False
+            mean = total / len(recent)
+            moved = math.inf if previous is None else float(xp.max(xp.abs(mean - previous)))
+            previous = mean
+            return step >= self.latest or moved < self.tolerance
+
+        return settled
+
+
+# --- samplers --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReverseSDE:
+    """Euler-Maruyama for the reverse SDE on a uniform grid.
+
+    Parameters
+    ----------
+    steps : int
+        Steps from t = 1 to t = 0.
+    stop : RunningMeanStop, optional
+        Rule for stopping before t = 0; the state is returned as it is then.
+    """
+
+    steps: int = 500
+    stop: RunningMeanStop | None = None
+
+    def step(self, z: Array, t: float, s: float, score: Score, schedule: Schedule, rng: Generator) -> Array:
+        """One transition from `t` to `s < t`."""
+        dt, diffusion = t - s, schedule.diffusion(t)
+        update = score(z, t)
+        update = update * (dt * diffusion)
+        update += (1 - dt * schedule.drift(t)) * z
+        return add_scaled_noise(update, math.sqrt(dt * diffusion), rng)
+
+    def sample(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> tuple[Array, int]:
+        """State at the end of the integration and the number of steps taken."""
+        settled = self.stop.start() if self.stop else None
+        for k in range(self.steps):
+            z = self.step(z, 1 - k / self.steps, 1 - (k + 1) / self.steps, score, schedule, rng)
+            if settled is not None and settled(z, k + 1):
+                return z, k + 1
+        return z, self.steps
+
+    def stable_steps(self, schedule: Schedule, stiffness: float) -> int:
+        """Steps that keep ``dt s^2 (1 - t) stiffness < 2`` at every t; the prior's own pull is stable at any number."""
+        return stable_steps(self.steps, schedule, stiffness)
+
+
+@dataclass(frozen=True)
+class ProbabilityFlow:
+    """Heun's method for the probability-flow ODE on a uniform grid; the last step is Euler's.
+
+    Parameters
+    ----------
+    steps : int
+        Steps from t = 1 to t = 0.
+    """
+
+    steps: int = 100
+
+    def step(self, z: Array, t: float, s: float, score: Score, schedule: Schedule, rng: Generator) -> Array:
+        """One transition from `t` to `s < t`."""
+        slope = self._slope(z, t, score, schedule)
+        euler = z + (s - t) * slope
+        if s <= 0:
+            return euler
+        return z + 0.5 * (s - t) * (slope + self._slope(euler, s, score, schedule))
+
+    def _slope(self, z: Array, t: float, score: Score, schedule: Schedule) -> Array:
+        return schedule.drift(t) * z - 0.5 * schedule.diffusion(t) * score(z, t)
+
+    def sample(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> tuple[Array, int]:
+        """State at the end of the integration and the number of steps taken."""
+        for k in range(self.steps):
+            z = self.step(z, 1 - k / self.steps, 1 - (k + 1) / self.steps, score, schedule, rng)
+        return z, self.steps
+
+    def stable_steps(self, schedule: Schedule, stiffness: float) -> int:
+        """As for the reverse SDE, with half the pull."""
+        return math.ceil(stable_steps(self.steps, schedule, stiffness) / 2)
+
+
+def stable_steps(steps: int, schedule: Schedule, stiffness: float, limit: int = 10**7) -> int:
+    """Smallest number of uniform steps, `steps` or more, for which explicit Euler is stable."""
+    while steps < limit:
+        needed = math.ceil(_largest_rate(steps, schedule, stiffness) / 2)
+        if needed <= steps:
+            return steps
+        steps = max(needed, steps + 1)
+    return limit
+
+
+def _largest_rate(steps: int, schedule: Schedule, stiffness: float) -> float:
+    """Largest of b + s^2 (1 - t) stiffness over (at most 200 points of) the grid 1/steps ... 1."""
+    grid = {max(1, round(k * steps / 200)) / steps for k in range(1, 201)} | {1 / steps}
+    return max(schedule.drift(t) + schedule.diffusion(t) * (1 - t) * stiffness for t in grid)

@@ -1,0 +1,212 @@
+"""The ensemble score filter (EnSF): prior ensemble + observation -> analysis ensemble.
+
+    score(z, t) = prior score of the ensemble at pseudo-time t + guidance by the observation
+    z_1 ~ noise,  z_0 = reverse-time integration of the score  = analysis members.
+
+Each choice is a named object from its own room: `schedule`, `score`, `guidance`, `sampler`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ensf.arrays import Array, Generator, namespace, stream
+from ensf.diffusion.guidance import DampedGuidance, Guidance
+from ensf.diffusion.prior_scores import PairedScore, PriorScore
+from ensf.diffusion.sampler import ReverseSDE, RunningMeanStop, Sampler, StandardisedNoise, StandardNoise
+from ensf.diffusion.schedule import LinearSchedule, Schedule
+from ensf.filters.base import Analysis, Filter, check_predicted, check_prior
+from ensf.observations.observation import Observation, tangent
+
+__all__ = ["EnSF", "Standardised", "StiffnessWarning"]
+
+
+class StiffnessWarning(UserWarning):
+    """The sampler takes too few steps for the accuracy of the observations."""
+
+
+@dataclass(frozen=True)
+class EnSF:
+    """Ensemble score filter.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Noise schedule.
+    score : PriorScore
+        What the ensemble says about grad log p_t(z).
+    guidance : Guidance
+        How the likelihood pulls.
+    sampler : Sampler
+        Reverse-time integration.
+    start : StandardNoise or StandardisedNoise
+        Terminal law, where the integration starts.
+    clip : float
+        Bound on every entry of the posterior score; infinite = none.
+
+    Notes
+    -----
+    Costs one prior score, one operator and one adjoint evaluation per step and member.
+    Source: Bao, Zhang & Zhang (2024), CMAME 432, 117447, Algorithm 1.
+    """
+
+    schedule: Schedule = LinearSchedule()
+    score: PriorScore = PairedScore()
+    guidance: Guidance = DampedGuidance()
+    sampler: Sampler = ReverseSDE()
+    start: Any = StandardNoise()
+    clip: float = math.inf
+
+    @staticmethod
+    def published(name: str, **changes: Any) -> Any:
+        """Settings that were published, by name.
+
+        Parameters
+        ----------
+        name : {"legacy", "cmame", "sqg"}
+            "legacy": arXiv 2309.00983v1 (Lorenz-96 of 10^6 variables); "cmame": CMAME 432 (2024) 117447;
+            "sqg": MWR 153 (2025) 1155, which standardises the ensemble, stops early and resets the spread.
+        **changes
+            Settings to replace, such as ``sampler=ReverseSDE(200)``.
+
+        Raises
+        ------
+        ValueError
+            If the name is unknown.
+        """
+        if name not in _PUBLISHED:
+            raise ValueError(f"unknown published setting {name!r}: choose one of {', '.join(map(repr, _PUBLISHED))}")
+        settings = replace(_PUBLISHED[name], **changes)
+        if name != "sqg":
+            return settings
+        from ensf.wrappers.spread import SpreadReset
+
+        return SpreadReset(Standardised(settings))
+
+    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+        """Analysis ensemble from a prior ensemble ``(member, state)``.
+
+        Parameters
+        ----------
+        prior : (member, state) array
+        observation : Observation
+        rng : numpy.random.Generator
+        memory : None
+            Not used.
+
+        Returns
+        -------
+        Analysis
+            Its info has `steps`, the pseudo-time steps taken, and `clipped`, the fraction of scores that were clipped.
+
+        Raises
+        ------
+        ValueError
+            If the prior has NaN or infinite entries, or shapes do not fit.
+
+        Warns
+        -----
+        StiffnessWarning
+            If the sampler takes too few steps to be stable; the message gives a number that would be.
+        """
+        check_prior(prior, observation)
+        observation = observation.present(prior.dtype)
+        if observation.size == 0:
+            return Analysis(prior, memory)
+        check_predicted(observation.operator(prior[:1, :]), observation)
+        self._warn_if_stiff(prior, observation)
+        rng = stream(rng, prior)
+        prior_score = self.score.fit(prior, rng)
+        guide = self.guidance.fit(prior, observation)
+        clipping = _Clipping(self.clip)
+
+        def posterior_score(z: Array, t: float) -> Array:
+            alpha, variance = self.schedule.alpha(t), self.schedule.variance(t)
+            score = prior_score(z, alpha, variance)
+            return clipping(score + guide(z, score, t, alpha, variance))
+
+        noise = self.start.draw(prior, rng)
+        ensemble, steps = self.sampler.sample(noise, posterior_score, self.schedule, rng)
+        return Analysis(ensemble, memory, {"steps": steps, "clipped": clipping.fraction()})
+
+    def _warn_if_stiff(self, prior: Array, observation: Observation) -> None:
+        needed = self.sampler.stable_steps(self.schedule, self.guidance.stiffness(prior, observation))
+        if needed > self.sampler.steps:
+            warnings.warn(
+                f"{type(self.sampler).__name__} with {self.sampler.steps} steps is unstable for observations this "
+                f"accurate: take {needed} steps or more, or use ConditionalGuidance",
+                StiffnessWarning,
+                stacklevel=3,
+            )
+
+
+class _Clipping:
+    """Clips scores to +-bound and keeps the fraction that was clipped (on the device until asked)."""
+
+    def __init__(self, bound: float) -> None:
+        self.bound, self.entries, self.clipped = bound, 0, 0
+
+    def __call__(self, score: Array) -> Array:
+        if math.isinf(self.bound):
+            return score
+        xp = namespace(score)
+        bounded = xp.minimum(xp.maximum(score, -self.bound), self.bound)
+        self.entries += math.prod(score.shape)
+        self.clipped = self.clipped + xp.count_nonzero(bounded != score)
+        return bounded
+
+    def fraction(self) -> float:
+        return int(self.clipped) / max(self.entries, 1)
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """Wrapper: the filter works on the ensemble standardised by its own mean and standard deviation.
+
+    Parameters
+    ----------
+    filter : Filter
+    """
+
+    filter: Filter
+
+    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+        """Analysis ensemble, back in the units of the prior."""
+        check_prior(prior, observation)
+        observation = observation.present()
+        if observation.size == 0:
+            return Analysis(prior, memory)
+        xp = namespace(prior)
+        mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
+        deviation = xp.where(deviation > 0, deviation, xp.ones_like(deviation))
+        seen = replace(observation, operator=_Rescaled(observation.operator, mean, deviation))
+        inner = self.filter.analyse((prior - mean) / deviation, seen, rng, memory)
+        return replace(inner, ensemble=mean + deviation * inner.ensemble)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rescaled:
+    """The operator of standardised states."""
+
+    operator: Any
+    mean: Array
+    deviation: Array
+
+    def __call__(self, states: Array) -> Array:
+        return self.operator(self.mean + self.deviation * states)
+
+    def tangent(self, states: Array, directions: Array) -> Array:
+        return tangent(self.operator, self.mean + self.deviation * states, self.deviation * directions)
+
+    def adjoint(self, states: Array, residuals: Array) -> Array:
+        return self.deviation * self.operator.adjoint(self.mean + self.deviation * states, residuals)
+
+
+_PUBLISHED = {
+    "legacy": EnSF(schedule=LinearSchedule(0.05, 0.0), sampler=ReverseSDE(100)),
+    "cmame": EnSF(schedule=LinearSchedule(0.5, 0.025), sampler=ReverseSDE(500), start=StandardisedNoise(), clip=1000.0),
+    "sqg": EnSF(schedule=LinearSchedule(0.05, 0.0), sampler=ReverseSDE(1000, stop=RunningMeanStop())),
+}

@@ -1,0 +1,290 @@
+"""Where the forecast comes from: one file per member, or one file with a member dimension.
+
+Both are a list of members, each with a file and, in one file, its place along the member dimension. What the members
+must share (dimensions, coordinates, dtypes, units) is compared with the first one.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ensf.dataset import Layout
+
+__all__ = ["Source", "find_files"]
+
+
+def find_files(patterns: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
+    """Files of one or more names or patterns, in the natural order of their names: ``m2.nc`` before ``m10.nc``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a name or pattern fits no file.
+    ValueError
+        If one file is there twice.
+    """
+    found: list[Path] = []
+    for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
+        fits = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern))
+        if not fits:
+            raise FileNotFoundError(f"there is no file {pattern}: check the name or pattern of the forecast")
+        found += [Path(one) for one in sorted(fits, key=_natural)]
+    real: dict[Path, Path] = {}
+    for path in found:
+        if path.resolve() in real:
+            raise ValueError(f"{path} and {real[path.resolve()]} are the same file: name each member once")
+        real[path.resolve()] = path
+    return tuple(found)
+
+
+def _natural(name: str) -> list[tuple[int, Any]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name)]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A forecast ensemble in files.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        One per member, or one for all.
+    members : int
+    layout : Layout
+        Of the analysed variables.
+    single : bool
+        One file holds all members.
+    """
+
+    paths: tuple[Path, ...]
+    members: int
+    layout: Layout
+    single: bool
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], member_dim: str, variables: Iterable[str], mask: bool) -> Source:
+        """The source of some files.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be read, a variable is missing or not of floating point, or members are not alike.
+        """
+        first = _content(paths[0], tuple(variables), member_dim)
+        size = first.sizes.get(member_dim, 1)
+        if size > 1 and len(paths) > 1:
+            raise ValueError(
+                f"{paths[0]} has a dimension {member_dim!r} of {size}: give one file of all members, or files of one "
+                "member each, --member-dim"
+            )
+        single = size > 1
+        members = first.sizes[member_dim] if single else len(paths)
+        if members < 2:
+            raise ValueError(
+                f"{paths[0]} is one file without a dimension {member_dim!r} of two members or more: give a file per "
+                f"member, or say which of {', '.join(map(str, first.sizes))} counts the members, --member-dim"
+            )
+        dims = {name: variable.dims if single else (member_dim, *variable.dims) for name, variable in first.items()}
+        template = _template(paths[0], first, member_dim if single else None)
+        layout = Layout(template, member_dim, dims, xr.Dataset(), _masks(template) if mask else {})
+        source = cls(tuple(paths), members, layout, single)
+        for path in paths[1:]:
+            source._check_alike(path)
+        return source
+
+    def path(self, member: int) -> Path:
+        """File of a member."""
+        return self.paths[0 if self.single else member]
+
+    def label(self, member: int) -> str:
+        """A member in words."""
+        return f"{self.paths[0]}, member {member}" if self.single else str(self.paths[member])
+
+    def fields(self, member: int) -> Iterator[tuple[str, np.ndarray]]:
+        """Name and values of each analysed variable of a member."""
+        with _opened(self.path(member)) as dataset:
+            for name in self.layout.template.data_vars:
+                variable = dataset[name]
+                with _readable(self.path(member)):
+                    chosen = variable.isel({self.layout.member_dim: member}) if self.single else variable
+                    values = chosen.values
+                yield str(name), values
+
+    def load(self, follow: Any = iter) -> np.ndarray:
+        """The ensemble ``(member, state)``, in the widest dtype of the variables.
+
+        Parameters
+        ----------
+        follow : callable
+            Wraps the iterable of members, to show progress.
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite, masks differ, or two members are the same.
+        """
+        dtype = np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
+        ensemble = np.empty((self.members, self.layout.size), dtype=dtype)
+        seen: dict[bytes, int] = {}
+        for member in follow(range(self.members)):
+            for name, values in self.fields(member):
+                ensemble[member, self.layout.block(name)] = self._kept(member, name, values)
+            key = hashlib.blake2b(ensemble[member].data).digest()
+            if key in seen:
+                raise ValueError(
+                    f"{self.label(member)} and {self.label(seen[key])} hold the same state: "
+                    "each member must be a forecast of its own"
+                )
+            seen[key] = member
+        return ensemble
+
+    def _kept(self, member: int, name: str, values: np.ndarray) -> np.ndarray:
+        """The values in the state, all of them finite."""
+        flat = values.ravel()
+        good = np.isfinite(flat)
+        if name in self.layout.masks:
+            masked = self.layout.masks[name].ravel()
+            if not np.array_equal(~good, masked):
+                self._name_point(member, name, good == masked, "is masked here or in the first member, but not in both")
+            return flat[~masked]
+        if not good.all():
+            self._name_point(member, name, ~good, f"is {flat[np.argmin(good)]}")
+        return flat
+
+    def _name_point(self, member: int, name: str, bad: np.ndarray, what: str) -> None:
+        variable = self.layout.template[name]
+        place = np.unravel_index(int(np.argmax(bad)), variable.shape)
+        where = ", ".join(f"{dim} {i}" for dim, i in zip(variable.dims, place, strict=True)) or "its only point"
+        advice = "make the masks equal" if name in self.layout.masks else "repair it, or say --mask if there is no data"
+        raise ValueError(f"{self.label(member)}: variable {name!r} {what} at {where}: {advice}")
+
+    def _check_alike(self, path: Path) -> None:
+        """Raise ValueError unless the file is like that of the first member."""
+        wanted = self.layout.template
+        with _opened(path) as other:
+            for name, variable in wanted.data_vars.items():
+                if name not in other.data_vars:
+                    raise ValueError(f"{path} has no variable {name!r} but {self.paths[0]} has: make members alike")
+                self._check_variable(path, variable, other[name])
+
+    def _check_variable(self, path: Path, wanted: xr.DataArray, other: xr.DataArray) -> None:
+        for what, mine, its in (
+            ("dimensions", dict(wanted.sizes), dict(other.sizes)),
+            ("order of dimensions", wanted.dims, other.dims),
+            ("type", wanted.dtype, other.dtype),
+            ("units", wanted.attrs.get("units"), other.attrs.get("units")),
+            ("packing", _packing(wanted), _packing(other)),
+        ):
+            if mine != its:
+                raise ValueError(
+                    f"variable {wanted.name!r} has {what} {its} in {path} but {mine} in {self.paths[0]}: "
+                    "make members alike"
+                )
+        for key, coordinate in wanted.coords.items():
+            if _counts_members(coordinate, self.layout.member_dim):
+                continue
+            if key not in other.coords or not coordinate.variable.equals(other.coords[key].variable):
+                raise ValueError(
+                    f"coordinate {key!r} of variable {wanted.name!r} differs between {path} and {self.paths[0]}: "
+                    "give members of one grid and time"
+                )
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever a library says of a damaged file becomes one sentence."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is not a NetCDF file, or damaged ({reason}): make it again") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[xr.Dataset]:
+    """The file with packed values decoded, times as they are."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: check the name or pattern of the forecast")
+    with _readable(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = xr.open_dataset(path, engine="netcdf4", decode_times=False, decode_coords="all", cache=False)
+    try:
+        yield dataset
+    finally:
+        dataset.close()
+
+
+def _content(path: Path, variables: tuple[str, ...], member_dim: str) -> xr.Dataset:
+    """The analysed variables, not read yet."""
+    with _opened(path) as dataset:
+        names = variables or _default(dataset, member_dim)
+        for name in names:
+            if name not in dataset.data_vars:
+                known = ", ".join(map(str, dataset.data_vars)) or "none"
+                raise ValueError(f"{path} has no variable {name!r}: choose from {known}")
+            _check_type(path, dataset[name])
+            if dataset.sizes.get(member_dim, 1) > 1 and member_dim not in dataset[name].dims:
+                raise ValueError(f"variable {name!r} of {path} has no dimension {member_dim!r}: leave it out")
+        if not names:
+            raise ValueError(f"{path} has no variable of floating point to analyse: name some, --variables")
+        return dataset[list(names)]
+
+
+def _default(dataset: xr.Dataset, member_dim: str) -> list[str]:
+    """All variables of floating point, of one file those with the member dimension."""
+    several = dataset.sizes.get(member_dim, 1) > 1
+    return [
+        str(name)
+        for name, variable in dataset.data_vars.items()
+        if variable.dtype.kind == "f" and (member_dim in variable.dims or not several)
+    ]
+
+
+def _check_type(path: Path, variable: xr.DataArray) -> None:
+    if variable.dtype.kind != "f" or variable.dtype.itemsize < 4:
+        raise ValueError(
+            f"variable {variable.name!r} of {path} has type {variable.dtype}: only numbers of floating point, 4 or 8 "
+            "bytes, or packed in integers, are analysed; leave it out"
+        )
+
+
+def _template(path: Path, content: xr.Dataset, member_dim: str | None) -> xr.Dataset:
+    """The first member in memory, without coordinates along the member dimension."""
+    names = list(content.data_vars)
+    with _opened(path) as dataset, _readable(path):
+        chosen = dataset[names]
+        if member_dim is not None:
+            along = [name for name, coordinate in chosen.coords.items() if member_dim in coordinate.dims]
+            chosen = chosen.isel({member_dim: 0}).drop_vars(along)
+        return chosen.load()
+
+
+def _masks(template: xr.Dataset) -> dict[Any, np.ndarray]:
+    masks = {name: np.isnan(variable.values) for name, variable in template.data_vars.items()}
+    for name, mask in masks.items():
+        if mask.all():
+            raise ValueError(f"variable {name!r} is masked everywhere: leave it out")
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def _packing(variable: xr.DataArray) -> tuple[Any, ...]:
+    keys = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value")
+    return tuple(str(variable.encoding.get(key)) for key in keys)
+
+
+def _counts_members(coordinate: xr.DataArray, member_dim: str) -> bool:
+    return coordinate.name == member_dim or coordinate.attrs.get("standard_name") == "realization"

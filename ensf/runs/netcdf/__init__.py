@@ -1,0 +1,1 @@
+"""CF NetCDF files of a run, and the journal behind them."""

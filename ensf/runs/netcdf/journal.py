@@ -1,0 +1,114 @@
+"""Journal of a file that is being written: records of one size at fixed places, in the order of cycles.
+
+A NetCDF file has no journal of its own: a process that is killed in the few microseconds in which it renews the index
+of the file can leave it unreadable. So every record is first written here, in one call, and the NetCDF file can be made
+again at any time from its empty form, the *template*, and the records:
+
+    b"ensfjrn1" | size of the template (uint64, little-endian) | template | record 0 | record 1 | ...
+
+The process that writes holds a lock, which ends with it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ensf.runs.netcdf.locks import lock
+
+__all__ = ["Journal"]
+
+MAGIC = b"ensfjrn1"
+
+
+class Journal:
+    """An open journal; `create` or `resume` one.
+
+    Attributes
+    ----------
+    path : Path
+    template : bytes
+        What the records go into.
+    """
+
+    def __init__(self, path: Path, descriptor: int, template: bytes) -> None:
+        self.path, self.template = path, template
+        self._descriptor, self._start = descriptor, len(MAGIC) + 8 + len(template)
+
+    @classmethod
+    def create(cls, path: Path, template: bytes) -> Journal:
+        """New journal without records; replaces another one."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        lock(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        _write(descriptor, MAGIC + len(template).to_bytes(8, "little") + template, 0, path)
+        return cls(path, descriptor, template)
+
+    @classmethod
+    def resume(cls, path: Path) -> Journal:
+        """Open a journal to read its records and to write more.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        OSError
+            If another process is writing to it.
+        ValueError
+            If the file is no journal, or damaged.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no journal {path} beside the restart: start the run again")
+        descriptor = os.open(path, os.O_RDWR)
+        lock(descriptor, path)
+        head = os.pread(descriptor, len(MAGIC) + 8, 0)
+        size = int.from_bytes(head[len(MAGIC) :], "little")
+        template = os.pread(descriptor, size, len(head))
+        if not head.startswith(MAGIC) or len(template) < size:
+            os.close(descriptor)
+            raise ValueError(f"{path} is not a journal, or damaged: start the run again")
+        return cls(path, descriptor, template)
+
+    def write(self, index: int, record: np.ndarray, used: int) -> None:
+        """Write the first `used` bytes of record `index`; the rest of it takes no space.
+
+        Raises
+        ------
+        OSError
+            If not all of it could be written.
+        """
+        place = self._start + index * record.nbytes
+        _write(self._descriptor, record.reshape(1).view(np.uint8)[:used], place, self.path)
+        if used < record.nbytes:
+            os.ftruncate(self._descriptor, place + record.nbytes)
+
+    def read(self, count: int, dtype: np.dtype) -> np.ndarray:
+        """The first records, ``(count,)``.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer.
+        """
+        if os.fstat(self._descriptor).st_size < self._start + count * dtype.itemsize:
+            raise ValueError(f"{self.path} has fewer than {count} records: start the run again")
+        return np.memmap(self.path, dtype, "r", self._start, (count,)) if count else np.empty(0, dtype)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _write(descriptor: int, content: Any, place: int, path: Path) -> None:
+    failure, written = "", 0
+    try:
+        written = os.pwrite(descriptor, content, place)
+    except OSError as error:
+        failure = f" ({error.strerror})"
+    if written < len(content):
+        raise OSError(f"{path} could not be written{failure}: is the disk full?")

@@ -1,0 +1,298 @@
+"""The table of output variables: name, dimensions, attributes, and a function of the cycle.
+
+`View` is what the functions see of a cycle; what several variables need is calculated once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from ensf.arrays import Array, namespace, to_numpy
+from ensf.diagnostics import cycle_spectra, rank_histogram
+from ensf.observations.observation import Identity, Observation, Select, observed_index
+from ensf.runs.netcdf.time_units import CALENDAR, EPOCH, TIME_UNITS
+
+__all__ = ["Row", "View", "fields", "members", "observations", "ranks", "scores", "spectra", "time", "wavenumbers"]
+
+USED, MISSING, ABSENT = 0, 1, 2
+STAGES = ("forecast", "analysis")
+STATISTICS = {"mean": "mean", "spread": "standard_deviation"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An output variable; `value` maps a `View` to one record."""
+
+    name: str
+    dims: tuple[str, ...]
+    value: Callable[[View], Any]
+    long_name: str
+    units: str | None
+    content: str = "modelResult"
+    dtype: str = "f4"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the variable in the file."""
+        units = {} if self.units is None else {"units": self.units}
+        return {"long_name": self.long_name, **units, "coverage_content_type": self.content, **self.extra}
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A cycle on the host.
+
+    Parameters
+    ----------
+    cycle : Cycle
+    scores : mapping of str to float
+    slots : int
+        Observations are padded to this number.
+    model : Model, optional
+        For the spectra of its `spectral_fields`.
+    """
+
+    cycle: Any
+    scores: Mapping[str, float]
+    slots: int
+    model: Any = None
+
+    def ensemble(self, stage: str) -> Array:
+        """Members ``(member, state)`` of forecast or analysis."""
+        return self.cycle.forecast if stage == "forecast" else self.cycle.analysis.ensemble
+
+    @cached_property
+    def state(self) -> dict[str, dict[str, np.ndarray]]:
+        """Mean and spread of the states by stage."""
+        return {stage: _moments(self.ensemble(stage)) for stage in STAGES}
+
+    @cached_property
+    def equivalent(self) -> dict[str, dict[str, np.ndarray]]:
+        """Mean and spread of the observation equivalents by stage."""
+        return {stage: _moments(self.observation.operator(self.ensemble(stage))) for stage in STAGES}
+
+    @cached_property
+    def spectra(self) -> dict[str, np.ndarray]:
+        """Power by wavenumber of truth, errors and spreads."""
+        return cycle_spectra(self.cycle, self.model.shape, self.model.spectral_fields)
+
+    @property
+    def observation(self) -> Observation:
+        """What was seen."""
+        return self.cycle.observation
+
+    def padded(self, values: Array, fill: float = np.nan) -> np.ndarray:
+        """Values ``(observation, ...)`` with `fill` up to the number of slots."""
+        values = to_numpy(values)
+        rest = np.full((self.slots - values.shape[0], *values.shape[1:]), fill, values.dtype)
+        return np.concatenate([values, rest]) if rest.size else values
+
+
+def _moments(ensemble: Array) -> dict[str, np.ndarray]:
+    xp, size = namespace(ensemble), ensemble.shape[0]
+    mean = xp.sum(ensemble, axis=0) / size
+    anomalies = ensemble - mean
+    spread = xp.sqrt(xp.sum(anomalies * anomalies, axis=0) / (size - 1))
+    return {"mean": to_numpy(mean), "spread": to_numpy(spread)}
+
+
+# --- time and states -------------------------------------------------------------------------------------
+
+
+def time(model_units: str) -> Row:
+    """Time of the analysis."""
+    units, number = TIME_UNITS[model_units]
+    extra = {"standard_name": "time", "axis": "T", "calendar": CALENDAR, "units_metadata": "leap_seconds: none"}
+    if model_units == "1":
+        extra["comment"] = "dimensionless model time: its unit is written as one day"
+    words, since = "time of the analysis", f"{units} since {EPOCH}"
+    return Row("time", (), lambda v: number(v.cycle.time), words, since, "coordinate", "f8", extra)
+
+
+def fields(model: Any) -> Iterator[Row]:
+    """Truth, and mean and spread of the states."""
+    name, words, units, extra = _variable(model)
+    dims = tuple(model.dims)
+    yield Row(f"{name}_truth", dims, lambda v: to_numpy(v.cycle.truth), f"{words}, truth", units, extra=extra)
+    for stage in STAGES:
+        for what, method in STATISTICS.items():
+            value, cell = partial(_field, stage=stage, what=what), {"cell_methods": f"realization: {method}"}
+            title = f"{words}, {method.replace('_', ' ')} of the {stage}"
+            yield Row(f"{name}_{stage}_{what}", dims, value, title, units, extra={**extra, **cell})
+
+
+def members(model: Any) -> Iterator[Row]:
+    """All members of forecast and analysis."""
+    name, words, units, extra = _variable(model)
+    for stage in STAGES:
+        title, dims = f"{words}, members of the {stage}", ("realization", *model.dims)
+        yield Row(f"{name}_{stage}", dims, partial(_members, stage=stage), title, units, extra=extra)
+
+
+def _variable(model: Any) -> tuple[str, str, str, dict[str, str]]:
+    """Name, long name, units and standard name of the model variable."""
+    name = getattr(model, "variable", "x")
+    standard = {"standard_name": model.standard_name} if getattr(model, "standard_name", "") else {}
+    return name, getattr(model, "long_name", f"model variable {name}"), getattr(model, "units", "1"), standard
+
+
+def _field(view: View, stage: str, what: str) -> np.ndarray:
+    return view.state[stage][what]
+
+
+def _members(view: View, stage: str) -> np.ndarray:
+    return to_numpy(view.ensemble(stage))
+
+
+# --- spectra ---------------------------------------------------------------------------------------------
+
+SPECTRA = {
+    "truth": "truth",
+    "forecast_error": "error of the mean of the forecast",
+    "forecast_spread": "standard deviation of the forecast",
+    "analysis_error": "error of the mean of the analysis",
+    "analysis_spread": "standard deviation of the analysis",
+}
+
+
+def wavenumbers(model: Any) -> int:
+    """Number of total wavenumbers of a model with `spectral_fields`; 0 for others.
+
+    Raises
+    ------
+    ValueError
+        If its fields have not two dimensions.
+    """
+    if not hasattr(model, "spectral_fields"):
+        return 0
+    if len(model.shape) < 2:
+        raise ValueError(
+            f"the model has spectral_fields and the shape {model.shape}: spectra need two dimensions, or leave them out"
+        )
+    return min(model.shape[-2:]) // 2 + 1
+
+
+def spectra(model: Any) -> Iterator[Row]:
+    """Power of truth, error and spread by total wavenumber, for models with `spectral_fields`."""
+    if not wavenumbers(model):
+        return
+    name, units = getattr(model, "spectral_name", "power"), getattr(model, "spectral_units", "1")
+    words = f"{name.replace('_', ' ')} by total wavenumber, mean over levels"
+    for key, what in SPECTRA.items():
+        content = "modelResult" if key == "truth" else "qualityInformation"
+        value, dims, title = partial(_spectrum, key=key), ("wavenumber",), f"{words}, {what}"
+        yield Row(f"{name}_spectrum_{key}", dims, value, title, units, content)
+
+
+def _spectrum(view: View, key: str) -> np.ndarray:
+    return view.spectra[key]
+
+
+# --- scores ----------------------------------------------------------------------------------------------
+
+MEASURES = {
+    "rmse": "root mean square error of the mean of the {}",
+    "bias": "mean error of the mean of the {}",
+    "spread": "standard deviation of the {}, root mean square over components",
+    "crps": "fair continuous ranked probability score of the {}",
+}
+CONSISTENCY = {
+    "coverage95": "fraction of components with the truth in the 95 percent interval of the analysis",
+    "chi2": "normalised squared innovation, 1 on average if spread and error are consistent",
+    "desroziers_error": "observation error variance from departures, over the assumed one",
+    "desroziers_spread": "forecast variance from departures, over that of the ensemble",
+    "model_runs": "forecasts of the whole ensemble that the cycle took",
+}
+
+
+def scores(names: Iterable[str], model: Any) -> Iterator[Row]:
+    """One number per cycle for each name in the mapping of scores."""
+    for key in names:
+        measure, _, stage = key.partition("_")
+        measured = measure in MEASURES and stage in STAGES
+        words = MEASURES[measure].format(stage) if measured else CONSISTENCY.get(key, key.replace("_", " "))
+        name, units = (
+            ("innovation_chi2" if key == "chi2" else key),
+            (_variable(model)[2] if measured else "1"),
+        )
+        yield Row(name, (), partial(_score, key=key), words, units, "qualityInformation", "f8")
+
+
+def ranks() -> Row:
+    """Rank histogram of the truth among the members of the analysis."""
+    words = "components for which this many members of the analysis are below the truth"
+    return Row("rank_histogram", ("rank",), _ranks, words, "1", "qualityInformation", "i4")
+
+
+def _score(view: View, key: str) -> float:
+    return view.scores.get(key, np.nan)
+
+
+def _ranks(view: View) -> np.ndarray:
+    return to_numpy(rank_histogram(view.cycle.analysis.ensemble, view.cycle.truth))
+
+
+# --- observations ----------------------------------------------------------------------------------------
+
+FLAGS = {
+    "standard_name": "quality_flag",
+    "flag_values": np.array([USED, MISSING, ABSENT], "i1"),
+    "flag_meanings": "used missing_value no_observation",
+}
+
+
+def observations(first: Observation, model: Any) -> Iterator[Row]:
+    """Values, errors, flags and equivalents of the observations; variables and positions if the first cycle tells."""
+    units = _variable(model)[2] if isinstance(first.operator, Identity | Select) else "1"
+    dims, measured, quality = ("observation",), "physicalMeasurement", "qualityInformation"
+    yield Row("observation_value", dims, _value, "observed value", units, measured)
+    yield Row("observation_error", dims, _error, "standard deviation of the error", units, quality)
+    yield Row("observation_qc", dims, _flag, "why an observation was not used", None, quality, "i1", FLAGS)
+    for stage in STAGES:
+        for what, method in STATISTICS.items():
+            value, cell = (
+                partial(_equivalent, stage=stage, what=what),
+                {"cell_methods": f"realization: {method}"},
+            )
+            title = f"observation operator of the {stage}, {method.replace('_', ' ')} over members"
+            yield Row(f"observation_{stage}_{what}", dims, value, title, units, extra=cell)
+    if observed_index(first.operator) is not None:
+        words = f"model variable that is observed, counted from 0 along ({', '.join(model.dims)}); -1 for none"
+        yield Row("observation_index", dims, _index, words, "1", "referenceInformation", "i4")
+    if first.position is not None:
+        words = "place of the observation in the coordinates of the localization"
+        yield Row("observation_position", (*dims, "axis"), _position, words, "1", "referenceInformation")
+
+
+def _value(view: View) -> np.ndarray:
+    return view.padded(view.observation.value)
+
+
+def _error(view: View) -> np.ndarray:
+    law, value = view.observation.law, view.observation.value
+    deviation = getattr(law, "standard_deviation", lambda v: v * np.nan)
+    return view.padded(deviation(value))
+
+
+def _flag(view: View) -> np.ndarray:
+    missing = np.isnan(to_numpy(view.observation.value))
+    return view.padded(np.where(missing, np.int8(MISSING), np.int8(USED)), ABSENT)
+
+
+def _equivalent(view: View, stage: str, what: str) -> np.ndarray:
+    return view.padded(view.equivalent[stage][what])
+
+
+def _index(view: View) -> np.ndarray:
+    index = observed_index(view.observation.operator)
+    return view.padded(np.full(view.observation.size, -1) if index is None else index, -1)
+
+
+def _position(view: View) -> np.ndarray:
+    return view.padded(view.observation.position)

@@ -1,0 +1,1 @@
+"""Recipes: the text that Python prints for a setting makes the same setting again."""

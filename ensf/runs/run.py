@@ -1,0 +1,238 @@
+"""One method and seed of an experiment: its files, and how it goes on where it stopped.
+
+Beside the file of cycles, ``METHOD_seedN.nc``, an unfinished run has a restart and a journal. A cycle is finished when
+its record is in the journal, then in the file, then counted by the restart, in this order; a run goes on from its
+restart, and makes the file again from the journal. Both are removed when the run is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import time as clock
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ensf.diagnostics import scores
+from ensf.runs import restart
+from ensf.runs.netcdf.writer import Writer, read
+from ensf.runs.recipe.settings import leaves
+from ensf.twin.experiment import Method, summarise
+from ensf.twin.twin import Cycle, Lost
+
+__all__ = ["Run"]
+
+ROLES = ("forecast", "analysis", "output")
+NOT_IN_RECIPE = frozenset({"name", "methods", "seeds", "summary", "source"})
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method and seed of an experiment, and its files in a folder.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    name : str
+        Of the method.
+    method : Method
+    seed : int
+    directory : Path
+    command : str
+        For the attributes of the file.
+    """
+
+    experiment: Any
+    name: str
+    method: Method
+    seed: int
+    directory: Path
+    command: str
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Method and seed."""
+        return self.name, self.seed
+
+    @property
+    def path(self) -> Path:
+        """The file of cycles."""
+        return self.directory / f"{self.name}_seed{self.seed}.nc"
+
+    @property
+    def restart(self) -> Path:
+        """The restart file."""
+        return self.path.with_suffix(".restart.npz")
+
+    @property
+    def journal(self) -> Path:
+        """The journal of the file of cycles."""
+        return self.path.with_suffix(".journal")
+
+    @cached_property
+    def recipe(self) -> dict[str, str]:
+        """All that determines the cycles and their scores."""
+        method = self.method
+        own = restart.recipe(experiment=self.experiment)
+        kept = {name: text for name, text in own.items() if NOT_IN_RECIPE.isdisjoint(name.split(".")[1:2])}
+        return kept | restart.recipe(method=method.filter, members=method.members, name=self.name, seed=self.seed)
+
+    def finished(self, record: Mapping[str, Any] | None) -> bool:
+        """True if `record`, from the summary, is of a complete run of this recipe; False if there is more to do.
+
+        Raises
+        ------
+        ValueError
+            If the files are of another recipe, or there are cycles but nothing to go on from.
+        """
+        if self.restart.exists():
+            restart.check_recipe(self.recipe, restart.read(self.restart)["recipe"], self.restart)
+            return False
+        cycles, recipe = (0, {}) if self.journal.exists() else _stored(self.path)
+        if cycles and (record is None or record["cycles"] != cycles):
+            raise ValueError(
+                f"{self.path} has {cycles} cycles but no restart beside it: run it again with --overwrite, "
+                "or choose another --output"
+            )
+        if cycles:
+            restart.check_recipe(self.recipe, recipe, self.path)
+        return cycles > 0
+
+    def complete(
+        self, resume: bool, restart_every: int, stopping: Callable[[], bool], show: Callable[[Any, int], None]
+    ) -> dict[str, Any]:
+        """Run to the end, or until the members leave the range of numbers, and return the record for the summary.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After the cycle in which `stopping` is True; the restart is written.
+        """
+        so_far = SoFar.resume(self) if resume and self.restart.exists() else SoFar.begin(self)
+        start = (so_far.start,) if so_far.start else ()
+        try:
+            with closing(self.experiment.run(self.method, self.seed, *start)) as cycles:
+                for cycle in cycles:
+                    stop = stopping()
+                    so_far.take(cycle, stop or restart_every > 0 and (cycle.index + 1) % restart_every == 0)
+                    show(so_far.history[-1][1], len(so_far.history))
+                    if stop:
+                        raise KeyboardInterrupt
+        except Lost as error:
+            if not so_far.history:
+                raise ValueError(str(error)) from error
+            warnings.warn(f"{self.name}, seed {self.seed}: {error}; the run ends here", stacklevel=2)
+            return so_far.record() | {"diverged": True}
+        finally:
+            so_far.close()
+        return so_far.record()
+
+    def tidy(self) -> None:
+        """Remove restart and journal."""
+        self.restart.unlink(missing_ok=True)
+        self.journal.unlink(missing_ok=True)
+
+
+class SoFar:
+    """What a run has so far: its file, scores and seconds; `begin` or `resume` one.
+
+    Attributes
+    ----------
+    start : Restart or None
+        From where the run goes on.
+    history : list of (time, scores)
+    """
+
+    def __init__(self, run: Run, start: Any, writer: Writer | None, seconds: Mapping[str, float]) -> None:
+        self.run, self.start, self.writer, self.seconds = run, start, writer, dict(seconds)
+        self.history: list[tuple[float, Mapping[str, float]]] = [*(writer.history() if writer else ())]
+
+    @classmethod
+    def begin(cls, run: Run) -> SoFar:
+        """Nothing so far; what an earlier run left is removed."""
+        run.tidy()
+        return cls(run, None, None, dict.fromkeys(ROLES, 0.0))
+
+    @classmethod
+    def resume(cls, run: Run) -> SoFar:
+        """As the restart has it."""
+        content = restart.read(run.restart)
+        start, experiment = content["restart"], run.experiment
+        about = {"model": experiment.model, "time_units": experiment.time_units, "command": run.command}
+        writer = Writer.resume(run.path, run.journal, start.cycles, **about)
+        return cls(run, start, writer, content["seconds"])
+
+    def take(self, cycle: Cycle, save: bool) -> None:
+        """Write a cycle, and the restart after it if asked for."""
+        started = clock.process_time()
+        measured = scores(cycle)
+        if self.writer is None:
+            self.writer = _open(self.run, cycle)
+        self.writer.write(cycle, measured)
+        self.history.append((cycle.time, measured))
+        self.seconds["forecast"] += cycle.seconds_forecast
+        self.seconds["analysis"] += cycle.seconds_analysis
+        if save and cycle.restart is not None:
+            self._save(cycle)
+        self.seconds["output"] += clock.process_time() - started
+
+    def _save(self, cycle: Cycle) -> None:
+        recipe = {"recipe": self.run.recipe, "recipe_hash": restart.digest(self.run.recipe)}
+        content = {"restart": cycle.restart, "time": cycle.time, "seconds": self.seconds}
+        restart.write(self.run.restart, content | recipe)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.writer is not None:
+            self.writer.close()
+
+    def record(self) -> dict[str, Any]:
+        """Method, seed, scores, and seconds per cycle."""
+        run = self.run
+        about = {"method": run.name, "seed": run.seed, "members": run.method.members}
+        per_cycle = {f"seconds_{role}": total / len(self.history) for role, total in self.seconds.items()}
+        return about | summarise(run.experiment, self.history) | per_cycle
+
+
+def _open(run: Run, cycle: Cycle) -> Writer:
+    """A new file, with a journal if the experiment can be resumed."""
+    experiment, method = run.experiment, run.method
+    attributes = {
+        "title": f"{experiment.name}: {run.name}, seed {run.seed}",
+        "summary": f"{experiment.summary}. {method.summary}.",
+        "references": experiment.source,
+        "command": run.command,
+        "seed": run.seed,
+        "experiment": experiment.name,
+        "method": run.name,
+        "method_recipe": repr(method.filter),
+        "model_recipe": repr(experiment.model),
+        "settings": json.dumps(leaves({"experiment": experiment, "method": method})),
+        "recipe": json.dumps(run.recipe),
+        "recipe_hash": restart.digest(run.recipe),
+        "ensf_burn_in": float(experiment.burn_in),
+        "ensf_climatology": float(experiment.climatology),
+    }
+    return Writer(
+        run.path,
+        model=experiment.model,
+        members=cycle.forecast.shape[0],
+        observations=cycle.observation.size,
+        attributes=attributes,
+        time_units=experiment.time_units,
+        overwrite=True,
+        journal=None if cycle.restart is None else run.journal,
+    )
+
+
+def _stored(path: Path) -> tuple[int, dict[str, str]]:
+    """Cycles and recipe of a file; no cycles if there is none, or it was left unreadable."""
+    try:
+        with read(path) as file:
+            return file.sizes["time"], json.loads(file.attrs.get("recipe", "{}"))
+    except (FileNotFoundError, ValueError):
+        return 0, {}

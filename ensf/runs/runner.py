@@ -1,0 +1,194 @@
+"""Run an experiment's methods and seeds into a folder: NetCDF files, `summary.json` and a table."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from ensf.runs.interrupts import deferred
+from ensf.runs.run import Run
+from ensf.twin.experiment import Method
+
+__all__ = ["TABLE", "outputs", "prepare", "run", "table"]
+
+
+def outputs(directory: Path, methods: Iterable[str], seeds: Iterable[int]) -> list[Path]:
+    """Files that a run writes, besides figures."""
+    cells = [directory / f"{method}_seed{seed}.nc" for method in methods for seed in seeds]
+    return [*cells, directory / "summary.json"]
+
+
+def prepare(directory: Path, files: list[Path], replace: bool) -> None:
+    """Make the output folder and check that files may be written.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written, or holds one of the files and they are not to be replaced.
+    """
+    existing = [path.name for path in files if path.exists()]
+    if existing and not replace:
+        raise FileExistsError(
+            f"{directory} already holds {existing[0]}: choose another --output, or say --overwrite to replace it "
+            "or --resume to go on"
+        )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / ".ensf-probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise PermissionError(
+            f"the output folder {directory} cannot be written ({error.strerror}): choose another --output"
+        ) from error
+
+
+def run(
+    experiment: Any,
+    methods: Mapping[str, Method],
+    seeds: Iterable[int],
+    directory: Path,
+    command: str,
+    *,
+    resume: bool = False,
+    restart_every: int = 1,
+) -> list[dict[str, Any]]:
+    """Run every method and seed; write one file for each and `summary.json`; return the records.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    methods : mapping of str to Method
+    seeds : iterable of int
+    directory : Path
+        Must exist.
+    command : str
+        For the attributes of the files.
+    resume : bool
+        Keep what is finished, and go on where a run stopped: the files are the same, bit for bit, as if it had not.
+    restart_every : int
+        Write a restart every so many cycles; 0 = only on Ctrl-C and SIGTERM.
+
+    Raises
+    ------
+    ValueError
+        If there is no cycle or fewer than two members, or `resume` finds files of another recipe. Nothing is written.
+    """
+    seeds = list(seeds)
+    runs = [Run(experiment, name, methods[name], seed, directory, command) for name in methods for seed in seeds]
+    records = _read_summary(directory) if resume else {}
+    done = {run.key for run in runs if resume and run.finished(records.get(run.key))}
+    with threadpool_limits(1), deferred() as stopping:
+        for number, run in enumerate(runs, 1):
+            if run.key not in done:
+                with _progress(experiment.cycles, f"[{number}/{len(runs)}] {run.name} seed {run.seed}") as show:
+                    records[run.key] = run.complete(resume, restart_every, stopping, show)
+                _write_summary(directory, records.values())
+            run.tidy()
+    return [records[run.key] for run in runs]
+
+
+@contextmanager
+def _progress(cycles: int, label: str) -> Iterator[Callable[[Mapping[str, float], int], None]]:
+    """Show RMSE and spread: a bar on a terminal, else a line every tenth of the run."""
+    every = max(1, math.ceil(cycles / 10))
+
+    def lines(measured: Mapping[str, float], done: int) -> None:
+        if done % every == 0 or done == cycles:
+            print(f"{label}: cycle {done} of {cycles}, {_state(measured)}", file=sys.stderr, flush=True)
+
+    if not sys.stderr.isatty():
+        yield lines
+        return
+    with tqdm(total=cycles, desc=label, unit="cycle", leave=True) as bar:
+
+        def show(measured: Mapping[str, float], done: int) -> None:
+            bar.set_postfix_str(_state(measured), refresh=False)
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def _state(measured: Mapping[str, float]) -> str:
+    return f"RMSE {measured['rmse_analysis']:.3f}, spread {measured['spread_analysis']:.3f}"
+
+
+def _read_summary(directory: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """Records by method and seed."""
+    path = directory / "summary.json"
+    if not path.exists():
+        return {}
+    try:
+        return {(record["method"], record["seed"]): record for record in json.loads(path.read_text())}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a summary of runs, or damaged: remove it, then resume again") from error
+
+
+def _write_summary(directory: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Replace the summary at once."""
+    temporary = directory / ".summary.json.new"
+    temporary.write_text(json.dumps([_finite(record) for record in records], indent=1) + "\n")
+    os.replace(temporary, directory / "summary.json")
+
+
+def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN or infinity: null in their place."""
+    bad = {key for key, value in record.items() if isinstance(value, float) and not math.isfinite(value)}
+    return {key: None if key in bad else value for key, value in record.items()}
+
+
+# --- the table -------------------------------------------------------------------------------------------
+
+TABLE = {
+    "rmse_forecast": "RMSE fc",
+    "rmse_analysis": "RMSE an",
+    "rmse_analysis_all": "all",
+    "rmse_analysis_last50": "last 50",
+    "spread_analysis": "spread",
+    "crps_analysis": "CRPS",
+    "chi2": "chi2",
+    "coverage95": "cover 95%",
+    "model_runs": "runs",
+}
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """Methods as rows; medians over seeds, k of n diverged, milliseconds of processor time per cycle.
+
+    Forecasts of the ensemble per cycle (runs) are shown if a method needs more than the one of the cycle.
+    """
+    columns = {key: title for key, title in TABLE.items() if any(key in record for record in records)}
+    if "rmse_analysis_all" in columns:
+        del columns["rmse_analysis"]
+    head = ["method", "members", *columns.values(), "diverged", "ms fc", "ms an"]
+    rows = [_row(name, [r for r in records if r["method"] == name], columns) for name in _methods(records)]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = [
+        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        for row in [head, *rows]
+    ]
+    return "\n".join(lines)
+
+
+def _methods(records: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(record["method"] for record in records))
+
+
+def _row(name: str, records: list[dict[str, Any]], columns: Mapping[str, str]) -> list[str]:
+    def median(key: str) -> float:
+        values = [math.nan if record.get(key, 1.0) is None else record.get(key, 1.0) for record in records]
+        return statistics.median(values)
+
+    diverged = f"{sum(record['diverged'] for record in records)} of {len(records)}"
+    times = [f"{1000 * median(key):.2f}" for key in ("seconds_forecast", "seconds_analysis")]
+    return [name, str(records[0]["members"]), *(f"{median(key):.3f}" for key in columns), diverged, *times]

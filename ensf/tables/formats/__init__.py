@@ -1,0 +1,1 @@
+"""Formats of observation tables: CSV, CF NetCDF, IODA, DART."""

@@ -1,0 +1,193 @@
+"""Tables as NetCDF: CF discrete sampling geometry, ``featureType = "point"``, one dimension `obs`."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ensf.tables.columns import NUMBERS, codes, renamed
+from ensf.tables.quality.flags import REASONS
+from ensf.tables.table import ObservationTable
+
+__all__ = ["dates", "load", "opened", "save", "text"]
+
+LEAP = "leap_seconds: none"
+ABOUT = {
+    "variable": {"long_name": "what was observed"},
+    "value": {"long_name": "observed value, in the units of the variable"},
+    "error": {"long_name": "standard deviation of the observation error, in the units of the variable"},
+    "time": {"standard_name": "time", "long_name": "time of observation", "axis": "T", "units_metadata": LEAP},
+    "lat": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north", "axis": "Y"},
+    "lon": {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east", "axis": "X"},
+    "x": {"long_name": "first coordinate of the grid"},
+    "y": {"long_name": "second coordinate of the grid"},
+    "z": {"long_name": "vertical coordinate, as the grid has it"},
+    "qc": {"long_name": "why the observation was not used", "standard_name": "quality_flag"},
+}
+DEGREES = {"lat": "degrees?(_?(north|N))?", "lon": "degrees?(_?(east|E))?"}
+COORDINATES = ("time", "lat", "lon", "x", "y", "z")
+TIME = {"units": "seconds since 1970-01-01 00:00:00", "calendar": "proleptic_gregorian", "dtype": "float64"}
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict[int, str], Callable[[int], str]]:
+    """Columns by name, what codes mean, and where in the file a row is.
+
+    Raises
+    ------
+    ValueError
+        If it is not NetCDF, or damaged, or a variable is not what its column holds.
+    """
+    with opened(path) as file:
+        if "value" not in file.variables:
+            raise ValueError(
+                f"{path} has no variable 'value': a table needs value, error, variable, time and a position"
+            )
+        dims = file["value"].dims
+        if len(dims) != 1:
+            raise ValueError(
+                f"{path}: variable 'value' has dimensions {dims}: give one, along which observations count"
+            )
+        along = {str(name): variable for name, variable in file.variables.items() if variable.dims == dims}
+        known = renamed(list(along), path)
+        where = lambda row: f"{dims[0]} {row}"  # noqa: E731
+        columns = {new: _column(new, old, along[old], path) for new, old in zip(known, along, strict=True)}
+        meanings = _meanings(along["qc"].attrs) if "qc" in along else {}
+    if "qc" in columns:
+        columns["qc"] = codes(columns["qc"], path, where)
+    columns.pop(str(dims[0]), None)
+    return columns, {code: word.replace("_", " ") for code, word in meanings.items()}, where
+
+
+def save(table: ObservationTable, path: Path, title: str) -> None:
+    """Write all rows, with the codes and what they mean."""
+    _dataset(table, title).to_netcdf(path, engine="netcdf4", encoding=dict(_encodings(table)))
+
+
+def opened(path: Path, group: str | None = None) -> xr.Dataset:
+    """The file or one group of it; missing values are NaN, times are numbers."""
+    try:
+        return xr.open_dataset(path, engine="netcdf4", group=group, decode_times=False).load()
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, MemoryError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is not a NetCDF file, or damaged ({problem}): make it again") from None
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def _column(name: str, inside: str, variable: xr.Variable, path: Path) -> np.ndarray:
+    kind = variable.dtype.kind
+    if name == "time":
+        return dates(variable, path)
+    if name in NUMBERS:
+        if kind not in "fiu":
+            raise ValueError(f"{path}: variable {inside!r} has dtype {variable.dtype}: give numbers")
+        units = variable.attrs.get("units", "degrees")
+        if name in ("lat", "lon") and not re.fullmatch(DEGREES[name], str(units)):
+            raise ValueError(f"{path}: variable {inside!r} has units {units!r}: give {ABOUT[name]['units']}")
+        return variable.values.astype(np.float64)
+    if name == "variable":
+        return _names(variable, path)
+    return variable.values if kind in "fiub" else text(variable.values)
+
+
+def _names(variable: xr.Variable, path: Path) -> np.ndarray:
+    """Names, which may be written as flags."""
+    if variable.dtype.kind in "OSUT":
+        return np.char.strip(text(variable.values))
+    if variable.dtype.kind not in "fiu" or not _meanings(variable.attrs):
+        raise ValueError(f"{path}: variable 'variable' has dtype {variable.dtype}: give names, or flag_meanings")
+    known = _meanings(variable.attrs)
+    return np.array([known.get(code, "") for code in np.nan_to_num(variable.values, nan=-1).tolist()], dtype=str)
+
+
+def text(values: np.ndarray) -> np.ndarray:
+    """Bytes or objects as strings."""
+    decoded = (
+        value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values.tolist()
+    )
+    return np.array(list(decoded), dtype=str)
+
+
+def dates(variable: xr.Variable, path: Path) -> np.ndarray:
+    """UTC times of a CF time variable; NaT where there is none."""
+    advice = 'give numbers with units such as "seconds since 2000-01-01" and a calendar of real dates'
+    if variable.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: variable 'time' has dtype {variable.dtype}: {advice}")
+    try:
+        decoded = xr.conventions.decode_cf_variable("time", variable).values
+    except Exception as error:  # the libraries below raise many kinds of error for units that they cannot read
+        raise ValueError(f"{path}: variable 'time' has units {variable.attrs.get('units')!r}: {advice}") from error
+    if decoded.dtype.kind != "M":
+        raise ValueError(
+            f"{path}: variable 'time' has units {variable.attrs.get('units')!r} and calendar "
+            f"{variable.attrs.get('calendar')!r}: {advice}"
+        )
+    half = np.timedelta64(500 if decoded.dtype == "datetime64[ns]" else 0, "ns")
+    return (decoded + half).astype("datetime64[us]")
+
+
+def _meanings(attributes: dict[str, Any]) -> dict[int, str]:
+    """What flags mean, a word each."""
+    values = np.atleast_1d(attributes.get("flag_values", []))
+    words = str(attributes.get("flag_meanings", "")).split()
+    if values.dtype.kind not in "iu" or len(values) != len(words):
+        return {}
+    return {int(value): word for value, word in zip(values, words, strict=True)}
+
+
+# --- writing ---------------------------------------------------------------------------------------------
+
+
+def _dataset(table: ObservationTable, title: str) -> xr.Dataset:
+    columns = table.columns
+    coordinates = " ".join(name for name in COORDINATES if name in columns and name not in table.extra)
+    variables = {name: _variable(name, column, coordinates, table) for name, column in columns.items()}
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    about = {
+        "Conventions": "CF-1.11, ACDD-1.3",
+        "featureType": "point",
+        "title": title,
+        "summary": "Observations, one row each, with the reason why one was not used",
+        "source": f"ensf {version('ensf')}",
+        "history": f"{now}: ensf {version('ensf')}",
+        "date_created": now,
+        "id": f"{title.replace(' ', '_')}-{uuid.uuid4()}",
+        "institution": "not given",
+    }
+    return xr.Dataset(variables, attrs=about)
+
+
+def _variable(name: str, column: np.ndarray, coordinates: str, table: ObservationTable) -> xr.Variable:
+    about: dict[str, Any] = dict(ABOUT.get(name, {"long_name": name.replace("_", " ")}))
+    if name not in coordinates.split():
+        about["coordinates"] = coordinates
+    if name == "qc":
+        about |= _flags(table)
+    return xr.Variable("obs", column, about)
+
+
+def _flags(table: ObservationTable) -> dict[str, Any]:
+    meanings = {**REASONS, **table.reasons, **table.meanings}
+    words = (re.sub(r"[^\w.+@-]+", "_", text).strip("_") for text in meanings.values())
+    return {
+        "flag_values": np.array(list(meanings), dtype=np.int32),
+        "flag_meanings": " ".join(word or "unnamed" for word in words),
+    }
+
+
+def _encodings(table: ObservationTable) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, column in table.columns.items():
+        if column.dtype.kind == "M":
+            yield name, TIME | {"_FillValue": np.nan if name != "time" or np.isnat(column).any() else None}
+        elif column.dtype.kind == "f":
+            gaps = name not in ("lat", "lon", "x", "y") or np.isnan(column).any()
+            yield name, {"_FillValue": np.nan if gaps else None}

@@ -1,0 +1,122 @@
+"""Import of IODA files, the observations of JEDI: NetCDF with the groups MetaData, ObsValue, ObsError and PreQC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ensf.tables.formats.cf_points import dates, opened, text
+from ensf.tables.formats.csv import times
+from ensf.tables.formats.files import existing, named
+from ensf.tables.quality.flags import NO_ERROR
+from ensf.tables.table import ObservationTable
+
+__all__ = ["read_ioda"]
+
+
+def read_ioda(
+    path: str | Path,
+    variables: Mapping[str, str] | None = None,
+    *,
+    vertical: str | None = None,
+    good: int = 0,
+) -> ObservationTable:
+    """Table of an IODA file; the rows of one variable after those of another.
+
+    Parameters
+    ----------
+    path : str or Path
+    variables : mapping of str to str, optional
+        IODA names to those of the state, such as ``{"airTemperature": "t"}``; the others are left out. By default
+        all, under their own names.
+    vertical : str, optional
+        Variable of MetaData for the column `z`, such as ``"pressure"``.
+    good : int
+        Largest PreQC that is used; in files from NCEP that is 3.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a group or variable is missing, has channels, or has a row that cannot be used.
+    """
+    path = existing(path)
+    there = _groups(path)
+    groups = {name: _group(path, name, there) for name in ("MetaData", "ObsValue", "ObsError")}
+    groups["PreQC"] = opened(path, "PreQC") if "PreQC" in there else xr.Dataset()
+    names = dict(variables) if variables is not None else {str(name): str(name) for name in groups["ObsValue"]}
+    if not names:
+        raise ValueError(f"{path} has no variables in its group ObsValue: there is nothing to import")
+    with named(path, lambda row: f"row {row} of the import"):
+        parts = [_part(path, groups, inside, name, vertical, good) for inside, name in names.items()]
+    return reduce(ObservationTable.append, parts)
+
+
+def _part(
+    path: Path, groups: Mapping[str, xr.Dataset], inside: str, name: str, vertical: str | None, good: int
+) -> ObservationTable:
+    """The rows of one variable."""
+    value, error = (_numbers(path, groups, group, inside) for group in ("ObsValue", "ObsError"))
+    position = [_numbers(path, groups, "MetaData", axis) for axis in ("latitude", "longitude")]
+    qc = _numbers(path, groups, "PreQC", inside) if inside in groups["PreQC"] else np.zeros(len(value))
+    qc = np.where(np.isnan(qc), -1, np.where(qc <= good, np.minimum(qc, 0), qc)).astype(np.int32)
+    unknown = (qc == 0) & ~np.isnan(value) & np.isnan(error)
+    return ObservationTable(
+        np.full(len(value), name),
+        value,
+        error,
+        _times(path, groups["MetaData"]),
+        np.stack(position, axis=1),
+        z=None if vertical is None else _numbers(path, groups, "MetaData", vertical),
+        qc=np.where(unknown, NO_ERROR, qc),
+    )
+
+
+def _groups(path: Path) -> tuple[str, ...]:
+    """Names of the groups of a file that can be read."""
+    opened(path)
+    tree = xr.backends.NetCDF4DataStore.open(path)
+    with tree:
+        return tuple(tree.ds.groups)
+
+
+def _group(path: Path, name: str, there: tuple[str, ...]) -> xr.Dataset:
+    if name not in there:
+        raise ValueError(f"{path} has no group {name!r}: an IODA file has MetaData, ObsValue and ObsError")
+    return opened(path, name)
+
+
+def _numbers(path: Path, groups: Mapping[str, xr.Dataset], group: str, name: str) -> np.ndarray:
+    variable = _variable(path, groups[group], group, name)
+    if variable.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: {group}/{name} has dtype {variable.dtype}: numbers are needed")
+    return variable.values.astype(np.float64)
+
+
+def _variable(path: Path, dataset: xr.Dataset, group: str, name: str) -> Any:
+    if name not in dataset.variables:
+        raise ValueError(
+            f"{path} has no variable {group}/{name}: the group has {', '.join(map(str, dataset.variables))}"
+        )
+    variable = dataset.variables[name]
+    if variable.ndim != 1:
+        raise ValueError(
+            f"{path}: {group}/{name} has dimensions {variable.dims}: channels cannot be "
+            "imported, name the others with variables="
+        )
+    return variable
+
+
+def _times(path: Path, metadata: xr.Dataset) -> np.ndarray:
+    """Of MetaData/dateTime: numbers with units, or ISO 8601."""
+    name = "datetime" if "datetime" in metadata.variables else "dateTime"
+    variable = _variable(path, metadata, "MetaData", name)
+    if variable.dtype.kind in "fiu":
+        return dates(variable, path)
+    return times(tuple(text(variable.values).tolist()), path, lambda row: f"MetaData/{name} {row}")

@@ -1,0 +1,1 @@
+"""Quality control of observations: checks, super-observations, reasons."""

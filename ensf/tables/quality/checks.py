@@ -1,0 +1,184 @@
+"""Which rows of a table can be trusted, and how many are needed.
+
+A check is a setting with one verb: `flag` gives the table with a code in the rows that fail, and never touches a row
+that failed before, so that every rejected row keeps its first reason. "Out of domain" and "on land" are found by
+`ensf.tables.stations.observe`.
+
+    GrossCheck           |y - mean(h(x))| > k sqrt(spread(h(x))^2 + error^2)
+    SuperObservations    y = sum_i w_i y_i,    w_i = error_i^-2 / sum_j error_j^-2,
+                         error^2 = (1 - r) sum_i w_i^2 error_i^2 + r (sum_i w_i error_i)^2,
+
+the second with r the correlation of the errors in one box: 0 gives the error of independent observations, 1 no gain.
+
+References
+----------
+Lorenc (1981), Mon. Wea. Rev. 109, 701-721 (checks against a prior, super-observations).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ensf.tables.quality.boxes import Boxes
+from ensf.tables.quality.flags import DUPLICATE, GROSS, MERGED, THINNED, WINDOW
+
+__all__ = ["Duplicates", "GrossCheck", "SuperObservations", "Thinning", "Window"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rejects what was not observed from `start` to `end`, both included.
+
+    Parameters
+    ----------
+    start, end : datetime64, or str in ISO 8601
+        UTC.
+    """
+
+    start: Any
+    end: Any
+
+    def __post_init__(self) -> None:
+        if not np.datetime64(self.start) <= np.datetime64(self.end):
+            raise ValueError(f"the window from {self.start} to {self.end} is empty: give start before end")
+
+    def flag(self, table: Any) -> Any:
+        """The table with rows outside the window rejected."""
+        inside = (table.time >= np.datetime64(self.start)) & (table.time <= np.datetime64(self.end))
+        return table.reject(~inside, WINDOW)
+
+
+@dataclass(frozen=True)
+class GrossCheck:
+    """Rejects innovations of more than so many total standard deviations.
+
+    Parameters
+    ----------
+    limit : float
+        k, the largest number of standard deviations.
+    stage : str
+        Reads the columns ``<stage>_mean`` and ``<stage>_spread`` that `Observed.compare` writes.
+    """
+
+    limit: float = 4.0
+    stage: str = "prior"
+
+    def __post_init__(self) -> None:
+        if not self.limit > 0:
+            raise ValueError(f"the gross check has limit {self.limit}: give a positive number of standard deviations")
+
+    def flag(self, table: Any) -> Any:
+        """The table with rows of a larger innovation rejected.
+
+        Raises
+        ------
+        ValueError
+            If the table has no such columns.
+        """
+        names = [f"{self.stage}_{statistic}" for statistic in ("mean", "spread")]
+        missing = [name for name in names if name not in table.extra]
+        if missing:
+            raise ValueError(f"the table has no column {missing[0]!r}: compare({self.stage!r}, ensemble) comes first")
+        mean, spread = (table.extra[name] for name in names)
+        total = np.sqrt(spread**2 + table.error**2)
+        return table.reject(np.abs(table.value - mean) > self.limit * total, GROSS)
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Rejects all but one of the rows of one variable, place and time; the one with the smallest error stays."""
+
+    def flag(self, table: Any) -> Any:
+        """The table with the other rows rejected."""
+        rows = np.flatnonzero(table.used)
+        return _without(table, rows, _same(table, rows), DUPLICATE)
+
+
+@dataclass(frozen=True)
+class Thinning:
+    """Keeps one row of each variable in each box, the one with the smallest error.
+
+    Parameters
+    ----------
+    boxes : Boxes
+    """
+
+    boxes: Boxes
+
+    def flag(self, table: Any) -> Any:
+        """The table with the other rows rejected."""
+        rows = np.flatnonzero(table.used)
+        return _without(table, rows, self.boxes.number(table.take(rows)), THINNED)
+
+
+@dataclass(frozen=True)
+class SuperObservations:
+    """Replaces the rows of each variable in each box by their weighted mean, a new row at the end of the table.
+
+    Parameters
+    ----------
+    boxes : Boxes
+    correlation : float
+        Correlation r of the errors of rows in one box, from 0 to 1.
+    """
+
+    boxes: Boxes
+    correlation: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.correlation <= 1:
+            raise ValueError(f"the correlation of errors is {self.correlation}: give a number from 0 to 1")
+
+    def flag(self, table: Any) -> Any:
+        """The table with the merged rows rejected, and the new rows with a column `merged` that counts them."""
+        rows = np.flatnonzero(table.used)
+        box = self.boxes.number(table.take(rows))
+        count = np.bincount(box, minlength=1)
+        merged = count[box] > 1
+        if not merged.any():
+            return table
+        which = np.zeros(len(table), dtype=bool)
+        which[rows[merged]] = True
+        _, box = np.unique(box[merged], return_inverse=True)
+        return table.reject(which, MERGED).append(self._means(table.take(rows[merged]), box.ravel()))
+
+    def _means(self, table: Any, box: np.ndarray) -> Any:
+        """One row per box."""
+        precision = table.error**-2.0
+        weight = precision / np.bincount(box, precision)[box]
+        independent = np.bincount(box, (weight * table.error) ** 2)
+        common = np.bincount(box, weight * table.error) ** 2
+        first = np.unique(box, return_index=True)[1]
+        since = (table.time - table.time[first][box]) / np.timedelta64(1, "us")
+        later = np.round(np.bincount(box, weight * since)).astype("timedelta64[us]")
+        return type(table)(
+            table.variable[first],
+            np.bincount(box, weight * table.value),
+            np.sqrt((1 - self.correlation) * independent + self.correlation * common),
+            table.time[first] + later,
+            self.boxes.centre(table, box, weight),
+            axes=table.axes,
+            z=None if table.z is None else np.bincount(box, weight * table.z),
+            extra={"merged": np.bincount(box).astype(float)},
+        )
+
+
+def _without(table: Any, rows: np.ndarray, group: np.ndarray, code: int) -> Any:
+    """The table with all rows of each group rejected but that of the smallest error, the first of equals."""
+    order = np.lexsort((table.error[rows], group))
+    repeated = np.diff(group[order], prepend=-1) == 0
+    which = np.zeros(len(table), dtype=bool)
+    which[rows[order[repeated]]] = True
+    return table.reject(which, code)
+
+
+def _same(table: Any, rows: np.ndarray) -> np.ndarray:
+    """Number of the variable, place and time of each row."""
+    longitude = table.position[rows, 1]
+    place = np.mod(longitude, 360.0) if table.axes == ("lat", "lon") else longitude
+    columns = (table.variable[rows], table.time[rows], table.position[rows, 0], place, table.height[rows])
+    keys = [np.unique(column, return_inverse=True)[1].ravel() for column in columns]
+    return np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)[1].ravel()

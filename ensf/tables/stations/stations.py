@@ -1,0 +1,158 @@
+"""Stations on the grids of a layout: the linear map from the state to a variable at each station."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from ensf.observations.operators import Linear, Select
+from ensf.tables.quality.flags import LAND, LEVEL, OUTSIDE, USED
+from ensf.tables.stations.coordinates import find
+from ensf.tables.stations.grids import Corners, Curvilinear, Grid, Regular
+from ensf.tables.stations.interpolation import Bilinear, Interpolation
+from ensf.tables.stations.profiles import layer_weights, level_weights
+
+__all__ = ["Column", "Stations"]
+
+
+@dataclass(frozen=True, eq=False)
+class Stations:
+    """Stations on the grids of a layout: what a derived quantity sees.
+
+    Parameters
+    ----------
+    layout : ensf.dataset.Layout
+    position : (station, 2) array
+    height : (station,) array
+        NaN where there is none.
+    axes : tuple of two str
+        ``("lat", "lon")`` or ``("x", "y")``.
+    interpolation : Interpolation
+    coordinates : mapping of str to str
+        Coordinate of the grid for ``lat``, ``lon``, ``x``, ``y`` or ``z``, where names and attributes do not tell.
+    periods : mapping of str to float
+        Period of ``x`` or ``y`` in a periodic domain.
+    """
+
+    layout: Any
+    position: np.ndarray
+    height: np.ndarray
+    axes: tuple[str, str] = ("lat", "lon")
+    interpolation: Interpolation = Bilinear()
+    coordinates: Mapping[str, str] = field(default_factory=dict)
+    periods: Mapping[str, float] = field(default_factory=dict)
+    _grids: dict[Any, Grid] = field(init=False, repr=False, default_factory=dict)
+
+    @property
+    def dtype(self) -> Any:
+        """Of the states: the widest of the variables."""
+        return np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
+
+    def at(self, rows: np.ndarray) -> Stations:
+        """The stations at `rows`, on the same grids."""
+        chosen = replace(self, position=self.position[rows], height=self.height[rows])
+        object.__setattr__(chosen, "_grids", self._grids)
+        return chosen
+
+    def linear(self, variable: str) -> tuple[Any, np.ndarray]:
+        """Interpolation of a variable to each station, `Select` or `Linear`, and the code of each station."""
+        column = Column.of(self, variable)
+        level, weight, between = column.levels(self.height)
+        return self._operator(column, level, weight, between)
+
+    def layer(self, variable: str, low: float, high: float) -> tuple[Any, np.ndarray]:
+        """Mean of a variable over a layer at each station, `Linear`, and the code of each station."""
+        column = Column.of(self, variable)
+        weight = layer_weights(column.fixed_levels(), low, high)
+        level = np.flatnonzero(weight)
+        shape = (len(self.position), len(level))
+        weights = np.broadcast_to(weight[level], shape)
+        return self._operator(column, np.broadcast_to(level, shape), weights, np.ones(shape[0], dtype=bool))
+
+    def _operator(
+        self, column: Column, level: np.ndarray, weight: np.ndarray, between: np.ndarray
+    ) -> tuple[Any, np.ndarray]:
+        corners = column.corners
+        place = column.index[level[:, :, None], corners.place[:, None, :]].reshape(len(level), -1)
+        product = (weight[:, :, None] * corners.weight[:, None, :]).reshape(place.shape)
+        place, product, sea = self.interpolation.choose(place, product)
+        code = np.select([~corners.inside, ~between, ~sea], [OUTSIDE, LEVEL, LAND], USED)
+        if place.shape[1] == 1:
+            return Select(place[:, 0]), code
+        return Linear(_sparse(place, product.astype(self.dtype, copy=False), self.layout.size)), code
+
+    def grid(self, variable: Any) -> tuple[Grid, tuple[Any, ...]]:
+        """Horizontal grid of a variable, and its dimensions."""
+        first, second = (find(variable, axis, self.coordinates) for axis in self.axes)
+        key = (first.name, second.name, *first.dims, *second.dims)
+        if key not in self._grids:
+            self._grids[key] = self._build(first, second, variable.name)
+        return self._grids[key], first.dims if first.ndim == 2 else first.dims + second.dims
+
+    def _build(self, first: Any, second: Any, name: Any) -> Grid:
+        sphere = self.axes == ("lat", "lon")
+        if first.ndim == second.ndim == 1 and first.dims != second.dims:
+            periods = [360.0 if axis == "lon" else self.periods.get(axis, np.inf) for axis in self.axes]
+            return Regular(first.values, second.values, (periods[0], periods[1]))
+        if first.ndim == second.ndim == 2 and set(first.dims) == set(second.dims):
+            return Curvilinear(first.values, second.transpose(*first.dims).values, sphere)
+        raise ValueError(
+            f"coordinates {first.name!r} of {first.dims} and {second.name!r} of {second.dims} of variable {name!r} "
+            "make neither a regular nor a curvilinear grid: give coordinates of one dimension each, or of two"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One variable as levels over grid points: its places in the state, and the corners of each station."""
+
+    name: str
+    index: np.ndarray
+    corners: Corners
+    vertical: Any
+    dims: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, stations: Stations, variable: str) -> Column:
+        """Of a variable of the layout of some stations."""
+        index = stations.layout.index(variable)
+        grid, dims = stations.grid(index)
+        index = index.squeeze([dim for dim in index.dims if dim not in dims and index.sizes[dim] == 1])
+        others = [dim for dim in index.dims if dim not in dims]
+        if len(others) > 1:
+            raise ValueError(f"variable {variable!r} has several values along {others}: one vertical dimension at most")
+        vertical = find(index, "z", {"z": str(others[0]), **stations.coordinates}) if others else None
+        places = index.transpose(*others, *dims).values.reshape(-1, int(np.prod([index.sizes[dim] for dim in dims])))
+        return cls(variable, places, grid.corners(stations.position), vertical, dims)
+
+    def levels(self, height: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Levels around each station, their weights, and whether it is between levels."""
+        size = len(height)
+        if self.vertical is None:
+            return np.zeros((size, 1), dtype=np.int64), np.ones((size, 1)), np.ones(size, dtype=bool)
+        if size and np.isnan(height).all():
+            raise ValueError(f"variable {self.name!r} has levels but its rows have no z: give the column z")
+        if self.vertical.ndim == 1:
+            return level_weights(self.vertical.values, height)
+        others = [dim for dim in self.vertical.dims if dim not in self.dims]
+        heights = self.vertical.transpose(*others, *self.dims).values.reshape(len(self.index), -1)
+        around = np.einsum("lsc,sc->sl", heights[:, self.corners.place], self.corners.weight)
+        return level_weights(around, height)
+
+    def fixed_levels(self) -> np.ndarray:
+        """Levels that are the same everywhere."""
+        if self.vertical is None or self.vertical.ndim != 1:
+            raise ValueError(f"variable {self.name!r} has no levels that are the same everywhere: a layer needs them")
+        return self.vertical.values
+
+
+def _sparse(place: np.ndarray, weight: np.ndarray, size: int) -> scipy.sparse.csr_array:
+    starts = np.arange(0, place.size + 1, place.shape[1])
+    matrix = scipy.sparse.csr_array((weight.ravel(), place.ravel(), starts), shape=(len(place), size))
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix

@@ -1,0 +1,232 @@
+"""An experiment: a named setting with its methods, run one (method, seed) at a time into scores and files.
+
+The pages in `ensf.experiments` are records of this kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ensf.arrays import Array, normal
+from ensf.filters.base import Filter
+from ensf.twin.twin import Cycle, InitialLaw, Model, Network, Restart, Streams, twin
+
+__all__ = ["Climatology", "Experiment", "GaussianStart", "Method", "PerturbedTruth", "TwinExperiment", "summarise"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A filter as an experiment uses it.
+
+    Parameters
+    ----------
+    filter : Filter
+    members : int
+        Ensemble size.
+    summary : str
+        One line for lists and tables.
+    """
+
+    filter: Filter
+    members: int
+    summary: str = ""
+
+
+class Experiment(Protocol):
+    """What the command line needs of an experiment."""
+
+    name: str
+    summary: str
+    methods: Mapping[str, Method]
+    model: Any
+    cycles: int
+    seeds: tuple[int, ...]
+
+    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+        """Cycles of one method and seed, from the beginning or after those of `start`."""
+
+
+@dataclass(frozen=True)
+class TwinExperiment:
+    """A twin experiment with its methods.
+
+    Parameters
+    ----------
+    name, summary : str
+    model : Model
+        Advances the members (and the truth, unless `truth_model` is given).
+    network : Network
+        What is observed.
+    initial : InitialLaw
+    methods : mapping of str to Method
+    cycles : int
+        Number of cycles.
+    interval : float
+        Model time between observations.
+    burn_in : float
+        Scores are means over times after this model time.
+    climatology : float
+        Climatological standard deviation: the spread of states about the time mean. A run has diverged if its
+        analysis RMSE is above half of it for the last fifth of the run.
+    seeds : tuple of int
+        Seeds of a default run.
+    last : int
+        If positive, also scored over all cycles and over this many last ones.
+    truth_model : Model, optional
+    source : str
+        Where the setting was published.
+    time_units : str
+        Unit of model time, as `ensf.runs.netcdf.writer.Writer` takes it; 1 for a model without units.
+    """
+
+    name: str
+    summary: str
+    model: Model
+    network: Network
+    initial: InitialLaw
+    methods: Mapping[str, Method]
+    cycles: int
+    interval: float
+    burn_in: float = 0.0
+    climatology: float = math.inf
+    seeds: tuple[int, ...] = (1, 2, 3)
+    last: int = 0
+    truth_model: Model | None = None
+    source: str = ""
+    time_units: str = "1"
+
+    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+        """Cycles of one method and seed, after those of `start`; truth and observations depend on the seed alone."""
+        return twin(
+            self.model,
+            method.filter,
+            self.network,
+            self.initial,
+            members=method.members,
+            cycles=self.cycles,
+            interval=self.interval,
+            streams=Streams.spawn(seed),
+            truth_model=self.truth_model,
+            start=start,
+        )
+
+    def scored(self, times: np.ndarray) -> dict[str, np.ndarray]:
+        """Boolean masks over cycles for each scoring window, by the suffix of its names in the summary."""
+        after = times > self.burn_in * (1 + 1e-12)
+        windows = {"": after if after.any() else np.ones_like(after)}
+        if self.last:
+            windows["_all"] = np.ones_like(after)
+            windows[f"_last{self.last}"] = np.arange(len(times)) >= len(times) - self.last
+        return windows
+
+
+# --- initial laws ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianStart:
+    """Truth and members are independent draws from N(mean, deviation^2 I).
+
+    Parameters
+    ----------
+    mean : (state,) array
+    deviation : float
+    """
+
+    mean: Array
+    deviation: float
+
+    def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
+        """Initial truth and members."""
+        size = self.mean.shape[0]
+        truth = self.mean + self.deviation * normal(streams.truth, (size,), self.mean)
+        return truth, self.mean + self.deviation * normal(streams.ensemble, (members, size), self.mean)
+
+
+@dataclass(frozen=True, eq=False)
+class PerturbedTruth:
+    """Truth on the model's attractor, after a spin-up from a random state; members are truth + N(0, deviation^2 I).
+
+    Parameters
+    ----------
+    model : Model
+    mean : (state,) array
+        The spin-up starts from ``mean + N(0, I)``.
+    spin_up : float
+        Model time.
+    deviation : float
+    """
+
+    model: Model
+    mean: Array
+    spin_up: float = 50.0
+    deviation: float = 1.0
+
+    def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
+        """Initial truth and members."""
+        size = self.mean.shape[0]
+        seed_state = self.mean + normal(streams.truth, (size,), self.mean)
+        truth = self.model.advance(seed_state, 0.0, self.spin_up)
+        return truth, truth + self.deviation * normal(streams.ensemble, (members, size), self.mean)
+
+
+@dataclass(frozen=True, eq=False)
+class Climatology:
+    """A cold start: truth and members are independent states of the model's attractor, the ends of long runs.
+
+    Parameters
+    ----------
+    model : Model
+    mean : (state,) array
+        The runs start from ``mean + N(0, I)``.
+    spin_up : float
+        Model time.
+    """
+
+    model: Model
+    mean: Array
+    spin_up: float = 50.0
+
+    def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
+        """Initial truth, the same as that of `PerturbedTruth`, and members."""
+        size = self.mean.shape[0]
+        truth = self.mean + normal(streams.truth, (size,), self.mean)
+        ensemble = self.mean + normal(streams.ensemble, (members, size), self.mean)
+        return self.model.advance(truth, 0.0, self.spin_up), self.model.advance(ensemble, 0.0, self.spin_up)
+
+
+# --- summary of a run ------------------------------------------------------------------------------------
+
+
+def summarise(experiment: Any, cycles: list[tuple[float, Mapping[str, float]]]) -> dict[str, Any]:
+    """Scores of one run: means over each scoring window, and whether it diverged.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    cycles : list of (time, scores)
+        One entry per cycle.
+
+    Returns
+    -------
+    dict
+        One number per score and window, `cycles`, and `diverged`.
+    """
+    times = np.array([time for time, _ in cycles])
+    columns = {name: np.array([scores[name] for _, scores in cycles]) for name in cycles[0][1]}
+    summary: dict[str, Any] = {"cycles": len(cycles)}
+    for suffix, mask in experiment.scored(times).items():
+        summary |= {f"{name}{suffix}": float(np.nanmean(column[mask])) for name, column in columns.items()}
+    summary["diverged"] = diverged(columns["rmse_analysis"], experiment.climatology)
+    return summary
+
+
+def diverged(rmse: np.ndarray, climatology: float) -> bool:
+    """True if the RMSE is above half the climatological spread (or not finite) for the last fifth of a run."""
+    tail = rmse[-max(1, len(rmse) // 5) :]
+    return bool(not np.isfinite(tail).all() or (tail > 0.5 * climatology).all())

@@ -1,0 +1,242 @@
+"""Twin experiments: truth, observations, forecast, analysis, one cycle after another.
+
+A cycle is forecast, then analysis; there is no observation at time 0. `twin` is a generator: writers, progress bars
+and statistics consume its `Cycle` records. Each role has its own random stream, spawned from one seed, so that
+changing the filter changes neither truth nor observations. What a cycle leaves behind is a `Restart`; from there the
+rest of the experiment is the same, bit for bit, as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from ensf.arrays import Array, Generator, namespace, to_numpy
+from ensf.filters.base import Analysis, Filter
+from ensf.observations.observation import Identity, Observation
+from ensf.wrappers.model_in_the_loop import Window
+
+__all__ = ["Cycle", "InitialLaw", "Lost", "Model", "Network", "Restart", "Streams", "twin"]
+
+
+class Model(Protocol):
+    """A forecast model."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the state."""
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the dimensions."""
+
+    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+        """States ``(..., state)`` at ``time + duration``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Streams:
+    """Random streams of one seed, one per role."""
+
+    seed: int
+    truth: Generator
+    observations: Generator
+    ensemble: Generator
+    filter: Generator
+    truth_noise: Generator
+    model_noise: Generator
+
+    @classmethod
+    def spawn(cls, seed: int) -> Streams:
+        """Independent streams of one seed."""
+        roles = len(fields(cls)) - 1
+        children = np.random.SeedSequence(seed).spawn(roles)
+        return cls(seed, *(np.random.Generator(np.random.SFC64(child)) for child in children))
+
+
+class InitialLaw(Protocol):
+    """Where truth and members start."""
+
+    def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
+        """Initial truth ``(state,)`` and members ``(member, state)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """An observing network: the same operator and error at every cycle.
+
+    Parameters
+    ----------
+    operator : Operator
+    error : float, (observation,) array or error law
+        Standard deviation, or an object such as `Correlated`.
+    position : (observation, dimension) array, optional
+    """
+
+    operator: Any = Identity()
+    error: Any = 1.0
+    position: Any = None
+
+    def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
+        """Observation of the truth ``(state,)``."""
+        predicted = self.operator(truth)
+        law = Observation(predicted, self.operator, self.error, self.position).law
+        return Observation(law.draw(predicted, rng), self.operator, self.error, self.position)
+
+
+@dataclass(frozen=True, eq=False)
+class Restart:
+    """Where a twin experiment stands between two cycles: all that the next ones depend on.
+
+    Attributes
+    ----------
+    cycles : int
+        Number of finished cycles.
+    truth : (state,) array
+    ensemble : (member, state) array
+    memory : object
+        What the filter needs in the next cycle.
+    streams : Streams
+    """
+
+    cycles: int
+    truth: Array
+    ensemble: Array
+    memory: Any
+    streams: Streams
+
+
+@dataclass(frozen=True, eq=False)
+class Cycle:
+    """One cycle of a twin experiment.
+
+    Attributes
+    ----------
+    index : int
+        0 is the first.
+    time : float
+        Model time of the observation.
+    truth : (state,) array
+    observation : Observation
+    forecast : (member, state) array
+    analysis : Analysis
+    seconds_forecast, seconds_analysis : float
+        Processor time spent.
+    streams : Streams, optional
+        As this cycle leaves them, until the next one is asked for. An experiment without them cannot be resumed.
+    """
+
+    index: int
+    time: float
+    truth: Array
+    observation: Observation
+    forecast: Array
+    analysis: Analysis
+    seconds_forecast: float
+    seconds_analysis: float
+    streams: Streams | None = None
+
+    @property
+    def restart(self) -> Restart | None:
+        """What the next cycle needs; use it before that is asked for. None without streams."""
+        if self.streams is None:
+            return None
+        return Restart(self.index + 1, self.truth, self.analysis.ensemble, self.analysis.memory, self.streams)
+
+
+class Lost(ArithmeticError):
+    """The filter has lost the truth so far that the model left the range of numbers."""
+
+
+def twin(
+    model: Model,
+    method: Filter,
+    network: Network,
+    initial: InitialLaw,
+    *,
+    members: int,
+    cycles: int,
+    interval: float,
+    streams: Streams,
+    truth_model: Model | None = None,
+    start: Restart | None = None,
+) -> Iterator[Cycle]:
+    """Run a twin experiment, yielding one `Cycle` after another.
+
+    Parameters
+    ----------
+    model : Model
+        Advances the members.
+    method : Filter
+    network : Network
+        What is observed; anything with ``observe(truth, cycle, rng) -> Observation``.
+    initial : InitialLaw
+    members, cycles : int
+    interval : float
+        Model time between observations.
+    streams : Streams
+        Random streams, spawned per role.
+    truth_model : Model, optional
+        Advances the truth, if not `model`.
+    start : Restart, optional
+        Go on from there, with its streams; nothing is drawn from `initial`.
+
+    Yields
+    ------
+    Cycle
+
+    Raises
+    ------
+    ValueError
+        If the numbers of members or cycles are not positive.
+    Lost
+        If the forecast of a member is not finite.
+    """
+    if members < 2 or cycles < 1:
+        raise ValueError(f"a twin experiment needs 2 members and 1 cycle or more, not {members} and {cycles}")
+    truth_model = truth_model or model
+    start = start or Restart(0, *initial.draw(members, streams), None, streams)
+    truth, ensemble, memory, streams = start.truth, start.ensemble, start.memory, start.streams
+    for index in range(start.cycles, cycles):
+        time = index * interval
+        truth = truth_model.advance(truth, time, interval, streams.truth_noise)
+        observation = network.observe(truth, index, streams.observations)
+        started = clock.process_time()
+        forecast = model.advance(ensemble, time, interval, streams.model_noise)
+        forecasted = clock.process_time()
+        _check_alive(forecast, index)
+        window = Window(ensemble, forecast, partial(model.advance, time=time, duration=interval))
+        analysis = _analysed(method, window, observation, streams.filter, memory)
+        analysed = clock.process_time()
+        ensemble, memory = analysis.ensemble, analysis.memory
+        yield Cycle(
+            index,
+            time + interval,
+            truth,
+            observation,
+            forecast,
+            analysis,
+            forecasted - started,
+            analysed - forecasted,
+            streams,
+        )
+
+
+def _analysed(method: Any, window: Window, observation: Observation, rng: Generator, memory: Any) -> Analysis:
+    """Analysis by a filter that takes the window, or the forecast alone."""
+    if hasattr(method, "analyse_window"):
+        return method.analyse_window(window, observation, rng, memory)
+    return method.analyse(window.end, observation, rng, memory)
+
+
+def _check_alive(forecast: Array, index: int) -> None:
+    """Raise Lost for a forecast that is not finite."""
+    finite = namespace(forecast).isfinite(forecast)
+    if not bool(namespace(forecast).all(finite)):
+        member = int(np.argmin(to_numpy(finite).all(axis=1)))
+        raise Lost(f"the forecast of member {member} is not finite in cycle {index + 1}: the filter has lost the truth")

@@ -1,0 +1,136 @@
+"""A guard against collapse, for every filter: it fires late, and leaves a filter that is locked alone.
+
+With innovations d_k = (y_k - mean of h(x_j)) / error_k and ensemble variances v_k of h(x_j) / error_k,
+
+    chi^2 = sum d^2 / sum (v + 1)
+
+is about 1 if the spread explains the innovations. An ensemble that has collapsed, or is lost with a confident forecast,
+stays far above. Where chi^2 was above `limit` for `cycles` cycles in a row, the prior variance s^2 of each variable is
+widened, before the analysis and as long as that lasts, to what the innovations say,
+
+    min(lambda^2 s^2, most^2 c^2),        lambda^2 = sum (d^2 - 1) / sum v,
+
+by independent noise, for what the members span may be wrong altogether. c^2 is the variance of the variable over
+members and past cycles: where the operator saturates, lambda is unbounded. What the spread then does not explain is
+put down to the observations: their log density is multiplied by a weight such that chi^2 is 1, or a gain fitted to
+saturated members throws the analysis off. Else nothing is changed and nothing is drawn: the guarded filter is the
+filter, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ensf.arrays import Array, Generator, namespace, normal, stream
+from ensf.filters.base import Analysis, Filter, check_prior, innovations
+from ensf.observations.observation import Observation
+
+__all__ = ["CollapseGuard", "GuardMemory"]
+
+TINY = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class GuardMemory:
+    """What the next cycle needs.
+
+    Attributes
+    ----------
+    mean, square : (state,) array
+        Mean over members and past cycles, and sum over cycles of the mean squared distance from it.
+    seen : int
+        Number of past cycles.
+    strained : int
+        Cycles in a row with chi^2 above the limit.
+    inner : object
+        The filter's own memory.
+    """
+
+    mean: Array
+    square: Array
+    seen: int = 0
+    strained: int = 0
+    inner: Any = None
+
+    def with_prior(self, prior: Array) -> GuardMemory:
+        """One cycle more (Chan, Golub & LeVeque 1983, Am. Stat. 37, 242)."""
+        xp, seen = namespace(prior), self.seen + 1
+        step = xp.mean(prior, axis=0) - self.mean
+        square = self.square + xp.var(prior, axis=0) + step**2 * (self.seen / seen)
+        return replace(self, mean=self.mean + step / seen, square=square, seen=seen)
+
+
+@dataclass(frozen=True)
+class CollapseGuard:
+    """Wrapper: a prior that has not explained its innovations for some cycles is widened until it does.
+
+    Parameters
+    ----------
+    filter : Filter
+    limit : float
+        chi^2 of innovations beyond which a cycle counts; above 1.
+    cycles : int
+        Number of such cycles in a row before the guard acts.
+    most : float
+        Bound on the widened spread of a variable, in units of its standard deviation over members and past cycles.
+    """
+
+    filter: Filter
+    limit: float = 5.0
+    cycles: int = 2
+    most: float = 1.0
+
+    def __post_init__(self) -> None:
+        rules = {
+            "limit": (self.limit > 1, "a number above 1"),
+            "cycles": (self.cycles >= 1, "1 or more"),
+            "most": (self.most > 0, "a positive number"),
+        }
+        for name, (kept, rule) in rules.items():
+            if not kept:
+                raise ValueError(f"{name} of the collapse guard is {getattr(self, name)}: give {rule}")
+
+    def analyse(
+        self, prior: Array, observation: Observation, rng: Generator, memory: GuardMemory | None = None
+    ) -> Analysis:
+        """Analysis of the prior, widened or not; `info` has 1 as `guard` if the guard acted, else 0.
+
+        Raises
+        ------
+        ValueError
+            If the prior or the predicted observations do not fit.
+        """
+        check_prior(prior, observation)
+        observation, zeros = observation.present(prior.dtype), prior[0, :] * 0
+        if observation.size == 0:
+            return Analysis(prior, memory)
+        memory = (memory or GuardMemory(zeros, zeros)).with_prior(prior)
+        square, variance = _mean_innovations(prior, observation)
+        strained = memory.strained + 1 if square > self.limit * (variance + 1) else 0
+        acts = strained >= self.cycles
+        if acts:
+            prior = self._widened(prior, (square - 1) / max(variance, TINY), memory.square / memory.seen, rng)
+            observation = _doubted(prior, observation)
+        analysis = self.filter.analyse(prior, observation, rng, memory.inner)
+        memory = replace(memory, strained=strained, inner=analysis.memory)
+        return Analysis(analysis.ensemble, memory, {**analysis.info, "guard": float(acts)})
+
+    def _widened(self, prior: Array, ratio: float, climate: Array, rng: Generator) -> Array:
+        xp = namespace(prior)
+        variance = xp.var(prior, axis=0, correction=1)
+        added = xp.clip(xp.minimum(ratio * (variance + TINY * climate), self.most**2 * climate) - variance, 0.0, None)
+        noise = normal(stream(rng, prior), prior.shape, prior)
+        return prior + xp.sqrt(added) * (noise - xp.mean(noise, axis=0))
+
+
+def _mean_innovations(prior: Array, observation: Observation) -> tuple[float, float]:
+    """Mean of d^2 and of v over observations."""
+    square, variance = (float(namespace(prior).mean(part)) for part in innovations(prior, observation))
+    return square, variance
+
+
+def _doubted(prior: Array, observation: Observation) -> Observation:
+    """The observations with so much less precision that chi^2 is 1."""
+    square, variance = _mean_innovations(prior, observation)
+    return replace(observation, error=observation.law.tempered(1 / max(square - variance, 1.0)))

@@ -1,0 +1,290 @@
+"""Gaussian copula with kernel-density marginals: a filter for Gaussians sees variables in which the prior is one.
+
+The prior marginal of a variable with members x_j, of mean m and spread s (over J), is a kernel density estimate with
+the mean and the variance of the members (West 1993, J. R. Stat. Soc. B 55, 409),
+
+    F(x) = 1/J sum_j Phi((x - c_j) / (b s)),        c_j = m + sqrt(1 - b^2) (x_j - m),
+
+a Gaussian for bandwidth b = 1, the members themselves for b -> 0. Coordinates z in which it is N(m, s^2):
+
+    z = m + s Phi^{-1}(F(x)),        x = G(z) = F^{-1}(Phi((z - m) / s)).
+
+The inner filter works on z and sees the operator through G: f(x_k) becomes f(G_k(z_k)), still a function of one
+variable, h(x) becomes h(G(z)). G is tabulated on a uniform grid in z, linear between and beyond; z is its inverse.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numba
+import numpy as np
+from scipy.special import ndtr
+
+from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
+from ensf.filters.base import Analysis, Filter, check_prior
+from ensf.observations.functions import Composed
+from ensf.observations.observation import Observation
+from ensf.observations.operators import Identity, Pointwise, Select, tangent
+
+__all__ = ["Copula", "Warp"]
+
+REACH, CELLS = 6, 8  # the table reaches so many spreads to either side, so many cells each
+ITERATIONS = 60
+BLOCK = 2**22  # numbers at once
+SMALL = 1_000_000  # kernels at nodes below which one thread is used
+
+
+@dataclass(frozen=True)
+class Copula:
+    """Wrapper: the filter sees every variable in coordinates in which its prior marginal is Gaussian.
+
+    Between variables, the dependence of the members is kept as it is in these coordinates. Wrappers that change the
+    spread, such as `AdaptiveInflation`, belong around it.
+
+    Parameters
+    ----------
+    filter : Filter
+    bandwidth : float
+        Width of the kernels in spreads, in (0, 1]; with 1 it is the filter alone.
+    """
+
+    filter: Filter
+    bandwidth: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bandwidth <= 1:
+            raise ValueError(f"kernel bandwidth is {self.bandwidth}: give a positive number of spreads up to 1")
+
+    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+        """Analysis of the wrapped filter, made in z.
+
+        Raises
+        ------
+        ValueError
+            If the prior does not fit, and as the filter.
+        """
+        check_prior(prior, observation)
+        observation = observation.present(prior.dtype)
+        if observation.size == 0 or self.bandwidth == 1:
+            return self.filter.analyse(prior, observation, rng, memory)
+        warp = Warp.fitted(prior, self.bandwidth)
+        seen = replace(observation, operator=_through(observation.operator, warp), error=observation.law)
+        analysis = self.filter.analyse(warp.inverse(prior), seen, rng, memory)
+        return replace(analysis, ensemble=warp(analysis.ensemble))
+
+
+# --- the change of coordinates ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """x = G_k(z), another increasing function for each variable; for use as the function of a `Pointwise`, too.
+
+    Attributes
+    ----------
+    mean, spread : (variable,) array
+    table : (variable, node) array
+        (x - mean) / spread where (z - mean) / spread is a node; ascending.
+    behind : int
+        Number of axes of the values behind that of the variables.
+    """
+
+    mean: Array
+    spread: Array
+    table: Array
+    behind: int = 0
+
+    @classmethod
+    def fitted(cls, ensemble: Array, bandwidth: float) -> Warp:
+        """From members ``(member, variable)`` and the width of the kernels in spreads."""
+        xp = namespace(ensemble)
+        mean, spread = xp.mean(ensemble, axis=0), xp.std(ensemble, axis=0)
+        spread = xp.where(spread > 0, spread, xp.ones_like(spread))
+        centres = math.sqrt(1 - bandwidth**2) * ((ensemble - mean) / spread).T
+        return cls(mean, spread, xp.sort(_quantiles(centres, bandwidth), axis=-1))
+
+    def __call__(self, values: Array) -> Array:
+        """x of z, ``(..., variable)``."""
+        left, rise, place = self._cell(values)
+        return self._tail(self.mean) + self._tail(self.spread) * (left + place * rise)
+
+    def slope(self, values: Array) -> Array:
+        """dx/dz at z."""
+        return CELLS * self._cell(values)[1]
+
+    def inverse(self, values: Array) -> Array:
+        """z of x, ``(..., variable)``."""
+        standard = (values - self.mean) / self.spread
+        blocks = _blocks(values.shape[-1], math.prod(values.shape[:-1]) * self.table.shape[1])
+        parts = [_located(standard[..., block], self.table[block, :]) for block in blocks]
+        return self.mean + self.spread * (namespace(values).concat(parts, axis=-1) / CELLS - REACH)
+
+    def column(self) -> Warp:
+        """The same for values with one more axis behind that of the variables."""
+        return replace(self, behind=self.behind + 1)
+
+    def restrict(self, index: Any) -> Warp:
+        """The functions of the variables at `index`."""
+        return Warp(rows(self.mean, index), rows(self.spread, index), rows(self.table, index), self.behind)
+
+    def _tail(self, numbers: Array) -> Array:
+        return namespace(numbers).reshape(numbers, (-1,) + (1,) * self.behind)
+
+    @cached_property
+    def _first(self) -> Array:
+        """Where the table of each variable begins in the table of all."""
+        return self._tail(like(np.arange(self.table.shape[0]) * self.table.shape[1], self.table))
+
+    def _cell(self, values: Array) -> tuple[Array, Array, Array]:
+        """Value at the left node, rise to the right one, and place between them in cells; of standard x."""
+        xp, last = namespace(values), self.table.shape[1] - 2
+        place = ((values - self._tail(self.mean)) / self._tail(self.spread) + REACH) * CELLS
+        cell = xp.clip(xp.floor(place), 0.0, float(last))
+        number = xp.reshape(xp.astype(cell, xp.int64) + self._first, (-1,))
+        table = xp.reshape(self.table, (-1,))
+        left = xp.take(table, number)
+        rise = xp.take(table, number + 1) - left
+        return xp.reshape(left, values.shape), xp.reshape(rise, values.shape), place - cell
+
+
+def _blocks(size: int, each: int) -> list[slice]:
+    """Parts of `size` variables with so many numbers each."""
+    step = max(1, BLOCK // each)
+    return [slice(first, min(first + step, size)) for first in range(0, size, step)]
+
+
+def _located(standard: Array, table: Array) -> Array:
+    """Places of standard x ``(..., variable)`` in the table, in cells."""
+    xp, last = namespace(table), table.shape[1] - 2
+    inner = xp.astype(standard[..., None] >= table[:, 1:-1], xp.int64)
+    cell = xp.sum(inner, axis=-1)
+    number = xp.reshape(cell + like(np.arange(table.shape[0]) * (last + 2), table), (-1,))
+    flat = xp.reshape(table, (-1,))
+    left = xp.reshape(xp.take(flat, number), cell.shape)
+    rise = xp.reshape(xp.take(flat, number + 1), cell.shape) - left
+    share = xp.where(rise > 0, (standard - left) / xp.where(rise > 0, rise, xp.ones_like(rise)), xp.zeros_like(rise))
+    return xp.astype(cell, table.dtype) + share
+
+
+# --- quantiles of the kernel density ---------------------------------------------------------------------
+
+
+def _quantiles(centres: Array, width: float) -> Array:
+    """x with F(x) = Phi(u) at the nodes u, ``(variable, node)``, for centres ``(variable, member)``."""
+    nodes = np.arange(-REACH * CELLS, REACH * CELLS + 1) / CELLS
+    if is_host(centres):
+        found = np.empty((centres.shape[0], nodes.size))
+        loop = _quantile_loop if found.size * centres.shape[1] < SMALL else _quantile_loop_in_parallel
+        loop(centres.astype(np.float64), width, nodes, ndtr(-abs(nodes)), found)
+        return found.astype(centres.dtype)
+    blocks = _blocks(centres.shape[0], centres.shape[1] * nodes.size)
+    return namespace(centres).concat([_bracketed(centres[block, :], width, nodes) for block in blocks], axis=0)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _quantile_loop(centres, width, nodes, tails, found):
+    for k in range(centres.shape[0]):
+        _quantile_row(centres[k], width, nodes, tails, found[k])
+
+
+@numba.njit(cache=True, error_model="numpy", parallel=True)
+def _quantile_loop_in_parallel(centres, width, nodes, tails, found):
+    for k in numba.prange(centres.shape[0]):
+        _quantile_row(centres[k], width, nodes, tails, found[k])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _quantile_row(centres, width, nodes, tails, found):
+    """Quantiles of one variable, each started from those before."""
+    lowest, highest = centres.min(), centres.max()
+    for i in range(nodes.size):
+        low, high = lowest + width * nodes[i], highest + width * nodes[i]
+        if i > 0:
+            low = max(low, found[i - 1])
+        guess = 2 * found[i - 1] - found[i - 2] if i > 1 else low
+        found[i] = _quantile(centres, width, nodes[i] > 0, tails[i], low, high, min(max(guess, low), high))
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _quantile(centres, width, upper, tail, low, high, x):
+    """x in (low, high) with F(x), or 1 - F(x), equal to `tail`: Newton in its logarithm, halving where that fails."""
+    sign = -1.0 if upper else 1.0
+    for _ in range(ITERATIONS):
+        mass, density = 0.0, 0.0
+        for c in centres:
+            v = (x - c) / width
+            mass += 0.5 * math.erfc(-sign * v / math.sqrt(2.0))
+            density += math.exp(-0.5 * v * v)
+        mass, density = mass / centres.size, density / (centres.size * width * math.sqrt(2 * math.pi))
+        excess = sign * math.log(mass / tail) if mass > 0 else -sign * math.inf
+        low, high = (low, x) if excess > 0 else (x, high)
+        new = x - excess * mass / density
+        new = new if low <= new <= high else 0.5 * (low + high)
+        if abs(new - x) <= 1e-6:
+            return new
+        x = new
+    return x
+
+
+def _bracketed(centres: Array, width: float, nodes: np.ndarray) -> Array:
+    """The same as batched array code."""
+    xp, host = namespace(centres), np.abs(nodes)
+    sign, log_tail = (like(part, centres) for part in (np.where(nodes > 0, -1.0, 1.0), np.log(ndtr(-host))))
+    u, one = like(nodes, centres), xp.ones_like(centres[:, :1])
+    low = xp.min(centres, axis=-1, keepdims=True) + width * u
+    high = xp.max(centres, axis=-1, keepdims=True) + width * u
+    x, tolerance = xp.clip(one * u, low, high), 8 * float(xp.finfo(centres.dtype).eps)
+    for _ in range(ITERATIONS):
+        v = (x[..., None] - centres[:, None, :]) / width
+        mass = xp.mean(xp.exp(log_ndtr(sign[:, None] * v)), axis=-1)
+        density = xp.mean(xp.exp(-0.5 * v * v), axis=-1) / (width * math.sqrt(2 * math.pi))
+        tiny = float(xp.finfo(centres.dtype).smallest_normal)
+        excess = sign * (xp.log(xp.clip(mass, tiny, None)) - log_tail)
+        low, high = xp.where(excess > 0, low, x), xp.where(excess > 0, x, high)
+        new = x - excess * mass / xp.clip(density, tiny, None)
+        new = xp.where((new >= low) & (new <= high), new, 0.5 * (low + high))
+        change, x = xp.max(xp.abs(new - x)), new
+        if float(change) <= tolerance:
+            break
+    return x
+
+
+# --- operators through it --------------------------------------------------------------------------------
+
+
+def _through(operator: Any, warp: Warp) -> Any:
+    """h(G(z)); a function of single variables stays one."""
+    function, linear = None, operator
+    if isinstance(operator, Pointwise):
+        function, linear = operator.function, operator.linear
+    if not isinstance(linear, Identity | Select):
+        return _Through(operator, warp)
+    here: Any = warp if isinstance(linear, Identity) else warp.restrict(linear.index)
+    composed: Any = here if function is None else Composed(function, here)
+    return Pointwise(composed, linear)
+
+
+@dataclass(frozen=True, eq=False)
+class _Through:
+    """Operator of x for states z."""
+
+    operator: Any
+    warp: Warp
+
+    @property
+    def seen_as(self) -> Any:
+        """The operator that tells where observations are."""
+        return self.operator
+
+    def __call__(self, states: Array) -> Array:
+        return self.operator(self.warp(states))
+
+    def tangent(self, states: Array, directions: Array) -> Array:
+        return tangent(self.operator, self.warp(states), self.warp.slope(states) * directions)
+
+    def adjoint(self, states: Array, residuals: Array) -> Array:
+        return self.warp.slope(states) * self.operator.adjoint(self.warp(states), residuals)

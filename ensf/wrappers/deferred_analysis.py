@@ -1,0 +1,95 @@
+"""Patience: a surprise that the observations could not repair is slept on.
+
+With squared innovations d^2 and ensemble variances v, both over the error variance, of all observations k,
+
+    chi^2 = sum d^2 / sum (v + 1)
+
+is about 1. Far above, either the state has jumped out of the ensemble, or the observations show something that will be
+gone in the next cycle: a transient that the model does not carry, a bias, a wrong unit. Who follows widens the ensemble
+by what is lacking, ratio = sum (d^2 - 1) / sum v, and then the observations determine about
+
+    sum_k s_k / (1 + s_k) / state variables,      s_k = ratio v_k,
+
+of the state; the rest is lost if there was no jump. Where this part is small the forecast is kept, for a cycle. If the
+next observations say the same, they are believed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ensf.arrays import Array, Generator, namespace
+from ensf.filters.base import Analysis, Filter, check_prior, innovations
+from ensf.observations.observation import Observation
+
+__all__ = ["Patience", "PatienceMemory"]
+
+
+@dataclass(frozen=True, eq=False)
+class PatienceMemory:
+    """Cycles waited in a row, and the wrapped filter's memory."""
+
+    waited: int = 0
+    inner: Any = None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Wrapper: surprising observations are not used at once if they determine too little of the state.
+
+    Parameters
+    ----------
+    filter : Filter
+    limit : float
+        chi^2 beyond which the observations of a cycle are a surprise.
+    repair : float
+        Part of the state, 0 to 1, that they must determine to be followed at once.
+    cycles : int
+        Most cycles in a row without an analysis.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    """
+
+    filter: Filter
+    limit: float = 2.0
+    repair: float = 0.5
+    cycles: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.limit > 1 or not 0 <= self.repair <= 1 or self.cycles < 0:
+            raise ValueError(
+                f"patience has limit {self.limit}, repair {self.repair}, cycles {self.cycles}: "
+                "give a limit above 1, repair from 0 to 1, and no negative number of cycles"
+            )
+
+    def analyse(
+        self, prior: Array, observation: Observation, rng: Generator, memory: PatienceMemory | None = None
+    ) -> Analysis:
+        """Analysis ensemble ``(member, state)``, or the prior; `info` has whether it `waited`.
+
+        Raises
+        ------
+        ValueError
+            If the prior or the predicted observations do not fit, or as the filter.
+        """
+        check_prior(prior, observation)
+        observation = observation.present(prior.dtype)
+        memory = memory or PatienceMemory()
+        if observation.size == 0:
+            return Analysis(prior, memory)
+        if memory.waited < self.cycles and self._waits(prior, observation):
+            return Analysis(prior, replace(memory, waited=memory.waited + 1), {"waited": 1.0})
+        analysis = self.filter.analyse(prior, observation, rng, memory.inner)
+        return replace(analysis, memory=PatienceMemory(0, analysis.memory), info={**analysis.info, "waited": 0.0})
+
+    def _waits(self, prior: Array, observation: Observation) -> bool:
+        xp = namespace(prior)
+        square, variance = innovations(prior, observation)
+        if not bool(xp.sum(square) > self.limit * xp.sum(variance + 1)):
+            return False
+        widened = variance * xp.sum(square - 1) / xp.sum(variance)
+        return bool(xp.sum(widened / (1 + widened)) < self.repair * prior.shape[1])

@@ -1,0 +1,75 @@
+"""The likelihood in pieces: p(y | x) = prod_k p(y | x)^(w_k), sum of w_k = 1, one analysis for each.
+
+Every piece sees the operator at the ensemble that the piece before left, so a nonlinear operator, such as a forecast
+followed by an observation, is linearised anew where the members have moved to (Emerick & Reynolds 2013, Comput. Geosci.
+17, 325, "multiple data assimilation"). For a linear operator and a Kalman filter the pieces together are the analysis.
+The weights are those that let every piece take an equal part of the information,
+
+    w_1 + ... + w_k = ((1 + l)^(k / K) - 1) / l,        l = largest ratio of ensemble to error variance:
+
+small first steps where the ensemble is wide beside the error, equal ones where it is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ensf.arrays import Array, Generator, namespace
+from ensf.filters.base import Analysis, Filter, check_prior, innovations
+from ensf.observations.observation import Observation
+
+__all__ = ["Tempered", "tempering"]
+
+
+@dataclass(frozen=True)
+class Tempered:
+    """Wrapper: the filter analyses the same observations `pieces` times, each time with a part of the precision.
+
+    Parameters
+    ----------
+    filter : Filter
+        A filter without inflation: it acts in every piece.
+    pieces : int
+        Number of analyses, and of linearisations of the operator.
+    """
+
+    filter: Filter
+    pieces: int = 4
+
+    def __post_init__(self) -> None:
+        if self.pieces < 1:
+            raise ValueError(f"the likelihood is cut into {self.pieces} pieces: give 1 or more")
+
+    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+        """Analysis ensemble ``(member, state)``; `info` has the degrees of freedom of all pieces together.
+
+        Raises
+        ------
+        ValueError
+            If the prior, the predicted observations or the error law do not fit.
+        """
+        check_prior(prior, observation)
+        observation = observation.present(prior.dtype)
+        if observation.size == 0:
+            return Analysis(prior, memory)
+        analysis, freedom = Analysis(prior, memory), 0.0
+        for weight in tempering(self.pieces, _largest_ratio(prior, observation)).tolist():
+            piece = replace(observation, error=observation.law.tempered(weight))
+            analysis = self.filter.analyse(analysis.ensemble, piece, rng, analysis.memory)
+            freedom = freedom + analysis.info.get("degrees_of_freedom", 0.0)
+        if "degrees_of_freedom" in analysis.info:
+            analysis = replace(analysis, info={**analysis.info, "degrees_of_freedom": freedom})
+        return analysis
+
+
+def tempering(pieces: int, ratio: float) -> np.ndarray:
+    """Weights ``(piece,)`` for the largest ratio l of ensemble to error variance; they sum to 1."""
+    part = np.arange(pieces + 1) / pieces
+    return np.diff(np.expm1(part * np.log1p(ratio)) / ratio) if 0 < ratio < np.inf else np.diff(part)
+
+
+def _largest_ratio(prior: Array, observation: Observation) -> float:
+    return float(namespace(prior).max(innovations(prior, observation)[1]))

@@ -1,0 +1,1 @@
+"""The board: every method against every experiment, one table."""

@@ -1,0 +1,226 @@
+"""Cells: single runs of a board, each finished once, in its own file, in this process or in several.
+
+A finished cell is one file, written at once under its final name and kept. It holds a hash of all that determines
+the run; a cell whose recipe has changed is run again. A run that raises an error counts as diverged and keeps the
+message: remove its file to try again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from ensf import experiments
+from ensf.diagnostics import scores
+from ensf.experiments._benchmark.methods import RECIPES
+from ensf.runs.recipe.settings import leaves
+from ensf.twin.experiment import Method, summarise
+
+__all__ = ["Cell", "complete"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: experiment, method, tuned settings, seed, most cycles (0 = all); `trial` is -1 if it is scored."""
+
+    experiment: str
+    method: str
+    settings: tuple[tuple[str, float], ...]
+    seed: int
+    cycles: int
+    trial: int = -1
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        part = f"trial{self.trial}." if self.trial >= 0 else ""
+        return f"{self.experiment}.{self.method}.{part}seed{self.seed}.json"
+
+    def load(self) -> tuple[Any, Method]:
+        """The experiment, shortened, and the method with its settings."""
+        experiment = _shortened(self.experiment, self.cycles)
+        return experiment, RECIPES[self.method].method(experiment, dict(self.settings))
+
+    @cached_property
+    def recipe(self) -> str:
+        """Hash of all that determines the run."""
+        experiment, method = self.load()
+        own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
+        parts = (experiment.model, experiment.truth_model, experiment.network, experiment.initial)
+        text = json.dumps([own, *map(repr, parts), repr(method), self.seed, version("ensf")])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def _shortened(name: str, cycles: int) -> Any:
+    """The experiment with at most that many cycles, half of them burn-in at most."""
+    experiment = experiments.load(name)
+    if not 0 < cycles < experiment.cycles:
+        return experiment
+    burn_in = min(experiment.burn_in, cycles // 2 * experiment.interval)
+    return replace(experiment, cycles=cycles, burn_in=burn_in)
+
+
+# --- one cell --------------------------------------------------------------------------------------------
+
+
+def _finish(cell: Cell, folder: Path, check: Callable[[], None] = lambda: None) -> None:
+    """Run a cell into its file."""
+    with _alone():
+        about = asdict(cell) | {"settings": dict(cell.settings), "recipe": cell.recipe, "version": version("ensf")}
+        record = about | _outcome(cell, check)
+    temporary = folder / f".{cell.file}.{os.getpid()}"
+    try:
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
+        os.replace(temporary, folder / cell.file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _outcome(cell: Cell, check: Callable[[], None]) -> dict[str, Any]:
+    try:
+        measured = _measure(*cell.load(), cell.seed, check)
+    except Exception as error:
+        return {"diverged": True, "error": f"{type(error).__name__}: {error}"}
+    return {name: value if math.isfinite(value) else None for name, value in measured.items()}
+
+
+def _measure(experiment: Any, method: Method, seed: int, check: Callable[[], None]) -> dict[str, Any]:
+    """Scores of one run; `check` is called between cycles."""
+    history: list[tuple[float, Mapping[str, float]]] = []
+    forecast, analysis = 0.0, 0.0
+    with closing(experiment.run(method, seed)) as cycles:
+        for cycle in cycles:
+            history.append((cycle.time, scores(cycle)))
+            forecast += cycle.seconds_forecast
+            analysis += cycle.seconds_analysis
+            check()
+    seconds = {"seconds_forecast": forecast / len(history), "seconds_analysis": analysis / len(history)}
+    return {"members": method.members} | summarise(experiment, history) | seconds
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One thread, and no word about overflow in runs that are lost."""
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        with threadpool_limits(1), np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        numba.set_num_threads(threads)
+
+
+def _read(cell: Cell, folder: Path) -> dict[str, Any] | None:
+    """Record of a finished cell; None if there is none, or one of another recipe."""
+    try:
+        record = json.loads((folder / cell.file).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return record if record.get("recipe") == cell.recipe else None
+
+
+# --- many cells ------------------------------------------------------------------------------------------
+
+
+def complete(cells: Iterable[Cell], folder: Path, jobs: int, what: str) -> dict[Cell, dict[str, Any]]:
+    """Records of all cells; those without a file are run."""
+    records: dict[Cell, Any] = {cell: _read(cell, folder) for cell in cells}
+    missing = [cell for cell, record in records.items() if record is None]
+    done, every = len(records) - len(missing), 0.5 if sys.stderr.isatty() else 30
+    with tqdm(total=len(records), initial=done, desc=what, unit="run", mininterval=every) as bar:
+        work = _in_turn(missing, folder) if jobs == 1 else _in_processes(missing, folder, jobs)
+        with closing(work):
+            for cell in work:
+                records[cell] = json.loads((folder / cell.file).read_text())
+                bar.set_postfix_str(f"{cell.experiment} {cell.method}", refresh=False)
+                bar.update()
+    return records
+
+
+def _in_turn(cells: list[Cell], folder: Path) -> Generator[Cell, None, None]:
+    for cell in cells:
+        _finish(cell, folder)
+        yield cell
+
+
+def _in_processes(cells: list[Cell], folder: Path, jobs: int) -> Generator[Cell, None, None]:
+    """Cells in the order in which they finish; when closed early, workers stop after the cycle they are in."""
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(max(1, min(jobs, len(cells))), context, _start_worker, (stop,))
+    try:
+        with _interrupts(signal.SIG_IGN):
+            futures = {pool.submit(_work, cell, folder): cell for cell in cells}
+        for future in as_completed(futures):
+            future.result()
+            yield futures[future]
+    except BrokenProcessPool:
+        raise OSError("a process of the board died, perhaps for lack of memory: try again with fewer --jobs") from None
+    finally:
+        stop.set()
+        _close(pool)
+
+
+def _close(pool: ProcessPoolExecutor) -> None:
+    """Wait for the workers; Ctrl-C waits too."""
+    received: list[int] = []
+    with _interrupts(lambda number, frame: received.append(number)):
+        pool.shutdown(cancel_futures=True)
+    if received:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _interrupts(handler: Any) -> Iterator[None]:
+    """Another answer to Ctrl-C. Processes that are started while it is ignored never hear it."""
+    former = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+_STOP: Any = None
+
+
+def _start_worker(stop: Any) -> None:
+    global _STOP
+    _STOP = stop
+    threading.Thread(target=_leave_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _leave_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _work(cell: Cell, folder: Path) -> None:
+    _finish(cell, folder, _check_stop)
+
+
+def _check_stop() -> None:
+    if _STOP.is_set():
+        raise KeyboardInterrupt

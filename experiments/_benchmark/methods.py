@@ -1,0 +1,251 @@
+"""Methods of the board: recipes that fit every experiment with a ring of variables, or with a few of them.
+
+A recipe builds a filter from the settings that are tuned. The settings of trial k of n lie on a rank-1 lattice over
+the recipe's axes, u_1 = k / (n - 1) and u_2 = k / golden ratio + 1/2 mod 1, each axis being logarithmic in u.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ensf.diffusion.sampler import ReverseSDE
+from ensf.experiments import names
+from ensf.experiments._letsf import in_the_loop
+from ensf.filters.base import Filter
+from ensf.filters.ensf import EnSF
+from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
+from ensf.filters.letsf.filter import LETSF
+from ensf.filters.particle import FixedGainMAP, ParticleFilter
+from ensf.filters.quantile.filter import QuantileFilter
+from ensf.localization import Euclidean, Localization, periodic_line
+from ensf.localization.information_limit import InformationLimit
+from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
+from ensf.models.lorenz63 import Lorenz63
+from ensf.models.lorenz96 import Lorenz96
+from ensf.twin.experiment import Method
+from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+from ensf.wrappers.finite_size import FiniteSize
+from ensf.wrappers.spread import AnalysisInflation, Rotation
+
+__all__ = ["EXPERIMENTS", "RECIPES", "Axis", "Recipe"]
+
+EXPERIMENTS = tuple(name for name in names() if name.startswith(("lorenz", "kuramoto")))
+MEMBERS = 40
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Range of a setting, logarithmic in its distance from `origin`.
+
+    Parameters
+    ----------
+    low, high : float
+        Smallest and largest distance from the origin; both are tried.
+    origin : float
+    on_grid : bool
+        True for a length: the range is in grid intervals of the ring. Without a ring there is no such setting.
+    """
+
+    low: float
+    high: float
+    origin: float = 0.0
+    on_grid: bool = False
+
+    def at(self, fraction: float, scale: float) -> float:
+        """The value at a fraction in [0, 1] of the range, to four digits."""
+        return float(f"{self.origin + scale * self.low * (self.high / self.low) ** fraction:.4g}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method that can be put on any experiment it fits.
+
+    Parameters
+    ----------
+    summary : str
+    build : callable
+        ``build(experiment, **settings) -> Filter``.
+    axes : mapping of str to Axis
+        Ranges of the settings that are tuned; none for a method that is the same everywhere.
+    fits : callable
+        ``fits(experiment) -> bool``.
+    members : int
+        Ensemble size; 0 = as the experiment says.
+    """
+
+    summary: str
+    build: Callable[..., Filter]
+    axes: Mapping[str, Axis] = field(default_factory=dict)
+    fits: Callable[[Any], bool] = lambda experiment: True
+    members: int = 0
+
+    def trials(self, experiment: Any, count: int) -> list[dict[str, float]]:
+        """Settings of each trial: `count` of them, or none if nothing is tuned."""
+        interval = _interval(experiment)
+        axes = {name: axis for name, axis in self.axes.items() if interval or not axis.on_grid}
+        scales = {name: interval if axis.on_grid else 1.0 for name, axis in axes.items()}
+        return [
+            {name: axes[name].at(u, scales[name]) for name, u in zip(axes, _lattice(k, count), strict=False)}
+            for k in range(count if axes else 0)
+        ]
+
+    def method(self, experiment: Any, settings: Mapping[str, float]) -> Method:
+        """The method with these settings."""
+        members = self.members or _members(experiment)
+        return Method(self.build(experiment, **settings), members, self.summary)
+
+
+def _lattice(trial: int, count: int) -> tuple[float, float]:
+    first = trial / (count - 1) if count > 1 else 0.5
+    return first, (trial * GOLDEN + 0.5) % 1.0
+
+
+def _members(experiment: Any) -> int:
+    """What the page's own methods agree on, else 40."""
+    sizes = {method.members for method in experiment.methods.values()}
+    return sizes.pop() if len(sizes) == 1 else MEMBERS
+
+
+# --- places ----------------------------------------------------------------------------------------------
+
+
+def _length(experiment: Any) -> float:
+    """Length of the ring of variables, 0 if there is none."""
+    model = experiment.model
+    if isinstance(model, KuramotoSivashinsky):
+        return model.length
+    return float(model.shape[0]) if isinstance(model, Lorenz96) else 0.0
+
+
+def _interval(experiment: Any) -> float:
+    """Distance of neighbours on the ring, 0 if there is none."""
+    return _length(experiment) / math.prod(experiment.model.shape)
+
+
+def _has_ring(experiment: Any) -> bool:
+    return _length(experiment) > 0
+
+
+def _is_lorenz(experiment: Any) -> bool:
+    return isinstance(experiment.model, Lorenz63 | Lorenz96)
+
+
+def _has_few_variables(experiment: Any) -> bool:
+    return math.prod(experiment.model.shape) <= 3
+
+
+def _localization(experiment: Any, half_width: float) -> Localization:
+    """Positions on the ring; one place for all variables if there is none."""
+    size = math.prod(experiment.model.shape)
+    if _has_ring(experiment):
+        return periodic_line(size, half_width, _length(experiment))
+    return Localization(np.zeros((size, 1)), Euclidean(), math.inf)
+
+
+# --- recipes ---------------------------------------------------------------------------------------------
+
+
+def _etkf(experiment: Any, inflation: float) -> Filter:
+    return AnalysisInflation(Rotation(ETKF()), inflation)
+
+
+def _etkf_n(experiment: Any) -> Filter:
+    return FiniteSize(Rotation(ETKF()))
+
+
+def _enkf(experiment: Any, inflation: float) -> Filter:
+    return AnalysisInflation(EnKF(), inflation)
+
+
+def _letkf(experiment: Any, inflation: float, half_width: float) -> Filter:
+    return AnalysisInflation(Rotation(LETKF(_localization(experiment, half_width))), inflation)
+
+
+def _letkf_adaptive(experiment: Any, half_width: float) -> Filter:
+    localization = _localization(experiment, half_width)
+    return AdaptiveInflation(Rotation(LETKF(localization)), localization)
+
+
+def _letsf(experiment: Any, inflation: float, half_width: float = math.inf) -> Filter:
+    return AnalysisInflation(Rotation(LETSF(_localization(experiment, half_width))), inflation)
+
+
+def _letkf_limited(experiment: Any) -> Filter:
+    wide, near = _wide_and_near(experiment)
+    return AdaptiveInflation(Rotation(LETKF(wide, limit=InformationLimit())), near)
+
+
+def _letsf_limited(experiment: Any) -> Filter:
+    wide, near = _wide_and_near(experiment)
+    return AdaptiveInflation(Rotation(LETSF(wide, limit=_limit(experiment))), near)
+
+
+def _letsf_loop(experiment: Any) -> Filter:
+    wide, near = _wide_and_near(experiment)
+    return in_the_loop(LETSF(wide, steps=1, limit=_limit(experiment)), near)
+
+
+def _wide_and_near(experiment: Any) -> tuple[Localization, Localization]:
+    """Half-widths of the experiments' own pages: 20 (Kuramoto-Sivashinsky: 60) and 10 grid points."""
+    points = 60.0 if isinstance(experiment.model, KuramotoSivashinsky) else 20.0
+    interval = _interval(experiment)
+    return _localization(experiment, points * interval), _localization(experiment, 10.0 * interval)
+
+
+def _limit(experiment: Any) -> InformationLimit | None:
+    return InformationLimit() if _has_ring(experiment) else None
+
+
+def _quantile(experiment: Any, inflation: float, half_width: float = math.inf) -> Filter:
+    return AnalysisInflation(QuantileFilter(_localization(experiment, half_width)), inflation)
+
+
+def _ensf(experiment: Any) -> Filter:
+    return EnSF.published("cmame", sampler=ReverseSDE(200))
+
+
+def _ensf_inflated(experiment: Any, inflation: float) -> Filter:
+    return AnalysisInflation(_ensf(experiment), inflation)
+
+
+def _map(experiment: Any, deviation: float) -> Filter:
+    return FixedGainMAP(deviation)
+
+
+def _particle(experiment: Any, jitter: float) -> Filter:
+    return ParticleFilter(jitter)
+
+
+INFLATION = {"inflation": Axis(0.01, 0.32, origin=1.0)}
+HALF_WIDTH = {"half_width": Axis(4.0, 24.0, on_grid=True)}
+
+RECIPES = {
+    "etkf": Recipe("ETKF, inflated, rotated", _etkf, INFLATION),
+    "etkf_n": Recipe("ETKF with finite-size inflation (EnKF-N), rotated", _etkf_n),
+    "enkf": Recipe("stochastic EnKF, inflated", _enkf, INFLATION),
+    "letkf": Recipe("LETKF, inflated, rotated", _letkf, INFLATION | HALF_WIDTH, _has_ring),
+    "letkf_adaptive": Recipe("LETKF, adaptive inflation, rotated", _letkf_adaptive, HALF_WIDTH, _has_ring),
+    "letsf": Recipe("LETSF, inflated, rotated", _letsf, INFLATION | HALF_WIDTH),
+    "letkf_limited": Recipe(
+        "LETKF, patches limited by information, adaptive inflation", _letkf_limited, fits=_has_ring
+    ),
+    "letsf_limited": Recipe("LETSF, patches limited by information, adaptive inflation", _letsf_limited),
+    "letsf_loop": Recipe("the same, model in the loop, 4 pieces", _letsf_loop, fits=_is_lorenz),
+    "quantile": Recipe("quantile-conserving rank histogram filter, inflated", _quantile, INFLATION | HALF_WIDTH),
+    "ensf": Recipe("EnSF as in CMAME 2024, 200 steps", _ensf),
+    "ensf_inflated": Recipe("EnSF as in CMAME 2024, 200 steps, inflated", _ensf_inflated, INFLATION),
+    "map": Recipe("fixed-gain MAP per member and point", _map, {"deviation": Axis(0.05, 2.0)}),
+    "particle": Recipe(
+        "bootstrap particle filter, regularised",
+        _particle,
+        {"jitter": Axis(0.05, 0.6)},
+        _has_few_variables,
+        members=800,
+    ),
+}

@@ -1,0 +1,353 @@
+"""The board: tuned alike on seeds that are not scored, resumable, and honest about what was lost."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ensf import experiments
+from ensf.cli import main
+from ensf.experiments._benchmark import cells
+from ensf.experiments._benchmark import plan as board
+from ensf.experiments._benchmark.cells import Cell
+from ensf.experiments._benchmark.methods import RECIPES
+from ensf.experiments._benchmark.plan import Plan
+from ensf.twin.twin import Streams
+
+TINY = Plan(("lorenz63_sakov2012",), ("etkf", "map"), (1, 2), (106, 107), trials=3, cycles=8, tuning_cycles=6)
+TINY_FILES = 2 * (3 * 2 + 2)
+REQUEST = [
+    "board", "--experiments", "lorenz63_sakov2012", "--methods", "etkf,map", "--seeds", "1,2", "--trials", "3",
+    "--cycles", "8", "--tuning-cycles", "6", "--jobs", "1",
+]  # fmt: skip
+PAIRS = Plan().pairs
+
+
+def times(folder):
+    """When each finished cell was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
+
+
+def without_seconds(tree):
+    if isinstance(tree, dict):
+        return {key: without_seconds(value) for key, value in tree.items() if not key.startswith("seconds")}
+    return [without_seconds(value) for value in tree] if isinstance(tree, list) else tree
+
+
+def scripted(monkeypatch, outcome):
+    """Runs give what `outcome(method, seed)` says: an RMSE (above 1 is diverged) or an error."""
+
+    def measure(experiment, method, seed, check):
+        rmse = outcome(method, seed)
+        return {"members": method.members, "rmse_analysis": rmse, "spread_analysis": 0.5, "diverged": rmse > 1}
+
+    monkeypatch.setattr(cells, "_measure", measure)
+
+
+# --- plans -----------------------------------------------------------------------------------------------
+
+
+def test_every_row_of_lorenz_and_kuramoto_sivashinsky_is_on_the_board():
+    rows = {name for name in experiments.names() if name.startswith(("lorenz", "kuramoto"))}
+    assert {experiment for experiment, _ in PAIRS} == rows and len(rows) >= 12
+
+
+@pytest.mark.parametrize("trials", [1, 5])
+def test_every_tuned_method_has_the_same_number_of_trials(trials):
+    plan = Plan(trials=trials)
+    for pair in plan.pairs:
+        cells_of_trials = plan.trial_cells(pair)
+        assert len(cells_of_trials) == (trials if RECIPES[pair[1]].axes else 0)
+        assert len({group[0].settings for group in cells_of_trials}) == len(cells_of_trials)
+        assert all([cell.seed for cell in group] == [106, 107] for group in cells_of_trials)
+
+
+@pytest.mark.parametrize("seeds, tuning", [((1, 2), (2, 3)), ((107,), (106, 107))])
+def test_seeds_that_are_scored_may_not_tune(seeds, tuning):
+    with pytest.raises(ValueError, match="both scored and used for tuning"):
+        Plan(seeds=seeds, tuning_seeds=tuning)
+
+
+@pytest.mark.parametrize("name", board.EXPERIMENTS)
+def test_default_tuning_seeds_have_other_truths(name):
+    def truth(seed):
+        return experiments.load(name).initial.draw(2, Streams.spawn(seed))[0]
+
+    plan = Plan()
+    tuned, scored = [truth(seed) for seed in plan.tuning_seeds], [truth(seed) for seed in plan.seeds]
+    assert not any(np.array_equal(one, other) for one in tuned for other in scored)
+
+
+@pytest.mark.parametrize("trials, cycles, tuning", [(0, 0, 5), (2, -1, 5), (2, 0, 0)])
+def test_plans_that_run_nothing_are_refused(trials, cycles, tuning):
+    with pytest.raises(ValueError, match="--trials"):
+        Plan(trials=trials, cycles=cycles, tuning_cycles=tuning)
+
+
+def test_a_plan_without_a_fitting_method_is_refused():
+    with pytest.raises(ValueError, match="particle"):
+        Plan(experiments=("lorenz96_half",), methods=("particle",))
+
+
+# --- recipes ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("experiment, method", PAIRS)
+def test_a_recipe_runs_where_it_fits(experiment, method):
+    trials = Plan(trials=3).trial_cells((experiment, method))
+    settings = trials[1][0].settings if trials else ()
+    page, made = Cell(experiment, method, settings, seed=1, cycles=1).load()
+    with np.errstate(all="ignore"):
+        cycle = next(page.run(made, 1))
+    assert cycle.analysis.ensemble.shape == (made.members, math.prod(page.model.shape))
+    assert np.isfinite(cycle.analysis.ensemble).all()
+
+
+def test_recipes_say_all_and_hold_no_addresses():
+    for pair in PAIRS:
+        page, method = Plan().score_cells(pair, settings=_middle(pair))[0].load()
+        parts = (method, page.model, page.truth_model, page.network, page.initial)
+        assert " at 0x" not in "".join(map(repr, parts)), pair
+
+
+def _middle(pair):
+    trials = Plan(trials=1).trial_cells(pair)
+    return trials[0][0].settings if trials else ()
+
+
+def test_localization_has_the_length_of_the_model():
+    page, method = Cell(
+        "kuramoto_sivashinsky_bocquet2019", "letkf", (("inflation", 1.0), ("half_width", 9.0)), 1, 1
+    ).load()
+    localization = method.filter.filter.filter.localization
+    assert localization.geometry.period == (page.model.length,) and localization.half_width == 9.0
+    assert localization.position.shape == (page.model.size, 1)
+
+
+@pytest.mark.parametrize(
+    "name, interval", [("lorenz96_half", 1.0), ("kuramoto_sivashinsky_bocquet2019", 32 * math.pi / 128)]
+)
+def test_trials_span_their_ranges(name, interval):
+    trials = RECIPES["letkf"].trials(experiments.load(name), 8)
+    inflation, half_width = (sorted(trial[name] for trial in trials) for name in ("inflation", "half_width"))
+    assert inflation[0] == 1.01 and inflation[-1] == 1.32
+    assert 4 * interval <= half_width[0] < 5 * interval and 20 * interval < half_width[-1] <= 24 * interval
+    assert max(np.diff(np.log(half_width))) < 0.25 * math.log(24 / 4)
+
+
+def test_members_are_those_of_the_page_if_its_methods_agree():
+    def members(name, method="etkf"):
+        return RECIPES[method].method(experiments.load(name), {"inflation": 1.1}).members
+
+    assert members("lorenz96_published") == 20 and members("lorenz96_sakov2008") == 40
+
+
+def test_a_shortened_experiment_scores_at_least_half():
+    page, _ = Cell("lorenz96_sakov2008", "etkf", (("inflation", 1.1),), 1, cycles=60).load()
+    assert page.cycles == 60 and page.burn_in == pytest.approx(30 * 0.05)
+    whole, _ = Cell("lorenz96_sakov2008", "etkf", (("inflation", 1.1),), 1, cycles=0).load()
+    assert whole == experiments.load("lorenz96_sakov2008")
+
+
+# --- running ---------------------------------------------------------------------------------------------
+
+
+def test_a_tiny_board(tmp_path):
+    etkf, gain = board.run(TINY, tmp_path)
+    assert (etkf["method"], gain["method"]) == ("etkf", "map") and etkf["experiment"] == "lorenz63_sakov2012"
+    assert len(times(tmp_path)) == TINY_FILES
+    assert set(etkf) >= {*board.FIGURES, "settings", "recipe", "seeds", "runs", "trials", "tuning_seeds", "summary"}
+    assert [run["seed"] for run in etkf["runs"]] == [1, 2] and len(etkf["trials"]) == 3
+    assert all(run["settings"] == etkf["settings"] for run in etkf["runs"])
+    assert f"factor={etkf['settings']['inflation']}" in etkf["recipe"]
+    assert etkf["rmse_analysis"] == np.mean([run["rmse_analysis"] for run in etkf["runs"]])
+    assert etkf["rmse_analysis"] < gain["rmse_analysis"] and etkf["of"] == 2
+    assert etkf["seconds_analysis"] > 0
+
+
+def test_finished_cells_are_kept_and_lost_ones_run_again(tmp_path):
+    first = board.run(TINY, tmp_path)
+    before = times(tmp_path)
+    assert board.run(TINY, tmp_path) == first and times(tmp_path) == before
+    (tmp_path / "cells" / "lorenz63_sakov2012.etkf.seed2.json").unlink()
+    (tmp_path / "cells" / "lorenz63_sakov2012.map.trial1.seed106.json").write_text('{"recipe": "')
+    again = board.run(TINY, tmp_path)
+    after = times(tmp_path)
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"lorenz63_sakov2012.etkf.seed2.json", "lorenz63_sakov2012.map.trial1.seed106.json"}
+    assert without_seconds(again) == without_seconds(first)
+
+
+def test_a_changed_recipe_is_run_again(tmp_path, monkeypatch):
+    board.run(TINY, tmp_path)
+    before = times(tmp_path)
+    etkf = RECIPES["etkf"]
+    monkeypatch.setitem(RECIPES, "etkf", replace(etkf, build=lambda e, inflation: etkf.build(e, inflation).filter))
+    board.run(TINY, tmp_path)
+    after = times(tmp_path)
+    assert all((after[name] != before[name]) == (".etkf." in name) for name in after)
+
+
+def test_other_lengths_are_other_recipes(tmp_path):
+    board.run(TINY, tmp_path)
+    before = times(tmp_path)
+    board.run(replace(TINY, cycles=9), tmp_path)
+    after = times(tmp_path)
+    assert all((after[name] != before[name]) == ("trial" not in name) for name in after)
+
+
+def test_the_settings_with_the_smallest_median_win_and_divergence_is_infinite(tmp_path, monkeypatch):
+    def outcome(method, seed):
+        factor = getattr(method.filter, "factor", 1.0)
+        if factor == 1.01:
+            return 0.1 if seed == 106 else 2.0
+        return 0.3 if factor == 1.32 else 0.4
+
+    scripted(monkeypatch, outcome)
+    etkf, gain = board.run(TINY, tmp_path)
+    assert etkf["settings"] == {"inflation": 1.32} and etkf["rmse_analysis"] == 0.3
+    assert [trial["diverged"] for trial in etkf["trials"]][0] == [False, True]
+    assert gain["settings"] == {"deviation": 0.05}
+
+
+def test_if_all_settings_are_lost_the_least_bad_is_scored(tmp_path, monkeypatch):
+    scripted(monkeypatch, lambda method, seed: 3.0 / getattr(method.filter, "factor", 1.0))
+    etkf, _ = board.run(TINY, tmp_path)
+    assert etkf["settings"] == {"inflation": 1.32} and etkf["diverged"] == 2
+
+
+def test_an_error_counts_as_diverged_and_does_not_stop_the_board(tmp_path, monkeypatch):
+    def outcome(method, seed):
+        if not hasattr(method.filter, "factor") and seed != 1:
+            raise ValueError("member 3 has nan")
+        return 0.3 if seed != 2 else math.inf
+
+    scripted(monkeypatch, outcome)
+    etkf, gain = board.run(TINY, tmp_path)
+    assert gain["diverged"] == 1 and gain["rmse_analysis"] is None and gain["spread_ratio"] == 0.5 / 0.3
+    assert gain["runs"][1]["error"] == "ValueError: member 3 has nan"
+    assert etkf["diverged"] == 1 and etkf["runs"][1]["rmse_analysis"] is None
+    assert "| – | 1.67 | – | 1 of 2 |" in board.table([etkf | {"rmse_analysis": 0.3, "crps_analysis": 0.1}, gain])
+    scores, lost = board.heat([etkf, gain])
+    assert math.isnan(scores["lorenz63_sakov2012"]["map"]) and lost["lorenz63_sakov2012"] == {"etkf": 1, "map": 1}
+
+
+def test_the_heat_map_has_one_order_of_methods_and_gaps_where_one_does_not_fit():
+    rows = [("a", "letsf_limited"), ("b", "letsf_limited"), ("b", "letkf")]
+    records = [{"experiment": e, "method": m, "rmse_analysis": 0.5, "diverged": 0} for e, m in rows]
+    scores, _ = board.heat(records)
+    assert list(scores["a"]) == list(scores["b"]) == ["letkf", "letsf\nlimited"] and math.isnan(scores["a"]["letkf"])
+
+
+def test_processes_give_what_one_gives(tmp_path):
+    alone = board.run(TINY, tmp_path / "one")
+    assert without_seconds(board.run(TINY, tmp_path / "two", jobs=2)) == without_seconds(alone)
+
+
+def test_an_interrupted_board_keeps_what_is_finished(tmp_path):
+    command = [sys.executable, "-c", "from ensf.cli import main; raise SystemExit(main())"]
+    request = ["board", "--experiments", "lorenz96_sakov2008", "--methods", "map", "--seeds", "1,2,3", "--trials", "2",
+               "--cycles", "1500", "--tuning-cycles", "5", "--output", str(tmp_path)]  # fmt: skip
+    process = subprocess.Popen(
+        [*command, *request, "--jobs", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    folder, patience = tmp_path / "cells", time.monotonic() + 60
+    while time.monotonic() < patience and len(list(folder.glob("*.json"))) < 4:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    before = times(tmp_path)
+    assert 4 <= len(before) < 7 and all(name.endswith(".json") for name in before)
+    assert main([*request, "--jobs", "1"]) == 0
+    assert before.items() <= times(tmp_path).items() and len(times(tmp_path)) == 7
+
+
+# --- command line and files ------------------------------------------------------------------------------
+
+
+def test_the_command_writes_its_files_and_prints_the_page(tmp_path, capsys):
+    assert main([*REQUEST, "--output", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == (tmp_path / "board.md").read_text()
+    assert "tuning" in printed.err and "scoring" in printed.err
+    records = json.loads((tmp_path / "board.json").read_text(), parse_constant=pytest.fail)
+    assert [record["method"] for record in records] == ["etkf", "map"]
+    assert (tmp_path / "heatmap.png").stat().st_size > 1000
+    for words in ("seeds 1, 2.", "3 trials on seeds 106, 107", "--methods etkf,map", "8 of 4001 cycles"):
+        assert words in printed.out
+
+
+@pytest.mark.parametrize(("jobs", "processes"), [("0", 5), ("2", 2)])
+def test_options_of_the_command_make_the_plan(tmp_path, monkeypatch, capsys, jobs, processes):
+    def run(*given):
+        raise ValueError(given)
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    monkeypatch.setattr(board, "run", run)
+    assert main([*REQUEST, "--jobs", jobs, "--tuning-seeds", "106,107", "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"ensf: {(TINY, tmp_path, processes)}\n"
+
+
+def test_print_config_is_a_config(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*REQUEST, "--print_config"])
+    assert stop.value.code in (0, None)
+    config = tmp_path / "c.toml"
+    config.write_text(capsys.readouterr().out)
+    assert main(["board", "--config", str(config), "--methods", "map", "--output", str(tmp_path / "o")]) == 0
+    assert len(times(tmp_path / "o")) == TINY_FILES // 2
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--experiments", "lorenz96_haf"], ["lorenz96_haf", "lorenz96_half"]),
+        (["--methods", "etkf,letfk"], ["letfk", "letkf"]),
+        (["--methods", ","], ["--methods"]),
+        (["--seeds", "1,106"], ["106", "--tuning-seeds"]),
+        (["--tuning-seeds", "one"], ["--tuning-seeds", "one"]),
+        (["--trails", "3"], ["--trails", "--trials"]),
+        (["--trials", "0"], ["--trials"]),
+        (["--jobs", "-1"], ["--jobs"]),
+        (["--config", "nowhere.toml"], ["nowhere.toml"]),
+    ],
+)
+def test_bad_requests_get_one_sentence(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["board", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ensf: ") and error.count("\n") == 1 and all(word in error for word in words)
+    assert not list(tmp_path.iterdir())
+
+
+RECORD = {
+    "experiment": "lorenz96_half", "method": "letkf", "members": 40,
+    "settings": {"inflation": 1.044, "half_width": 7.3},
+    "rmse_analysis": 0.2921, "spread_ratio": 1.104, "crps_analysis": 0.1512, "chi2": 0.998, "coverage95": 0.957,
+    "rmse_analysis_last50": None, "diverged": 1, "of": 5, "seconds_forecast": 0.00012, "seconds_analysis": 0.0081,
+    "cycles": 200, "burn_in": 3.3,
+}  # fmt: skip
+TABLE = """\
+| method | members | tuned | RMSE | spread / RMSE | CRPS | chi2 | cover 95 % | diverged | ms forecast | ms analysis |
+| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| letkf | 40 | inflation 1.044, half-width 7.3 | 0.292 | 1.10 | 0.151 | 1.00 | 0.96 | 1 of 5 | 0.12 | 8.10 |"""
+
+
+def test_the_table():
+    assert board.table([RECORD]) == TABLE
+
+
+def test_the_page_says_how_it_was_made():
+    other = RECORD | {"experiment": "lorenz96_window_04", "cycles": 600}
+    page = board.markdown([RECORD, other], Plan(), "ensf board")
+    assert f"`ensf board`, {time.strftime('%Y-%m-%d')}: seeds 1, 2, 3, 4, 5." in page and TABLE in page
+    assert "200 of 600 cycles, scored after t = 3.3." in page and "\n## lorenz96_window_04\n" in page
+    assert "600 of 600" not in page

@@ -1,0 +1,97 @@
+"""Tilted moments against brute-force quadrature, compiled and as array code."""
+
+import array_api_strict as strict
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ensf.arrays import like, to_numpy
+from ensf.filters.letsf.tilted_moments import tilted_moments
+
+SENSORS = {
+    "identity": (np.positive, 1.0),
+    "arctan": (np.arctan, 0.05),
+    "abs": (np.abs, 0.3),
+    "square": (np.square, 1.0),
+    "cube": (lambda x: x**3, 2.0),
+    "exponential": (lambda x: np.exp(np.minimum(x, 30.0)), 0.3),
+    "threshold": (lambda x: 1.0 * (x > 0.3), 0.3),
+}
+
+
+def brute_force(log_likelihood, mean, deviation):
+    nodes = np.linspace(mean - 12 * deviation, mean + 12 * deviation, 400_001)
+    logs = log_likelihood(nodes) - 0.5 * ((nodes - mean) / deviation) ** 2
+    mass = np.exp(logs - logs.max())
+    mass /= mass.sum()
+    centre = mass @ nodes
+    return centre, mass @ (nodes - centre) ** 2
+
+
+@pytest.mark.parametrize("name", SENSORS)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(mean=st.floats(-4, 4), deviation=st.floats(0.1, 3), offset=st.floats(-2, 2))
+def test_moments_are_those_of_brute_force(name, mean, deviation, offset):
+    function, error = SENSORS[name]
+    deviation = min(deviation, 1.5) if name == "exponential" else deviation
+    value = function(mean + offset * deviation)
+
+    def log_likelihood(x, part=None):
+        return -0.5 * ((value - function(x)) / error) ** 2
+
+    centre, variance = brute_force(log_likelihood, mean, deviation)
+    found = tilted_moments(log_likelihood, np.array([mean]), np.array([deviation]))
+    assert found[0][0] == pytest.approx(centre, abs=0.01 * variance**0.5)
+    assert found[1][0] == pytest.approx(variance, rel=0.02)
+
+
+def test_two_narrow_modes_keep_their_weights():
+    found = tilted_moments(lambda x, part: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, np.array([0.1]), np.array([3.0]))
+    centre, variance = brute_force(lambda x: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, 0.1, 3.0)
+    assert found[0][0] == pytest.approx(centre, rel=1e-3)
+    assert found[1][0] == pytest.approx(variance, rel=1e-3)
+
+
+def test_gaussian_likelihood_is_exact_however_accurate_and_however_far():
+    for error in (1e-3, 0.1, 10.0):
+        for value in (0.0, 3.0, 30.0):
+            found = tilted_moments(lambda x, part, v=value, e=error: -0.5 * ((v - x) / e) ** 2, np.zeros(1), np.ones(1))
+            assert found[0][0] == pytest.approx(value / (1 + error**2), abs=1e-5)
+            assert found[1][0] == pytest.approx(error**2 / (1 + error**2), rel=1e-4)
+
+
+def test_blocks_of_many_entries_agree_with_one_at_a_time(rng):
+    mean, deviation = rng.normal(0, 3, (4, 5000)), rng.uniform(0.1, 2, (4, 5000))
+    value = rng.normal(0, 1, 5000)
+
+    def log_likelihood(x, part):
+        return -0.5 * ((value[part, None] - np.arctan(x)) / 0.1) ** 2
+
+    found = tilted_moments(log_likelihood, mean, deviation)
+    for k in (0, 1023, 1024, 4999):
+        alone = tilted_moments(lambda x, part, k=k: log_likelihood(x, slice(k, k + 1)), mean[:, [k]], deviation[:, [k]])
+        for a, b in zip(found, alone, strict=True):
+            np.testing.assert_allclose(a[:, k], b[:, 0], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SENSORS)
+def test_array_code_agrees_with_the_compiled_loop(name, rng):
+    error = SENSORS[name][1]
+    functions = {
+        "identity": lambda x, xp: x,
+        "arctan": lambda x, xp: xp.atan(x),
+        "abs": lambda x, xp: xp.abs(x),
+        "square": lambda x, xp: x * x,
+        "cube": lambda x, xp: x * x * x,
+        "exponential": lambda x, xp: xp.exp(xp.clip(x, None, 30.0)),
+        "threshold": lambda x, xp: xp.astype(x > 0.3, x.dtype),
+    }
+    mean, deviation = rng.normal(0, 2, (3, 4)), rng.uniform(0.1, 3, (3, 4))
+    host = tilted_moments(lambda x, part: -0.5 * ((0.7 - functions[name](x, np)) / error) ** 2, mean, deviation)
+    origin = strict.asarray(mean, device=strict.Device("device1"))
+    there = tilted_moments(
+        lambda x, part: -0.5 * ((0.7 - functions[name](x, strict)) / error) ** 2, origin, like(deviation, origin)
+    )
+    for a, b in zip(host, there, strict=True):
+        np.testing.assert_allclose(a, to_numpy(b), rtol=1e-9, atol=1e-12)

@@ -1,0 +1,655 @@
+"""External models: members run in directories of their own, fail, are killed, and go on bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import external_model
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+from kills import kill
+
+from ensf.cli import main
+from ensf.filters.base import Analysis
+from ensf.filters.kalman.filters import ETKF
+from ensf.localization import Euclidean, Localization, Sphere
+from ensf.observations.observation import Linear, Observation
+from ensf.offline import cycle as external
+from ensf.offline.cycle import Command, Cycling
+from ensf.runs.netcdf.locks import held
+from ensf.runs.recipe.reader import read_method
+from ensf.tables import read
+from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+
+MODEL = Path(__file__).parents[1] / "external_model.py"
+PROGRAM = f"{shlex.quote(sys.executable)} -S -I {shlex.quote(str(MODEL))}"
+COMMAND = f"{PROGRAM} {{input}} {{output}} {{start}} {{duration}} {{seed}}"
+MEMBERS, CYCLES = 4, 3
+
+
+def write_member(path, rng):
+    """A classic NetCDF file: a state on 3 x 4 points, and what the analysis must not touch."""
+    with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as file:
+        file.title = "mine"
+        for name, size in (("y", 3), ("x", 4)):
+            file.createDimension(name, size)
+            file.createVariable(name, "f8", (name,))[:] = np.arange(size)
+            file[name].axis = name.upper()
+        file.createVariable("step", "i4", ("y",))[:] = np.arange(3)
+        file.createVariable("q", "f8", ("y", "x"))[:] = rng.standard_normal((3, 4))
+        file["q"].units = "K"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Initial members, a table per cycle, a template."""
+    rng = np.random.default_rng(3)
+    (tmp_path / "initial").mkdir()
+    (tmp_path / "template").mkdir()
+    (tmp_path / "template" / "namelist").write_text("dt = 1\n")
+    for number in range(1, MEMBERS + 1):
+        write_member(tmp_path / "initial" / f"m{number:02d}.nc", rng)
+    for cycle in range(1, CYCLES + 1):
+        rows = [f"q,{rng.standard_normal():.3f},0.5,2020-01-01,{y},{x}" for y, x in ((0, 0), (1.5, 2.5), (2, 3))]
+        (tmp_path / f"obs_{cycle}.csv").write_text("\n".join(["variable,value,error,time,y,x", *rows]) + "\n")
+    return tmp_path
+
+
+def cycling(folder, words="", **changes):
+    model = Command(f"{COMMAND} {words}", "template", **changes.pop("model", {}))
+    settings = {"initial": "initial/m{member:02d}.nc", "observations": "obs_{cycle}.csv", "folder": str(folder)}
+    numbers = {"members": MEMBERS, "cycles": CYCLES, "interval": 6.0, "start": "1.5"}
+    return Cycling(model, **{"method": read_method("EnKF()"), **settings, **numbers, **changes})
+
+
+def run(folder, words="", output="out", resume=False, analyse=None, **changes):
+    lines = []
+    settings = cycling(folder, words, **changes)
+    records = external.run(settings, folder / output, resume=resume, analyse=analyse, show=lines.append)
+    return records, lines
+
+
+def contents(directory):
+    """All files of the cycles, and the summary."""
+    names = sorted(
+        path for path in directory.rglob("*") if path.is_file() and path.name not in ("restart.npz", ".lock")
+    )
+    return {str(path.relative_to(directory)): path.read_bytes() for path in names}
+
+
+def values(path):
+    with xr.open_dataset(path) as file:
+        return file.q.values
+
+
+# --- what it does ----------------------------------------------------------------------------------------
+
+
+def test_forecasts_and_analyses_alternate(folder):
+    records, lines = run(folder)
+    assert [record["cycle"] for record in records] == [1, 2, 3] and records[-1]["time"] == 19.5
+    assert json.loads((folder / "out" / "summary.json").read_text()) == records
+    assert lines[0] == "cycle 1 of 3: time 7.5, 4 members, 3 of 3 observations used"
+    assert not list((folder / "out").rglob("runs"))
+    given = values(folder / "out" / "cycle_0001" / "analysis" / "member_0002.nc").ravel()
+    made = values(folder / "out" / "cycle_0002" / "forecast" / "member_0002.nc").ravel()
+    seed = int(np.random.SeedSequence((1, 2, 2)).generate_state(1)[0]) % 2**31
+    assert made.tolist() == external_model.advance(given.tolist(), 7.5, 6.0, seed)
+
+
+def test_the_analysis_is_the_filters_and_leaves_the_rest(folder):
+    run(folder, method=ETKF(), cycles=1)
+    place = folder / "out" / "cycle_0001"
+    prior = np.stack([values(path).ravel() for path in sorted((place / "forecast").iterdir())])
+    value = np.loadtxt(folder / "obs_1.csv", delimiter=",", skiprows=1, usecols=1)
+    weights = np.zeros((3, 12))
+    weights[0, 0] = weights[2, 11] = 1.0
+    weights[1, [6, 7, 10, 11]] = 0.25
+    observation = Observation(value, Linear(weights), 0.5)
+    expected = ETKF().analyse(prior, observation, np.random.default_rng(0)).ensemble
+    for number, path in enumerate(sorted((place / "analysis").iterdir())):
+        np.testing.assert_allclose(values(path).ravel(), expected[number], rtol=1e-10, atol=1e-12)
+        with xr.open_dataset(path) as made, xr.open_dataset(place / "forecast" / path.name) as given:
+            assert made.attrs == given.attrs and made.q.attrs == given.q.attrs and made.step.identical(given.step)
+
+
+def test_each_member_runs_alone_with_the_template(folder):
+    run(folder, f"log={folder}/log", cycles=1, model={"jobs": 2})
+    places = (folder / "log").read_text().split()
+    assert len(set(places)) == MEMBERS and all("member_" in place for place in places)
+
+
+def test_links_of_the_template_stay_links(folder):
+    (folder / "template" / "forcing").symlink_to(folder / "obs_1.csv")
+    command = Command('sh -c "test -L forcing && cp $0 $1" {input} {output}', template="template")
+    task = external.Task(1, folder / "obs_1.csv", folder / "1.csv", {})
+    assert command.forecast([task], folder / "runs", lambda path: None, folder) == {}
+
+
+def test_words_of_the_command(folder):
+    words = "{member:03d} {cycle} {seed} {directory} {folder}"
+    model = Command(f'sh -c "cp $0 $1; echo $2 $3 $4 $5 $6 $(pwd) >> $6/words" {{input}} {{output}} {words}')
+    external.run(replace(cycling(folder, seed=7), model=model), folder / "out", show=print)
+    lines = [line.split() for line in (folder / "words").read_text().splitlines()]
+    numbers = [(cycle, member) for cycle in range(1, CYCLES + 1) for member in range(1, MEMBERS + 1)]
+    assert [(int(cycle), member) for member, cycle, *_ in lines] == [(c, f"{m:03d}") for c, m in numbers]
+    seeds = [np.random.SeedSequence((7, *one)).generate_state(1)[0] % 2**31 for one in numbers]
+    assert [int(line[2]) for line in lines] == seeds
+    assert all(there == place and given == str(folder) for *_, there, given, place in lines)
+
+
+def test_paths_may_be_relative(folder, monkeypatch):
+    run(folder, output="whole", cycles=1)
+    monkeypatch.chdir(folder)
+    settings = replace(cycling(folder, "log={folder}/log", cycles=1), folder=".")
+    external.run(settings, Path("out"), show=print)
+    assert contents(Path("out")) == contents(Path("whole")) and Path("log").exists()
+
+
+def test_a_program_that_reads_gets_nothing(folder):
+    """Whatever ensf itself could read."""
+    kept, (reads, writes) = os.dup(0), os.pipe()
+    os.dup2(reads, 0)
+    try:
+        command = Command('sh -c "cat > $0" {output}', timeout=5.0)
+        task = external.Task(1, folder / "obs_1.csv", folder / "1.csv", {})
+        assert command.forecast([task], folder / "runs", lambda path: None) == {}
+    finally:
+        os.dup2(kept, 0)
+        for number in (kept, reads, writes):
+            os.close(number)
+
+
+def test_what_is_checked_of_an_output(folder):
+    with netCDF4.Dataset(folder / "made.nc", "w") as file:
+        file.createDimension("x", 2)
+        for name, value in (("q", 1.0), ("p", np.nan), ("time", 0.0)):
+            file.createVariable(name, "f8", ("x",))[:] = value
+        file["time"].units = "days since the beginning"
+    external.check_member(folder / "made.nc", ("q", "time"))
+    with pytest.raises(ValueError, match="variable 'p' is not finite"):
+        external.check_member(folder / "made.nc")
+    with pytest.raises(ValueError, match="made.nc is not a NetCDF file, or damaged .*'w'"):
+        external.check_member(folder / "made.nc", ("w",))
+
+
+def test_an_output_without_numbers_of_floating_point_is_not_valid(folder):
+    with netCDF4.Dataset(folder / "made.nc", "w") as file:
+        file.createDimension("x", 2)
+        file.createVariable("step", "i4", ("x",))[:] = 1
+    with pytest.raises(ValueError, match="it has no variable of floating point"):
+        external.check_member(folder / "made.nc")
+
+
+def test_members_run_in_parallel_up_to_the_limit(folder):
+    command = Command('sh -c "sleep 0.4; cp $0 $1" {input} {output}', jobs=4)
+    tasks = [external.Task(k, folder / "obs_1.csv", folder / f"{k}.csv", {}) for k in range(8)]
+    started = time.monotonic()
+    assert command.forecast(tasks, folder / "runs", lambda path: None) == {}
+    assert 0.8 <= time.monotonic() - started < 2.4
+    assert (folder / "7.csv").read_bytes() == (folder / "obs_1.csv").read_bytes()
+
+
+def test_dates(folder):
+    words = "{start} {end} {duration:g} {start:.10}"
+    model = Command(f'sh -c "cp $0 $1; echo $2 $3 $4 $5 >> {{folder}}/dates" {{input}} {{output}} {words}')
+    settings = cycling(folder, start="2020-01-01T00:00", interval=3600.0)
+    records = external.run(replace(settings, model=model), folder / "out", show=print)
+    assert [record["time"] for record in records] == [f"2020-01-01T0{hour}:00:00" for hour in (1, 2, 3)]
+    lines = (folder / "dates").read_text().splitlines()
+    assert lines[0] == "2020-01-01T00:00:00 2020-01-01T01:00:00 3600 2020-01-01" and len(lines) == CYCLES * MEMBERS
+
+
+def test_old_cycles_are_removed(folder):
+    run(folder, keep=1)
+    assert [path.name for path in (folder / "out").glob("cycle_*")] == ["cycle_0003"]
+
+
+def test_the_analysis_may_be_ones_own(folder):
+    calls = []
+
+    def copy(prior_paths, observations_path, method, output_dir, *, rng, memory):
+        calls.append((len(prior_paths), observations_path.name, memory))
+        for path in prior_paths:
+            shutil.copyfile(path, output_dir / path.name)
+        return Analysis(None, (memory or 0) + 1)
+
+    run(folder, analyse=copy)
+    assert calls == [(4, "obs_1.csv", None), (4, "obs_2.csv", 1), (4, "obs_3.csv", 2)]
+
+
+# --- members that fail -----------------------------------------------------------------------------------
+
+
+def shell(words):
+    """Member 2 gets `words`, the others none: a command that is a shell script."""
+    script = f'if [ "$1" = 2 ]; then set -- {words}; else set --; fi; exec {COMMAND} "$@"'
+    return f"sh -c {shlex.quote(script)} model {{member}}"
+
+
+def ill(folder, words, **changes):
+    settings = cycling(folder, **changes)
+    return replace(settings, model=replace(settings.model, command=shell(words)))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("fail", "it ended with exit status 1"),
+        ("killed", "it ended with signal SIGKILL"),
+        ("nan", "its output is not valid: variable 'q' is not finite"),
+        ("nothing", "it left no output file"),
+        ("hang", "it took longer than 0.5 s"),
+    ],
+)
+def test_a_failed_member_stops_the_run_with_one_sentence(folder, words, sentence):
+    settings = ill(folder, words, model={"timeout": 0.5})
+    with pytest.raises(OSError, match=rf"member 2 failed in cycle 1: {sentence}; see .*member_0002_\w+; repair it and"):
+        external.run(settings, folder / "out", show=print)
+    assert len(list((folder / "out" / "cycle_0001" / "forecast").iterdir())) == MEMBERS - 1
+    (place,) = (folder / "out" / "cycle_0001" / "runs").iterdir()
+    assert (place / "stdout.txt").read_text().startswith("running") and (place / "namelist").exists()
+    assert ("this member is ill" in (place / "stderr.txt").read_text()) == (words == "fail")
+
+
+def test_a_repaired_member_goes_on_and_others_are_not_run_again(folder):
+    settings = replace(cycling(folder, f"once={folder}/flag log={folder}/log"), cycles=1)
+    with pytest.raises(OSError, match="member 1 failed"):
+        external.run(settings, folder / "out", show=print)
+    external.run(settings, folder / "out", resume=True, show=print)
+    run(folder, f"once={folder}/flag log={folder}/log", output="whole", cycles=1)
+    assert contents(folder / "out") == contents(folder / "whole")
+    assert len((folder / "log").read_text().split()) == 2 * MEMBERS
+
+
+def test_an_output_without_what_is_analysed_is_a_failure(folder):
+    with pytest.raises(OSError, match=r"member 1 .and 3 others. failed in cycle 1: its output is not valid: .*'w'"):
+        run(folder, variables=("w",))
+
+
+def test_what_a_program_started_ends_with_it(folder):
+    (folder / "model.sh").write_text("for k in $(seq 100); do echo $k >> log; sleep 0.02; done & wait")
+    command = Command("sh {folder}/model.sh", timeout=0.4)
+    tasks = [external.Task(1, folder / "obs_1.csv", folder / "1.csv", {"folder": folder})]
+    assert "took longer than 0.4 s" in command.forecast(tasks, folder / "runs", lambda path: None)[1]
+    (log,) = (folder / "runs").glob("member_*/log")
+    time.sleep(0.1)
+    size = log.stat().st_size
+    time.sleep(0.3)
+    assert log.stat().st_size == size > 0
+
+
+def test_an_interrupt_ends_what_runs_and_starts_no_more(folder):
+    script = 'if [ "$0" = 1 ]; then cp "$1" "$2"; else exec sleep 30; fi'
+    command = Command(f"sh -c {shlex.quote(script)} {{member}} {{input}} {{output}}", retries=1, jobs=2)
+    tasks = [external.Task(k, folder / "obs_1.csv", folder / f"{k}.csv", {}) for k in range(1, 40)]
+
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        command.forecast(tasks, folder / "runs", interrupt)
+    assert time.monotonic() - started < 15
+    assert not list((folder / "runs").glob("member_0039_*"))
+
+
+def test_directories_of_failed_members_are_those_of_the_last_attempt(folder):
+    for resume in (False, True):
+        with pytest.raises(OSError, match="member 2 failed"):
+            external.run(ill(folder, "fail"), folder / "out", resume=resume, show=print)
+    assert len(list((folder / "out" / "cycle_0001" / "runs").iterdir())) == 1
+
+
+def test_a_member_is_tried_again(folder):
+    records, lines = run(folder, f"once={folder}/flag", model={"retries": 1}, cycles=1)
+    assert records[0]["failed"] == [] and len(lines) == 1
+
+
+def test_the_rest_goes_on_and_says_so(folder):
+    lines = []
+    records = external.run(ill(folder, "fail", least=3, cycles=2), folder / "out", show=lines.append)
+    assert [record["members"] for record in records] == [3, 3]
+    assert [record["failed"] for record in records] == [[2], []]
+    assert lines[0].startswith("cycle 1 of 2: goes on without member 2: it ended with exit status 1; see ")
+    assert "ill" in Path(lines[0].split("; see ")[1], "stderr.txt").read_text()
+    names = [path.name for path in sorted((folder / "out" / "cycle_0002" / "analysis").iterdir())]
+    assert names == ["member_0001.nc", "member_0003.nc", "member_0004.nc"]
+    with pytest.raises(OSError, match="3 members are left but least is 4"):
+        external.run(ill(folder, "fail", least=4), folder / "other", show=print)
+
+
+# --- stopped and killed ----------------------------------------------------------------------------------
+
+
+def test_a_stopped_run_goes_on(folder):
+    method = AdaptiveInflation(read_method("EnKF()"), euclidean())
+    whole, _ = run(folder, output="whole", method=method)
+    run(folder, cycles=1, method=method)
+    records, _ = run(folder, resume=True, method=method)
+    assert records == whole
+    assert contents(folder / "out") == contents(folder / "whole")
+
+
+def test_a_run_goes_on_without_the_initial_files(folder):
+    run(folder, cycles=1)
+    shutil.rmtree(folder / "initial")
+    assert len(run(folder, resume=True)[0]) == CYCLES
+
+
+def test_limits_and_the_way_of_working_may_change(folder):
+    run(folder, output="whole")
+    run(folder, cycles=1)
+    settings = cycling(folder, least=2, keep=3, model={"timeout": 60.0, "retries": 1, "jobs": 2})
+    external.run(replace(settings, folder=f"{folder}/."), folder / "out", resume=True, show=print)
+    assert contents(folder / "out") == contents(folder / "whole")
+
+
+def test_streams_of_the_filter_differ_by_seed(folder):
+    first, other, again = (external.Standing.begin(cycling(folder, seed=seed)).rng.random() for seed in (1, 2, 1))
+    assert first == again != other
+
+
+def test_cycles_without_a_restart_are_not_replaced(folder):
+    run(folder, cycles=1)
+    (folder / "out" / "restart.npz").unlink()
+    before = contents(folder / "out")
+    for resume in (False, True):
+        with pytest.raises(FileExistsError, match="out already holds cycles, but no restart: choose another output"):
+            run(folder, resume=resume)
+    assert contents(folder / "out") == before
+
+
+def test_what_a_kill_left_of_an_analysis_goes(folder):
+    run(folder, output="whole")
+    run(folder, cycles=1)
+    place = folder / "out" / "cycle_0002"
+    for half in (place / ".analysis-0123", place / "analysis", place / "analysis" / ".analysis-4567"):
+        half.mkdir(parents=True)
+        (half / "member_9999.nc").write_bytes(b"half")
+    for table in ("observations.csv", ".observations-0123.csv"):
+        (place / table).write_text("variable,val")
+    run(folder, resume=True)
+    assert contents(folder / "out") == contents(folder / "whole")
+
+
+def euclidean():
+    return Localization(np.stack(np.meshgrid(np.arange(3.0), np.arange(4.0), indexing="ij"), -1).reshape(-1, 2),
+                        Euclidean(), 3.0)  # fmt: skip
+
+
+def test_another_recipe_is_refused_and_nothing_is_touched(folder):
+    run(folder, cycles=1)
+    before = contents(folder / "out")
+    with pytest.raises(ValueError, match="made by another recipe: cycling.method is EnKF there but ETKF now"):
+        run(folder, resume=True, method=ETKF())
+    with pytest.raises(FileExistsError, match="already holds a run: .* --overwrite .* --resume to go on"):
+        run(folder)
+    assert contents(folder / "out") == before
+
+
+CONFIG = """
+command = '''{command}'''
+template = "template"
+members = 4
+cycles = 3
+interval = 6.0
+initial = "initial/m{{member:02d}}.nc"
+observations = "obs_{{cycle}}.csv"
+method = "AnalysisInflation(EnKF(), 1.1)"
+jobs = 2
+"""
+
+
+def killed(folder, kills, seconds):
+    """Kill `ensf cycle` so many times at random, then let it end; the exit statuses of the killed ones."""
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND + " sleep=0.05"))
+    request = ["cycle", str(folder / "c.toml"), "--output", "killed", "--resume"]
+    statuses = kill(kills, seconds, request)
+    assert main(request) == 0
+    assert main(["cycle", str(folder / "c.toml"), "--output", "whole"]) == 0
+    assert contents(folder / "killed") == contents(folder / "whole")
+    return statuses
+
+
+def configured(folder, extra):
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND) + extra)
+    return main(["cycle", str(folder / "c.toml"), "--output", "out"])
+
+
+def test_observations_are_checked_and_every_row_keeps_its_reason(folder, capsys):
+    path = folder / "obs_2.csv"
+    path.write_text(path.read_text() + "q,99.0,0.5,2020-01-01,1,1\nq,0.0,0.5,2020-01-01,50,1\n")
+    assert configured(folder, 'quality = "GrossCheck(10.0)"\n') == 0
+    assert "cycle 2 of 3: time 12.0, 4 members, 3 of 5 observations used" in capsys.readouterr().err
+    kept = read(folder / "out" / "cycle_0002" / "observations.csv")
+    assert kept.used.tolist() == [True] * 3 + [False] * 2
+    assert [kept.reasons[code] for code in kept.qc[3:].tolist()] == ["gross check", "out of domain"]
+
+
+def test_variables_keep_their_bounds(folder):
+    assert configured(folder, '[variables]\nq = "Bounds(low=-0.1)"\n') == 0
+    for cycle in (1, 2, 3):
+        for path in (folder / "out" / f"cycle_{cycle:04d}" / "analysis").iterdir():
+            assert values(path).min() >= -0.1
+
+
+def test_the_grid_is_what_the_configuration_says(folder, capsys):
+    """Its x is called u, and 3.5 is between the last column and the first."""
+    for path in (folder / "initial").iterdir():
+        with netCDF4.Dataset(path, "a") as file:
+            file["x"].delncattr("axis")
+            file.renameVariable("x", "u")
+            file.renameDimension("x", "u")
+    path = folder / "obs_1.csv"
+    path.write_text(path.read_text() + "q,0.0,0.5,2020-01-01,1,3.5\n")
+    assert configured(folder, 'coordinates.x = "u"\nperiods.x = 4.0\n') == 0
+    assert "cycle 1 of 3: time 6.0, 4 members, 4 of 4 observations used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("extra", ['variables = "q"', 'variables = ["q"]', "[variables]\nq = true", "periods.x = 4"])
+def test_ways_to_write_the_same_analysis(folder, extra):
+    run(folder, output="whole", method=read_method("AnalysisInflation(EnKF(), 1.1)"), start="0")
+    assert configured(folder, f"{extra}\n") == 0
+    assert contents(folder / "out") == contents(folder / "whole")
+
+
+@pytest.mark.parametrize("quality", ["ETKF()", "GrossCheck"])
+def test_a_check_that_is_none_is_refused(folder, capsys, quality):
+    assert configured(folder, f'quality = "{quality}"\n') == 2
+    assert re.search(rf"--quality has .*{re.escape(quality)}\S*, which is no check", capsys.readouterr().err)
+
+
+def test_a_strict_run_stops_at_a_row_that_cannot_be_used(folder, capsys):
+    path = folder / "obs_2.csv"
+    path.write_text(path.read_text() + "q,0.0,0.5,2020-01-01,50,1\n")
+    assert configured(folder, "strict = true\n") == 2
+    assert "obs_2.csv" in (shown := capsys.readouterr().err) and "Traceback" not in shown
+    assert not any((folder / "out" / "cycle_0002" / "analysis").iterdir())
+
+
+def test_a_run_killed_at_random_moments_goes_on(folder, capsys):
+    statuses = killed(folder, kills=4, seconds=0.5)
+    assert statuses.count(signal.SIGKILL) >= 2
+    assert capsys.readouterr().out.splitlines()[-1].startswith("3 cycles, 4 of 4 members; files in ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_a_run_killed_many_times_goes_on(folder, seed):
+    killed(folder, kills=4 + seed, seconds=0.4)
+
+
+def test_control_c_finishes_the_cycle(folder):
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND + " sleep=0.3"))
+    command = [sys.executable, "-c", "from ensf.cli import main; raise SystemExit(main())"]
+    process = subprocess.Popen([*command, "cycle", str(folder / "c.toml")], stderr=subprocess.PIPE, text=True)
+    while not list(folder.glob("cycles/cycle_0001/runs/member_*")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in errors and "Traceback" not in errors
+    assert [record["cycle"] for record in json.loads((folder / "cycles" / "summary.json").read_text())] == [1]
+
+
+# --- refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('command = "model {inptu}"', ["unknown word {inptu}", "input"]),
+        ('command = "model {input"', ["command", "cannot be read"]),
+        ('method = "ETFK()"', ["unknown method 'ETFK'", "ETKF"]),
+        ('method = "ETKF(3"', ["is no recipe", "AnalysisInflation(ETKF(), 1.05)"]),
+        ('method = "__import__(1)"', ["unknown method '__import__'"]),
+        ('method = "ETKF(colour=3)"', ["method", "colour"]),
+        ('initial = "initial/m01.nc"', ["initial", "{member}"]),
+        ('initial = "initial/x{member}.nc"', ["there is no file", "x1.nc for member 1"]),
+        ('template = "nowhere"', ["there is no folder", "nowhere"]),
+        ("members = 1", ["members 1"]),
+        ("members = 9", ["m05.nc for member 5"]),
+        ("least = 9", ["least is 9"]),
+        ("least = 1", ["least is 1"]),
+        ("keep = -1", ["keep -1"]),
+        ("seed = -1", ["seed -1"]),
+        ("cycles = -1", ["cycles -1"]),
+        ("interval = -6.0", ["interval -6"]),
+        ("timeout = -1.0", ["timeout -1"]),
+        ("retries = -1", ["retries -1"]),
+        ("jobs = 0", ["jobs 0"]),
+        ('start = "yesterday"', ["start 'yesterday' is no time"]),
+        ('command = ""', ["the configuration has no command"]),
+        ("membres = 3", ["membres"]),
+    ],
+)
+def test_bad_configurations_get_one_sentence_and_no_files(folder, capsys, lines, words):
+    key = lines.split(" = ")[0]
+    config = CONFIG.format(command=COMMAND).splitlines()
+    (folder / "c.toml").write_text("\n".join([line for line in config if not line.startswith(f"{key} =")] + [lines]))
+    before = contents(folder)
+    assert main(["cycle", str(folder / "c.toml")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ensf: ") and error.count("\n") == 1 and all(word in error for word in words), error
+    assert contents(folder) == before
+
+
+def test_a_program_that_is_not_there_is_named(folder):
+    settings = replace(cycling(folder), model=Command("./nothing {input} {output}"))
+    with pytest.raises(OSError, match=r"member 1 .and 3 others. failed in cycle 1: it could not be run .No such"):
+        external.run(settings, folder / "out", show=print)
+
+
+def test_missing_observations_are_named_and_the_forecasts_kept(folder):
+    def stamps():
+        return {path.name: path.stat().st_mtime_ns for path in (folder / "out/cycle_0002/forecast").iterdir()}
+
+    (folder / "obs_2.csv").rename(folder / "later")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*obs_2.csv with the observations of cycle 2"):
+        run(folder)
+    before = stamps()
+    (folder / "later").rename(folder / "obs_2.csv")
+    run(folder, resume=True)
+    assert stamps() == before
+
+
+@pytest.mark.parametrize(
+    ("start", "time"),
+    [("2", 8.0), ("2.5", 8.5), ('"2"', 8.0), ("2020-01-01T00:00:00", "2020-01-01T00:00:06"), ('"2020-01-01"', None)],
+)
+def test_the_start_may_be_a_number_or_a_date(folder, start, time):
+    command = COMMAND.replace("{start}", "0")
+    (folder / "c.toml").write_text(CONFIG.format(command=command) + f"start = {start}\n")
+    assert main(["cycle", str(folder / "c.toml"), "--cycles", "1"]) == 0
+    records = json.loads((folder / "cycles" / "summary.json").read_text())
+    assert records[0]["time"] == (time or "2020-01-01T00:00:06")
+
+
+def test_overwriting_starts_again_and_a_mistake_keeps_the_run(folder, capsys):
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND))
+    request = ["cycle", str(folder / "c.toml"), "--cycles", "1"]
+    assert main(request) == 0
+    before = contents(folder / "cycles")
+    assert main([*request, "--overwrite", "--template", "nowhere"]) == 2
+    assert main([*request, "--overwrite", "--resume"]) == 2
+    assert contents(folder / "cycles") == before
+    assert main([*request, "--overwrite", "--seed", "2"]) == 0
+    assert contents(folder / "cycles") != before
+
+
+def test_a_run_that_is_replaced_in_part_cannot_be_resumed(folder, monkeypatch):
+    run(folder, cycles=1)
+
+    def fail(path):
+        raise OSError(f"{path} cannot be removed")
+
+    monkeypatch.setattr(shutil, "rmtree", fail)
+    with pytest.raises(OSError, match="cycle_0001 cannot be removed"):
+        external.run(cycling(folder, cycles=1), folder / "out", overwrite=True, show=print)
+    assert not (folder / "out" / "restart.npz").exists()
+
+
+def test_two_processes_do_not_write_one_run(folder):
+    run(folder, cycles=1)
+    with held(folder / "out" / ".lock"), pytest.raises(OSError, match=r"another process is writing .*\.lock: wait"):
+        run(folder, resume=True)
+
+
+def test_the_last_line_counts_the_members_that_are_left(folder, capsys):
+    script = f'[ "$0" = 2.2 ] || exec {COMMAND}'
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND))
+    settings = ["--command", f"sh -c {shlex.quote(script)} {{member}}.{{cycle}}", "--least", "3"]
+    assert main(["cycle", str(folder / "c.toml"), *settings]) == 0
+    assert capsys.readouterr().out == f"3 cycles, 3 of 4 members; files in {folder / 'cycles'}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--jobs", "2"], ["nowhere.toml"]])
+def test_a_configuration_must_be_named(capsys, arguments):
+    assert main(["cycle", *arguments]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RTPS(AnalysisInflation(ETKF(), factor=1.05), 0.3)",
+        "CollapseGuard(Copula(Tempered(LETSF(), 2), 0.7), limit=4.0)",
+        "FiniteSize(Rotation(ETKF()))",
+        "Patience(LETSF(limit=InformationLimit(0.3)), limit=1.6)",
+        "Local(LETKF, Sphere(), half_width=500.0, dims={'t': ('y', 'x')}, at={'height': -1.5})",
+    ],
+)
+def test_what_python_prints_for_a_method_makes_it_again(text):
+    method = read_method(text)
+    assert read_method(repr(method)) == method
+
+
+def test_options_of_a_local_filter_in_a_recipe():
+    text = "Local(partial(LETSF, limit=InformationLimit(0.4), remainder=0.2), Sphere(), half_width=800.0)"
+    local = read_method(text)
+    assert repr(read_method(repr(local))) == repr(local)
+    assert "Local(partial(LETSF, limit=InformationLimit(fraction=0.4" in repr(local)
+    made = local.filter(Localization(np.zeros((1, 2)), Sphere(), 800.0))
+    assert made.remainder == 0.2 and made.limit.fraction == 0.4
+
+
+def test_a_mapping_that_unpacks_another_is_refused():
+    with pytest.raises(ValueError, match="cannot be part of a method"):
+        read_method("Local(LETKF, Sphere(), half_width=500.0, at={**{}})")
+
+
+def test_recipes_make_methods():
+    assert repr(read_method("EnSF.published('cmame')")).startswith("EnSF(")
+    assert read_method("RTPS(Local(LETKF, Sphere(), half_width=500.0), 0.3)").filter.half_width == 500.0

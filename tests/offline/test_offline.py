@@ -1,0 +1,330 @@
+"""Offline analysis: files in, files out, the same as in memory; together or not at all; within the memory bound."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+from offline_files import HEAD, MEMBERS, ROWS, command, edit, load, member, write, write_one
+
+from ensf import ETKF, LETKF, LETSF, EnKF, EnSF
+from ensf.cli import main
+from ensf.dataset import Bounds, Local, Log, Problem, Standardise
+from ensf.localization import Sphere
+from ensf.offline import Offline, Source, analyse_files
+from ensf.offline import parts as blocks
+from ensf.offline.packing import overwrite
+from ensf.offline.staging import staged
+from ensf.tables import read
+from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation
+
+LOCAL = Local(LETKF, Sphere(), half_width=300.0)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("offline") / "files")
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    return Path(shutil.copytree(original, tmp_path / "files"))
+
+
+# --- the same as in memory --------------------------------------------------------------------------------
+
+
+METHODS = [
+    ETKF(),
+    EnKF(),
+    LOCAL,
+    Local(LETSF, Sphere(), half_width=300.0),
+    Local(partial(LETSF, steps=3), Sphere(), half_width=300.0),
+    RTPS(LOCAL, 0.5),
+    AnalysisInflation(RTPP(LOCAL, 0.4), 1.1),
+    Rotation(EnKF()),
+    ForecastInflation(RTPS(LOCAL, 0.5), 1.2),
+    ForecastInflation(ETKF(), 1.2),
+]
+SETTINGS = [{"t": None, "q": None, "sst": None}, {"t": None, "q": Log(), "sst": (Standardise(), Bounds(high=287.0))}]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["plain", "transformed"])
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_parts_give_the_analysis_of_the_whole(folder, monkeypatch, method, settings):
+    monkeypatch.setattr(blocks, "ENTRIES", 100)
+    offline = Offline(method, settings, mask=True)
+    job = offline.prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
+    nonlinear = settings["q"] is not None and "LETSF" in str(method)
+    assert job.divided != nonlinear and (len(job.parts) > 3) != nonlinear
+    result = offline.analyse(folder / "forecast_*.nc", folder / "obs.csv", folder / "out", rng=np.random.default_rng(5))
+    forecast = load(folder)
+    problem = Problem.of(forecast, read(folder / "obs.csv"), method, variables=settings, mask=True)
+    wanted = problem.restore(problem.analyse(np.random.default_rng(5)).ensemble)
+    change = np.abs(wanted.q - forecast.q).max()
+    np.testing.assert_allclose(load(folder / "out").q, wanted.q, atol=1e-5 * float(change))
+    np.testing.assert_allclose(load(folder / "out").sst, wanted.sst, atol=1e-4)
+    np.testing.assert_allclose(load(folder / "out").t, wanted.t, atol=0.0051)
+    assert float(change) > 1e-4 and result.ensemble.dtype == np.float64
+
+
+def test_a_filter_of_the_whole_state_gets_it_at_once(folder):
+    method = EnSF.published("cmame")
+    settings = {"t": Standardise(), "sst": None}
+    (folder / "obs.csv").write_text("\n".join([HEAD, ROWS[0], ROWS[2]]) + "\n")
+    offline = Offline(method, settings, mask=True)
+    job = offline.prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
+    assert not job.divided and any("whole state" in line for line in job.lines(["a.nc"]))
+    offline.analyse(folder / "forecast_*.nc", folder / "obs.csv", folder / "out", rng=np.random.default_rng(5))
+    problem = Problem.of(load(folder), read(folder / "obs.csv"), method, variables=settings, mask=True)
+    wanted = problem.restore(problem.analyse(np.random.default_rng(5)).ensemble)
+    np.testing.assert_allclose(load(folder / "out").sst, wanted.sst, rtol=1e-6)
+
+
+def test_one_file_and_a_file_per_member_are_the_same(folder, tmp_path):
+    one = write_one(tmp_path / "one")
+    offline = Offline(RTPS(LOCAL, 0.3), mask=True)
+    offline.analyse(folder / "forecast_*.nc", folder / "obs.csv", folder / "out", rng=np.random.default_rng(1))
+    offline.analyse(one / "forecast.nc", one / "obs.csv", one / "out", rng=np.random.default_rng(1))
+    several, together = load(folder / "out"), xr.load_dataset(one / "out" / "forecast.nc", decode_times=False)
+    for name in ("t", "q", "sst"):
+        np.testing.assert_array_equal(several[name], together[name].transpose("realization", ...), err_msg=name)
+
+
+def test_the_generator_goes_on_as_after_one_analysis(folder):
+    rng, other = np.random.default_rng(5), np.random.default_rng(5)
+    offline = Offline(EnKF(), mask=True)
+    offline.analyse(folder / "forecast_*.nc", folder / "obs.csv", folder / "out", rng=rng)
+    other.standard_normal((MEMBERS, len(ROWS)))
+    assert rng.standard_normal() == other.standard_normal()
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def described(group):
+    """Everything of a file but the values of the analysed variables, values as stored."""
+    group.set_auto_maskandscale(False)
+    variables = {
+        name: (
+            variable.dtype, variable.dimensions, variable.__dict__, variable.filters(), variable.chunking(),
+            variable.endian(), None if name in ("t", "q", "sst") else variable[...].tolist(),
+        )
+        for name, variable in group.variables.items()
+    }  # fmt: skip
+    dimensions = {name: (len(dim), dim.isunlimited()) for name, dim in group.dimensions.items()}
+    attributes = {name: value for name, value in group.__dict__.items() if name != "history"}
+    return dimensions, repr(variables), attributes, {name: described(one) for name, one in group.groups.items()}
+
+
+@pytest.mark.parametrize("make", [write, write_one])
+def test_round_trip_keeps_everything_but_the_analysed_values(make, tmp_path):
+    folder = make(tmp_path / "files")
+    assert main(["analyse", "--prior", f"{folder}/forecast*.nc", *command(folder)[3:]]) == 0
+    paths = sorted(folder.glob("forecast*.nc"))
+    for path in paths:
+        with netCDF4.Dataset(path) as before, netCDF4.Dataset(folder / "out" / path.name) as after:
+            assert described(before) == described(after)
+            assert after.history.startswith("made\n") and "ensf analyse" in after.history
+            assert (before["q"][...] != after["q"][...]).any() and (before["t"][...] != after["t"][...]).any()
+            np.testing.assert_array_equal(before["sst"][...] == -1e30, after["sst"][...] == -1e30)
+    record = json.loads((folder / "out" / "analysis.json").read_text())
+    assert record["observations"]["rows"] == {"used": 3} and "RTPS" in record["settings"]
+    assert record["innovations"]["rms_analysis"] < record["innovations"]["rms_prior"]
+
+
+def test_a_model_restarts_from_the_analysis(folder):
+    """Forecast files -> analysis files -> the model -> forecast files of the next cycle -> analysis files."""
+    for cycle in (1, 2):
+        place = folder if cycle == 1 else folder / "next"
+        (folder / "obs.csv").replace(place / "obs.csv") if cycle == 2 else None
+        assert main(command(place)) == 0
+        if cycle == 1:
+            shutil.copytree(folder / "out", folder / "next", ignore=shutil.ignore_patterns("ob*", "*.json"))
+            for path in (folder / "next").glob("*.nc"):
+                with netCDF4.Dataset(path, "r+") as file:
+                    assert file["name"][2] == "ccc" and file["orography"][3, 4] == 34.0 and file["time"][0] == 3.0
+                    file["t"][:] += 0.5
+                    file["time"][0] += 6.0
+    means = [load(place).t.mean() for place in (folder, folder / "out", folder / "next", folder / "next" / "out")]
+    assert float(means[2] - means[1]) == pytest.approx(0.5, abs=0.01)
+
+
+def test_members_come_in_the_natural_order_and_from_folders(folder, tmp_path):
+    order = [10, 9, 2, 1]
+    for number, name in enumerate(order, 1):
+        (tmp_path / f"m{name}").mkdir()
+        (folder / f"forecast_{number}.nc").rename(tmp_path / f"m{name}" / "restart.nc")
+    offline = Offline(ETKF(), ["q"])
+    (folder / "obs.csv").write_text(f"{HEAD}\n{ROWS[1]}\n")
+    job = offline.prepare(tmp_path / "m*" / "restart.nc", folder / "obs.csv", tmp_path / "out")
+    assert [path.parent.name for path in job.source.paths] == ["m1", "m2", "m9", "m10"]
+    offline.analyse(tmp_path / "m*" / "restart.nc", folder / "obs.csv", tmp_path / "out", rng=np.random.default_rng(1))
+    assert len(list((tmp_path / "out").glob("m*/restart.nc"))) == 4
+
+
+def test_stages_and_statistics(folder):
+    names = "forecast,preassim,postassim,analysis"
+    method = "ForecastInflation(RTPS(Local(LETKF, Sphere(), half_width=300.0), 0.7), 1.5)"
+    assert main([*command(folder), "--method", method, "--stages", names, "--statistics", names]) == 0
+    out = folder / "out"
+    stages = {name: load(out if name == "analysis" else out / name).q for name in names.split(",")}
+    np.testing.assert_array_equal(stages["forecast"], load(folder).q)
+    spread = {name: float(values.std("realization", ddof=1).mean()) for name, values in stages.items()}
+    assert spread["preassim"] == pytest.approx(1.5 * spread["forecast"], rel=1e-5)
+    assert spread["postassim"] < spread["analysis"] < spread["preassim"]
+    means = [stages[name].mean("realization") for name in ("postassim", "analysis")]
+    np.testing.assert_allclose(*means, rtol=1e-5)
+    for name, values in stages.items():
+        mean, file = (xr.load_dataset(out / f"statistics/{name}_{what}.nc").q for what in ("mean", "spread"))
+        np.testing.assert_allclose(mean, values.mean("realization"), rtol=1e-5)
+        np.testing.assert_allclose(file, values.std("realization", ddof=1), rtol=1e-4)
+        assert file.attrs["cell_methods"] == "realization: standard_deviation" and file.attrs["units"] == "1"
+
+
+def test_the_table_says_what_was_used(folder):
+    rows = [*ROWS, "t,400,1.0,2024-01-31T03:00,47.3,4.2,850", "t,280,1.0,2024-01-31T03:00,80,4.2,850"]
+    (folder / "obs.csv").write_text("\n".join([HEAD, *rows]) + "\n")
+    assert main([*command(folder), "--quality", "Window('2024-01-31', '2024-02-01'), GrossCheck(4.0)"]) == 0
+    table = read(folder / "out" / "observations.nc")
+    assert table.reason.tolist() == ["used"] * 3 + ["gross check", "out of domain"]
+    assert np.isfinite(table.extra["analysis_spread"][:3]).all() and np.isfinite(table.extra["prior_mean"][3])
+    departure = (table.value - table.extra["prior_mean"])[:3]
+    record = json.loads((folder / "out" / "analysis.json").read_text())
+    assert record["innovations"]["rms_prior"] == pytest.approx(np.sqrt(np.mean(departure**2)))
+    assert main([*command(folder, output="strict"), "--strict"]) == 2 and not (folder / "strict").exists()
+
+
+def test_without_observations_the_analysis_is_the_forecast(folder, capsys):
+    (folder / "obs.csv").write_text("\n".join([HEAD, "t,280,1.0,2024-01-31T03:00,80,4.2,850"]) + "\n")
+    assert main(command(folder)) == 0
+    assert "no observation can be used" in capsys.readouterr().out
+    for path in folder.glob("forecast_*.nc"):
+        with netCDF4.Dataset(path) as before, netCDF4.Dataset(folder / "out" / path.name) as after:
+            before.set_auto_maskandscale(False), after.set_auto_maskandscale(False)
+            assert all((before[name][...] == after[name][...]).all() for name in ("t", "q", "sst"))
+
+
+def test_progress_can_be_followed(folder):
+    seen = []
+
+    def follow(steps, what):
+        steps = list(steps)
+        seen.append((what, len(steps)))
+        return steps
+
+    rng = np.random.default_rng(1)
+    given = folder / "forecast_*.nc", folder / "obs.csv", folder / "out"
+    Offline(LOCAL, mask=True).analyse(*given, rng=rng, follow=follow)
+    assert seen == [("reading", MEMBERS), ("analysis", 1), ("writing analysis", MEMBERS)]
+
+
+def test_perturbed_observations_depend_on_the_seed(folder):
+    for output, seed in (("out", "1"), ("other", "2"), ("again", "1")):
+        assert main([*command(folder, output=output), "--method", "EnKF()", "--seed", seed]) == 0
+    first, other, again = (load(folder / output).q.values for output in ("out", "other", "again"))
+    assert (first != other).any() and (first == again).all()
+
+
+def test_a_dry_run_writes_nothing(folder, capsys):
+    before = sorted(folder.rglob("*"))
+    assert main([*command(folder), "--dry-run"]) == 0
+    assert sorted(folder.rglob("*")) == before
+    shown = capsys.readouterr().out
+    assert "6 members" in shown and "3 of 3 rows used" in shown and "parts" in shown
+
+
+def test_options_of_a_file(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    Path("method.toml").write_text("""
+method = "Local(LETKF, Sphere(), half_width=300.0)"
+quality = "Duplicates(), GrossCheck(5.0)"
+prior = ["forecast_*.nc"]
+output = "out"
+mask = true
+[variables]
+t = ""
+q = "Log(), Bounds(high=0.02)"
+""")
+    assert main(["analyse", "--config", "method.toml", "--observations", "obs.csv"]) == 0
+    record = json.loads(Path("out/analysis.json").read_text())["settings"]
+    assert "'q': (Log(offset=0.0), Bounds(low=-inf, high=0.02))" in record and "GrossCheck(limit=5.0" in record
+    np.testing.assert_array_equal(load(Path("out")).sst, load(Path()).sst)
+    monkeypatch.undo()
+
+
+def test_cycling_gets_files_alone(folder):
+    out = folder / "out"
+    out.mkdir()
+    paths = sorted(folder.glob("forecast_*.nc"))
+    given = {"variables": ("q",)}
+    (folder / "obs.csv").write_text(f"{HEAD}\n{ROWS[1]}\n")
+    for _ in range(2):
+        analysis = analyse_files(paths, folder / "obs.csv", ETKF(), out, rng=np.random.default_rng(1), **given)
+    assert sorted(path.name for path in out.iterdir()) == [path.name for path in paths]
+    assert analysis.memory is None and analysis.ensemble.shape == (MEMBERS, 120)
+
+
+def test_values_that_stay_keep_their_bits_in_packed_floats_too(tmp_path, rng):
+    paths = [tmp_path / "1.nc", tmp_path / "2.nc"]
+    for path in paths:
+        with netCDF4.Dataset(path, "w") as file:
+            file.createDimension("x", 1000)
+            variable = file.createVariable("v", "f8", ("x",))
+            variable.scale_factor, variable.add_offset = 0.1, 3.0
+            variable.set_auto_maskandscale(False)
+            variable[:] = rng.normal(size=1000)
+    source = Source.of(paths, "realization", (), False)
+    state = source.load()[0]
+    state[7] += 1.0
+    with netCDF4.Dataset(paths[0], "r+") as file:
+        file.set_auto_maskandscale(False)
+        former = file["v"][:]
+        overwrite(file, source.layout, state, {})
+        assert np.flatnonzero(file["v"][:] != former).tolist() == [7]
+
+
+def test_entries_in_which_all_members_agree_stay(folder):
+    same = np.linspace(0.001, 0.012, 30).reshape(3, 10)
+    for number in range(1, MEMBERS + 1):
+        edit(member(folder, number), lambda file: file["q"].__setitem__(slice(3), same))
+    offline = Offline(ForecastInflation(ETKF(), 3.0), {"q": Log(offset=1e-3)})
+    (folder / "obs.csv").write_text(f"{HEAD}\n{ROWS[1]}\n")
+    offline.analyse(folder / "forecast_*.nc", folder / "obs.csv", folder / "out", rng=np.random.default_rng(1))
+    before, after = load(folder).q, load(folder / "out").q
+    np.testing.assert_array_equal(after[:, :3], before[:, :3])
+    assert (after[:, 3:] != before[:, 3:]).mean() > 0.9
+
+
+# --- parts -------------------------------------------------------------------------------------------------
+
+
+def test_parts_are_cut_by_pairs_of_place_and_observation(folder, monkeypatch):
+    layout = Source.of(sorted(folder.glob("forecast_*.nc")), "realization", ("q",), False).layout
+    observed = np.stack(np.meshgrid(np.linspace(40, 51, 7), np.linspace(0, 9, 9)), axis=-1).reshape(-1, 2)
+    (part,) = blocks.cut(layout, LOCAL, observed)
+    pairs = LOCAL(layout).localization.patches(observed).index.size
+    assert blocks._pairs(part, LOCAL, observed) == pairs
+    monkeypatch.setattr(blocks, "PAIRS", pairs // 3)
+    assert len(blocks.cut(layout, LOCAL, observed)) >= 3
+
+
+# --- all or none -------------------------------------------------------------------------------------------
+
+
+def test_the_record_comes_after_the_files_of_its_analysis(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "another").touch()
+    moved, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(target.name), replace(source, target)))
+    with staged(tmp_path / "out", "analysis.json") as folder:
+        for name in ("a.nc", "analysis.json", "z.nc"):
+            (folder / name).touch()
+    assert moved == ["a.nc", "z.nc", "analysis.json"]

@@ -1,0 +1,313 @@
+"""Input that goes wrong: one sentence that names file, variable, row or member; nothing written, nothing accepted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from offline_files import (
+    HEAD,
+    MEMBERS,
+    ROWS,
+    command,
+    contents,
+    edit,
+    member,
+    put,
+    rebuild,
+    remove,
+    truncate,
+    with_row,
+    write,
+)
+
+from ensf.cli import main
+from ensf.dataset import Local
+from ensf.filters.kalman.filters import LETKF
+from ensf.localization import Layered, Sphere
+from ensf.offline import Offline, writer
+from ensf.tables import read
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("offline") / "files")
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    return Path(shutil.copytree(original, tmp_path / "files"))
+
+
+# --- mutations of a valid input: (folder) -> None -----------------------------------------------------------
+
+
+CASES = {
+    "no forecast": (
+        lambda folder: [path.unlink() for path in folder.glob("forecast_*")],
+        "no file {folder}/forecast_*.nc",
+    ),
+    "one member": (
+        lambda folder: [member(folder, k).unlink() for k in range(2, MEMBERS + 1)],
+        "forecast_1.nc is one file without a dimension 'realization'",
+    ),
+    "no observations": (remove("obs.csv"), "no file {folder}/obs.csv"),
+    "missing variable": (lambda folder: rebuild(folder, ["q"]), "forecast_3.nc has no variable 'q'"),
+    "other shape": (lambda folder: rebuild(folder, sizes={"lat": 9}), "variable 't' has dimensions"),
+    "other grid": (put("lat", 41.0), "coordinate 'lat' of variable 't' differs between"),
+    "other time": (put("time", 9.0), "coordinate 'time' of variable 't' differs"),
+    "other units": (
+        lambda folder: edit(member(folder), lambda file: file["t"].setncattr("units", "degC")),
+        "has units degC in {folder}/forecast_3.nc but K",
+    ),
+    "other packing": (
+        lambda folder: edit(member(folder), lambda file: file["t"].setncattr("scale_factor", 0.02)),
+        "variable 't' has packing",
+    ),
+    "nan": (put("q", np.nan, 17), "forecast_3.nc: variable 'q' is nan at lat 1, lon 7: repair"),
+    "infinity": (put("q", -np.inf, 17), "forecast_3.nc: variable 'q' is -inf at lat 1, lon 7"),
+    "fill value": (put("t", -32767, 25), "forecast_3.nc: variable 't' is nan at time 0, level 0, lat 2, lon 5"),
+    "other mask": (put("sst", -1e30, 5), "variable 'sst' is masked here or in the first member"),
+    "duplicate member": (
+        lambda folder: shutil.copy(member(folder, 2), member(folder, 5)),
+        "forecast_5.nc and {folder}/forecast_2.nc hold the same state",
+    ),
+    "linked member": (
+        lambda folder: (member(folder, 5).unlink(), member(folder, 5).symlink_to(member(folder, 2))),
+        "forecast_5.nc and {folder}/forecast_2.nc are the same file",
+    ),
+    "truncated": (truncate, "forecast_3.nc is not a NetCDF file, or damaged"),
+    "truncated first": (lambda folder: truncate(folder, 0.9, 1), "forecast_1.nc is not a NetCDF file, or damaged"),
+    "empty": (lambda folder: truncate(folder, 0.0), "forecast_3.nc is not a NetCDF file"),
+    "text": (lambda folder: member(folder).write_text("hello"), "forecast_3.nc is not a NetCDF file"),
+    "error zero": (with_row("q,0.008,0,2024-01-31,44,5,"), "obs.csv, line 5: error is 0.0"),
+    "error negative": (with_row("q,0.008,-1,2024-01-31,44,5,"), "obs.csv, line 5: error is -1.0"),
+    "error missing": (with_row("q,0.008,nan,2024-01-31,44,5,"), "obs.csv, line 5: error is nan"),
+    "value infinite": (with_row("q,inf,1,2024-01-31,44,5,"), "obs.csv, line 5: value is inf"),
+    "value a word": (with_row("q,much,1,2024-01-31,44,5,"), "obs.csv, line 5"),
+    "no time": (with_row("q,0.008,1,soon,44,5,"), "obs.csv, line 5"),
+    "latitude": (with_row("q,0.008,1,2024-01-31,144,5,"), "obs.csv, line 5: lat is 144.0"),
+    "unknown variable": (with_row("wind,3,1,2024-01-31,44,5,"), "obs.csv: row 3"),
+    "no column": (
+        lambda folder: (folder / "obs.csv").write_text("variable,value\nq,1\n"),
+        "obs.csv has no column 'error'",
+    ),
+    "half a line": (with_row("q,0.008"), "obs.csv"),
+    "empty table": (lambda folder: (folder / "obs.csv").write_text(""), "obs.csv"),
+    "output a file": (lambda folder: (folder / "out").write_text("mine"), "out is a file: name a folder"),
+    "output there": (
+        lambda folder: ((folder / "out").mkdir(), (folder / "out" / "forecast_4.nc").write_text("mine")),
+        "out/forecast_4.nc exists",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("mode", [[], ["--dry-run"]], ids=["run", "dry-run"])
+def test_one_sentence_and_nothing_written(folder, capsys, case, mode):
+    change, sentence = CASES[case]
+    change(folder)
+    before = contents(folder)
+    assert main([*command(folder), *mode]) == 2
+    shown = capsys.readouterr().err.strip()
+    assert sentence.format(folder=folder) in shown and shown.startswith("ensf: ") and "\n" not in shown
+    assert contents(folder) == before
+
+
+SETTINGS = {
+    "unknown method": (["--method", "LETFK()"], "unknown method 'LETFK'"),
+    "no method": (["--method", ""], "--method is not given"),
+    "a class": (["--method", "LETKF"], "is no filter"),
+    "variable": (["--variables", "q,rain"], "forecast_1.nc has no variable 'rain': choose from t, q, sst, orography"),
+    "integers": (["--variables", "q,step"], "variable 'step' of"),
+    "unobserved": (["--variables", "q"], "obs.csv: row 0"),
+    "check": (["--quality", "LETKF"], "which is no check"),
+    "stage": (["--stages", "analysis,after"], "no stage 'after'"),
+    "dims": (["--method", "Local(LETKF, Sphere(), 300.0, dims=('y', 'x'))"], "'y'"),
+    "seed": (["--seed", "-1"], "--seed is -1"),
+    "option": (["--priors", "x"], "unknown option --priors"),
+    "folder of the forecast": (["--output", "{folder}"], "would be overwritten"),
+    "member dimension": (["--member-dim", "lat"], "forecast_1.nc has a dimension 'lat' of 12: give one file"),
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_settings_that_do_not_fit(folder, capsys, case):
+    words, sentence = SETTINGS[case]
+    before = contents(folder)
+    for mode in ([], ["--dry-run"]):
+        assert main([*command(folder), *(word.format(folder=folder) for word in words), *mode]) == 2
+        shown = capsys.readouterr().err.strip()
+        assert sentence in shown and "\n" not in shown
+    assert contents(folder) == before
+
+
+def test_a_row_without_the_height_that_the_localization_uses(folder):
+    layered = Local(LETKF, Layered(Sphere(), 1.0), 300.0, dims=("lat", "lon", "level"), at={"level": 1000.0})
+    with pytest.raises(ValueError, match="obs.csv: row 1 has no z, but the localization uses 'level': give it"):
+        Offline(layered, mask=True).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
+
+
+def test_domain_of_a_transform_names_variable_and_member(folder, capsys):
+    put("q", -0.5, 3)(folder)
+    (folder / "method.toml").write_text('[variables]\nt = ""\nq = "Log()"\n')
+    assert main([*command(folder), "--config", str(folder / "method.toml")]) == 2
+    assert "variable 'q' is -0.5 in " in (shown := capsys.readouterr().err) and "forecast_3.nc" in shown
+
+
+def test_packing_that_cannot_hold_the_analysis(folder, capsys):
+    (folder / "obs.csv").write_text(f"{HEAD}\nt,9000,0.01,2024-01-31,47.3,4.2,850\n")
+    before = contents(folder)
+    assert main(command(folder)) == 2
+    assert "its packing as int16 cannot hold" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_files_that_are_there_are_replaced_on_demand_only(folder):
+    assert main(command(folder)) == 0
+    first = contents(folder / "out")
+    assert main(command(folder)) == 2 and contents(folder / "out") == first
+    (folder / "out" / "mine.txt").write_text("mine")
+    (folder / "obs.csv").write_text(f"{HEAD}\n{ROWS[0]}\n")
+    assert main([*command(folder), "--overwrite"]) == 0
+    second = contents(folder / "out")
+    assert second.keys() - first.keys() == {folder / "out" / "mine.txt"}
+    assert len(read(folder / "out" / "observations.nc")) == 1
+
+
+def test_a_strict_run_names_the_row(folder, capsys):
+    words = ["--strict", "--quality", "Window('2024-01-31', '2024-02-01')"]
+    for row, reason in (("2023-01-31,44,5", "outside the time window"), ("2024-01-31,74,5", "out of domain")):
+        (folder / "obs.csv").write_text("\n".join([HEAD, *ROWS, f"q,0.008,1,{row},"]) + "\n")
+        assert main([*command(folder), *words]) == 2 and not (folder / "out").exists()
+        assert f"obs.csv: row 3 is not used ({reason})" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written(folder, capsys):
+    assert main(command(folder, output="/proc/nowhere/out")) == 2
+    assert "/proc/nowhere/out" in capsys.readouterr().err
+
+
+# --- the machine ------------------------------------------------------------------------------------------
+
+
+def run(folder, *more, **options):
+    program = [sys.executable, "-c", "import sys; from ensf.cli import main; sys.exit(main(sys.argv[1:]))"]
+    return subprocess.Popen(
+        [*program, *command(folder, *more)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+    )
+
+
+def limited():
+    """A disk that is full after 20 kB per file."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_a_full_disk(folder):
+    before = contents(folder)
+    process = run(folder, preexec_fn=limited)
+    shown = process.communicate()[1]
+    assert process.returncode == 2 and "out could not be written (" in shown and "Traceback" not in shown
+    assert contents(folder) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write everywhere")
+def test_a_protected_folder(folder, capsys):
+    folder.chmod(0o500)
+    assert main(command(folder)) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    folder.chmod(0o700)
+
+
+def slow_writes(folder):
+    """A program that stops while it writes the third member, after it has told so."""
+    return (
+        "import sys, time; from ensf.cli import main; from ensf.offline import writer\n"
+        "def slow(*given):\n"
+        "    old(*given); print('writing', flush=True); time.sleep(0.3)\n"
+        "old, writer.overwrite = writer.overwrite, slow\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=["TERM", "INT", "KILL"])
+def test_a_signal_leaves_no_file_of_the_analysis(folder, number):
+    before = contents(folder)
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow_writes(folder), *command(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(3):
+        assert process.stdout.readline() == "writing\n"
+    process.send_signal(number)
+    shown = process.communicate()[1]
+    left = {path for path in contents(folder) if path not in before}
+    assert not (folder / "out").exists()
+    if number == signal.SIGKILL:
+        assert all(path.relative_to(folder).parts[0].startswith(".out-") for path in left)
+        return
+    assert process.returncode == 130 and "Traceback" not in shown
+    assert "interrupted; the analysis is there as a whole, or not at all" in shown
+    assert not left
+
+
+def test_an_interrupt_that_a_library_swallows_stops_it_too(folder, monkeypatch, capsys):
+    before, overwrite = contents(folder), writer.overwrite
+
+    def swallowing(*given):
+        overwrite(*given)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(writer, "overwrite", swallowing)
+    assert main(command(folder)) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_an_interrupt_swallowed_after_the_last_step_is_told(folder, monkeypatch):
+    def swallowing(*given):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return 0
+
+    monkeypatch.setattr("ensf.cli.analyse._run", swallowing)
+    assert main(command(folder)) == 130
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(folder):
+    """All files of the analysis, or none, whenever the process is killed."""
+    finished = 0
+    for delay in np.linspace(0.5, 6.0, 40):
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        process = run(folder)
+        time.sleep(float(delay))
+        process.kill()
+        process.communicate()
+        files = len(list((folder / "out").glob("*"))) if (folder / "out").exists() else 0
+        assert files in (0, MEMBERS + 2)
+        finished += files > 0
+    assert finished
+
+
+@pytest.mark.parametrize(("stages", "copies"), [("analysis", 1), ("forecast,postassim,analysis", 3)])
+def test_a_disk_that_is_too_small_is_refused(folder, monkeypatch, capsys, stages, copies):
+    size = copies * sum(member(folder, number).stat().st_size for number in range(1, MEMBERS + 1))
+    for free, code in ((size, 0), (size - 1, 2)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        assert main(command(folder, "--stages", stages, "--dry-run")) == code
+    assert f"out needs {size / 1e6:.0f} MB but" in capsys.readouterr().err

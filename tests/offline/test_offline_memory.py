@@ -1,0 +1,78 @@
+"""The memory of an offline analysis stays below three times the ensemble, at any size."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import netCDF4
+import numpy as np
+import pytest
+
+MEMBERS, LEVELS = 20, 10
+LIMIT = 3.0
+
+PROGRAM = """
+import json, resource, sys, time
+import numpy as np
+from ensf.runs.recipe.reader import read_method
+from ensf.offline import Offline
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def analyse(folder):
+    offline = Offline(read_method(sys.argv[3]))
+    offline.analyse(f"{folder}/forecast_*.nc", f"{folder}/obs.csv", f"{folder}/out", rng=np.random.default_rng(1))
+
+analyse(sys.argv[1])
+before, start = peak(), time.monotonic()
+analyse(sys.argv[2])
+print(json.dumps({"before": before, "peak": peak(), "seconds": time.monotonic() - start}))
+"""
+
+
+def write(folder, rows, columns, stations):
+    """Two variables on levels, float32; bytes of the ensemble."""
+    rng = np.random.default_rng(1)
+    folder.mkdir()
+    sizes = {"level": LEVELS, "lat": rows, "lon": columns}
+    longitude = np.linspace(0, 360, columns, endpoint=False)
+    grid = {"lat": np.linspace(-60, 60, rows), "lon": longitude, "level": np.arange(10.0)}
+    for member in range(MEMBERS):
+        with netCDF4.Dataset(folder / f"forecast_{member}.nc", "w") as file:
+            for name, size in sizes.items():
+                file.createDimension(name, size)
+                file.createVariable(name, "f8", (name,))[:] = grid[name]
+            for name in ("t", "u"):
+                values = 280 + rng.standard_normal((LEVELS, rows, columns), dtype=np.float32)
+                file.createVariable(name, "f4", ("level", "lat", "lon"))[:] = values
+    place = rng.uniform((-59, 0, 0), (59, 350, 9), (stations, 3))
+    lines = [f"t,{280 + rng.normal():.3f},1.0,2024-01-31,{lat},{lon},{z}" for lat, lon, z in place]
+    (folder / "obs.csv").write_text("\n".join(["variable,value,error,time,lat,lon,z", *lines]) + "\n")
+    return 4 * MEMBERS * 2 * LEVELS * rows * columns
+
+
+def measure(tmp_path, method, *shape):
+    """Bytes of a large ensemble, and of the process before and at most during its analysis."""
+    write(tmp_path / "small", 10, 20, 10)
+    size = write(tmp_path / "large", *shape)
+    words = [sys.executable, "-c", PROGRAM, str(tmp_path / "small"), str(tmp_path / "large"), method]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return size, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("method", ["RTPS(ETKF(), 0.3)", "Local(LETKF, Sphere(), half_width=300.0)"])
+def test_memory_grows_by_less_than_the_bound(tmp_path, method):
+    """Beside what the process has before: one ensemble, and the parts."""
+    size, found = measure(tmp_path, method, 150, 200, 500)
+    assert found["peak"] - found["before"] < LIMIT * size
+
+
+@pytest.mark.slow
+def test_ten_million_values(tmp_path):
+    """10^7 values x 20 members of 4 bytes, everything in the process counted."""
+    size, found = measure(tmp_path, "Local(LETKF, Sphere(), half_width=150.0)", 500, 1000, 20_000)
+    assert size == 8e8 and found["peak"] < LIMIT * size
+    print(f"{found['peak'] / 1e6:.0f} MB, {found['seconds']:.0f} s")

@@ -1,0 +1,347 @@
+"""Model in the loop: a linear model changes nothing, runs are counted, windows of 0.6 on Lorenz-96 stay locked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+import netCDF4
+import numpy as np
+import pytest
+
+from ensf import experiments
+from ensf.arrays import to_numpy
+from ensf.diagnostics import rmse, scores
+from ensf.filters.base import Analysis
+from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
+from ensf.filters.letsf.filter import LETSF
+from ensf.localization import periodic_line
+from ensf.localization.information_limit import InformationLimit
+from ensf.models.lorenz96 import Lorenz96
+from ensf.observations.observation import Callback, Identity, Linear, Observation, Pointwise, Select, WindSpeed, arctan
+from ensf.runs import restart, runner
+from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
+from ensf.twin.twin import Network, Streams, twin
+from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+from ensf.wrappers.model_in_the_loop import ModelInTheLoop, Window
+from ensf.wrappers.spread import Rotation
+from ensf.wrappers.tempered import Tempered
+
+SIZE, MEMBERS = 12, 15
+EVERYTHING = Identity()
+LINE = periodic_line(SIZE, half_width=3.0)
+LOOP = ModelInTheLoop(AdaptiveInflation(Rotation(Tempered(LETSF(LINE, steps=1), 3)), LINE))
+
+
+@dataclass
+class LinearModel:
+    """x <- M x + b, on any backend; counts the members that it carries."""
+
+    matrix: object
+    shift: object
+    members: int = 0
+
+    def __call__(self, states):
+        self.members += states.shape[0]
+        return states @ self.matrix + self.shift
+
+
+@pytest.fixture
+def model(rng):
+    return LinearModel(np.eye(SIZE) + 0.3 * rng.standard_normal((SIZE, SIZE)), rng.standard_normal(SIZE))
+
+
+@pytest.fixture
+def window(model, rng):
+    start = rng.standard_normal((MEMBERS, SIZE))
+    window = Window(start, model(start), model)
+    model.members = 0
+    return window
+
+
+def analyse(method, window, observation, seed=1, memory=None):
+    return method.analyse_window(window, observation, np.random.default_rng(seed), memory)
+
+
+def observed(rng, operator=EVERYTHING, error=0.3):
+    return Observation(rng.standard_normal(operator(np.zeros(SIZE)).size), operator, error)
+
+
+# --- linear models ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operator", [Identity(), Select((0, 3, 7)), Linear(np.ones((2, SIZE)))])
+@pytest.mark.parametrize("method", [ETKF(), LETSF(steps=1), Tempered(ETKF(), 4), Tempered(LETSF(steps=1), 3)])
+def test_a_linear_model_in_the_loop_is_the_filter_at_the_end(method, operator, window, rng):
+    observation = observed(rng, operator)
+    wanted = ETKF().analyse(window.end, observation, rng).ensemble
+    np.testing.assert_allclose(analyse(ModelInTheLoop(method), window, observation).ensemble, wanted, atol=1e-9)
+
+
+def test_a_nonlinear_function_of_a_linear_model_is_the_filter_at_the_end(window, rng):
+    observation = observed(rng, Pointwise(arctan), 0.2)
+    wanted = LETSF().analyse(window.end, observation, rng).ensemble
+    np.testing.assert_allclose(analyse(ModelInTheLoop(LETSF()), window, observation).ensemble, wanted, atol=1e-9)
+
+
+def test_a_curved_forecast_is_linearised_anew():
+    """One variable, x -> x^3 over the window, observed at its end: pieces come nearer to the posterior."""
+    value, error, mean, deviation = np.array([4.0]), 0.2, 1.0, 0.5
+    nodes = np.linspace(-2, 4, 100_001)
+    mass = np.exp(-0.5 * ((value - nodes**3) / error) ** 2 - 0.5 * ((nodes - mean) / deviation) ** 2)
+    exact = (mass @ nodes**3) / mass.sum()
+    draws = np.random.default_rng(1).standard_normal((400, 1))
+    start = mean + deviation * (draws - draws.mean()) / draws.std(ddof=1)
+    window, seen = Window(start, start**3, lambda x: x**3), Observation(value, Identity(), error)
+    at_end, once, pieces = (
+        abs(float(ensemble.mean()) - exact)
+        for ensemble in (
+            ETKF().analyse(window.end, seen, None).ensemble,
+            analyse(ModelInTheLoop(ETKF()), window, seen).ensemble,
+            analyse(ModelInTheLoop(Tempered(ETKF(), 8)), window, seen).ensemble,
+        )
+    )
+    assert pieces < 0.1 * once and pieces < 0.05
+
+
+# --- runs of the model -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan)])
+@pytest.mark.parametrize(
+    ("method", "runs"),
+    [(ETKF(), 1), (Tempered(ETKF(), 1), 1), (Tempered(ETKF(), 4), 4), (Rotation(Tempered(EnKF(), 3)), 3)],
+)
+def test_the_forecast_of_the_cycle_is_not_repeated(method, runs, operator, window, model, rng):
+    analysis = analyse(ModelInTheLoop(method), window, observed(rng, operator))
+    assert analysis.info["model_runs"] == 1 + runs
+    assert model.members == runs * MEMBERS
+
+
+@pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan)])
+def test_a_look_at_one_member_leaves_the_forecast_of_the_cycle(operator, window, model, rng):
+    analysis = analyse(ModelInTheLoop(LETSF(steps=1)), window, observed(rng, operator))
+    assert analysis.info["model_runs"] == pytest.approx(2 + 1 / MEMBERS)
+
+
+def test_inflation_costs_one_more_forecast(window, model, rng):
+    loop = ModelInTheLoop(AdaptiveInflation(Tempered(LETKF(LINE), 4), LINE))
+    assert analyse(loop, window, observed(rng)).info["model_runs"] == 6
+    assert model.members == 5 * MEMBERS
+
+
+@pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan), Select((1, 5))])
+@pytest.mark.parametrize("method", [LOOP, ModelInTheLoop(LETSF(LINE, steps=3)), ModelInTheLoop(LETSF())])
+def test_reported_runs_are_the_members_that_were_carried(method, operator, window, model, rng):
+    runs = analyse(method, window, observed(rng, operator)).info["model_runs"]
+    assert runs == pytest.approx(1 + model.members / MEMBERS)
+
+
+def test_without_observations_the_forecast_is_the_analysis(window, model):
+    nothing = Observation(np.full(SIZE, np.nan), Identity(), 1.0)
+    analysis = analyse(LOOP, window, nothing, memory="kept")
+    assert analysis.ensemble is window.end and analysis.memory == "kept"
+    assert analysis.info == {"model_runs": 1.0} and model.members == 0
+
+
+class Reporting:
+    """A filter that reports runs."""
+
+    def analyse(self, prior, observation, rng, memory=None):
+        return Analysis(prior, None, {"model_runs": 3})
+
+
+def cycle_of(method):
+    settings = {"members": 8, "cycles": 1, "interval": 0.1, "streams": Streams.spawn(1)}
+    return next(twin(Lorenz96(40), method, Network(), GaussianStart(np.eye(40)[0], 1.0), **settings))
+
+
+def test_runs_are_a_score_if_the_filter_reports_them():
+    assert scores(cycle_of(Reporting()))["model_runs"] == 3.0
+    assert "model_runs" not in scores(cycle_of(ETKF()))
+    assert scores(cycle_of(ModelInTheLoop(Tempered(ETKF(), 2))))["model_runs"] == 3.0
+
+
+class Counting:
+    """A filter of windows that counts its analyses in its memory."""
+
+    def analyse_window(self, window, observation, rng, memory=None):
+        return Analysis(window.end, (memory or 0) + 1)
+
+
+def test_the_memory_goes_from_window_to_window():
+    settings = {"members": 8, "cycles": 3, "interval": 0.1, "streams": Streams.spawn(1)}
+    cycles = twin(Lorenz96(40), Counting(), Network(), GaussianStart(np.eye(40)[0], 1.0), **settings)
+    assert [cycle.analysis.memory for cycle in cycles] == [1, 2, 3]
+
+
+# --- missing values, operators, dtypes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [None, arctan])
+def test_missing_is_the_smaller_problem(function, window, rng):
+    value = rng.standard_normal(SIZE)
+    value[[2, 3]] = np.nan
+    keep = np.flatnonzero(~np.isnan(value))
+    whole, part = (o if function is None else Pointwise(function, o) for o in (Identity(), Select(keep)))
+    found = analyse(LOOP, window, Observation(value, whole, np.full(SIZE, 0.3))).ensemble
+    np.testing.assert_allclose(found, analyse(LOOP, window, Observation(value[keep], part, 0.3)).ensemble, atol=1e-12)
+
+
+OTHER = [WindSpeed(Select((0, 1, 2, 3)), Select((4, 5, 6, 7))), Callback(lambda x: x[..., :4] * x[..., 4:8], None)]
+
+
+@pytest.mark.parametrize("operator", OTHER)
+def test_other_operators(operator, window, rng):
+    value = operator(rng.standard_normal(SIZE)) + 0.1
+    observation = Observation(value, operator, 0.5, position=np.arange(4.0)[:, None])
+    loop = ModelInTheLoop(Tempered(LETSF(LINE, steps=1), 2))
+    ensemble = analyse(loop, window, observation).ensemble
+    before = np.abs(operator(window.end).mean(axis=0) - value).mean()
+    assert np.abs(operator(ensemble).mean(axis=0) - value).mean() < 0.8 * before
+
+
+@pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan)])
+def test_every_backend_and_dtype(operator, backend, rng):
+    model = LinearModel(backend.array(np.eye(SIZE) * 1.1), backend.array(np.ones(SIZE)))
+    start = backend.array(rng.standard_normal((MEMBERS, SIZE)))
+    window = Window(start, model(start), model)
+    analysis = analyse(LOOP, window, Observation(backend.array(rng.standard_normal(SIZE)), operator, 0.3))
+    assert backend.owns(analysis.ensemble) and np.isfinite(to_numpy(analysis.ensemble)).all()
+
+
+def test_a_twin_in_single_precision_stays_so(rng):
+    start = GaussianStart(np.eye(40, dtype=np.float32)[0], 1.0)
+    settings = {"members": 8, "cycles": 3, "interval": 0.1, "streams": Streams.spawn(1)}
+    line = periodic_line(40, 6.0)
+    loop = ModelInTheLoop(AdaptiveInflation(Rotation(Tempered(LETSF(line, steps=1), 2)), line))
+    for cycle in twin(Lorenz96(40), loop, Network(Pointwise(arctan), 0.1), start, **settings):
+        assert cycle.analysis.ensemble.dtype == np.float32
+
+
+def test_arguments_are_not_changed(window, rng):
+    observation = observed(rng)
+    before = [a.copy() for a in (window.start, window.end, observation.value)]
+    memory = analyse(LOOP, window, observation).memory
+    analyse(LOOP, window, observation, memory=memory)
+    for kept, now in zip(before, (window.start, window.end, observation.value), strict=True):
+        np.testing.assert_array_equal(kept, now)
+
+
+# --- what is refused -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [LOOP, Rotation(LOOP)])
+def test_without_a_window_it_says_what_it_needs(method, window, rng):
+    with pytest.raises(ValueError, match=r"needs the window that ends here: call analyse_window\(Window\(start"):
+        method.analyse(window.end, observed(rng), rng)
+
+
+def test_an_adjoint_is_refused_with_what_to_use(window, rng):
+    class ByGradient:
+        def analyse(self, prior, observation, rng, memory=None):
+            return Analysis(prior + observation.score(prior))
+
+    with pytest.raises(ValueError, match="no adjoint: put an ensemble filter such as ETKF"):
+        analyse(ModelInTheLoop(ByGradient()), window, observed(rng))
+
+
+def test_a_bad_member_is_named(window, rng):
+    window.end[3, 4] = np.nan
+    with pytest.raises(ValueError, match="prior member 3 has nan at state variable 4"):
+        analyse(LOOP, window, observed(rng))
+
+
+# --- Lorenz-96 -------------------------------------------------------------------------------------------
+
+FAR, NEAR = periodic_line(40, 20.0), periodic_line(40, 10.0)
+LONG = ModelInTheLoop(AdaptiveInflation(Rotation(Tempered(LETSF(FAR, steps=1, limit=InformationLimit()), 4)), NEAR))
+
+
+@pytest.mark.parametrize(
+    ("burn_in", "cycles"), [(10, 15), pytest.param(40, 120, marks=pytest.mark.slow)], ids=["short", "long"]
+)
+def test_long_windows_stay_locked(burn_in, cycles):
+    page = replace(experiments.load("lorenz96_window_06"), cycles=burn_in + cycles)
+    errors = [float(rmse(c.analysis.ensemble, c.truth)) for c in page.run(Method(LONG, 40), 1)]
+    assert np.mean(errors[burn_in:]) < 0.6
+
+
+def test_a_twin_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path):
+    page = replace(experiments.load("lorenz96_window_06"), cycles=4)
+    whole = []
+    for cycle in page.run(Method(LONG, 20), 1):
+        restart.write(tmp_path / f"{cycle.index}.npz", {"restart": cycle.restart})
+        whole.append(cycle)
+    rest = list(page.run(Method(LONG, 20), 1, restart.read(tmp_path / "1.npz")["restart"]))
+    assert len(rest) == 2
+    for one, other in zip(rest, whole[2:], strict=True):
+        assert one.analysis.ensemble.tobytes() == other.analysis.ensemble.tobytes()
+        assert one.analysis.info["model_runs"] == other.analysis.info["model_runs"]
+
+
+SHORT = TwinExperiment(
+    name="short",
+    summary="Lorenz-96, a few cycles",
+    model=Lorenz96(size=40, forcing=8.0, dt=0.05),
+    network=Network(error=1.0),
+    initial=GaussianStart(np.eye(40)[0], 1.0),
+    methods={
+        "loop": Method(ModelInTheLoop(AdaptiveInflation(Rotation(Tempered(LETKF(NEAR), 2)), NEAR)), 8),
+        "etkf": Method(ETKF(), 8),
+    },
+    cycles=6,
+    interval=0.2,
+)
+
+
+def run(folder, **how):
+    folder.mkdir(exist_ok=True)
+    return runner.run(SHORT, SHORT.methods, [1], folder, "test", **how)
+
+
+class _Stopping:
+    """Ctrl-C in the third cycle."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __enter__(self):
+        return self
+
+    def __call__(self):
+        self.calls += 1
+        return self.calls == 3
+
+    def __exit__(self, *_):
+        return None
+
+
+def variables(path):
+    with netCDF4.Dataset(path) as file:
+        file.set_auto_maskandscale(False)
+        return {name: variable[...].tobytes() for name, variable in file.variables.items()}
+
+
+def test_a_resumed_run_is_the_run_bit_for_bit_and_files_have_the_runs(tmp_path, monkeypatch):
+    run(tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runner, "deferred", _Stopping)
+        run(tmp_path / "stopped")
+    records = run(tmp_path / "stopped", resume=True)
+    name = "loop_seed1.nc"
+    assert variables(tmp_path / "whole" / name) == variables(tmp_path / "stopped" / name)
+    with netCDF4.Dataset(tmp_path / "stopped" / name) as file:
+        np.testing.assert_array_equal(file["model_runs"][:], 4.0)
+        assert file["model_runs"].long_name == "forecasts of the whole ensemble that the cycle took"
+    summary = {r["method"]: r for r in json.loads((tmp_path / "stopped" / "summary.json").read_text())}
+    assert summary["loop"]["model_runs"] == 4.0 and "model_runs" not in summary["etkf"]
+    head, *rows = runner.table(records).splitlines()
+    end = head.index("runs") + len("runs")
+    assert [row[:end].split()[-1] for row in rows] == ["4.000", "1.000"]
+
+
+def test_the_table_has_no_runs_if_none_is_reported(tmp_path):
+    (tmp_path / "a").mkdir()
+    records = runner.run(SHORT, {"etkf": SHORT.methods["etkf"]}, [1], tmp_path / "a", "test")
+    assert "runs" not in runner.table(records)
