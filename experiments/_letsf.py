@@ -15,14 +15,14 @@ PIECES = 4
 
 def adaptive_letsf(size: int, members: int, reach: float = 20.0) -> Method:
     """LETSF on a ring whose patches, at most `reach` points wide, are limited by information; adaptive inflation."""
-    letsf = LETSF(periodic_line(size, reach), limit=InformationLimit())
+    letsf = LETSF(periodic_line(size, reach), information_limit=InformationLimit())
     summary = "LETSF, adaptive inflation, patches limited by information, rotated"
     return Method(AdaptiveInflation(Rotation(letsf), periodic_line(size, 10.0)), members, summary)
 
 
 def looped_letsf(size: int, members: int, reach: float = 20.0) -> Method:
     """The same with the model in the loop."""
-    letsf = LETSF(periodic_line(size, reach), steps=1, limit=InformationLimit())
+    letsf = LETSF(periodic_line(size, reach), steps=1, information_limit=InformationLimit())
     return Method(in_the_loop(letsf, periodic_line(size, 10.0)), members, "the same, model in the loop")
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from ensf.arrays import Array, normal
 from ensf.diffusion.sampler import ReverseSDE
 from ensf.experiments._letsf import adaptive_letsf
-from ensf.filters.ensf import EnSF
 from ensf.filters.kalman.filters import LETKF
 from ensf.filters.particle import FixedGainMAP
 from ensf.localization import periodic_line
@@ -16,13 +15,14 @@ from ensf.models.lorenz96 import Lorenz96
 from ensf.observations.observation import Pointwise, arctan
 from ensf.twin.experiment import Method
 from ensf.twin.twin import Network, Streams
+from ensf.wrappers.published import published
 from ensf.wrappers.spread import AnalysisInflation, Rotation
 
 SIZE = 100
 MODEL = Lorenz96(size=SIZE, forcing=8.0, dt=0.01)
 NETWORK = Network(Pointwise(arctan), error=0.05)
 METHODS = {
-    "ensf": Method(EnSF.published("cmame", sampler=ReverseSDE(200)), 20, "EnSF as in CMAME 2024, 200 steps"),
+    "ensf": Method(published("cmame", sampler=ReverseSDE(200)), 20, "EnSF as in CMAME 2024, 200 steps"),
     "letkf": Method(
         AnalysisInflation(Rotation(LETKF(periodic_line(SIZE, half_width=7.3))), 1.2),
         20,

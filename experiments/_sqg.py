@@ -17,7 +17,6 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, namespace, normal
 from ensf.filters.base import Analysis
-from ensf.filters.ensf import EnSF
 from ensf.filters.kalman.filters import LETKF
 from ensf.filters.letsf.filter import LETSF
 from ensf.filters.particle import FixedGainMAP
@@ -29,7 +28,8 @@ from ensf.runs.nature import NatureRun, Trajectory
 from ensf.twin.experiment import Method, TwinExperiment
 from ensf.twin.twin import Cycle, Restart, Streams, twin
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
-from ensf.wrappers.deferred_analysis import Patience
+from ensf.wrappers.deferred_analysis import DeferredAnalysis
+from ensf.wrappers.published import published
 from ensf.wrappers.spread import RTPS
 
 DAY, HALF_DAY = 86400.0, 43200.0
@@ -156,16 +156,20 @@ class InvertedSensor:
         return self.filter.analyse(prior, seen, rng, memory)
 
 
-PUBLISHED = InitialSpread(EnSF.published("sqg").filter)
+PUBLISHED = InitialSpread(published("sqg").filter)
 
 
 def adaptive(filter: Any, summary: str) -> Method:
     """A filter with patches limited by information and a remainder, as every page uses it."""
     summary = f"{summary}, patches limited by information, remainder, adaptive inflation, patience with surprises"
-    return Method(Patience(AdaptiveInflation(filter, box(1600.0)), limit=1.6), MEMBERS, summary)
+    return Method(DeferredAnalysis(AdaptiveInflation(filter, box(1600.0)), chi2_limit=1.6), MEMBERS, summary)
 
 
-PATCHES: dict[str, Any] = {"localization": box(2800.0), "limit": InformationLimit(0.45), "remainder": 0.2}
+PATCHES: dict[str, Any] = {
+    "localization": box(2800.0),
+    "information_limit": InformationLimit(0.45),
+    "unresolved_variance": 0.2,
+}
 
 
 def methods(cut_off: float, relaxation: float, sensor: Any = lambda inner: inner) -> dict[str, Method]:

@@ -21,11 +21,13 @@ from ensf.experiments._geopotential import (
     LeaveOneOut,
     OptimalInterpolation,
 )
-from ensf.filters.ensf import EnSF, Standardised
+from ensf.filters.ensf import EnSF
 from ensf.filters.kalman.filters import ETKF, LETKF
 from ensf.filters.letsf.filter import LETSF
 from ensf.localization import Localization, Sphere
 from ensf.twin.experiment import Method
+from ensf.wrappers.published import published
+from ensf.wrappers.standardised import Standardised
 
 NEAR = Localization(POSITION, Sphere(), half_width=4000.0)
 GAUSSIAN = EnSF(VariancePreserving(), GaussianScore(), ConditionalGuidance(), ProbabilityFlow(30))
@@ -40,9 +42,7 @@ EXPERIMENT = LeaveOneOut(
         "etkf": Method(ETKF(), 64, "ETKF"),
         "letkf": Method(LETKF(NEAR), 64, "LETKF, half-width 4000 km"),
         "letsf": Method(LETSF(NEAR), 64, "local ensemble transform score filter, half-width 4000 km"),
-        "ensf": Method(
-            Standardised(EnSF.published("cmame")), 64, "EnSF as in CMAME 2024, on the standardised ensemble"
-        ),
+        "ensf": Method(Standardised(published("cmame")), 64, "EnSF as in CMAME 2024, on the standardised ensemble"),
         "ensf_gaussian": Method(
             Standardised(GAUSSIAN), 64, "EnSF with Gaussian score, conditional guidance and probability flow"
         ),

@@ -196,7 +196,7 @@ class OceanExperiment(TwinExperiment):
 def experiment(model: VerosACC, network: Sparse = Sparse(), half_width: float = 1200.0) -> OceanExperiment:
     """The experiment on another grid, with another network or localization (Gaspari-Cohn half-width, km)."""
     local = Localization(model.position, Product(Sphere(), half_width), half_width)
-    inner = Rotation(LETSF(local, limit=InformationLimit()))
+    inner = Rotation(LETSF(local, information_limit=InformationLimit()))
     return OceanExperiment(
         name="veros_acc",
         summary="Ocean model Veros, 30 surface temperatures and 8 profiles every 10 days",

@@ -22,7 +22,7 @@ from ensf.diffusion.prior_scores import GaussianScore
 from ensf.diffusion.sampler import ProbabilityFlow, ReverseSDE, RunningMeanStop
 from ensf.diffusion.schedule import VariancePreserving
 from ensf.filters.base import Analysis, Filter
-from ensf.filters.ensf import EnSF, Standardised
+from ensf.filters.ensf import EnSF
 from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
 from ensf.filters.letsf.filter import LETSF
 from ensf.filters.particle import FixedGainMAP, ParticleFilter
@@ -32,9 +32,11 @@ from ensf.observations.observation import Callback, Correlated, Identity, Linear
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.collapse_guard import CollapseGuard
 from ensf.wrappers.copula import Copula
-from ensf.wrappers.deferred_analysis import Patience
+from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.finite_size import FiniteSize
+from ensf.wrappers.published import published
 from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
+from ensf.wrappers.standardised import Standardised
 from ensf.wrappers.tempered import Tempered
 
 MEMBERS, SIZE = 10, 12
@@ -54,9 +56,9 @@ class Row:
 
 FILTERS = {
     "EnSF": Row(EnSF(sampler=ReverseSDE(30)), affine=False, symmetric=False),
-    "EnSF legacy": Row(EnSF.published("legacy", sampler=ReverseSDE(30)), affine=False, symmetric=False),
-    "EnSF cmame": Row(EnSF.published("cmame", sampler=ReverseSDE(30)), affine=False, symmetric=False),
-    "EnSF sqg": Row(EnSF.published("sqg", sampler=ReverseSDE(8, stop=STOP)), symmetric=False),
+    "EnSF legacy": Row(published("legacy", sampler=ReverseSDE(30)), affine=False, symmetric=False),
+    "EnSF cmame": Row(published("cmame", sampler=ReverseSDE(30)), affine=False, symmetric=False),
+    "EnSF sqg": Row(published("sqg", sampler=ReverseSDE(8, stop=STOP)), symmetric=False),
     "EnSF consistent": Row(CONSISTENT, affine=False, symmetric=False),
     "Standardised": Row(Standardised(CONSISTENT), symmetric=False),
     "EnKF": Row(EnKF(), symmetric=False),
@@ -64,8 +66,8 @@ FILTERS = {
     "LETKF": Row(LETKF(LINE)),
     "LETSF": Row(LETSF(LINE)),
     "LETSF global": Row(LETSF()),
-    "LETSF with a remainder": Row(LETSF(LINE, remainder=0.2)),
-    "LETKF with a remainder": Row(LETKF(LINE, remainder=0.2)),
+    "LETSF with a remainder": Row(LETSF(LINE, unresolved_variance=0.2)),
+    "LETKF with a remainder": Row(LETKF(LINE, unresolved_variance=0.2)),
     "ParticleFilter": Row(ParticleFilter(jitter=0.1), symmetric=False),
     "FixedGainMAP": Row(FixedGainMAP(), affine=False, symmetric=False),
     "Copula": Row(Copula(LETSF(LINE))),
@@ -82,7 +84,7 @@ FILTERS = {
     "CollapseGuard": Row(CollapseGuard(ETKF())),
     "CollapseGuard that acts": Row(CollapseGuard(ETKF(), limit=1.001, cycles=1), symmetric=False),
     "AdaptiveInflation": Row(AdaptiveInflation(LETKF(LINE), LINE)),
-    "Patience": Row(Patience(ETKF())),
+    "DeferredAnalysis": Row(DeferredAnalysis(ETKF())),
 }
 
 # Promises that a filter does not keep yet, by test and row, with the reason.
@@ -303,7 +305,9 @@ def test_units_do_not_matter(method, prior):
 def test_order_of_members_does_not_matter(method, operator, prior):
     observation, order = observed(prior, operator), np.random.default_rng(1).permutation(MEMBERS)
     expected = analyse(method, prior, observation).ensemble[order]
-    rounding = 1e-8 if getattr(method, "remainder", 0) else 1e-9  # of the quadrature, widened with the anomalies
+    rounding = (
+        1e-8 if getattr(method, "unresolved_variance", 0) else 1e-9
+    )  # of the quadrature, widened with the anomalies
     found = analyse(method, prior[order], observation).ensemble
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=rounding)
 

@@ -35,7 +35,7 @@ RESERVED = {
     "jsonargparse": "cli",
     "tqdm": "cli experiments plot runs",
     "netCDF4": "offline runs",
-    "xarray": "dataset offline plot runs tables",
+    "xarray": "dataset experiments offline plot runs tables",
 }
 
 MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", "veros", *sys.stdlib_module_names}

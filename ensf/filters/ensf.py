@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ensf.arrays import Array, Generator, namespace, stream
 from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import PairedScore, PriorScore
-from ensf.diffusion.sampler import ReverseSDE, RunningMeanStop, Sampler, StandardisedNoise, StandardNoise
+from ensf.diffusion.sampler import ReverseSDE, Sampler, StandardNoise
 from ensf.diffusion.schedule import LinearSchedule, Schedule
-from ensf.filters.base import Analysis, Filter, check_predicted, check_prior
-from ensf.observations.observation import Observation, tangent
+from ensf.filters.base import Analysis, check_predicted, check_prior
+from ensf.observations.observation import Observation
 
-__all__ = ["EnSF", "Standardised", "StiffnessWarning"]
+__all__ = ["EnSF", "StiffnessWarning"]
 
 
 class StiffnessWarning(UserWarning):
@@ -59,32 +59,6 @@ class EnSF:
     sampler: Sampler = ReverseSDE()
     start: Any = StandardNoise()
     clip: float = math.inf
-
-    @staticmethod
-    def published(name: str, **changes: Any) -> Any:
-        """Settings that were published, by name.
-
-        Parameters
-        ----------
-        name : {"legacy", "cmame", "sqg"}
-            "legacy": arXiv 2309.00983v1 (Lorenz-96 of 10^6 variables); "cmame": CMAME 432 (2024) 117447;
-            "sqg": MWR 153 (2025) 1155, which standardises the ensemble, stops early and resets the spread.
-        **changes
-            Settings to replace, such as ``sampler=ReverseSDE(200)``.
-
-        Raises
-        ------
-        ValueError
-            If the name is unknown.
-        """
-        if name not in _PUBLISHED:
-            raise ValueError(f"unknown published setting {name!r}: choose one of {', '.join(map(repr, _PUBLISHED))}")
-        settings = replace(_PUBLISHED[name], **changes)
-        if name != "sqg":
-            return settings
-        from ensf.wrappers.spread import SpreadReset
-
-        return SpreadReset(Standardised(settings))
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis ensemble from a prior ensemble ``(member, state)``.
@@ -160,53 +134,3 @@ class _Clipping:
 
     def fraction(self) -> float:
         return int(self.clipped) / max(self.entries, 1)
-
-
-@dataclass(frozen=True)
-class Standardised:
-    """Wrapper: the filter works on the ensemble standardised by its own mean and standard deviation.
-
-    Parameters
-    ----------
-    filter : Filter
-    """
-
-    filter: Filter
-
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis ensemble, back in the units of the prior."""
-        check_prior(prior, observation)
-        observation = observation.present()
-        if observation.size == 0:
-            return Analysis(prior, memory)
-        xp = namespace(prior)
-        mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
-        deviation = xp.where(deviation > 0, deviation, xp.ones_like(deviation))
-        seen = replace(observation, operator=_Rescaled(observation.operator, mean, deviation))
-        inner = self.filter.analyse((prior - mean) / deviation, seen, rng, memory)
-        return replace(inner, ensemble=mean + deviation * inner.ensemble)
-
-
-@dataclass(frozen=True, eq=False)
-class _Rescaled:
-    """The operator of standardised states."""
-
-    operator: Any
-    mean: Array
-    deviation: Array
-
-    def __call__(self, states: Array) -> Array:
-        return self.operator(self.mean + self.deviation * states)
-
-    def tangent(self, states: Array, directions: Array) -> Array:
-        return tangent(self.operator, self.mean + self.deviation * states, self.deviation * directions)
-
-    def adjoint(self, states: Array, residuals: Array) -> Array:
-        return self.deviation * self.operator.adjoint(self.mean + self.deviation * states, residuals)
-
-
-_PUBLISHED = {
-    "legacy": EnSF(schedule=LinearSchedule(0.05, 0.0), sampler=ReverseSDE(100)),
-    "cmame": EnSF(schedule=LinearSchedule(0.5, 0.025), sampler=ReverseSDE(500), start=StandardisedNoise(), clip=1000.0),
-    "sqg": EnSF(schedule=LinearSchedule(0.05, 0.0), sampler=ReverseSDE(1000, stop=RunningMeanStop())),
-}

@@ -3,10 +3,12 @@
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.collapse_guard import CollapseGuard
 from ensf.wrappers.copula import Copula
-from ensf.wrappers.deferred_analysis import Patience
+from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.finite_size import FiniteSize
 from ensf.wrappers.model_in_the_loop import ModelInTheLoop
+from ensf.wrappers.published import published
 from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
+from ensf.wrappers.standardised import Standardised
 from ensf.wrappers.tempered import Tempered
 
 __all__ = [
@@ -17,10 +19,12 @@ __all__ = [
     "FiniteSize",
     "ForecastInflation",
     "ModelInTheLoop",
-    "Patience",
+    "DeferredAnalysis",
     "RTPP",
     "RTPS",
     "Rotation",
     "SpreadReset",
+    "Standardised",
     "Tempered",
+    "published",
 ]

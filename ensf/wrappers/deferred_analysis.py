@@ -1,4 +1,4 @@
-"""Patience: a surprise that the observations could not repair is slept on.
+"""Deferred analysis: a surprise that the observations could not repair is slept on.
 
 With squared innovations d^2 and ensemble variances v, both over the error variance, of all observations k,
 
@@ -23,11 +23,11 @@ from ensf.arrays import Array, Generator, namespace
 from ensf.filters.base import Analysis, Filter, check_prior, innovations
 from ensf.observations.observation import Observation
 
-__all__ = ["Patience", "PatienceMemory"]
+__all__ = ["DeferredAnalysis", "DeferralMemory"]
 
 
 @dataclass(frozen=True, eq=False)
-class PatienceMemory:
+class DeferralMemory:
     """Cycles waited in a row, and the wrapped filter's memory."""
 
     waited: int = 0
@@ -35,17 +35,17 @@ class PatienceMemory:
 
 
 @dataclass(frozen=True)
-class Patience:
+class DeferredAnalysis:
     """Wrapper: surprising observations are not used at once if they determine too little of the state.
 
     Parameters
     ----------
     filter : Filter
-    limit : float
+    chi2_limit : float
         chi^2 beyond which the observations of a cycle are a surprise.
-    repair : float
+    min_constraint : float
         Part of the state, 0 to 1, that they must determine to be followed at once.
-    cycles : int
+    max_delay : int
         Most cycles in a row without an analysis.
 
     Raises
@@ -55,19 +55,19 @@ class Patience:
     """
 
     filter: Filter
-    limit: float = 2.0
-    repair: float = 0.5
-    cycles: int = 1
+    chi2_limit: float = 2.0
+    min_constraint: float = 0.5
+    max_delay: int = 1
 
     def __post_init__(self) -> None:
-        if not self.limit > 1 or not 0 <= self.repair <= 1 or self.cycles < 0:
+        if not self.chi2_limit > 1 or not 0 <= self.min_constraint <= 1 or self.max_delay < 0:
             raise ValueError(
-                f"patience has limit {self.limit}, repair {self.repair}, cycles {self.cycles}: "
-                "give a limit above 1, repair from 0 to 1, and no negative number of cycles"
+                f"deferred analysis has chi2_limit {self.chi2_limit}, min_constraint {self.min_constraint}, max_delay "
+                f"{self.max_delay}: give a limit above 1, a constraint from 0 to 1, and no negative number of cycles"
             )
 
     def analyse(
-        self, prior: Array, observation: Observation, rng: Generator, memory: PatienceMemory | None = None
+        self, prior: Array, observation: Observation, rng: Generator, memory: DeferralMemory | None = None
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``, or the prior; `info` has whether it `waited`.
 
@@ -78,18 +78,18 @@ class Patience:
         """
         check_prior(prior, observation)
         observation = observation.present(prior.dtype)
-        memory = memory or PatienceMemory()
+        memory = memory or DeferralMemory()
         if observation.size == 0:
             return Analysis(prior, memory)
-        if memory.waited < self.cycles and self._waits(prior, observation):
+        if memory.waited < self.max_delay and self._waits(prior, observation):
             return Analysis(prior, replace(memory, waited=memory.waited + 1), {"waited": 1.0})
         analysis = self.filter.analyse(prior, observation, rng, memory.inner)
-        return replace(analysis, memory=PatienceMemory(0, analysis.memory), info={**analysis.info, "waited": 0.0})
+        return replace(analysis, memory=DeferralMemory(0, analysis.memory), info={**analysis.info, "waited": 0.0})
 
     def _waits(self, prior: Array, observation: Observation) -> bool:
         xp = namespace(prior)
         square, variance = innovations(prior, observation)
-        if not bool(xp.sum(square) > self.limit * xp.sum(variance + 1)):
+        if not bool(xp.sum(square) > self.chi2_limit * xp.sum(variance + 1)):
             return False
         widened = variance * xp.sum(square - 1) / xp.sum(variance)
-        return bool(xp.sum(widened / (1 + widened)) < self.repair * prior.shape[1])
+        return bool(xp.sum(widened / (1 + widened)) < self.min_constraint * prior.shape[1])

@@ -17,7 +17,6 @@ from ensf.diffusion.sampler import ReverseSDE
 from ensf.experiments import names
 from ensf.experiments._letsf import in_the_loop
 from ensf.filters.base import Filter
-from ensf.filters.ensf import EnSF
 from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
 from ensf.filters.letsf.filter import LETSF
 from ensf.filters.particle import FixedGainMAP, ParticleFilter
@@ -30,6 +29,7 @@ from ensf.models.lorenz96 import Lorenz96
 from ensf.twin.experiment import Method
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.finite_size import FiniteSize
+from ensf.wrappers.published import published
 from ensf.wrappers.spread import AnalysisInflation, Rotation
 
 __all__ = ["EXPERIMENTS", "RECIPES", "Axis", "Recipe"]
@@ -178,17 +178,17 @@ def _letsf(experiment: Any, inflation: float, half_width: float = math.inf) -> F
 
 def _letkf_limited(experiment: Any) -> Filter:
     wide, near = _wide_and_near(experiment)
-    return AdaptiveInflation(Rotation(LETKF(wide, limit=InformationLimit())), near)
+    return AdaptiveInflation(Rotation(LETKF(wide, information_limit=InformationLimit())), near)
 
 
 def _letsf_limited(experiment: Any) -> Filter:
     wide, near = _wide_and_near(experiment)
-    return AdaptiveInflation(Rotation(LETSF(wide, limit=_limit(experiment))), near)
+    return AdaptiveInflation(Rotation(LETSF(wide, information_limit=_limit(experiment))), near)
 
 
 def _letsf_loop(experiment: Any) -> Filter:
     wide, near = _wide_and_near(experiment)
-    return in_the_loop(LETSF(wide, steps=1, limit=_limit(experiment)), near)
+    return in_the_loop(LETSF(wide, steps=1, information_limit=_limit(experiment)), near)
 
 
 def _wide_and_near(experiment: Any) -> tuple[Localization, Localization]:
@@ -207,7 +207,7 @@ def _quantile(experiment: Any, inflation: float, half_width: float = math.inf) -
 
 
 def _ensf(experiment: Any) -> Filter:
-    return EnSF.published("cmame", sampler=ReverseSDE(200))
+    return published("cmame", sampler=ReverseSDE(200))
 
 
 def _ensf_inflated(experiment: Any, inflation: float) -> Filter:

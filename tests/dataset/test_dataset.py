@@ -31,7 +31,6 @@ from ensf.dataset import (
     unpack,
 )
 from ensf.dataset.local import check_order
-from ensf.filters.ensf import EnSF
 from ensf.filters.kalman.filters import ETKF, LETKF, observed_positions
 from ensf.filters.letsf.filter import LETSF
 from ensf.localization import Euclidean, Layered, Localization, Sphere
@@ -51,6 +50,7 @@ from ensf.observations.observation import (
 )
 from ensf.tables import ObservationTable
 from ensf.tables.stations import Joined
+from ensf.wrappers.published import published
 from ensf.wrappers.spread import RTPS, AnalysisInflation
 
 RNG = np.random.default_rng
@@ -281,7 +281,7 @@ def test_local_filters_take_their_places_from_the_dataset():
 
 
 def test_local_filters_with_settings_of_their_own():
-    narrow = Local(partial(LETKF, limit=InformationLimit(0.2)), Sphere(), half_width=600.0)
+    narrow = Local(partial(LETKF, information_limit=InformationLimit(0.2)), Sphere(), half_width=600.0)
     one, other = (analyse(forecast(), points, method, RNG(1), variables=STATE) for method in (narrow, NEAR))
     assert not one.t.equals(other.t)
 
@@ -671,7 +671,7 @@ def test_a_lognormal_variable_has_its_exact_posterior():
 def test_filters_that_care_for_units_see_variables_alike():
     """EnSF takes a prior of magnitude one; temperature in kelvin is none."""
     units = {"t": Standardise(), "q": (Log(), Standardise())}
-    problem = Problem.of(forecast(40), stations, EnSF.published("cmame"), variables=units)
+    problem = Problem.of(forecast(40), stations, published("cmame"), variables=units)
     spread = problem.prior.std(axis=0, ddof=1)
     assert 0.7 < spread.min() < spread.max() < 1.4
     analysis = problem.restore(problem.analyse(RNG(1)).ensemble)

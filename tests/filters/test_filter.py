@@ -17,7 +17,7 @@ from ensf.diffusion.guidance import ConditionalGuidance, DampedGuidance
 from ensf.diffusion.prior_scores import GaussianScore, MiniBatchScore, MixtureScore, PairedScore
 from ensf.diffusion.sampler import ProbabilityFlow, ReverseSDE, RunningMeanStop, StandardisedNoise, StandardNoise
 from ensf.diffusion.schedule import LinearSchedule, VariancePreserving
-from ensf.filters.ensf import EnSF, Standardised, StiffnessWarning
+from ensf.filters.ensf import EnSF, StiffnessWarning
 from ensf.observations.non_gaussian import Laplace
 from ensf.observations.observation import (
     Callback,
@@ -31,7 +31,9 @@ from ensf.observations.observation import (
     arctan,
     cube,
 )
+from ensf.wrappers.published import published
 from ensf.wrappers.spread import SpreadReset
+from ensf.wrappers.standardised import Standardised
 
 CONSISTENT = EnSF(schedule=VariancePreserving(0.1, 30.0), score=GaussianScore(), guidance=ConditionalGuidance())
 
@@ -56,12 +58,12 @@ def observation(prior):
 
 ERRORS = (0.05, 0.1, 0.33, 0.5, 1.0)
 WEIGHTS = {
-    "legacy, 100 steps": (EnSF.published("legacy"), (None, 0.367, 0.071, 0.034, 0.009)),
+    "legacy, 100 steps": (published("legacy"), (None, 0.367, 0.071, 0.034, 0.009)),
     "legacy, 1000 steps": (
-        EnSF.published("legacy", sampler=ReverseSDE(1000)),
+        published("legacy", sampler=ReverseSDE(1000)),
         (0.217, 0.077, 0.009, 0.004, 0.001),
     ),
-    "cmame, 500 steps": (EnSF.published("cmame"), (0.917, 0.761, 0.318, 0.194, 0.067)),
+    "cmame, 500 steps": (published("cmame"), (0.917, 0.761, 0.318, 0.194, 0.067)),
 }
 
 
@@ -84,7 +86,7 @@ def test_weight_of_the_observation(method, weights):
 
 
 def test_too_few_steps_warn_with_a_number_that_is_enough(rng):
-    prior, method = rng.standard_normal((20, 3)), EnSF.published("legacy")
+    prior, method = rng.standard_normal((20, 3)), published("legacy")
     observation = Observation(np.ones(3), Identity(), 0.05)
     with pytest.warns(StiffnessWarning, match="ReverseSDE with 100 steps is unstable.*ConditionalGuidance") as caught:
         unstable = method.analyse(prior, observation, rng).ensemble
@@ -129,7 +131,7 @@ def test_conditional_guidance_does_not_warn(rng):
 
 
 def test_published_settings_have_the_documented_fields():
-    legacy, cmame, sqg = (EnSF.published(name) for name in ("legacy", "cmame", "sqg"))
+    legacy, cmame, sqg = (published(name) for name in ("legacy", "cmame", "sqg"))
     assert legacy == EnSF(
         LinearSchedule(0.05, 0.0),
         PairedScore(),
@@ -152,25 +154,25 @@ def test_published_settings_have_the_documented_fields():
 
 
 def test_published_settings_can_be_changed():
-    assert EnSF.published("cmame", sampler=ReverseSDE(200)).sampler == ReverseSDE(200)
-    assert EnSF.published("sqg", clip=10.0).filter.filter.clip == 10.0
+    assert published("cmame", sampler=ReverseSDE(200)).sampler == ReverseSDE(200)
+    assert published("sqg", clip=10.0).filter.filter.clip == 10.0
 
 
 def test_unknown_published_setting_is_refused():
     with pytest.raises(ValueError, match="unknown published setting 'x': choose one of 'legacy', 'cmame', 'sqg'"):
-        EnSF.published("x")
+        published("x")
 
 
 def test_sqg_stops_between_its_bounds(rng):
     prior = rng.standard_normal((20, 6))
-    result = EnSF.published("sqg").analyse(prior, Observation(prior[0], Identity(), 1.0), rng)
+    result = published("sqg").analyse(prior, Observation(prior[0], Identity(), 1.0), rng)
     assert 201 <= result.info["steps"] <= 501
 
 
 def test_standardised_filter_sees_one_standard_deviation(prior, rng):
     """Whatever the units of a variable, the wrapped filter gets the same numbers."""
     unit, offset = np.array([1, 10, 1e3, 1, 1e-3, 1]), np.array([0, 5.0, 0, -3, 0, 1])
-    method = Standardised(EnSF.published("legacy"))
+    method = Standardised(published("legacy"))
     here = Observation(prior[0], Identity(), 0.5 * prior.std(axis=0))
     there = Observation(unit * prior[0] + offset, Identity(), 0.5 * unit * prior.std(axis=0))
     expected = method.analyse(prior, here, np.random.default_rng(3)).ensemble
@@ -189,7 +191,7 @@ def test_standardised_filter_works_with_every_operator(guidance, prior, rng):
 
 def test_a_variable_without_spread_stays_finite(prior, rng):
     prior[:, 3] = 5.0
-    result = Standardised(EnSF.published("legacy")).analyse(prior, Observation(np.ones(6), Identity(), 1.0), rng)
+    result = Standardised(published("legacy")).analyse(prior, Observation(np.ones(6), Identity(), 1.0), rng)
     assert np.isfinite(result.ensemble).all()
 
 
@@ -296,9 +298,9 @@ COMBINATIONS = {
 }
 QUICK_STOP = ReverseSDE(8, stop=RunningMeanStop(window=3, tolerance=0.1, earliest=4, latest=6))
 NAMED = {
-    "legacy": EnSF.published("legacy", sampler=ReverseSDE(8)),
-    "cmame": EnSF.published("cmame", sampler=ReverseSDE(8)),
-    "sqg": EnSF.published("sqg", sampler=QUICK_STOP),
+    "legacy": published("legacy", sampler=ReverseSDE(8)),
+    "cmame": published("cmame", sampler=ReverseSDE(8)),
+    "sqg": published("sqg", sampler=QUICK_STOP),
 }
 every_setting = pytest.mark.parametrize("method", (COMBINATIONS | NAMED).values(), ids=COMBINATIONS | NAMED)
 
@@ -384,7 +386,7 @@ def test_a_clipped_score_is_as_if_it_were_the_bound():
 # --- what is refused -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", [EnSF.published("legacy"), EnSF.published("sqg"), Standardised(EnSF())])
+@pytest.mark.parametrize("method", [published("legacy"), published("sqg"), Standardised(EnSF())])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_bad_prior_names_member_and_variable(method, bad, prior, observation, rng):

@@ -59,7 +59,7 @@ def test_more_accurate_observations_reach_less_far(filter_class, rng):
         value = np.full(30, np.nan)
         value[::2] = prior.mean(axis=0)[::2] + 1
         observation = Observation(value, Identity(), error)
-        method = filter_class(LINE, limit=InformationLimit(0.3))
+        method = filter_class(LINE, information_limit=InformationLimit(0.3))
         plain = filter_class(LINE).analyse(prior, observation, rng).ensemble
         far[error] = np.abs(method.analyse(prior, observation, rng).ensemble - plain).max()
     assert far[10.0] < 1e-9 < far[0.1]
@@ -68,7 +68,7 @@ def test_more_accurate_observations_reach_less_far(filter_class, rng):
 def test_array_code_agrees(rng):
     prior = rng.standard_normal((10, 30))
     there = strict.asarray(prior, device=strict.Device("device1"))
-    method = LETKF(LINE, limit=InformationLimit(0.3))
+    method = LETKF(LINE, information_limit=InformationLimit(0.3))
     host = method.analyse(prior, Observation(np.zeros(30), Identity(), 0.3), rng).ensemble
     found = method.analyse(there, Observation(like(np.zeros(30), there), Identity(), 0.3), rng).ensemble
     np.testing.assert_allclose(to_numpy(found), host, atol=1e-9)

@@ -627,7 +627,7 @@ def test_a_configuration_must_be_named(capsys, arguments):
         "RTPS(AnalysisInflation(ETKF(), factor=1.05), 0.3)",
         "CollapseGuard(Copula(Tempered(LETSF(), 2), 0.7), limit=4.0)",
         "FiniteSize(Rotation(ETKF()))",
-        "Patience(LETSF(limit=InformationLimit(0.3)), limit=1.6)",
+        "DeferredAnalysis(LETSF(information_limit=InformationLimit(0.3)), chi2_limit=1.6)",
         "Local(LETKF, Sphere(), half_width=500.0, dims={'t': ('y', 'x')}, at={'height': -1.5})",
     ],
 )
@@ -637,10 +637,11 @@ def test_what_python_prints_for_a_method_makes_it_again(text):
 
 
 def test_options_of_a_local_filter_in_a_recipe():
-    text = "Local(partial(LETSF, limit=InformationLimit(0.4), remainder=0.2), Sphere(), half_width=800.0)"
+    inner = "partial(LETSF, information_limit=InformationLimit(0.4), unresolved_variance=0.2)"
+    text = f"Local({inner}, Sphere(), half_width=800.0)"
     local = read_method(text)
     assert repr(read_method(repr(local))) == repr(local)
-    assert "Local(partial(LETSF, limit=InformationLimit(fraction=0.4" in repr(local)
+    assert "Local(partial(LETSF, information_limit=InformationLimit(fraction=0.4" in repr(local)
     made = local.filter(Localization(np.zeros((1, 2)), Sphere(), 800.0))
     assert made.remainder == 0.2 and made.limit.fraction == 0.4
 
@@ -651,5 +652,5 @@ def test_a_mapping_that_unpacks_another_is_refused():
 
 
 def test_recipes_make_methods():
-    assert repr(read_method("EnSF.published('cmame')")).startswith("EnSF(")
+    assert repr(read_method("published('cmame')")).startswith("EnSF(")
     assert read_method("RTPS(Local(LETKF, Sphere(), half_width=500.0), 0.3)").filter.half_width == 500.0

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 from offline_files import HEAD, MEMBERS, ROWS, command, edit, load, member, write, write_one
 
-from ensf import ETKF, LETKF, LETSF, EnKF, EnSF
+from ensf import ETKF, LETKF, LETSF, EnKF, published
 from ensf.cli import main
 from ensf.dataset import Bounds, Local, Log, Problem, Standardise
 from ensf.localization import Sphere
@@ -76,7 +76,7 @@ def test_parts_give_the_analysis_of_the_whole(folder, monkeypatch, method, setti
 
 
 def test_a_filter_of_the_whole_state_gets_it_at_once(folder):
-    method = EnSF.published("cmame")
+    method = published("cmame")
     settings = {"t": Standardise(), "sst": None}
     (folder / "obs.csv").write_text("\n".join([HEAD, ROWS[0], ROWS[2]]) + "\n")
     offline = Offline(method, settings, mask=True)

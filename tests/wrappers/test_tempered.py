@@ -283,7 +283,7 @@ def test_degrees_of_freedom_are_those_of_all_pieces(prior, rng):
     assert one == pytest.approx(whole, rel=1e-10) and whole < four < 4 * whole
 
 
-@pytest.mark.parametrize("inner", [ETKF(), LETKF(LINE), LETSF(LINE, limit=InformationLimit()), EnKF()])
+@pytest.mark.parametrize("inner", [ETKF(), LETKF(LINE), LETSF(LINE, information_limit=InformationLimit()), EnKF()])
 @pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan)])
 def test_every_backend_and_dtype(inner, operator, backend, prior, rng):
     observation = Observation(backend.array(rng.standard_normal(SIZE)), operator, 0.5)

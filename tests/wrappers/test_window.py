@@ -255,7 +255,9 @@ def test_a_bad_member_is_named(window, rng):
 # --- Lorenz-96 -------------------------------------------------------------------------------------------
 
 FAR, NEAR = periodic_line(40, 20.0), periodic_line(40, 10.0)
-LONG = ModelInTheLoop(AdaptiveInflation(Rotation(Tempered(LETSF(FAR, steps=1, limit=InformationLimit()), 4)), NEAR))
+LONG = ModelInTheLoop(
+    AdaptiveInflation(Rotation(Tempered(LETSF(FAR, steps=1, information_limit=InformationLimit()), 4)), NEAR)
+)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ import scipy.linalg.lapack
 from ensf.arrays import Array, Generator, is_host, namespace, normal, stream, to_numpy
 from ensf.filters.base import Analysis, check_predicted, check_prior
 from ensf.filters.kalman.local_transform import local_transform
-from ensf.filters.kalman.unresolved import Remainder, check_fraction
+from ensf.filters.kalman.unresolved import UnresolvedVariance, check_fraction
 from ensf.localization import Localization
 from ensf.localization.information_limit import InformationLimit
 from ensf.observations.observation import Gaussian, Identity, Observation, Pointwise, Select, WindSpeed
@@ -95,19 +95,19 @@ class LETKF:
     ----------
     localization : Localization
         Where the state variables are and how far an observation reaches.
-    limit : InformationLimit, optional
+    information_limit : InformationLimit, optional
         Narrows each patch until it holds no more information than the members can absorb.
-    remainder : float
+    unresolved_variance : float
         Variance of a white prior error outside the span of the members, as a part of the ensemble variance
         (`ensf.filters.kalman.unresolved`); observations must then see one variable each.
     """
 
     localization: Localization
-    limit: InformationLimit | None = None
-    remainder: float = 0.0
+    information_limit: InformationLimit | None = None
+    unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
-        check_fraction(self.remainder)
+        check_fraction(self.unresolved_variance)
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis ensemble ``(member, state)``; `info` has the degrees of freedom by variable.
@@ -131,16 +131,16 @@ class LETKF:
         patches = self.localization.patches(observed_positions(observation, self.localization, prior.shape[1]))
         mean, anomalies = _moments(prior)
         seen, innovation = whitened(prior, observation)
-        rest = Remainder.of(self.remainder, prior, observation)
-        share = 1.0 if rest is None else _share(seen, self.remainder)
-        if self.limit is not None:
-            patches = self.limit.narrow(patches, self.localization.half_width, seen * share)
+        rest = UnresolvedVariance.of(self.unresolved_variance, prior, observation)
+        share = 1.0 if rest is None else _share(seen, self.unresolved_variance)
+        if self.information_limit is not None:
+            patches = self.information_limit.narrow(patches, self.localization.half_width, seen * share)
         deviations, freedom = local_transform(anomalies, seen * share, innovation * share, patches)
         ensemble = mean + deviations
         if rest is not None:
             departures = _departures(ensemble, observation)
             ensemble = rest.settle(
-                ensemble, _regressed(rest.at_observations(anomalies), seen, departures, self.remainder)
+                ensemble, _regressed(rest.at_observations(anomalies), seen, departures, self.unresolved_variance)
             )
         return Analysis(ensemble, memory, {"degrees_of_freedom": freedom})
 
@@ -152,7 +152,7 @@ def _share(seen: Array, remainder: float) -> Array:
 
 
 def _regressed(anomalies: Array, seen: Array, departures: Array, remainder: float) -> Any:
-    """Moments of the remainder for `Remainder.settle`, by regression of each variable on its observation."""
+    """Moments of the remainder for `UnresolvedVariance.settle`, by regression of each variable on its observation."""
     xp = namespace(seen)
     variance = xp.sum(seen * seen, axis=0)
     shared = xp.sum(anomalies * seen, axis=0) / math.sqrt(seen.shape[0] - 1)

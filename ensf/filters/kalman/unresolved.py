@@ -23,17 +23,17 @@ import numpy as np
 from ensf.arrays import Array, like, namespace
 from ensf.observations.observation import Identity, Observation, Pointwise, observed_index
 
-__all__ = ["Remainder", "check_fraction"]
+__all__ = ["UnresolvedVariance", "check_fraction"]
 
 
 def check_fraction(fraction: float) -> None:
     """Raise ValueError if the fraction is negative."""
     if not fraction >= 0:
-        raise ValueError(f"remainder is {fraction}: give the part of the ensemble variance, 0 or more")
+        raise ValueError(f"unresolved_variance is {fraction}: give the part of the ensemble variance, 0 or more")
 
 
 @dataclass(frozen=True, eq=False)
-class Remainder:
+class UnresolvedVariance:
     """Variance c^2 that the members do not span.
 
     Attributes
@@ -47,7 +47,7 @@ class Remainder:
     index: np.ndarray
 
     @classmethod
-    def of(cls, fraction: float, prior: Array, observation: Observation) -> Remainder | None:
+    def of(cls, fraction: float, prior: Array, observation: Observation) -> UnresolvedVariance | None:
         """Of a prior ``(member, state)``; None if the fraction is 0.
 
         Raises
@@ -99,8 +99,8 @@ def _variables(operator: object, size: int) -> np.ndarray:
     index = np.arange(size) if whole else observed_index(operator)
     if index is None or len(np.unique(index)) < len(index):
         raise ValueError(
-            "a remainder needs observations that see one variable each, and each another: "
-            "give Identity, Select or Pointwise of one, or set remainder to 0"
+            "unresolved_variance needs observations that see one variable each, and each another: "
+            "give Identity, Select or Pointwise of one, or set it to 0"
         )
     return index
 

@@ -24,7 +24,7 @@ import numpy as np
 from ensf.arrays import Array, Generator, namespace
 from ensf.filters.base import Analysis, check_predicted, check_prior
 from ensf.filters.kalman.filters import observed_positions
-from ensf.filters.kalman.unresolved import Remainder, check_fraction
+from ensf.filters.kalman.unresolved import UnresolvedVariance, check_fraction
 from ensf.filters.letsf.flow import exponential_step
 from ensf.filters.letsf.tilted_moments import tilted_moments
 from ensf.localization import Localization, Patches
@@ -49,9 +49,9 @@ class LETSF:
         Where the state variables are and how far an observation reaches; None = every observation everywhere.
     steps : int
         Steps in alpha for nonlinear observations; linear ones need one.
-    limit : InformationLimit, optional
+    information_limit : InformationLimit, optional
         Narrows each patch until it holds no more information than the members can absorb.
-    remainder : float
+    unresolved_variance : float
         Variance of a white prior error outside the span of the members, as a part of the ensemble variance
         (`ensf.filters.kalman.unresolved`); observations must then see one variable each.
 
@@ -63,11 +63,11 @@ class LETSF:
 
     localization: Localization | None = None
     steps: int = 2
-    limit: InformationLimit | None = None
-    remainder: float = 0.0
+    information_limit: InformationLimit | None = None
+    unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
-        check_fraction(self.remainder)
+        check_fraction(self.unresolved_variance)
 
     def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
         """Analysis ensemble ``(member, state)``; `info` has the degrees of freedom by variable (of the first step).
@@ -88,16 +88,16 @@ class LETSF:
         mean = xp.mean(prior, axis=0)
         anomalies = (prior - mean) / math.sqrt(prior.shape[0] - 1)
         patches = self._patches(observation, prior.shape[1])
-        rest = Remainder.of(self.remainder, prior, observation)
+        rest = UnresolvedVariance.of(self.unresolved_variance, prior, observation)
         sensor = _sensor(observation, 0.0 if rest is None else rest.seen)
         ensemble, grid, freedom = prior, [0.0, 1.0], None
         for k in range(self.steps if sensor.nonlinear else 1):
             seen = sensor.look(prior, ensemble, grid[k])
             if k == 0 and sensor.nonlinear:
                 grid = alpha_grid(self.steps, float(xp.max(seen.precision * xp.sum(seen.anomalies**2, axis=0))))
-            if k == 0 and self.limit is not None and self.localization is not None:
+            if k == 0 and self.information_limit is not None and self.localization is not None:
                 whitened = seen.anomalies * xp.sqrt(seen.precision)
-                patches = self.limit.narrow(patches, self.localization.half_width, whitened)
+                patches = self.information_limit.narrow(patches, self.localization.half_width, whitened)
             increment, taken = seen.step(anomalies, patches, grid[k], grid[k + 1])
             ensemble, freedom = ensemble + increment, taken if freedom is None else freedom
         if rest is not None:

@@ -6,7 +6,7 @@ from exact import kalman_posterior
 from scipy import stats
 
 from ensf import LETKF, LETSF, Identity, Linear, Observation, Pointwise, Select, absolute, arctan, periodic_line
-from ensf.filters.kalman.unresolved import Remainder
+from ensf.filters.kalman.unresolved import UnresolvedVariance
 from ensf.localization.information_limit import InformationLimit
 from ensf.observations.non_gaussian import Laplace
 
@@ -15,7 +15,7 @@ EVERYWHERE = periodic_line(30, half_width=1e9)
 INDEX = [3, 4, 11, 25, 17]
 
 
-@pytest.mark.parametrize("method", [LETSF(remainder=0.3), LETKF(EVERYWHERE, remainder=0.3)])
+@pytest.mark.parametrize("method", [LETSF(unresolved_variance=0.3), LETKF(EVERYWHERE, unresolved_variance=0.3)])
 @pytest.mark.parametrize("operator, count", [(Select(INDEX), 5), (Identity(), 30)])
 def test_mean_and_variances_are_those_of_kalman(method, operator, count, rng):
     prior = 3 + 2 * rng.standard_normal((8, 30)).cumsum(axis=1)
@@ -34,7 +34,8 @@ def test_linear_letsf_is_the_letkf(limit, rng):
     prior = rng.standard_normal((8, 30)).cumsum(axis=1)
     observation = Observation(rng.standard_normal(5), Select(INDEX), rng.uniform(0.01, 0.2, 5))
     found, wanted = (
-        kind(LINE, limit=limit, remainder=0.2).analyse(prior, observation, rng).ensemble for kind in (LETSF, LETKF)
+        kind(LINE, information_limit=limit, unresolved_variance=0.2).analyse(prior, observation, rng).ensemble
+        for kind in (LETSF, LETKF)
     )
     np.testing.assert_allclose(found, wanted, atol=1e-9)
 
@@ -49,7 +50,7 @@ def test_scalar_posterior_of_the_widened_prior(function, law, rng):
     mass /= mass.sum()
     centre = mass @ nodes
     spread = (mass @ (nodes - centre) ** 2) ** 0.5
-    found = LETSF(remainder=0.25, steps=6).analyse(prior, observation, rng).ensemble
+    found = LETSF(unresolved_variance=0.25, steps=6).analyse(prior, observation, rng).ensemble
     assert found.mean() == pytest.approx(centre, abs=0.02 * spread)
     assert found.std(ddof=1) == pytest.approx(spread, rel=0.02)
 
@@ -61,7 +62,9 @@ def test_letkf_sees_the_remainder_through_a_nearly_linear_sensor(kind, rng):
     sensor = Observation(value, Pointwise(arctan), 2e-5)
     slope = 1 / (1 + prior.mean(axis=0) ** 2)
     linear = Observation(prior.mean(axis=0) + 3e-5 / slope, Identity(), 2e-5 / slope)
-    found, wanted = (kind(LINE, remainder=0.2).analyse(prior, seen, rng).ensemble for seen in (sensor, linear))
+    found, wanted = (
+        kind(LINE, unresolved_variance=0.2).analyse(prior, seen, rng).ensemble for seen in (sensor, linear)
+    )
     np.testing.assert_allclose(found, wanted, atol=2e-2 * prior.std())
 
 
@@ -70,7 +73,9 @@ def test_what_is_certain_stays(operator, rng):
     prior = rng.standard_normal((8, 30))
     prior[:, 4] = 2.0
     for kind in (LETSF, LETKF):
-        found = kind(LINE, remainder=0.2).analyse(prior, Observation(np.zeros(30), operator, 0.5), rng).ensemble
+        found = (
+            kind(LINE, unresolved_variance=0.2).analyse(prior, Observation(np.zeros(30), operator, 0.5), rng).ensemble
+        )
         np.testing.assert_allclose(found[:, 4], 2.0)
         assert np.isfinite(found).all()
 
@@ -79,7 +84,7 @@ def test_an_accurate_observation_leaves_the_members_to_the_others(rng):
     prior = rng.standard_normal((5, 30)).cumsum(axis=1)
     value = np.r_[prior.mean(axis=0)[0] + 3.0, np.full(29, np.nan)]
     observation = Observation(value, Identity(), 1e-3)
-    near = {part: LETSF(remainder=part).analyse(prior, observation, rng).ensemble for part in (0.0, 0.5)}
+    near = {part: LETSF(unresolved_variance=part).analyse(prior, observation, rng).ensemble for part in (0.0, 0.5)}
     moved = {part: np.abs(found.mean(axis=0) - prior.mean(axis=0)) for part, found in near.items()}
     assert moved[0.5][0] == pytest.approx(3.0, abs=1e-2)
     np.testing.assert_allclose(moved[0.5][1:], moved[0.0][1:] / 1.5, rtol=1e-4)
@@ -91,14 +96,14 @@ def test_observations_of_several_variables_are_refused(kind, operator, rng):
     position = np.array([[1.0], [2.0], [5.0]])
     observation = Observation(np.zeros(3), operator, 1.0, position)
     with pytest.raises(ValueError, match="one variable each"):
-        kind(LINE, remainder=0.2).analyse(rng.standard_normal((5, 30)), observation, rng)
+        kind(LINE, unresolved_variance=0.2).analyse(rng.standard_normal((5, 30)), observation, rng)
 
 
 def test_a_negative_part_is_refused():
     for kind in (LETSF, LETKF):
-        with pytest.raises(ValueError, match="remainder is -0.1: give"):
-            kind(LINE, remainder=-0.1)
+        with pytest.raises(ValueError, match="unresolved_variance is -0.1: give"):
+            kind(LINE, unresolved_variance=-0.1)
 
 
 def test_none_without_a_part(rng):
-    assert Remainder.of(0.0, rng.standard_normal((5, 3)), Observation(np.zeros(3), Identity(), 1.0)) is None
+    assert UnresolvedVariance.of(0.0, rng.standard_normal((5, 3)), Observation(np.zeros(3), Identity(), 1.0)) is None

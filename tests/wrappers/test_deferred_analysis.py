@@ -1,4 +1,4 @@
-"""Patience: surprises that could not be repaired are slept on, for a cycle; everything else is the filter."""
+"""Deferred analysis: surprises that could not be repaired are slept on, for a cycle; everything else is the filter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from ensf.filters.kalman.filters import ETKF
 from ensf.observations.observation import Identity, Observation, Select
 from ensf.runs.recipe.reader import read_method
-from ensf.wrappers.deferred_analysis import Patience, PatienceMemory
+from ensf.wrappers.deferred_analysis import DeferralMemory, DeferredAnalysis
 
 SIZE, MEMBERS = 40, 20
 
@@ -36,7 +36,7 @@ def prior(rng):
 @pytest.mark.parametrize(("count", "away", "expected"), [(10, 6.0, 1.0), (10, 1.0, 0.0), (40, 6.0, 0.0)])
 def test_it_waits_if_a_surprise_determines_too_little(prior, count, away, expected):
     observation = seen(count, away)
-    analysis = Patience(ETKF()).analyse(prior, observation, np.random.default_rng(1))
+    analysis = DeferredAnalysis(ETKF()).analyse(prior, observation, np.random.default_rng(1))
     plain = ETKF().analyse(prior, observation, np.random.default_rng(1))
     assert analysis.info["waited"] == expected
     np.testing.assert_array_equal(analysis.ensemble, prior if expected else plain.ensemble)
@@ -45,8 +45,8 @@ def test_it_waits_if_a_surprise_determines_too_little(prior, count, away, expect
 def test_how_much_observations_determine(rng):
     """All are far off, so each determines one variable but for its error."""
     prior, observation = rng.standard_normal((MEMBERS, SIZE)), seen(20, 100.0)
-    assert list(waits(Patience(ETKF(), repair=0.49), prior, [observation])) == [0.0]
-    assert list(waits(Patience(ETKF(), repair=0.51), prior, [observation])) == [1.0]
+    assert list(waits(DeferredAnalysis(ETKF(), min_constraint=0.49), prior, [observation])) == [0.0]
+    assert list(waits(DeferredAnalysis(ETKF(), min_constraint=0.51), prior, [observation])) == [1.0]
 
 
 def test_how_much_observations_near_their_errors_determine(prior):
@@ -57,23 +57,23 @@ def test_how_much_observations_near_their_errors_determine(prior):
     widened = variance * (square - 1).sum() / variance.sum()
     part = (widened / (1 + widened)).sum() / SIZE
     assert 0.3 < part < 0.45
-    assert list(waits(Patience(ETKF(), repair=0.9999 * part), prior, [observation])) == [0.0]
-    assert list(waits(Patience(ETKF(), repair=1.0001 * part), prior, [observation])) == [1.0]
+    assert list(waits(DeferredAnalysis(ETKF(), min_constraint=0.9999 * part), prior, [observation])) == [0.0]
+    assert list(waits(DeferredAnalysis(ETKF(), min_constraint=1.0001 * part), prior, [observation])) == [1.0]
 
 
 def test_what_is_said_twice_is_believed(prior):
     far, near = seen(10, 6.0), seen(10, 1.0)
-    assert list(waits(Patience(ETKF()), prior, [far, far, far, near, far])) == [1, 0, 1, 0, 1]
-    assert list(waits(Patience(ETKF(), cycles=2), prior, [far, far, far, near, far])) == [1, 1, 0, 0, 1]
-    assert list(waits(Patience(ETKF(), cycles=0), prior, [far, far])) == [0, 0]
+    assert list(waits(DeferredAnalysis(ETKF()), prior, [far, far, far, near, far])) == [1, 0, 1, 0, 1]
+    assert list(waits(DeferredAnalysis(ETKF(), max_delay=2), prior, [far, far, far, near, far])) == [1, 1, 0, 0, 1]
+    assert list(waits(DeferredAnalysis(ETKF(), max_delay=0), prior, [far, far])) == [0, 0]
 
 
 def test_where_the_limit_is(prior):
     observation = seen(10, 6.0)
     predicted = prior[:, :10]
     expected = ((observation.value - predicted.mean(axis=0)) ** 2).sum() / (predicted.var(axis=0, ddof=1) + 0.25).sum()
-    assert list(waits(Patience(ETKF(), limit=1.001 * expected), prior, [observation])) == [0.0]
-    assert list(waits(Patience(ETKF(), limit=0.999 * expected), prior, [observation])) == [1.0]
+    assert list(waits(DeferredAnalysis(ETKF(), chi2_limit=1.001 * expected), prior, [observation])) == [0.0]
+    assert list(waits(DeferredAnalysis(ETKF(), chi2_limit=0.999 * expected), prior, [observation])) == [1.0]
 
 
 def test_the_memory_of_the_filter_stays(prior):
@@ -84,7 +84,7 @@ def test_the_memory_of_the_filter_stays(prior):
 
     memory, far, near = None, seen(10, 6.0), seen(10, 1.0)
     for observation in (near, far, near):
-        analysis = Patience(Counting()).analyse(prior, observation, np.random.default_rng(1), memory)
+        analysis = DeferredAnalysis(Counting()).analyse(prior, observation, np.random.default_rng(1), memory)
         memory = analysis.memory
     assert memory.inner == 2 and analysis.info == {"count": 1, "waited": 0.0}
 
@@ -93,8 +93,8 @@ NOTHING = Observation(np.full(SIZE, np.nan), Identity(), 1.0)
 
 
 def test_nothing_observed(prior):
-    memory = PatienceMemory(1, "inner")
-    analysis = Patience(ETKF()).analyse(prior, NOTHING, None, memory)
+    memory = DeferralMemory(1, "inner")
+    analysis = DeferredAnalysis(ETKF()).analyse(prior, NOTHING, None, memory)
     np.testing.assert_array_equal(analysis.ensemble, prior)
     assert analysis.memory is memory
 
@@ -104,7 +104,7 @@ def test_missing_is_the_smaller_problem(prior, away):
     part = seen(10, away)
     value = np.concatenate([part.value, np.full(SIZE - 10, np.nan)])
     found, wanted = (
-        Patience(ETKF()).analyse(prior, observation, np.random.default_rng(1))
+        DeferredAnalysis(ETKF()).analyse(prior, observation, np.random.default_rng(1))
         for observation in (Observation(value, Identity(), 0.5), part)
     )
     assert found.info == wanted.info and found.info["waited"] == (away > 3)
@@ -114,7 +114,7 @@ def test_missing_is_the_smaller_problem(prior, away):
 def test_a_bad_member_is_named_though_nothing_is_observed(prior):
     prior[3, 4] = np.nan
     with pytest.raises(ValueError, match="prior member 3 has nan at state variable 4"):
-        Patience(ETKF()).analyse(prior, NOTHING, None)
+        DeferredAnalysis(ETKF()).analyse(prior, NOTHING, None)
 
 
 @pytest.mark.parametrize(("device", "dtype"), [("device1", "float64"), ("no_float64", "float32")])
@@ -124,17 +124,19 @@ def test_on_any_device(rng, device, dtype, away):
     prior = xp.asarray(rng.standard_normal((MEMBERS, SIZE)).tolist(), **place)
     given = seen(10, away)
     observation = Observation(xp.asarray(given.value.tolist(), **place), given.operator, 0.5)
-    analysis = Patience(ETKF()).analyse(prior, observation, np.random.default_rng(1))
+    analysis = DeferredAnalysis(ETKF()).analyse(prior, observation, np.random.default_rng(1))
     assert analysis.ensemble.device == prior.device and analysis.ensemble.dtype == prior.dtype
     assert analysis.info["waited"] == (away > 3)
 
 
 def test_its_recipe_can_be_read():
-    method = Patience(ETKF(), limit=3.0)
+    method = DeferredAnalysis(ETKF(), chi2_limit=3.0)
     assert read_method(repr(method)) == method
 
 
-@pytest.mark.parametrize("numbers", [{"limit": 1.0}, {"repair": -0.1}, {"repair": 1.1}, {"cycles": -1}])
+@pytest.mark.parametrize(
+    "numbers", [{"chi2_limit": 1.0}, {"min_constraint": -0.1}, {"min_constraint": 1.1}, {"max_delay": -1}]
+)
 def test_settings_are_checked(numbers):
     with pytest.raises(ValueError, match=f"{next(iter(numbers))} {next(iter(numbers.values()))}"):
-        Patience(ETKF(), **numbers)
+        DeferredAnalysis(ETKF(), **numbers)
