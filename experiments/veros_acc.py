@@ -23,7 +23,7 @@ from ensf.filters.letsf.filter import LETSF
 from ensf.localization import Localization, Product, Sphere
 from ensf.localization.information_limit import InformationLimit
 from ensf.models.veros_acc import FORCING, VerosACC, WetTemperature
-from ensf.observations.observation import Observation, Select
+from ensf.observations import Observation, Select
 from ensf.twin.experiment import Method, TwinExperiment
 from ensf.twin.twin import Cycle, Network, Restart, Streams, twin
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation

@@ -28,7 +28,7 @@ from ensf.filters.letsf.filter import LETSF
 from ensf.filters.particle import FixedGainMAP, ParticleFilter
 from ensf.filters.quantile.filter import QuantileFilter
 from ensf.localization import periodic_line
-from ensf.observations.observation import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, arctan
+from ensf.observations import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, arctan
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.collapse_guard import CollapseGuard
 from ensf.wrappers.copula import Copula

@@ -25,7 +25,7 @@ from ensf.observations.combined import Combined
 from ensf.observations.error_laws import Correlated, Gaussian
 from ensf.observations.functions import Composed, Function, Mixed, identity
 from ensf.observations.observation import Observation
-from ensf.observations.operators import Identity, Linear, Pointwise, Select, WindSpeed, tangent
+from ensf.observations import Identity, Linear, Pointwise, Select, WindSpeed
 
 __all__ = ["Physical", "seen"]
 

@@ -5,6 +5,7 @@ Y = h(x) + e, a record of values, their operator h, the law of e, and networks t
 
 from ensf.observations.error_laws import Correlated, ErrorLaw, Gaussian, Independent
 from ensf.observations.functions import (
+    Affine,
     Composed,
     Function,
     Mixed,
@@ -16,14 +17,17 @@ from ensf.observations.functions import (
     log,
     square,
 )
+from ensf.observations.combined import Combined
 from ensf.observations.joined import Joined
 from ensf.observations.networks import RandomPoints, RegularPoints
 from ensf.observations.non_gaussian import Censored, Laplace, Poisson, StudentT, Threshold
 from ensf.observations.observation import Observation
-from ensf.observations.operators import Callback, Identity, Linear, Operator, Pointwise, Select, WindSpeed
+from ensf.observations.operators import Callback, Identity, Linear, Operator, Pointwise, Select, Stacked, WindSpeed
 
 __all__ = [
+    "Affine",
     "Callback",
+    "Combined",
     "Censored",
     "Composed",
     "Correlated",
@@ -43,6 +47,7 @@ __all__ = [
     "RandomPoints",
     "RegularPoints",
     "Select",
+    "Stacked",
     "StudentT",
     "Threshold",
     "WindSpeed",

@@ -18,7 +18,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, namespace, to_numpy
 from ensf.filters.base import Analysis, Filter
-from ensf.observations.observation import Identity, Observation
+from ensf.observations import Identity, Observation
 from ensf.wrappers.model_in_the_loop import Window
 
 __all__ = ["Cycle", "InitialLaw", "Lost", "Model", "Network", "Restart", "Streams", "twin"]

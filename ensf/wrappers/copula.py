@@ -28,7 +28,7 @@ from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, ro
 from ensf.filters.base import Analysis, Filter, check_prior
 from ensf.observations.functions import Composed
 from ensf.observations.observation import Observation
-from ensf.observations.operators import Identity, Pointwise, Select, tangent
+from ensf.observations import Identity, Pointwise, Select
 
 __all__ = ["Copula", "Warp"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ensf.arrays import Array, Generator
 from ensf.filters.base import Analysis, Filter, check_prior
-from ensf.observations.observation import Observation, Pointwise
+from ensf.observations import Observation, Pointwise
 
 __all__ = ["ModelInTheLoop", "Window"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from ensf.arrays import Array, Generator, namespace
 from ensf.filters.base import Analysis, Filter, check_prior
 from ensf.observations.observation import Observation
-from ensf.observations.operators import tangent
+from ensf.observations import 
 
 __all__ = ["Standardised"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.arrays import namespace, to_numpy
-from ensf.observations.observation import observed_index
+from ensf.observations import 
 from ensf.runs.netcdf.writer import read
 
 __all__ = ["Frame", "frames"]

@@ -14,7 +14,7 @@ import numpy as np
 
 from ensf.arrays import Array, namespace, to_numpy
 from ensf.diagnostics import cycle_spectra, rank_histogram
-from ensf.observations.observation import Identity, Observation, Select, observed_index
+from ensf.observations import Identity, Observation, Select
 from ensf.runs.netcdf.time_units import CALENDAR, EPOCH, TIME_UNITS
 
 __all__ = ["Row", "View", "fields", "members", "observations", "ranks", "scores", "spectra", "time", "wavenumbers"]
