@@ -38,11 +38,14 @@ class Analysis:
         What the next cycle's call needs; None for most filters.
     info : mapping
         What one looks at: scalars or arrays that no filter reads again.
+    update : Update, optional
+        What was applied to the prior, by a filter that prepares one: it serves parameters, and states at earlier times.
     """
 
     ensemble: Array
     memory: Any = None
     info: Mapping[str, Any] = field(default_factory=dict)
+    update: Update | None = None
 
     def __repr__(self) -> str:
         return f"Analysis(ensemble {summary(self.ensemble)}, info {', '.join(self.info) or 'none'})"
@@ -241,7 +244,7 @@ class Prepared:
             return Analysis(prior, memory)
         update = self.prepare(observation.predict(prior), observation, generator(rng), memory)
         ensemble, fields = update.analysed(as_part(prior, positions))
-        return Analysis(ensemble, update.memory, {**update.info, **fields})
+        return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
 
 
 # --- what every filter asks of its input -------------------------------------------------------------------

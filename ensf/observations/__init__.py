@@ -3,6 +3,7 @@
 Y = h(x) + e, a record of values, their operator h, the law of e, and networks that make such records.
 """
 
+from ensf.observations.combined import Combined
 from ensf.observations.error_laws import Correlated, ErrorLaw, Gaussian, Independent
 from ensf.observations.functions import (
     Affine,
@@ -17,12 +18,12 @@ from ensf.observations.functions import (
     log,
     square,
 )
-from ensf.observations.combined import Combined
 from ensf.observations.joined import Joined
 from ensf.observations.networks import RandomPoints, RegularPoints
 from ensf.observations.non_gaussian import Censored, Laplace, Poisson, StudentT, Threshold
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Callback, Identity, Linear, Operator, Pointwise, Select, Stacked, WindSpeed
+from ensf.observations.window import Window
 
 __all__ = [
     "Affine",
@@ -51,6 +52,7 @@ __all__ = [
     "StudentT",
     "Threshold",
     "WindSpeed",
+    "Window",
     "absolute",
     "arctan",
     "cube",

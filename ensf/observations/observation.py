@@ -12,6 +12,7 @@ from ensf.arrays import Array, as_floating, namespace, rows, summary, to_numpy
 from ensf.observations.error_laws import ErrorLaw, Gaussian, is_error_law
 from ensf.observations.functions import Affine
 from ensf.observations.operators import LinearPart, Operator, as_operator
+from ensf.observations.window import Window
 
 __all__ = ["Observation"]
 
@@ -34,6 +35,8 @@ class Observation:
         observation reads a state variable at a known place (`Identity`, `Select`, pointwise functions of these).
     state_size : int, optional
         Number of state variables, where it is known.
+    window : Window, optional
+        The way of the members to the observation, for filters that run the model.
 
     Raises
     ------
@@ -48,6 +51,7 @@ class Observation:
     error: Any
     position: Array | None = None
     state_size: int | None = None
+    window: Window | None = None
     law: ErrorLaw = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -124,7 +128,7 @@ class Observation:
         """The observations at `index`."""
         position = None if self.position is None else rows(self.position, index)
         law, operator = self.law.restrict(index), self.operator.restrict(index)
-        return Observation(rows(self.value, index), operator, law, position, self.state_size)
+        return replace(self, value=rows(self.value, index), operator=operator, error=law, position=position)
 
     def located(self, positions: np.ndarray) -> Observation:
         """With the places of the observations among ``(state, dimension)`` positions, unless they are there already."""

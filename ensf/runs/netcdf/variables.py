@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -262,7 +263,7 @@ def observations(first: Observation, model: Any) -> Iterator[Row]:
             )
             title = f"observation operator of the {stage}, {method.replace('_', ' ')} over members"
             yield Row(f"observation_{stage}_{what}", dims, value, title, units, extra=cell)
-    if observed_index(first.operator) is not None:
+    if first.operator.reads() is not None and first.operator.entries(math.prod(model.shape)) is not None:
         words = f"model variable that is observed, counted from 0 along ({', '.join(model.dims)}); -1 for none"
         yield Row("observation_index", dims, _index, words, "1", "referenceInformation", "i4")
     if first.position is not None:
@@ -290,7 +291,7 @@ def _equivalent(view: View, stage: str, what: str) -> np.ndarray:
 
 
 def _index(view: View) -> np.ndarray:
-    index = observed_index(view.observation.operator)
+    index = view.observation.operator.entries(view.cycle.truth.shape[-1])
     return view.padded(np.full(view.observation.size, -1) if index is None else index, -1)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from ensf.arrays import Array, like, namespace, rows, to_numpy
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
-from ensf.observations import 
 from ensf.tables.quality.flags import USED
 from ensf.tables.stations.derived import Derived, registered
 from ensf.tables.stations.interpolation import Bilinear, Interpolation
@@ -86,7 +85,7 @@ class Observed:
         if len(kept) == len(self.used):
             return replace(self, table=table)
         used, seen = self.used[kept], self.observation
-        operator = restrict(seen.operator, tuple(kept.tolist()))
+        operator = seen.operator.restrict(kept)
         position = table.position[used]
         return Observed(Observation(rows(seen.value, kept), operator, seen.law.restrict(kept), position), used, table)
 
@@ -145,7 +144,7 @@ def observe(
     for name, which in _kinds(table, layout, known):
         operator, code = _see(name, stations.at(which), known)
         good = np.flatnonzero(code == USED)
-        parts.append((restrict(operator, tuple(good.tolist())), which[good]))
+        parts.append((operator.restrict(good), which[good]))
         table = _rejected(table, which, code)
     used = np.flatnonzero(table.used)
     place = np.full(len(table), -1)
