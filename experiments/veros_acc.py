@@ -18,8 +18,8 @@ from scipy.ndimage import gaussian_filter
 
 from ensf.arrays import Array, Generator
 from ensf.filters.base import Analysis
-from ensf.filters.kalman.filters import LETKF
-from ensf.filters.letsf.filter import LETSF
+from ensf.filters import LETKF
+from ensf.filters import LETSF
 from ensf.localization import Localization, Product, Sphere
 from ensf.localization.information_limit import InformationLimit
 from ensf.models.veros_acc import FORCING, VerosACC, WetTemperature
