@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ensf.arrays import Array, Generator, namespace, normal, stream
-from ensf.filters.base import Analysis, usable
+from ensf.filters.base import Analysis
 from ensf.observations import Gaussian, Identity, Observation, Pointwise, Select
 
 __all__ = ["FixedGainMAP", "ParticleFilter"]

@@ -144,9 +144,7 @@ class Gaussian(Independent):
 
     def rescaled(self, factor: Any) -> Gaussian:
         """Law of errors that are `factor` times as large."""
-        if np.ndim(factor) == 0 or isinstance(self.deviation, float | int | np.ndarray):
-            return Gaussian(self.deviation * factor)
-        return Gaussian(self.deviation * like(factor, self.deviation))
+        return Gaussian(self.deviation * factor)
 
     def weigh(self, residuals: Array) -> Array:
         """``R^(-1) r`` along the last axis."""
@@ -279,8 +277,8 @@ class Correlated:
 
     def rescaled(self, factor: Any) -> Correlated:
         """Law of errors that are `factor` times as large."""
-        factor = like(np.asarray(factor, dtype=np.float64) * np.ones(self.matrix.shape[0]), self.matrix)
-        return Correlated(self.matrix * factor[:, None] * factor)
+        outer = factor if np.ndim(factor) == 0 else factor[:, None]
+        return Correlated(self.matrix * outer * factor)
 
     def restrict(self, index: np.ndarray) -> Correlated:
         """Law of the observations at `index`."""

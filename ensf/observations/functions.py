@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, like, namespace, rows, to_numpy
+from ensf.arrays import Array, is_host, like, namespace, rows
 
 __all__ = [
     "Affine",
@@ -148,7 +148,8 @@ class Affine:
     def _beside(self, numbers: Any, values: Array) -> Any:
         if np.ndim(numbers) == 0:
             return numbers
-        return namespace(values).reshape(like(to_numpy(numbers), values), (-1,) + (1,) * self.behind)
+        numbers = like(numbers, values) if is_host(numbers) else numbers
+        return namespace(values).reshape(numbers, (-1,) + (1,) * self.behind)
 
 
 def _rows(numbers: Any, index: Any) -> Any:

@@ -137,11 +137,11 @@ class Observation:
 
     def without_scaling(self) -> Observation:
         """The same information with h(x) = L x in place of h(x) = a + d L x, where the law can be rescaled."""
-        offset, factor = self.part.function.affine or (0.0, 1.0) if self.part.pointwise else (0.0, 1.0)
-        if self.part.exact or (np.ndim(factor) == 0 and factor == 1.0 and np.ndim(offset) == 0 and offset == 0.0):
+        form = self.part.function.affine if self.part.pointwise and not self.part.exact else None
+        if form is None or any(np.ndim(part) and part.shape != self.value.shape for part in form):
             return self
-        affine = Affine(offset, factor)
-        law = self.law.rescaled(1 / np.abs(factor))
+        affine = Affine(*form)
+        law = self.law.rescaled(1 / abs(affine.factor))
         if law is None:
             return self
         return replace(self, value=affine.inverse(self.value), operator=self.part.linear, error=law)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_host, like, namespace
-from ensf.filters.base import Analysis, usable
+from ensf.filters.base import Analysis
 from ensf.filters.quantile.compiled import assimilate, gaussian_loop, look
 from ensf.filters.quantile.marginals import Kernel, RankHistogram, conserve_quantiles, interpolate, normal_scores
 from ensf.localization import Localization, gaspari_cohn
