@@ -108,7 +108,8 @@ def member_mean(ensemble: Array) -> Array:
         ensemble = np.ascontiguousarray(ensemble)
         if math.prod(ensemble.shape[1:]) == 1:  # NumPy adds one column in pairs, several row by row
             twice = np.concatenate([ensemble, ensemble], axis=-1)
-            return twice.mean(axis=0)[..., :1]
+            return np.add.reduce(twice, axis=0)[..., :1] / len(twice)
+        return np.add.reduce(ensemble, axis=0) / len(ensemble)
     return namespace(ensemble).mean(ensemble, axis=0)
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import array_api_compat
 import numpy as np
 
 from ensf.arrays import Array, is_host, like, member_mean, namespace
 from ensf.filters.base import Part, Update
 
-__all__ = ["WeightsUpdate", "combine", "precise", "spectrum"]
+__all__ = ["WeightsUpdate", "combine", "gain", "precise", "spectrum"]
 
 ACCURATE = 2e6
 """Information (trace of S S^T) above which eigenvectors of the Gram matrix lose digits, and S itself is decomposed."""
@@ -26,12 +27,12 @@ class WeightsUpdate(Update):
     ----------
     weights : (member, member) array
         D.
-    freedom : float
-        Degrees of freedom that the observations take.
+    anomalies : (member, observation) array
+        S: whitened, predicted.
     """
 
     weights: Array = field(kw_only=True)
-    freedom: float = field(kw_only=True)
+    anomalies: Array = field(kw_only=True)
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part."""
@@ -39,8 +40,10 @@ class WeightsUpdate(Update):
         return part.values + combine(anomalies, self.weights), {}
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
-        """The same at each position."""
-        return like(np.full(len(positions), self.freedom), self.weights)
+        """The same at each position: sum of l / (1 + l)."""
+        values = spectrum(self.anomalies, self.anomalies[0, :])[1]
+        freedom = float(namespace(values).sum(values / (1 + values)))
+        return like(np.full(len(positions), freedom), self.anomalies)
 
 
 def combine(anomalies: Array, weights: Array) -> Array:
@@ -83,7 +86,33 @@ def spectrum(whitened: Array, departures: Array) -> tuple[Array, Array, Array]:
     whitened, departures = precise(whitened), precise(departures)
     if whitened.shape[0] <= whitened.shape[1] and float(xp.sum(whitened * whitened)) <= ACCURATE:
         values, vectors = xp.linalg.eigh(xp.matmul(whitened, whitened.T))
-        return vectors, xp.clip(values, 0.0, None), xp.matmul(vectors.T, xp.matmul(whitened, departures))
+        return (
+            vectors,
+            values * xp.astype(values > 0, values.dtype),
+            xp.matmul(vectors.T, xp.matmul(whitened, departures)),
+        )
     vectors, singular, right = xp.linalg.svd(whitened, full_matrices=False)
     pulls = xp.matmul(right, departures)
     return vectors, singular * singular, (singular[:, None] if pulls.ndim > 1 else singular) * pulls
+
+
+def gain(whitened: Array, departures: Array) -> Array:
+    """``(I + S S^T)^{-1} S D``, ``(member, column)``, through the smaller of the two equivalent systems.
+
+    Parameters
+    ----------
+    whitened : (member, observation) array
+        S.
+    departures : (observation, column) array
+        D, whitened.
+    """
+    xp = namespace(whitened)
+    whitened, departures = precise(whitened), precise(departures)
+    if float(xp.sum(whitened * whitened)) > ACCURATE:
+        vectors, values, pulls = spectrum(whitened, departures)
+        return xp.matmul(vectors / (1 + values), pulls)
+    few = min(whitened.shape)
+    identity = xp.eye(few, dtype=whitened.dtype, device=array_api_compat.device(whitened))
+    if whitened.shape[0] == few:
+        return xp.linalg.solve(identity + xp.matmul(whitened, whitened.T), xp.matmul(whitened, departures))
+    return xp.matmul(whitened, xp.linalg.solve(identity + xp.matmul(whitened.T, whitened), departures))

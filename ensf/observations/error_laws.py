@@ -117,12 +117,12 @@ class Independent:
                 f"observation error has shape {shape} but there are {value.shape[0]} observations: "
                 "give one number, or an array with one per observation"
             )
-        deviation = np.broadcast_to(self.deviation if single else to_numpy(self.deviation), value.shape)
+        deviation = np.asarray(self.deviation if single else to_numpy(self.deviation))
         bad = ~(np.isfinite(deviation) & (deviation > 0)) & ~np.isnan(to_numpy(value))
         if bad.any():
             k = int(np.argmax(bad))
             raise ValueError(
-                f"observation error number {k} is {deviation[k]}: give a positive, finite standard deviation"
+                f"observation error number {k} is {np.broadcast_to(deviation, bad.shape)[k]}: give a positive, finite standard deviation"
             )
 
 

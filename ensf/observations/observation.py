@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -132,8 +133,11 @@ class Observation:
 
     def located(self, positions: np.ndarray) -> Observation:
         """With the places of the observations among ``(state, dimension)`` positions, unless they are there already."""
-        position = self.operator.places(positions) if self.position is None else self.position
-        return replace(self, error=self.law, position=position, state_size=len(positions))
+        place = self.operator.places(positions) if self.position is None else self.position
+        located = copy(self)  # the same values, operator and law: nothing to check again
+        object.__setattr__(located, "position", place)
+        object.__setattr__(located, "state_size", len(positions))
+        return located
 
     def without_scaling(self) -> Observation:
         """The same information with h(x) = L x in place of h(x) = a + d L x, where the law can be rescaled."""

@@ -1,4 +1,26 @@
-"""HOLDS A FILTER AND IS ONE: control of the spread, other coordinates, several passes, guards."""
+"""HOLDS A FILTER AND IS ONE: control of the spread, other coordinates, several passes, guards.
+
+::
+
+    wrapper            one line                               needs                       remembers         reports
+    ForecastInflation  larger anomalies before the analysis   -                           -                 -
+    AnalysisInflation  larger anomalies after it              -                           -                 -
+    RTPS, RTPP         relaxation to the prior                -                           -                 -
+    Rotation           random rotation of the members         -                           -                 -
+    SpreadReset        back to the first spread, or a number  whole states                first spread      -
+    FiniteSize         inflation for few members              Gaussian errors             -                 inflation
+    AdaptiveInflation  inflation from innovations             independent errors, places  factors at knots  inflation
+    DeferredAnalysis   sleeps on what cannot be repaired      -                           cycles waited     waited
+    CollapseGuard      widens an ensemble that is lost        whole states                climate           guard
+    Standardised       sees standardised members              whole states                -                 -
+    Copula             sees Gaussian marginals                whole states                -                 -
+    Tempered           the likelihood in pieces               whole states                -                 -
+    ModelInTheLoop     analyses the start of the window       the window of a twin        -                 model_runs
+
+All remember and report what the filter inside does, too. A wrapper without "whole states" around a `Preparable` filter
+is `Preparable` itself. Two names are made of them: `letsf`, the recommended filter, and `published`, the ensemble score
+filter as it was published.
+"""
 
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.collapse_guard import CollapseGuard

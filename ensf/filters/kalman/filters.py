@@ -15,7 +15,7 @@ from typing import Any
 
 from ensf.arrays import Array, Generator, member_mean, namespace, normal, stream
 from ensf.filters.base import Prepared, Update
-from ensf.filters.weights import WeightsUpdate, precise, spectrum
+from ensf.filters.weights import WeightsUpdate, gain, precise, spectrum
 from ensf.observations.observation import Observation
 
 __all__ = ["ETKF", "EnKF", "whitened"]
@@ -37,14 +37,11 @@ class EnKF(Prepared):
         ValueError
             If the errors are not Gaussian.
         """
-        xp = namespace(predicted)
         anomalies, innovation = whitened(predicted, observation)
         noise = normal(stream(rng, predicted), anomalies.shape, predicted)
         root = math.sqrt(anomalies.shape[0] - 1)
         departures = precise(innovation + noise - member_mean(noise)) - root * precise(anomalies)
-        vectors, values, pulls = spectrum(anomalies, departures.T)
-        weights = xp.matmul(vectors / (1 + values), pulls) / root
-        return WeightsUpdate(memory, weights=weights, freedom=float(xp.sum(values / (1 + values))))
+        return WeightsUpdate(memory, weights=gain(anomalies, departures.T) / root, anomalies=anomalies)
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,8 @@ class ETKF(Prepared):
         growth = xp.sqrt(1 + values)
         mean = xp.matmul(vectors, pulls / (1 + values)) / math.sqrt(anomalies.shape[0] - 1)
         shrink = xp.matmul(vectors * (-values / (growth * (1 + growth))), vectors.T)
-        freedom = float(xp.sum(values / (1 + values)))
-        return WeightsUpdate(memory, {"degrees_of_freedom": freedom}, weights=shrink + mean[:, None], freedom=freedom)
+        info = {"degrees_of_freedom": float(xp.sum(values / (1 + values)))}
+        return WeightsUpdate(memory, info, weights=shrink + mean[:, None], anomalies=anomalies)
 
 
 def whitened(predicted: Array, observation: Observation) -> tuple[Array, Array]:

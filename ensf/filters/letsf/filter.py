@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, like, member_mean, namespace
-from ensf.filters.base import Prepared, Update
+from ensf.arrays import Array, Generator, is_host, like, member_mean, namespace
+from ensf.filters.base import Part, Prepared, Update
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.letsf.flow import exponential_step
 from ensf.filters.letsf.sensors import sensor_of
@@ -107,7 +109,10 @@ class LETSF(Prepared):
                 if patches is None:
                     places = None if position is None else position[sensor.owners]
                     patches = update.patches(places, prior.shape[1])
-                moved = moved + exponential_step(anomalies, *step, patches)[0]
+                increments, freedom = exponential_step(anomalies, *step, patches)
+                if k == 0:
+                    update = replace(update, first=FirstStep.of(observation, prior, increments, freedom))
+                moved = moved + increments
         assert update is not None
         if entries is None:
             return update
@@ -127,29 +132,80 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
+class FirstStep:
+    """What the first step did to the columns: variables that are observed need not go through it again.
+
+    Attributes
+    ----------
+    entries : (observation,) array of int
+        The variable that each column is, ascending.
+    values, increments : (member, observation) array
+    freedom : (observation,) array
+    """
+
+    entries: np.ndarray
+    values: Array
+    increments: Array
+    freedom: Array
+
+    @classmethod
+    def of(cls, observation: Observation, values: Array, increments: Array, freedom: Array) -> FirstStep | None:
+        """Of columns that are variables; None for others."""
+        entries = observation.operator.entries(observation.state_size or observation.size)
+        if entries is None or values.shape[1] != len(entries) or not is_host(values):
+            return None
+        order = np.argsort(entries, kind="stable")
+        return cls(entries[order], values[:, order], increments[:, order], freedom[order])
+
+    def columns(self, part: Part) -> np.ndarray:
+        """Column of each entry of a part that has its values, else -1."""
+        column = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
+        same = self.entries[column] == part.entries
+        same[same] = (self.values[:, column[same]] == part.values[:, same]).all(axis=0)
+        return np.where(same, column, -1)
+
+
+@dataclass(frozen=True, eq=False)
 class LETSFUpdate(LocalUpdate):
     """The flow at every place.
 
     Attributes
     ----------
     flow : tuple of Step
+    first : FirstStep, optional
+        What is known of the first of several.
     """
 
     flow: tuple[Step, ...] = field(kw_only=True, default=())
+    first: FirstStep | None = field(kw_only=True, default=None)
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        """Members of a part, and the degrees of freedom at each entry."""
+        if self.first is None or part.positions is None:
+            return super().analysed(part)
+        column = self.first.columns(part)
+        computed = column < 0
+        anomalies = part.values - member_mean(part.values)
+        increments, freedom = self.first.increments[:, column], self.first.freedom[column]
+        if computed.any():
+            patches = self.patches(part.positions[computed], int(computed.sum()))
+            first = replace(self, flow=self.flow[:1])
+            increments[:, computed], freedom[computed] = first.increments(anomalies[:, computed], patches)
+        rest = replace(self, flow=self.flow[1:])
+        increments = increments + rest.increments(anomalies, self.patches(part.positions, len(column)))[0]
+        return part.values + increments, {"degrees_of_freedom": freedom}
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Sum of the changes of all steps, and degrees of freedom of the first."""
         anomalies = anomalies / math.sqrt(anomalies.shape[0] - 1)
-        total, freedom = exponential_step(anomalies, *self.flow[0], patches)
-        for step in self.flow[1:]:
-            total = total + exponential_step(anomalies, *step, patches)[0]
-        return total, freedom
+        steps = [exponential_step(anomalies, *step, patches) for step in self.flow]
+        return reduce(add, (increments for increments, _ in steps)), steps[0][1]
 
     def restrict(self, index: np.ndarray) -> LETSFUpdate:
         """With the observations at `index` alone."""
         xp, rows = namespace(self.anomalies), like(index, self.anomalies)
         flow = tuple(replace(step, rows=xp.take(step.rows, rows, axis=0)) for step in self.flow)
-        return replace(super().restrict(index), flow=flow)
+        return replace(super().restrict(index), flow=flow, first=None)
 
 
 def alpha_grid(steps: int, largest: float) -> list[float]:

@@ -28,37 +28,35 @@ def places_in_parallel(anomalies, rows, variables, indptr, index, weight, start,
 def _place(anomalies, rows, variables, index, weight, start, end, increment, freedom):
     """Write the change of the variables of one place, computed in double precision."""
     members = anomalies.shape[0]
-    local = np.empty((index.size, members))
-    others = np.empty((index.size, rows.shape[1] - members))
+    local = np.empty((index.size, rows.shape[1]))
     information = 0.0
     for k in range(index.size):
-        root = math.sqrt(weight[k])
+        local[k] = math.sqrt(weight[k]) * rows[index[k]]
         for j in range(members):
-            local[k, j] = root * rows[index[k], j]
             information += local[k, j] ** 2
-        for j in range(others.shape[1]):
-            others[k, j] = root * rows[index[k], members + j]
     if index.size == 0:
         for v in variables:
             freedom[v] = 0.0
             increment[:, v] = 0.0
         return
     if index.size >= members and information <= ACCURATE:
-        values, vectors = np.linalg.eigh(np.dot(local.T, local))
+        products = np.dot(local[:, :members].copy().T, local)
+        values, vectors = np.linalg.eigh(products[:, :members].copy())
         values = np.maximum(values, 0.0)
         vectors = np.ascontiguousarray(vectors)
-        along = np.dot(vectors.T.copy(), np.dot(local.T, others))
+        along = np.dot(vectors.T.copy(), products[:, members:].copy())
         unmoved = vectors.T * values.reshape(-1, 1)
     else:
+        anomalous = local[:, :members].copy()
         if information <= ACCURATE:
-            values, right = np.linalg.eigh(np.dot(local, local.T))
+            values, right = np.linalg.eigh(np.dot(anomalous, anomalous.T))
             values = np.maximum(values, 0.0)
         else:
-            right, singular, _ = np.linalg.svd(local, False)
+            right, singular, _ = np.linalg.svd(anomalous, False)
             values = singular**2
         right = np.ascontiguousarray(right)
-        vectors = np.dot(local.T, right)
-        along = np.dot(right.T.copy(), others)
+        vectors = np.dot(anomalous.T, right)
+        along = np.dot(right.T.copy(), local[:, members:].copy())
         unmoved = vectors.T
     moved = np.empty((values.size, members))
     displaces = along.shape[1] > members
