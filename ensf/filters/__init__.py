@@ -1,7 +1,5 @@
 """PRIOR + OBSERVATION -> ANALYSIS: the filters. Read `base` first, then the one you are after.
 
-::
-
     filter          one line                            needs                                  reports in info
     EnKF            perturbed observations              Gaussian errors, also correlated       -
     ETKF            symmetric square root               Gaussian errors, also correlated       degrees_of_freedom
@@ -17,7 +15,7 @@ the members predict of the observations, and their `prepare` gives an update for
 needed, a filter without localization does without.
 """
 
-from ensf.filters.base import Analysis, Filter
+from ensf.filters.base import Analysis, Filter, Part, Preparable, Prepared, Update, usable
 from ensf.filters.ensf import EnSF, StiffnessWarning
 from ensf.filters.kalman import ETKF, LETKF, EnKF
 from ensf.filters.letsf import LETSF
@@ -34,8 +32,13 @@ __all__ = [
     "Kernel",
     "LETKF",
     "LETSF",
+    "Part",
     "ParticleFilter",
+    "Preparable",
+    "Prepared",
     "QuantileFilter",
     "RankHistogram",
     "StiffnessWarning",
+    "Update",
+    "usable",
 ]

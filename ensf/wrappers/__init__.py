@@ -1,7 +1,5 @@
 """HOLDS A FILTER AND IS ONE: control of the spread, other coordinates, several passes, guards.
 
-::
-
     wrapper            one line                               needs                       remembers         reports
     ForecastInflation  larger anomalies before the analysis   -                           -                 -
     AnalysisInflation  larger anomalies after it              -                           -                 -
@@ -23,6 +21,7 @@ filter as it was published.
 """
 
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+from ensf.wrappers.base import WrappedUpdate, Wrapper
 from ensf.wrappers.collapse_guard import CollapseGuard
 from ensf.wrappers.copula import Copula
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
@@ -39,16 +38,18 @@ __all__ = [
     "AnalysisInflation",
     "CollapseGuard",
     "Copula",
+    "DeferredAnalysis",
     "FiniteSize",
     "ForecastInflation",
     "ModelInTheLoop",
-    "DeferredAnalysis",
     "RTPP",
     "RTPS",
     "Rotation",
     "SpreadReset",
     "Standardised",
     "Tempered",
+    "WrappedUpdate",
+    "Wrapper",
     "letsf",
     "published",
 ]

@@ -29,4 +29,4 @@ def letsf(localization: Localization | None = None) -> Filter:
     wide = Localization(Euclidean(), math.inf) if localization is None else localization
     filter = Rotation(LETSF(wide, information_limit=InformationLimit()))
     near = replace(wide, half_width=wide.half_width / 2)
-    return DeferredAnalysis(AdaptiveInflation(filter, near))
+    return DeferredAnalysis(AdaptiveInflation(filter, near), min_constraint=0.2)
