@@ -11,7 +11,6 @@ import hashlib
 import os
 import sys
 import tempfile
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ensf.arrays import Array, Generator
+from ensf.runs.files import replacing
 
 __all__ = ["NatureRun", "Trajectory", "cache_folder"]
 
@@ -185,15 +185,10 @@ def cache_folder() -> Path:
 
 
 def _write(path: Path, states: np.ndarray, model: Any, attributes: Mapping[str, str]) -> None:
-    """Write under another name, then rename: a file of that name is complete."""
-    unfinished = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.part")
-    try:
-        with netCDF4.Dataset(unfinished, "w") as file:
-            _fill(file, states.reshape(-1, *model.shape), model)
-            file.setncatts(attributes)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """A file of that name is complete."""
+    with replacing(path) as hidden, netCDF4.Dataset(hidden, "w") as file:
+        _fill(file, states.reshape(-1, *model.shape), model)
+        file.setncatts(attributes)
 
 
 def _prepare(folder: Path) -> None:

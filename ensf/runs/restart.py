@@ -4,8 +4,8 @@ What is stored is a tree of mappings, sequences, dataclasses, arrays, random gen
 an ``npz`` archive of NumPy, uncompressed: every array is an entry under its dotted name (``restart.ensemble``), in its
 own dtype and memory order; the entry ``tree`` is JSON and says where each belongs. Nothing is pickled.
 
-A file is written under a temporary name and then renamed: whenever a process is killed, the former file or the new
-one is there, whole. A recipe, the dotted name and text of every setting, says for which run it was made.
+Whenever a process is killed, the former file or the new one is there, whole. A recipe, the dotted name and text of
+every setting, says for which run it was made.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
@@ -25,6 +24,7 @@ import array_api_compat
 import numpy as np
 
 from ensf.arrays import to_numpy
+from ensf.runs.files import replacing
 
 __all__ = ["check_recipe", "digest", "read", "recipe", "write"]
 
@@ -45,14 +45,8 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     tree = json.dumps({name: _encode(value, name, arrays) for name, value in content.items()})
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, tree=np.frombuffer(tree.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"the restart {path} could not be written ({error.strerror}): is the disk full?") from error
+    with replacing(path) as hidden, open(hidden, "wb") as file:
+        np.savez(file, tree=np.frombuffer(tree.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
 
 
 def read(path: Path) -> dict[str, Any]:

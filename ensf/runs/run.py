@@ -19,6 +19,7 @@ from typing import Any
 
 from ensf.diagnostics import scores
 from ensf.runs import restart
+from ensf.runs.files import clear_unfinished
 from ensf.runs.netcdf.writer import Writer, read
 from ensf.runs.recipe.settings import leaves
 from ensf.twin.experiment import Method, summarise
@@ -134,6 +135,7 @@ class Run:
     def tidy(self) -> None:
         """Remove restart and journal."""
         self.restart.unlink(missing_ok=True)
+        clear_unfinished(self.restart)
         self.journal.unlink(missing_ok=True)
 
 

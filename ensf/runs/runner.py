@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from ensf.runs.files import write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.run import Run
 from ensf.twin.experiment import Method
@@ -136,9 +136,7 @@ def _read_summary(directory: Path) -> dict[tuple[str, int], dict[str, Any]]:
 
 def _write_summary(directory: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Replace the summary at once."""
-    temporary = directory / ".summary.json.new"
-    temporary.write_text(json.dumps([_finite(record) for record in records], indent=1) + "\n")
-    os.replace(temporary, directory / "summary.json")
+    write_json(directory / "summary.json", [_finite(record) for record in records])
 
 
 def _finite(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from tqdm import tqdm
 from ensf import experiments
 from ensf.diagnostics import scores
 from ensf.experiments._benchmark.methods import RECIPES
+from ensf.runs.files import write_json
 from ensf.runs.recipe.settings import leaves
 from ensf.twin.experiment import Method, summarise
 
@@ -90,12 +91,7 @@ def _finish(cell: Cell, folder: Path, check: Callable[[], None] = lambda: None) 
     with _alone():
         about = asdict(cell) | {"settings": dict(cell.settings), "recipe": cell.recipe, "version": version("ensf")}
         record = about | _outcome(cell, check)
-    temporary = folder / f".{cell.file}.{os.getpid()}"
-    try:
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
-        os.replace(temporary, folder / cell.file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_json(folder / cell.file, record)
 
 
 def _outcome(cell: Cell, check: Callable[[], None]) -> dict[str, Any]:

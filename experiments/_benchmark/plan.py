@@ -11,7 +11,6 @@ stopped.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Any
 from ensf import experiments
 from ensf.experiments._benchmark.cells import Cell, complete
 from ensf.experiments._benchmark.methods import EXPERIMENTS, RECIPES
+from ensf.runs.files import write_json, write_text
 
 __all__ = ["EXPERIMENTS", "METHODS", "Plan", "heat", "markdown", "run", "table", "write"]
 
@@ -191,8 +191,8 @@ def _median(values: list[float | None], is_error: bool) -> float | None:
 
 def write(records: Records, plan: Plan, directory: Path, command: str) -> None:
     """Write `board.json` and `board.md`."""
-    (directory / "board.json").write_text(json.dumps(records, indent=1) + "\n")
-    (directory / "board.md").write_text(markdown(records, plan, command))
+    write_json(directory / "board.json", records)
+    write_text(directory / "board.md", markdown(records, plan, command))
 
 
 def heat(records: Records) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, int]]]:

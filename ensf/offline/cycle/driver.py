@@ -9,8 +9,6 @@ is the same, bit for bit, as if it had never stopped.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +26,7 @@ from ensf.offline.cycle import members
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.settings import Cycling
 from ensf.runs import restart
+from ensf.runs.files import clear_unfinished, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.netcdf.locks import held
 
@@ -115,6 +114,8 @@ def run(
     with held(directory / ".lock"), deferred() as stopping:
         if standing.cycles == 0 and not resume:
             _clear(directory)
+        for name in ("restart.npz", "summary.json"):
+            clear_unfinished(directory / name)
         _save(standing, cycling, directory)
         while standing.cycles < cycling.cycles:
             standing = _cycle(standing, cycling, directory, analyse, show)
@@ -240,9 +241,7 @@ def _save(standing: Standing, cycling: Cycling, directory: Path) -> None:
     recipe = cycling.recipe
     content = {"standing": standing, "time": cycling.time(standing.cycles), "recipe": recipe}
     restart.write(directory / "restart.npz", content | {"recipe_hash": restart.digest(recipe)})
-    temporary = directory / ".summary.json.new"
-    temporary.write_text(json.dumps(standing.records, indent=1) + "\n")
-    os.replace(temporary, directory / "summary.json")
+    write_json(directory / "summary.json", standing.records)
 
 
 def _drop_analysis(place: Path) -> None:
