@@ -14,12 +14,13 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from ensf.diagnostics.score_table import title
 from ensf.runs.files import write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.run import Run
 from ensf.twin.experiment import Method
 
-__all__ = ["TABLE", "outputs", "prepare", "run", "table"]
+__all__ = ["outputs", "prepare", "run", "table"]
 
 
 def outputs(directory: Path, methods: Iterable[str], seeds: Iterable[int]) -> list[Path]:
@@ -147,17 +148,10 @@ def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
 
 # --- the table -------------------------------------------------------------------------------------------
 
-TABLE = {
-    "rmse_forecast": "RMSE fc",
-    "rmse_analysis": "RMSE an",
-    "rmse_analysis_all": "all",
-    "rmse_analysis_last50": "last 50",
-    "spread_analysis": "spread",
-    "crps_analysis": "CRPS",
-    "chi2": "chi2",
-    "coverage95": "cover 95%",
-    "model_runs": "runs",
-}
+COLUMNS = (
+    "rmse_forecast", "rmse_analysis", "rmse_analysis_all", "rmse_analysis_last50", "spread_analysis", "crps_analysis",
+    "chi2", "coverage95", "model_runs",
+)  # fmt: skip
 
 
 def table(records: list[dict[str, Any]]) -> str:
@@ -165,7 +159,7 @@ def table(records: list[dict[str, Any]]) -> str:
 
     Forecasts of the ensemble per cycle (runs) are shown if a method needs more than the one of the cycle.
     """
-    columns = {key: title for key, title in TABLE.items() if any(key in record for record in records)}
+    columns = {key: title(key) for key in COLUMNS if any(key in record for record in records)}
     if "rmse_analysis_all" in columns:
         del columns["rmse_analysis"]
     head = ["method", "members", *columns.values(), "diverged", "ms fc", "ms an"]

@@ -14,6 +14,7 @@ import numpy as np
 
 from ensf.arrays import Array, namespace, to_numpy
 from ensf.diagnostics import cycle_spectra, rank_histogram
+from ensf.diagnostics.score_table import SCORES, Score
 from ensf.observations.observation import Identity, Observation, Select, observed_index
 from ensf.runs.netcdf.time_units import CALENDAR, EPOCH, TIME_UNITS
 
@@ -196,32 +197,15 @@ def _spectrum(view: View, key: str) -> np.ndarray:
 
 # --- scores ----------------------------------------------------------------------------------------------
 
-MEASURES = {
-    "rmse": "root mean square error of the mean of the {}",
-    "bias": "mean error of the mean of the {}",
-    "spread": "standard deviation of the {}, root mean square over components",
-    "crps": "fair continuous ranked probability score of the {}",
-}
-CONSISTENCY = {
-    "coverage95": "fraction of components with the truth in the 95 percent interval of the analysis",
-    "chi2": "normalised squared innovation, 1 on average if spread and error are consistent",
-    "desroziers_error": "observation error variance from departures, over the assumed one",
-    "desroziers_spread": "forecast variance from departures, over that of the ensemble",
-    "model_runs": "forecasts of the whole ensemble that the cycle took",
-}
-
 
 def scores(names: Iterable[str], model: Any) -> Iterator[Row]:
-    """One number per cycle for each name in the mapping of scores."""
-    for key in names:
-        measure, _, stage = key.partition("_")
-        measured = measure in MEASURES and stage in STAGES
-        words = MEASURES[measure].format(stage) if measured else CONSISTENCY.get(key, key.replace("_", " "))
-        name, units = (
-            ("innovation_chi2" if key == "chi2" else key),
-            (_variable(model)[2] if measured else "1"),
-        )
-        yield Row(name, (), partial(_score, key=key), words, units, "qualityInformation", "f8")
+    """One number per cycle for each name in the mapping of scores, those of one's own among them."""
+    units = _variable(model)[2]
+    for name in names:
+        score = SCORES.get(name, Score(name, name, name.replace("_", " "), ""))
+        extra = {"comment": score.formula} if score.formula else {}
+        unit = units if score.of_state else "1"
+        yield Row(name, (), partial(_score, key=name), score.long_name, unit, "qualityInformation", "f8", extra)
 
 
 def ranks() -> Row:

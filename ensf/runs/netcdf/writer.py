@@ -32,9 +32,6 @@ from ensf.runs.netcdf.variables import Row, View
 
 __all__ = ["Writer", "read"]
 
-SCORE = {"innovation_chi2": "chi2"}
-"""Scores that have another name in the file."""
-
 
 def read(path: str | Path) -> xr.Dataset:
     """Open a file of `Writer`; `time` is a number, in the units that its attributes say.
@@ -215,7 +212,7 @@ class Writer:
         if self._journal is None:
             return []
         records = self._journal.read(self._records, self._layout)
-        columns = {SCORE.get(name, name): records[name].tolist() for name in storage.numbers(self._layout)}
+        columns = {name: records[name].tolist() for name in storage.numbers(self._layout)}
         scores = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return list(zip(records[storage.TIME].tolist(), scores, strict=True))
 
