@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time as clock
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -173,7 +173,7 @@ class SoFar:
         started = clock.process_time()
         measured = scores(cycle)
         if self.writer is None:
-            self.writer = _open(self.run, cycle)
+            self.writer = _open(self.run, cycle, measured)
         self.writer.write(cycle, measured)
         self.history.append((cycle.time, measured))
         self.seconds["forecast"] += cycle.seconds_forecast
@@ -200,7 +200,7 @@ class SoFar:
         return about | summarise(run.experiment, self.history) | per_cycle
 
 
-def _open(run: Run, cycle: Cycle) -> Writer:
+def _open(run: Run, cycle: Cycle, scores: Iterable[str]) -> Writer:
     """A new file, with a journal if the experiment can be resumed."""
     experiment, method = run.experiment, run.method
     attributes = {
@@ -219,11 +219,11 @@ def _open(run: Run, cycle: Cycle) -> Writer:
         "ensf_burn_in": float(experiment.burn_in),
         "ensf_climatology": float(experiment.climatology),
     }
-    return Writer(
+    return Writer.create(
         run.path,
+        cycle,
         model=experiment.model,
-        members=cycle.forecast.shape[0],
-        observations=cycle.observation.size,
+        scores=scores,
         attributes=attributes,
         time_units=experiment.time_units,
         overwrite=True,

@@ -81,7 +81,7 @@ class TwinExperiment:
     source : str
         Where the setting was published.
     time_units : str
-        Unit of model time, as `ensf.runs.netcdf.writer.Writer` takes it; 1 for a model without units.
+        Unit of model time, as `ensf.runs.netcdf.writer.save` takes it; 1 for a model without units.
     """
 
     name: str

@@ -33,7 +33,7 @@ FAILURES = {
     "disk": (OSError(errno.ENOSPC, "No space left on device"), OSError, r"a could not be written \(No space left on"),
     "netcdf": (RuntimeError("NetCDF: HDF\nerror"), OSError, r"a could not be written \(NetCDF: HDF error\): is the"),
     "other": (ValueError("no such row"), ValueError, "^no such row$"),
-    "stopped": (KeyboardInterrupt(), KeyboardInterrupt, ""),
+    "stopped": (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
 }
 
 

@@ -35,10 +35,10 @@ def coordinates(model: Any, members: int, wavenumbers: int = 0) -> Iterable[tupl
             yield name, values.astype("i4") if values.dtype.kind == "i" else values, about
 
 
-def attributes(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Global attributes: the defaults, then those given, without empty ones."""
+def attributes(name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Global attributes: the defaults, replaced by one's own, without empty ones."""
     package = f"ensf {version('ensf')}"
-    history = event(given.get("command") or package)
+    history = event(own.get("command") or package)
     default = {
         "Conventions": "CF-1.11, ACDD-1.3",
         "title": name,
@@ -59,7 +59,7 @@ def attributes(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         key: value if type(value) in (int, float) else str(value)
-        for key, value in (default | dict(given)).items()
+        for key, value in (default | dict(own)).items()
         if value is not None and str(value)
     }
 

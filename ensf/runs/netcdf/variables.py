@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol, cast
 
+import netCDF4
 import numpy as np
 
 from ensf.arrays import Array, namespace, to_numpy
@@ -17,12 +18,20 @@ from ensf.diagnostics import cycle_spectra, rank_histogram
 from ensf.diagnostics.score_table import SCORES, Score
 from ensf.observations.observation import Identity, Observation, Select, observed_index
 from ensf.runs.netcdf.time_units import CALENDAR, EPOCH, TIME_UNITS
+from ensf.twin.twin import Cycle, Model
 
-__all__ = ["Row", "View", "fields", "members", "observations", "ranks", "scores", "spectra", "time", "wavenumbers"]
+__all__ = ["Observed", "Row", "View", "members", "of_cycles", "wavenumbers"]
 
 USED, MISSING, ABSENT = 0, 1, 2
 STAGES = ("forecast", "analysis")
 STATISTICS = {"mean": "mean", "spread": "standard_deviation"}
+
+
+class SpectralModel(Model, Protocol):
+    """A model on a doubly periodic plane."""
+
+    def spectral_fields(self, states: Array) -> Sequence[Array]:
+        """Fields ``(..., state)`` whose powers are added."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +64,13 @@ class View:
     scores : mapping of str to float
     slots : int
         Observations are padded to this number.
-    model : Model, optional
-        For the spectra of its `spectral_fields`.
+    model : Model
     """
 
-    cycle: Any
+    cycle: Cycle
     scores: Mapping[str, float]
     slots: int
-    model: Any = None
+    model: Model
 
     def ensemble(self, stage: str) -> Array:
         """Members ``(member, state)`` of forecast or analysis."""
@@ -81,11 +89,12 @@ class View:
     @cached_property
     def spectra(self) -> dict[str, np.ndarray]:
         """Power by wavenumber of truth, errors and spreads."""
-        return cycle_spectra(self.cycle, self.model.shape, self.model.spectral_fields)
+        model = cast(SpectralModel, self.model)
+        return cycle_spectra(self.cycle, model.shape, model.spectral_fields)
 
     @property
     def observation(self) -> Observation:
-        """What was seen."""
+        """Of the cycle."""
         return self.cycle.observation
 
     def padded(self, values: Array, fill: float = np.nan) -> np.ndarray:
@@ -103,6 +112,16 @@ def _moments(ensemble: Array) -> dict[str, np.ndarray]:
     return {"mean": to_numpy(mean), "spread": to_numpy(spread)}
 
 
+def of_cycles(model: Model, time_units: str, names: Iterable[str], observed: Observed) -> Iterator[Row]:
+    """All rows that every cycle has; `names` are those of the scores."""
+    yield time(time_units)
+    yield from fields(model)
+    yield from spectra(model)
+    yield ranks()
+    yield from scores(names, model)
+    yield from observations(observed, model)
+
+
 # --- time and states -------------------------------------------------------------------------------------
 
 
@@ -116,7 +135,7 @@ def time(model_units: str) -> Row:
     return Row("time", (), lambda v: number(v.cycle.time), words, since, "coordinate", "f8", extra)
 
 
-def fields(model: Any) -> Iterator[Row]:
+def fields(model: Model) -> Iterator[Row]:
     """Truth, and mean and spread of the states."""
     name, words, units, extra = _variable(model)
     dims = tuple(model.dims)
@@ -128,7 +147,7 @@ def fields(model: Any) -> Iterator[Row]:
             yield Row(f"{name}_{stage}_{what}", dims, value, title, units, extra={**extra, **cell})
 
 
-def members(model: Any) -> Iterator[Row]:
+def members(model: Model) -> Iterator[Row]:
     """All members of forecast and analysis."""
     name, words, units, extra = _variable(model)
     for stage in STAGES:
@@ -136,10 +155,11 @@ def members(model: Any) -> Iterator[Row]:
         yield Row(f"{name}_{stage}", dims, partial(_members, stage=stage), title, units, extra=extra)
 
 
-def _variable(model: Any) -> tuple[str, str, str, dict[str, str]]:
+def _variable(model: Model) -> tuple[str, str, str, dict[str, str]]:
     """Name, long name, units and standard name of the model variable."""
     name = getattr(model, "variable", "x")
-    standard = {"standard_name": model.standard_name} if getattr(model, "standard_name", "") else {}
+    standard_name = getattr(model, "standard_name", "")
+    standard = {"standard_name": standard_name} if standard_name else {}
     return name, getattr(model, "long_name", f"model variable {name}"), getattr(model, "units", "1"), standard
 
 
@@ -162,7 +182,7 @@ SPECTRA = {
 }
 
 
-def wavenumbers(model: Any) -> int:
+def wavenumbers(model: Model) -> int:
     """Number of total wavenumbers of a model with `spectral_fields`; 0 for others.
 
     Raises
@@ -179,7 +199,7 @@ def wavenumbers(model: Any) -> int:
     return min(model.shape[-2:]) // 2 + 1
 
 
-def spectra(model: Any) -> Iterator[Row]:
+def spectra(model: Model) -> Iterator[Row]:
     """Power of truth, error and spread by total wavenumber, for models with `spectral_fields`."""
     if not wavenumbers(model):
         return
@@ -198,7 +218,7 @@ def _spectrum(view: View, key: str) -> np.ndarray:
 # --- scores ----------------------------------------------------------------------------------------------
 
 
-def scores(names: Iterable[str], model: Any) -> Iterator[Row]:
+def scores(names: Iterable[str], model: Model) -> Iterator[Row]:
     """One number per cycle for each name in the mapping of scores, those of one's own among them."""
     units = _variable(model)[2]
     for name in names:
@@ -231,9 +251,40 @@ FLAGS = {
 }
 
 
-def observations(first: Observation, model: Any) -> Iterator[Row]:
-    """Values, errors, flags and equivalents of the observations; variables and positions if the first cycle tells."""
-    units = _variable(model)[2] if isinstance(first.operator, Identity | Select) else "1"
+@dataclass(frozen=True)
+class Observed:
+    """What there is to say of the observations besides values and errors.
+
+    Parameters
+    ----------
+    units : str
+    index : bool
+        True if each is of one variable of the state, whose index is known.
+    position : bool
+        True if they have positions.
+    """
+
+    units: str
+    index: bool
+    position: bool
+
+    @classmethod
+    def in_cycle(cls, cycle: Cycle, model: Model) -> Observed:
+        """Of the observations of a cycle."""
+        operator = cycle.observation.operator
+        units = _variable(model)[2] if isinstance(operator, Identity | Select) else "1"
+        return cls(units, observed_index(operator) is not None, cycle.observation.position is not None)
+
+    @classmethod
+    def in_file(cls, file: netCDF4.Dataset) -> Observed:
+        """As a file has them."""
+        names = file.variables
+        return cls(names["observation_value"].units, "observation_index" in names, "observation_position" in names)
+
+
+def observations(observed: Observed, model: Model) -> Iterator[Row]:
+    """Values, errors, flags and equivalents of the observations; variables and positions if they have them."""
+    units = observed.units
     dims, measured, quality = ("observation",), "physicalMeasurement", "qualityInformation"
     yield Row("observation_value", dims, _value, "observed value", units, measured)
     yield Row("observation_error", dims, _error, "standard deviation of the error", units, quality)
@@ -246,10 +297,10 @@ def observations(first: Observation, model: Any) -> Iterator[Row]:
             )
             title = f"observation operator of the {stage}, {method.replace('_', ' ')} over members"
             yield Row(f"observation_{stage}_{what}", dims, value, title, units, extra=cell)
-    if observed_index(first.operator) is not None:
+    if observed.index:
         words = f"model variable that is observed, counted from 0 along ({', '.join(model.dims)}); -1 for none"
         yield Row("observation_index", dims, _index, words, "1", "referenceInformation", "i4")
-    if first.position is not None:
+    if observed.position:
         words = "place of the observation in the coordinates of the localization"
         yield Row("observation_position", (*dims, "axis"), _position, words, "1", "referenceInformation")
 
