@@ -358,7 +358,7 @@ def test_limits_and_the_way_of_working_may_change(folder):
 
 
 def test_streams_of_the_filter_differ_by_seed(folder):
-    first, other, again = (external.Standing.begin(cycling(folder, seed=seed)).rng.random() for seed in (1, 2, 1))
+    first, other, again = (external.Checkpoint.begin(cycling(folder, seed=seed)).rng.random() for seed in (1, 2, 1))
     assert first == again != other
 
 
