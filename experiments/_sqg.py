@@ -26,7 +26,7 @@ from ensf.models.sqg import SQG, SQGTemperature
 from ensf.observations.observation import Observation
 from ensf.runs.nature import NatureRun, Trajectory
 from ensf.twin.experiment import Method, TwinExperiment
-from ensf.twin.twin import Cycle, Restart, Streams, twin
+from ensf.twin.twin import Checkpoint, Cycle, Streams, twin
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.published import published
@@ -213,7 +213,7 @@ class SQGExperiment(TwinExperiment):
     lasting: bool = False
     deviation: float = 1000.0 * KELVIN
 
-    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Iterator[Cycle]:
         """Cycles of one method and seed, after those of `start`; truth and observations depend on the seed alone."""
         truth = self.truth(seed)
         source: Any = Struck(self.model if self.lasting else truth, self.shocks)

@@ -23,7 +23,7 @@ from ensf.runs.files import clear_unfinished
 from ensf.runs.netcdf.writer import Writer, read
 from ensf.runs.recipe.settings import leaves
 from ensf.twin.experiment import Method, summarise
-from ensf.twin.twin import Cycle, Lost
+from ensf.twin.twin import Checkpoint, Cycle, Lost
 
 __all__ = ["Run"]
 
@@ -65,12 +65,12 @@ class Run:
         return self.directory / f"{self.name}_seed{self.seed}.nc"
 
     @property
-    def restart(self) -> Path:
-        """The restart file."""
+    def restart_file(self) -> Path:
+        """What an unfinished run goes on from."""
         return self.path.with_suffix(".restart.npz")
 
     @property
-    def journal(self) -> Path:
+    def journal_file(self) -> Path:
         """The journal of the file of cycles."""
         return self.path.with_suffix(".journal")
 
@@ -90,10 +90,10 @@ class Run:
         ValueError
             If the files are of another recipe, or there are cycles but nothing to go on from.
         """
-        if self.restart.exists():
-            restart.check_recipe(self.recipe, restart.read(self.restart)["recipe"], self.restart)
+        if self.restart_file.exists():
+            restart.check_recipe(self.recipe, restart.read(self.restart_file)["recipe"], self.restart_file)
             return False
-        cycles, recipe = (0, {}) if self.journal.exists() else _stored(self.path)
+        cycles, recipe = (0, {}) if self.journal_file.exists() else _stored(self.path)
         if cycles and (record is None or record["cycles"] != cycles):
             raise ValueError(
                 f"{self.path} has {cycles} cycles but no restart beside it: run it again with --overwrite, "
@@ -113,59 +113,59 @@ class Run:
         KeyboardInterrupt
             After the cycle in which `stopping` is True; the restart is written.
         """
-        so_far = SoFar.resume(self) if resume and self.restart.exists() else SoFar.begin(self)
-        start = (so_far.start,) if so_far.start else ()
+        progress = Progress.resume(self) if resume and self.restart_file.exists() else Progress.begin(self)
+        start = (progress.start,) if progress.start else ()
         try:
             with closing(self.experiment.run(self.method, self.seed, *start)) as cycles:
                 for cycle in cycles:
                     stop = stopping()
-                    so_far.take(cycle, stop or restart_every > 0 and (cycle.index + 1) % restart_every == 0)
-                    show(so_far.history[-1][1], len(so_far.history))
+                    progress.take(cycle, stop or restart_every > 0 and (cycle.index + 1) % restart_every == 0)
+                    show(progress.history[-1][1], len(progress.history))
                     if stop:
                         raise KeyboardInterrupt
         except Lost as error:
-            if not so_far.history:
+            if not progress.history:
                 raise ValueError(str(error)) from error
             warnings.warn(f"{self.name}, seed {self.seed}: {error}; the run ends here", stacklevel=2)
-            return so_far.record() | {"diverged": True}
+            return progress.record() | {"diverged": True}
         finally:
-            so_far.close()
-        return so_far.record()
+            progress.close()
+        return progress.record()
 
     def tidy(self) -> None:
         """Remove restart and journal."""
-        self.restart.unlink(missing_ok=True)
-        clear_unfinished(self.restart)
-        self.journal.unlink(missing_ok=True)
+        self.restart_file.unlink(missing_ok=True)
+        clear_unfinished(self.restart_file)
+        self.journal_file.unlink(missing_ok=True)
 
 
-class SoFar:
+class Progress:
     """What a run has so far: its file, scores and seconds; `begin` or `resume` one.
 
     Attributes
     ----------
-    start : Restart or None
+    start : Checkpoint or None
         From where the run goes on.
     history : list of (time, scores)
     """
 
-    def __init__(self, run: Run, start: Any, writer: Writer | None, seconds: Mapping[str, float]) -> None:
+    def __init__(self, run: Run, start: Checkpoint | None, writer: Writer | None, seconds: Mapping[str, float]) -> None:
         self.run, self.start, self.writer, self.seconds = run, start, writer, dict(seconds)
         self.history: list[tuple[float, Mapping[str, float]]] = [*(writer.history() if writer else ())]
 
     @classmethod
-    def begin(cls, run: Run) -> SoFar:
+    def begin(cls, run: Run) -> Progress:
         """Nothing so far; what an earlier run left is removed."""
         run.tidy()
         return cls(run, None, None, dict.fromkeys(ROLES, 0.0))
 
     @classmethod
-    def resume(cls, run: Run) -> SoFar:
+    def resume(cls, run: Run) -> Progress:
         """As the restart has it."""
-        content = restart.read(run.restart)
-        start, experiment = content["restart"], run.experiment
+        content = restart.read(run.restart_file)
+        start, experiment = content["checkpoint"], run.experiment
         about = {"model": experiment.model, "time_units": experiment.time_units, "command": run.command}
-        writer = Writer.resume(run.path, run.journal, start.cycles, **about)
+        writer = Writer.resume(run.path, run.journal_file, start.cycles, **about)
         return cls(run, start, writer, content["seconds"])
 
     def take(self, cycle: Cycle, save: bool) -> None:
@@ -178,14 +178,15 @@ class SoFar:
         self.history.append((cycle.time, measured))
         self.seconds["forecast"] += cycle.seconds_forecast
         self.seconds["analysis"] += cycle.seconds_analysis
-        if save and cycle.restart is not None:
-            self._save(cycle)
+        checkpoint = cycle.checkpoint if save else None
+        if checkpoint is not None:
+            self._save(checkpoint, cycle.time)
         self.seconds["output"] += clock.process_time() - started
 
-    def _save(self, cycle: Cycle) -> None:
+    def _save(self, checkpoint: Checkpoint, time: float) -> None:
         recipe = {"recipe": self.run.recipe, "recipe_hash": restart.digest(self.run.recipe)}
-        content = {"restart": cycle.restart, "time": cycle.time, "seconds": self.seconds}
-        restart.write(self.run.restart, content | recipe)
+        content = {"checkpoint": checkpoint, "time": time, "seconds": self.seconds}
+        restart.write(self.run.restart_file, content | recipe)
 
     def close(self) -> None:
         """Close the file."""
@@ -227,7 +228,7 @@ def _open(run: Run, cycle: Cycle, scores: Iterable[str]) -> Writer:
         attributes=attributes,
         time_units=experiment.time_units,
         overwrite=True,
-        journal=None if cycle.restart is None else run.journal,
+        journal=None if cycle.checkpoint is None else run.journal_file,
     )
 
 

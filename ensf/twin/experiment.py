@@ -14,7 +14,7 @@ import numpy as np
 
 from ensf.arrays import Array, normal
 from ensf.filters.base import Filter
-from ensf.twin.twin import Cycle, InitialLaw, Model, Network, Restart, Streams, twin
+from ensf.twin.twin import Checkpoint, Cycle, InitialLaw, Model, Network, Streams, twin
 
 __all__ = ["Climatology", "Experiment", "GaussianStart", "Method", "PerturbedTruth", "TwinExperiment", "summarise"]
 
@@ -47,7 +47,7 @@ class Experiment(Protocol):
     cycles: int
     seeds: tuple[int, ...]
 
-    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Iterator[Cycle]:
         """Cycles of one method and seed, from the beginning or after those of `start`."""
 
 
@@ -100,7 +100,7 @@ class TwinExperiment:
     source: str = ""
     time_units: str = "1"
 
-    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Iterator[Cycle]:
         """Cycles of one method and seed, after those of `start`; truth and observations depend on the seed alone."""
         return twin(
             self.model,

@@ -2,7 +2,7 @@
 
 A cycle is forecast, then analysis; there is no observation at time 0. `twin` is a generator: writers, progress bars
 and statistics consume its `Cycle` records. Each role has its own random stream, spawned from one seed, so that
-changing the filter changes neither truth nor observations. What a cycle leaves behind is a `Restart`; from there the
+changing the filter changes neither truth nor observations. What a cycle leaves behind is a `Checkpoint`; from there the
 rest of the experiment is the same, bit for bit, as if it had never stopped.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from ensf.filters.base import Analysis, Filter
 from ensf.observations.observation import Identity, Observation
 from ensf.wrappers.model_in_the_loop import Window
 
-__all__ = ["Cycle", "InitialLaw", "Lost", "Model", "Network", "Restart", "Streams", "twin"]
+__all__ = ["Checkpoint", "Cycle", "InitialLaw", "Lost", "Model", "Network", "Streams", "twin"]
 
 
 class Model(Protocol):
@@ -58,6 +59,10 @@ class Streams:
         children = np.random.SeedSequence(seed).spawn(roles)
         return cls(seed, *(np.random.Generator(np.random.SFC64(child)) for child in children))
 
+    def copy(self) -> Streams:
+        """Streams in the same state, which go their own way."""
+        return deepcopy(self)
+
 
 class InitialLaw(Protocol):
     """Where truth and members start."""
@@ -90,7 +95,7 @@ class Network:
 
 
 @dataclass(frozen=True, eq=False)
-class Restart:
+class Checkpoint:
     """Where a twin experiment stands between two cycles: all that the next ones depend on.
 
     Attributes
@@ -142,11 +147,12 @@ class Cycle:
     streams: Streams | None = None
 
     @property
-    def restart(self) -> Restart | None:
-        """What the next cycle needs; use it before that is asked for. None without streams."""
+    def checkpoint(self) -> Checkpoint | None:
+        """What the next cycle needs; ask for it before that. None without streams."""
         if self.streams is None:
             return None
-        return Restart(self.index + 1, self.truth, self.analysis.ensemble, self.analysis.memory, self.streams)
+        analysis = self.analysis
+        return Checkpoint(self.index + 1, self.truth, analysis.ensemble, analysis.memory, self.streams.copy())
 
 
 class Lost(ArithmeticError):
@@ -164,7 +170,7 @@ def twin(
     interval: float,
     streams: Streams,
     truth_model: Model | None = None,
-    start: Restart | None = None,
+    start: Checkpoint | None = None,
 ) -> Iterator[Cycle]:
     """Run a twin experiment, yielding one `Cycle` after another.
 
@@ -183,8 +189,8 @@ def twin(
         Random streams, spawned per role.
     truth_model : Model, optional
         Advances the truth, if not `model`.
-    start : Restart, optional
-        Go on from there, with its streams; nothing is drawn from `initial`.
+    start : Checkpoint, optional
+        Go on from there, with copies of its streams; nothing is drawn from `initial`.
 
     Yields
     ------
@@ -200,8 +206,8 @@ def twin(
     if members < 2 or cycles < 1:
         raise ValueError(f"a twin experiment needs 2 members and 1 cycle or more, not {members} and {cycles}")
     truth_model = truth_model or model
-    start = start or Restart(0, *initial.draw(members, streams), None, streams)
-    truth, ensemble, memory, streams = start.truth, start.ensemble, start.memory, start.streams
+    start = start or Checkpoint(0, *initial.draw(members, streams), None, streams)
+    truth, ensemble, memory, streams = start.truth, start.ensemble, start.memory, start.streams.copy()
     for index in range(start.cycles, cycles):
         time = index * interval
         truth = truth_model.advance(truth, time, interval, streams.truth_noise)

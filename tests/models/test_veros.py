@@ -161,9 +161,9 @@ def test_only_temperature_is_analysed(small):
 def test_a_run_goes_on_from_its_restart(small, name, tmp_path):
     cycles = small.run(small.methods[name], 1)
     next(cycles)
-    restart.write(tmp_path / "a.npz", {"restart": next(cycles).restart})
+    restart.write(tmp_path / "a.npz", {"checkpoint": next(cycles).checkpoint})
     last = next(cycles)
-    again = next(small.run(small.methods[name], 1, restart.read(tmp_path / "a.npz")["restart"]))
+    again = next(small.run(small.methods[name], 1, restart.read(tmp_path / "a.npz")["checkpoint"]))
     np.testing.assert_array_equal(again.analysis.ensemble, last.analysis.ensemble)
     np.testing.assert_array_equal(again.truth, last.truth)
 

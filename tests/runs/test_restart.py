@@ -236,11 +236,11 @@ def test_a_twin_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path, name, dty
     parts = EXPERIMENT.model, FILTERS[name], EXPERIMENT.network, start
     cycles = []
     for cycle in twin(*parts, **settings, streams=Streams.spawn(4)):
-        restart.write(tmp_path / f"{cycle.index}.npz", {"restart": cycle.restart})
+        restart.write(tmp_path / f"{cycle.index}.npz", {"checkpoint": cycle.checkpoint})
         cycles.append(cycle)
     assert cycles[0].analysis.ensemble.dtype == dtype
     for stop in (0, 2, 4):
-        go_on = restart.read(tmp_path / f"{stop}.npz")["restart"]
+        go_on = restart.read(tmp_path / f"{stop}.npz")["checkpoint"]
         rest = list(twin(*parts, **settings, streams=Streams.spawn(9), start=go_on))
         assert len(rest) == 4 - stop
         for one, other in zip(rest, cycles[stop + 1 :], strict=True):
@@ -253,8 +253,8 @@ def test_an_experiment_without_cycling_goes_on_too(tmp_path):
     method = Method(EnKF(), 20)
     whole = page.run(method, 1)
     stop = [next(whole), next(whole)][1]
-    restart.write(tmp_path / "a.npz", {"restart": stop.restart})
-    for one, other in zip(page.run(method, 1, restart.read(tmp_path / "a.npz")["restart"]), whole, strict=True):
+    restart.write(tmp_path / "a.npz", {"checkpoint": stop.checkpoint})
+    for one, other in zip(page.run(method, 1, restart.read(tmp_path / "a.npz")["checkpoint"]), whole, strict=True):
         same(one, other)
 
 
@@ -265,8 +265,8 @@ def test_every_method_of_every_experiment_goes_on(tmp_path, name):
     for method in page.methods.values():
         whole = page.run(method, 1)
         stop = [next(whole), next(whole)][1]
-        restart.write(tmp_path / "a.npz", {"restart": stop.restart})
-        same(next(page.run(method, 1, restart.read(tmp_path / "a.npz")["restart"])), next(whole))
+        restart.write(tmp_path / "a.npz", {"checkpoint": stop.checkpoint})
+        same(next(page.run(method, 1, restart.read(tmp_path / "a.npz")["checkpoint"])), next(whole))
 
 
 # --- runs ------------------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def test_a_stopped_run_with_spectra_goes_on(tmp_path, monkeypatch):
 def test_restarts_are_written_after_every_so_many_cycles(tmp_path, monkeypatch):
     counted, write = [], restart.write
     monkeypatch.setattr(
-        restart, "write", lambda path, content: (counted.append(content["restart"].cycles), write(path, content))
+        restart, "write", lambda path, content: (counted.append(content["checkpoint"].cycles), write(path, content))
     )
     run(tmp_path / "a", methods=("enkf",), restart_every=5)
     assert counted == [5, 10] * 2

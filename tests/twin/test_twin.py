@@ -229,3 +229,16 @@ def test_a_lost_run_is_counted_as_diverged(tmp_path):
     with pytest.warns(UserWarning, match="greedy, seed 1: .* in cycle 3: .*; the run ends here"):
         (record,) = runner.run(experiment, experiment.methods, [1], tmp_path, "test")
     assert record["diverged"] and record["cycles"] == 2
+
+
+def test_a_checkpoint_serves_as_often_as_one_likes():
+    """Whatever went on from it, and from its cycle, before."""
+    cycles = run(cycles=4)
+    next(cycles)
+    start = next(cycles).checkpoint
+    rest = list(cycles)
+    for _ in range(2):
+        for one, other in zip(run(cycles=4, start=start), rest, strict=True):
+            assert one.index == other.index
+            np.testing.assert_array_equal(one.observation.value, other.observation.value)
+            np.testing.assert_array_equal(one.analysis.ensemble, other.analysis.ensemble)
