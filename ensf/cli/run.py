@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,9 @@ def run(arguments: list[str]) -> int:
     replaced = given["overwrite"] or given["resume"]
     runner.prepare(directory, runner.outputs(directory, methods, seeds), replaced)
     command = shlex.join(["ensf", "run", *arguments])
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
     how = {"resume": given["resume"], "restart_every": given["restart_every"]}
-    records = runner.run(experiment, methods, seeds, directory, command, **how)
+    with _warnings_in_one_line():
+        records = runner.run(experiment, methods, seeds, directory, command, **how)
     print(runner.table(records))
     print(
         f"medians over {len(seeds)} seed{'s' * (len(seeds) > 1)}; ms = processor time per cycle; files in {directory}"
@@ -89,5 +90,13 @@ def _apply(experiment: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]
     return experiment, {name: methods[name] for name in chosen}
 
 
-def _show_warning(message: Any, category: Any, *rest: Any) -> None:
-    print(f"ensf: warning: {message}", file=sys.stderr)
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Within, a warning is one line without its place in the code."""
+
+    def show(message: Warning | str, *place: object) -> None:
+        print(f"ensf: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield

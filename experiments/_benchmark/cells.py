@@ -35,6 +35,7 @@ from ensf import experiments
 from ensf.diagnostics import scores
 from ensf.experiments._benchmark.methods import RECIPES
 from ensf.runs.files import write_json
+from ensf.runs.interrupts import answered, deferred
 from ensf.runs.recipe.settings import leaves
 from ensf.twin.experiment import Method, summarise
 
@@ -168,7 +169,7 @@ def _in_processes(cells: list[Cell], folder: Path, jobs: int) -> Generator[Cell,
     stop = context.Event()
     pool = ProcessPoolExecutor(max(1, min(jobs, len(cells))), context, _start_worker, (stop,))
     try:
-        with _interrupts(signal.SIG_IGN):
+        with answered(signal.SIG_IGN, [signal.SIGINT]):
             futures = {pool.submit(_work, cell, folder): cell for cell in cells}
         for future in as_completed(futures):
             future.result()
@@ -181,25 +182,15 @@ def _in_processes(cells: list[Cell], folder: Path, jobs: int) -> Generator[Cell,
 
 
 def _close(pool: ProcessPoolExecutor) -> None:
-    """Wait for the workers; Ctrl-C waits too."""
-    received: list[int] = []
-    with _interrupts(lambda number, frame: received.append(number)):
+    """Wait for the workers; Ctrl-C waits too, a second one does not."""
+    with deferred() as stopping:
         pool.shutdown(cancel_futures=True)
-    if received:
+    if stopping():
         raise KeyboardInterrupt
 
 
-@contextmanager
-def _interrupts(handler: Any) -> Iterator[None]:
-    """Another answer to Ctrl-C. Processes that are started while it is ignored never hear it."""
-    former = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
-
-
 _STOP: Any = None
+"""Event of a worker that says when to stop; a process of a pool can only get it when it starts."""
 
 
 def _start_worker(stop: Any) -> None:
