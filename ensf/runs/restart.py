@@ -4,19 +4,16 @@ What is stored is a tree of mappings, sequences, dataclasses, arrays, random gen
 an ``npz`` archive of NumPy, uncompressed: every array is an entry under its dotted name (``restart.ensemble``), in its
 own dtype and memory order; the entry ``tree`` is JSON and says where each belongs. Nothing is pickled.
 
-Whenever a process is killed, the former file or the new one is there, whole. A recipe, the dotted name and text of
-every setting, says for which run it was made.
+Whenever a process is killed, the former file or the new one is there, whole.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,7 @@ import numpy as np
 from ensf.arrays import to_numpy
 from ensf.runs.files import replacing
 
-__all__ = ["check_recipe", "digest", "read", "recipe", "write"]
+__all__ = ["read", "write"]
 
 PLAIN = (bool, int, float, str)
 BROKEN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ImportError, zipfile.BadZipFile)
@@ -154,12 +151,12 @@ def _decode_array(name: str, rest: dict[str, Any], arrays: Mapping[str, np.ndarr
 
 def _decode_class(kind: str, rest: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     module, _, name = kind.partition(":")
-    found: Any = importlib.import_module(module)
+    made: Any = importlib.import_module(module)
     for part in name.split("."):
-        found = getattr(found, part)
-    if not is_dataclass(found):
+        made = getattr(made, part)
+    if not is_dataclass(made):
         raise ValueError(f"{kind} is no dataclass")
-    make: Callable[..., Any] = found  # type: ignore[assignment]
+    make: Callable[..., Any] = made  # type: ignore[assignment]
     return make(**{key: _decode(part, arrays) for key, part in rest["fields"].items()})
 
 
@@ -180,90 +177,3 @@ DECODERS: dict[str, Callable[[Any, dict[str, Any], Mapping[str, np.ndarray]], An
     "list": lambda parts, rest, arrays: [_decode(part, arrays) for part in parts],
     "tuple": lambda parts, rest, arrays: tuple(_decode(part, arrays) for part in parts),
 }
-
-
-# --- recipes ---------------------------------------------------------------------------------------------
-
-LONG = 16
-"""Sequences of more plain values than this are described by a hash."""
-
-
-def recipe(**settings: Any) -> dict[str, str]:
-    """Dotted name and text of all that determines a run: the version of the package, classes, numbers, arrays.
-
-    Parameters
-    ----------
-    **settings
-        Trees of dataclasses, mappings and sequences. Arrays are described by shape, dtype and a hash of their values.
-    """
-    found = {"version": version("ensf")}
-    for name, value in settings.items():
-        _describe(value, name, found)
-    return found
-
-
-def digest(recipe: Mapping[str, str]) -> str:
-    """Hash of a recipe."""
-    return _hash(json.dumps(dict(recipe), sort_keys=True).encode())
-
-
-def check_recipe(recipe: Mapping[str, str], stored: Mapping[str, str], path: Path) -> None:
-    """Raise ValueError that names the first difference between a recipe and the one in a file."""
-    for name in {**recipe, **stored}:
-        here, there = recipe.get(name, "absent"), stored.get(name, "absent")
-        if here != there:
-            raise ValueError(
-                f"{path} was made by another recipe: {name} is {there} there but {here} now; "
-                "give the settings of that run, or start again elsewhere or with --overwrite"
-            )
-
-
-def _describe(value: Any, name: str, found: dict[str, str]) -> None:
-    if isinstance(value, np.ndarray) or array_api_compat.is_array_api_obj(value):
-        found[name] = _describe_array(to_numpy(value))
-    elif hasattr(value, "tocsr"):
-        matrix = value.tocsr()
-        for part in ("data", "indices", "indptr"):
-            _describe(getattr(matrix, part), f"{name}.{part}", found)
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            _describe(part, f"{name}.{key}", found)
-    elif isinstance(value, list | tuple):
-        _describe_sequence(value, name, found)
-    elif is_dataclass(value) and not isinstance(value, type):
-        found[name] = type(value).__qualname__
-        for field in fields(value):
-            if field.init:
-                _describe(getattr(value, field.name), f"{name}.{field.name}", found)
-    else:
-        _describe_other(value, name, found)
-
-
-def _describe_sequence(values: Any, name: str, found: dict[str, str]) -> None:
-    if all(value is None or isinstance(value, PLAIN) for value in values):
-        text = repr(values)
-        found[name] = text if len(values) <= LONG else f"<{len(values)} values, hash {_hash(text.encode())}>"
-        return
-    for k, value in enumerate(values):
-        _describe(value, f"{name}.{k}", found)
-
-
-def _describe_array(values: np.ndarray) -> str:
-    shape = " x ".join(map(str, values.shape))
-    return f"<{shape} {values.dtype}, hash {_hash(np.ascontiguousarray(values).tobytes())}>"
-
-
-def _describe_other(value: Any, name: str, found: dict[str, str]) -> None:
-    """Functions and classes by name, objects that do not describe themselves by class and attributes."""
-    if hasattr(value, "__qualname__"):
-        found[name] = f"{value.__module__}.{value.__qualname__}"
-    elif type(value).__repr__ is object.__repr__:
-        found[name] = type(value).__qualname__
-        for key, part in getattr(value, "__dict__", {}).items():
-            _describe(part, f"{name}.{key}", found)
-    else:
-        found[name] = repr(value)
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]

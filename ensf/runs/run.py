@@ -21,6 +21,7 @@ from ensf.diagnostics import scores
 from ensf.runs import restart
 from ensf.runs.files import clear_unfinished
 from ensf.runs.netcdf.writer import Writer, read
+from ensf.runs.recipe import describe
 from ensf.runs.recipe.settings import leaves
 from ensf.twin.experiment import Method, summarise
 from ensf.twin.twin import Checkpoint, Cycle, Lost
@@ -78,9 +79,9 @@ class Run:
     def recipe(self) -> dict[str, str]:
         """All that determines the cycles and their scores."""
         method = self.method
-        own = restart.recipe(experiment=self.experiment)
+        own = describe.recipe(experiment=self.experiment)
         kept = {name: text for name, text in own.items() if NOT_IN_RECIPE.isdisjoint(name.split(".")[1:2])}
-        return kept | restart.recipe(method=method.filter, members=method.members, name=self.name, seed=self.seed)
+        return kept | describe.recipe(method=method.filter, members=method.members, name=self.name, seed=self.seed)
 
     def finished(self, record: Mapping[str, Any] | None) -> bool:
         """True if `record`, from the summary, is of a complete run of this recipe; False if there is more to do.
@@ -91,7 +92,7 @@ class Run:
             If the files are of another recipe, or there are cycles but nothing to go on from.
         """
         if self.restart_file.exists():
-            restart.check_recipe(self.recipe, restart.read(self.restart_file)["recipe"], self.restart_file)
+            describe.check_recipe(self.recipe, restart.read(self.restart_file)["recipe"], self.restart_file)
             return False
         cycles, recipe = (0, {}) if self.journal_file.exists() else _stored(self.path)
         if cycles and (record is None or record["cycles"] != cycles):
@@ -100,7 +101,7 @@ class Run:
                 "or choose another --output"
             )
         if cycles:
-            restart.check_recipe(self.recipe, recipe, self.path)
+            describe.check_recipe(self.recipe, recipe, self.path)
         return cycles > 0
 
     def complete(
@@ -184,7 +185,7 @@ class Progress:
         self.seconds["output"] += clock.process_time() - started
 
     def _save(self, checkpoint: Checkpoint, time: float) -> None:
-        recipe = {"recipe": self.run.recipe, "recipe_hash": restart.digest(self.run.recipe)}
+        recipe = {"recipe": self.run.recipe, "recipe_hash": describe.digest(self.run.recipe)}
         content = {"checkpoint": checkpoint, "time": time, "seconds": self.seconds}
         restart.write(self.run.restart_file, content | recipe)
 
@@ -216,7 +217,7 @@ def _open(run: Run, cycle: Cycle, scores: Iterable[str]) -> Writer:
         "model_recipe": repr(experiment.model),
         "settings": json.dumps(leaves({"experiment": experiment, "method": method})),
         "recipe": json.dumps(run.recipe),
-        "recipe_hash": restart.digest(run.recipe),
+        "recipe_hash": describe.digest(run.recipe),
         "ensf_burn_in": float(experiment.burn_in),
         "ensf_climatology": float(experiment.climatology),
     }

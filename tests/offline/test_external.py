@@ -643,7 +643,7 @@ def test_options_of_a_local_filter_in_a_recipe():
     assert repr(read_method(repr(local))) == repr(local)
     assert "Local(partial(LETSF, information_limit=InformationLimit(fraction=0.4" in repr(local)
     made = local.filter(Localization(np.zeros((1, 2)), Sphere(), 800.0))
-    assert made.remainder == 0.2 and made.limit.fraction == 0.4
+    assert made.unresolved_variance == 0.2 and made.information_limit.fraction == 0.4
 
 
 def test_a_mapping_that_unpacks_another_is_refused():

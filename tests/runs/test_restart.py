@@ -26,6 +26,7 @@ from ensf.models.lorenz96 import Lorenz96
 from ensf.models.sqg import SQG, SQGTemperature
 from ensf.runs import restart, runner
 from ensf.runs.netcdf.journal import Journal
+from ensf.runs.recipe import describe
 from ensf.runs.run import Run
 from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
 from ensf.twin.twin import Network, Streams, twin
@@ -144,7 +145,7 @@ def test_a_damaged_restart_is_one_sentence(tmp_path, content):
 
 
 def described(**changes):
-    return restart.recipe(experiment=replace(EXPERIMENT, **changes))
+    return describe.recipe(experiment=replace(EXPERIMENT, **changes))
 
 
 @pytest.mark.parametrize(
@@ -168,10 +169,10 @@ def described(**changes):
     ],
 )
 def test_the_first_difference_of_recipes_is_named(tmp_path, changes, words):
-    restart.check_recipe(described(), described(), tmp_path / "a.npz")
+    describe.check_recipe(described(), described(), tmp_path / "a.npz")
     with pytest.raises(ValueError, match=f"a.npz was made by another recipe: {words}"):
-        restart.check_recipe(described(**changes), described(), tmp_path / "a.npz")
-    assert restart.digest(described(**changes)) != restart.digest(described()) == restart.digest(described())
+        describe.check_recipe(described(**changes), described(), tmp_path / "a.npz")
+    assert describe.digest(described(**changes)) != describe.digest(described()) == describe.digest(described())
 
 
 @dataclass(frozen=True)
@@ -190,12 +191,12 @@ def test_what_only_names_an_experiment_is_not_in_the_recipe(tmp_path):
     assert recipe(**names) == recipe()
     assert recipe(source_height=20.0)["experiment.source_height"] == "20.0"
     with pytest.raises(ValueError, match="experiment.source_height is 10.0 there but 20.0 now"):
-        restart.check_recipe(recipe(source_height=20.0), recipe(), tmp_path / "a.nc")
+        describe.check_recipe(recipe(source_height=20.0), recipe(), tmp_path / "a.nc")
 
 
 def test_the_hash_of_a_recipe_does_not_depend_on_the_order():
     recipe = described()
-    assert restart.digest(dict(reversed(recipe.items()))) == restart.digest(recipe)
+    assert describe.digest(dict(reversed(recipe.items()))) == describe.digest(recipe)
 
 
 def test_recipes_do_not_depend_on_the_process():
@@ -203,8 +204,8 @@ def test_recipes_do_not_depend_on_the_process():
         def __init__(self):
             self.factor, self.function = 2.0, np.arctan
 
-    assert "0x" not in "".join(restart.recipe(a=Plain(), b=test_recipes_do_not_depend_on_the_process).values())
-    assert restart.recipe(a=Plain())["a.factor"] == "2.0"
+    assert "0x" not in "".join(describe.recipe(a=Plain(), b=test_recipes_do_not_depend_on_the_process).values())
+    assert describe.recipe(a=Plain())["a.factor"] == "2.0"
 
 
 # --- twins -----------------------------------------------------------------------------------------------

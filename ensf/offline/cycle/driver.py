@@ -29,6 +29,7 @@ from ensf.runs import restart
 from ensf.runs.files import clear_unfinished, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.netcdf.locks import held
+from ensf.runs.recipe import describe
 
 __all__ = ["Analyse", "Checkpoint", "run"]
 
@@ -227,7 +228,7 @@ def _checkpoint(cycling: Cycling, directory: Path, resume: bool, overwrite: bool
     path = directory / "restart.npz"
     if path.exists() and resume:
         content = restart.read(path)
-        restart.check_recipe(cycling.recipe, content["recipe"], path)
+        describe.check_recipe(cycling.recipe, content["recipe"], path)
         return content["checkpoint"]
     if not overwrite and (path.exists() or any(directory.glob("cycle_*"))):
         raise FileExistsError(
@@ -240,7 +241,7 @@ def _checkpoint(cycling: Cycling, directory: Path, resume: bool, overwrite: bool
 def _save(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> None:
     recipe = cycling.recipe
     content = {"checkpoint": checkpoint, "time": cycling.time(checkpoint.cycles), "recipe": recipe}
-    restart.write(directory / "restart.npz", content | {"recipe_hash": restart.digest(recipe)})
+    restart.write(directory / "restart.npz", content | {"recipe_hash": describe.digest(recipe)})
     write_json(directory / "summary.json", checkpoint.records)
 
 
