@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import array_api_compat
 import numpy as np
@@ -21,8 +21,10 @@ import numpy as np
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-Array = Any
-Generator = Any
+Array: TypeAlias = np.ndarray
+"""An array of NumPy, or of CuPy or another library that follows the array API; typed as the first."""
+Generator: TypeAlias = np.random.Generator
+"""A random generator of NumPy, or one of CuPy from `stream`; typed as the first."""
 
 __all__ = [
     "SMALL",
@@ -85,7 +87,8 @@ def to_numpy(array: Array) -> np.ndarray:
     if is_host(array):
         return array
     if array_api_compat.is_cupy_array(array):
-        return array.get()
+        on_device: Any = array
+        return on_device.get()
     if hasattr(array, "__array_namespace__"):
         xp = namespace(array)
         if hasattr(xp, "Device"):

@@ -47,7 +47,7 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.states)
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """State ``(state,)`` at ``time + duration``, whatever the states given.
 
         Raises

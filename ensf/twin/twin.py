@@ -36,7 +36,7 @@ class Model(Protocol):
     def dims(self) -> tuple[str, ...]:
         """Names of the dimensions."""
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """States ``(..., state)`` at ``time + duration``."""
 
 

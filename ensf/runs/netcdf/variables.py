@@ -330,4 +330,7 @@ def _index(view: View) -> np.ndarray:
 
 
 def _position(view: View) -> np.ndarray:
-    return view.padded(view.observation.position)
+    position = view.observation.position
+    if position is None:
+        raise ValueError(f"the observations of cycle {view.cycle.index} have no positions but those of the first had")
+    return view.padded(position)
