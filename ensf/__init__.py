@@ -92,6 +92,7 @@ from ensf.wrappers import (
     SpreadReset,
     Standardised,
     Tempered,
+    letsf,
     published,
 )
 
@@ -167,6 +168,7 @@ __all__ = [
     "cube",
     "exponential",
     "gaspari_cohn",
+    "letsf",
     "log",
     "periodic_line",
     "published",

@@ -9,6 +9,8 @@ draws on the device of an array; on the host it is the same object, so host stre
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -28,6 +30,11 @@ Generator: TypeAlias = np.random.Generator
 
 __all__ = [
     "SMALL",
+    "as_floating",
+    "counted_normal",
+    "generator",
+    "member_mean",
+    "summary",
     "Array",
     "Generator",
     "add_scaled_noise",
@@ -63,6 +70,55 @@ def _numpy_namespace() -> ModuleType:
 def is_host(array: Array) -> bool:
     """True for NumPy arrays, which compiled loops may read."""
     return isinstance(array, np.ndarray)
+
+
+def as_floating(values: Any, name: str) -> Array:
+    """Floating-point array of what users have: lists, Series, DataArrays, masked arrays (masked = NaN), integers.
+
+    Parameters
+    ----------
+    values : array, or anything that NumPy reads as numbers
+    name : str
+        What it is, for the sentence.
+
+    Raises
+    ------
+    ValueError
+        If it is not made of real numbers.
+    """
+    if type(values) is not np.ndarray and array_api_compat.is_array_api_obj(values) and not is_host(values):
+        if not namespace(values).isdtype(values.dtype, "real floating"):
+            raise ValueError(f"{name} has dtype {values.dtype}: give float32 or float64")
+        return values
+    numbers = np.ma.asanyarray(values) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    if numbers.dtype.kind in "iu":
+        numbers = numbers.astype(np.float64)
+    if numbers.dtype.kind != "f" or numbers.dtype.itemsize < 4:
+        raise ValueError(f"{name} has dtype {numbers.dtype}: give float32 or float64")
+    return numbers.filled(np.nan) if isinstance(numbers, np.ma.MaskedArray) else numbers
+
+
+def generator(rng: Any) -> Generator:
+    """A random generator, or one from an integer seed."""
+    return np.random.default_rng(rng) if isinstance(rng, int | np.integer) else rng
+
+
+def summary(array: Array) -> str:
+    """Shape, dtype and range of an array in a few words."""
+    host = to_numpy(array)
+    finite = host[np.isfinite(host)] if host.dtype.kind == "f" else host
+    span = f", {finite.min():.4g} to {finite.max():.4g}" if finite.size else ""
+    return f"{tuple(host.shape)} {host.dtype}{span}"
+
+
+def member_mean(ensemble: Array) -> Array:
+    """Mean over members of ``(member, ...)``, the same bits for an entry whatever other entries stand beside it."""
+    if is_host(ensemble):
+        ensemble = np.ascontiguousarray(ensemble)
+        if math.prod(ensemble.shape[1:]) == 1:  # NumPy adds one column in pairs, several row by row
+            twice = np.concatenate([ensemble, ensemble], axis=-1)
+            return twice.mean(axis=0)[..., :1]
+    return namespace(ensemble).mean(ensemble, axis=0)
 
 
 def like(values: Any, array: Array) -> Array:
@@ -163,8 +219,8 @@ def _numpy_dtype(array: Array) -> np.dtype:
 
 
 def blas_threads(work: int) -> AbstractContextManager:
-    """Hold BLAS to one thread while a compiled loop of this much work is parallel over places."""
-    return nullcontext() if work < SMALL else _thread_pools().limit(limits=1, user_api="blas")
+    """Hold BLAS to one thread while a compiled loop has products of up to this much work, which it would share out."""
+    return nullcontext() if work < 2**17 else _thread_pools().limit(limits=1, user_api="blas")
 
 
 @cache
@@ -172,3 +228,42 @@ def _thread_pools() -> ThreadpoolController:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
+
+
+def counted_normal(key: int, field: str, entries: np.ndarray, members: int, like_: Array) -> Array:
+    """Standard normal numbers ``(member, entry)`` that depend on key, field, entry and member alone.
+
+    Parts in any order, on any number of machines, draw the same. SplitMix64 (Steele, Lea & Flood 2014, OOPSLA) of a
+    counter gives two uniform numbers, Box & Muller (1958) a normal one.
+
+    Parameters
+    ----------
+    key : int
+        Of the random stream.
+    field : str
+        Name of what is drawn for.
+    entries : (entry,) array of int
+    members : int
+    like_ : array
+        Namespace, device and dtype of the result.
+    """
+    name = int.from_bytes(hashlib.blake2b(field.encode(), digest_size=8).digest(), "little")
+    with np.errstate(over="ignore"):
+        stream_key = _mixed(np.array([key & _WORD], np.uint64) ^ np.array([name], np.uint64))
+        counter = np.asarray(entries, dtype=np.uint64)[None, :] * np.uint64(2 * members)
+        counter = counter + 2 * np.arange(members, dtype=np.uint64)[:, None]
+        first, second = (_mixed(stream_key + _GOLDEN * (counter + np.uint64(k))) for k in (1, 2))
+    uniform = ((first >> np.uint64(11)).astype(np.float64) + 1) * 2.0**-53
+    angle = (second >> np.uint64(11)).astype(np.float64) * (2 * np.pi * 2.0**-53)
+    return like(np.sqrt(-2 * np.log(uniform)) * np.cos(angle), like_)
+
+
+_WORD = 2**64 - 1
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mixed(words: np.ndarray) -> np.ndarray:
+    """Finaliser of SplitMix64."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))

@@ -26,7 +26,7 @@ import xarray as xr
 from ensf.arrays import Array, Generator
 from ensf.dataset import pack
 from ensf.filters.base import Analysis, check_prior
-from ensf.observations.observation import Linear, Observation, Pointwise, Select, arctan, tangent
+from ensf.observations import Linear, Observation, Pointwise, Select, arctan
 from ensf.twin.experiment import Method
 from ensf.twin.twin import Checkpoint, Cycle, Network, Streams
 
@@ -236,8 +236,8 @@ class OptimalInterpolation:
         check_prior(prior, observation)
         mean, deviation = prior.mean(axis=0), prior.std(axis=0, ddof=1)
         covariance = deviation[:, None] * self.correlation * deviation
-        across = tangent(observation.operator, mean, covariance)
-        system = tangent(observation.operator, mean, across.T) + observation.law.covariance(observation.value)
+        across = observation.operator.tangent(mean, covariance)
+        system = observation.operator.tangent(mean, across.T) + observation.law.covariance(observation.value)
         gain = np.linalg.solve(system, across.T).T
         centre = mean + gain @ (observation.value - observation.operator(mean))
         shrink = np.sqrt(1 - np.sum(gain * across, axis=1) / deviation**2)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ensf.experiments._letsf import adaptive_letsf, looped_letsf
-from ensf.filters.kalman.filters import LETKF
+from ensf.filters import LETKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.twin.experiment import Method, PerturbedTruth, TwinExperiment

@@ -8,11 +8,11 @@ import numpy as np
 from ensf.arrays import Array, normal
 from ensf.diffusion.sampler import ReverseSDE
 from ensf.experiments._letsf import adaptive_letsf
-from ensf.filters.kalman.filters import LETKF
-from ensf.filters.particle import FixedGainMAP
+from ensf.filters import LETKF
+from ensf.filters import FixedGainMAP
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
-from ensf.observations.observation import Pointwise, arctan
+from ensf.observations import Pointwise, arctan
 from ensf.twin.experiment import Method
 from ensf.twin.twin import Network, Streams
 from ensf.wrappers.published import published

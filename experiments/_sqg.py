@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace, normal
+from ensf.filters import LETKF, LETSF, FixedGainMAP
 from ensf.filters.base import Analysis
-from ensf.filters.kalman.filters import LETKF
-from ensf.filters.letsf.filter import LETSF
-from ensf.filters.particle import FixedGainMAP
 from ensf.localization import Localization, Periodic, Product
 from ensf.localization.information_limit import InformationLimit
 from ensf.models.sqg import SQG, SQGTemperature

@@ -22,8 +22,8 @@ from ensf.experiments._geopotential import (
     OptimalInterpolation,
 )
 from ensf.filters.ensf import EnSF
-from ensf.filters.kalman.filters import ETKF, LETKF
-from ensf.filters.letsf.filter import LETSF
+from ensf.filters import ETKF, LETKF
+from ensf.filters import LETSF
 from ensf.localization import Localization, Sphere
 from ensf.twin.experiment import Method
 from ensf.wrappers.published import published

@@ -7,7 +7,7 @@ after t = 150; scores are means over t > 100.
 import math
 
 from ensf.experiments._letsf import adaptive_letsf
-from ensf.filters.kalman.filters import ETKF, LETKF
+from ensf.filters import ETKF, LETKF
 from ensf.localization import periodic_line
 from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
 from ensf.twin.experiment import GaussianStart, Method, TwinExperiment

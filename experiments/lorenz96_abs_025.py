@@ -1,7 +1,7 @@
 """Lorenz-96, absolute values of all variables observed every 0.25 with error 1."""
 
 from ensf.experiments._lorenz96 import experiment
-from ensf.observations.observation import Pointwise, absolute
+from ensf.observations import Pointwise, absolute
 from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(

@@ -1,7 +1,7 @@
 """Lorenz-96, all variables seen through arctan every 0.4 with error 0.05."""
 
 from ensf.experiments._lorenz96 import experiment
-from ensf.observations.observation import Pointwise, arctan
+from ensf.observations import Pointwise, arctan
 from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(

@@ -1,7 +1,7 @@
 """Lorenz-96, every second variable observed every 0.05 with error 1."""
 
 from ensf.experiments._lorenz96 import experiment
-from ensf.observations.observation import Select
+from ensf.observations import Select
 from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(

@@ -6,7 +6,7 @@ RK4 with step 0.05; truth and members start from N(e_1, 0.001 I); scores are mea
 import numpy as np
 
 from ensf.experiments._letsf import adaptive_letsf
-from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
+from ensf.filters import ETKF, LETKF, EnKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.twin.experiment import GaussianStart, Method, TwinExperiment

@@ -1,7 +1,7 @@
 """Lorenz-96, all variables observed every 0.4 with error 1."""
 
 from ensf.experiments._lorenz96 import LOOPED, METHODS, experiment
-from ensf.observations.observation import Identity
+from ensf.observations import Identity
 from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(

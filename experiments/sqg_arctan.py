@@ -1,7 +1,7 @@
 """As sqg_linear, but what is seen is the arctangent of the temperature in K, with error 0.01."""
 
 from ensf.experiments._sqg import InvertedSensor, experiment, methods
-from ensf.observations.observation import Pointwise, arctan
+from ensf.observations import Pointwise, arctan
 from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(

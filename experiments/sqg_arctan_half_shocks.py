@@ -2,7 +2,7 @@
 
 from ensf.experiments._sqg import MODEL, InvertedSensor, Shocks, experiment, methods
 from ensf.observations.networks import RandomPoints
-from ensf.observations.observation import arctan
+from ensf.observations import arctan
 
 EXPERIMENT = experiment(
     "sqg_arctan_half_shocks",

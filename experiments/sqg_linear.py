@@ -1,7 +1,7 @@
 """Surface quasi-geostrophic turbulence, temperature observed at all points of both levels, error 1 K, every 12 h."""
 
 from ensf.experiments._sqg import LINEAR, experiment
-from ensf.observations.observation import Identity
+from ensf.observations import Identity
 from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(

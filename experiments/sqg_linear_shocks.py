@@ -4,7 +4,7 @@ As published it is gone in the next cycle; with ``--lasting true`` it stays in t
 """
 
 from ensf.experiments._sqg import LINEAR, Shocks, experiment
-from ensf.observations.observation import Identity
+from ensf.observations import Identity
 from ensf.twin.twin import Network
 
 EXPERIMENT = experiment(

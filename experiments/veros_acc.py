@@ -17,13 +17,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ensf.arrays import Array, Generator
+from ensf.filters import LETKF, LETSF
 from ensf.filters.base import Analysis
-from ensf.filters.kalman.filters import LETKF
-from ensf.filters.letsf.filter import LETSF
 from ensf.localization import Localization, Product, Sphere
 from ensf.localization.information_limit import InformationLimit
 from ensf.models.veros_acc import FORCING, VerosACC, WetTemperature
-from ensf.observations.observation import Observation, Select
+from ensf.observations import Observation, Select
 from ensf.twin.experiment import Method, TwinExperiment
 from ensf.twin.twin import Checkpoint, Cycle, Network, Streams, twin
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation

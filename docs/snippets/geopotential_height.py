@@ -8,7 +8,7 @@ from ensf.dataset import interpolate, pack, positions, unpack
 from ensf.diagnostics import rmse
 from ensf.filters.kalman.filters import LETKF
 from ensf.localization import Localization, Sphere
-from ensf.observations.observation import Linear, Observation
+from ensf.observations import Linear, Observation
 
 winters = xr.open_dataset(example_data_path("hgt_djf.nc"), decode_times=False)
 heights, layout = pack(winters, "time", ["z"])  # (65, 1421): a winter is a member

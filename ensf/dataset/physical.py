@@ -21,11 +21,11 @@ import scipy.sparse
 from ensf.arrays import Array, like, to_numpy
 from ensf.dataset.blocks import Blocks
 from ensf.dataset.transforms import Chain
+from ensf.observations import Identity, Linear, Pointwise, Select, WindSpeed
 from ensf.observations.combined import Combined
 from ensf.observations.error_laws import Correlated, Gaussian
 from ensf.observations.functions import Composed, Function, Mixed, identity
 from ensf.observations.observation import Observation
-from ensf.observations.operators import Identity, Linear, Pointwise, Select, WindSpeed, tangent
 
 __all__ = ["Physical", "seen"]
 
@@ -202,7 +202,7 @@ class Physical:
     def tangent(self, states: Array, directions: Array) -> Array:
         """``J(z) v`` for directions ``(..., state)``."""
         read = self.select(states)
-        return tangent(self.operator, self.blocks.inverse(read), self.blocks.slope(read) * self.select(directions))
+        return self.operator.tangent(self.blocks.inverse(read), self.blocks.slope(read) * self.select(directions))
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(z)^T r``."""

@@ -18,7 +18,6 @@ from ensf.dataset.packing import choose, pack, restore
 from ensf.dataset.physical import Physical, seen
 from ensf.dataset.transforms import Bounds, several
 from ensf.filters.base import Analysis, Filter, check_predicted
-from ensf.filters.kalman.filters import observed_positions
 from ensf.observations.observation import Observation
 
 __all__ = ["Problem", "analyse"]

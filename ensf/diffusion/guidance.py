@@ -16,7 +16,7 @@ import numpy as np
 
 from ensf.arrays import Array, like, namespace
 from ensf.diffusion.prior_scores import principal_axes
-from ensf.observations.observation import Observation, tangent
+from ensf.observations import Observation
 
 __all__ = ["ConditionalGuidance", "DampedGuidance", "Guidance"]
 
@@ -54,7 +54,7 @@ def _largest_curvature(states: Array, observation: Observation, iterations: int 
     with np.errstate(all="ignore"):
         for _ in range(iterations):
             direction = direction / xp.where(size > 0, size, xp.ones_like(size))
-            weighed = _weighed(observation, _finite(tangent(observation.operator, states, direction)))
+            weighed = _weighed(observation, _finite(observation.operator.tangent(states, direction)))
             direction = _finite(observation.operator.adjoint(states, weighed))
             size = xp.linalg.vector_norm(direction, axis=-1, keepdims=True)
     return float(xp.max(size))
@@ -88,7 +88,7 @@ class ConditionalGuidance:
 
         def guide(z: Array, score: Array, t: float, alpha: float, variance: float) -> Array:
             denoised = (z + variance * score) / alpha
-            seen = law.whiten(tangent(operator, denoised[:, None, :], axes[None, :, :]))
+            seen = law.whiten(operator.tangent(denoised[:, None, :], axes[None, :, :]))
             departure = law.whiten(observation.value - operator(denoised))
             gain = variances / (alpha**2 * variances + variance)
             system = identity + xp.matmul(seen, xp.matrix_transpose(seen)) * (variance * gain)

@@ -1,17 +1,30 @@
-"""The verb that every filter shares: prior ensemble + observation -> analysis ensemble."""
+"""The way from prior ensemble and observation to analysis ensemble: observe, prepare, apply. Read this first.
+
+An ensemble filter knows of the state only what the members predict of the observations, so its work has three steps:
+
+    predicted = observation.predict(prior)                        (member, column)
+    update = filter.prepare(predicted, observation, rng, memory)  once; nothing in it has the size of the state
+    part = update.apply(part, positions, entries)                 any part of the state, in any order, anywhere
+
+and `analyse`, the verb of every filter, is the three steps on everything. What is applied to a part has, bit for bit,
+the numbers that it has in the whole; so one update serves the analysed state, tiles on other machines, parameters
+without a place (``positions=None``), states at earlier times, and fields that were not analysed.
+
+A filter that needs whole states (a score filter, a copula) has `analyse` alone: it is no `Preparable`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, namespace, to_numpy
+from ensf.arrays import Array, Generator, as_floating, generator, is_host, member_mean, namespace, summary, to_numpy
 from ensf.observations.observation import Observation
 
-__all__ = ["Analysis", "Filter", "check_prior", "innovations"]
+__all__ = ["Analysis", "Filter", "Part", "Preparable", "Prepared", "Unchanged", "Update", "usable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,29 +38,240 @@ class Analysis:
         What the next cycle's call needs; None for most filters.
     info : mapping
         What one looks at: scalars or arrays that no filter reads again.
+    update : Update, optional
+        What was applied to the prior, by a filter that prepares one: it serves parameters, and states at earlier times.
     """
 
     ensemble: Array
     memory: Any = None
     info: Mapping[str, Any] = field(default_factory=dict)
+    update: Update | None = None
+
+    def __repr__(self) -> str:
+        return f"Analysis(ensemble {summary(self.ensemble)}, info {', '.join(self.info) or 'none'})"
 
 
 class Filter(Protocol):
     """Anything with this verb is a filter; wrappers hold a filter and are filters."""
 
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis ensemble from a prior ensemble ``(member, state)``; arguments are never changed."""
+    def analyse(
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: Any = None,
+        positions: np.ndarray | None = None,
+    ) -> Analysis:
+        """Analysis ensemble from a prior ensemble ``(member, state)``; arguments are never changed.
+
+        `positions`, ``(state, dimension)``, say where the state variables are; by default each is at its index.
+        """
 
 
-def check_prior(prior: Array, observation: Observation) -> None:
-    """Raise ValueError if the prior is not a finite (member, state) array beside the observation."""
-    if getattr(prior, "ndim", None) != 2 or prior.shape[0] < 2:
+@runtime_checkable
+class Preparable(Protocol):
+    """A filter that knows of the state only what the members predict of the observations."""
+
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+        """The analysis as an update for any part of the state.
+
+        Parameters
+        ----------
+        predicted : (member, column) array
+            ``observation.predict(prior)``.
+        observation : Observation
+            As `usable` gives it: present, and located if the filter is local.
+        rng : numpy.random.Generator
+        memory : object
+            What the cycle before left.
+        """
+
+
+# --- the analysis as an update -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of the state, at the time of the analysis or another.
+
+    Attributes
+    ----------
+    values : (member, entry) array
+    positions : (entry, dimension) array, optional
+        Where the entries are; None for parameters, which have no place.
+    entries : (entry,) array of int
+        Their indices in the whole field.
+    field : str
+        What they are entries of; "state" is what the observations read.
+    inflate : bool
+        Whether the spread is to be controlled; not for states at earlier times.
+    """
+
+    values: Array
+    positions: np.ndarray | None
+    entries: np.ndarray
+    field: str = "state"
+    inflate: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """An analysis that is ready to be applied; subclasses say how in `analysed`.
+
+    Attributes
+    ----------
+    memory : object
+        What the next cycle's call needs.
+    info : mapping
+        What one looks at. No filter reads it.
+    """
+
+    memory: Any = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def near(self, positions: np.ndarray) -> Update:
+        """The update without what does not reach the positions: for parts there it gives the same bits."""
+        return self
+
+    def apply(
+        self,
+        part: Array,
+        positions: np.ndarray | None = None,
+        entries: np.ndarray | None = None,
+        *,
+        field: str = "state",
+        inflate: bool = True,
+    ) -> Array:
+        """Analysis of a part of the state.
+
+        Parameters
+        ----------
+        part : (member, entry) array
+            Of the prior.
+        positions : (entry, dimension) array, optional
+            Where the entries are; without, as for a parameter, they take the mean update of the places that
+            `prepare` fixed.
+        entries : (entry,) array of int, optional
+            Their indices in the whole field; by default ``0, 1, ...``.
+        field : str
+            Name of the field. Observations read "state"; random numbers differ from field to field.
+        inflate : bool
+            Whether the spread is to be controlled; not for states at earlier times.
+
+        Returns
+        -------
+        (member, entry) array
+        """
+        return self.analysed(as_part(part, positions, entries, field, inflate))[0]
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        """Members of a part, and what one may look at of its entries: name and ``(entry,)`` array."""
+        raise NotImplementedError
+
+    def before(self, part: Part) -> Array:
+        """The members as the filter takes them: after inflation of the forecast."""
+        return part.values
+
+    def uncorrected(self, part: Part) -> Array:
+        """The analysis before its spread is corrected."""
+        return self.analysed(part)[0]
+
+    def degrees_of_freedom(self, positions: np.ndarray) -> Array:
+        """Degrees of freedom that the observations take at each position, ``(position,)``."""
+        raise NotImplementedError
+
+
+def as_part(
+    values: Array,
+    positions: np.ndarray | None = None,
+    entries: np.ndarray | None = None,
+    field: str = "state",
+    inflate: bool = True,
+) -> Part:
+    """A part with contiguous values; its entries are counted from 0 unless they are given."""
+    values = np.ascontiguousarray(values) if is_host(values) else values
+    entries = np.arange(values.shape[1]) if entries is None else np.asarray(entries, dtype=np.int64)
+    return Part(values, None if positions is None else to_numpy(positions), entries, field, inflate)
+
+
+@dataclass(frozen=True, eq=False)
+class Unchanged(Update):
+    """The prior is the analysis."""
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        """The members as they are."""
+        return part.values, {}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`analyse` for a filter with `prepare`: the three steps on everything."""
+
+    is_local: ClassVar[bool] = False
+
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+        """The analysis as an update for any part of the state."""
+        raise NotImplementedError
+
+    def analyse(
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: Any = None,
+        positions: np.ndarray | None = None,
+    ) -> Analysis:
+        """Analysis ensemble ``(member, state)``.
+
+        Parameters
+        ----------
+        prior : (member, state) array
+        observation : Observation
+        rng : numpy.random.Generator, int or None
+            Random stream, or its seed.
+        memory : object
+            What the cycle before left.
+        positions : (state, dimension) array, optional
+            Where the state variables are, in the coordinates of the localization; by default each is at its index.
+
+        Raises
+        ------
+        ValueError
+            If prior, observation or positions do not fit, or a prediction is not finite; the sentence names it.
+        """
+        prior, observation, positions = usable(prior, observation, positions)
+        if observation.size == 0:
+            return Analysis(prior, memory)
+        update = self.prepare(observation.predict(prior), observation, generator(rng), memory)
+        ensemble, fields = update.analysed(as_part(prior, positions))
+        return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
+
+
+# --- what every filter asks of its input -------------------------------------------------------------------
+
+
+def usable(
+    prior: Array, observation: Observation, positions: np.ndarray | None = None
+) -> tuple[Array, Observation, np.ndarray]:
+    """Prior, the observations to use, and the positions of the state variables.
+
+    The observations are those that are not missing, in the dtype of the prior, at their places.
+
+    Raises
+    ------
+    ValueError
+        If the prior is not a finite (member, state) ensemble, lives elsewhere than the observation, or does not fit
+        the positions.
+    """
+    if isinstance(prior, np.ma.MaskedArray) and np.ma.getmaskarray(prior).any():
+        member, variable = np.argwhere(np.ma.getmaskarray(prior))[0].tolist()
+        raise ValueError(f"prior member {member} is masked at state variable {variable}: leave masked points out")
+    prior = as_floating(prior, "prior")
+    if prior.ndim != 2 or prior.shape[0] < 2:
         raise ValueError(
-            f"prior must be an array (member, state) of two members or more, not shape {getattr(prior, 'shape', None)}"
+            f"prior must be an array (member, state) of two members or more, not shape {tuple(prior.shape)}"
         )
     xp = namespace(prior)
-    if not xp.isdtype(prior.dtype, "real floating"):
-        raise ValueError(f"prior has dtype {prior.dtype}: give float32 or float64")
     if namespace(observation.value) is not xp:
         raise ValueError(
             f"prior is a {type(prior).__module__} array but the observation a {type(observation.value).__module__} "
@@ -55,30 +279,15 @@ def check_prior(prior: Array, observation: Observation) -> None:
         )
     if not bool(xp.isfinite(xp.sum(prior))):
         _name_bad_entry(to_numpy(prior))
-
-
-def check_predicted(predicted: Array, observation: Observation) -> None:
-    """Raise ValueError if the operator's output does not match the observation."""
-    if predicted.shape[-1] != observation.size:
+    if positions is None:
+        positions = np.arange(prior.shape[1], dtype=np.float64)[:, None]
+    elif len(positions) != prior.shape[1]:
         raise ValueError(
-            f"the operator predicts {predicted.shape[-1]} observations but {observation.size} values are given: "
-            "make operator and value match"
+            f"there are {len(positions)} positions but the prior has {prior.shape[1]} variables: "
+            "give one position per state variable"
         )
-
-
-def innovations(prior: Array, observation: Observation) -> tuple[Array, Array]:
-    """Squared innovation of the mean and ensemble variance, ``(observation,)``, over the variance of the error.
-
-    Raises
-    ------
-    ValueError
-        If the operator's output does not match the observation.
-    """
-    predicted = observation.operator(prior)
-    check_predicted(predicted, observation)
-    error, xp = observation.law.standard_deviation(observation.value), namespace(prior)
-    square = ((observation.value - xp.mean(predicted, axis=0)) / error) ** 2
-    return square, xp.var(predicted, axis=0, correction=1) / error**2
+    present = observation.present(prior.dtype).without_scaling()
+    return prior, present.located(positions) if present.size else present, positions
 
 
 def _name_bad_entry(prior: np.ndarray) -> None:
@@ -89,3 +298,23 @@ def _name_bad_entry(prior: np.ndarray) -> None:
             f"prior member {member} has {prior[member, variable]} at state variable {variable}: "
             "repair or drop that member before the analysis"
         )
+
+
+def innovations(predicted: Array, observation: Observation) -> tuple[Array, Array]:
+    """Squared innovation of the mean and ensemble variance, ``(observation,)``, over the variance of the error.
+
+    Parameters
+    ----------
+    predicted : (member, column) array
+        ``observation.predict(prior)``.
+    observation : Observation
+    """
+    values = observation.part.function(predicted)
+    error, xp = observation.law.standard_deviation(observation.value), namespace(values)
+    square = ((observation.value - member_mean(values)) / error) ** 2
+    return square, xp.var(values, axis=0, correction=1) / error**2
+
+
+def with_values(part: Part, values: Array) -> Part:
+    """The same entries with other members."""
+    return replace(part, values=values)

@@ -13,12 +13,14 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from ensf.arrays import Array, Generator, namespace, stream
+import numpy as np
+
+from ensf.arrays import Array, Generator, generator, namespace, stream
 from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import PairedScore, PriorScore
 from ensf.diffusion.sampler import ReverseSDE, Sampler, StandardNoise
 from ensf.diffusion.schedule import LinearSchedule, Schedule
-from ensf.filters.base import Analysis, check_predicted, check_prior
+from ensf.filters.base import Analysis, usable
 from ensf.observations.observation import Observation
 
 __all__ = ["EnSF", "StiffnessWarning"]
@@ -60,15 +62,24 @@ class EnSF:
     start: Any = StandardNoise()
     clip: float = math.inf
 
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+    def analyse(
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: Any = None,
+        positions: np.ndarray | None = None,
+    ) -> Analysis:
         """Analysis ensemble from a prior ensemble ``(member, state)``.
 
         Parameters
         ----------
         prior : (member, state) array
         observation : Observation
-        rng : numpy.random.Generator
+        rng : numpy.random.Generator or int
         memory : None
+            Not used.
+        positions : (state, dimension) array, optional
             Not used.
 
         Returns
@@ -79,18 +90,20 @@ class EnSF:
         Raises
         ------
         ValueError
-            If the prior has NaN or infinite entries, or shapes do not fit.
+            If the prior or a prediction is not finite, or shapes do not fit.
+        ArithmeticError
+            If the integration leaves the range of numbers, as with too few steps for accurate observations.
 
         Warns
         -----
         StiffnessWarning
             If the sampler takes too few steps to be stable; the message gives a number that would be.
         """
-        check_prior(prior, observation)
-        observation = observation.present(prior.dtype)
+        prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
-        check_predicted(observation.operator(prior[:1, :]), observation)
+        rng = generator(rng)
+        observation.predict(prior)
         self._warn_if_stiff(prior, observation)
         rng = stream(rng, prior)
         prior_score = self.score.fit(prior, rng)
@@ -104,6 +117,11 @@ class EnSF:
 
         noise = self.start.draw(prior, rng)
         ensemble, steps = self.sampler.sample(noise, posterior_score, self.schedule, rng)
+        if not bool(namespace(ensemble).isfinite(namespace(ensemble).sum(ensemble))):
+            raise ArithmeticError(
+                f"the score filter left the range of numbers in {steps} steps: take more steps, a larger observation "
+                "error, or ConditionalGuidance"
+            )
         return Analysis(ensemble, memory, {"steps": steps, "clipped": clipping.fraction()})
 
     def _warn_if_stiff(self, prior: Array, observation: Observation) -> None:

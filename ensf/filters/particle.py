@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ensf.arrays import Array, Generator, namespace, normal, stream
-from ensf.filters.base import Analysis, check_predicted, check_prior
-from ensf.observations.observation import Gaussian, Identity, Observation, Pointwise, Select, tangent
+from ensf.filters.base import Analysis
+from ensf.observations import Gaussian, Identity, Observation, Pointwise, Select
 
 __all__ = ["FixedGainMAP", "ParticleFilter"]
 
@@ -150,7 +150,7 @@ class FixedGainMAP:
     def _step(self, prior: Array, states: Array, perturbed: Array, observation: Observation) -> Array:
         """One Gauss-Newton increment; the diagonal of ``J^T R^-1 J`` comes from ones, as J has one entry a row."""
         operator, law = observation.operator, observation.law
-        slopes = tangent(operator, states, namespace(states).ones_like(states))
+        slopes = operator.tangent(states, namespace(states).ones_like(states))
         precision = 1 / self.deviation**2
         curvature = precision + operator.adjoint(states, law.weigh(slopes))
         pull = operator.adjoint(states, law.weigh(perturbed - operator(states)))

@@ -1,121 +1,135 @@
-"""Where the state variables are and how far an observation reaches."""
+"""How far an observation reaches: a geometry and a half-width. Positions come with the state."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from ensf.arrays import Array, to_numpy
 from ensf.localization.geometry import Geometry, Periodic
-from ensf.localization.patches import Patches, tapered
+from ensf.localization.patches import Patches, everything, grouped, tapered
 from ensf.localization.taper import gaspari_cohn
 
 __all__ = ["Localization", "periodic_line"]
 
 PAIRS = 2**24
 """Pairs of place and observation remembered (400 MB), whatever the number of networks; the last one always is."""
+NETWORKS = 8
+
+Dims = tuple[str, ...] | tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Localization:
-    """Where the state variables are and how far an observation reaches.
+    """How far an observation reaches.
+
+    Settings only: where state variables are comes with the state, as ``positions=`` beside an array (by default a
+    variable is at its index), as the coordinates of a Dataset or of files.
 
     Parameters
     ----------
-    position : (state, dimension) array
-        Place of each state variable.
     geometry : Geometry
         `Euclidean`, `Periodic`, `Sphere`, or with a vertical coordinate `Product` or `Layered`.
     half_width : float
-        Gaspari-Cohn half-width in the unit of the geometry's distance; nothing is seen from twice as far.
-        Infinity means that every place sees every observation with weight 1.
+        Gaspari-Cohn half-width in the unit of the geometry's distance; nothing reaches twice as far.
+        Infinity means that every observation reaches everything with weight 1.
+    dims : tuple of str, or mapping of str to tuple of str
+        Coordinates of a Dataset that make a position, of every variable or by variable.
+    at : mapping of str to float
+        Where variables of a Dataset are that lack one of these coordinates.
 
     Raises
     ------
     ValueError
-        If positions are not a finite (state, dimension) array or the half-width is not positive.
+        If the half-width is not positive.
     """
 
-    position: np.ndarray
     geometry: Geometry
     half_width: float
-    _known: OrderedDict[bytes, Patches] = field(init=False, repr=False, default_factory=OrderedDict)
+    dims: Dims = ("latitude", "longitude")
+    at: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "position", _positions(self.position))
         if not self.half_width > 0:
             raise ValueError(f"localization half-width is {self.half_width}: give a positive length")
+        if isinstance(self.dims, Mapping):
+            object.__setattr__(self, "dims", tuple((name, tuple(dims)) for name, dims in self.dims.items()))
+        object.__setattr__(self, "dims", tuple(self.dims))
+        if isinstance(self.at, Mapping):
+            object.__setattr__(self, "at", tuple(self.at.items()))
 
-    def __repr__(self) -> str:
-        state, dimension = self.position.shape
-        return (
-            f"Localization(position=<{state} x {dimension}>, geometry={self.geometry!r}, "
-            f"half_width={self.half_width!r})"
-        )
+    def patches(self, positions: np.ndarray, observed: Array) -> Patches:
+        """What each place among ``(state, dimension)`` positions may learn from observations at `observed`.
 
-    @cached_property
-    def variables(self) -> np.ndarray:
-        """State variables by place, ``(point, variable)``; shorter rows repeat their first variable.
+        Parameters
+        ----------
+        positions : (state, dimension) array
+        observed : (observation, dimension) array
 
-        A place with more than twice the mean number of variables is several places, so that little is repeated.
+        Returns
+        -------
+        Patches
+            The last few are remembered.
+
+        Raises
+        ------
+        ValueError
+            If positions are not finite, or have other dimensions than the observations.
         """
-        _, point, count = np.unique(self.position, axis=0, return_inverse=True, return_counts=True)
-        width = min(count.max(), int(np.ceil(2 * count.mean())))
-        rank = np.arange(len(self.position)) - np.repeat(np.cumsum(count) - count, count)
-        by_point = np.argsort(point.ravel(), kind="stable")
-        first = rank % width == 0
-        groups = np.repeat(by_point[first][:, None], width, axis=1)
-        groups[np.cumsum(first) - 1, rank % width] = by_point
-        return groups[np.argsort(groups[:, 0])]
+        if np.isinf(self.half_width):
+            return everything(len(positions), len(observed))
+        positions, observed = _finite(positions), _finite(to_numpy(observed))
+        key = (self.geometry, self.half_width, _digest(positions), _digest(observed))
+        if key not in _REMEMBERED:
+            _REMEMBERED[key] = self._build(positions, observed)
+            pairs = sum(len(patches.index) for patches in _REMEMBERED.values())
+            while len(_REMEMBERED) > 1 and (len(_REMEMBERED) > NETWORKS or pairs > PAIRS):
+                pairs -= len(_REMEMBERED.popitem(last=False)[1].index)
+        _REMEMBERED.move_to_end(key)
+        return _REMEMBERED[key]
 
-    def patches(self, observed: Array) -> Patches:
-        """Patches for observations at ``(observation, dimension)``; the last few networks are remembered."""
-        observed = _positions(to_numpy(observed))
-        key = observed.tobytes()
-        if key not in self._known:
-            self._known[key] = self._build(observed)
-            while len(self._known) > 1 and (len(self._known) > 4 or self._pairs > PAIRS):
-                self._known.popitem(last=False)
-        self._known.move_to_end(key)
-        return self._known[key]
-
-    @property
-    def _pairs(self) -> int:
-        return sum(len(patches.index) for patches in self._known.values())
-
-    def _build(self, observed: np.ndarray) -> Patches:
-        dimension = self.position.shape[1]
-        if observed.shape[1] != dimension:
+    def _build(self, positions: np.ndarray, observed: np.ndarray) -> Patches:
+        if observed.shape[1] != positions.shape[1]:
             raise ValueError(
-                f"observation positions have {observed.shape[1]} dimensions, state positions {dimension}: "
+                f"observation positions have {observed.shape[1]} dimensions, state positions {positions.shape[1]}: "
                 "give both in the same coordinates"
             )
-        points = self.position[self.variables[:, 0]]
-        near = self.geometry.pairs(points, observed, 2 * self.half_width)
-        weight = gaspari_cohn(near.data, self.half_width)
-        return tapered(self.variables, near.indptr, near.indices, near.data, weight)
+        variables = grouped(positions)
+        near = self.geometry.pairs(positions[variables[:, 0]], observed, 2 * self.half_width)
+        return tapered(variables, near.indptr, near.indices, near.data, gaspari_cohn(near.data, self.half_width))
+
+    def reached(self, positions: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Observations that reach one of the positions, ascending, as they stand in `observed`."""
+        if np.isinf(self.half_width):
+            return np.arange(len(observed))
+        return np.unique(self.patches(positions, observed).index)
 
 
-def _positions(position: np.ndarray) -> np.ndarray:
+_REMEMBERED: OrderedDict[tuple, Patches] = OrderedDict()
+
+
+def _digest(array: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
+    return hashlib.blake2b(array.data, digest_size=16).digest(), array.shape
+
+
+def _finite(position: np.ndarray) -> np.ndarray:
     position = np.ascontiguousarray(position, dtype=np.float64)
     if position.ndim != 2 or not np.isfinite(position.sum()):
         raise ValueError("positions must be a finite array, one row of coordinates per state variable or observation")
     return position
 
 
-def periodic_line(size: int, half_width: float, length: float | None = None) -> Localization:
-    """Localization of `size` equidistant variables on a ring, as in the Lorenz-96 model.
+def periodic_line(size: int, half_width: float) -> Localization:
+    """Localization of `size` equidistant variables on a ring, as in the Lorenz-96 model, neighbours one unit apart.
 
     Parameters
     ----------
     size : int
     half_width : float
-        Gaspari-Cohn half-width, in the unit of `length`.
-    length : float, optional
-        Length of the ring; by default `size`, so that neighbours are one unit apart.
+        Gaspari-Cohn half-width.
     """
-    length = float(size if length is None else length)
-    return Localization(np.arange(size)[:, None] * (length / size), Periodic((length,)), half_width)
+    return Localization(Periodic((float(size),)), half_width, dims=("x",))

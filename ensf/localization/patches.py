@@ -9,7 +9,7 @@ import numpy as np
 
 from ensf.localization.taper import gaspari_cohn
 
-__all__ = ["Patches", "tapered"]
+__all__ = ["Patches", "everything", "grouped", "tapered"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,19 @@ class Patches:
         slots[self.variables.ravel()] = np.arange(self.variables.size)
         return slots
 
+    @property
+    def largest(self) -> int:
+        """Number of observations in the largest patch."""
+        return int(np.diff(self.indptr).max(initial=0))
+
+    @cached_property
+    def largest_weight(self) -> np.ndarray:
+        """Largest taper at each place, ``(point,)``; 0 where no observation reaches."""
+        weight = np.zeros(len(self.variables))
+        filled = np.diff(self.indptr) > 0
+        weight[filled] = np.maximum.reduceat(self.weight, self.indptr[:-1][filled]) if filled.any() else 0.0
+        return weight
+
     @cached_property
     def padded(self) -> tuple[np.ndarray, np.ndarray]:
         """Index and weight as rectangles ``(point, most)`` for batched array code; padding weighs 0."""
@@ -64,3 +77,25 @@ def tapered(
     keep = weight > 0
     before = np.concatenate([[0], np.cumsum(keep)])
     return Patches(variables, before[indptr], index[keep].astype(np.int64), distance[keep], weight[keep])
+
+
+def grouped(positions: np.ndarray) -> np.ndarray:
+    """State variables by place, ``(point, variable)``; shorter rows repeat their first variable.
+
+    A place with more than twice the mean number of variables is several places, so that little is repeated.
+    """
+    _, point, count = np.unique(positions, axis=0, return_inverse=True, return_counts=True)
+    width = min(count.max(), int(np.ceil(2 * count.mean())))
+    rank = np.arange(len(positions)) - np.repeat(np.cumsum(count) - count, count)
+    by_point = np.argsort(point.ravel(), kind="stable")
+    first = rank % width == 0
+    groups = np.repeat(by_point[first][:, None], width, axis=1)
+    groups[np.cumsum(first) - 1, rank % width] = by_point
+    return groups[np.argsort(groups[:, 0])]
+
+
+def everything(variables: int, observations: int) -> Patches:
+    """One place with all variables, which learns from all observations with weight 1."""
+    index = np.arange(observations)
+    ones = np.ones(observations)
+    return Patches(np.arange(variables)[None, :], np.array([0, observations]), index, 0 * ones, ones)

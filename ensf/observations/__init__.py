@@ -3,8 +3,10 @@
 Y = h(x) + e, a record of values, their operator h, the law of e, and networks that make such records.
 """
 
+from ensf.observations.combined import Combined
 from ensf.observations.error_laws import Correlated, ErrorLaw, Gaussian, Independent
 from ensf.observations.functions import (
+    Affine,
     Composed,
     Function,
     Mixed,
@@ -20,10 +22,13 @@ from ensf.observations.joined import Joined
 from ensf.observations.networks import RandomPoints, RegularPoints
 from ensf.observations.non_gaussian import Censored, Laplace, Poisson, StudentT, Threshold
 from ensf.observations.observation import Observation
-from ensf.observations.operators import Callback, Identity, Linear, Operator, Pointwise, Select, WindSpeed
+from ensf.observations.operators import Callback, Identity, Linear, Operator, Pointwise, Select, Stacked, WindSpeed
+from ensf.observations.window import Window
 
 __all__ = [
+    "Affine",
     "Callback",
+    "Combined",
     "Censored",
     "Composed",
     "Correlated",
@@ -43,9 +48,11 @@ __all__ = [
     "RandomPoints",
     "RegularPoints",
     "Select",
+    "Stacked",
     "StudentT",
     "Threshold",
     "WindSpeed",
+    "Window",
     "absolute",
     "arctan",
     "cube",

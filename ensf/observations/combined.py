@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+
+import numpy as np
 
 from ensf.arrays import Array, namespace
-from ensf.observations.operators import restrict, tangent
+from ensf.observations.functions import identity
+from ensf.observations.operators import LinearPart, Operator, as_operator, combined_part, common_places, union
 
 __all__ = ["Combined"]
 
 
 @dataclass(frozen=True)
-class Combined:
+class Combined(Operator):
     """Pointwise function of several linear maps, ``h(x)_k = f((L_1 x)_k, ..., (L_n x)_k)``.
 
     Parameters
     ----------
     function : callable
         Of n arrays of one shape, elementwise; its derivatives are central differences.
-    linear : tuple of operator
+    linear : tuple of Operator
         `Identity`, `Select` or `Linear`.
     """
 
     function: Callable[..., Array]
-    linear: tuple[Any, ...]
+    linear: tuple[Operator, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "linear", tuple(map(as_operator, self.linear)))
 
     def __call__(self, states: Array) -> Array:
         return self.function(*(linear(states) for linear in self.linear))
@@ -34,16 +39,36 @@ class Combined:
     def tangent(self, states: Array, directions: Array) -> Array:
         """``J(x) v`` for directions ``(..., state)``."""
         pairs = zip(self._slopes(states), self.linear, strict=True)
-        return _total([slope * tangent(linear, states, directions) for slope, linear in pairs])
+        return _total([slope * linear.tangent(states, directions) for slope, linear in pairs])
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(x)^T r``."""
         pairs = zip(self._slopes(states), self.linear, strict=True)
         return _total([linear.adjoint(states, slope * residuals) for slope, linear in pairs])
 
-    def restrict(self, index: tuple[int, ...]) -> Combined:
-        """The observations at `index` only."""
-        return Combined(self.function, tuple(restrict(linear, index) for linear in self.linear))
+    def linear_part(self) -> LinearPart:
+        """All linear maps one after another, and f of as many groups of columns."""
+        return combined_part(self.function, self.linear, LinearPart(self, identity))
+
+    def reads(self) -> np.ndarray | None:
+        """All that one of the maps reads."""
+        return union(self.linear)
+
+    def narrowed(self, entries: np.ndarray) -> Combined:
+        """Of a part of the state."""
+        return Combined(self.function, tuple(linear.narrowed(entries) for linear in self.linear))
+
+    def places(self, positions: np.ndarray) -> np.ndarray | None:
+        """Where all maps are, if that is one place."""
+        return common_places(self.linear, positions)
+
+    def restrict(self, rows: Sequence[int]) -> Combined:
+        """Of some of the observations."""
+        return Combined(self.function, tuple(linear.restrict(rows) for linear in self.linear))
+
+    def on(self, array: Array) -> Combined:
+        """With all maps on the device of `array`."""
+        return Combined(self.function, tuple(linear.on(array) for linear in self.linear))
 
     def _slopes(self, states: Array) -> list[Array]:
         seen = [linear(states) for linear in self.linear]

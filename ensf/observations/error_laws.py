@@ -9,18 +9,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import scipy.linalg
 
 from ensf.arrays import Array, Generator, like, namespace, normal, rows, to_numpy
 
-__all__ = ["Correlated", "ErrorLaw", "Gaussian", "Independent"]
+__all__ = ["Correlated", "ErrorLaw", "Gaussian", "Independent", "is_error_law"]
 
 
 class ErrorLaw(Protocol):
     """Density of the observation given its prediction."""
+
+    is_gaussian: bool
+    is_independent: bool
 
     def log_density(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` up to a constant, summed over observations: ``(..., observation) -> (...)``."""
@@ -40,8 +43,16 @@ class ErrorLaw(Protocol):
     def tempered(self, weight: float) -> ErrorLaw:
         """Law whose log density is `weight` times this one's."""
 
+    def rescaled(self, factor: Any) -> ErrorLaw | None:
+        """Law of errors that are `factor` times as large, a number or one per observation; None if it has no such."""
+
     def check(self, value: Array) -> None:
-        """Raise ValueError if the law does not fit the values."""
+        """Raise ValueError if the law does not fit the values; of missing ones (NaN) nothing is asked."""
+
+
+def is_error_law(error: object) -> bool:
+    """Whether it is a law, rather than standard deviations."""
+    return hasattr(error, "log_density")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +66,8 @@ class Independent:
     """
 
     deviation: Any
+    is_gaussian: ClassVar[bool] = False
+    is_independent: ClassVar[bool] = True
 
     def each(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` of every observation up to a constant, shape of `predicted`."""
@@ -86,6 +99,10 @@ class Independent:
         """Law whose log density is `weight` times this one's."""
         return _Tempered(self.deviation, self, weight)
 
+    def rescaled(self, factor: Any) -> ErrorLaw | None:
+        """None: the law may have more than a scale."""
+        return None
+
     def _scale(self, residuals: Array) -> Any:
         if isinstance(self.deviation, float | int):
             return self.deviation
@@ -100,8 +117,8 @@ class Independent:
                 f"observation error has shape {shape} but there are {value.shape[0]} observations: "
                 "give one number, or an array with one per observation"
             )
-        deviation = np.atleast_1d(self.deviation if single else to_numpy(self.deviation))
-        bad = ~(np.isfinite(deviation) & (deviation > 0))
+        deviation = np.broadcast_to(self.deviation if single else to_numpy(self.deviation), value.shape)
+        bad = ~(np.isfinite(deviation) & (deviation > 0)) & ~np.isnan(to_numpy(value))
         if bad.any():
             k = int(np.argmax(bad))
             raise ValueError(
@@ -119,9 +136,15 @@ class Gaussian(Independent):
         Standard deviation, in the units of the observation; positive.
     """
 
+    is_gaussian: ClassVar[bool] = True
+
     def whiten(self, residuals: Array) -> Array:
         """``R^(-1/2) r`` along the last axis."""
         return residuals / self._scale(residuals)
+
+    def rescaled(self, factor: Any) -> Gaussian:
+        """Law of errors that are `factor` times as large."""
+        return Gaussian(self.deviation * factor)
 
     def weigh(self, residuals: Array) -> Array:
         """``R^(-1) r`` along the last axis."""
@@ -197,6 +220,8 @@ class Correlated:
     """
 
     matrix: Any
+    is_gaussian: ClassVar[bool] = True
+    is_independent: ClassVar[bool] = False
 
     @cached_property
     def _factor(self) -> Array:
@@ -249,6 +274,11 @@ class Correlated:
     def tempered(self, weight: float) -> Correlated:
         """Law whose log density is `weight` times this one's."""
         return Correlated(self.matrix / weight)
+
+    def rescaled(self, factor: Any) -> Correlated:
+        """Law of errors that are `factor` times as large."""
+        outer = factor if np.ndim(factor) == 0 else factor[:, None]
+        return Correlated(self.matrix * outer * factor)
 
     def restrict(self, index: np.ndarray) -> Correlated:
         """Law of the observations at `index`."""

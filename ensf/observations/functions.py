@@ -5,6 +5,7 @@ observations; `column` gives the same functions for values with one more axis be
 observations only. Where all observations share one function, both give the function itself.
 
     Function    f                         the same for all
+    Affine      a_k + d_k eta_k
     Composed    outer_k(inner_k(eta_k))
     Mixed       f_n(k)(eta_k)             several functions, each for some of the observations
 """
@@ -14,16 +15,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, like, namespace
+from ensf.arrays import Array, is_host, like, namespace, rows
 
 __all__ = [
+    "Affine",
     "Composed",
     "Function",
     "Mixed",
+    "PointwiseFunction",
     "absolute",
     "arctan",
     "cube",
@@ -32,6 +35,27 @@ __all__ = [
     "log",
     "square",
 ]
+
+
+@runtime_checkable
+class PointwiseFunction(Protocol):
+    """One scalar function for each observation, or one for all."""
+
+    def __call__(self, values: Array) -> Array:
+        """Of values ``(..., observation)``."""
+
+    def slope(self, values: Array) -> Array:
+        """Derivative at `values`, same shape."""
+
+    def column(self) -> PointwiseFunction:
+        """The same for values with one more axis behind that of the observations."""
+
+    def restrict(self, index: Any) -> PointwiseFunction:
+        """The functions of the observations at `index`."""
+
+    @property
+    def affine(self) -> tuple[Any, Any] | None:
+        """a and d of a + d eta, numbers or ``(observation,)`` arrays; None if it is not of that form."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +97,63 @@ class Function:
         """Itself: it is the same for every observation."""
         return self
 
+    @property
+    def affine(self) -> tuple[float, float] | None:
+        """0 and 1 for the identity."""
+        return (0.0, 1.0) if self.forward is _identity else None
+
     def __repr__(self) -> str:
         return self.name or f"Function({getattr(self.forward, '__name__', 'user')})"
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """``a + d eta``.
+
+    Parameters
+    ----------
+    offset, factor : float or (observation,) array
+    behind : int
+        Number of axes of the values behind that of the observations.
+    """
+
+    offset: Any
+    factor: Any
+    behind: int = 0
+
+    def __call__(self, values: Array) -> Array:
+        return self._beside(self.offset, values) + self._beside(self.factor, values) * values
+
+    def slope(self, values: Array) -> Array:
+        """d, in the shape of `values`."""
+        return namespace(values).ones_like(values) * self._beside(self.factor, values)
+
+    def inverse(self, values: Array) -> Array:
+        """``(values - a) / d``."""
+        return (values - self._beside(self.offset, values)) / self._beside(self.factor, values)
+
+    def column(self) -> Affine:
+        """The same for values with one more axis behind that of the observations."""
+        return replace(self, behind=self.behind + 1)
+
+    def restrict(self, index: Any) -> Affine:
+        """The functions of the observations at `index`."""
+        return replace(self, offset=_rows(self.offset, index), factor=_rows(self.factor, index))
+
+    @property
+    def affine(self) -> tuple[Any, Any]:
+        """a and d."""
+        return self.offset, self.factor
+
+    def _beside(self, numbers: Any, values: Array) -> Any:
+        if np.ndim(numbers) == 0:
+            return numbers
+        numbers = like(numbers, values) if is_host(numbers) else numbers
+        return namespace(values).reshape(numbers, (-1,) + (1,) * self.behind)
+
+
+def _rows(numbers: Any, index: Any) -> Any:
+    return numbers if np.ndim(numbers) == 0 else rows(numbers, index)
 
 
 @dataclass(frozen=True)
@@ -103,6 +182,14 @@ class Composed:
     def restrict(self, index: Any) -> Composed:
         """The functions of the observations at `index`."""
         return Composed(self.outer.restrict(index), self.inner.restrict(index))
+
+    @property
+    def affine(self) -> tuple[Any, Any] | None:
+        """``a_o + d_o a_i`` and ``d_o d_i``, if both are affine."""
+        outer, inner = self.outer.affine, self.inner.affine
+        if outer is None or inner is None:
+            return None
+        return outer[0] + outer[1] * inner[0], outer[1] * inner[1]
 
 
 @dataclass(frozen=True)
@@ -142,6 +229,19 @@ class Mixed:
             rank[few] = np.arange(len(few))
         parts = (one.restrict(rank[index[number[index] == n]]) for n, one in enumerate(self.functions))
         return replace(self, functions=tuple(parts), number=tuple(number[index].tolist()))
+
+    @property
+    def affine(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Those of each function, if all are affine."""
+        each = [function.affine for function in self.functions]
+        if any(one is None for one in each):
+            return None
+        groups, order = self._order
+        offset, factor = (
+            np.concatenate([np.broadcast_to(one[part], few.shape) for one, few in zip(each, groups, strict=True)])
+            for part in (0, 1)
+        )
+        return offset[order], factor[order]
 
     @cached_property
     def _order(self) -> tuple[list[np.ndarray], np.ndarray]:

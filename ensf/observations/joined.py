@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any
 
 import numpy as np
 import scipy.sparse
 
 from ensf.arrays import Array, namespace
-from ensf.observations.operators import Linear, Select, restrict, tangent
+from ensf.observations.functions import Mixed, PointwiseFunction, identity
+from ensf.observations.operators import Linear, LinearPart, Operator, Select, Stacked, union
 
 __all__ = ["Joined", "join"]
 
 
 @dataclass(frozen=True)
-class Joined:
+class Joined(Operator):
     """Observations of several operators in any order.
 
     Parameters
@@ -26,7 +27,7 @@ class Joined:
         Which observations each operator predicts; together every one, once.
     """
 
-    operators: tuple[Any, ...]
+    operators: tuple[Operator, ...]
     rows: tuple[tuple[int, ...], ...]
 
     def __call__(self, states: Array) -> Array:
@@ -34,7 +35,7 @@ class Joined:
 
     def tangent(self, states: Array, directions: Array) -> Array:
         """``J(x) v`` for directions ``(..., state)``."""
-        return self._gather([tangent(operator, states, directions) for operator in self.operators])
+        return self._gather([operator.tangent(states, directions) for operator in self.operators])
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(x)^T r``."""
@@ -44,17 +45,66 @@ class Joined:
             [operator.adjoint(states, select(residuals)) for operator, select in pairs],
         )
 
-    def restrict(self, index: tuple[int, ...]) -> Any:
-        """The observations at `index` only."""
-        wanted = np.asarray(index, dtype=np.int64)
+    def linear_part(self) -> LinearPart:
+        """Pointwise if every operator is; else the columns of each operator one after another."""
+        parts = [operator.linear_part() for operator in self.operators]
+        order = np.concatenate([np.asarray(rows, dtype=np.int64) for rows in self.rows])
+        if all(part.pointwise for part in parts):
+            number = np.empty_like(order)
+            number[order] = np.repeat(np.arange(len(parts)), [len(rows) for rows in self.rows])
+            linear = join([(part.linear, np.asarray(rows)) for part, rows in zip(parts, self.rows, strict=True)])
+            if all(part.exact for part in parts):
+                return LinearPart(linear, identity)
+            return LinearPart(linear, Mixed(tuple(part.function for part in parts), tuple(number.tolist())))
+        owners = [
+            np.asarray(rows, dtype=np.int64)[part.owners(len(rows))]
+            for part, rows in zip(parts, self.rows, strict=True)
+        ]
+        functions = tuple(part.function for part in parts)
+        return LinearPart(Stacked(tuple(part.linear for part in parts)), _Gathered(functions, owners, order), False)
+
+    def entries(self, size: int) -> np.ndarray | None:
+        """Those of each operator, in the order of the observations."""
+        return self._each([operator.entries(size) for operator in self.operators])
+
+    def reads(self) -> np.ndarray | None:
+        """All that one of the operators reads."""
+        return union(self.operators)
+
+    def narrowed(self, entries: np.ndarray) -> Joined:
+        """Of a part of the state."""
+        return Joined(tuple(operator.narrowed(entries) for operator in self.operators), self.rows)
+
+    def places(self, positions: np.ndarray) -> np.ndarray | None:
+        """Those of each operator, in the order of the observations."""
+        return self._each([operator.places(positions) for operator in self.operators])
+
+    def through(self, change: PointwiseFunction) -> Joined:
+        """Each operator through the change."""
+        return Joined(tuple(operator.through(change) for operator in self.operators), self.rows)
+
+    def on(self, array: Array) -> Joined:
+        """With all operators on the device of `array`."""
+        return Joined(tuple(operator.on(array) for operator in self.operators), self.rows)
+
+    def _each(self, parts: list[np.ndarray | None]) -> np.ndarray | None:
+        """What each operator says of its observations, in the order of all; None if one says nothing."""
+        named = [part for part in parts if part is not None]
+        if len(named) < len(parts):
+            return None
+        return np.concatenate(named)[np.argsort(np.concatenate([np.asarray(rows) for rows in self.rows]))]
+
+    def restrict(self, rows: Sequence[int]) -> Operator:
+        """Some of the observations."""
+        wanted = np.asarray(rows, dtype=np.int64)
         place = np.full(sum(map(len, self.rows)), -1)
         parts = []
-        for operator, rows in zip(self.operators, self.rows, strict=True):
+        for operator, own in zip(self.operators, self.rows, strict=True):
             place[:] = -1
-            place[list(rows)] = np.arange(len(rows))
+            place[list(own)] = np.arange(len(own))
             here = np.flatnonzero(place[wanted] >= 0)
             if len(here):
-                parts.append((restrict(operator, tuple(place[wanted[here]].tolist())), here))
+                parts.append((operator.restrict(place[wanted[here]]), here))
         return join(parts)
 
     @cached_property
@@ -69,7 +119,26 @@ class Joined:
         return self._order(namespace(*predicted).concat(predicted, axis=-1))
 
 
-def join(parts: list[tuple[Any, np.ndarray]]) -> Any:
+@dataclass(frozen=True, eq=False)
+class _Gathered:
+    """f of the columns of several operators one after another, in the order of the observations."""
+
+    functions: tuple[Callable[[Array], Array], ...]
+    columns: list[np.ndarray]
+    order: np.ndarray
+
+    def __call__(self, columns: Array) -> Array:
+        stops = np.cumsum([len(each) for each in self.columns]).tolist()
+        pieces = zip(self.functions, [0, *stops], stops, strict=False)
+        values = namespace(columns).concat([f(columns[..., a:b]) for f, a, b in pieces], axis=-1)
+        return Select(np.argsort(self.order))(values)
+
+    def owners(self, observations: int) -> np.ndarray:
+        """Observation that each column belongs to."""
+        return np.concatenate(self.columns)
+
+
+def join(parts: list[tuple[Operator, np.ndarray]]) -> Operator:
     """One operator of several, each with the rows that it predicts: `Select` or `Linear` if all are, else `Joined`."""
     if not parts:
         return Select(())
@@ -79,11 +148,11 @@ def join(parts: list[tuple[Any, np.ndarray]]) -> Any:
         matrix = scipy.sparse.vstack([operator.matrix for operator, _ in parts], format="csr")
         return Linear(matrix[_order(parts)])
     if len(parts) == 1:
-        return parts[0][0] if _is_sorted(parts[0][1]) else restrict(parts[0][0], tuple(_order(parts).tolist()))
+        return parts[0][0] if _is_sorted(parts[0][1]) else parts[0][0].restrict(_order(parts))
     return Joined(tuple(operator for operator, _ in parts), tuple(tuple(rows.tolist()) for _, rows in parts))
 
 
-def _order(parts: list[tuple[Any, np.ndarray]]) -> np.ndarray:
+def _order(parts: list[tuple[Operator, np.ndarray]]) -> np.ndarray:
     return np.argsort(np.concatenate([rows for _, rows in parts]), kind="stable")
 
 

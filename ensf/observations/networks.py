@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ensf.arrays import Array, Generator
-from ensf.observations.observation import Observation, Pointwise, Select
+from ensf.observations.observation import Observation
+from ensf.observations.operators import Pointwise, Select
 
 __all__ = ["RandomPoints", "RegularPoints"]
 

@@ -1,52 +1,20 @@
-"""What was seen: the record of a batch of observations y = h(x) + e.
-
-`ensf.observations.operators` has the operators h, `ensf.observations.error_laws` the laws of e; the names are here too.
-"""
+"""The record of a batch of observations, y = h(x) + e: values, operator h, law of e, places."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, namespace, rows, to_numpy
-from ensf.observations.error_laws import Correlated, ErrorLaw, Gaussian
-from ensf.observations.functions import Function, absolute, arctan, cube, exponential, log, square
-from ensf.observations.operators import (
-    Callback,
-    Identity,
-    Linear,
-    Operator,
-    Pointwise,
-    Select,
-    WindSpeed,
-    restrict,
-    tangent,
-)
+from ensf.arrays import Array, as_floating, namespace, rows, summary, to_numpy
+from ensf.observations.error_laws import ErrorLaw, Gaussian, is_error_law
+from ensf.observations.functions import Affine
+from ensf.observations.operators import LinearPart, Operator, as_operator
+from ensf.observations.window import Window
 
-__all__ = [
-    "Callback",
-    "Correlated",
-    "ErrorLaw",
-    "Function",
-    "Gaussian",
-    "Identity",
-    "Linear",
-    "Observation",
-    "Operator",
-    "Pointwise",
-    "Select",
-    "WindSpeed",
-    "absolute",
-    "arctan",
-    "cube",
-    "exponential",
-    "log",
-    "observed_index",
-    "square",
-    "tangent",
-]
+__all__ = ["Observation"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,44 +24,87 @@ class Observation:
     Parameters
     ----------
     value : (observation,) array
-        What was measured; NaN = not observed.
-    operator : Operator
-        Maps states to predicted observations.
+        What was measured; NaN, or masked, = not observed. A list, a Series or a DataArray is taken as its numbers.
+    operator : Operator or callable
+        Maps states to predicted observations; any callable ``(..., state) -> (..., observation)`` will do.
     error : float, (observation,) array, or error law
-        Standard deviation (never a variance), or an object such as `Correlated`.
+        Standard deviation (never a variance), or an object such as `Correlated`. Where the value is missing, the error
+        may be too.
     position : (observation, dimension) array, optional
-        Where each observation is, in the coordinates of the localization. Needed by local filters unless every
-        observation is of a state variable at a known place (`Identity`, `Select`, pointwise functions of these).
+        Where each observation is, in the coordinates of the state's positions. Needed by local filters unless every
+        observation reads a state variable at a known place (`Identity`, `Select`, pointwise functions of these).
+    state_size : int, optional
+        Number of state variables, where it is known.
+    window : Window, optional
+        The way of the members to the observation, for filters that run the model.
 
     Raises
     ------
     ValueError
-        If an error is zero, negative or not finite, or shapes do not fit.
+        If a value is infinite, an error is zero, negative or not finite, or shapes do not fit.
+    TypeError
+        If the operator cannot be called.
     """
 
     value: Array
-    operator: Any
+    operator: Operator
     error: Any
     position: Array | None = None
-    law: Any = field(init=False, repr=False)
+    state_size: int | None = None
+    window: Window | None = None
+    law: ErrorLaw = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if getattr(self.value, "ndim", None) != 1:
-            raise ValueError("observation value must be a one-dimensional array, one entry per observation")
-        _check_value(self.value)
-        law = self.error if hasattr(self.error, "log_density") else Gaussian(self.error)
-        law.check(self.value)
-        object.__setattr__(self, "law", law)
-        if self.position is not None and self.position.shape[0] != self.value.shape[0]:
+        value = as_floating(self.value, "observation value")
+        if value.ndim != 1:
             raise ValueError(
-                f"there are {self.value.shape[0]} observations but {self.position.shape[0]} positions: "
-                "give one position per observation"
+                f"observation value has shape {tuple(value.shape)}: give one dimension, one entry per observation"
             )
+        _check_finite(value)
+        law = self.error if is_error_law(self.error) else Gaussian(_deviation(self.error))
+        law.check(value)
+        object.__setattr__(self, "value", value)
+        object.__setattr__(self, "operator", as_operator(self.operator))
+        object.__setattr__(self, "law", law)
+        if self.position is not None:
+            object.__setattr__(self, "position", _places(self.position, value.shape[0]))
 
     @property
     def size(self) -> int:
         """Number of observations, missing ones included."""
         return self.value.shape[0]
+
+    @cached_property
+    def part(self) -> LinearPart:
+        """L and f of h(x) = f(L x)."""
+        return self.operator.linear_part()
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether h is linear and its errors are Gaussian, each for itself."""
+        return self.part.exact and self.law.is_gaussian and self.law.is_independent
+
+    def predict(self, states: Array) -> Array:
+        """What the linear part of the operator makes of states: the columns ``(..., state) -> (..., column)``.
+
+        Raises
+        ------
+        ValueError
+            If their number does not fit the values, or an observation of a state is predicted that is not finite; it
+            names both.
+        """
+        columns = self.part.linear(states)
+        with np.errstate(all="ignore"):
+            predicted = self.part.function(columns)
+        if predicted.shape[-1] != self.size:
+            raise ValueError(
+                f"the operator predicts {predicted.shape[-1]} observations but {self.size} values are given: "
+                "make operator and value match"
+            )
+        xp = namespace(predicted)
+        if not bool(xp.isfinite(xp.sum(predicted))):
+            _name_bad_prediction(to_numpy(predicted))
+        return columns
 
     def log_likelihood(self, states: Array) -> Array:
         """``log p(y | x)`` up to a constant, ``(..., state) -> (...)``."""
@@ -108,25 +119,70 @@ class Observation:
         xp = namespace(self.value)
         value = self.value if dtype is None else xp.astype(self.value, dtype, copy=False)
         missing = xp.isnan(value)
-        if not bool(xp.any(missing)):
-            return self if value is self.value else Observation(value, self.operator, self.law, self.position)
-        index = np.flatnonzero(~to_numpy(missing))
+        if bool(xp.any(missing)):
+            index = np.flatnonzero(~to_numpy(missing))
+            return self.restrict(index) if dtype is None else self.restrict(index).present(dtype)
+        return self if value is self.value else replace(self, value=value, error=self.law)
+
+    def restrict(self, index: np.ndarray) -> Observation:
+        """The observations at `index`."""
         position = None if self.position is None else rows(self.position, index)
-        operator = restrict(self.operator, tuple(index.tolist()))
-        return Observation(rows(value, index), operator, self.law.restrict(index), position)
+        law, operator = self.law.restrict(index), self.operator.restrict(index)
+        return replace(self, value=rows(self.value, index), operator=operator, error=law, position=position)
+
+    def located(self, positions: np.ndarray) -> Observation:
+        """With the places of the observations among ``(state, dimension)`` positions, unless they are there already."""
+        position = self.operator.places(positions) if self.position is None else self.position
+        return replace(self, error=self.law, position=position, state_size=len(positions))
+
+    def without_scaling(self) -> Observation:
+        """The same information with h(x) = L x in place of h(x) = a + d L x, where the law can be rescaled."""
+        form = self.part.function.affine if self.part.pointwise and not self.part.exact else None
+        if form is None or any(np.ndim(part) and part.shape != self.value.shape for part in form):
+            return self
+        affine = Affine(*form)
+        law = self.law.rescaled(1 / abs(affine.factor))
+        if law is None:
+            return self
+        return replace(self, value=affine.inverse(self.value), operator=self.part.linear, error=law)
+
+    def __repr__(self) -> str:
+        missing = int(np.isnan(to_numpy(self.value)).sum())
+        place = "" if self.position is None else f", position {tuple(self.position.shape)}"
+        operator = type(self.operator).__name__
+        return f"Observation({summary(self.value)}, {missing} missing, {operator}, {type(self.law).__name__}{place})"
 
 
-def _check_value(value: Array) -> None:
+def _deviation(error: Any) -> Any:
+    deviation = as_floating(error, "observation error")
+    return deviation if deviation.ndim else float(deviation)
+
+
+def _check_finite(value: Array) -> None:
     xp = namespace(value)
-    if not xp.isdtype(value.dtype, "real floating"):
-        raise ValueError(f"observation value has dtype {value.dtype}: give float32 or float64")
     infinite = xp.isinf(value)
     if bool(xp.any(infinite)):
         k = int(np.argmax(to_numpy(infinite)))
         raise ValueError(f"observation {k} is infinite: give a finite value, or NaN if it is missing")
 
 
-def observed_index(operator: Any) -> np.ndarray | None:
-    """State variable that each observation sees, ``(observation,)``; None unless it is `Select` or a function of it."""
-    selected = operator.linear if isinstance(operator, Pointwise) else operator
-    return np.asarray(selected.index) if isinstance(selected, Select) else None
+def _places(position: Any, observations: int) -> Array:
+    position = as_floating(position, "observation position")
+    if position.ndim != 2 or position.shape[0] != observations:
+        raise ValueError(
+            f"there are {observations} observations but positions of shape {tuple(position.shape)}: "
+            "give one row of coordinates per observation"
+        )
+    return position
+
+
+def _name_bad_prediction(predicted: np.ndarray) -> None:
+    bad = ~np.isfinite(predicted)
+    if not bad.any():
+        return
+    *member, observation = np.argwhere(bad)[0].tolist()
+    of_member = f" of member {member[-1]}" if member else ""
+    raise ValueError(
+        f"observation {observation}{of_member} is predicted as {predicted[bad][0]}: check the operator over the range "
+        "of the prior, or leave that observation out"
+    )

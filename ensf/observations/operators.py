@@ -1,50 +1,175 @@
 """Observation operators h: states ``(..., state)`` to predicted observations ``(..., observation)``.
 
-An operator pulls residuals back with its adjoint, ``J(x)^T r``. Operators that are a pointwise function of a linear
-map, ``h(x)_k = f((L x)_k)``, are their own class (`Pointwise`): consistent filters use that structure.
+Every operator carries its own knowledge as verbs, all with a general default (`Operator`): a class of one's own needs
+``__call__``, and overrides what it knows better.
+
+    h(x) = f(L x)      linear_part()      L and f; filters look at the columns of L x, a place and a value each
+    J(x) v, J(x)^T r   tangent, adjoint   directions and residuals
+    h(S x)             entries, reads     which state variables an observation reads
+    h(g(z))            through(g)         the same observations of states in other coordinates
+    (h_k) of some k    restrict(rows)     the observations that are not missing
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
+import array_api_compat
 import numpy as np
 import scipy.sparse
 
-from ensf.arrays import Array, like, namespace, rows
-from ensf.observations.functions import Function
+from ensf.arrays import Array, is_host, like, namespace, rows, to_numpy
+from ensf.observations.functions import Affine, Composed, Function, PointwiseFunction, identity
 
 __all__ = [
     "Callback",
     "Identity",
     "Linear",
+    "LinearPart",
     "Operator",
     "Pointwise",
     "Select",
+    "Stacked",
     "WindSpeed",
-    "restrict",
-    "tangent",
+    "as_operator",
 ]
 
 
-class Operator(Protocol):
-    """Observation operator h."""
+class Operator:
+    """Observation operator h, with a general default for every verb but the call."""
 
     def __call__(self, states: Array) -> Array:
         """Predicted observations, ``(..., state) -> (..., observation)``."""
+        raise NotImplementedError
+
+    def tangent(self, states: Array, directions: Array) -> Array:
+        """``J(x) v`` for directions ``(..., state)``, by central differences."""
+        xp = namespace(states)
+        step = float(xp.finfo(states.dtype).eps) ** (1 / 3)
+        return (self(states + step * directions) - self(states - step * directions)) / (2 * step)
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
-        """``J(x)^T r``: ``(..., state), (..., observation) -> (..., state)``."""
+        """``J(x)^T r``: ``(..., state), (..., observation) -> (..., state)``.
+
+        Raises
+        ------
+        ValueError
+            If the operator does not say.
+        """
+        raise ValueError(
+            f"{self!r} has no adjoint: give its class a method adjoint(states, residuals), or use an ensemble filter "
+            "such as ETKF, LETKF or LETSF, which needs none"
+        )
+
+    def linear_part(self) -> LinearPart:
+        """L and f of h(x) = f(L x); an operator that does not say is its own L, as if it were linear."""
+        return LinearPart(self, identity)
+
+    def entries(self, size: int) -> np.ndarray | None:
+        """State variable that each observation reads, ``(observation,)``; None unless each reads exactly one."""
+        return None
+
+    def reads(self) -> np.ndarray | None:
+        """State variables that are read at all, ascending; None for all, or if the operator does not say."""
+        return None
+
+    def narrowed(self, entries: np.ndarray) -> Operator:
+        """The operator on the part of the state at `entries`, ascending, which hold all that `reads` names."""
+        raise NotImplementedError
+
+    def places(self, positions: np.ndarray) -> np.ndarray | None:
+        """Place of each observation among ``(state, dimension)`` positions; None if it has no one place."""
+        index = self.entries(len(positions))
+        return None if index is None else positions[index]
+
+    def restrict(self, rows: Sequence[int]) -> Operator:
+        """The observations at `rows` only."""
+        return _Restricted(self, Select(rows))
+
+    def through(self, change: PointwiseFunction) -> Operator:
+        """h(g(z)), where g maps every state variable by itself: ``change`` has one function for each."""
+        read = self.reads()
+        if read is None:
+            return _Through(self, change, Identity())
+        return _Through(self.narrowed(read), change.restrict(read), Select(read))
+
+    def on(self, array: Array) -> Operator:
+        """The operator with its arrays on the device of `array`."""
+        return self
+
+
+def as_operator(operator: Callable[[Array], Array]) -> Operator:
+    """An operator, or a callable ``(..., state) -> (..., observation)`` as one.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(operator, Operator):
+        return operator
+    if not callable(operator):
+        raise TypeError(f"operator is a {type(operator).__name__}: give Identity(), Select, Linear, or a callable")
+    return _Own(operator)
+
+
+@dataclass(frozen=True)
+class LinearPart:
+    """h(x) = f(L x).
+
+    Attributes
+    ----------
+    linear : Operator
+        L, ``(..., state) -> (..., column)``.
+    function : callable
+        f, ``(..., column) -> (..., observation)``.
+    pointwise : bool
+        Column k is all that observation k depends on, so that f is a `PointwiseFunction`.
+    """
+
+    linear: Operator
+    function: Callable[[Array], Array]
+    pointwise: bool = True
+
+    @property
+    def exact(self) -> bool:
+        """Whether h(x) = L x."""
+        return self.function is identity
+
+    def owners(self, observations: int) -> np.ndarray:
+        """Observation that each column belongs to, ``(column,)``."""
+        return np.arange(observations) if self.pointwise else self.function.owners(observations)
+
+
+VERBS = ("tangent", "adjoint", "linear_part", "entries", "reads", "narrowed", "places", "restrict", "through", "on")
+
+
+@dataclass(frozen=True, eq=False)
+class _Own(Operator):
+    """A user's callable, with those verbs that it has."""
+
+    operator: Callable[[Array], Array]
+
+    def __post_init__(self) -> None:
+        for verb in VERBS:
+            if hasattr(self.operator, verb):
+                object.__setattr__(self, verb, getattr(self.operator, verb))
+
+    def __call__(self, states: Array) -> Array:
+        return self.operator(states)
+
+    def __repr__(self) -> str:
+        return repr(self.operator)
 
 
 # --- linear operators ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(Operator):
     """Every state variable is observed."""
 
     def __call__(self, states: Array) -> Array:
@@ -58,21 +183,38 @@ class Identity:
         """``J(x)^T r``."""
         return residuals
 
+    def entries(self, size: int) -> np.ndarray:
+        """All of them."""
+        return np.arange(size)
+
+    def restrict(self, rows: Sequence[int]) -> Select:
+        """A `Select` of these."""
+        return Select(rows)
+
+    def through(self, change: PointwiseFunction) -> Operator:
+        """The change itself, a function of single variables."""
+        return Pointwise(change, self)
+
 
 @dataclass(frozen=True)
-class Select:
+class Select(Operator):
     """Some state variables are observed.
 
     Parameters
     ----------
-    index : sequence of int
-        Positions in the state, one per observation.
+    index : sequence of int, or array of bool
+        Positions in the state, one per observation; or a mask of the state, True where it is observed.
+
+    Raises
+    ------
+    ValueError
+        If the entries are neither integers nor a one-dimensional mask.
     """
 
     index: Any
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "index", tuple(int(i) for i in np.asarray(self.index).ravel()))
+        object.__setattr__(self, "index", _whole_numbers(self.index))
 
     def __call__(self, states: Array) -> Array:
         return namespace(states).take(states, self._tables(states)[0], axis=-1)
@@ -87,6 +229,26 @@ class Select:
         padded = xp.concat([residuals, xp.zeros_like(residuals[..., :1])], axis=-1)
         first, *others = self._tables(states)[1]
         return sum((xp.take(padded, table, axis=-1) for table in others), start=xp.take(padded, first, axis=-1))
+
+    def entries(self, size: int) -> np.ndarray:
+        """The index."""
+        return np.asarray(self.index, dtype=np.int64)
+
+    def reads(self) -> np.ndarray:
+        """The index, ascending and each once."""
+        return np.unique(np.asarray(self.index, dtype=np.int64))
+
+    def narrowed(self, entries: np.ndarray) -> Select:
+        """The same variables in a part of the state."""
+        return Select(np.searchsorted(entries, np.asarray(self.index, dtype=np.int64)))
+
+    def restrict(self, rows: Sequence[int]) -> Select:
+        """Some of the variables."""
+        return Select(np.asarray(self.index, dtype=np.int64)[np.asarray(rows, dtype=np.int64)])
+
+    def through(self, change: PointwiseFunction) -> Operator:
+        """The change of these variables."""
+        return Pointwise(change.restrict(np.asarray(self.index, dtype=np.int64)), self)
 
     @cached_property
     def _kept(self) -> dict[Any, tuple[Array, list[Array]]]:
@@ -104,6 +266,18 @@ class Select:
                 [like(table, states) for table in _inverse_tables(index, size)],
             )
         return self._kept[key]
+
+
+def _whole_numbers(index: Any) -> tuple[int, ...]:
+    """Positions in the state of a sequence of integers or a mask."""
+    numbers = np.asarray(index)
+    if numbers.dtype == bool:
+        if numbers.ndim != 1:
+            raise ValueError(f"a mask of shape {numbers.shape} does not say which state variables: flatten it")
+        numbers = np.flatnonzero(numbers)
+    if numbers.size and numbers.dtype.kind not in "iu":
+        raise ValueError(f"Select has entries of type {numbers.dtype}: give whole numbers, or a mask of booleans")
+    return tuple(numbers.ravel().astype(np.int64).tolist())
 
 
 def _check_index(index: np.ndarray, size: int) -> None:
@@ -131,7 +305,7 @@ def _inverse_tables(index: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class Linear(Operator):
     """Linear map of the state.
 
     Parameters
@@ -153,6 +327,58 @@ class Linear:
         """``J(x)^T r``."""
         return _apply(self.matrix.T, residuals)
 
+    def reads(self) -> np.ndarray:
+        """Columns with an entry that is not zero."""
+        columns = self.matrix.tocsr().indices if _is_sparse(self.matrix) else np.nonzero(to_numpy(self.matrix))[1]
+        return np.unique(to_numpy(columns)).astype(np.int64)
+
+    def narrowed(self, entries: np.ndarray) -> Linear:
+        """The columns at `entries`."""
+        if _is_sparse(self.matrix):
+            return Linear(self.matrix.tocsc()[:, entries].tocsr())
+        return Linear(namespace(self.matrix).take(self.matrix, like(entries, self.matrix), axis=1))
+
+    def restrict(self, rows_: Sequence[int]) -> Linear:
+        """Some of the rows."""
+        return Linear(rows(self.matrix, rows_))
+
+    def through(self, change: PointwiseFunction) -> Operator:
+        """``L g(z)``, which is ``L a + L diag(d) z`` where the variables that are read change as ``a + d z``."""
+        read = self.reads()
+        change = change.restrict(read)
+        affine = change.affine
+        if affine is None:
+            return _Through(self.narrowed(read), change, Select(read))
+        offset, factor = affine
+        matrix = self.narrowed(read).matrix
+        shift = _apply(matrix, like(np.broadcast_to(offset, read.shape).astype(np.float64), _numbers(matrix)))
+        factors = np.ones(self.matrix.shape[1])
+        factors[read] = factor
+        if _is_sparse(self.matrix):
+            scaled = self.matrix @ scipy.sparse.diags_array(factors)
+        else:
+            scaled = self.matrix * like(factors, self.matrix)
+        return Pointwise(Affine(to_numpy(shift), 1.0), Linear(scaled))
+
+    def on(self, array: Array) -> Linear:
+        """Sparse for NumPy and CuPy, dense where there is nothing sparse."""
+        if is_host(array) or not scipy.sparse.issparse(self.matrix):
+            return self
+        if array_api_compat.is_cupy_array(array):
+            import cupyx.scipy.sparse
+
+            return Linear(cupyx.scipy.sparse.csr_matrix(self.matrix))
+        return Linear(like(self.matrix.toarray(), array))
+
+
+def _is_sparse(matrix: Any) -> bool:
+    return hasattr(matrix, "tocsr")
+
+
+def _numbers(matrix: Any) -> Array:
+    """An array with the namespace, device and dtype of a matrix."""
+    return matrix.data if _is_sparse(matrix) else matrix
+
 
 def _apply(matrix: Any, vectors: Array) -> Array:
     if matrix.shape[1] != vectors.shape[-1]:
@@ -168,42 +394,129 @@ def _apply(matrix: Any, vectors: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Pointwise:
+class Stacked(Operator):
+    """The observations of several operators one after another, ``(h_1(x), ..., h_n(x))``.
+
+    Parameters
+    ----------
+    operators : tuple of Operator
+    """
+
+    operators: tuple[Operator, ...]
+
+    def __call__(self, states: Array) -> Array:
+        return namespace(states).concat([operator(states) for operator in self.operators], axis=-1)
+
+    def tangent(self, states: Array, directions: Array) -> Array:
+        """``J(x) v`` for directions ``(..., state)``."""
+        return namespace(states).concat([one.tangent(states, directions) for one in self.operators], axis=-1)
+
+    def adjoint(self, states: Array, residuals: Array) -> Array:
+        """``J(x)^T r``."""
+        total, start = 0, 0
+        for operator in self.operators:
+            stop = start + operator(states[..., :1, :] if states.ndim > 1 else states).shape[-1]
+            total, start = total + operator.adjoint(states, residuals[..., start:stop]), stop
+        return total
+
+    def entries(self, size: int) -> np.ndarray | None:
+        """Those of each operator."""
+        return joined([operator.entries(size) for operator in self.operators])
+
+    def reads(self) -> np.ndarray | None:
+        """All that one of them reads."""
+        return union(self.operators)
+
+
+# --- functions of linear maps ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pointwise(Operator):
     """Pointwise function of a linear map, ``h(x)_k = f((L x)_k)``.
 
     Parameters
     ----------
     function : Function or callable
         `arctan`, `absolute`, `square`, `cube`, `exponential`, `log`, or one's own.
-    linear : operator, optional
+    linear : Operator, optional
         `Identity`, `Select` or `Linear`.
     """
 
-    function: Function
-    linear: Any = Identity()
+    function: PointwiseFunction
+    linear: Operator = Identity()
 
     def __post_init__(self) -> None:
-        if not hasattr(self.function, "restrict"):
+        if not isinstance(self.function, PointwiseFunction):
             object.__setattr__(self, "function", Function(self.function))
+        object.__setattr__(self, "linear", as_operator(self.linear))
 
     def __call__(self, states: Array) -> Array:
         return self.function(self.linear(states))
 
     def tangent(self, states: Array, directions: Array) -> Array:
         """``J(x) v`` for directions ``(..., state)``."""
-        return self.function.slope(self.linear(states)) * self.linear(directions)
+        return self.function.slope(self.linear(states)) * self.linear.tangent(states, directions)
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(x)^T r``."""
         return self.linear.adjoint(states, self.function.slope(self.linear(states)) * residuals)
 
+    def linear_part(self) -> LinearPart:
+        """L and f."""
+        inner = self.linear.linear_part()
+        if not inner.pointwise:
+            return LinearPart(self, identity)
+        return LinearPart(inner.linear, self.function if inner.exact else Composed(self.function, inner.function))
+
+    def entries(self, size: int) -> np.ndarray | None:
+        """Those of L."""
+        return self.linear.entries(size)
+
+    def reads(self) -> np.ndarray | None:
+        """Those of L."""
+        return self.linear.reads()
+
+    def narrowed(self, entries: np.ndarray) -> Pointwise:
+        """f of L on a part of the state."""
+        return Pointwise(self.function, self.linear.narrowed(entries))
+
+    def places(self, positions: np.ndarray) -> np.ndarray | None:
+        """Those of L."""
+        return self.linear.places(positions)
+
+    def restrict(self, rows: Sequence[int]) -> Pointwise:
+        """Some of the functions, of some of the linear map."""
+        return Pointwise(self.function.restrict(rows), self.linear.restrict(rows))
+
+    def through(self, change: PointwiseFunction) -> Operator:
+        """f of L g(z), pointwise wherever that is a function of one linear combination."""
+        part = self.linear.through(change).linear_part()
+        if not part.pointwise:
+            return super().through(change)
+        return Pointwise(self.function if part.exact else Composed(self.function, part.function), part.linear)
+
+    def on(self, array: Array) -> Pointwise:
+        """With L on the device of `array`."""
+        return replace(self, linear=self.linear.on(array))
+
 
 @dataclass(frozen=True)
-class WindSpeed:
-    """Speed of two wind components, ``sqrt((L_u x)^2 + (L_v x)^2)``; its gradient at zero wind is taken as zero."""
+class WindSpeed(Operator):
+    """Speed of two wind components, ``sqrt((L_u x)^2 + (L_v x)^2)``; its gradient at zero wind is taken as zero.
 
-    eastward: Any
-    northward: Any
+    Parameters
+    ----------
+    eastward, northward : Operator
+        L_u and L_v, linear.
+    """
+
+    eastward: Operator
+    northward: Operator
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eastward", as_operator(self.eastward))
+        object.__setattr__(self, "northward", as_operator(self.northward))
 
     def _components(self, states: Array) -> tuple[Array, Array, Array]:
         xp = namespace(states)
@@ -225,9 +538,87 @@ class WindSpeed:
         cosine, sine, _ = self._components(states)
         return self.eastward.adjoint(states, cosine * residuals) + self.northward.adjoint(states, sine * residuals)
 
+    def linear_part(self) -> LinearPart:
+        """Both components, and the speed of two halves of the columns."""
+        return combined_part(_speed, (self.eastward, self.northward), LinearPart(self, identity))
+
+    def reads(self) -> np.ndarray | None:
+        """All that one component reads."""
+        return union((self.eastward, self.northward))
+
+    def narrowed(self, entries: np.ndarray) -> WindSpeed:
+        """Of a part of the state."""
+        return WindSpeed(self.eastward.narrowed(entries), self.northward.narrowed(entries))
+
+    def places(self, positions: np.ndarray) -> np.ndarray | None:
+        """Where both components are, if that is one place."""
+        return common_places((self.eastward, self.northward), positions)
+
+    def restrict(self, rows: Sequence[int]) -> WindSpeed:
+        """Of some of the observations."""
+        return WindSpeed(self.eastward.restrict(rows), self.northward.restrict(rows))
+
+    def on(self, array: Array) -> WindSpeed:
+        """With both components on the device of `array`."""
+        return WindSpeed(self.eastward.on(array), self.northward.on(array))
+
+
+def _speed(u: Array, v: Array) -> Array:
+    return namespace(u).sqrt(u * u + v * v)
+
 
 @dataclass(frozen=True)
-class Callback:
+class _OfGroups:
+    """f(c_1, ..., c_n) of columns that are n groups of equal size one after another, elementwise.
+
+    Parameters
+    ----------
+    function : callable
+    groups : int
+    """
+
+    function: Callable[..., Array]
+    groups: int
+
+    def __call__(self, columns: Array) -> Array:
+        size = columns.shape[-1] // self.groups
+        return self.function(*(columns[..., k * size : (k + 1) * size] for k in range(self.groups)))
+
+    def owners(self, observations: int) -> np.ndarray:
+        """Observation that each column belongs to."""
+        return np.tile(np.arange(observations), self.groups)
+
+
+def combined_part(function: Callable[..., Array], linear: Sequence[Operator], otherwise: LinearPart) -> LinearPart:
+    """Linear part of ``f((L_1 x)_k, ..., (L_n x)_k)``, unless an L is not linear."""
+    parts = [operator.linear_part() for operator in linear]
+    if not all(part.exact for part in parts):
+        return otherwise
+    return LinearPart(Stacked(tuple(part.linear for part in parts)), _OfGroups(function, len(parts)), pointwise=False)
+
+
+def union(operators: Sequence[Operator]) -> np.ndarray | None:
+    """State variables that one of the operators reads; None for all, or if one does not say."""
+    read = [operator.reads() for operator in operators]
+    named = [one for one in read if one is not None]
+    return np.unique(np.concatenate(named)) if named and len(named) == len(read) else None
+
+
+def joined(entries: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Entries of several operators one after another; None if one has none."""
+    named = [one for one in entries if one is not None]
+    return np.concatenate(named) if named and len(named) == len(entries) else None
+
+
+def common_places(operators: Sequence[Operator], positions: np.ndarray) -> np.ndarray | None:
+    """Places that several operators have in common; None if they differ, or one has none."""
+    first, *others = (operator.places(positions) for operator in operators)
+    agree = first is not None and all(other is not None and np.array_equal(first, other) for other in others)
+    return first if agree else None
+
+
+@dataclass(frozen=True)
+class Callback(Operator):
     """Any function of the state with its adjoint.
 
     Parameters
@@ -249,49 +640,82 @@ class Callback:
         return self.pullback(states, residuals)
 
 
+# --- operators of operators ----------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
-class _Present:
-    """The observations of `operator` at the positions `index`: the ones that are not missing."""
+class _Restricted(Operator):
+    """Some of the observations of an operator."""
 
-    operator: Any
-    index: tuple[int, ...]
-
-    @cached_property
-    def _select(self) -> Select:
-        return Select(self.index)
+    operator: Operator
+    select: Select
 
     def __call__(self, states: Array) -> Array:
-        return self._select(self.operator(states))
+        return self.select(self.operator(states))
 
     def tangent(self, states: Array, directions: Array) -> Array:
-        return self._select(tangent(self.operator, states, directions))
+        return self.select(self.operator.tangent(states, directions))
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
-        full = self._select.adjoint(self.operator(states), residuals)
+        full = self.select.adjoint(self.operator(states), residuals)
         return self.operator.adjoint(states, full)
 
+    def entries(self, size: int) -> np.ndarray | None:
+        entries = self.operator.entries(size)
+        return None if entries is None else entries[list(self.select.index)]
 
-def restrict(operator: Any, index: tuple[int, ...]) -> Any:
-    """Operator that predicts only the observations at `index`: by its own verb, else keeping its class where it can."""
-    if hasattr(operator, "restrict"):
-        return operator.restrict(index)
-    if isinstance(operator, Identity):
-        return Select(index)
-    if isinstance(operator, Select):
-        return Select(tuple(operator.index[i] for i in index))
-    if isinstance(operator, Linear):
-        return Linear(rows(operator.matrix, index))
-    if isinstance(operator, Pointwise):
-        return Pointwise(operator.function.restrict(index), restrict(operator.linear, index))
-    if isinstance(operator, WindSpeed):
-        return WindSpeed(restrict(operator.eastward, index), restrict(operator.northward, index))
-    return _Present(operator, index)
+    def reads(self) -> np.ndarray | None:
+        return self.operator.reads()
+
+    def narrowed(self, entries: np.ndarray) -> Operator:
+        return _Restricted(self.operator.narrowed(entries), self.select)
+
+    def places(self, positions: np.ndarray) -> np.ndarray | None:
+        places = self.operator.places(positions)
+        return None if places is None else places[list(self.select.index)]
+
+    def restrict(self, rows: Sequence[int]) -> Operator:
+        return _Restricted(self.operator, self.select.restrict(rows))
+
+    def on(self, array: Array) -> Operator:
+        return _Restricted(self.operator.on(array), self.select)
 
 
-def tangent(operator: Any, states: Array, directions: Array) -> Array:
-    """``J(x) v``; by central differences for operators without a tangent of their own."""
-    if hasattr(operator, "tangent"):
-        return operator.tangent(states, directions)
-    xp = namespace(states)
-    step = float(xp.finfo(states.dtype).eps) ** (1 / 3)
-    return (operator(states + step * directions) - operator(states - step * directions)) / (2 * step)
+@dataclass(frozen=True)
+class _Through(Operator):
+    """h(g(S z)): S the entries that h reads, g the change of each."""
+
+    operator: Operator
+    change: PointwiseFunction
+    select: Identity | Select
+
+    def __call__(self, states: Array) -> Array:
+        return self.operator(self.change(self.select(states)))
+
+    def tangent(self, states: Array, directions: Array) -> Array:
+        read = self.select(states)
+        return self.operator.tangent(self.change(read), self.change.slope(read) * self.select(directions))
+
+    def adjoint(self, states: Array, residuals: Array) -> Array:
+        read = self.select(states)
+        pulled = self.operator.adjoint(self.change(read), residuals)
+        return self.select.adjoint(states, self.change.slope(read) * pulled)
+
+    def entries(self, size: int) -> np.ndarray | None:
+        entries = self.operator.entries(len(self.select.entries(size)))
+        return None if entries is None else self.select.entries(size)[entries]
+
+    def reads(self) -> np.ndarray | None:
+        return self.select.reads()
+
+    def narrowed(self, entries: np.ndarray) -> Operator:
+        return replace(self, select=self.select.narrowed(entries))
+
+    def places(self, positions: np.ndarray) -> np.ndarray | None:
+        return self.operator.places(self.select.places(positions))
+
+    def restrict(self, rows: Sequence[int]) -> Operator:
+        return replace(self, operator=self.operator.restrict(rows))
+
+    def on(self, array: Array) -> Operator:
+        return replace(self, operator=self.operator.on(array))

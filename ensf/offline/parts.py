@@ -25,7 +25,7 @@ from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.local import find_localization, place
 from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
 from ensf.filters.letsf.filter import LETSF
-from ensf.observations.operators import Identity, Linear, Select
+from ensf.observations import Identity, Linear, Select
 from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation
 
 __all__ = ["Part", "Predicted", "cut", "find_local", "in_parts", "on_part", "split", "whole"]

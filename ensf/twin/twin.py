@@ -11,7 +11,7 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,8 +19,8 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, namespace, to_numpy
 from ensf.filters.base import Analysis, Filter
-from ensf.observations.observation import Identity, Observation
-from ensf.wrappers.model_in_the_loop import Window
+from ensf.observations import Identity, Observation
+from ensf.observations.window import Window
 
 __all__ = ["Checkpoint", "Cycle", "InitialLaw", "Lost", "Model", "Network", "Streams", "twin"]
 
@@ -170,6 +170,7 @@ def twin(
     interval: float,
     streams: Streams,
     truth_model: Model | None = None,
+    positions: np.ndarray | None = None,
     start: Checkpoint | None = None,
 ) -> Iterator[Cycle]:
     """Run a twin experiment, yielding one `Cycle` after another.
@@ -189,6 +190,8 @@ def twin(
         Random streams, spawned per role.
     truth_model : Model, optional
         Advances the truth, if not `model`.
+    positions : (state, dimension) array, optional
+        Where the state variables are; by default the model's ``positions``, else each is at its index.
     start : Checkpoint, optional
         Go on from there, with copies of its streams; nothing is drawn from `initial`.
 
@@ -206,6 +209,7 @@ def twin(
     if members < 2 or cycles < 1:
         raise ValueError(f"a twin experiment needs 2 members and 1 cycle or more, not {members} and {cycles}")
     truth_model = truth_model or model
+    positions = getattr(model, "positions", None) if positions is None else positions
     start = start or Checkpoint(0, *initial.draw(members, streams), None, streams)
     truth, ensemble, memory, streams = start.truth, start.ensemble, start.memory, start.streams.copy()
     for index in range(start.cycles, cycles):
@@ -217,7 +221,8 @@ def twin(
         forecasted = clock.process_time()
         _check_alive(forecast, index)
         window = Window(ensemble, forecast, partial(model.advance, time=time, duration=interval))
-        analysis = _analysed(method, window, observation, streams.filter, memory)
+        windowed = replace(observation, error=observation.law, window=window)
+        analysis = method.analyse(forecast, windowed, streams.filter, memory, positions)
         analysed = clock.process_time()
         ensemble, memory = analysis.ensemble, analysis.memory
         yield Cycle(
@@ -231,13 +236,6 @@ def twin(
             analysed - forecasted,
             streams,
         )
-
-
-def _analysed(method: Any, window: Window, observation: Observation, rng: Generator, memory: Any) -> Analysis:
-    """Analysis by a filter that takes the window, or the forecast alone."""
-    if hasattr(method, "analyse_window"):
-        return method.analyse_window(window, observation, rng, memory)
-    return method.analyse(window.end, observation, rng, memory)
 
 
 def _check_alive(forecast: Array, index: int) -> None:

@@ -7,6 +7,7 @@ from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.finite_size import FiniteSize
 from ensf.wrappers.model_in_the_loop import ModelInTheLoop
 from ensf.wrappers.published import published
+from ensf.wrappers.recommended import letsf
 from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
 from ensf.wrappers.standardised import Standardised
 from ensf.wrappers.tempered import Tempered
@@ -26,5 +27,6 @@ __all__ = [
     "SpreadReset",
     "Standardised",
     "Tempered",
+    "letsf",
     "published",
 ]

@@ -2,7 +2,7 @@
 
 The prior variance is multiplied by
 
-    lambda^2 = 1 + sampling DFS / (J - 1) + r,        r <- exp(-1 / persistence) r + noise,   std(r) = deviation:
+    lambda^2 = 1 + sampling DFS / (J - 1) + r,        r <- exp(-1 / persistence) r + noise,
 
 what J members lack for the degrees of freedom that a place took in the cycle before (sampling error; nothing is tuned
 where observations say little about the spread), and a departure r that is learnt. With tapers rho_k around a place,
@@ -16,140 +16,287 @@ estimates lambda^2 (Desroziers et al. 2005; Li, Kalnay & Miyoshi 2009; Miyoshi 2
 If the innovations are as expected, sum rho d^2 / sum rho (lambda^2 v + 1) is a chi^2 variate with n degrees of freedom
 over n, where n = (sum rho q)^2 / sum rho^2 q^2 and q = lambda^2 v + 1. Above its quantile (Wilson & Hilferty 1931), as
 after a model shock or at a cold start, what lambda^2 lacks of the ratio is added at once, in that cycle only: part of
-it (`share`) as independent noise. In the cycles that follow a surprise, r is learnt faster.
+it as independent noise. In the cycles that follow a surprise, r is learnt faster.
+
+All of this lives at *knots*, places that cover the observations of all cycles so far; a place takes the tapered mean of
+the knots near it, and nothing is widened where no observation reaches.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
-from ensf.arrays import Array, Generator, is_host, like, namespace, normal, stream
-from ensf.filters.base import Analysis, Filter, check_prior, innovations
-from ensf.filters.kalman.filters import observed_positions
-from ensf.localization import Localization, Patches
+from ensf.arrays import Array, Generator, counted_normal, is_host, like, member_mean, namespace, to_numpy
+from ensf.filters.base import Analysis, Part, Update, as_part, innovations, with_values
+from ensf.filters.local import check_local
+from ensf.localization import Localization, Patches, gaspari_cohn
 from ensf.observations.observation import Observation
+from ensf.wrappers.base import WrappedUpdate, Wrapper
+from ensf.wrappers.spread import spread
 
 __all__ = ["AdaptiveInflation", "InflationMemory"]
+
+SPACING = 0.25
+"""Distance of knots, in half-widths."""
+FAR = 1e-3
+"""Weight of knots further away, where there is none as near."""
 
 
 @dataclass(frozen=True, eq=False)
 class InflationMemory:
-    """What the next cycle needs: r and its variance at each place, degrees of freedom, and the filter's own memory."""
+    """What the next cycle needs.
 
+    Attributes
+    ----------
+    knots : (knot, dimension) array
+        Places.
+    departure, variance : (knot,) array
+        r and its variance.
+    freedom : (knot,) array
+        Degrees of freedom that the observations took there.
+    inner : object
+        The filter's own memory.
+    """
+
+    knots: np.ndarray
     departure: Array
     variance: Array
     freedom: Array
     inner: Any = None
 
+    def with_update(self, update: Update | None, inner: Any) -> InflationMemory:
+        """With the degrees of freedom that an update takes, and the memory of the filter."""
+        none = 0 * self.departure
+        freedom = none if update is None else none + update.degrees_of_freedom(self.knots)
+        return replace(self, freedom=freedom, inner=inner)
+
 
 @dataclass(frozen=True)
-class AdaptiveInflation:
+class AdaptiveInflation(Wrapper):
     """Wrapper: the prior is inflated by a factor estimated from innovations at every place.
+
+    All factors are of the standard deviation, and act on the forecast.
 
     Parameters
     ----------
     filter : Filter
-        If its `info` has `degrees_of_freedom`, as ETKF, LETKF and LETSF, they set the inflation for sampling error.
     localization : Localization
         Which innovations a place learns from.
     sampling : float
         Inflation of the variance for each degree of freedom over J - 1.
     deviation : float
-        Standard deviation of the departure r of lambda^2, before innovations are seen.
+        Standard deviation of the learnt factor, before innovations are seen.
     persistence : float
-        Number of cycles over which r is thought to persist.
-    surprise : float
+        Number of cycles over which it is thought to persist.
+    surprise_limit : float
         Standard deviations beyond which the innovations of the cycle act at once; infinity = never.
-    wake : float
-        Least variance of r after a surprise.
-    share : float
+    deviation_after_surprise : float
+        The same standard deviation in the cycle after a surprise, at least.
+    independent_part : float
         Part of a surprise that enters as independent noise of the same variance rather than as larger anomalies:
         what surprised may lie outside the span of the ensemble.
-    most : float
-        Bound on lambda^2 and on the variance of a surprise, in units of the prior variance.
+    max_inflation : float
+        Bound on the factor, and on the standard deviation of a surprise in units of the prior's.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
     """
 
-    filter: Filter
     localization: Localization
     sampling: float = 0.6
-    deviation: float = 0.4
+    deviation: float = 0.2
     persistence: float = 10.0
-    surprise: float = 3.5
-    wake: float = 2.0
-    share: float = 0.5
-    most: float = 100.0
+    surprise_limit: float = 3.5
+    deviation_after_surprise: float = 0.7
+    independent_part: float = 0.5
+    max_inflation: float = 10.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         rules = {
             "sampling": (self.sampling >= 0, "0 or more"),
             "deviation": (self.deviation > 0, "a positive number"),
             "persistence": (self.persistence > 0, "a positive number of cycles"),
-            "surprise": (self.surprise > 0, "a positive number, or infinity for never"),
-            "wake": (self.wake >= 0, "0 or more"),
-            "share": (0 <= self.share <= 1, "0 to 1"),
-            "most": (self.most >= 1, "1 or more"),
+            "surprise_limit": (self.surprise_limit > 0, "a positive number, or infinity for never"),
+            "deviation_after_surprise": (self.deviation_after_surprise >= 0, "0 or more"),
+            "independent_part": (0 <= self.independent_part <= 1, "0 to 1"),
+            "max_inflation": (self.max_inflation >= 1, "1 or more"),
         }
         for name, (kept, rule) in rules.items():
             if not kept:
                 raise ValueError(f"{name} of the adaptive inflation is {getattr(self, name)}: give {rule}")
 
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis of the inflated prior; `info` has the inflation of each state variable.
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+        remembered, widening = self._learnt(predicted, observation, rng, memory)
+        columns = Part(predicted, _column_positions(observation), _column_entries(observation))
+        update = self._inner(widening.inflated(columns), observation, rng, remembered.inner)
+        remembered = remembered.with_update(update, update.memory)
+        return _AdaptivelyInflated(remembered, update.info, update=update, widening=widening)
 
-        Raises
-        ------
-        ValueError
-            If the prior or the predicted observations do not fit, or the place of an observation is unknown.
-        """
-        check_prior(prior, observation)
-        observation = observation.present(prior.dtype)
-        if observation.size == 0:
-            return Analysis(prior, memory)
-        patches = self.localization.patches(observed_positions(observation, self.localization, prior.shape[1]))
-        departure, variance, freedom, inner = self._recall(memory, prior, patches)
-        base = 1 + self.sampling / (prior.shape[0] - 1) * _at_places(freedom, patches)
-        evidence = _evidence(prior, observation, patches, self._bounded(base + departure))
-        surprised = evidence.surprised(self.surprise)
-        departure, variance = evidence.follow(base, departure, variance)
-        followed, xp = self._bounded(base + departure), namespace(prior)
-        variance = xp.where(surprised, xp.clip(variance, self.wake, None), variance)
-        excess = xp.clip(evidence.ratio - followed, 0.0, self.most)
+    def _analyse_whole(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+    ) -> Analysis:
+        remembered, widening = self._learnt(observation.predict(prior), observation, rng, memory)
+        part = as_part(prior, positions)
+        analysis = self.filter.analyse(widening.inflated(part), observation, rng, remembered.inner, positions)
+        info = {**analysis.info, "inflation": widening.factor(part)}
+        return replace(analysis, memory=remembered.with_update(analysis.update, analysis.memory), info=info)
+
+    def _learnt(
+        self, predicted: Array, observation: Observation, rng: Generator, memory: InflationMemory | None
+    ) -> tuple[InflationMemory, _Widening]:
+        """What is remembered after these innovations, and what they say of the prior."""
+        position = check_local(observation, self.localization, "AdaptiveInflation")
+        assert position is not None
+        memory = self._recalled(memory, position, predicted)
+        patches = self.localization.patches(memory.knots, position)
+        base = 1 + self.sampling / (predicted.shape[0] - 1) * memory.freedom
+        evidence = _evidence(predicted, observation, patches, self._bounded(base + memory.departure))
+        surprised = evidence.surprised(self.surprise_limit)
+        departure, variance = evidence.follow(base, memory.departure, memory.variance)
+        followed, xp = self._bounded(base + departure), namespace(predicted)
+        variance = xp.where(surprised, xp.clip(variance, (2 * self.deviation_after_surprise) ** 2, None), variance)
+        excess = xp.clip(evidence.ratio - followed, 0.0, self.max_inflation**2)
         excess = xp.where(surprised, excess, xp.zeros_like(excess))
-        followed, excess = _at_variables(followed, patches), _at_variables(excess, patches)
-        analysis = self.filter.analyse(self._inflate(prior, followed, excess, rng), observation, rng, inner)
-        info = {**analysis.info, "inflation": xp.sqrt(followed + excess)}
-        freedom = freedom * 0 + analysis.info.get("degrees_of_freedom", 0.0)
-        return Analysis(analysis.ensemble, InflationMemory(departure, variance, freedom, analysis.memory), info)
+        key = int(rng.integers(2**63)) if self.independent_part > 0 and bool(xp.any(excess > 0)) else None
+        widening = _Widening(self.localization, position, memory.knots, followed, excess, self.independent_part, key)
+        return replace(memory, departure=departure, variance=variance), widening
 
-    def _recall(
-        self, memory: InflationMemory | None, prior: Array, patches: Patches
-    ) -> tuple[Array, Array, Array, Any]:
-        """Departure and variance as expected before the innovations are seen, degrees of freedom, inner memory."""
+    def _recalled(self, memory: InflationMemory | None, position: np.ndarray, predicted: Array) -> InflationMemory:
+        """Departure and variance as expected before the innovations are seen, at knots that cover the observations."""
+        xp = namespace(predicted)
+        zeros = like(np.zeros(0), predicted)
         if memory is None:
-            zeros = like(np.zeros(len(patches.variables)), prior)
-            return zeros, zeros + self.deviation**2, 0 * prior[0, :], None
+            memory = InflationMemory(np.zeros((0, position.shape[1])), zeros, zeros, zeros)
+        knots = _covering(memory.knots, position, self.localization)
         kept = math.exp(-1 / self.persistence)
-        variance = kept**2 * memory.variance + (1 - kept**2) * self.deviation**2
-        return kept * memory.departure, variance, memory.freedom, memory.inner
+        initial = (2 * self.deviation) ** 2
+        new = like(np.zeros(len(knots) - len(memory.knots)), predicted)
+        return InflationMemory(
+            knots,
+            xp.concat([kept * memory.departure, new]),
+            xp.concat([kept**2 * memory.variance + (1 - kept**2) * initial, new + initial]),
+            xp.concat([memory.freedom, new]),
+            memory.inner,
+        )
 
     def _bounded(self, inflation: Array) -> Array:
-        return namespace(inflation).clip(inflation, 1.0, self.most)
+        return namespace(inflation).clip(inflation, 1.0, self.max_inflation**2)
 
-    def _inflate(self, prior: Array, followed: Array, excess: Array, rng: Generator) -> Array:
-        xp = namespace(prior)
-        mean = xp.mean(prior, axis=0)
-        anomalies = prior - mean
-        inflated = mean + xp.sqrt(followed + (1 - self.share) * excess) * anomalies
-        if self.share == 0 or not bool(xp.any(excess > 0)):
+
+@dataclass(frozen=True, eq=False)
+class _AdaptivelyInflated(WrappedUpdate):
+    widening: _Widening = field(kw_only=True)
+
+    def before(self, part: Part) -> Array:
+        return self.update.before(with_values(part, self.widening.inflated(part)))
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        ensemble, fields = self.update.analysed(with_values(part, self.widening.inflated(part)))
+        if part.positions is None or not part.inflate:
+            return ensemble, fields
+        return ensemble, fields | {"inflation": self.widening.factor(part)}
+
+    def uncorrected(self, part: Part) -> Array:
+        return self.update.uncorrected(with_values(part, self.widening.inflated(part)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Widening:
+    """Larger anomalies and independent noise, from what is known at knots.
+
+    Attributes
+    ----------
+    localization : Localization
+    observed : (observation, dimension) array
+        Where observations are in this cycle.
+    knots : (knot, dimension) array
+    followed, excess : (knot,) array
+        lambda^2, and what a surprise adds.
+    independent_part : float
+    key : int or None
+        Of the noise; None without a surprise.
+    """
+
+    localization: Localization
+    observed: np.ndarray
+    knots: np.ndarray
+    followed: Array
+    excess: Array
+    independent_part: float
+    key: int | None
+
+    def inflated(self, part: Part) -> Array:
+        """Members of a part."""
+        if part.positions is None or not part.inflate:
+            return part.values
+        xp, values = namespace(part.values), part.values
+        followed, excess = self._at(part)
+        mean = member_mean(values)
+        inflated = mean + xp.sqrt(followed + (1 - self.independent_part) * excess) * (values - mean)
+        if self.key is None:
             return inflated
-        noise = normal(stream(rng, prior), prior.shape, prior)
-        noise = noise - xp.mean(noise, axis=0)
-        return inflated + xp.sqrt(self.share * excess) * xp.std(anomalies, axis=0, correction=1) * noise
+        noise = counted_normal(self.key, part.field, part.entries, values.shape[0], values)
+        return inflated + xp.sqrt(self.independent_part * excess) * spread(values) * (noise - member_mean(noise))
+
+    def factor(self, part: Part) -> Array:
+        """Of the standard deviation, ``(entry,)``."""
+        followed, excess = self._at(part)
+        return namespace(followed).sqrt(followed + excess)
+
+    def _at(self, part: Part) -> tuple[Array, Array]:
+        """lambda^2 and excess of the entries, 1 and 0 where no observation of this cycle reaches."""
+        assert part.positions is not None
+        xp = namespace(self.followed)
+        near = self.localization.patches(part.positions, self.knots)
+        spacing = SPACING * self.localization.half_width
+        weight = near.weight if math.isinf(spacing) else gaspari_cohn(near.distance, spacing) + FAR * near.weight
+        total, followed, excess = _near(
+            replace(near, weight=weight), xp.stack([xp.ones_like(self.excess), self.followed - 1, self.excess]), 1
+        )
+        reach = self.localization.patches(part.positions, self.observed).largest_weight
+        cover = like(np.minimum(1.0, reach * (24 / 5)), total) / xp.where(total > 0, total, xp.ones_like(total))
+        place = like(near.slots // near.variables.shape[1], total)
+        return xp.take(1 + cover * followed, place), xp.take(cover * excess, place)
+
+
+def _column_positions(observation: Observation) -> np.ndarray:
+    """Where each column is."""
+    return to_numpy(observation.position)[observation.part.owners(observation.size)]
+
+
+def _column_entries(observation: Observation) -> np.ndarray:
+    """Variable that each column is, so that it draws as that one does; else numbers that no variable has."""
+    columns = observation.part.owners(observation.size)
+    size = observation.state_size or 0
+    entries = observation.part.linear.entries(size)
+    return size + np.arange(len(columns)) if entries is None else entries
+
+
+def _covering(knots: np.ndarray, position: np.ndarray, localization: Localization) -> np.ndarray:
+    """The knots, and more where an observation has none within their spacing."""
+    spacing = SPACING * localization.half_width
+    places = np.unique(position, axis=0)
+    if math.isinf(spacing):
+        return knots if len(knots) else places[:1]
+    if len(knots):
+        places = places[np.diff(localization.geometry.pairs(places, knots, spacing).indptr) == 0]
+    if not len(places):
+        return knots
+    near = localization.geometry.pairs(places, places, spacing)
+    covered, chosen = np.zeros(len(places), dtype=bool), []
+    for k in range(len(places)):
+        if not covered[k]:
+            chosen.append(k)
+            covered[near.indices[near.indptr[k] : near.indptr[k + 1]]] = True
+    return np.concatenate([knots, places[chosen]])
 
 
 # --- what the innovations say ----------------------------------------------------------------------------
@@ -157,7 +304,7 @@ class AdaptiveInflation:
 
 @dataclass(frozen=True, eq=False)
 class _Evidence:
-    """Of each place: ratio and its variance, chi^2 over n, and n."""
+    """Of each knot: ratio and its variance, chi^2 over n, and n."""
 
     ratio: Array
     noise: Array
@@ -173,27 +320,27 @@ class _Evidence:
 
     def surprised(self, deviations: float) -> Array:
         """Whether chi^2 is beyond its quantile."""
-        spread = 2 / (9 * self.freedom)
-        return self.chi2 ** (1 / 3) > 1 - spread + deviations * namespace(spread).sqrt(spread)
+        variance = 2 / (9 * self.freedom)
+        return self.chi2 ** (1 / 3) > 1 - variance + deviations * namespace(variance).sqrt(variance)
 
 
-def _evidence(prior: Array, observation: Observation, patches: Patches, followed: Array) -> _Evidence:
+def _evidence(predicted: Array, observation: Observation, patches: Patches, followed: Array) -> _Evidence:
     """What innovations say if the prior variance is `followed` times too small; nothing where nothing is observed."""
-    xp = namespace(prior)
-    square, v = innovations(prior, observation)
+    xp = namespace(predicted)
+    square, v = innovations(predicted, observation)
     one = xp.ones_like(v)
-    square, count, spread = _near(patches, xp.stack([square, one, v]), 1)
+    square, count, total_spread = _near(patches, xp.stack([square, one, v]), 1)
     fourth = _near(patches, xp.stack([one, 2 * v, v * v]), 2)
-    none = spread <= xp.finfo(v.dtype).eps * count
-    one = xp.ones_like(spread)
-    total = xp.where(none, one, followed * spread + count)
-    fourth = xp.where(none, one, fourth[0] + followed * (fourth[1] + followed * fourth[2]))
-    known = xp.where(none, one, spread)
+    none = total_spread <= xp.finfo(v.dtype).eps * count
+    one = xp.ones_like(total_spread)
+    total = xp.where(none, one, followed * total_spread + count)
+    moment = xp.where(none, one, fourth[0] + followed * (fourth[1] + followed * fourth[2]))
+    informed = xp.where(none, one, total_spread)
     return _Evidence(
-        ratio=xp.where(none, followed, (square - count) / known),
-        noise=xp.where(none, 1e12 * one, 2 * fourth / (known * known)),
+        ratio=xp.where(none, followed, (square - count) / informed),
+        noise=xp.where(none, 1e12 * one, 2 * moment / (informed * informed)),
         chi2=xp.where(none, one, square / total),
-        freedom=total * total / fourth,
+        freedom=total * total / moment,
     )
 
 
@@ -208,13 +355,3 @@ def _near(patches: Patches, values: Array, power: int) -> list[Array]:
     index, weight = like(index.ravel(), values), like(weight**power, values)
     near = (xp.reshape(xp.take(values[k, :], index), weight.shape) for k in range(values.shape[0]))
     return [xp.sum(weight * part, axis=-1) for part in near]
-
-
-def _at_variables(values: Array, patches: Patches) -> Array:
-    """Value of its place for each state variable."""
-    return namespace(values).take(values, like(patches.slots // patches.variables.shape[1], values))
-
-
-def _at_places(values: Array, patches: Patches) -> Array:
-    """Value of the first state variable at each place."""
-    return namespace(values).take(values, like(patches.variables[:, 0].copy(), values))

@@ -22,8 +22,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ensf.arrays import Array, Generator, namespace, normal, stream
-from ensf.filters.base import Analysis, Filter, check_prior, innovations
+import numpy as np
+
+from ensf.arrays import Array, Generator, generator, namespace, normal, stream
+from ensf.filters.base import Analysis, Filter, innovations, usable
 from ensf.observations.observation import Observation
 
 __all__ = ["CollapseGuard", "GuardMemory"]
@@ -92,7 +94,12 @@ class CollapseGuard:
                 raise ValueError(f"{name} of the collapse guard is {getattr(self, name)}: give {rule}")
 
     def analyse(
-        self, prior: Array, observation: Observation, rng: Generator, memory: GuardMemory | None = None
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: GuardMemory | None = None,
+        positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis of the prior, widened or not; `info` has 1 as `guard` if the guard acted, else 0.
 
@@ -101,8 +108,8 @@ class CollapseGuard:
         ValueError
             If the prior or the predicted observations do not fit.
         """
-        check_prior(prior, observation)
-        observation, zeros = observation.present(prior.dtype), prior[0, :] * 0
+        prior, observation, positions = usable(prior, observation, positions)
+        rng, zeros = generator(rng), prior[0, :] * 0
         if observation.size == 0:
             return Analysis(prior, memory)
         memory = (memory or GuardMemory(zeros, zeros)).with_prior(prior)
@@ -112,7 +119,7 @@ class CollapseGuard:
         if acts:
             prior = self._widened(prior, (square - 1) / max(variance, TINY), memory.square / memory.seen, rng)
             observation = _doubted(prior, observation)
-        analysis = self.filter.analyse(prior, observation, rng, memory.inner)
+        analysis = self.filter.analyse(prior, observation, rng, memory.inner, positions)
         memory = replace(memory, strained=strained, inner=analysis.memory)
         return Analysis(analysis.ensemble, memory, {**analysis.info, "guard": float(acts)})
 
@@ -126,8 +133,8 @@ class CollapseGuard:
 
 def _mean_innovations(prior: Array, observation: Observation) -> tuple[float, float]:
     """Mean of d^2 and of v over observations."""
-    square, variance = (float(namespace(prior).mean(part)) for part in innovations(prior, observation))
-    return square, variance
+    square, variance = innovations(observation.predict(prior), observation)
+    return float(namespace(prior).mean(square)), float(namespace(prior).mean(variance))
 
 
 def _doubted(prior: Array, observation: Observation) -> Observation:

@@ -25,10 +25,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
-from ensf.filters.base import Analysis, Filter, check_prior
-from ensf.observations.functions import Composed
+from ensf.filters.base import Analysis, Filter, usable
 from ensf.observations.observation import Observation
-from ensf.observations.operators import Identity, Pointwise, Select, tangent
 
 __all__ = ["Copula", "Warp"]
 
@@ -59,7 +57,14 @@ class Copula:
         if not 0 < self.bandwidth <= 1:
             raise ValueError(f"kernel bandwidth is {self.bandwidth}: give a positive number of spreads up to 1")
 
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+    def analyse(
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: Any = None,
+        positions: np.ndarray | None = None,
+    ) -> Analysis:
         """Analysis of the wrapped filter, made in z.
 
         Raises
@@ -67,13 +72,14 @@ class Copula:
         ValueError
             If the prior does not fit, and as the filter.
         """
-        check_prior(prior, observation)
-        observation = observation.present(prior.dtype)
-        if observation.size == 0 or self.bandwidth == 1:
-            return self.filter.analyse(prior, observation, rng, memory)
+        prior, observation, positions = usable(prior, observation, positions)
+        if observation.size == 0:
+            return Analysis(prior, memory)
+        if self.bandwidth == 1:
+            return self.filter.analyse(prior, observation, rng, memory, positions)
         warp = Warp.fitted(prior, self.bandwidth)
-        seen = replace(observation, operator=_through(observation.operator, warp), error=observation.law)
-        analysis = self.filter.analyse(warp.inverse(prior), seen, rng, memory)
+        warped = replace(observation, operator=observation.operator.through(warp), error=observation.law)
+        analysis = self.filter.analyse(warp.inverse(prior), warped, rng, memory, positions)
         return replace(analysis, ensemble=warp(analysis.ensemble))
 
 
@@ -130,6 +136,11 @@ class Warp:
     def restrict(self, index: Any) -> Warp:
         """The functions of the variables at `index`."""
         return Warp(rows(self.mean, index), rows(self.spread, index), rows(self.table, index), self.behind)
+
+    @property
+    def affine(self) -> None:
+        """It is not."""
+        return None
 
     def _tail(self, numbers: Array) -> Array:
         return namespace(numbers).reshape(numbers, (-1,) + (1,) * self.behind)
@@ -251,40 +262,3 @@ def _bracketed(centres: Array, width: float, nodes: np.ndarray) -> Array:
         if float(change) <= tolerance:
             break
     return x
-
-
-# --- operators through it --------------------------------------------------------------------------------
-
-
-def _through(operator: Any, warp: Warp) -> Any:
-    """h(G(z)); a function of single variables stays one."""
-    function, linear = None, operator
-    if isinstance(operator, Pointwise):
-        function, linear = operator.function, operator.linear
-    if not isinstance(linear, Identity | Select):
-        return _Through(operator, warp)
-    here: Any = warp if isinstance(linear, Identity) else warp.restrict(linear.index)
-    composed: Any = here if function is None else Composed(function, here)
-    return Pointwise(composed, linear)
-
-
-@dataclass(frozen=True, eq=False)
-class _Through:
-    """Operator of x for states z."""
-
-    operator: Any
-    warp: Warp
-
-    @property
-    def seen_as(self) -> Any:
-        """The operator that tells where observations are."""
-        return self.operator
-
-    def __call__(self, states: Array) -> Array:
-        return self.operator(self.warp(states))
-
-    def tangent(self, states: Array, directions: Array) -> Array:
-        return tangent(self.operator, self.warp(states), self.warp.slope(states) * directions)
-
-    def adjoint(self, states: Array, residuals: Array) -> Array:
-        return self.warp.slope(states) * self.operator.adjoint(self.warp(states), residuals)

@@ -19,9 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, check_prior, innovations
+from ensf.filters.base import Analysis, Unchanged, Update, innovations
 from ensf.observations.observation import Observation
+from ensf.wrappers.base import WrappedUpdate, Wrapper
 
 __all__ = ["DeferredAnalysis", "DeferralMemory"]
 
@@ -35,7 +38,7 @@ class DeferralMemory:
 
 
 @dataclass(frozen=True)
-class DeferredAnalysis:
+class DeferredAnalysis(Wrapper):
     """Wrapper: surprising observations are not used at once if they determine too little of the state.
 
     Parameters
@@ -54,42 +57,42 @@ class DeferredAnalysis:
         If a number is out of its range.
     """
 
-    filter: Filter
     chi2_limit: float = 2.0
     min_constraint: float = 0.5
     max_delay: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.chi2_limit > 1 or not 0 <= self.min_constraint <= 1 or self.max_delay < 0:
             raise ValueError(
                 f"deferred analysis has chi2_limit {self.chi2_limit}, min_constraint {self.min_constraint}, max_delay "
                 f"{self.max_delay}: give a limit above 1, a constraint from 0 to 1, and no negative number of cycles"
             )
 
-    def analyse(
-        self, prior: Array, observation: Observation, rng: Generator, memory: DeferralMemory | None = None
-    ) -> Analysis:
-        """Analysis ensemble ``(member, state)``, or the prior; `info` has whether it `waited`.
-
-        Raises
-        ------
-        ValueError
-            If the prior or the predicted observations do not fit, or as the filter.
-        """
-        check_prior(prior, observation)
-        observation = observation.present(prior.dtype)
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
         memory = memory or DeferralMemory()
-        if observation.size == 0:
-            return Analysis(prior, memory)
-        if memory.waited < self.max_delay and self._waits(prior, observation):
+        if memory.waited < self.max_delay and self._waits(predicted, observation):
+            return Unchanged(replace(memory, waited=memory.waited + 1), {"waited": 1.0})
+        update = self._inner(predicted, observation, rng, memory.inner)
+        return WrappedUpdate(DeferralMemory(0, update.memory), {**update.info, "waited": 0.0}, update=update)
+
+    def _analyse_whole(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+    ) -> Analysis:
+        memory = memory or DeferralMemory()
+        if memory.waited < self.max_delay and self._waits(observation.predict(prior), observation):
             return Analysis(prior, replace(memory, waited=memory.waited + 1), {"waited": 1.0})
-        analysis = self.filter.analyse(prior, observation, rng, memory.inner)
+        analysis = self.filter.analyse(prior, observation, rng, memory.inner, positions)
         return replace(analysis, memory=DeferralMemory(0, analysis.memory), info={**analysis.info, "waited": 0.0})
 
-    def _waits(self, prior: Array, observation: Observation) -> bool:
-        xp = namespace(prior)
-        square, variance = innovations(prior, observation)
+    def _without_observations(self, prior: Array, memory: Any) -> Analysis:
+        return Analysis(prior, memory or DeferralMemory())
+
+    def _waits(self, predicted: Array, observation: Observation) -> bool:
+        xp = namespace(predicted)
+        square, variance = innovations(predicted, observation)
         if not bool(xp.sum(square) > self.chi2_limit * xp.sum(variance + 1)):
             return False
         widened = variance * xp.sum(square - 1) / xp.sum(variance)
-        return bool(xp.sum(widened / (1 + widened)) < self.min_constraint * prior.shape[1])
+        size = observation.state_size or observation.size
+        return bool(xp.sum(widened / (1 + widened)) < self.min_constraint * size)

@@ -21,12 +21,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
-from ensf.arrays import Array, Generator, namespace, to_numpy
-from ensf.filters.base import Analysis, Filter, check_prior
+from ensf.arrays import Array, Generator, to_numpy
+from ensf.filters.base import Analysis, Update
 from ensf.filters.kalman.filters import whitened
+from ensf.filters.weights import spectrum
 from ensf.observations.observation import Observation
+from ensf.wrappers.base import Wrapper
+from ensf.wrappers.spread import InflatedForecast, scaled
 
 __all__ = ["FiniteSize", "finite_size_factor"]
 
@@ -34,7 +36,7 @@ GRID = np.linspace(-0.05, 20.0, 402)  # log f^2 from just below its lower bound
 
 
 @dataclass(frozen=True)
-class FiniteSize:
+class FiniteSize(Wrapper):
     """Wrapper: prior anomalies are multiplied by the finite-size factor; ``FiniteSize(ETKF())`` is the EnKF-N.
 
     Source: Bocquet (2011), NPG 18, 735; in the dual form of Bocquet, Raanes & Hannart (2015), NPG 22, 645, with the
@@ -52,31 +54,31 @@ class FiniteSize:
         variables. With the mode correction its effect is small.
     """
 
-    filter: Filter
     certainty: float = 1.0
     redundancy: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (self.certainty > 0 and self.redundancy >= 0):
             raise ValueError(f"{self}: give a positive certainty and a redundancy of 0 or more")
 
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis of the inflated prior; `info` has the factor as `inflation`.
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+        factor = self._factor(predicted, observation)
+        update = self._inner(scaled(predicted, factor), observation, rng, memory)
+        return InflatedForecast(update.memory, {**update.info, "inflation": factor}, update=update, factor=factor)
 
-        Raises
-        ------
-        ValueError
-            If the prior, the predicted observations or the error law do not fit.
-        """
-        check_prior(prior, observation)
-        observation = observation.present()
-        if observation.size == 0:
-            return Analysis(prior, memory)
-        values, pulls = _spectrum(*whitened(prior, observation))
-        factor = finite_size_factor(values, pulls, prior.shape[0], self.certainty, self.redundancy)
-        mean = namespace(prior).mean(prior, axis=0)
-        analysis = self.filter.analyse(mean + factor * (prior - mean), observation, rng, memory)
+    def _analyse_whole(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+    ) -> Analysis:
+        factor = self._factor(observation.predict(prior), observation)
+        analysis = self.filter.analyse(scaled(prior, factor), observation, rng, memory, positions)
         return replace(analysis, info={**analysis.info, "inflation": factor})
+
+    def _factor(self, predicted: Array, observation: Observation) -> float:
+        anomalies, innovation = whitened(predicted, observation)
+        _, values, pulls = spectrum(anomalies, innovation)
+        values, pulls = to_numpy(values).astype(float), to_numpy(pulls).astype(float) ** 2
+        return finite_size_factor(values, pulls, predicted.shape[0], self.certainty, self.redundancy)
 
 
 def finite_size_factor(
@@ -108,20 +110,10 @@ def finite_size_factor(
         inverse = math.exp(-log_square)
         return weight * (1 - mode * inverse) - inverse * np.sum(pulls / (inverse + values) ** 2)
 
+    from scipy.optimize import brentq
+
     grid = math.log(mode) + GRID
     lowest = int(np.argmin(cost(grid)))
     if lowest == GRID.size - 1:
         return math.exp(grid[lowest] / 2)
     return math.exp(brentq(slope, grid[lowest - 1], grid[lowest + 1], xtol=1e-14) / 2)
-
-
-def _spectrum(seen: Array, innovation: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues of ``S S^T`` and squared pulls, on the host in double precision, from the smaller problem."""
-    xp = namespace(seen)
-    if seen.shape[0] <= seen.shape[1]:
-        values, vectors = xp.linalg.eigh(xp.matmul(seen, seen.T))
-        pulls = xp.matmul(vectors.T, xp.matmul(seen, innovation)) ** 2
-    else:
-        values, vectors = xp.linalg.eigh(xp.matmul(seen.T, seen))
-        pulls = xp.clip(values, 0.0, None) * xp.matmul(vectors.T, innovation) ** 2
-    return np.clip(to_numpy(values).astype(float), 0.0, None), to_numpy(pulls).astype(float)

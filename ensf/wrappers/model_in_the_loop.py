@@ -8,34 +8,18 @@ every piece: an iterated smoother (Bocquet & Sakov 2014, QJRMS 140, 1521, withou
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ensf.arrays import Array, Generator
-from ensf.filters.base import Analysis, Filter, check_prior
-from ensf.observations.observation import Observation, Pointwise
+import numpy as np
 
-__all__ = ["ModelInTheLoop", "Window"]
+from ensf.arrays import Array, Generator, generator
+from ensf.filters.base import Analysis, Filter, usable
+from ensf.observations.observation import Observation
+from ensf.observations.operators import Operator, Pointwise
+from ensf.observations.window import Window
 
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """What happened since the last analysis.
-
-    Attributes
-    ----------
-    start : (member, state) array
-        Ensemble at the start of the window.
-    end : (member, state) array
-        Its forecast.
-    forecast : callable
-        Deterministic forecast of states ``(..., state)`` over the window.
-    """
-
-    start: Array
-    end: Array
-    forecast: Callable[[Array], Array]
+__all__ = ["ModelInTheLoop"]
 
 
 @dataclass(frozen=True)
@@ -53,62 +37,71 @@ class ModelInTheLoop:
 
     filter: Filter
 
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Not possible without the window.
-
-        Raises
-        ------
-        ValueError
-            Always.
-        """
-        raise ValueError(
-            "ModelInTheLoop needs the window that ends here: call analyse_window(Window(start, end, forecast), ...)"
-        )
-
-    def analyse_window(self, window: Window, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+    def analyse(
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: Any = None,
+        positions: np.ndarray | None = None,
+    ) -> Analysis:
         """Analysis ensemble at the end of the window; `info` has the number of ensemble forecasts as `model_runs`.
 
+        Parameters
+        ----------
+        prior : (member, state) array
+            The end of the window, as the model left it.
+        observation : Observation
+            With the window, as `ensf.twin.twin` hands it over.
+        rng, memory, positions
+            As of every filter.
+
         Raises
         ------
         ValueError
-            As the filter.
+            If the observation has no window, or the prior is not its end; or as the filter.
         """
-        check_prior(window.end, observation)
-        observation = observation.present(window.end.dtype)
+        window = observation.window
+        if window is None:
+            raise ValueError(
+                "ModelInTheLoop needs the window that ends with the observation: run it in a twin experiment, or give "
+                "Observation(..., window=Window(start, end, forecast))"
+            )
+        if prior is not window.end:
+            raise ValueError(
+                "ModelInTheLoop analyses what the model left: put wrappers that change the prior inside it"
+            )
+        prior, observation, positions = usable(prior, observation, positions)
         if observation.size == 0:
-            return Analysis(window.end, memory, {"model_runs": 1.0})
-        seen, through = _at_start(observation, window)
-        analysis = self.filter.analyse(window.start, seen, rng, memory)
+            return Analysis(prior, memory, {"model_runs": 1.0})
+        at_start, through = _at_start(observation, window)
+        analysis = self.filter.analyse(window.start, at_start, generator(rng), memory, positions)
         ensemble = through.forecast(analysis.ensemble)
         return Analysis(ensemble, analysis.memory, {**analysis.info, "model_runs": 1 + through.runs})
 
 
 def _at_start(observation: Observation, window: Window) -> tuple[Observation, _Through]:
     """The same observation of states at the start of the window, and the way there; a pointwise function stays one."""
-    operator = observation.operator
-    if not isinstance(operator, Pointwise):
-        through = _Through(window, operator)
-        return replace(observation, operator=through), through
-    through = _Through(window, operator.linear)
-    return replace(observation, operator=Pointwise(operator.function, through)), through
+    part = observation.part
+    if part.exact or not part.pointwise:
+        through = _Through(window, observation.operator)
+        return replace(observation, operator=through, error=observation.law, window=None), through
+    through = _Through(window, part.linear)
+    operator = Pointwise(part.function, through)  # type: ignore[arg-type]
+    return replace(observation, operator=operator, error=observation.law, window=None), through
 
 
 @dataclass(eq=False)
-class _Through:
+class _Through(Operator):
     """Operator ``h(M(x))`` that remembers its last ensemble and counts forecasts, in ensembles."""
 
     window: Window
-    operator: Any
+    operator: Operator
     runs: float = 0.0
     _last: tuple[Array, Array] = field(init=False)
 
     def __post_init__(self) -> None:
         self._last = self.window.start, self.window.end
-
-    @property
-    def seen_as(self) -> Any:
-        """The operator that tells where observations are."""
-        return self.operator
 
     def forecast(self, states: Array) -> Array:
         if states is self._last[0]:
@@ -121,6 +114,9 @@ class _Through:
 
     def __call__(self, states: Array) -> Array:
         return self.operator(self.forecast(states))
+
+    def places(self, positions: np.ndarray) -> np.ndarray | None:
+        return self.operator.places(positions)
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         raise ValueError("a forecast has no adjoint: put an ensemble filter such as ETKF, LETKF or LETSF in the loop")

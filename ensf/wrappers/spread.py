@@ -7,27 +7,33 @@ With prior anomalies A, analysis anomalies A', spreads s and s' (standard deviat
     RTPS                A' <- A' (1 - strength + strength s / s')
     RTPP                A' <- (1 - strength) A' + strength A
     Rotation            A' <- Q A'                  Q random, orthogonal, Q 1 = 1
-    SpreadReset         A' <- A' s_0 / s'           s_0 = spread of the very first prior
+    SpreadReset         A' <- A' s_0 / s'           s_0 = spread of the very first prior, or a number
 
 None but the first changes the mean. They compose from the inside out: ``ForecastInflation(Rotation(ETKF()), 1.02)``
 inflates, analyses, then rotates. Without any observation there is no analysis to correct: the prior is returned.
+
+Around a filter that is `Preparable` they act on its update, part by part; around another on whole states.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ensf.arrays import Array, Generator, namespace, normal, stream
-from ensf.filters.base import Analysis, Filter, check_prior
+import numpy as np
+
+from ensf.arrays import Array, Generator, generator, member_mean, namespace, normal, stream
+from ensf.filters.base import Analysis, Filter, Part, Update, usable, with_values
+from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
+from ensf.wrappers.base import WrappedUpdate, Wrapper
 
 __all__ = ["RTPP", "RTPS", "AnalysisInflation", "ForecastInflation", "ResetMemory", "Rotation", "SpreadReset"]
 
 
 @dataclass(frozen=True)
-class ForecastInflation:
+class ForecastInflation(Wrapper):
     """Prior anomalies are multiplied before the analysis.
 
     Parameters
@@ -35,45 +41,79 @@ class ForecastInflation:
     filter : Filter
     factor : float
         Factor of the standard deviation, usually a little above 1.
+
+    Raises
+    ------
+    ValueError
+        If the factor is not positive.
     """
 
-    filter: Filter
     factor: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_factor(self.factor)
 
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis of the inflated prior."""
-        check_prior(prior, observation)
-        observation = observation.present()
-        if observation.size == 0:
-            return Analysis(prior, memory)
-        mean, anomalies = _moments(prior)
-        return self.filter.analyse(mean + self.factor * anomalies, observation, rng, memory)
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+        update = self._inner(scaled(predicted, self.factor), observation, rng, memory)
+        return InflatedForecast(update.memory, update.info, update=update, factor=self.factor)
+
+    def _analyse_whole(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+    ) -> Analysis:
+        return self.filter.analyse(scaled(prior, self.factor), observation, rng, memory, positions)
 
 
-class _Corrected:
-    """A filter whose analysis is corrected afterwards by `_correct`."""
+@dataclass(frozen=True, eq=False)
+class InflatedForecast(WrappedUpdate):
+    """Anomalies are multiplied before the update inside sees them."""
 
-    filter: Filter
+    factor: float = field(kw_only=True)
 
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis of the wrapped filter with corrected anomalies."""
-        check_prior(prior, observation)
-        observation = observation.present()
-        if observation.size == 0:
-            return Analysis(prior, memory)
-        analysis = self.filter.analyse(prior, observation, rng, memory)
-        mean, anomalies = _moments(analysis.ensemble)
-        return replace(analysis, ensemble=mean + self._correct(prior, anomalies, rng))
+    def before(self, part: Part) -> Array:
+        inflated = scaled(part.values, self.factor) if part.inflate else part.values
+        return self.update.before(with_values(part, inflated))
 
-    def _correct(self, prior: Array, anomalies: Array, rng: Generator) -> Array:
-        raise NotImplementedError
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        return self.update.analysed(self._inflated(part))
+
+    def uncorrected(self, part: Part) -> Array:
+        return self.update.uncorrected(self._inflated(part))
+
+    def _inflated(self, part: Part) -> Part:
+        return with_values(part, scaled(part.values, self.factor)) if part.inflate else part
 
 
 @dataclass(frozen=True)
-class AnalysisInflation(_Corrected):
+class _Correction(Wrapper):
+    """A filter whose analysis is corrected afterwards."""
+
+    def _correct(self, prior: Array, analysis: Array) -> Array:
+        """Corrected members ``(member, entry)`` of the analysis of a prior, entry by entry."""
+        raise NotImplementedError
+
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+        update = self._inner(predicted, observation, rng, memory)
+        return _Corrected(update.memory, update.info, update=update, wrapper=self)
+
+    def _analyse_whole(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+    ) -> Analysis:
+        analysis = self.filter.analyse(prior, observation, rng, memory, positions)
+        return replace(analysis, ensemble=self._correct(prior, analysis.ensemble))
+
+
+@dataclass(frozen=True, eq=False)
+class _Corrected(WrappedUpdate):
+    wrapper: _Correction = field(kw_only=True)
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        ensemble, fields = self.update.analysed(part)
+        return (self.wrapper._correct(part.values, ensemble) if part.inflate else ensemble), fields
+
+
+@dataclass(frozen=True)
+class AnalysisInflation(_Correction):
     """Analysis anomalies are multiplied after the analysis.
 
     Parameters
@@ -81,20 +121,25 @@ class AnalysisInflation(_Corrected):
     filter : Filter
     factor : float
         Factor of the standard deviation, usually a little above 1.
+
+    Raises
+    ------
+    ValueError
+        If the factor is not positive.
     """
 
-    filter: Filter
     factor: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_factor(self.factor)
 
-    def _correct(self, prior: Array, anomalies: Array, rng: Generator) -> Array:
-        return self.factor * anomalies
+    def _correct(self, prior: Array, analysis: Array) -> Array:
+        return scaled(analysis, self.factor)
 
 
 @dataclass(frozen=True)
-class RTPS(_Corrected):
+class RTPS(_Correction):
     """Relaxation to prior spread.
 
     Source: Whitaker & Hamill (2012), MWR 140, 3078, eq. 2.
@@ -104,21 +149,26 @@ class RTPS(_Corrected):
     filter : Filter
     strength : float
         0 changes nothing, 1 restores the prior spread of every variable.
+
+    Raises
+    ------
+    ValueError
+        If the strength is not between 0 and 1.
     """
 
-    filter: Filter
     strength: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_strength(self.strength)
 
-    def _correct(self, prior: Array, anomalies: Array, rng: Generator) -> Array:
-        wanted = _spread(_moments(prior)[1])
-        return anomalies * (1 - self.strength + self.strength * _ratio(wanted, _spread(anomalies)))
+    def _correct(self, prior: Array, analysis: Array) -> Array:
+        ratio = spread_ratio(spread(prior), analysis)
+        return scaled(analysis, 1 - self.strength + self.strength * ratio)
 
 
 @dataclass(frozen=True)
-class RTPP(_Corrected):
+class RTPP(_Correction):
     """Relaxation to prior perturbations, member by member.
 
     Source: Zhang, Snyder & Sun (2004), MWR 132, 1238, eq. 5.
@@ -129,33 +179,55 @@ class RTPP(_Corrected):
         One whose analysis member j comes from prior member j.
     strength : float
         0 changes nothing, 1 restores the prior anomalies.
+
+    Raises
+    ------
+    ValueError
+        If the strength is not between 0 and 1.
     """
 
-    filter: Filter
     strength: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_strength(self.strength)
 
-    def _correct(self, prior: Array, anomalies: Array, rng: Generator) -> Array:
-        return (1 - self.strength) * anomalies + self.strength * _moments(prior)[1]
+    def _correct(self, prior: Array, analysis: Array) -> Array:
+        mean = member_mean(analysis)
+        return mean + (1 - self.strength) * (analysis - mean) + self.strength * (prior - member_mean(prior))
 
 
 @dataclass(frozen=True)
-class Rotation(_Corrected):
+class Rotation(Wrapper):
     """Random rotation of the analysis members that keeps their mean and covariance.
 
-    One rotation serves all variables. Source: Sakov & Oke (2008), MWR 136, 1042, section 3.
+    One rotation serves all variables, and states at earlier times. Source: Sakov & Oke (2008), MWR 136, 1042,
+    section 3.
 
     Parameters
     ----------
     filter : Filter
     """
 
-    filter: Filter
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+        update = self._inner(predicted, observation, rng, memory)
+        rotation = mean_preserving_rotation(predicted, rng)
+        return _Rotated(update.memory, update.info, update=update, rotation=rotation)
 
-    def _correct(self, prior: Array, anomalies: Array, rng: Generator) -> Array:
-        return namespace(anomalies).matmul(_mean_preserving_rotation(anomalies, rng), anomalies)
+    def _analyse_whole(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+    ) -> Analysis:
+        analysis = self.filter.analyse(prior, observation, rng, memory, positions)
+        return replace(analysis, ensemble=rotated(analysis.ensemble, mean_preserving_rotation(prior, rng)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Rotated(WrappedUpdate):
+    rotation: Array = field(kw_only=True)
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        ensemble, fields = self.update.analysed(part)
+        return rotated(ensemble, self.rotation), fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,72 +240,102 @@ class ResetMemory:
 
 @dataclass(frozen=True)
 class SpreadReset:
-    """The analysis spread of every variable is reset to the spread of the very first prior.
+    """The analysis spread of every variable is reset to the spread of the very first prior, or to a number.
 
-    As in the published surface quasi-geostrophic EnSF (Bao et al. 2025, MWR 153, 1155).
+    As in the published surface quasi-geostrophic EnSF (Bao et al. 2025, MWR 153, 1155). It remembers a number for every
+    variable and so needs whole states. Where members agree to rounding they stay as they are.
 
     Parameters
     ----------
     filter : Filter
+    deviation : float, optional
+        Standard deviation to which the spread is reset, in the units of the state.
+
+    Raises
+    ------
+    ValueError
+        If the deviation is not positive.
     """
 
     filter: Filter
+    deviation: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.deviation is not None and not self.deviation > 0:
+            raise ValueError(f"deviation of the spread reset is {self.deviation}: give a positive standard deviation")
 
     def analyse(
-        self, prior: Array, observation: Observation, rng: Generator, memory: ResetMemory | None = None
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: ResetMemory | None = None,
+        positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis of the wrapped filter with reset spread."""
-        check_prior(prior, observation)
-        memory = memory or ResetMemory(_spread(_moments(prior)[1]))
-        observation = observation.present()
+        prior, observation, positions = usable(prior, observation, positions)
+        if memory is None:
+            first = spread(prior)
+            memory = ResetMemory(first if self.deviation is None else 0 * first + self.deviation)
         if observation.size == 0:
             return Analysis(prior, memory)
-        analysis = self.filter.analyse(prior, observation, rng, memory.inner)
-        mean, anomalies = _moments(analysis.ensemble)
-        ensemble = mean + anomalies * _ratio(memory.spread, _spread(anomalies))
+        analysis = self.filter.analyse(prior, observation, generator(rng), memory.inner, positions)
+        ensemble = scaled(analysis.ensemble, spread_ratio(memory.spread, analysis.ensemble))
         return replace(analysis, ensemble=ensemble, memory=replace(memory, inner=analysis.memory))
 
 
-def _check_factor(factor: float) -> None:
-    if not factor > 0:
-        raise ValueError(f"inflation factor is {factor}: give a positive factor of the standard deviation")
+# --- what they are made of -----------------------------------------------------------------------------------
 
 
-def _check_strength(strength: float) -> None:
-    if not strength >= 0:
-        raise ValueError(f"relaxation strength is {strength}: give 0 (none) to 1 (back to the prior)")
+def scaled(ensemble: Array, factor: Array | float) -> Array:
+    """Members ``(member, entry)`` with their anomalies multiplied by a number, or one for each entry."""
+    mean = member_mean(ensemble)
+    return mean + factor * (ensemble - mean)
 
 
-def _moments(ensemble: Array) -> tuple[Array, Array]:
-    mean = namespace(ensemble).mean(ensemble, axis=0)
-    return mean, ensemble - mean
+def spread(ensemble: Array) -> Array:
+    """Standard deviation over members ``(entry,)``, the same bits in every part."""
+    xp, anomalies = namespace(ensemble), ensemble - member_mean(ensemble)
+    return xp.sqrt(member_mean(anomalies * anomalies) * (ensemble.shape[0] / (ensemble.shape[0] - 1)))
 
 
-def _spread(anomalies: Array) -> Array:
-    xp = namespace(anomalies)
-    return xp.sqrt(xp.sum(anomalies * anomalies, axis=0) / (anomalies.shape[0] - 1))
+def spread_ratio(wanted: Array, ensemble: Array) -> Array:
+    """``wanted`` over the spread of members, and 1 where they agree to rounding."""
+    xp, actual = namespace(ensemble), spread(ensemble)
+    size = xp.max(xp.abs(ensemble), axis=0)
+    differ = actual > 4 * float(xp.finfo(ensemble.dtype).eps) * size
+    one = xp.ones_like(actual)
+    return xp.where(differ, wanted / xp.where(differ, actual, one), one)
 
 
-def _ratio(wanted: Array, spread: Array) -> Array:
-    """``wanted / spread``, and 1 where the members agree exactly."""
-    xp = namespace(spread)
-    positive = spread > 0
-    one = xp.ones_like(spread)
-    return xp.where(positive, wanted / xp.where(positive, spread, one), one)
+def rotated(ensemble: Array, rotation: Array) -> Array:
+    """Members with rotated anomalies."""
+    mean = member_mean(ensemble)
+    return mean + combine(ensemble - mean, rotation.T)
 
 
-def _mean_preserving_rotation(anomalies: Array, rng: Generator) -> Array:
+def mean_preserving_rotation(ensemble: Array, rng: Generator) -> Array:
     """Orthogonal matrix ``(member, member)`` that fixes the vector of ones, uniform (Haar) on its complement.
 
     It is ``1 1^T / J + B H B^T``: H uniform, B all columns but the first of the reflection that swaps the first
     axis and the vector of ones.
     """
-    xp = namespace(anomalies)
-    size = anomalies.shape[0]
-    free, triangle = xp.linalg.qr(normal(stream(rng, anomalies), (size - 1, size - 1), anomalies))
+    xp = namespace(ensemble)
+    size = ensemble.shape[0]
+    free, triangle = xp.linalg.qr(normal(stream(rng, ensemble), (size - 1, size - 1), ensemble))
     uniform = free * xp.sign(xp.linalg.diagonal(triangle))
-    identity = xp.eye(size, dtype=anomalies.dtype, device=anomalies.device)
+    identity = xp.eye(size, dtype=ensemble.dtype, device=ensemble.device)
     normal_vector = identity[0, :] - 1 / math.sqrt(size)
     reflection = identity - normal_vector[:, None] * normal_vector / (1 - 1 / math.sqrt(size))
     basis = reflection[:, 1:]
     return 1 / size + xp.matmul(basis, xp.matmul(uniform, basis.T))
+
+
+def _check_factor(factor: float) -> None:
+    if not 0 < factor < math.inf:
+        raise ValueError(f"inflation factor is {factor}: give a positive factor of the standard deviation")
+
+
+def _check_strength(strength: float) -> None:
+    if not 0 <= strength <= 1:
+        raise ValueError(f"relaxation strength is {strength}: give 0 (none) to 1 (back to the prior)")

@@ -13,12 +13,14 @@ small first steps where the ensemble is wide beside the error, equal ones where 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, check_prior, innovations
+from ensf.arrays import Array, Generator, generator, namespace
+from ensf.filters.base import Analysis, Filter, Part, Update, innovations, usable, with_values
 from ensf.observations.observation import Observation
 
 __all__ = ["Tempered", "tempering"]
@@ -43,7 +45,14 @@ class Tempered:
         if self.pieces < 1:
             raise ValueError(f"the likelihood is cut into {self.pieces} pieces: give 1 or more")
 
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
+    def analyse(
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: Any = None,
+        positions: np.ndarray | None = None,
+    ) -> Analysis:
         """Analysis ensemble ``(member, state)``; `info` has the degrees of freedom of all pieces together.
 
         Raises
@@ -51,18 +60,45 @@ class Tempered:
         ValueError
             If the prior, the predicted observations or the error law do not fit.
         """
-        check_prior(prior, observation)
-        observation = observation.present(prior.dtype)
+        prior, observation, positions = usable(prior, observation, positions)
+        rng = generator(rng)
         if observation.size == 0:
             return Analysis(prior, memory)
-        analysis, freedom = Analysis(prior, memory), 0.0
+        analysis, freedom, updates = Analysis(prior, memory), 0.0, []
         for weight in tempering(self.pieces, _largest_ratio(prior, observation)).tolist():
             piece = replace(observation, error=observation.law.tempered(weight))
-            analysis = self.filter.analyse(analysis.ensemble, piece, rng, analysis.memory)
+            analysis = self.filter.analyse(analysis.ensemble, piece, rng, analysis.memory, positions)
             freedom = freedom + analysis.info.get("degrees_of_freedom", 0.0)
-        if "degrees_of_freedom" in analysis.info:
-            analysis = replace(analysis, info={**analysis.info, "degrees_of_freedom": freedom})
-        return analysis
+            updates.append(analysis.update)
+        info = analysis.info
+        if "degrees_of_freedom" in info:
+            info = {**info, "degrees_of_freedom": freedom}
+        prepared = [update for update in updates if update is not None]
+        return replace(analysis, info=info, update=InPieces(updates=tuple(prepared)) if prepared else None)
+
+
+@dataclass(frozen=True, eq=False)
+class InPieces(Update):
+    """Updates one after another.
+
+    Attributes
+    ----------
+    updates : tuple of Update
+    """
+
+    updates: tuple[Update, ...] = ()
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        """Members of a part after all of them."""
+        fields: dict[str, Array] = {}
+        for update in self.updates:
+            values, fields = update.analysed(part)
+            part = with_values(part, values)
+        return part.values, fields
+
+    def degrees_of_freedom(self, positions: np.ndarray) -> Array:
+        """Of all pieces together."""
+        return reduce(add, (update.degrees_of_freedom(positions) for update in self.updates))
 
 
 def tempering(pieces: int, ratio: float) -> np.ndarray:
@@ -72,4 +108,4 @@ def tempering(pieces: int, ratio: float) -> np.ndarray:
 
 
 def _largest_ratio(prior: Array, observation: Observation) -> float:
-    return float(namespace(prior).max(innovations(prior, observation)[1]))
+    return float(namespace(prior).max(innovations(observation.predict(prior), observation)[1]))

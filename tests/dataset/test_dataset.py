@@ -37,17 +37,7 @@ from ensf.localization import Euclidean, Layered, Localization, Sphere
 from ensf.localization.information_limit import InformationLimit
 from ensf.observations.combined import Combined
 from ensf.observations.non_gaussian import StudentT
-from ensf.observations.observation import (
-    Callback,
-    Correlated,
-    Identity,
-    Linear,
-    Observation,
-    Pointwise,
-    Select,
-    WindSpeed,
-    arctan,
-)
+from ensf.observations import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, WindSpeed, arctan
 from ensf.tables import ObservationTable
 from ensf.tables.stations import Joined
 from ensf.wrappers.published import published

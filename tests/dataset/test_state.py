@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ensf.dataset import interpolate, nearest, pack, positions, restore, unpack
 from ensf.localization import Localization, Sphere
-from ensf.observations.observation import Linear, Select
+from ensf.observations import Linear, Select
 
 LATITUDE = np.array([60.0, 50.0, 40.0, 30.0], dtype=np.float32)
 LONGITUDE = np.array([-20.0, -10.0, 0.0, 10.0, 20.0], dtype=np.float32)

@@ -12,7 +12,7 @@ import scoringrules
 from ensf import diagnostics
 from ensf.arrays import to_numpy
 from ensf.diagnostics.score_table import MEASURED, REPORTED, SCORES, title
-from ensf.observations.observation import Correlated, Identity, Observation, Pointwise, Select, arctan
+from ensf.observations import Correlated, Identity, Observation, Pointwise, Select, arctan
 
 
 @pytest.fixture

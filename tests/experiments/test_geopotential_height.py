@@ -13,7 +13,7 @@ from ensf import experiments
 from ensf.arrays import namespace
 from ensf.diagnostics import rmse, scores
 from ensf.experiments import _geopotential as page
-from ensf.observations.observation import Observation, Select, tangent
+from ensf.observations import Observation, Select
 from ensf.twin.experiment import Method, summarise
 
 pytest.importorskip("eofs", reason='the data come with pip install "ensf[examples]"')

@@ -12,7 +12,7 @@ from ensf.experiments import _sqg
 from ensf.experiments._sqg import InitialSpread, InvertedSensor, Shocks, Struck
 from ensf.filters.base import Analysis
 from ensf.localization import gaspari_cohn
-from ensf.observations.observation import Identity, Observation, Pointwise, Select, arctan
+from ensf.observations import Identity, Observation, Pointwise, Select, arctan
 from ensf.runs.nature import NatureRun, Trajectory
 from ensf.twin.experiment import Method
 

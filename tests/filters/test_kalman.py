@@ -16,21 +16,7 @@ from ensf.filters.kalman import local_transform as letkf
 from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
 from ensf.filters.particle import FixedGainMAP, ParticleFilter
 from ensf.localization import Euclidean, Localization, gaspari_cohn, periodic_line
-from ensf.observations.observation import (
-    Callback,
-    Correlated,
-    Gaussian,
-    Identity,
-    Linear,
-    Observation,
-    Pointwise,
-    Select,
-    WindSpeed,
-    absolute,
-    arctan,
-    exponential,
-    square,
-)
+from ensf.observations import Callback, Correlated, Gaussian, Identity, Linear, Observation, Pointwise, Select, WindSpeed, absolute, arctan, exponential, square
 
 FILTERS = [
     EnKF(),

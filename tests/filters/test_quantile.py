@@ -10,17 +10,7 @@ from scipy.special import ndtri
 from ensf.arrays import to_numpy
 from ensf.filters.quantile.filter import Kernel, QuantileFilter, RankHistogram
 from ensf.localization import gaspari_cohn, periodic_line
-from ensf.observations.observation import (
-    Correlated,
-    Identity,
-    Linear,
-    Observation,
-    Pointwise,
-    Select,
-    absolute,
-    arctan,
-    log,
-)
+from ensf.observations import Correlated, Identity, Linear, Observation, Pointwise, Select, absolute, arctan, log
 
 MARGINALS = [RankHistogram(), Kernel(1.0), Kernel(0.3)]
 FILTERS = [QuantileFilter(marginal=marginal, probit=probit) for marginal in MARGINALS for probit in (False, True)]

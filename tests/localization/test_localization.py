@@ -11,7 +11,7 @@ from ensf.arrays import to_numpy
 from ensf.filters.kalman.filters import LETKF
 from ensf.filters.letsf.filter import LETSF
 from ensf.localization import Euclidean, Localization, Periodic, Product, Sphere, gaspari_cohn, periodic_line
-from ensf.observations.observation import Observation, Select
+from ensf.observations import Observation, Select
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 
 EARTH = 6371.0

@@ -25,7 +25,7 @@ from ensf.cli import main
 from ensf.filters.base import Analysis
 from ensf.filters.kalman.filters import ETKF
 from ensf.localization import Euclidean, Localization, Sphere
-from ensf.observations.observation import Linear, Observation
+from ensf.observations import Linear, Observation
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling
 from ensf.runs.netcdf.locks import held

@@ -12,7 +12,7 @@ import xarray as xr
 
 from ensf.filters.base import Analysis
 from ensf.models.sqg import SQG, SQGTemperature
-from ensf.observations.observation import Identity, Observation
+from ensf.observations import Identity, Observation
 from ensf.plot import figure_board, figure_ranks, figure_rmse, figure_spectra, figure_states, folder, report
 from ensf.plot.fields import figure_fields
 from ensf.plot.reading import read_runs

@@ -13,7 +13,7 @@ from ensf.cli import main
 from ensf.filters.base import Analysis
 from ensf.models.lorenz96 import Lorenz96
 from ensf.models.sqg import SQG, SQGTemperature
-from ensf.observations.observation import Observation, Select
+from ensf.observations import Observation, Select
 from ensf.plot.fields import Frame, Spectra, animate, figure_fields, figure_spectra, frames, power
 from ensf.runs.netcdf import writer
 from ensf.twin.twin import Cycle

@@ -17,7 +17,7 @@ from compliance_checker.suite import CheckSuite
 from ensf import diagnostics
 from ensf.filters.base import Analysis
 from ensf.models.sqg import SQG, SQGTemperature
-from ensf.observations.observation import Identity, Observation, Pointwise, Select, arctan
+from ensf.observations import Identity, Observation, Pointwise, Select, arctan
 from ensf.runs.netcdf import variables as output
 from ensf.runs.netcdf.variables import ABSENT, MISSING, USED
 from ensf.runs.netcdf.writer import Writer, read

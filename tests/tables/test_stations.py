@@ -11,7 +11,7 @@ from ensf.observations.combined import Combined
 from ensf.observations.functions import log, square
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
-from ensf.observations.operators import Linear, Pointwise, Select, WindSpeed
+from ensf.observations import Linear, Pointwise, Select, WindSpeed
 from ensf.tables import ObservationTable
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.quality.checks import GrossCheck, SuperObservations

@@ -13,7 +13,7 @@ from ensf.arrays import normal
 from ensf.filters.base import Analysis
 from ensf.filters.ensf import EnSF
 from ensf.filters.kalman.filters import ETKF
-from ensf.observations.observation import Correlated, Identity, Select
+from ensf.observations import Correlated, Identity, Select
 from ensf.runs import runner
 from ensf.twin.experiment import Method, TwinExperiment
 from ensf.twin.twin import Lost, Network, Streams, twin

@@ -14,7 +14,7 @@ from ensf.arrays import to_numpy
 from ensf.filters.base import Analysis
 from ensf.filters.kalman.filters import ETKF, LETKF
 from ensf.localization import Euclidean, Localization, gaspari_cohn, periodic_line
-from ensf.observations.observation import Identity, Observation, Select
+from ensf.observations import Identity, Observation, Select
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation, InflationMemory
 from ensf.wrappers.spread import Rotation
 

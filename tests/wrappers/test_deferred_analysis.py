@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ensf.filters.kalman.filters import ETKF
-from ensf.observations.observation import Identity, Observation, Select
+from ensf.observations import Identity, Observation, Select
 from ensf.runs.recipe.reader import read_method
 from ensf.wrappers.deferred_analysis import DeferralMemory, DeferredAnalysis
 

@@ -9,7 +9,7 @@ import pytest
 
 from ensf import experiments
 from ensf.filters.kalman.filters import ETKF
-from ensf.observations.observation import Correlated, Identity, Linear, Observation
+from ensf.observations import Correlated, Identity, Linear, Observation
 from ensf.twin.experiment import Method
 from ensf.wrappers.finite_size import FiniteSize, finite_size_factor
 from ensf.wrappers.spread import ForecastInflation, Rotation

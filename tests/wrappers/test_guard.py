@@ -12,8 +12,8 @@ from ensf.arrays import to_numpy
 from ensf.diagnostics import rmse, spread
 from ensf.filters.kalman.filters import ETKF
 from ensf.filters.letsf.filter import LETSF
+from ensf.observations import Identity, Observation, Pointwise, arctan
 from ensf.observations.non_gaussian import Laplace
-from ensf.observations.observation import Identity, Observation, Pointwise, arctan
 from ensf.runs import restart
 from ensf.twin.experiment import Climatology, GaussianStart, Method, PerturbedTruth
 from ensf.wrappers.collapse_guard import CollapseGuard

@@ -10,7 +10,7 @@ import pytest
 from ensf.arrays import to_numpy
 from ensf.filters.base import Analysis
 from ensf.filters.kalman.filters import ETKF
-from ensf.observations.observation import Identity, Observation
+from ensf.observations import Identity, Observation
 from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
 
 

@@ -18,7 +18,7 @@ from ensf.filters.letsf.filter import LETSF
 from ensf.localization import periodic_line
 from ensf.localization.information_limit import InformationLimit
 from ensf.models.lorenz96 import Lorenz96
-from ensf.observations.observation import Callback, Identity, Linear, Observation, Pointwise, Select, WindSpeed, arctan
+from ensf.observations import Callback, Identity, Linear, Observation, Pointwise, Select, WindSpeed, arctan
 from ensf.runs import restart, runner
 from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
 from ensf.twin.twin import Network, Streams, twin

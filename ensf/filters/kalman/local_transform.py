@@ -11,6 +11,8 @@ and its analysis deviations from the prior mean are, for each state variable the
 
 This is Hunt, Kostelich & Szunyogh (2007), Physica D 230, 112, eqs. 20 to 24, with the precision of observation k
 multiplied by rho_k. The sum of l/(1+l) is the number of degrees of freedom that a place takes from observations.
+Where a place sees fewer observations than members, or accurate ones, the same is written in the directions of the
+observations, Q diag(l)^{1/2} = S V, which loses no digits.
 
 NumPy arrays go through a compiled loop, parallel over places; other arrays through batched array code.
 """
@@ -19,10 +21,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
 from ensf.arrays import SMALL, Array, blas_threads, is_host, like, namespace
+from ensf.filters.weights import ACCURATE
 from ensf.localization import Patches
 
 __all__ = ["local_transform"]
@@ -53,68 +55,15 @@ def local_transform(anomalies: Array, seen: Array, innovation: Array, patches: P
     rows = namespace(seen).concat([seen, innovation[None, :]]).T
     if not is_host(anomalies):
         return _batched(anomalies, rows, patches)
+    from ensf.filters.kalman import loops
+
     deviations = np.empty_like(anomalies)
     freedom = np.empty(anomalies.shape[1], dtype=anomalies.dtype)
-    work = len(patches.variables) * len(anomalies) ** 3
-    places = _places if work < SMALL else _places_in_parallel
-    with blas_threads(work):
+    places = loops.places if len(patches.variables) * len(anomalies) ** 3 < SMALL else loops.places_in_parallel
+    with blas_threads(patches.largest * len(anomalies) ** 2):
         places(anomalies, np.ascontiguousarray(rows), patches.variables, patches.indptr, patches.index,
                patches.weight, deviations, freedom)  # fmt: skip
     return deviations, freedom
-
-
-# --- compiled, parallel over places ----------------------------------------------------------------------
-
-
-@numba.njit(cache=True)
-def _places(anomalies, rows, variables, indptr, index, weight, deviations, freedom):
-    for i in range(variables.shape[0]):
-        near = slice(indptr[i], indptr[i + 1])
-        _place(anomalies, rows, variables[i], index[near], weight[near], deviations, freedom)
-
-
-@numba.njit(cache=True, parallel=True)
-def _places_in_parallel(anomalies, rows, variables, indptr, index, weight, deviations, freedom):
-    for i in numba.prange(variables.shape[0]):
-        near = slice(indptr[i], indptr[i + 1])
-        _place(anomalies, rows, variables[i], index[near], weight[near], deviations, freedom)
-
-
-@numba.njit(cache=True)
-def _place(anomalies, rows, variables, index, weight, deviations, freedom):
-    """Write the analysis deviations of one place, computed in double precision."""
-    size = anomalies.shape[0]
-    local = np.empty((index.size, size + 1))
-    for k in range(index.size):
-        local[k] = math.sqrt(weight[k]) * rows[index[k]]
-    products = np.dot(local.T, local)
-    values, vectors = np.linalg.eigh(products[:size, :size].copy())
-    values = np.maximum(values, 0.0)
-    pull = products[size, :size].copy()
-    for n, v in enumerate(variables):
-        if n > 0 and v == variables[0]:
-            break
-        freedom[v] = np.sum(values / (1 + values))
-        _transform(anomalies[:, v], values, vectors, pull, deviations[:, v])
-
-
-@numba.njit(cache=True, fastmath={"reassoc", "contract"})
-def _transform(anomalies, values, vectors, pull, deviations):
-    """Write the analysis deviations of one state variable."""
-    size = values.size
-    result = np.zeros(size)
-    shift = 0.0
-    for k in range(size):
-        along, pulled = 0.0, 0.0
-        for j in range(size):
-            along += vectors[j, k] * anomalies[j]
-            pulled += vectors[j, k] * pull[j]
-        shift += along * pulled / (1 + values[k])
-        along /= math.sqrt(1 + values[k])
-        for j in range(size):
-            result[j] += along * vectors[j, k]
-    for j in range(size):
-        deviations[j] = result[j] + shift / math.sqrt(size - 1)
 
 
 # --- batched array code ----------------------------------------------------------------------------------
@@ -142,12 +91,31 @@ def _block(anomalies: Array, rows: Array, index: Array, root: Array) -> tuple[Ar
     xp = namespace(anomalies)
     members = anomalies.shape[-1]
     local = xp.reshape(xp.take(rows, xp.reshape(index, (-1,)), axis=0), (*index.shape, -1)) * root[..., None]
-    products = xp.matmul(xp.matrix_transpose(local), local)
-    values, vectors = xp.linalg.eigh(products[:, :members, :members])
-    values = xp.clip(values, 0.0, None)[:, None, :]
+    values, vectors, pulls = place_spectrum(local[..., :members], local[..., members:])
+    values = values[:, None, :]
+    growth = xp.sqrt(1 + values)
     along = xp.matmul(anomalies, vectors)
-    pulled = xp.matmul(products[:, members:, :members], vectors)
-    shift = xp.sum(along * pulled / (1 + values), axis=-1, keepdims=True) / math.sqrt(members - 1)
-    result = xp.matmul(along / xp.sqrt(1 + values), xp.matrix_transpose(vectors)) + shift
+    shift = xp.sum(along * xp.matrix_transpose(pulls) / (1 + values), axis=-1, keepdims=True) / math.sqrt(members - 1)
+    shrink = xp.matmul(along * (-values / (growth * (1 + growth))), xp.matrix_transpose(vectors))
     freedom = xp.broadcast_to(xp.sum(values / (1 + values), axis=-1), anomalies.shape[:2])
-    return xp.reshape(result, (-1, members)), xp.reshape(freedom, (-1,))
+    return xp.reshape(anomalies + shrink + shift, (-1, members)), xp.reshape(freedom, (-1,))
+
+
+def place_spectrum(local: Array, others: Array) -> tuple[Array, Array, Array]:
+    """Eigenvalues, orthonormal Q, and ``Q^T S others`` of each place, from S itself where observations are accurate.
+
+    Parameters
+    ----------
+    local : (place, observation, member) array
+        S, transposed.
+    others : (place, observation, column) array
+    """
+    xp = namespace(local)
+    if float(xp.max(xp.sum(local * local, axis=(-2, -1)))) > ACCURATE:
+        left, singular, vectors = xp.linalg.svd(local, full_matrices=False)
+        pulls = singular[..., None] * xp.matmul(xp.matrix_transpose(left), others)
+        return singular * singular, xp.matrix_transpose(vectors), pulls
+    products = xp.matmul(xp.matrix_transpose(local), xp.concat([local, others], axis=-1))
+    members = local.shape[-1]
+    values, vectors = xp.linalg.eigh(products[..., :members])
+    return xp.clip(values, 0.0, None), vectors, xp.matmul(xp.matrix_transpose(vectors), products[..., members:])

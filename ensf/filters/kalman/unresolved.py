@@ -8,105 +8,145 @@ same. Let
 where v is the ensemble variance. For p, w is a part of the observation error: an accurate observation counts with
 R + c^2, so that it cannot spend what the members have for the whole patch. Given member p_j, w at an observed variable
 is a scalar problem: N(x; p_j, c^2) p(y | h(x)) has the mean t_j and variance u_j. The members go to t_j, and their
-anomalies are widened to the variance of t_j plus the mean of u_j (law of total variance; u = c^2 where nothing is
-observed). Exact for a Gaussian with covariance A^T A / (J - 1) + diag(c^2) and linear observations of single variables,
-in the mean and in the variance of each variable.
+anomalies are widened to the variance of t_j plus the mean of u_j (law of total variance). Where nothing is observed
+u = c^2, as far as observations reach: beyond, where nothing spends the members, they stay as they are, and do not
+grow from cycle to cycle. Exact for a Gaussian with covariance A^T A / (J - 1) + diag(c^2) and linear observations of
+single variables, in the mean and in the variance of each variable.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ensf.arrays import Array, like, namespace
-from ensf.observations.observation import Identity, Observation, Pointwise, observed_index
+from ensf.arrays import Array, like, member_mean, namespace
+from ensf.filters.base import Part, Update, as_part
+from ensf.filters.local import LocalUpdate
+from ensf.observations.observation import Observation
 
-__all__ = ["UnresolvedVariance", "check_fraction"]
+__all__ = ["ResolvedUpdate", "check_fraction", "observed_entries", "resolved"]
 
 
 def check_fraction(fraction: float) -> None:
     """Raise ValueError if the fraction is negative."""
-    if not fraction >= 0:
+    if not 0 <= fraction < math.inf:
         raise ValueError(f"unresolved_variance is {fraction}: give the part of the ensemble variance, 0 or more")
 
 
-@dataclass(frozen=True, eq=False)
-class UnresolvedVariance:
-    """Variance c^2 that the members do not span.
+def observed_entries(fraction: float, observation: Observation) -> np.ndarray | None:
+    """Variable that each observation reads, ``(observation,)``; None if the fraction is 0.
 
-    Attributes
-    ----------
-    variance : (state,) array
-    index : (observation,) array of int
-        The variable that each observation sees.
+    Raises
+    ------
+    ValueError
+        If an observation reads several variables, or a variable is read by several observations.
     """
-
-    variance: Array
-    index: np.ndarray
-
-    @classmethod
-    def of(cls, fraction: float, prior: Array, observation: Observation) -> UnresolvedVariance | None:
-        """Of a prior ``(member, state)``; None if the fraction is 0.
-
-        Raises
-        ------
-        ValueError
-            If an observation sees several variables, or a variable is seen by several observations.
-        """
-        if fraction == 0:
-            return None
-        variance = fraction * namespace(prior).var(prior, axis=0, correction=1)
-        return cls(variance, _variables(observation.operator, prior.shape[1]))
-
-    @property
-    def seen(self) -> Array:
-        """c^2 at the observations ``(observation,)``."""
-        return self.at_observations(self.variance)
-
-    def at_observations(self, states: Array) -> Array:
-        """``(..., state) -> (..., observation)``."""
-        return namespace(states).take(states, like(self.index, states), axis=-1)
-
-    def settle(self, ensemble: Array, moments: Callable[[Array, Array], tuple[Array, Array]]) -> Array:
-        """Members p_j ``(member, state)`` with what the observations say about w.
-
-        Parameters
-        ----------
-        ensemble : (member, state) array
-            Analysis of p.
-        moments : callable
-            ``(member, observation), (observation,) -> (member, observation) twice``: mean and variance of
-            N(p, c^2) times the likelihood.
-        """
-        xp = namespace(ensemble)
-        centre, spread = self.at_observations(ensemble), xp.sqrt(self.seen)
-        known = spread > 0
-        mean, variance = moments(centre, xp.where(known, spread, xp.ones_like(spread)))
-        mean = xp.where(known, mean, centre)
-        variance = xp.where(known, xp.mean(variance, axis=0), xp.zeros_like(spread))
-        source = like(_source(self.index, ensemble.shape[1]), ensemble)
-        moved = xp.take(xp.concat([ensemble, mean], axis=1), source, axis=1)
-        added = xp.take(xp.concat([self.variance, variance]), source)
-        centre, before = xp.mean(moved, axis=0), xp.var(moved, axis=0, correction=1)
-        widening = xp.sqrt(1 + added / xp.clip(before, xp.finfo(before.dtype).smallest_normal, None))
-        return centre + widening * (moved - centre)
-
-
-def _variables(operator: object, size: int) -> np.ndarray:
-    whole = isinstance(operator.linear if isinstance(operator, Pointwise) else operator, Identity)
-    index = np.arange(size) if whole else observed_index(operator)
-    if index is None or len(np.unique(index)) < len(index):
+    if fraction == 0:
+        return None
+    entries = observation.operator.entries(observation.state_size or observation.size)
+    if entries is None or len(np.unique(entries)) < len(entries):
         raise ValueError(
             "unresolved_variance needs observations that see one variable each, and each another: "
             "give Identity, Select or Pointwise of one, or set it to 0"
         )
-    return index
+    return entries
 
 
-def _source(index: np.ndarray, size: int) -> np.ndarray:
-    """Column of each variable in states beside observations: its own, or that of its observation."""
-    source = np.arange(size)
-    source[index] = size + np.arange(len(index))
-    return source
+@dataclass(frozen=True, eq=False)
+class ResolvedUpdate(Update):
+    """What the observations say of p, then of w.
+
+    Attributes
+    ----------
+    update : LocalUpdate
+        Of p.
+    fraction : float
+    entries : (observation,) array of int
+        Variable that each observation reads, ascending.
+    mean : (member, observation) array
+        t.
+    variance : (observation,) array
+        Mean of u.
+    """
+
+    update: LocalUpdate = field(kw_only=True)
+    fraction: float = field(kw_only=True)
+    entries: np.ndarray = field(kw_only=True)
+    mean: Array = field(kw_only=True)
+    variance: Array = field(kw_only=True)
+
+    def near(self, positions: np.ndarray) -> ResolvedUpdate:
+        """With the observations that reach the positions alone."""
+        return replace(self, update=self.update.near(positions))
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        """Members of a part, observed variables at t."""
+        ensemble, fields = self.update.analysed(part)
+        if part.field != "state":
+            return ensemble, fields
+        xp = namespace(ensemble)
+        variance = self.fraction * _variance(part.values)
+        added = variance * like(self.update.coverage(part), variance)
+        number = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
+        observed = self.entries[number] == part.entries
+        column = like(np.where(observed, part.values.shape[1] + number, np.arange(part.values.shape[1])), ensemble)
+        moved = xp.take(xp.concat([ensemble, self.mean], axis=1), column, axis=1)
+        added = xp.take(xp.concat([added, self.variance]), column)
+        centre, before = member_mean(moved), _variance(moved)
+        widening = xp.sqrt(1 + added / xp.clip(before, xp.finfo(before.dtype).smallest_normal, None))
+        return centre + widening * (moved - centre), fields
+
+    def degrees_of_freedom(self, positions: np.ndarray) -> Array:
+        """Degrees of freedom that the observations take at each position."""
+        return self.update.degrees_of_freedom(positions)
+
+
+def resolved(
+    update: LocalUpdate,
+    fraction: float,
+    entries: np.ndarray,
+    predicted: Array,
+    moments: Callable[[Array, Array], tuple[Array, Array]],
+) -> ResolvedUpdate:
+    """An update of p with what the observations say of w.
+
+    Parameters
+    ----------
+    update : LocalUpdate
+    fraction : float
+        Of the ensemble variance.
+    entries : (observation,) array of int
+        Variable that each observation reads.
+    predicted : (member, observation) array
+        Of the prior: the observed variables.
+    moments : callable
+        ``(member, observation), (observation,) -> (member, observation), (observation,)``: mean of N(p, c^2) times the
+        likelihood for each member, and its variance, averaged over members.
+    """
+    xp = namespace(predicted)
+    centre = update.analysed(as_part(predicted, update.position))[0]
+    spread = xp.sqrt(fraction * _variance(predicted))
+    wide = spread > 0
+    mean, variance = moments(centre, xp.where(wide, spread, xp.ones_like(spread)))
+    mean = xp.where(wide, mean, centre)
+    variance = xp.where(wide, variance, xp.zeros_like(spread))
+    order = np.argsort(entries)
+    chosen = like(order, mean)
+    return ResolvedUpdate(
+        update.memory,
+        update.info,
+        update=update,
+        fraction=fraction,
+        entries=entries[order],
+        mean=xp.take(mean, chosen, axis=1),
+        variance=xp.take(variance, chosen),
+    )
+
+
+def _variance(ensemble: Array) -> Array:
+    """Ensemble variance ``(entry,)``, the same bits in every part."""
+    anomalies = ensemble - member_mean(ensemble)
+    return member_mean(anomalies * anomalies) * (ensemble.shape[0] / (ensemble.shape[0] - 1))

@@ -15,17 +15,16 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
 from ensf.arrays import SMALL, Array, blas_threads, is_host, like, namespace
-from ensf.filters.kalman.local_transform import BLOCK
+from ensf.filters.kalman.local_transform import BLOCK, place_spectrum
 from ensf.localization import Patches
 
 __all__ = ["exponential_step"]
 
 
-def exponential_step(anomalies: Array, rows: Array, patches: Patches, start: float, end: float) -> tuple[Array, Array]:
+def exponential_step(anomalies: Array, rows: Array, start: float, end: float, patches: Patches) -> tuple[Array, Array]:
     """Change of the ensemble from alpha = start to end.
 
     Parameters
@@ -34,8 +33,8 @@ def exponential_step(anomalies: Array, rows: Array, patches: Patches, start: flo
         Prior anomalies over ``sqrt(J - 1)``.
     rows : (observation, column) array
         Whitened: J columns S, then 1 or J columns y - H m, then J columns H (u - m), or none for u = prior.
-    patches : Patches
     start, end : float
+    patches : Patches
 
     Returns
     -------
@@ -46,66 +45,15 @@ def exponential_step(anomalies: Array, rows: Array, patches: Patches, start: flo
     if not is_host(anomalies):
         return _batched(anomalies, rows, patches, start, end)
     increment, freedom = np.empty_like(anomalies), np.empty(anomalies.shape[1], dtype=anomalies.dtype)
-    work = len(patches.variables) * len(anomalies) ** 3
-    places = _places if work < SMALL else _places_in_parallel
-    with blas_threads(work):
+    from ensf.filters.letsf import loops
+
+    places = loops.places if len(patches.variables) * len(anomalies) ** 3 < SMALL else loops.places_in_parallel
+    with blas_threads(patches.largest * len(anomalies) ** 2):
         places(
             anomalies, np.ascontiguousarray(rows), patches.variables, patches.indptr, patches.index, patches.weight,
             start, end, increment, freedom,
         )  # fmt: skip
     return increment, freedom
-
-
-# --- compiled, parallel over places ----------------------------------------------------------------------
-
-
-@numba.njit(cache=True)
-def _places(anomalies, rows, variables, indptr, index, weight, start, end, increment, freedom):
-    for i in range(variables.shape[0]):
-        near = slice(indptr[i], indptr[i + 1])
-        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment, freedom)
-
-
-@numba.njit(cache=True, parallel=True)
-def _places_in_parallel(anomalies, rows, variables, indptr, index, weight, start, end, increment, freedom):
-    for i in numba.prange(variables.shape[0]):
-        near = slice(indptr[i], indptr[i + 1])
-        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment, freedom)
-
-
-@numba.njit(cache=True)
-def _place(anomalies, rows, variables, index, weight, start, end, increment, freedom):
-    """Write the change of the variables of one place, computed in double precision."""
-    members = anomalies.shape[0]
-    local = np.empty((index.size, rows.shape[1]))
-    for k in range(index.size):
-        local[k] = math.sqrt(weight[k]) * rows[index[k]]
-    products = np.dot(local[:, :members].copy().T, local)
-    values, vectors = np.linalg.eigh(products[:, :members].copy())
-    values = np.maximum(values, 0.0)
-    along = np.dot(vectors.T.copy(), products[:, members:].copy())
-    moved = np.empty((members, members))
-    displaces = along.shape[1] > members
-    departures = along.shape[1] - members if displaces else along.shape[1]
-    for k in range(members):
-        pull, memory = _coefficients(values[k], start, end)
-        for j in range(members):
-            displaced = along[k, departures + j] if displaces else math.sqrt(members - 1) * values[k] * vectors[j, k]
-            moved[k, j] = pull * along[k, j if departures > 1 else 0] + memory * displaced
-    weights = np.dot(vectors, moved)
-    for n, v in enumerate(variables):
-        if n > 0 and v == variables[0]:
-            break
-        freedom[v] = np.sum(values / (1 + values))
-        increment[:, v] = np.dot(weights.T, anomalies[:, v].astype(np.float64))
-
-
-@numba.njit(cache=True)
-def _coefficients(eigenvalue, start, end):
-    """Factors of b and of l c_0 in c_1 - c_0; the second has the limit -(end^2 - start^2) / 2 at eigenvalue 0."""
-    v0, v1 = 1 + (1 - start**2) * eigenvalue, 1 + (1 - end**2) * eigenvalue
-    ratio = math.sqrt(v1 / v0)
-    return (end - start * ratio) / (1 + eigenvalue), -(end**2 - start**2) / (v0 * (1 + ratio))
 
 
 # --- the same as batched array code ----------------------------------------------------------------------
@@ -134,10 +82,8 @@ def _block(rows: Array, index: Array, root: Array, members: int, start: float, e
     """Weights ``(place, member, member)`` and degrees of freedom of places with observations ``(place, most)``."""
     xp = namespace(rows)
     local = xp.reshape(xp.take(rows, xp.reshape(index, (-1,)), axis=0), (*index.shape, -1)) * root[..., None]
-    products = xp.matmul(xp.matrix_transpose(local[..., :members]), local)
-    values, vectors = xp.linalg.eigh(products[..., :members])
-    along = xp.matmul(xp.matrix_transpose(vectors), products[..., members:])
-    values = xp.clip(values, 0.0, None)[..., None]
+    values, vectors, along = place_spectrum(local[..., :members], local[..., members:])
+    values = values[..., None]
     v0, v1 = 1 + (1 - start**2) * values, 1 + (1 - end**2) * values
     ratio = xp.sqrt(v1 / v0)
     pull, memory = (end - start * ratio) / (1 + values), -(end**2 - start**2) / (v0 * (1 + ratio))

@@ -26,12 +26,11 @@ from typing import Any
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_host, like, namespace
-from ensf.filters.base import Analysis, check_predicted, check_prior
-from ensf.filters.kalman.filters import observed_positions
+from ensf.filters.base import Analysis
 from ensf.filters.quantile.compiled import assimilate, gaussian_loop, look
 from ensf.filters.quantile.marginals import Kernel, RankHistogram, conserve_quantiles, interpolate, normal_scores
 from ensf.localization import Localization, gaspari_cohn
-from ensf.observations.observation import Correlated, Gaussian, Observation, Pointwise
+from ensf.observations import Correlated, Gaussian, Observation, Pointwise
 
 __all__ = ["Kernel", "QuantileFilter", "RankHistogram"]
 

@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 
 from ensf.arrays import namespace, to_numpy
-from ensf.observations.observation import observed_index
 from ensf.runs.netcdf.writer import read
 
 __all__ = ["Frame", "frames"]
@@ -73,7 +72,7 @@ class Frame:
         )
         place = (*level, *[0] * (len(model.shape) - 2))[: len(model.shape) - 2]
         truth, mean, spread = (to_numpy(state).reshape(model.shape)[place] for state in states)
-        seen = _seen(observed_index(cycle.observation.operator), model.shape)[place]
+        seen = _seen(cycle.observation.operator.entries(cycle.truth.shape[-1]), model.shape)[place]
         rows, columns = model.dims[-2:]
         y, x = (np.asarray(model.coords[name], float) for name in (rows, columns))
         units = getattr(model, "coord_units", {})

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -16,7 +17,7 @@ import numpy as np
 from ensf.arrays import Array, namespace, to_numpy
 from ensf.diagnostics import cycle_spectra, rank_histogram
 from ensf.diagnostics.score_table import SCORES, Score
-from ensf.observations.observation import Identity, Observation, Select, observed_index
+from ensf.observations import Identity, Observation, Select
 from ensf.runs.netcdf.time_units import CALENDAR, EPOCH, TIME_UNITS
 from ensf.twin.twin import Cycle, Model
 
@@ -273,7 +274,8 @@ class Observed:
         """Of the observations of a cycle."""
         operator = cycle.observation.operator
         units = _variable(model)[2] if isinstance(operator, Identity | Select) else "1"
-        return cls(units, observed_index(operator) is not None, cycle.observation.position is not None)
+        index = operator.reads() is not None and operator.entries(math.prod(model.shape)) is not None
+        return cls(units, index, cycle.observation.position is not None)
 
     @classmethod
     def in_file(cls, file: netCDF4.Dataset) -> Observed:
@@ -325,7 +327,7 @@ def _equivalent(view: View, stage: str, what: str) -> np.ndarray:
 
 
 def _index(view: View) -> np.ndarray:
-    index = observed_index(view.observation.operator)
+    index = view.observation.operator.entries(view.cycle.truth.shape[-1])
     return view.padded(np.full(view.observation.size, -1) if index is None else index, -1)
 
 

@@ -20,9 +20,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from ensf.arrays import Array
+from ensf.observations import Pointwise, WindSpeed
 from ensf.observations.combined import Combined
 from ensf.observations.functions import Function
-from ensf.observations.operators import Pointwise, WindSpeed
 
 __all__ = ["Combination", "Derived", "FunctionOf", "LayerMean", "Speed", "register", "registered"]
 

@@ -9,10 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ensf.arrays import Array, like, namespace, rows, to_numpy
-from ensf.observations.devices import moved
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
-from ensf.observations.operators import restrict
 from ensf.tables.quality.flags import USED
 from ensf.tables.stations.derived import Derived, registered
 from ensf.tables.stations.interpolation import Bilinear, Interpolation
@@ -87,7 +85,7 @@ class Observed:
         if len(kept) == len(self.used):
             return replace(self, table=table)
         used, seen = self.used[kept], self.observation
-        operator = restrict(seen.operator, tuple(kept.tolist()))
+        operator = seen.operator.restrict(kept)
         position = table.position[used]
         return Observed(Observation(rows(seen.value, kept), operator, seen.law.restrict(kept), position), used, table)
 
@@ -95,7 +93,7 @@ class Observed:
         """The record with the observation on the device of `array` and in its dtype: what a filter there needs."""
         seen = self.observation
         value, error = (like(to_numpy(one), array) for one in (seen.value, seen.law.standard_deviation(seen.value)))
-        return replace(self, observation=Observation(value, moved(seen.operator, array), error, seen.position))
+        return replace(self, observation=Observation(value, seen.operator.on(array), error, seen.position))
 
     def _column(self, name: str, values: np.ndarray) -> np.ndarray:
         column = np.array(self.table.extra.get(name, np.full(len(self.table), np.nan)), dtype=np.float64)
@@ -146,7 +144,7 @@ def observe(
     for name, which in _kinds(table, layout, known):
         operator, code = _see(name, stations.at(which), known)
         good = np.flatnonzero(code == USED)
-        parts.append((restrict(operator, tuple(good.tolist())), which[good]))
+        parts.append((operator.restrict(good), which[good]))
         table = _rejected(table, which, code)
     used = np.flatnonzero(table.used)
     place = np.full(len(table), -1)

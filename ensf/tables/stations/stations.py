@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from ensf.observations.operators import Linear, Select
+from ensf.observations import Linear, Select
 from ensf.tables.quality.flags import LAND, LEVEL, OUTSIDE, USED
 from ensf.tables.stations.coordinates import find
 from ensf.tables.stations.grids import Corners, Curvilinear, Grid, Regular

@@ -1,0 +1,119 @@
+"""LETKF: an ETKF at every place, from the observations near it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ensf.arrays import Array, Generator, like, member_mean, namespace
+from ensf.filters.base import Prepared, Update
+from ensf.filters.kalman.filters import whitened
+from ensf.filters.kalman.local_transform import local_transform
+from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
+from ensf.filters.local import LocalUpdate, check_local
+from ensf.localization import InformationLimit, Localization, Patches
+from ensf.observations.observation import Observation
+
+__all__ = ["LETKF"]
+
+
+@dataclass(frozen=True)
+class LETKF(Prepared):
+    """Local ensemble transform Kalman filter with localized observation precision.
+
+    Source: Hunt, Kostelich & Szunyogh (2007), Physica D 230, 112, section 2.3; symmetric square root.
+
+    Parameters
+    ----------
+    localization : Localization
+        How far an observation reaches.
+    information_limit : InformationLimit, optional
+        Narrows each patch until it holds no more information than the members can absorb.
+    unresolved_variance : float
+        Variance of a white prior error outside the span of the members, as a part of the ensemble variance
+        (`ensf.filters.kalman.unresolved`); observations must then see one variable each.
+    """
+
+    localization: Localization
+    information_limit: InformationLimit | None = None
+    unresolved_variance: float = 0.0
+    is_local: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_fraction(self.unresolved_variance)
+
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+        """Whitened anomalies and innovations, for the places that are to come.
+
+        Raises
+        ------
+        ValueError
+            If errors are not independent and Gaussian, the place of an observation is unknown, or, with unresolved
+            variance, an observation reads several variables, or a variable is read several times.
+        """
+        position = check_local(observation, self.localization, "LETKF")
+        if not observation.law.is_gaussian:
+            raise ValueError(
+                "LETKF needs independent Gaussian errors: give standard deviations, or use ETKF for correlated ones "
+                "and LETSF for other laws"
+            )
+        anomalies, innovation = whitened(predicted, observation)
+        entries = observed_entries(self.unresolved_variance, observation)
+        xp = namespace(anomalies)
+        if entries is not None:
+            total = xp.sqrt(1 + self.unresolved_variance * xp.sum(anomalies * anomalies, axis=0))
+            anomalies, innovation = anomalies / total, innovation / total
+        update = LETKFUpdate(
+            memory,
+            localization=self.localization,
+            information_limit=self.information_limit,
+            position=position,
+            anomalies=anomalies,
+            innovation=innovation,
+        )
+        if entries is None:
+            return update
+        moments = partial(_regressed_moments, self.unresolved_variance, observation, predicted)
+        return resolved(update, self.unresolved_variance, entries, predicted, moments)
+
+
+@dataclass(frozen=True, eq=False)
+class LETKFUpdate(LocalUpdate):
+    """Symmetric square root at every place.
+
+    Attributes
+    ----------
+    innovation : (observation,) array
+        Whitened.
+    """
+
+    innovation: Array = field(kw_only=True)
+
+    def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
+        """Change of members with these prior anomalies, and degrees of freedom."""
+        deviations, freedom = local_transform(anomalies, self.anomalies, self.innovation, patches)
+        return deviations - anomalies, freedom
+
+    def restrict(self, index: np.ndarray) -> LETKFUpdate:
+        """With the observations at `index` alone."""
+        innovation = namespace(self.innovation).take(self.innovation, like(index, self.innovation))
+        return replace(super().restrict(index), innovation=innovation)
+
+
+def _regressed_moments(
+    fraction: float, observation: Observation, predicted: Array, centre: Array, spread: Array
+) -> tuple[Array, Array]:
+    """Mean for each member and variance of N(p, c^2) times the likelihood, by regression of h on each variable."""
+    xp = namespace(predicted)
+    anomalies, _ = whitened(predicted, observation)
+    variance = xp.sum(anomalies * anomalies, axis=0)
+    shared = xp.sum((predicted - member_mean(predicted)) * anomalies, axis=0) / math.sqrt(predicted.shape[0] - 1)
+    slope = shared / xp.clip(variance, xp.finfo(variance.dtype).smallest_normal, None)
+    lacking = fraction * variance
+    gain = slope * lacking / (1 + lacking)
+    departures = observation.law.whiten(observation.value - observation.part.function(centre))
+    return centre + gain * departures, spread**2 - gain * slope * lacking

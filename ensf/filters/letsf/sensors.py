@@ -1,0 +1,199 @@
+"""What the observations say about the flow: coefficients of a step, from what the members predict.
+
+    linear       h(x) = L x, Gaussian errors         y itself
+    pointwise    h(x)_k = f((L x)_k), any law        pseudo-observations of eta = L x that carry the tilted moments of
+                                                     p(y | f(eta)) under the Gaussian of the members
+    regressed    f of several columns                statistical linearisation over the members, anew at every step
+
+A function of several columns with errors that are not Gaussian is pointwise in eta = h(x).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from ensf.arrays import Array, member_mean, namespace
+from ensf.filters.letsf.tilted_moments import tilted_moments
+from ensf.observations.functions import PointwiseFunction, identity
+from ensf.observations.observation import Observation
+
+__all__ = ["Look", "Sensor", "sensor_of"]
+
+PRECISION_FLOOR = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Coefficients of a step, before whitening.
+
+    Attributes
+    ----------
+    anomalies : (member, observation) array
+        Predicted, of the prior, over ``sqrt(J - 1)``.
+    precision : (observation,) array
+    departure : (1 or member, observation) array
+        y_j - H m.
+    displacement : (member, observation) array, optional
+        H (u_j - m); None while the members are those of the prior.
+    """
+
+    anomalies: Array
+    precision: Array
+    departure: Array
+    displacement: Array | None = None
+
+    @property
+    def rows(self) -> Array:
+        """Whitened, ``(observation, column)``, as `ensf.filters.letsf.flow.exponential_step` takes them."""
+        xp = namespace(self.anomalies)
+        root = xp.sqrt(self.precision)
+        parts = [part * root for part in (self.anomalies, self.departure, self.displacement) if part is not None]
+        return xp.concat(parts, axis=0).T
+
+
+class Sensor(Protocol):
+    """How the observations are looked at."""
+
+    is_nonlinear: ClassVar[bool]
+
+    @property
+    def columns(self) -> Array:
+        """What the members of the prior predict, ``(member, column)``: what the flow moves."""
+
+    @property
+    def owners(self) -> np.ndarray:
+        """Observation that each column belongs to."""
+
+    def look(self, moved: Array, alpha: float) -> Look:
+        """Coefficients at alpha for columns that have moved."""
+
+    def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
+        """Means ``(member, observation)`` of N(centre, spread^2) times the likelihood, and their mean variance."""
+
+
+def sensor_of(observation: Observation, predicted: Array, unresolved: Array | float = 0.0) -> Sensor:
+    """The sensor of a batch of observations.
+
+    Parameters
+    ----------
+    observation : Observation
+    predicted : (member, column) array
+        ``observation.predict(prior)``.
+    unresolved : (observation,) array or 0.0
+        Variance of eta that the members do not span.
+    """
+    if observation.is_linear:
+        return _LinearSensor(observation, predicted, unresolved)
+    if observation.part.pointwise:
+        return _PointwiseSensor(observation, predicted, observation.part.function, unresolved)
+    if not observation.law.is_gaussian:
+        return _PointwiseSensor(observation, observation.part.function(predicted), identity, unresolved)
+    return _RegressedSensor(observation, predicted)
+
+
+@dataclass(frozen=True, eq=False)
+class _LinearSensor:
+    observation: Observation
+    columns: Array
+    unresolved: Array | float
+    is_nonlinear: ClassVar[bool] = False
+
+    @property
+    def owners(self) -> np.ndarray:
+        return np.arange(self.observation.size)
+
+    def look(self, moved: Array, alpha: float) -> Look:
+        value = self.observation.value
+        variance = self.observation.law.standard_deviation(value) ** 2
+        mean, anomalies = _moments(self.columns)
+        return Look(anomalies, 1 / (variance + self.unresolved), (value - mean)[None, :])
+
+    def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
+        value = self.observation.value
+        variance = self.observation.law.standard_deviation(value) ** 2
+        gain = spread**2 / (spread**2 + variance)
+        return centre + gain * (value - centre), gain * variance
+
+
+@dataclass(frozen=True, eq=False)
+class _PointwiseSensor:
+    """Pseudo-observations of eta = L x that carry the tilted moments of p(y | f(eta))."""
+
+    observation: Observation
+    columns: Array
+    function: PointwiseFunction
+    unresolved: Array | float
+    is_nonlinear: ClassVar[bool] = True
+
+    @property
+    def owners(self) -> np.ndarray:
+        return np.arange(self.observation.size)
+
+    def look(self, moved: Array, alpha: float) -> Look:
+        xp = namespace(self.columns)
+        mean, anomalies = _moments(self.columns)
+        displacement = moved - mean if alpha > 0 else None
+        centre = mean[None, :] if displacement is None else mean + alpha * displacement
+        spread = xp.sqrt((1 - alpha**2) * xp.sum(anomalies * anomalies, axis=0) + self.unresolved)
+        spread = xp.where(spread > 0, spread, xp.ones_like(spread))  # what is certain has no anomalies to move
+        tilted, variance = self.moments(centre, spread)
+        prior_precision = spread**-2
+        precision = 1 / variance - prior_precision
+        precision = xp.maximum(precision, PRECISION_FLOOR * prior_precision)
+        pseudo = centre + (tilted - centre) * (1 + prior_precision / precision)
+        return Look(anomalies, precision / (1 + self.unresolved * precision), pseudo - mean, displacement)
+
+    def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
+        """By quadrature."""
+        value, law, function, xp = self.observation.value, self.observation.law, self.function, namespace(centre)
+
+        def log_likelihood(states: Array, part: slice) -> Array:
+            whole, index = part.stop - part.start == value.shape[0], np.arange(part.start, part.stop)
+            here, predicted = (one if whole else one.restrict(index) for one in (law, function))
+            return here.column().each(value[part, None], predicted.column()(states))
+
+        mean, variance = tilted_moments(log_likelihood, centre, xp.broadcast_to(spread, centre.shape))
+        return mean, xp.mean(variance, axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class _RegressedSensor:
+    """Statistical linearisation over the ensemble, anew at every step."""
+
+    observation: Observation
+    columns: Array
+    is_nonlinear: ClassVar[bool] = True
+
+    @property
+    def owners(self) -> np.ndarray:
+        return self.observation.part.owners(self.observation.size)
+
+    def look(self, moved: Array, alpha: float) -> Look:
+        value, function, prior = self.observation.value, self.observation.part.function, self.columns
+        precision = 1 / self.observation.law.standard_deviation(value) ** 2
+        if alpha == 0:
+            expected, anomalies = _moments(function(prior))
+            return Look(anomalies, precision, (value - expected)[None, :])
+        mean, moved_mean = member_mean(prior), member_mean(moved)
+        shrink = math.sqrt(1 - alpha**2)
+        centre = mean + alpha * (moved_mean - mean)
+        expected, anomalies = _moments(function(centre + shrink * (prior - mean)))
+        shifted = function(mean + alpha * (moved - mean))
+        shifted = shifted + expected - member_mean(shifted)
+        displacement = (function(centre + shrink * (moved - moved_mean)) - expected) / shrink
+        displacement = displacement + (expected - member_mean(function(prior))) / alpha
+        departure = value - shifted + alpha * displacement
+        return Look(anomalies / shrink, precision, departure, displacement)
+
+    def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
+        raise NotImplementedError("observations of several variables are refused before")
+
+
+def _moments(predicted: Array) -> tuple[Array, Array]:
+    """Mean and anomalies over ``sqrt(J - 1)``."""
+    mean = member_mean(predicted)
+    return mean, (predicted - mean) / math.sqrt(predicted.shape[0] - 1)

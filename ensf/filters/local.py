@@ -1,0 +1,126 @@
+"""Analyses with weights of their own at every place, from the observations near it.
+
+    increment of an entry = W(place)^T a,      a = prior anomalies of the entry,      W: J x J weights
+
+A parameter has no place: it takes the mean of the weights over places of observations, fixed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from ensf.arrays import Array, like, member_mean, namespace, to_numpy
+from ensf.filters.base import Part, Update
+from ensf.filters.weights import combine
+from ensf.localization import InformationLimit, Localization, Patches
+from ensf.localization.patches import everything
+from ensf.observations.observation import Observation
+
+__all__ = ["LocalUpdate", "check_local"]
+
+PLACES = 64
+"""Places over which the weights of a parameter are averaged, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class LocalUpdate(Update):
+    """Subclasses say what the observations near a place make of anomalies there (`increments`).
+
+    Attributes
+    ----------
+    localization : Localization or None
+        None: every observation reaches everything.
+    information_limit : InformationLimit or None
+    position : (observation, dimension) array or None
+    anomalies : (member, observation) array
+        Whitened, over ``sqrt(J - 1)``: what the information limit looks at.
+    """
+
+    localization: Localization | None = field(kw_only=True)
+    information_limit: InformationLimit | None = field(kw_only=True)
+    position: np.ndarray | None = field(kw_only=True)
+    anomalies: Array = field(kw_only=True)
+
+    def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
+        """Change of members with these prior anomalies ``(member, entry)``, and degrees of freedom by entry."""
+        raise NotImplementedError
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        """Members of a part, and the degrees of freedom at each entry."""
+        anomalies = part.values - member_mean(part.values)
+        if part.positions is None and self.localization is not None:
+            return part.values + combine(anomalies, self._mean_weights), {}
+        increments, freedom = self.increments(anomalies, self.patches(part.positions, part.values.shape[1]))
+        return part.values + increments, {"degrees_of_freedom": freedom}
+
+    def patches(self, positions: np.ndarray | None, entries: int) -> Patches:
+        """What each place learns from, of so many entries at ``(entry, dimension)`` positions."""
+        if self.localization is None or positions is None or self.position is None:
+            return everything(entries, self.anomalies.shape[1])
+        patches = self.localization.patches(positions, self.position)
+        if self.information_limit is None:
+            return patches
+        return self.information_limit.narrow(patches, self.localization.half_width, self.anomalies)
+
+    def near(self, positions: np.ndarray) -> LocalUpdate:
+        """With the observations that reach the positions alone."""
+        if self.localization is None or self.position is None:
+            return self
+        return self.restrict(self.localization.reached(to_numpy(positions), self.position))
+
+    def restrict(self, index: np.ndarray) -> LocalUpdate:
+        """With the observations at `index` alone."""
+        assert self.position is not None
+        anomalies = namespace(self.anomalies).take(self.anomalies, like(index, self.anomalies), axis=1)
+        return replace(self, position=self.position[index], anomalies=anomalies)
+
+    def degrees_of_freedom(self, positions: np.ndarray) -> Array:
+        """Degrees of freedom that the observations take at each position."""
+        nothing = like(np.zeros((self.anomalies.shape[0], len(positions))), self.anomalies)
+        return self.increments(nothing, self.patches(positions, len(positions)))[1]
+
+    def coverage(self, part: Part) -> np.ndarray:
+        """How far observations cover each entry: 1 within the half-width of one, falling to 0 where none reaches."""
+        if self.localization is None or part.positions is None:
+            return np.ones(part.values.shape[1])
+        assert self.position is not None
+        patches = self.localization.patches(part.positions, self.position)
+        place = patches.slots // patches.variables.shape[1]
+        return np.minimum(1.0, patches.largest_weight * (24 / 5))[place]
+
+    @cached_property
+    def _mean_weights(self) -> Array:
+        """Weights ``(member, member)`` averaged over places of observations."""
+        assert self.position is not None
+        places = np.unique(self.position, axis=0)
+        places = places[:: -(-len(places) // PLACES)]
+        members, count = self.anomalies.shape[0], len(places)
+        patches = self.patches(places, count)
+        variables = patches.variables[:, :1] * members + np.arange(members)
+        identity = like(np.tile(np.eye(members), count), self.anomalies)
+        increments = self.increments(identity, replace(patches, variables=variables))[0]
+        xp = namespace(increments)
+        return xp.mean(xp.reshape(increments, (members, count, members)), axis=1).T
+
+
+def check_local(observation: Observation, localization: Localization | None, name: str) -> np.ndarray | None:
+    """Places of the observations for a local filter, None without localization.
+
+    Raises
+    ------
+    ValueError
+        If errors are correlated, or a place is not there.
+    """
+    if not observation.law.is_independent:
+        raise ValueError(f"{name} needs independent observation errors: give standard deviations, or use ETKF")
+    if localization is None:
+        return None
+    if observation.position is None:
+        raise ValueError(
+            f"the places seen by {type(observation.operator).__name__} are unknown: give "
+            "Observation(..., position=...), one row of coordinates per observation"
+        )
+    return to_numpy(observation.position)

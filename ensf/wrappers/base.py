@@ -1,0 +1,120 @@
+"""What wrappers have in common: around a preparable filter they wrap its update, around another its analysis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ensf.arrays import Array, Generator, generator
+from ensf.filters.base import Analysis, Filter, Part, Preparable, Update, as_part, usable
+from ensf.observations.observation import Observation
+
+__all__ = ["WrappedUpdate", "Wrapper"]
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """A filter around a filter.
+
+    Subclasses give `_prepare`, their update around that of the filter, and `_analyse_whole` for a filter that needs
+    whole states.
+
+    Parameters
+    ----------
+    filter : Filter
+    """
+
+    filter: Filter
+
+    def __post_init__(self) -> None:
+        """Around a preparable filter the wrapper has the verb `prepare`, and so is `Preparable` itself."""
+        if isinstance(self.filter, Preparable):
+            object.__setattr__(self, "prepare", self._prepare)
+
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+        """The update of the wrapper, around that of the filter (`_inner`)."""
+        raise NotImplementedError
+
+    def _inner(self, predicted: Array, observation: Observation, rng: Generator, memory: Any) -> Update:
+        """Update of the filter inside."""
+        assert isinstance(self.filter, Preparable)
+        return self.filter.prepare(predicted, observation, rng, memory)
+
+    def _analyse_whole(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+    ) -> Analysis:
+        raise NotImplementedError
+
+    def _without_observations(self, prior: Array, memory: Any) -> Analysis:
+        """The prior, and the memory as it is."""
+        return Analysis(prior, memory)
+
+    def analyse(
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: Any = None,
+        positions: np.ndarray | None = None,
+    ) -> Analysis:
+        """Analysis ensemble ``(member, state)``.
+
+        Parameters
+        ----------
+        prior : (member, state) array
+        observation : Observation
+        rng : numpy.random.Generator, int or None
+            Random stream, or its seed.
+        memory : object
+            What the cycle before left.
+        positions : (state, dimension) array, optional
+            Where the state variables are; by default each is at its index.
+
+        Raises
+        ------
+        ValueError
+            As the filter.
+        """
+        prior, observation, positions = usable(prior, observation, positions)
+        if observation.size == 0:
+            return self._without_observations(prior, memory)
+        rng = generator(rng)
+        if not isinstance(self.filter, Preparable):
+            return self._analyse_whole(prior, observation, rng, memory, positions)
+        update = self._prepare(observation.predict(prior), observation, rng, memory)
+        ensemble, fields = update.analysed(as_part(prior, positions))
+        return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
+
+
+@dataclass(frozen=True, eq=False)
+class WrappedUpdate(Update):
+    """An update around another, which does what is not overridden.
+
+    Attributes
+    ----------
+    update : Update
+    """
+
+    update: Update = field(kw_only=True)
+
+    def near(self, positions: np.ndarray) -> WrappedUpdate:
+        """With the update near the positions."""
+        return replace(self, update=self.update.near(positions))
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        """As the update inside."""
+        return self.update.analysed(part)
+
+    def before(self, part: Part) -> Array:
+        """As the update inside."""
+        return self.update.before(part)
+
+    def uncorrected(self, part: Part) -> Array:
+        """As the update inside."""
+        return self.update.uncorrected(part)
+
+    def degrees_of_freedom(self, positions: np.ndarray) -> Array:
+        """As the update inside."""
+        return self.update.degrees_of_freedom(positions)

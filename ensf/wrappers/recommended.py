@@ -1,0 +1,32 @@
+"""The filter that the board recommends, whole, in one call."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ensf.filters.base import Filter
+from ensf.filters.letsf import LETSF
+from ensf.localization import Euclidean, InformationLimit, Localization
+from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+from ensf.wrappers.deferred_analysis import DeferredAnalysis
+from ensf.wrappers.spread import Rotation
+
+__all__ = ["letsf"]
+
+
+def letsf(localization: Localization | None = None) -> Filter:
+    """LETSF with patches limited by information, rotated, with adaptive inflation and deferred analysis.
+
+    One set of options, the one of the board; it changes with the board. Its recipe is what Python prints for it.
+
+    Parameters
+    ----------
+    localization : Localization, optional
+        How far an observation reaches at most; information narrows it where there is more than the members can
+        absorb. Without one, every observation reaches everything. A Dataset and files have one from their coordinates.
+    """
+    wide = Localization(Euclidean(), math.inf) if localization is None else localization
+    filter = Rotation(LETSF(wide, information_limit=InformationLimit()))
+    near = replace(wide, half_width=wide.half_width / 2)
+    return DeferredAnalysis(AdaptiveInflation(filter, near))

@@ -1,0 +1,103 @@
+"""Every filter and wrapper, a row each, and what it does not promise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ensf import (
+    ETKF,
+    LETKF,
+    LETSF,
+    RTPP,
+    RTPS,
+    AdaptiveInflation,
+    AnalysisInflation,
+    CollapseGuard,
+    ConditionalGuidance,
+    Copula,
+    DeferredAnalysis,
+    EnKF,
+    EnSF,
+    FiniteSize,
+    FixedGainMAP,
+    ForecastInflation,
+    GaussianScore,
+    InformationLimit,
+    Kernel,
+    ParticleFilter,
+    ProbabilityFlow,
+    QuantileFilter,
+    ReverseSDE,
+    Rotation,
+    SpreadReset,
+    Standardised,
+    Tempered,
+    VariancePreserving,
+    letsf,
+    periodic_line,
+    published,
+)
+from ensf.diffusion import RunningMeanStop
+from ensf.filters import Filter
+
+MEMBERS, SIZE = 10, 12
+LINE = periodic_line(SIZE, 2.5)
+STOP = RunningMeanStop(window=3, tolerance=0.1, earliest=4, latest=6)
+CONSISTENT = EnSF(VariancePreserving(), GaussianScore(), ConditionalGuidance(), ProbabilityFlow(20))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A filter and what it does not promise."""
+
+    filter: Filter
+    affine: bool = True  # a change of units of one variable changes its analysis likewise
+    symmetric: bool = True  # members in another order give the same members in another order
+    correlated: bool = True  # takes correlated errors
+    general: bool = True  # takes observations of several variables
+
+
+def local(filter: Filter, **promises: bool) -> Row:
+    """A filter that needs independent errors."""
+    return Row(filter, **{"correlated": False, **promises})
+
+
+FILTERS = {
+    "EnSF": Row(EnSF(sampler=ReverseSDE(30)), affine=False, symmetric=False),
+    "EnSF legacy": Row(published("legacy", sampler=ReverseSDE(30)), affine=False, symmetric=False),
+    "EnSF cmame": Row(published("cmame", sampler=ReverseSDE(30)), affine=False, symmetric=False),
+    "EnSF sqg": Row(published("sqg", sampler=ReverseSDE(8, stop=STOP)), symmetric=False),
+    "EnSF consistent": Row(CONSISTENT, affine=False, symmetric=False),
+    "Standardised": Row(Standardised(CONSISTENT), symmetric=False),
+    "EnKF": Row(EnKF(), symmetric=False),
+    "ETKF": Row(ETKF()),
+    "LETKF": local(LETKF(LINE)),
+    "LETKF limited": local(LETKF(LINE, InformationLimit(0.1))),
+    "LETSF": local(LETSF(LINE)),
+    "LETSF global": local(LETSF()),
+    "LETSF limited": local(LETSF(LINE, 3, InformationLimit(0.1))),
+    "LETSF with unresolved variance": local(LETSF(LINE, unresolved_variance=0.2), general=False),
+    "LETKF with unresolved variance": local(LETKF(LINE, unresolved_variance=0.2), general=False),
+    "ParticleFilter": Row(ParticleFilter(jitter=0.1), symmetric=False),
+    "FixedGainMAP": local(FixedGainMAP(), affine=False, symmetric=False, general=False),
+    "Copula": local(Copula(LETSF(LINE))),
+    "QuantileFilter": local(QuantileFilter(LINE)),
+    "QuantileFilter probit": local(QuantileFilter(LINE, probit=True)),
+    "QuantileFilter kernel": local(QuantileFilter(LINE, Kernel(1.0))),
+    "FiniteSize": Row(FiniteSize(ETKF())),
+    "ForecastInflation": Row(ForecastInflation(ETKF(), 1.1)),
+    "AnalysisInflation": Row(AnalysisInflation(ETKF(), 1.1)),
+    "RTPS": Row(RTPS(ETKF(), 0.5)),
+    "RTPP": Row(RTPP(ETKF(), 0.5)),
+    "Rotation": Row(Rotation(ETKF()), symmetric=False),
+    "SpreadReset": Row(SpreadReset(ETKF())),
+    "SpreadReset to a number": Row(SpreadReset(ETKF(), 0.5), affine=False),
+    "Tempered": Row(Tempered(ETKF(), 3)),
+    "CollapseGuard": Row(CollapseGuard(ETKF())),
+    "CollapseGuard that acts": Row(CollapseGuard(ETKF(), limit=1.001, cycles=1), symmetric=False),
+    "AdaptiveInflation": local(AdaptiveInflation(LETKF(LINE), LINE)),
+    "AdaptiveInflation of whole states": local(AdaptiveInflation(Tempered(LETKF(LINE), 2), LINE)),
+    "DeferredAnalysis": Row(DeferredAnalysis(ETKF())),
+    "letsf": local(letsf(LINE), symmetric=False),
+}
+"""By name. A new filter or wrapper is a line here, and then keeps every promise that it does not deny."""
