@@ -60,7 +60,7 @@ def _parser() -> Any:
         kind = numbers.get(name, str if missing else type(default))
         parser.add_argument(f"--{name}", type=kind, default=kind() if missing else default, help=words)
     files.add(parser)
-    parser.add_argument("--method", default="", help="a filter, as Python writes it: AnalysisInflation(ETKF(), 1.05)")
+    parser.add_argument("--method", default="", help="letsf, or a filter as Python writes it: RTPS(ETKF(), 0.3)")
     parser.add_argument("--output", default="cycles", help="folder for the files")
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped or killed")
     parser.add_argument("--overwrite", action="store_true", help="replace a run in the folder")

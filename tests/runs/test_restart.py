@@ -17,10 +17,7 @@ from kills import kill
 
 from ensf import experiments
 from ensf.cli import main
-from ensf.filters.ensf import EnSF
-from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
-from ensf.filters.letsf.filter import LETSF
-from ensf.filters.quantile.filter import QuantileFilter
+from ensf.filters import ETKF, LETKF, LETSF, EnKF, EnSF, QuantileFilter
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.models.sqg import SQG, SQGTemperature
@@ -30,9 +27,7 @@ from ensf.runs.recipe import describe
 from ensf.runs.run import Run
 from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
 from ensf.twin.twin import Network, Streams, twin
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
-from ensf.wrappers.finite_size import FiniteSize
-from ensf.wrappers.spread import Rotation, SpreadReset
+from ensf.wrappers import AdaptiveInflation, FiniteSize, Rotation, SpreadReset
 
 LINE = periodic_line(40, half_width=6.0)
 EXPERIMENT = TwinExperiment(

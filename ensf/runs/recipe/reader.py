@@ -13,7 +13,7 @@ import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,12 @@ Maker = Callable[..., Any]
 """A class of settings, or a function that makes such."""
 
 ROOMS = (
-    "filters", "wrappers", "localization", "diffusion", "dataset.local", "dataset.transforms", "tables.quality.boxes",
+    "filters", "wrappers", "localization", "diffusion", "dataset.transforms", "tables.quality.boxes",
     "tables.quality.checks",
 )  # fmt: skip
 """Where settings are: their public classes that are dataclasses and compare by value."""
 
-FUNCTIONS = {"letsf": "ensf", "periodic_line": "ensf.localization", "published": "ensf.wrappers"}
+FUNCTIONS = {"letsf": "ensf.wrappers", "periodic_line": "ensf.localization", "published": "ensf.wrappers"}
 """Functions that make a method or a part of one, by the module that has them."""
 
 NUMBERS = {"inf": math.inf, "nan": math.nan}
@@ -55,7 +55,7 @@ def read_method(text: str) -> Filter:
     """
     word = text.strip()
     method = _evaluated(f"{word}()" if word in FUNCTIONS else word, f"method {text!r}", EXAMPLE)
-    if not hasattr(method, "analyse") or isinstance(method, type):
+    if not hasattr(method, "analyse"):
         raise ValueError(f"method {text!r} is no filter: write one such as {EXAMPLE}")
     return method
 
@@ -78,8 +78,7 @@ def makers() -> Mapping[str, Maker]:
     rooms = [importlib.import_module(f"ensf.{room}") for room in ROOMS]
     public = {name: getattr(room, name) for room in rooms for name in room.__all__}
     classes = {name: kind for name, kind in public.items() if _compares_by_value(kind)}
-    functions = {name: getattr(importlib.import_module(home), name, None) for name, home in FUNCTIONS.items()}
-    return classes | {name: function for name, function in functions.items() if function} | {"partial": partial}
+    return classes | {name: getattr(importlib.import_module(home), name) for name, home in FUNCTIONS.items()}
 
 
 def _compares_by_value(kind: object) -> bool:
@@ -106,8 +105,8 @@ def _value(node: ast.expr) -> Any:
             return tuple(map(_value, entries))
         case ast.Dict(keys=keys, values=values) if None not in keys:
             return {_value(key): _value(value) for key, value in zip(keys, values, strict=True) if key}
-        case ast.Name(id=name):
-            return NUMBERS[name] if name in NUMBERS else _maker(name)
+        case ast.Name(id=name) if name in NUMBERS:
+            return NUMBERS[name]
         case ast.Call(func=ast.Attribute(value=ast.Name(id="np"), attr=kind), args=[number], keywords=[]):
             return _numpy_number(kind, _value(number))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):
