@@ -21,7 +21,7 @@ import netCDF4
 import numpy as np
 from tqdm import tqdm
 
-from ensf.arrays import Array, Generator
+from ensf.arrays import Array, Generator, summary
 from ensf.runs.files import replacing
 
 __all__ = ["NatureRun", "Trajectory", "cache_folder"]
@@ -46,6 +46,9 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.states)
+
+    def __repr__(self) -> str:
+        return f"Trajectory(states {summary(self.states)}, interval={self.interval!r})"
 
     def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """State ``(state,)`` at ``time + duration``, whatever the states given.

@@ -29,7 +29,6 @@ from ensf.twin.twin import Checkpoint, Cycle, Lost
 __all__ = ["Run"]
 
 ROLES = ("forecast", "analysis", "output")
-NOT_IN_RECIPE = frozenset({"name", "methods", "seeds", "summary", "source"})
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,8 @@ class Run:
     @cached_property
     def recipe(self) -> dict[str, str]:
         """All that determines the cycles and their scores."""
-        method = self.method
-        own = describe.recipe(experiment=self.experiment)
-        kept = {name: text for name, text in own.items() if NOT_IN_RECIPE.isdisjoint(name.split(".")[1:2])}
-        return kept | describe.recipe(method=method.filter, members=method.members, name=self.name, seed=self.seed)
+        method = {"method": self.method.filter, "members": self.method.members}
+        return describe.run_recipe(self.experiment, **method, name=self.name, seed=self.seed)
 
     def finished(self, record: Mapping[str, Any] | None) -> bool:
         """True if `record`, from the summary, is of a complete run of this recipe; False if there is more to do.

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, normal
+from ensf.arrays import Array, normal, summary
 from ensf.filters.base import Filter
 from ensf.twin.twin import Checkpoint, Cycle, InitialLaw, Model, Network, Streams, twin
 
@@ -141,6 +141,9 @@ class GaussianStart:
     mean: Array
     deviation: float
 
+    def __repr__(self) -> str:
+        return f"GaussianStart(mean {summary(self.mean)}, deviation={self.deviation!r})"
+
     def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
         """Initial truth and members."""
         size = self.mean.shape[0]
@@ -167,6 +170,10 @@ class PerturbedTruth:
     spin_up: float = 50.0
     deviation: float = 1.0
 
+    def __repr__(self) -> str:
+        settings = f"spin_up={self.spin_up!r}, deviation={self.deviation!r}"
+        return f"PerturbedTruth({self.model!r}, mean {summary(self.mean)}, {settings})"
+
     def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
         """Initial truth and members."""
         size = self.mean.shape[0]
@@ -191,6 +198,9 @@ class Climatology:
     model: Model
     mean: Array
     spin_up: float = 50.0
+
+    def __repr__(self) -> str:
+        return f"Climatology({self.model!r}, mean {summary(self.mean)}, spin_up={self.spin_up!r})"
 
     def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
         """Initial truth, the same as that of `PerturbedTruth`, and members."""

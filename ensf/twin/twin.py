@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, namespace, to_numpy
+from ensf.arrays import Array, Generator, namespace, summary, to_numpy
 from ensf.filters.base import Analysis, Filter
-from ensf.observations import Identity, Observation
+from ensf.observations import ErrorLaw, Identity, Observation, Operator
 from ensf.observations.window import Window
 
 __all__ = ["Checkpoint", "Cycle", "InitialLaw", "Lost", "Model", "Network", "Streams", "twin"]
@@ -59,6 +59,9 @@ class Streams:
         children = np.random.SeedSequence(seed).spawn(roles)
         return cls(seed, *(np.random.Generator(np.random.SFC64(child)) for child in children))
 
+    def __repr__(self) -> str:
+        return f"Streams(seed={self.seed})"
+
     def copy(self) -> Streams:
         """Streams in the same state, which go their own way."""
         return deepcopy(self)
@@ -83,9 +86,14 @@ class Network:
     position : (observation, dimension) array, optional
     """
 
-    operator: Any = Identity()
-    error: Any = 1.0
-    position: Any = None
+    operator: Operator = Identity()
+    error: float | Array | ErrorLaw = 1.0
+    position: Array | None = None
+
+    def __repr__(self) -> str:
+        error = summary(self.error) if isinstance(self.error, np.ndarray) else repr(self.error)
+        place = "" if self.position is None else f", position {summary(self.position)}"
+        return f"Network({type(self.operator).__name__}, error {error}{place})"
 
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""
@@ -114,6 +122,10 @@ class Checkpoint:
     ensemble: Array
     memory: Any
     streams: Streams
+
+    def __repr__(self) -> str:
+        memory = type(self.memory).__name__
+        return f"Checkpoint({self.cycles} cycles, ensemble {summary(self.ensemble)}, memory {memory}, {self.streams!r})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +157,12 @@ class Cycle:
     seconds_forecast: float
     seconds_analysis: float
     streams: Streams | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Cycle({self.index}, time {self.time:g}, truth {summary(self.truth)}, {self.observation!r}, "
+            f"forecast {summary(self.forecast)}, {self.analysis!r})"
+        )
 
     @property
     def checkpoint(self) -> Checkpoint | None:

@@ -7,7 +7,6 @@ message: remove its file to try again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import multiprocessing
@@ -36,7 +35,7 @@ from ensf.diagnostics import scores
 from ensf.experiments._benchmark.methods import RECIPES
 from ensf.runs.files import write_json
 from ensf.runs.interrupts import answered, deferred
-from ensf.runs.recipe.settings import leaves
+from ensf.runs.recipe.describe import digest, run_recipe
 from ensf.twin.experiment import Method, summarise
 
 __all__ = ["Cell", "complete"]
@@ -68,10 +67,7 @@ class Cell:
     def recipe(self) -> str:
         """Hash of all that determines the run."""
         experiment, method = self.load()
-        own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
-        parts = (experiment.model, experiment.truth_model, experiment.network, experiment.initial)
-        text = json.dumps([own, *map(repr, parts), repr(method), self.seed, version("ensf")])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(run_recipe(experiment, method=method.filter, members=method.members, seed=self.seed))
 
 
 @cache

@@ -15,14 +15,15 @@ import numpy as np
 
 from ensf.arrays import to_numpy
 
-__all__ = ["check_recipe", "digest", "recipe"]
+__all__ = ["check_recipe", "digest", "recipe", "run_recipe"]
 
 PLAIN = (bool, int, float, str)
 LONG = 16
 """Sequences of more plain values than this are described by a hash."""
+NOT_OF_RUNS = [["experiment", name] for name in ("name", "methods", "seeds", "summary", "source")]
 
 
-def recipe(**settings: Any) -> dict[str, str]:
+def recipe(**settings: object) -> dict[str, str]:
     """Dotted name and text of all that determines a run: the version of the package, classes, numbers, arrays.
 
     Parameters
@@ -34,6 +35,19 @@ def recipe(**settings: Any) -> dict[str, str]:
     for name, value in settings.items():
         _describe(value, name, text)
     return text
+
+
+def run_recipe(experiment: object, **settings: object) -> dict[str, str]:
+    """`recipe` of one run of an experiment, whose name, words, methods and seeds do not matter to it.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    **settings
+        What else determines the run: method, members, seed.
+    """
+    whole = recipe(experiment=experiment, **settings)
+    return {name: text for name, text in whole.items() if name.split(".")[:2] not in NOT_OF_RUNS}
 
 
 def digest(recipe: Mapping[str, str]) -> str:
