@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
-from ensf.arrays import is_host, namespace, to_numpy
+from ensf.arrays import Array, is_host, namespace, to_numpy
 from ensf.diagnostics.observations import consistency, departures
 from ensf.diagnostics.score_table import MEASURED, REPORTED
 from ensf.diagnostics.truth import marginal_scores
+from ensf.filters.base import Analysis
+from ensf.observations import Observation
 
-__all__ = ["scores"]
+__all__ = ["Cycle", "scores"]
+
+
+class Cycle(Protocol):
+    """What there is to score: forecast and analysis of one time, the truth, and what was observed of it."""
+
+    @property
+    def forecast(self) -> Array: ...
+
+    @property
+    def analysis(self) -> Analysis: ...
+
+    @property
+    def truth(self) -> Array: ...
+
+    @property
+    def observation(self) -> Observation: ...
 
 
 @np.errstate(all="ignore")
-def scores(cycle: Any) -> dict[str, float]:
+def scores(cycle: Cycle) -> dict[str, float]:
     """Compute the standard scores of one cycle.
 
     Parameters

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ensf.arrays import Array, fft, namespace, to_numpy
+from ensf.diagnostics.cycle import Cycle
 
 if TYPE_CHECKING:
     import scipy.sparse
 
 __all__ = ["cycle_spectra", "power"]
-
-STAGES = {"forecast": lambda cycle: cycle.forecast, "analysis": lambda cycle: cycle.analysis.ensemble}
 
 
 def power(fields: Array) -> np.ndarray:
@@ -44,7 +43,7 @@ def _rings(rows: int, columns: int) -> scipy.sparse.csr_array:
 
 
 def cycle_spectra(
-    cycle: Any, shape: tuple[int, ...], fields: Callable[[Array], Sequence[Array]]
+    cycle: Cycle, shape: tuple[int, ...], fields: Callable[[Array], Sequence[Array]]
 ) -> dict[str, np.ndarray]:
     """Power ``(wavenumber,)`` of truth, error and spread of forecast and analysis, mean over the levels.
 
@@ -69,8 +68,7 @@ def cycle_spectra(
 
     levels = int(np.prod(shape[:-2], dtype=int))
     spectra = {"truth": total(cycle.truth)}
-    for stage, ensemble in STAGES.items():
-        members = ensemble(cycle)
+    for stage, members in {"forecast": cycle.forecast, "analysis": cycle.analysis.ensemble}.items():
         mean = namespace(members).mean(members, axis=0)
         spectra[f"{stage}_error"] = total(mean - cycle.truth)
         spectra[f"{stage}_spread"] = total((members - mean) / (members.shape[0] - 1) ** 0.5)

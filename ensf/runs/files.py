@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 __all__ = ["clear_unfinished", "replacing", "write_json", "write_text"]
 
@@ -50,7 +49,7 @@ def write_text(path: Path, text: str) -> None:
         hidden.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: object) -> None:
     """Replace a file by one with this content as JSON, at once.
 
     Raises

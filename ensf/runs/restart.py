@@ -15,22 +15,28 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import array_api_compat
 import numpy as np
 
-from ensf.arrays import to_numpy
+from ensf.arrays import Array, to_numpy
 from ensf.runs.files import replacing
 
 __all__ = ["read", "write"]
+
+Tree: TypeAlias = Any
+"""What a restart can hold."""
+Json: TypeAlias = Any
+"""The same as JSON, with names in the place of arrays."""
+Arrays: TypeAlias = Mapping[str, np.ndarray]
 
 PLAIN = (bool, int, float, str)
 BROKEN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ImportError, zipfile.BadZipFile)
 """What a file that is no restart raises."""
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
+def write(path: Path, content: Mapping[str, Tree]) -> None:
     """Store a tree; the file of that name is replaced at once.
 
     Raises
@@ -46,7 +52,7 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
         np.savez(file, tree=np.frombuffer(tree.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Tree]:
     """The tree that `write` stored.
 
     Raises
@@ -70,7 +76,7 @@ def read(path: Path) -> dict[str, Any]:
 # --- trees -----------------------------------------------------------------------------------------------
 
 
-def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+def _encode(value: Tree, name: str, arrays: dict[str, np.ndarray]) -> Json:
     """JSON of a tree; its arrays go to `arrays` under their dotted names."""
     if value is None or type(value) in PLAIN:
         return value
@@ -93,11 +99,11 @@ def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     )
 
 
-def _encode_mapping(parts: Mapping[str, Any], name: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _encode_mapping(parts: Mapping[str, Tree], name: str, arrays: dict[str, np.ndarray]) -> dict[str, Json]:
     return {key: _encode(part, f"{name}.{key}", arrays) for key, part in parts.items()}
 
 
-def _encode_array(value: Any, name: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
+def _encode_array(value: Array | np.generic, name: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
     """Arrays of another library come back on its default device."""
     host = np.asarray(value) if isinstance(value, np.generic) else _to_host(value)
     if host.dtype.hasobject:
@@ -115,14 +121,14 @@ def _to_host(value: Any) -> np.ndarray:
     return value.get(order="A") if array_api_compat.is_cupy_array(value) else to_numpy(value)
 
 
-def _encode_generator(rng: np.random.Generator) -> dict[str, Any]:
+def _encode_generator(rng: np.random.Generator) -> dict[str, Json]:
     """Kind, state, and the seed sequence that children are spawned from."""
     bits = rng.bit_generator
     seed = bits.seed_seq.state if isinstance(bits.seed_seq, np.random.SeedSequence) else None  # type: ignore[attr-defined]
     return {"state": _without_arrays(bits.state), "seed": seed and _without_arrays(seed)}
 
 
-def _without_arrays(value: Any) -> Any:
+def _without_arrays(value: Tree) -> Json:
     if isinstance(value, Mapping):
         return {key: _without_arrays(part) for key, part in value.items()}
     if isinstance(value, np.ndarray):
@@ -130,37 +136,36 @@ def _without_arrays(value: Any) -> Any:
     return value
 
 
-def _with_arrays(value: Any) -> Any:
+def _with_arrays(value: Json) -> Tree:
     if isinstance(value, Mapping) and set(value) == {"dtype", "values"}:
         return np.array(value["values"], value["dtype"])
     return {key: _with_arrays(part) for key, part in value.items()} if isinstance(value, Mapping) else value
 
 
-def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _decode(value: Json, arrays: Arrays) -> Tree:
     if not isinstance(value, dict):
         return value
     (kind, content), *rest = value.items()
     return DECODERS[kind](content, dict(rest), arrays)
 
 
-def _decode_array(name: str, rest: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+def _decode_array(name: str, rest: dict[str, Json], arrays: Arrays) -> Array:
     if "library" not in rest:
         return arrays[name]
     return importlib.import_module(rest["library"]).asarray(arrays[name])
 
 
-def _decode_class(kind: str, rest: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+def _decode_class(kind: str, rest: dict[str, Json], arrays: Arrays) -> Tree:
     module, _, name = kind.partition(":")
-    made: Any = importlib.import_module(module)
+    made: object = importlib.import_module(module)
     for part in name.split("."):
         made = getattr(made, part)
     if not is_dataclass(made):
         raise ValueError(f"{kind} is no dataclass")
-    make: Callable[..., Any] = made  # type: ignore[assignment]
-    return make(**{key: _decode(part, arrays) for key, part in rest["fields"].items()})
+    return cast(Callable[..., Tree], made)(**{key: _decode(part, arrays) for key, part in rest["fields"].items()})
 
 
-def _decode_generator(stored: dict[str, Any], rest: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+def _decode_generator(stored: dict[str, Json], rest: dict[str, Json], arrays: Arrays) -> np.random.Generator:
     state, seed = _with_arrays(stored["state"]), _with_arrays(stored["seed"])
     sequence = np.random.SeedSequence(**seed) if seed else 0
     bits = getattr(np.random, state["bit_generator"])(sequence)
@@ -168,7 +173,7 @@ def _decode_generator(stored: dict[str, Any], rest: dict[str, Any], arrays: Mapp
     return np.random.Generator(bits)
 
 
-DECODERS: dict[str, Callable[[Any, dict[str, Any], Mapping[str, np.ndarray]], Any]] = {
+DECODERS: dict[str, Callable[[Json, dict[str, Json], Arrays], Tree]] = {
     "array": _decode_array,
     "scalar": lambda name, rest, arrays: arrays[name][()],
     "class": _decode_class,

@@ -15,7 +15,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ensf.diagnostics import scores
 from ensf.runs import restart
@@ -23,10 +22,13 @@ from ensf.runs.files import clear_unfinished
 from ensf.runs.netcdf.writer import Writer, read
 from ensf.runs.recipe import describe
 from ensf.runs.recipe.settings import leaves
-from ensf.twin.experiment import Method, summarise
+from ensf.twin.experiment import Experiment, Method, Record, summarise
 from ensf.twin.twin import Checkpoint, Cycle, Lost
 
 __all__ = ["Run"]
+
+Show = Callable[[Mapping[str, float], int], None]
+"""Gets the scores of a cycle, and how many there are."""
 
 ROLES = ("forecast", "analysis", "output")
 
@@ -47,7 +49,7 @@ class Run:
         For the attributes of the file.
     """
 
-    experiment: Any
+    experiment: Experiment
     name: str
     method: Method
     seed: int
@@ -80,7 +82,7 @@ class Run:
         method = {"method": self.method.filter, "members": self.method.members}
         return describe.run_recipe(self.experiment, **method, name=self.name, seed=self.seed)
 
-    def finished(self, record: Mapping[str, Any] | None) -> bool:
+    def finished(self, record: Record | None) -> bool:
         """True if `record`, from the summary, is of a complete run of this recipe; False if there is more to do.
 
         Raises
@@ -102,8 +104,12 @@ class Run:
         return cycles > 0
 
     def complete(
-        self, resume: bool, restart_every: int, stopping: Callable[[], bool], show: Callable[[Any, int], None]
-    ) -> dict[str, Any]:
+        self,
+        resume: bool,
+        restart_every: int,
+        stopping: Callable[[], bool],
+        show: Show,
+    ) -> Record:
         """Run to the end, or until the members leave the range of numbers, and return the record for the summary.
 
         Raises
@@ -162,8 +168,14 @@ class Progress:
         """As the restart has it."""
         content = restart.read(run.restart_file)
         start, experiment = content["checkpoint"], run.experiment
-        about = {"model": experiment.model, "time_units": experiment.time_units, "command": run.command}
-        writer = Writer.resume(run.path, run.journal_file, start.cycles, **about)
+        writer = Writer.resume(
+            run.path,
+            run.journal_file,
+            start.cycles,
+            model=experiment.model,
+            time_units=experiment.time_units,
+            command=run.command,
+        )
         return cls(run, start, writer, content["seconds"])
 
     def take(self, cycle: Cycle, save: bool) -> None:
@@ -191,7 +203,7 @@ class Progress:
         if self.writer is not None:
             self.writer.close()
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """Method, seed, scores, and seconds per cycle."""
         run = self.run
         about = {"method": run.name, "seed": run.seed, "members": run.method.members}

@@ -9,7 +9,7 @@ rest of the experiment is the same, bit for bit, as if it had never stopped.
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Iterator
+from collections import abc
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -190,7 +190,7 @@ def twin(
     truth_model: Model | None = None,
     positions: np.ndarray | None = None,
     start: Checkpoint | None = None,
-) -> Iterator[Cycle]:
+) -> abc.Generator[Cycle, None, None]:
     """Run a twin experiment, yielding one `Cycle` after another.
 
     Parameters

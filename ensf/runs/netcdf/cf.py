@@ -11,6 +11,8 @@ from typing import Any
 import netCDF4
 import numpy as np
 
+from ensf.twin.twin import Model
+
 __all__ = ["attributes", "coordinates", "coverage", "event"]
 
 KNOWN = {
@@ -19,7 +21,7 @@ KNOWN = {
 }
 
 
-def coordinates(model: Any, members: int, wavenumbers: int = 0) -> Iterable[tuple[str, np.ndarray, dict[str, str]]]:
+def coordinates(model: Model, members: int, wavenumbers: int = 0) -> Iterable[tuple[str, np.ndarray, dict[str, str]]]:
     """Name, values and attributes of the coordinates."""
     about = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
     yield "realization", np.arange(members, dtype="i4"), about

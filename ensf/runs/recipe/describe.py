@@ -87,7 +87,7 @@ def _describe(value: Any, name: str, text: dict[str, str]) -> None:
         _describe_other(value, name, text)
 
 
-def _describe_sequence(values: Sequence[Any], name: str, text: dict[str, str]) -> None:
+def _describe_sequence(values: Sequence[object], name: str, text: dict[str, str]) -> None:
     if all(value is None or isinstance(value, PLAIN) for value in values):
         whole = repr(values)
         text[name] = whole if len(values) <= LONG else f"<{len(values)} values, hash {_hash(whole.encode())}>"
@@ -101,7 +101,7 @@ def _describe_array(values: np.ndarray) -> str:
     return f"<{shape} {values.dtype}, hash {_hash(np.ascontiguousarray(values).tobytes())}>"
 
 
-def _describe_other(value: Any, name: str, text: dict[str, str]) -> None:
+def _describe_other(value: object, name: str, text: dict[str, str]) -> None:
     """Functions and classes by name, objects that do not describe themselves by class and attributes."""
     if hasattr(value, "__qualname__"):
         text[name] = f"{value.__module__}.{value.__qualname__}"
