@@ -58,7 +58,7 @@ def test_help_and_version(capsys, arguments, status, words):
 
 
 def test_what_is_named_twice_is_run_once():
-    assert options.chosen("b, a,,b", ("a", "b"), "method") == ("b", "a")
+    assert options.named("b, a,,b", ("a", "b"), "method") == ("b", "a")
     assert options.seeds("3, 1,,3") == [3, 1]
 
 
