@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import array_api_compat
-import array_api_compat.numpy as numpy_namespace
-import numba
 import numpy as np
-import scipy.fft
-import scipy.special
-from threadpoolctl import ThreadpoolController
 
-Array = Any
-Generator = Any
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+Array: TypeAlias = np.ndarray
+"""An array of NumPy, or of CuPy or another library that follows the array API; typed as the first."""
+Generator: TypeAlias = np.random.Generator
+"""A random generator of NumPy, or one of CuPy from `stream`; typed as the first."""
 
 __all__ = [
     "SMALL",
@@ -54,8 +56,15 @@ SMALL = 2**20  # places times members cubed (a few milliseconds) below which one
 def namespace(*arrays: Array) -> Any:
     """Array-API namespace of the arrays (NumPy, CuPy or array-api-strict)."""
     if all(type(a) is np.ndarray for a in arrays):
-        return numpy_namespace
+        return _numpy_namespace()
     return array_api_compat.array_namespace(*arrays)
+
+
+@cache
+def _numpy_namespace() -> ModuleType:
+    import array_api_compat.numpy
+
+    return array_api_compat.numpy
 
 
 def is_host(array: Array) -> bool:
@@ -135,7 +144,8 @@ def to_numpy(array: Array) -> np.ndarray:
     if is_host(array):
         return array
     if array_api_compat.is_cupy_array(array):
-        return array.get()
+        on_device: Any = array
+        return on_device.get()
     if hasattr(array, "__array_namespace__"):
         xp = namespace(array)
         if hasattr(xp, "Device"):
@@ -161,20 +171,28 @@ def normal(rng: Generator, shape: tuple[int, ...], array: Array) -> Array:
 def add_scaled_noise(mean: Array, scale: float, rng: Generator) -> Array:
     """``mean + scale * noise`` with standard normal noise; overwrites `mean`, which the caller owns."""
     if is_host(mean) and mean.flags.c_contiguous and mean.dtype in (np.float32, np.float64):
-        _add_scaled_noise(mean.reshape(-1), mean.dtype.type(scale), rng)
+        _scaled_noise_adder()(mean.reshape(-1), mean.dtype.type(scale), rng)
         return mean
     mean += scale * normal(rng, mean.shape, mean)
     return mean
 
 
-@numba.njit(cache=True)
-def _add_scaled_noise(values, scale, rng):
-    for i in range(values.size):
-        values[i] += scale * rng.standard_normal()
+@cache
+def _scaled_noise_adder() -> Callable[[np.ndarray, np.floating, Generator], None]:
+    import numba
+
+    @numba.njit(cache=True)
+    def add_scaled_noise(values, scale, rng):
+        for i in range(values.size):
+            values[i] += scale * rng.standard_normal()
+
+    return add_scaled_noise
 
 
 def log_ndtr(array: Array) -> Array:
     """Logarithm of the standard normal distribution function."""
+    import scipy.special
+
     if is_host(array):
         return scipy.special.log_ndtr(array)
     if array_api_compat.is_cupy_array(array):
@@ -187,6 +205,8 @@ def log_ndtr(array: Array) -> Array:
 def fft(array: Array) -> Any:
     """FFT module for `array`: scipy.fft on the host (keeps float32), else the one of its namespace."""
     if is_host(array):
+        import scipy.fft
+
         return scipy.fft
     if array_api_compat.is_cupy_array(array):
         import cupyx.scipy.fft
@@ -206,6 +226,8 @@ def blas_threads(work: int) -> AbstractContextManager:
 
 @cache
 def _thread_pools() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
     return ThreadpoolController()
 
 

@@ -28,7 +28,7 @@ from ensf.dataset import pack
 from ensf.filters.base import Analysis, check_prior
 from ensf.observations import Linear, Observation, Pointwise, Select, arctan
 from ensf.twin.experiment import Method
-from ensf.twin.twin import Cycle, Network, Restart, Streams
+from ensf.twin.twin import Checkpoint, Cycle, Network, Streams
 
 LATITUDE, LONGITUDE = np.arange(20.0, 90.1, 2.5), np.arange(-80.0, 40.1, 2.5)
 POSITION = np.stack(np.meshgrid(LATITUDE, LONGITUDE, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -154,7 +154,7 @@ class LeaveOneOut:
     climatology: ClassVar[float] = math.inf
     last: ClassVar[int] = 0
 
-    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Iterator[Cycle]:
         """One `Cycle` per winter after those of `start`, its time the year; stations depend on the seed alone.
 
         Raises
@@ -168,7 +168,7 @@ class LeaveOneOut:
         self._check(method.members, len(years))
         streams = Streams.spawn(seed)
         points = scatter(self.stations, streams.truth)
-        streams, done = (start.streams, start.cycles) if start else (streams, 0)
+        streams, done = (start.streams.copy(), start.cycles) if start else (streams, 0)
         for index, year in enumerate(years[done : self.cycles].tolist(), done):
             others = np.delete(winters, index, axis=0)
             mean = others.mean(axis=0)

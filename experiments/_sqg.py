@@ -16,17 +16,15 @@ from typing import Any
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace, normal
+from ensf.filters import LETKF, LETSF, FixedGainMAP
 from ensf.filters.base import Analysis
-from ensf.filters import LETKF
-from ensf.filters import LETSF
-from ensf.filters import FixedGainMAP
 from ensf.localization import Localization, Periodic, Product
 from ensf.localization.information_limit import InformationLimit
 from ensf.models.sqg import SQG, SQGTemperature
 from ensf.observations.observation import Observation
 from ensf.runs.nature import NatureRun, Trajectory
 from ensf.twin.experiment import Method, TwinExperiment
-from ensf.twin.twin import Cycle, Restart, Streams, twin
+from ensf.twin.twin import Checkpoint, Cycle, Streams, twin
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.published import published
@@ -213,7 +211,7 @@ class SQGExperiment(TwinExperiment):
     lasting: bool = False
     deviation: float = 1000.0 * KELVIN
 
-    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Iterator[Cycle]:
         """Cycles of one method and seed, after those of `start`; truth and observations depend on the seed alone."""
         truth = self.truth(seed)
         source: Any = Struck(self.model if self.lasting else truth, self.shocks)

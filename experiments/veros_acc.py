@@ -17,15 +17,14 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ensf.arrays import Array, Generator
+from ensf.filters import LETKF, LETSF
 from ensf.filters.base import Analysis
-from ensf.filters import LETKF
-from ensf.filters import LETSF
 from ensf.localization import Localization, Product, Sphere
 from ensf.localization.information_limit import InformationLimit
 from ensf.models.veros_acc import FORCING, VerosACC, WetTemperature
 from ensf.observations import Observation, Select
 from ensf.twin.experiment import Method, TwinExperiment
-from ensf.twin.twin import Cycle, Network, Restart, Streams, twin
+from ensf.twin.twin import Checkpoint, Cycle, Network, Streams, twin
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.spread import RTPS, Rotation
 
@@ -152,12 +151,12 @@ class OfTemperature:
 
 @dataclass(frozen=True, eq=False)
 class OceanCycle(Cycle):
-    """A cycle with temperatures for states; its restart has the whole ocean."""
+    """A cycle with temperatures for states; its checkpoint has the whole ocean."""
 
-    whole: Restart | None = None
+    whole: Checkpoint | None = None
 
     @property
-    def restart(self) -> Restart | None:
+    def checkpoint(self) -> Checkpoint | None:
         """What the next cycle needs."""
         return self.whole
 
@@ -167,14 +166,14 @@ class OceanCycle(Cycle):
         analysis = replace(cycle.analysis, ensemble=cycle.analysis.ensemble[:, :points])
         parts = {field.name: getattr(cycle, field.name) for field in fields(cycle)}
         parts |= {"truth": cycle.truth[:points], "forecast": cycle.forecast[:, :points], "analysis": analysis}
-        return cls(**parts, whole=cycle.restart)
+        return cls(**parts, whole=cycle.checkpoint)
 
 
 @dataclass(frozen=True)
 class OceanExperiment(TwinExperiment):
     """A twin experiment that carries complete restarts and shows temperatures."""
 
-    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Iterator[Cycle]:
         """Cycles of one method and seed, after those of `start`."""
         shown: Any = self.model
         model: VerosACC = shown.model

@@ -6,10 +6,16 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ensf.cli import files, options
+from ensf.cli.options import Options
 from ensf.runs.interrupts import noticed
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+    from ensf.offline import Offline
 
 __all__ = ["analyse"]
 
@@ -22,15 +28,15 @@ def analyse(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         _parser().print_help()
         return 0 if arguments else 2
-    given = options.read(_parser(), arguments)
+    values = options.read(_parser(), arguments)
     for name in REQUIRED:
-        if not given[name]:
+        if not values[name]:
             raise ValueError(f"--{name} is not given: say ensf analyse --help")
     try:
         with noticed() as interrupted:
             follow = partial(_follow, interrupted)
             command = shlex.join(["ensf", "analyse", *arguments])
-            code = _dry_run(given, follow) if given["dry_run"] else _run(given, command, follow)
+            code = _dry_run(values, follow) if values["dry_run"] else _run(values, command, follow)
             _stop_if(interrupted)
             return code
     except KeyboardInterrupt:
@@ -38,12 +44,12 @@ def analyse(arguments: list[str]) -> int:
         return 130
 
 
-def _parser() -> Any:
+def _parser() -> ArgumentParser:
     parser = options.parser("ensf analyse", "The files of a forecast ensemble and a table in, analysis files out")
     add = parser.add_argument
     add("--prior", nargs="+", type=str, default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
     add("--observations", default="", help="table of observations, CSV or NetCDF")
-    add("--method", default="", help="a filter, as Python writes it: RTPS(Local(LETKF, Sphere(), 500.0), 0.3)")
+    add("--method", default="", help="letsf, or a filter as Python writes it: LETKF(Localization(Sphere(), 500.0))")
     add("--output", default="", help="folder for the files")
     files.add(parser)
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
@@ -56,44 +62,44 @@ def _parser() -> Any:
     return parser
 
 
-def _run(given: dict[str, Any], command: str, follow: Follow) -> int:
+def _run(values: Options, command: str, follow: Follow) -> int:
     import numpy as np
 
-    offline = _settings(given)
-    rng = np.random.default_rng(_seed(given["seed"]))
-    paths = {name: given[name] for name in ("prior", "observations", "output")}
-    analysis = offline.analyse(**paths, rng=rng, overwrite=given["overwrite"], command=command, follow=follow)
+    offline = _settings(values)
+    rng = np.random.default_rng(_seed(values["seed"]))
+    paths = {name: values[name] for name in ("prior", "observations", "output")}
+    analysis = offline.analyse(**paths, rng=rng, overwrite=values["overwrite"], command=command, follow=follow)
     table = analysis.info["table"]
     if not table.used.any():
         print("no observation can be used: the analysis is the forecast")
     print(f"{len(analysis.ensemble)} members, {table.used.sum()} of {len(table)} observations used; ", end="")
-    print(f"files in {given['output']}")
+    print(f"files in {values['output']}")
     return 0
 
 
-def _dry_run(given: dict[str, Any], follow: Follow) -> int:
+def _dry_run(values: Options, follow: Follow) -> int:
     from ensf.offline import names
 
-    offline = _settings(given)
-    _seed(given["seed"])
-    paths = {name: given[name] for name in ("prior", "observations", "output")}
-    job = offline.prepare(**paths, overwrite=given["overwrite"], follow=follow)
+    offline = _settings(values)
+    _seed(values["seed"])
+    paths = {name: values[name] for name in ("prior", "observations", "output")}
+    job = offline.prepare(**paths, overwrite=values["overwrite"], follow=follow)
     for line in job.lines(names(job.source, offline.stages, offline.statistics)):
         print(line)
     return 0
 
 
-def _settings(given: dict[str, Any]) -> Any:
+def _settings(values: Options) -> Offline:
     from ensf.offline import Offline
     from ensf.runs.recipe.reader import read_method
 
     return Offline(
-        method=read_method(given["method"]),
-        member_dim=given["member_dim"],
-        mask=given["mask"],
-        stages=files.words(given["stages"]),
-        statistics=files.words(given["statistics"]),
-        **files.settings(given),
+        method=read_method(values["method"]),
+        member_dim=values["member_dim"],
+        mask=values["mask"],
+        stages=files.words(values["stages"]),
+        statistics=files.words(values["statistics"]),
+        **files.settings(values),
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Any
 
 from ensf.cli import options
+from ensf.cli.options import Options
 
 __all__ = ["compare"]
 
@@ -18,26 +18,26 @@ def compare(arguments: list[str]) -> int:
     from ensf.experiments._benchmark import plan as board
     from ensf.runs import runner
 
-    given = _options(arguments)
+    values = _options(arguments)
     plan = board.Plan(
-        experiments=options.chosen(given["experiments"], board.EXPERIMENTS, "experiment"),
-        methods=options.chosen(given["methods"], board.METHODS, "method"),
-        seeds=tuple(options.seeds(given["seeds"])),
-        tuning_seeds=tuple(options.seeds(given["tuning_seeds"], "--tuning-seeds")),
-        **{name: given[name] for name in ("trials", "cycles", "tuning_cycles")},
+        experiments=options.named(values["experiments"], board.EXPERIMENTS, "experiment"),
+        methods=options.named(values["methods"], board.METHODS, "method"),
+        seeds=tuple(options.seeds(values["seeds"])),
+        tuning_seeds=tuple(options.seeds(values["tuning_seeds"], "--tuning-seeds")),
+        **{name: values[name] for name in ("trials", "cycles", "tuning_cycles")},
     )
-    if given["jobs"] < 0:
-        raise ValueError(f"--jobs is {given['jobs']}: give a number of processes, or 0 for one per processor")
-    directory = Path(given["output"])
+    if values["jobs"] < 0:
+        raise ValueError(f"--jobs is {values['jobs']}: give a number of processes, or 0 for one per processor")
+    directory = Path(values["output"])
     runner.prepare(directory, [], replace=True)
-    records = board.run(plan, directory, given["jobs"] or os.cpu_count() or 1)
+    records = board.run(plan, directory, values["jobs"] or os.cpu_count() or 1)
     board.write(records, plan, directory, shlex.join(["ensf", "board", *arguments]))
     plot.figure_board(*board.heat(records)).savefig(directory / "heatmap.png", dpi=120)
     print((directory / "board.md").read_text(), end="")
     return 0
 
 
-def _options(arguments: list[str]) -> dict[str, Any]:
+def _options(arguments: list[str]) -> Options:
     from ensf.experiments._benchmark import plan as board
 
     parser = options.parser("ensf board", "Experiments x methods x seeds, each method tuned on other seeds; resumable")

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ensf.cli import files, options
+from ensf.cli.options import Options
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+    from ensf.offline.cycle import Cycling
 
 __all__ = ["cycle"]
 
@@ -38,17 +44,17 @@ def cycle(arguments: list[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         raise ValueError("name one configuration: ensf cycle CONFIG.toml")
     config = Path(arguments[0])
-    given = options.read(_parser(), ["--config", *arguments])
-    settings = _settings(given, config.parent)
-    directory = config.parent / given["output"]
-    if given["overwrite"] and given["resume"]:
+    values = options.read(_parser(), ["--config", *arguments])
+    settings = _settings(values, config.parent)
+    directory = config.parent / values["output"]
+    if values["overwrite"] and values["resume"]:
         raise ValueError("--overwrite and --resume exclude each other: give one of them")
-    records = external.run(settings, directory, resume=given["resume"], overwrite=given["overwrite"])
+    records = external.run(settings, directory, resume=values["resume"], overwrite=values["overwrite"])
     print(f"{len(records)} cycles, {records[-1]['members']} of {settings.members} members; files in {directory}")
     return 0
 
 
-def _parser() -> Any:
+def _parser() -> ArgumentParser:
     from ensf.offline.cycle import Command, Cycling
 
     parser = options.parser("ensf cycle CONFIG.toml", "Forecasts by a command, analyses of its files; resumable")
@@ -60,21 +66,23 @@ def _parser() -> Any:
         kind = numbers.get(name, str if missing else type(default))
         parser.add_argument(f"--{name}", type=kind, default=kind() if missing else default, help=words)
     files.add(parser)
-    parser.add_argument("--method", default="", help="a filter, as Python writes it: AnalysisInflation(ETKF(), 1.05)")
+    parser.add_argument("--method", default="", help="letsf, or a filter as Python writes it: RTPS(ETKF(), 0.3)")
     parser.add_argument("--output", default="cycles", help="folder for the files")
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped or killed")
     parser.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
     return parser
 
 
-def _settings(given: dict[str, Any], folder: Path) -> Any:
+def _settings(values: Options, folder: Path) -> Cycling:
     from ensf.offline.cycle import Command, Cycling
     from ensf.runs.recipe.reader import read_method
 
     for name in ("command", "method", "initial", "observations", "members", "cycles", "interval"):
-        if not given[name]:
+        if not values[name]:
             raise ValueError(f"the configuration has no {name}: give {HELP.get(name, 'a filter')}")
-    model = Command(**{part.name: given[part.name] for part in fields(Command)})
-    given = given | {"start": str(given["start"])}
-    own = {part.name: given[part.name] for part in fields(Cycling) if part.name in HELP}
-    return Cycling(model=model, method=read_method(given["method"]), folder=str(folder), **own, **files.settings(given))
+    model = Command(**{part.name: values[part.name] for part in fields(Command)})
+    values = values | {"start": str(values["start"])}
+    own = {part.name: values[part.name] for part in fields(Cycling) if part.name in HELP}
+    return Cycling(
+        model=model, method=read_method(values["method"]), folder=str(folder), **own, **files.settings(values)
+    )

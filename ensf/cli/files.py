@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ensf.cli.options import Options
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 __all__ = ["add", "settings", "table", "words"]
 
 
-def add(parser: Any) -> None:
+def add(parser: ArgumentParser) -> None:
     """Add the options to a parser."""
     option = parser.add_argument
     option("--variables", type=Any, default="", help="names, separated by commas; in a file a table with settings")
@@ -17,22 +22,22 @@ def add(parser: Any) -> None:
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")
 
 
-def settings(given: dict[str, Any]) -> dict[str, Any]:
+def settings(values: Options) -> Options:
     """The fields of the same names of `ensf.offline.Offline` and `ensf.offline.cycle.Cycling`."""
     from ensf.runs.recipe.reader import read_settings
 
     return {
-        "variables": _variables(given),
-        "checks": _checks(read_settings(given["quality"])),
-        "coordinates": table(given, "coordinates"),
-        "periods": {name: float(value) for name, value in table(given, "periods").items()},
-        "strict": given["strict"],
+        "variables": _variables(values),
+        "checks": _checks(read_settings(values["quality"])),
+        "coordinates": table(values, "coordinates"),
+        "periods": {name: float(value) for name, value in table(values, "periods").items()},
+        "strict": values["strict"],
     }
 
 
-def table(given: dict[str, Any], name: str) -> dict[str, Any]:
+def table(values: Options, name: str) -> Options:
     """A table of the configuration, which comes as dotted names."""
-    return {key.removeprefix(f"{name}."): value for key, value in given.items() if key.startswith(f"{name}.")}
+    return {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -40,19 +45,19 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _variables(given: dict[str, Any]) -> Any:
+def _variables(values: Options) -> Any:
     """Names, or a mapping of names to settings."""
     from ensf.runs.recipe.reader import read_settings
 
-    chosen = table(given, "variables")
-    if chosen:
-        return {name: read_settings("" if text is True else str(text)) for name, text in chosen.items()}
-    value = given.get("variables") or ""
+    by_name = table(values, "variables")
+    if by_name:
+        return {name: read_settings("" if text is True else str(text)) for name, text in by_name.items()}
+    value = values.get("variables") or ""
     return tuple(value) if isinstance(value, list) else words(str(value))
 
 
-def _checks(found: tuple[Any, ...]) -> tuple[Any, ...]:
-    for one in found:
-        if isinstance(one, type) or not hasattr(one, "flag"):
-            raise ValueError(f"--quality has {one!r}, which is no check: give some such as GrossCheck(4.0)")
-    return found
+def _checks(checks: tuple[Any, ...]) -> tuple[Any, ...]:
+    for check in checks:
+        if isinstance(check, type) or not hasattr(check, "flag"):
+            raise ValueError(f"--quality has {check!r}, which is no check: give some such as GrossCheck(4.0)")
+    return checks

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-__all__ = ["chosen", "nearest", "parser", "read", "seeds"]
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+__all__ = ["Options", "named", "nearest", "parser", "read", "seeds"]
+
+Options: TypeAlias = dict[str, Any]
+"""Values of options by their dotted names."""
 
 
-def parser(program: str, description: str) -> Any:
+def parser(program: str, description: str) -> ArgumentParser:
     """Parser without options but `--config`."""
     from jsonargparse import ArgumentParser
 
@@ -22,7 +28,7 @@ def parser(program: str, description: str) -> Any:
     return made
 
 
-def read(parser: Any, arguments: list[str]) -> dict[str, Any]:
+def read(parser: ArgumentParser, arguments: list[str]) -> Options:
     """Options as a flat mapping of dotted names."""
     from jsonargparse import ArgumentError
 
@@ -34,46 +40,47 @@ def read(parser: Any, arguments: list[str]) -> dict[str, Any]:
     return {key: value for key, value in _flatten(options.as_dict()).items() if key != "config"}
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flatten(tree: Options, prefix: str = "") -> Options:
+    flat: Options = {}
     for key, value in tree.items():
         flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 
-def _check_names(parser: Any, arguments: list[str]) -> None:
-    """Refuse unknown options with the nearest known ones, and config files that are not there."""
-    known = [option for action in parser._actions for option in action.option_strings]
+def _check_names(parser: ArgumentParser, arguments: list[str]) -> None:
+    """Refuse unknown options with the nearest ones, and config files that are not there."""
+    among = [option for action in parser._actions for option in action.option_strings]
     for word in arguments:
         option = word.split("=", 1)[0]
-        if option.startswith("--") and option not in known and option != "--print_config":
-            raise ValueError(f"unknown option {option}: the nearest are {nearest(option, known)}")
+        if option.startswith("--") and option not in among and option != "--print_config":
+            raise ValueError(f"unknown option {option}: the nearest are {nearest(option, among)}")
     for flag, value in pairwise([*arguments, ""]):
         if flag == "--config" and not Path(value).is_file():
             raise FileNotFoundError(f"config file {value!r} is not there: check the path after --config")
 
 
-def nearest(word: str, known: Any) -> str:
-    return ", ".join(difflib.get_close_matches(word, known, n=3, cutoff=0.3) or list(known))
+def nearest(word: str, among: Iterable[str]) -> str:
+    names = list(among)
+    return ", ".join(difflib.get_close_matches(word, names, n=3, cutoff=0.3) or names)
 
 
 def seeds(text: str, option: str = "--seeds") -> list[int]:
     """Numbers separated by commas, each of them once."""
     try:
-        found = list(dict.fromkeys(int(word) for word in text.split(",") if word.strip()))
+        numbers = list(dict.fromkeys(int(word) for word in text.split(",") if word.strip()))
     except ValueError:
         raise ValueError(f"{option} {text!r} is not a list of whole numbers such as 1,2,3") from None
-    if not found or min(found) < 0:
+    if not numbers or min(numbers) < 0:
         raise ValueError(f"{option} {text!r} needs at least one number, none of them negative")
-    return found
+    return numbers
 
 
-def chosen(text: str, known: Sequence[str], what: str) -> tuple[str, ...]:
-    """Names separated by commas, each of them known."""
+def named(text: str, among: Sequence[str], what: str) -> tuple[str, ...]:
+    """Names separated by commas, each of them among those."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
-        if name not in known:
-            raise ValueError(f"unknown {what} {name!r} of the board: the nearest are {nearest(name, known)}")
+        if name not in among:
+            raise ValueError(f"unknown {what} {name!r} of the board: the nearest are {nearest(name, among)}")
     if not names:
-        raise ValueError(f"--{what}s is empty: name some of {', '.join(known)}")
+        raise ValueError(f"--{what}s is empty: name some of {', '.join(among)}")
     return names

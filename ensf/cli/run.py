@@ -5,13 +5,18 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ensf.cli import options
+from ensf.cli.options import Options
 from ensf.cli.show import report
+
+if TYPE_CHECKING:
+    from ensf.twin import Experiment, Method
 
 __all__ = ["run"]
 
@@ -24,20 +29,20 @@ def run(arguments: list[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         raise ValueError(f"name an experiment: {', '.join(experiments.names())}")
     experiment = experiments.load(arguments[0])
-    given = _parse(experiment, arguments[1:])
-    experiment, methods = _apply(experiment, given)
-    seeds = options.seeds(given["seeds"])
-    directory = Path(given["output"] or Path("results") / experiment.name)
-    if given["overwrite"] and given["resume"]:
+    values = _parse(experiment, arguments[1:])
+    experiment, methods = _apply(experiment, values)
+    seeds = options.seeds(values["seeds"])
+    directory = Path(values["output"] or Path("results") / experiment.name)
+    if values["overwrite"] and values["resume"]:
         raise ValueError("--overwrite and --resume exclude each other: give one of them")
-    if given["restart_every"] < 0:
-        raise ValueError(f"--restart-every is {given['restart_every']}: give a number of cycles, or 0 for never")
-    replaced = given["overwrite"] or given["resume"]
+    if values["restart_every"] < 0:
+        raise ValueError(f"--restart-every is {values['restart_every']}: give a number of cycles, or 0 for never")
+    replaced = values["overwrite"] or values["resume"]
     runner.prepare(directory, runner.outputs(directory, methods, seeds), replaced)
     command = shlex.join(["ensf", "run", *arguments])
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
-    how = {"resume": given["resume"], "restart_every": given["restart_every"]}
-    records = runner.run(experiment, methods, seeds, directory, command, **how)
+    how = {"resume": values["resume"], "restart_every": values["restart_every"]}
+    with _warnings_in_one_line():
+        records = runner.run(experiment, methods, seeds, directory, command, **how)
     print(runner.table(records))
     print(
         f"medians over {len(seeds)} seed{'s' * (len(seeds) > 1)}; ms = processor time per cycle; files in {directory}"
@@ -45,7 +50,7 @@ def run(arguments: list[str]) -> int:
     return report([str(directory)])
 
 
-def _parse(experiment: Any, arguments: list[str]) -> dict[str, Any]:
+def _parse(experiment: Experiment, arguments: list[str]) -> Options:
     """Options of one run, every setting of the experiment among them, as a flat mapping of dotted names."""
     from ensf.runs.recipe.settings import leaves
 
@@ -63,31 +68,39 @@ def _parse(experiment: Any, arguments: list[str]) -> dict[str, Any]:
     return options.read(parser, arguments)
 
 
-def _settings(experiment: Any, leaves: Callable) -> dict[str, Any]:
+def _settings(experiment: Experiment, leaves: Callable) -> Options:
     """Settings of an experiment: its own, and those of each method under the method's name."""
     own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
     free = {name: value for name, value in own.items() if name not in experiment.methods}
     return free | leaves(experiment.methods)
 
 
-def _apply(experiment: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _apply(experiment: Experiment, values: Options) -> tuple[Experiment, dict[str, Method]]:
     """Experiment with its settings overridden, and the chosen methods."""
     from ensf.runs.recipe.settings import override
 
-    chosen = [name.strip() for name in given["methods"].split(",") if name.strip()]
-    for name in chosen:
+    names = [name.strip() for name in values["methods"].split(",") if name.strip()]
+    for name in names:
         if name not in experiment.methods:
             near = options.nearest(name, experiment.methods)
             raise ValueError(f"unknown method {name!r} of {experiment.name}: the nearest are {near}")
-    if not chosen:
+    if not names:
         raise ValueError(f"--methods is empty: name some of {', '.join(experiment.methods)}")
-    methods = override(experiment.methods, given)
-    if given["members"]:
-        methods = {name: replace(method, members=given["members"]) for name, method in methods.items()}
-    own = {name: value for name, value in given.items() if name not in ("methods", "seeds", "members", "output")}
-    experiment = override(replace(experiment, methods=methods), own)
-    return experiment, {name: methods[name] for name in chosen}
+    methods = override(experiment.methods, values)
+    if values["members"]:
+        methods = {name: replace(method, members=values["members"]) for name, method in methods.items()}
+    own = {name: value for name, value in values.items() if name not in ("methods", "seeds", "members", "output")}
+    page: Any = experiment  # a dataclass
+    return override(replace(page, methods=methods), own), {name: methods[name] for name in names}
 
 
-def _show_warning(message: Any, category: Any, *rest: Any) -> None:
-    print(f"ensf: warning: {message}", file=sys.stderr)
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Within, a warning is one line without its place in the code."""
+
+    def show(message: Warning | str, *place: object) -> None:
+        print(f"ensf: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield

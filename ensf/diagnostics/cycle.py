@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
-from ensf.arrays import is_host, namespace, to_numpy
+from ensf.arrays import Array, is_host, namespace, to_numpy
 from ensf.diagnostics.observations import consistency, departures
+from ensf.diagnostics.score_table import MEASURED, REPORTED
 from ensf.diagnostics.truth import marginal_scores
+from ensf.filters.base import Analysis
+from ensf.observations import Observation
 
-__all__ = ["scores"]
+__all__ = ["Cycle", "scores"]
 
-_SCORES = (
-    [f"{score}_forecast" for score in ("rmse", "bias", "spread", "crps")]
-    + [f"{score}_analysis" for score in ("rmse", "bias", "spread", "crps")]
-    + ["coverage95", "chi2", "desroziers_error", "desroziers_spread"]
-)
-REPORTED = ("model_runs",)
-"""Numbers that go on from a filter's `info`, if it has them."""
+
+class Cycle(Protocol):
+    """What there is to score: forecast and analysis of one time, the truth, and what was observed of it."""
+
+    @property
+    def forecast(self) -> Array: ...
+
+    @property
+    def analysis(self) -> Analysis: ...
+
+    @property
+    def truth(self) -> Array: ...
+
+    @property
+    def observation(self) -> Observation: ...
 
 
 @np.errstate(all="ignore")
-def scores(cycle: Any) -> dict[str, float]:
-    """Compute the standard scores of one cycle (`ensf.twin.twin.Cycle`).
+def scores(cycle: Cycle) -> dict[str, float]:
+    """Compute the standard scores of one cycle.
+
+    Parameters
+    ----------
+    cycle : Cycle
+        As `ensf.twin.twin` yields it.
 
     Returns
     -------
     dict
-        ``rmse_``, ``bias_``, ``spread_`` and ``crps_`` of ``forecast`` and ``analysis``, in the units of the
-        state; ``coverage95`` of the analysis; ``chi2`` of the forecast; ``desroziers_error``,
-        ``desroziers_spread``. The last three are NaN if nothing was observed or errors are not Gaussian. Then
-        ``model_runs``, if the filter reports them.
+        One number for each name in `ensf.diagnostics.score_table.MEASURED`; the last three, from observations, are NaN
+        if nothing was observed or errors are not Gaussian. Then those of `REPORTED` that the filter reports.
     """
     forecast, analysis, observation = cycle.forecast, cycle.analysis.ensemble, cycle.observation
     values = [*marginal_scores(forecast, cycle.truth)[:4], *marginal_scores(analysis, cycle.truth)]
@@ -41,5 +55,6 @@ def scores(cycle: Any) -> dict[str, float]:
     host = values if is_host(forecast) else to_numpy(namespace(forecast).stack(values))
     numbers = [float(value) for value in host]
     info = getattr(cycle.analysis, "info", {})
-    reported = {name: float(info[name]) for name in REPORTED if name in info}
-    return dict(zip(_SCORES, numbers + [math.nan] * (len(_SCORES) - len(numbers)), strict=True)) | reported
+    reported = {score.name: float(info[score.name]) for score in REPORTED if score.name in info}
+    missing = [math.nan] * (len(MEASURED) - len(numbers))
+    return dict(zip((score.name for score in MEASURED), numbers + missing, strict=True)) | reported

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.fft
-import scipy.sparse
 
-from ensf.arrays import Array, namespace, to_numpy
+from ensf.arrays import Array, fft, namespace, to_numpy
+from ensf.diagnostics.cycle import Cycle
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 __all__ = ["cycle_spectra", "power"]
-
-STAGES = {"forecast": lambda cycle: cycle.forecast, "analysis": lambda cycle: cycle.analysis.ensemble}
 
 
 def power(fields: Array) -> np.ndarray:
@@ -22,7 +22,8 @@ def power(fields: Array) -> np.ndarray:
 
     The corners of the square of wavenumbers count to the last one, so that the sum is the mean square.
     """
-    waves = scipy.fft.rfftn(to_numpy(fields), axes=(-2, -1), norm="forward")
+    fields = to_numpy(fields)
+    waves = fft(fields).rfftn(fields, axes=(-2, -1), norm="forward")
     rings = _rings(*fields.shape[-2:])
     squares = (waves.real**2 + waves.imag**2).reshape(-1, rings.shape[1])
     return (rings @ squares.T).T.reshape(*waves.shape[:-2], rings.shape[0])
@@ -31,16 +32,18 @@ def power(fields: Array) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _rings(rows: int, columns: int) -> scipy.sparse.csr_array:
     """How often each squared coefficient of `rfftn` counts to each wavenumber: 2 for itself and its conjugate."""
-    most = min(rows, columns) // 2
+    import scipy.sparse
+
+    largest = min(rows, columns) // 2
     y, x = np.fft.fftfreq(rows, 1 / rows)[:, None], np.fft.rfftfreq(columns, 1 / columns)
-    ring = np.minimum(np.rint(np.hypot(y, x)).astype(int), most)
+    ring = np.minimum(np.rint(np.hypot(y, x)).astype(int), largest)
     times = np.where((x == 0) | (2 * x == columns), 1.0, 2.0) + 0 * y
     places = ring.ravel(), np.arange(ring.size)
-    return scipy.sparse.csr_array((times.ravel(), places), shape=(most + 1, ring.size))
+    return scipy.sparse.csr_array((times.ravel(), places), shape=(largest + 1, ring.size))
 
 
 def cycle_spectra(
-    cycle: Any, shape: tuple[int, ...], fields: Callable[[Array], Sequence[Array]]
+    cycle: Cycle, shape: tuple[int, ...], fields: Callable[[Array], Sequence[Array]]
 ) -> dict[str, np.ndarray]:
     """Power ``(wavenumber,)`` of truth, error and spread of forecast and analysis, mean over the levels.
 
@@ -65,8 +68,7 @@ def cycle_spectra(
 
     levels = int(np.prod(shape[:-2], dtype=int))
     spectra = {"truth": total(cycle.truth)}
-    for stage, ensemble in STAGES.items():
-        members = ensemble(cycle)
+    for stage, members in {"forecast": cycle.forecast, "analysis": cycle.analysis.ensemble}.items():
         mean = namespace(members).mean(members, axis=0)
         spectra[f"{stage}_error"] = total(mean - cycle.truth)
         spectra[f"{stage}_spread"] = total((members - mean) / (members.shape[0] - 1) ** 0.5)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
-from scipy.special import stdtrit
 
 from ensf.arrays import Array, Generator, is_host, like, namespace, stream
 
@@ -156,13 +156,15 @@ class _Marginals(NamedTuple):
 
 def marginal_scores(ensemble: Array, truth: Array, level: float = 0.95) -> _Marginals:
     """Everything that one sort of the members tells."""
+    from scipy.special import stdtrit
+
     xp = namespace(ensemble, truth)
     members = ensemble.shape[-2]
     interval = float(stdtrit(members - 1, (1 + level) / 2)) * math.sqrt(1 + 1 / members)
     if is_host(ensemble) and ensemble.ndim == 2:
         errors = np.subtract(ensemble.T, truth[:, None], order="C")
         errors.sort()
-        return _Marginals(*map(errors.dtype.type, _sorted_marginals(errors, interval)))
+        return _Marginals(*map(errors.dtype.type, _compiled()(errors, interval)))
     errors = xp.sort(xp.matrix_transpose(ensemble) - truth[..., None], stable=False)
     error = _mean(errors, -1)
     variance = xp.sum((errors - error[..., None]) ** 2, axis=-1) / (members - 1)
@@ -173,23 +175,29 @@ def marginal_scores(ensemble: Array, truth: Array, level: float = 0.95) -> _Marg
     return _Marginals(root[0], _mean(error, -1), root[1], _mean(miss, -1), _mean(inside, -1))
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc"})
-def _sorted_marginals(errors, interval):
+@cache
+def _compiled() -> Callable[[np.ndarray, float], tuple[float, ...]]:
     """`marginal_scores` from sorted errors (state, member) on the host."""
-    size, members = errors.shape
-    square = bias = variance = crps = inside = 0.0
-    for row in errors:
-        total = miss = gini = rest = 0.0
-        for m in range(members):
-            total += row[m]
-            miss += abs(row[m])
-            gini += (2 * m + 1 - members) * row[m]
-        mean = total / members
-        for m in range(members):
-            rest += (row[m] - mean) ** 2
-        square += mean**2
-        bias += mean
-        variance += rest / (members - 1)
-        crps += (miss - gini / (members - 1)) / members
-        inside += mean**2 <= interval**2 * rest / (members - 1)
-    return np.sqrt(square / size), bias / size, np.sqrt(variance / size), crps / size, inside / size
+    import numba
+
+    @numba.njit(cache=True, error_model="numpy", fastmath={"reassoc"})
+    def sorted_marginals(errors, interval):
+        size, members = errors.shape
+        square = bias = variance = crps = inside = 0.0
+        for row in errors:
+            total = miss = gini = rest = 0.0
+            for m in range(members):
+                total += row[m]
+                miss += abs(row[m])
+                gini += (2 * m + 1 - members) * row[m]
+            mean = total / members
+            for m in range(members):
+                rest += (row[m] - mean) ** 2
+            square += mean**2
+            bias += mean
+            variance += rest / (members - 1)
+            crps += (miss - gini / (members - 1)) / members
+            inside += mean**2 <= interval**2 * rest / (members - 1)
+        return np.sqrt(square / size), bias / size, np.sqrt(variance / size), crps / size, inside / size
+
+    return sorted_marginals

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import numba
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 
 from ensf.arrays import Array, is_host, namespace
@@ -23,7 +25,7 @@ def gaspari_cohn(distance: Array, half_width: float | Array) -> Array:
     xp = namespace(distance)
     r = distance / half_width
     if is_host(r) and r.dtype in (np.float32, np.float64) and r.flags.c_contiguous:
-        _taper(r.reshape(-1))
+        _compiled()(r.reshape(-1))
         return r
     r = xp.clip(r, 0.0, 2.0)
     near = 1 + r * r * (-5 / 3 + r * (5 / 8 + r * (1 / 2 - r / 4)))
@@ -32,11 +34,17 @@ def gaspari_cohn(distance: Array, half_width: float | Array) -> Array:
     return xp.where(r < 1, near, xp.where(r < 2, xp.clip(far, 0.0, 1.0), xp.zeros_like(far)))
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp"})
-def _taper(r):
-    """Overwrite distances in half-widths with the taper: the same in one pass."""
-    for k in range(r.size):
-        s = min(max(r[k], 1), 2)
-        far = 4 - 2 / (3 * s) + s * (-5 + s * (5 / 3 + s * (5 / 8 + s * (-1 / 2 + s / 12))))
-        near = 1 + r[k] * r[k] * (-5 / 3 + r[k] * (5 / 8 + r[k] * (1 / 2 - r[k] / 4)))
-        r[k] = near if r[k] < 1 else max(far, 0) if r[k] < 2 else 0
+@cache
+def _compiled() -> Callable[[np.ndarray], None]:
+    """Overwrites distances in half-widths with the taper: the same in one pass."""
+    import numba
+
+    @numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp"})
+    def taper(r):
+        for k in range(r.size):
+            s = min(max(r[k], 1), 2)
+            far = 4 - 2 / (3 * s) + s * (-5 + s * (5 / 3 + s * (5 / 8 + s * (-1 / 2 + s / 12))))
+            near = 1 + r[k] * r[k] * (-5 / 3 + r[k] * (5 / 8 + r[k] * (1 / 2 - r[k] / 4)))
+            r[k] = near if r[k] < 1 else max(far, 0) if r[k] < 2 else 0
+
+    return taper

@@ -4,11 +4,43 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
-__all__ = ["deferred", "noticed"]
+__all__ = ["answered", "deferred", "noticed"]
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+Answer = Callable[[int, FrameType | None], None] | signal.Handlers
+
+
+@contextmanager
+def answered(answer: Answer, numbers: Sequence[signal.Signals] = STOPPING) -> Iterator[Callable[[], None]]:
+    """Within, Ctrl-C and SIGTERM get another answer; the yielded function gives them the former one back.
+
+    Outside the main thread nothing changes. Processes that are started while signals are ignored never hear them.
+
+    Parameters
+    ----------
+    answer : callable or signal.Handlers
+        As `signal.signal` takes it.
+    numbers : sequence of signal.Signals
+        Other signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    former = {number: signal.signal(number, answer) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+    try:
+        yield restore
+    finally:
+        restore()
 
 
 @contextmanager
@@ -18,26 +50,13 @@ def deferred() -> Iterator[Callable[[], bool]]:
     Outside the main thread nothing changes, and the function returns False.
     """
     received: list[int] = []
-    names = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    former = {name: signal.getsignal(name) for name in names}
 
-    def restore() -> None:
-        for name, handler in former.items():
-            signal.signal(name, handler)
-
-    def receive(number: int, frame: Any) -> None:
+    def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
         restore()
 
-    for name in names:
-        signal.signal(name, receive)
-    try:
+    with answered(receive) as restore:
         yield lambda: bool(received)
-    finally:
-        restore()
 
 
 @contextmanager
@@ -47,17 +66,10 @@ def noticed() -> Iterator[Callable[[], bool]]:
     Outside the main thread nothing changes, and the function returns False.
     """
     received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
 
-    def receive(number: int, frame: Any) -> None:
+    def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
         raise KeyboardInterrupt
 
-    former = {name: signal.signal(name, receive) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with answered(receive):
         yield lambda: bool(received)
-    finally:
-        for name, handler in former.items():
-            signal.signal(name, handler)

@@ -11,18 +11,19 @@ import hashlib
 import os
 import sys
 import tempfile
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import netCDF4
 import numpy as np
 from tqdm import tqdm
 
-from ensf.arrays import Array, Generator
+from ensf.arrays import Array, Generator, summary
+from ensf.runs.files import replacing
+from ensf.twin.twin import Model
 
 __all__ = ["NatureRun", "Trajectory", "cache_folder"]
 
@@ -47,7 +48,10 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.states)
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+    def __repr__(self) -> str:
+        return f"Trajectory(states {summary(self.states)}, interval={self.interval!r})"
+
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """State ``(state,)`` at ``time + duration``, whatever the states given.
 
         Raises
@@ -80,14 +84,29 @@ class Trajectory:
         return Trajectory(self.states[first : first + length], self.interval)
 
 
+class NatureModel(Model, Protocol):
+    """A model that can be spun up from noise, and says what its variable is."""
+
+    @property
+    def variable(self) -> str: ...
+
+    @property
+    def long_name(self) -> str: ...
+
+    @property
+    def units(self) -> str: ...
+
+    def noise(self, rng: Generator) -> Array:
+        """A state ``(state,)`` to spin up from."""
+
+
 @dataclass(frozen=True)
 class NatureRun:
     """Recipe of a nature run.
 
     Parameters
     ----------
-    model : Model
-        With ``noise(rng)``, a state to spin up from, and `variable` and `dims`.
+    model : NatureModel
     spin_up : float
         Model time before the first state that is kept.
     duration : float
@@ -104,7 +123,7 @@ class NatureRun:
         Factor from the unit in that file to the model's.
     """
 
-    model: Any
+    model: NatureModel
     spin_up: float
     duration: float
     interval: float
@@ -184,16 +203,11 @@ def cache_folder() -> Path:
 # --- files -----------------------------------------------------------------------------------------------
 
 
-def _write(path: Path, states: np.ndarray, model: Any, attributes: Mapping[str, str]) -> None:
-    """Write under another name, then rename: a file of that name is complete."""
-    unfinished = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.part")
-    try:
-        with netCDF4.Dataset(unfinished, "w") as file:
-            _fill(file, states.reshape(-1, *model.shape), model)
-            file.setncatts(attributes)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _write(path: Path, states: np.ndarray, model: NatureModel, attributes: Mapping[str, str]) -> None:
+    """A file of that name is complete."""
+    with replacing(path) as hidden, netCDF4.Dataset(hidden, "w") as file:
+        _fill(file, states.reshape(-1, *model.shape), model)
+        file.setncatts(attributes)
 
 
 def _prepare(folder: Path) -> None:
@@ -208,7 +222,7 @@ def _prepare(folder: Path) -> None:
         ) from error
 
 
-def _fill(file: netCDF4.Dataset, states: np.ndarray, model: Any) -> None:
+def _fill(file: netCDF4.Dataset, states: np.ndarray, model: NatureModel) -> None:
     coords, units = getattr(model, "coords", {}), getattr(model, "coord_units", {})
     for name, size in zip(("time", *model.dims), states.shape, strict=True):
         file.createDimension(name, size)
@@ -221,7 +235,7 @@ def _fill(file: netCDF4.Dataset, states: np.ndarray, model: Any) -> None:
     variable[:] = states
 
 
-def _read(path: Path, name: str, model: Any) -> np.ndarray:
+def _read(path: Path, name: str, model: NatureModel) -> np.ndarray:
     """States ``(time, state)``, float32."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no nature run {path}: check its name")
@@ -236,7 +250,7 @@ def _read(path: Path, name: str, model: Any) -> np.ndarray:
     return states.reshape(len(states), -1)
 
 
-def _variable(file: netCDF4.Dataset, name: str, model: Any, path: Path) -> netCDF4.Variable:
+def _variable(file: netCDF4.Dataset, name: str, model: NatureModel, path: Path) -> netCDF4.Variable:
     """The variable of that name, if it has the dimensions of states in time."""
     fitting = [key for key, variable in file.variables.items() if variable.shape[1:] == tuple(model.shape)]
     if name in fitting:

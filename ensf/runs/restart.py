@@ -4,36 +4,39 @@ What is stored is a tree of mappings, sequences, dataclasses, arrays, random gen
 an ``npz`` archive of NumPy, uncompressed: every array is an entry under its dotted name (``restart.ensemble``), in its
 own dtype and memory order; the entry ``tree`` is JSON and says where each belongs. Nothing is pickled.
 
-A file is written under a temporary name and then renamed: whenever a process is killed, the former file or the new
-one is there, whole. A recipe, the dotted name and text of every setting, says for which run it was made.
+Whenever a process is killed, the former file or the new one is there, whole.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import array_api_compat
 import numpy as np
 
-from ensf.arrays import to_numpy
+from ensf.arrays import Array, to_numpy
+from ensf.runs.files import replacing
 
-__all__ = ["check_recipe", "digest", "read", "recipe", "write"]
+__all__ = ["read", "write"]
+
+Tree: TypeAlias = Any
+"""What a restart can hold."""
+Json: TypeAlias = Any
+"""The same as JSON, with names in the place of arrays."""
+Arrays: TypeAlias = Mapping[str, np.ndarray]
 
 PLAIN = (bool, int, float, str)
 BROKEN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ImportError, zipfile.BadZipFile)
 """What a file that is no restart raises."""
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
+def write(path: Path, content: Mapping[str, Tree]) -> None:
     """Store a tree; the file of that name is replaced at once.
 
     Raises
@@ -45,17 +48,11 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     tree = json.dumps({name: _encode(value, name, arrays) for name, value in content.items()})
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, tree=np.frombuffer(tree.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"the restart {path} could not be written ({error.strerror}): is the disk full?") from error
+    with replacing(path) as hidden, open(hidden, "wb") as file:
+        np.savez(file, tree=np.frombuffer(tree.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Tree]:
     """The tree that `write` stored.
 
     Raises
@@ -79,7 +76,7 @@ def read(path: Path) -> dict[str, Any]:
 # --- trees -----------------------------------------------------------------------------------------------
 
 
-def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+def _encode(value: Tree, name: str, arrays: dict[str, np.ndarray]) -> Json:
     """JSON of a tree; its arrays go to `arrays` under their dotted names."""
     if value is None or type(value) in PLAIN:
         return value
@@ -102,11 +99,11 @@ def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     )
 
 
-def _encode_mapping(parts: Mapping[str, Any], name: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _encode_mapping(parts: Mapping[str, Tree], name: str, arrays: dict[str, np.ndarray]) -> dict[str, Json]:
     return {key: _encode(part, f"{name}.{key}", arrays) for key, part in parts.items()}
 
 
-def _encode_array(value: Any, name: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
+def _encode_array(value: Array | np.generic, name: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
     """Arrays of another library come back on its default device."""
     host = np.asarray(value) if isinstance(value, np.generic) else _to_host(value)
     if host.dtype.hasobject:
@@ -124,14 +121,14 @@ def _to_host(value: Any) -> np.ndarray:
     return value.get(order="A") if array_api_compat.is_cupy_array(value) else to_numpy(value)
 
 
-def _encode_generator(rng: np.random.Generator) -> dict[str, Any]:
+def _encode_generator(rng: np.random.Generator) -> dict[str, Json]:
     """Kind, state, and the seed sequence that children are spawned from."""
     bits = rng.bit_generator
     seed = bits.seed_seq.state if isinstance(bits.seed_seq, np.random.SeedSequence) else None  # type: ignore[attr-defined]
     return {"state": _without_arrays(bits.state), "seed": seed and _without_arrays(seed)}
 
 
-def _without_arrays(value: Any) -> Any:
+def _without_arrays(value: Tree) -> Json:
     if isinstance(value, Mapping):
         return {key: _without_arrays(part) for key, part in value.items()}
     if isinstance(value, np.ndarray):
@@ -139,37 +136,36 @@ def _without_arrays(value: Any) -> Any:
     return value
 
 
-def _with_arrays(value: Any) -> Any:
+def _with_arrays(value: Json) -> Tree:
     if isinstance(value, Mapping) and set(value) == {"dtype", "values"}:
         return np.array(value["values"], value["dtype"])
     return {key: _with_arrays(part) for key, part in value.items()} if isinstance(value, Mapping) else value
 
 
-def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _decode(value: Json, arrays: Arrays) -> Tree:
     if not isinstance(value, dict):
         return value
     (kind, content), *rest = value.items()
     return DECODERS[kind](content, dict(rest), arrays)
 
 
-def _decode_array(name: str, rest: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+def _decode_array(name: str, rest: dict[str, Json], arrays: Arrays) -> Array:
     if "library" not in rest:
         return arrays[name]
     return importlib.import_module(rest["library"]).asarray(arrays[name])
 
 
-def _decode_class(kind: str, rest: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+def _decode_class(kind: str, rest: dict[str, Json], arrays: Arrays) -> Tree:
     module, _, name = kind.partition(":")
-    found: Any = importlib.import_module(module)
+    made: object = importlib.import_module(module)
     for part in name.split("."):
-        found = getattr(found, part)
-    if not is_dataclass(found):
+        made = getattr(made, part)
+    if not is_dataclass(made):
         raise ValueError(f"{kind} is no dataclass")
-    make: Callable[..., Any] = found  # type: ignore[assignment]
-    return make(**{key: _decode(part, arrays) for key, part in rest["fields"].items()})
+    return cast(Callable[..., Tree], made)(**{key: _decode(part, arrays) for key, part in rest["fields"].items()})
 
 
-def _decode_generator(stored: dict[str, Any], rest: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+def _decode_generator(stored: dict[str, Json], rest: dict[str, Json], arrays: Arrays) -> np.random.Generator:
     state, seed = _with_arrays(stored["state"]), _with_arrays(stored["seed"])
     sequence = np.random.SeedSequence(**seed) if seed else 0
     bits = getattr(np.random, state["bit_generator"])(sequence)
@@ -177,7 +173,7 @@ def _decode_generator(stored: dict[str, Any], rest: dict[str, Any], arrays: Mapp
     return np.random.Generator(bits)
 
 
-DECODERS: dict[str, Callable[[Any, dict[str, Any], Mapping[str, np.ndarray]], Any]] = {
+DECODERS: dict[str, Callable[[Json, dict[str, Json], Arrays], Tree]] = {
     "array": _decode_array,
     "scalar": lambda name, rest, arrays: arrays[name][()],
     "class": _decode_class,
@@ -186,90 +182,3 @@ DECODERS: dict[str, Callable[[Any, dict[str, Any], Mapping[str, np.ndarray]], An
     "list": lambda parts, rest, arrays: [_decode(part, arrays) for part in parts],
     "tuple": lambda parts, rest, arrays: tuple(_decode(part, arrays) for part in parts),
 }
-
-
-# --- recipes ---------------------------------------------------------------------------------------------
-
-LONG = 16
-"""Sequences of more plain values than this are described by a hash."""
-
-
-def recipe(**settings: Any) -> dict[str, str]:
-    """Dotted name and text of all that determines a run: the version of the package, classes, numbers, arrays.
-
-    Parameters
-    ----------
-    **settings
-        Trees of dataclasses, mappings and sequences. Arrays are described by shape, dtype and a hash of their values.
-    """
-    found = {"version": version("ensf")}
-    for name, value in settings.items():
-        _describe(value, name, found)
-    return found
-
-
-def digest(recipe: Mapping[str, str]) -> str:
-    """Hash of a recipe."""
-    return _hash(json.dumps(dict(recipe), sort_keys=True).encode())
-
-
-def check_recipe(recipe: Mapping[str, str], stored: Mapping[str, str], path: Path) -> None:
-    """Raise ValueError that names the first difference between a recipe and the one in a file."""
-    for name in {**recipe, **stored}:
-        here, there = recipe.get(name, "absent"), stored.get(name, "absent")
-        if here != there:
-            raise ValueError(
-                f"{path} was made by another recipe: {name} is {there} there but {here} now; "
-                "give the settings of that run, or start again elsewhere or with --overwrite"
-            )
-
-
-def _describe(value: Any, name: str, found: dict[str, str]) -> None:
-    if isinstance(value, np.ndarray) or array_api_compat.is_array_api_obj(value):
-        found[name] = _describe_array(to_numpy(value))
-    elif hasattr(value, "tocsr"):
-        matrix = value.tocsr()
-        for part in ("data", "indices", "indptr"):
-            _describe(getattr(matrix, part), f"{name}.{part}", found)
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            _describe(part, f"{name}.{key}", found)
-    elif isinstance(value, list | tuple):
-        _describe_sequence(value, name, found)
-    elif is_dataclass(value) and not isinstance(value, type):
-        found[name] = type(value).__qualname__
-        for field in fields(value):
-            if field.init:
-                _describe(getattr(value, field.name), f"{name}.{field.name}", found)
-    else:
-        _describe_other(value, name, found)
-
-
-def _describe_sequence(values: Any, name: str, found: dict[str, str]) -> None:
-    if all(value is None or isinstance(value, PLAIN) for value in values):
-        text = repr(values)
-        found[name] = text if len(values) <= LONG else f"<{len(values)} values, hash {_hash(text.encode())}>"
-        return
-    for k, value in enumerate(values):
-        _describe(value, f"{name}.{k}", found)
-
-
-def _describe_array(values: np.ndarray) -> str:
-    shape = " x ".join(map(str, values.shape))
-    return f"<{shape} {values.dtype}, hash {_hash(np.ascontiguousarray(values).tobytes())}>"
-
-
-def _describe_other(value: Any, name: str, found: dict[str, str]) -> None:
-    """Functions and classes by name, objects that do not describe themselves by class and attributes."""
-    if hasattr(value, "__qualname__"):
-        found[name] = f"{value.__module__}.{value.__qualname__}"
-    elif type(value).__repr__ is object.__repr__:
-        found[name] = type(value).__qualname__
-        for key, part in getattr(value, "__dict__", {}).items():
-            _describe(part, f"{name}.{key}", found)
-    else:
-        found[name] = repr(value)
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]

@@ -10,24 +10,27 @@ from __future__ import annotations
 import json
 import time as clock
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ensf.diagnostics import scores
 from ensf.runs import restart
+from ensf.runs.files import clear_unfinished
 from ensf.runs.netcdf.writer import Writer, read
+from ensf.runs.recipe import describe
 from ensf.runs.recipe.settings import leaves
-from ensf.twin.experiment import Method, summarise
-from ensf.twin.twin import Cycle, Lost
+from ensf.twin.experiment import Experiment, Method, Record, summarise
+from ensf.twin.twin import Checkpoint, Cycle, Lost
 
 __all__ = ["Run"]
 
+Show = Callable[[Mapping[str, float], int], None]
+"""Gets the scores of a cycle, and how many there are."""
+
 ROLES = ("forecast", "analysis", "output")
-NOT_IN_RECIPE = frozenset({"name", "methods", "seeds", "summary", "source"})
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Run:
         For the attributes of the file.
     """
 
-    experiment: Any
+    experiment: Experiment
     name: str
     method: Method
     seed: int
@@ -64,24 +67,22 @@ class Run:
         return self.directory / f"{self.name}_seed{self.seed}.nc"
 
     @property
-    def restart(self) -> Path:
-        """The restart file."""
+    def restart_file(self) -> Path:
+        """What an unfinished run goes on from."""
         return self.path.with_suffix(".restart.npz")
 
     @property
-    def journal(self) -> Path:
+    def journal_file(self) -> Path:
         """The journal of the file of cycles."""
         return self.path.with_suffix(".journal")
 
     @cached_property
     def recipe(self) -> dict[str, str]:
         """All that determines the cycles and their scores."""
-        method = self.method
-        own = restart.recipe(experiment=self.experiment)
-        kept = {name: text for name, text in own.items() if NOT_IN_RECIPE.isdisjoint(name.split(".")[1:2])}
-        return kept | restart.recipe(method=method.filter, members=method.members, name=self.name, seed=self.seed)
+        method = {"method": self.method.filter, "members": self.method.members}
+        return describe.run_recipe(self.experiment, **method, name=self.name, seed=self.seed)
 
-    def finished(self, record: Mapping[str, Any] | None) -> bool:
+    def finished(self, record: Record | None) -> bool:
         """True if `record`, from the summary, is of a complete run of this recipe; False if there is more to do.
 
         Raises
@@ -89,22 +90,26 @@ class Run:
         ValueError
             If the files are of another recipe, or there are cycles but nothing to go on from.
         """
-        if self.restart.exists():
-            restart.check_recipe(self.recipe, restart.read(self.restart)["recipe"], self.restart)
+        if self.restart_file.exists():
+            describe.check_recipe(self.recipe, restart.read(self.restart_file)["recipe"], self.restart_file)
             return False
-        cycles, recipe = (0, {}) if self.journal.exists() else _stored(self.path)
+        cycles, recipe = (0, {}) if self.journal_file.exists() else _stored(self.path)
         if cycles and (record is None or record["cycles"] != cycles):
             raise ValueError(
                 f"{self.path} has {cycles} cycles but no restart beside it: run it again with --overwrite, "
                 "or choose another --output"
             )
         if cycles:
-            restart.check_recipe(self.recipe, recipe, self.path)
+            describe.check_recipe(self.recipe, recipe, self.path)
         return cycles > 0
 
     def complete(
-        self, resume: bool, restart_every: int, stopping: Callable[[], bool], show: Callable[[Any, int], None]
-    ) -> dict[str, Any]:
+        self,
+        resume: bool,
+        restart_every: int,
+        stopping: Callable[[], bool],
+        show: Show,
+    ) -> Record:
         """Run to the end, or until the members leave the range of numbers, and return the record for the summary.
 
         Raises
@@ -112,58 +117,65 @@ class Run:
         KeyboardInterrupt
             After the cycle in which `stopping` is True; the restart is written.
         """
-        so_far = SoFar.resume(self) if resume and self.restart.exists() else SoFar.begin(self)
-        start = (so_far.start,) if so_far.start else ()
+        progress = Progress.resume(self) if resume and self.restart_file.exists() else Progress.begin(self)
+        start = (progress.start,) if progress.start else ()
         try:
             with closing(self.experiment.run(self.method, self.seed, *start)) as cycles:
                 for cycle in cycles:
                     stop = stopping()
-                    so_far.take(cycle, stop or restart_every > 0 and (cycle.index + 1) % restart_every == 0)
-                    show(so_far.history[-1][1], len(so_far.history))
+                    progress.take(cycle, stop or restart_every > 0 and (cycle.index + 1) % restart_every == 0)
+                    show(progress.history[-1][1], len(progress.history))
                     if stop:
                         raise KeyboardInterrupt
         except Lost as error:
-            if not so_far.history:
+            if not progress.history:
                 raise ValueError(str(error)) from error
             warnings.warn(f"{self.name}, seed {self.seed}: {error}; the run ends here", stacklevel=2)
-            return so_far.record() | {"diverged": True}
+            return progress.record() | {"diverged": True}
         finally:
-            so_far.close()
-        return so_far.record()
+            progress.close()
+        return progress.record()
 
     def tidy(self) -> None:
         """Remove restart and journal."""
-        self.restart.unlink(missing_ok=True)
-        self.journal.unlink(missing_ok=True)
+        self.restart_file.unlink(missing_ok=True)
+        clear_unfinished(self.restart_file)
+        self.journal_file.unlink(missing_ok=True)
 
 
-class SoFar:
+class Progress:
     """What a run has so far: its file, scores and seconds; `begin` or `resume` one.
 
     Attributes
     ----------
-    start : Restart or None
+    start : Checkpoint or None
         From where the run goes on.
     history : list of (time, scores)
     """
 
-    def __init__(self, run: Run, start: Any, writer: Writer | None, seconds: Mapping[str, float]) -> None:
+    def __init__(self, run: Run, start: Checkpoint | None, writer: Writer | None, seconds: Mapping[str, float]) -> None:
         self.run, self.start, self.writer, self.seconds = run, start, writer, dict(seconds)
         self.history: list[tuple[float, Mapping[str, float]]] = [*(writer.history() if writer else ())]
 
     @classmethod
-    def begin(cls, run: Run) -> SoFar:
+    def begin(cls, run: Run) -> Progress:
         """Nothing so far; what an earlier run left is removed."""
         run.tidy()
         return cls(run, None, None, dict.fromkeys(ROLES, 0.0))
 
     @classmethod
-    def resume(cls, run: Run) -> SoFar:
+    def resume(cls, run: Run) -> Progress:
         """As the restart has it."""
-        content = restart.read(run.restart)
-        start, experiment = content["restart"], run.experiment
-        about = {"model": experiment.model, "time_units": experiment.time_units, "command": run.command}
-        writer = Writer.resume(run.path, run.journal, start.cycles, **about)
+        content = restart.read(run.restart_file)
+        start, experiment = content["checkpoint"], run.experiment
+        writer = Writer.resume(
+            run.path,
+            run.journal_file,
+            start.cycles,
+            model=experiment.model,
+            time_units=experiment.time_units,
+            command=run.command,
+        )
         return cls(run, start, writer, content["seconds"])
 
     def take(self, cycle: Cycle, save: bool) -> None:
@@ -171,26 +183,27 @@ class SoFar:
         started = clock.process_time()
         measured = scores(cycle)
         if self.writer is None:
-            self.writer = _open(self.run, cycle)
+            self.writer = _open(self.run, cycle, measured)
         self.writer.write(cycle, measured)
         self.history.append((cycle.time, measured))
         self.seconds["forecast"] += cycle.seconds_forecast
         self.seconds["analysis"] += cycle.seconds_analysis
-        if save and cycle.restart is not None:
-            self._save(cycle)
+        checkpoint = cycle.checkpoint if save else None
+        if checkpoint is not None:
+            self._save(checkpoint, cycle.time)
         self.seconds["output"] += clock.process_time() - started
 
-    def _save(self, cycle: Cycle) -> None:
-        recipe = {"recipe": self.run.recipe, "recipe_hash": restart.digest(self.run.recipe)}
-        content = {"restart": cycle.restart, "time": cycle.time, "seconds": self.seconds}
-        restart.write(self.run.restart, content | recipe)
+    def _save(self, checkpoint: Checkpoint, time: float) -> None:
+        recipe = {"recipe": self.run.recipe, "recipe_hash": describe.digest(self.run.recipe)}
+        content = {"checkpoint": checkpoint, "time": time, "seconds": self.seconds}
+        restart.write(self.run.restart_file, content | recipe)
 
     def close(self) -> None:
         """Close the file."""
         if self.writer is not None:
             self.writer.close()
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """Method, seed, scores, and seconds per cycle."""
         run = self.run
         about = {"method": run.name, "seed": run.seed, "members": run.method.members}
@@ -198,7 +211,7 @@ class SoFar:
         return about | summarise(run.experiment, self.history) | per_cycle
 
 
-def _open(run: Run, cycle: Cycle) -> Writer:
+def _open(run: Run, cycle: Cycle, scores: Iterable[str]) -> Writer:
     """A new file, with a journal if the experiment can be resumed."""
     experiment, method = run.experiment, run.method
     attributes = {
@@ -213,19 +226,19 @@ def _open(run: Run, cycle: Cycle) -> Writer:
         "model_recipe": repr(experiment.model),
         "settings": json.dumps(leaves({"experiment": experiment, "method": method})),
         "recipe": json.dumps(run.recipe),
-        "recipe_hash": restart.digest(run.recipe),
+        "recipe_hash": describe.digest(run.recipe),
         "ensf_burn_in": float(experiment.burn_in),
         "ensf_climatology": float(experiment.climatology),
     }
-    return Writer(
+    return Writer.create(
         run.path,
+        cycle,
         model=experiment.model,
-        members=cycle.forecast.shape[0],
-        observations=cycle.observation.size,
+        scores=scores,
         attributes=attributes,
         time_units=experiment.time_units,
         overwrite=True,
-        journal=None if cycle.restart is None else run.journal,
+        journal=None if cycle.checkpoint is None else run.journal_file,
     )
 
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from ensf.diagnostics.score_table import title
+from ensf.runs.files import write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.run import Run
-from ensf.twin.experiment import Method
+from ensf.twin.experiment import Experiment, Method, Record
 
-__all__ = ["TABLE", "outputs", "prepare", "run", "table"]
+__all__ = ["outputs", "prepare", "run", "table"]
 
 
 def outputs(directory: Path, methods: Iterable[str], seeds: Iterable[int]) -> list[Path]:
@@ -54,7 +54,7 @@ def prepare(directory: Path, files: list[Path], replace: bool) -> None:
 
 
 def run(
-    experiment: Any,
+    experiment: Experiment,
     methods: Mapping[str, Method],
     seeds: Iterable[int],
     directory: Path,
@@ -62,7 +62,7 @@ def run(
     *,
     resume: bool = False,
     restart_every: int = 1,
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Run every method and seed; write one file for each and `summary.json`; return the records.
 
     Parameters
@@ -123,7 +123,7 @@ def _state(measured: Mapping[str, float]) -> str:
     return f"RMSE {measured['rmse_analysis']:.3f}, spread {measured['spread_analysis']:.3f}"
 
 
-def _read_summary(directory: Path) -> dict[tuple[str, int], dict[str, Any]]:
+def _read_summary(directory: Path) -> dict[tuple[str, int], Record]:
     """Records by method and seed."""
     path = directory / "summary.json"
     if not path.exists():
@@ -134,14 +134,12 @@ def _read_summary(directory: Path) -> dict[tuple[str, int], dict[str, Any]]:
         raise ValueError(f"{path} is not a summary of runs, or damaged: remove it, then resume again") from error
 
 
-def _write_summary(directory: Path, records: Iterable[Mapping[str, Any]]) -> None:
+def _write_summary(directory: Path, records: Iterable[Record]) -> None:
     """Replace the summary at once."""
-    temporary = directory / ".summary.json.new"
-    temporary.write_text(json.dumps([_finite(record) for record in records], indent=1) + "\n")
-    os.replace(temporary, directory / "summary.json")
+    write_json(directory / "summary.json", [_finite(record) for record in records])
 
 
-def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
+def _finite(record: Record) -> Record:
     """JSON has no NaN or infinity: null in their place."""
     bad = {key for key, value in record.items() if isinstance(value, float) and not math.isfinite(value)}
     return {key: None if key in bad else value for key, value in record.items()}
@@ -149,25 +147,18 @@ def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
 
 # --- the table -------------------------------------------------------------------------------------------
 
-TABLE = {
-    "rmse_forecast": "RMSE fc",
-    "rmse_analysis": "RMSE an",
-    "rmse_analysis_all": "all",
-    "rmse_analysis_last50": "last 50",
-    "spread_analysis": "spread",
-    "crps_analysis": "CRPS",
-    "chi2": "chi2",
-    "coverage95": "cover 95%",
-    "model_runs": "runs",
-}
+COLUMNS = (
+    "rmse_forecast", "rmse_analysis", "rmse_analysis_all", "rmse_analysis_last50", "spread_analysis", "crps_analysis",
+    "chi2", "coverage95", "model_runs",
+)  # fmt: skip
 
 
-def table(records: list[dict[str, Any]]) -> str:
+def table(records: list[Record]) -> str:
     """Methods as rows; medians over seeds, k of n diverged, milliseconds of processor time per cycle.
 
     Forecasts of the ensemble per cycle (runs) are shown if a method needs more than the one of the cycle.
     """
-    columns = {key: title for key, title in TABLE.items() if any(key in record for record in records)}
+    columns = {key: title(key) for key in COLUMNS if any(key in record for record in records)}
     if "rmse_analysis_all" in columns:
         del columns["rmse_analysis"]
     head = ["method", "members", *columns.values(), "diverged", "ms fc", "ms an"]
@@ -180,11 +171,11 @@ def table(records: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _methods(records: list[dict[str, Any]]) -> list[str]:
+def _methods(records: list[Record]) -> list[str]:
     return list(dict.fromkeys(record["method"] for record in records))
 
 
-def _row(name: str, records: list[dict[str, Any]], columns: Mapping[str, str]) -> list[str]:
+def _row(name: str, records: list[Record], columns: Mapping[str, str]) -> list[str]:
     def median(key: str) -> float:
         values = [math.nan if record.get(key, 1.0) is None else record.get(key, 1.0) for record in records]
         return statistics.median(values)

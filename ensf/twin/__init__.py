@@ -9,9 +9,10 @@ from ensf.twin.experiment import (
     TwinExperiment,
     summarise,
 )
-from ensf.twin.twin import Cycle, InitialLaw, Lost, Model, Network, Restart, Streams, twin
+from ensf.twin.twin import Checkpoint, Cycle, InitialLaw, Lost, Model, Network, Streams, twin
 
 __all__ = [
+    "Checkpoint",
     "Climatology",
     "Cycle",
     "Experiment",
@@ -22,7 +23,6 @@ __all__ = [
     "Model",
     "Network",
     "PerturbedTruth",
-    "Restart",
     "Streams",
     "TwinExperiment",
     "summarise",

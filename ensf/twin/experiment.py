@@ -6,17 +6,30 @@ The pages in `ensf.experiments` are records of this kind.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ensf.arrays import Array, normal
+from ensf.arrays import Array, normal, summary
 from ensf.filters.base import Filter
-from ensf.twin.twin import Cycle, InitialLaw, Model, Network, Restart, Streams, twin
+from ensf.twin.twin import Checkpoint, Cycle, InitialLaw, Model, Network, Streams, twin
 
-__all__ = ["Climatology", "Experiment", "GaussianStart", "Method", "PerturbedTruth", "TwinExperiment", "summarise"]
+__all__ = [
+    "Climatology",
+    "Experiment",
+    "GaussianStart",
+    "Method",
+    "PerturbedTruth",
+    "Record",
+    "TwinExperiment",
+    "summarise",
+]
+
+
+Record: TypeAlias = dict[str, Any]
+"""What there is to say of one run: scores by name, and what was run."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +51,41 @@ class Method:
 
 
 class Experiment(Protocol):
-    """What the command line needs of an experiment."""
+    """What a run and the command line need of an experiment; `TwinExperiment` says what each is."""
 
-    name: str
-    summary: str
-    methods: Mapping[str, Method]
-    model: Any
-    cycles: int
-    seeds: tuple[int, ...]
+    @property
+    def name(self) -> str: ...
 
-    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+    @property
+    def summary(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def methods(self) -> Mapping[str, Method]: ...
+
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def cycles(self) -> int: ...
+
+    @property
+    def seeds(self) -> tuple[int, ...]: ...
+
+    @property
+    def time_units(self) -> str: ...
+
+    @property
+    def burn_in(self) -> float: ...
+
+    @property
+    def climatology(self) -> float: ...
+
+    def scored(self, times: np.ndarray) -> dict[str, np.ndarray]: ...
+
+    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Generator[Cycle, None, None]:
         """Cycles of one method and seed, from the beginning or after those of `start`."""
 
 
@@ -81,7 +119,7 @@ class TwinExperiment:
     source : str
         Where the setting was published.
     time_units : str
-        Unit of model time, as `ensf.runs.netcdf.writer.Writer` takes it; 1 for a model without units.
+        Unit of model time, as `ensf.runs.netcdf.writer.save` takes it; 1 for a model without units.
     """
 
     name: str
@@ -100,7 +138,7 @@ class TwinExperiment:
     source: str = ""
     time_units: str = "1"
 
-    def run(self, method: Method, seed: int, start: Restart | None = None) -> Iterator[Cycle]:
+    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Generator[Cycle, None, None]:
         """Cycles of one method and seed, after those of `start`; truth and observations depend on the seed alone."""
         return twin(
             self.model,
@@ -141,6 +179,9 @@ class GaussianStart:
     mean: Array
     deviation: float
 
+    def __repr__(self) -> str:
+        return f"GaussianStart(mean {summary(self.mean)}, deviation={self.deviation!r})"
+
     def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
         """Initial truth and members."""
         size = self.mean.shape[0]
@@ -167,6 +208,10 @@ class PerturbedTruth:
     spin_up: float = 50.0
     deviation: float = 1.0
 
+    def __repr__(self) -> str:
+        settings = f"spin_up={self.spin_up!r}, deviation={self.deviation!r}"
+        return f"PerturbedTruth({self.model!r}, mean {summary(self.mean)}, {settings})"
+
     def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
         """Initial truth and members."""
         size = self.mean.shape[0]
@@ -192,6 +237,9 @@ class Climatology:
     mean: Array
     spin_up: float = 50.0
 
+    def __repr__(self) -> str:
+        return f"Climatology({self.model!r}, mean {summary(self.mean)}, spin_up={self.spin_up!r})"
+
     def draw(self, members: int, streams: Streams) -> tuple[Array, Array]:
         """Initial truth, the same as that of `PerturbedTruth`, and members."""
         size = self.mean.shape[0]
@@ -203,7 +251,7 @@ class Climatology:
 # --- summary of a run ------------------------------------------------------------------------------------
 
 
-def summarise(experiment: Any, cycles: list[tuple[float, Mapping[str, float]]]) -> dict[str, Any]:
+def summarise(experiment: Experiment, cycles: list[tuple[float, Mapping[str, float]]]) -> Record:
     """Scores of one run: means over each scoring window, and whether it diverged.
 
     Parameters
@@ -219,7 +267,7 @@ def summarise(experiment: Any, cycles: list[tuple[float, Mapping[str, float]]]) 
     """
     times = np.array([time for time, _ in cycles])
     columns = {name: np.array([scores[name] for _, scores in cycles]) for name in cycles[0][1]}
-    summary: dict[str, Any] = {"cycles": len(cycles)}
+    summary: Record = {"cycles": len(cycles)}
     for suffix, mask in experiment.scored(times).items():
         summary |= {f"{name}{suffix}": float(np.nanmean(column[mask])) for name, column in columns.items()}
     summary["diverged"] = diverged(columns["rmse_analysis"], experiment.climatology)

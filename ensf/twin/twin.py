@@ -2,26 +2,27 @@
 
 A cycle is forecast, then analysis; there is no observation at time 0. `twin` is a generator: writers, progress bars
 and statistics consume its `Cycle` records. Each role has its own random stream, spawned from one seed, so that
-changing the filter changes neither truth nor observations. What a cycle leaves behind is a `Restart`; from there the
+changing the filter changes neither truth nor observations. What a cycle leaves behind is a `Checkpoint`; from there the
 rest of the experiment is the same, bit for bit, as if it had never stopped.
 """
 
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Iterator
+from collections import abc
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, namespace, to_numpy
+from ensf.arrays import Array, Generator, namespace, summary, to_numpy
 from ensf.filters.base import Analysis, Filter
-from ensf.observations import Identity, Observation
+from ensf.observations import ErrorLaw, Identity, Observation, Operator
 from ensf.observations.window import Window
 
-__all__ = ["Cycle", "InitialLaw", "Lost", "Model", "Network", "Restart", "Streams", "twin"]
+__all__ = ["Checkpoint", "Cycle", "InitialLaw", "Lost", "Model", "Network", "Streams", "twin"]
 
 
 class Model(Protocol):
@@ -35,7 +36,7 @@ class Model(Protocol):
     def dims(self) -> tuple[str, ...]:
         """Names of the dimensions."""
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """States ``(..., state)`` at ``time + duration``."""
 
 
@@ -58,6 +59,13 @@ class Streams:
         children = np.random.SeedSequence(seed).spawn(roles)
         return cls(seed, *(np.random.Generator(np.random.SFC64(child)) for child in children))
 
+    def __repr__(self) -> str:
+        return f"Streams(seed={self.seed})"
+
+    def copy(self) -> Streams:
+        """Streams in the same state, which go their own way."""
+        return deepcopy(self)
+
 
 class InitialLaw(Protocol):
     """Where truth and members start."""
@@ -78,9 +86,14 @@ class Network:
     position : (observation, dimension) array, optional
     """
 
-    operator: Any = Identity()
-    error: Any = 1.0
-    position: Any = None
+    operator: Operator = Identity()
+    error: float | Array | ErrorLaw = 1.0
+    position: Array | None = None
+
+    def __repr__(self) -> str:
+        error = summary(self.error) if isinstance(self.error, np.ndarray) else repr(self.error)
+        place = "" if self.position is None else f", position {summary(self.position)}"
+        return f"Network({type(self.operator).__name__}, error {error}{place})"
 
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""
@@ -90,7 +103,7 @@ class Network:
 
 
 @dataclass(frozen=True, eq=False)
-class Restart:
+class Checkpoint:
     """Where a twin experiment stands between two cycles: all that the next ones depend on.
 
     Attributes
@@ -109,6 +122,10 @@ class Restart:
     ensemble: Array
     memory: Any
     streams: Streams
+
+    def __repr__(self) -> str:
+        memory = type(self.memory).__name__
+        return f"Checkpoint({self.cycles} cycles, ensemble {summary(self.ensemble)}, memory {memory}, {self.streams!r})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +158,19 @@ class Cycle:
     seconds_analysis: float
     streams: Streams | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"Cycle({self.index}, time {self.time:g}, truth {summary(self.truth)}, {self.observation!r}, "
+            f"forecast {summary(self.forecast)}, {self.analysis!r})"
+        )
+
     @property
-    def restart(self) -> Restart | None:
-        """What the next cycle needs; use it before that is asked for. None without streams."""
+    def checkpoint(self) -> Checkpoint | None:
+        """What the next cycle needs; ask for it before that. None without streams."""
         if self.streams is None:
             return None
-        return Restart(self.index + 1, self.truth, self.analysis.ensemble, self.analysis.memory, self.streams)
+        analysis = self.analysis
+        return Checkpoint(self.index + 1, self.truth, analysis.ensemble, analysis.memory, self.streams.copy())
 
 
 class Lost(ArithmeticError):
@@ -165,8 +189,8 @@ def twin(
     streams: Streams,
     truth_model: Model | None = None,
     positions: np.ndarray | None = None,
-    start: Restart | None = None,
-) -> Iterator[Cycle]:
+    start: Checkpoint | None = None,
+) -> abc.Generator[Cycle, None, None]:
     """Run a twin experiment, yielding one `Cycle` after another.
 
     Parameters
@@ -186,8 +210,8 @@ def twin(
         Advances the truth, if not `model`.
     positions : (state, dimension) array, optional
         Where the state variables are; by default the model's ``positions``, else each is at its index.
-    start : Restart, optional
-        Go on from there, with its streams; nothing is drawn from `initial`.
+    start : Checkpoint, optional
+        Go on from there, with copies of its streams; nothing is drawn from `initial`.
 
     Yields
     ------
@@ -204,8 +228,8 @@ def twin(
         raise ValueError(f"a twin experiment needs 2 members and 1 cycle or more, not {members} and {cycles}")
     truth_model = truth_model or model
     positions = getattr(model, "positions", None) if positions is None else positions
-    start = start or Restart(0, *initial.draw(members, streams), None, streams)
-    truth, ensemble, memory, streams = start.truth, start.ensemble, start.memory, start.streams
+    start = start or Checkpoint(0, *initial.draw(members, streams), None, streams)
+    truth, ensemble, memory, streams = start.truth, start.ensemble, start.memory, start.streams.copy()
     for index in range(start.cycles, cycles):
         time = index * interval
         truth = truth_model.advance(truth, time, interval, streams.truth_noise)

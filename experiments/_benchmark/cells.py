@@ -7,7 +7,6 @@ message: remove its file to try again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import multiprocessing
@@ -34,7 +33,9 @@ from tqdm import tqdm
 from ensf import experiments
 from ensf.diagnostics import scores
 from ensf.experiments._benchmark.methods import RECIPES
-from ensf.runs.recipe.settings import leaves
+from ensf.runs.files import write_json
+from ensf.runs.interrupts import answered, deferred
+from ensf.runs.recipe.describe import digest, run_recipe
 from ensf.twin.experiment import Method, summarise
 
 __all__ = ["Cell", "complete"]
@@ -66,10 +67,7 @@ class Cell:
     def recipe(self) -> str:
         """Hash of all that determines the run."""
         experiment, method = self.load()
-        own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
-        parts = (experiment.model, experiment.truth_model, experiment.network, experiment.initial)
-        text = json.dumps([own, *map(repr, parts), repr(method), self.seed, version("ensf")])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(run_recipe(experiment, method=method.filter, members=method.members, seed=self.seed))
 
 
 @cache
@@ -90,12 +88,7 @@ def _finish(cell: Cell, folder: Path, check: Callable[[], None] = lambda: None) 
     with _alone():
         about = asdict(cell) | {"settings": dict(cell.settings), "recipe": cell.recipe, "version": version("ensf")}
         record = about | _outcome(cell, check)
-    temporary = folder / f".{cell.file}.{os.getpid()}"
-    try:
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
-        os.replace(temporary, folder / cell.file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_json(folder / cell.file, record)
 
 
 def _outcome(cell: Cell, check: Callable[[], None]) -> dict[str, Any]:
@@ -172,7 +165,7 @@ def _in_processes(cells: list[Cell], folder: Path, jobs: int) -> Generator[Cell,
     stop = context.Event()
     pool = ProcessPoolExecutor(max(1, min(jobs, len(cells))), context, _start_worker, (stop,))
     try:
-        with _interrupts(signal.SIG_IGN):
+        with answered(signal.SIG_IGN, [signal.SIGINT]):
             futures = {pool.submit(_work, cell, folder): cell for cell in cells}
         for future in as_completed(futures):
             future.result()
@@ -185,25 +178,15 @@ def _in_processes(cells: list[Cell], folder: Path, jobs: int) -> Generator[Cell,
 
 
 def _close(pool: ProcessPoolExecutor) -> None:
-    """Wait for the workers; Ctrl-C waits too."""
-    received: list[int] = []
-    with _interrupts(lambda number, frame: received.append(number)):
+    """Wait for the workers; Ctrl-C waits too, a second one does not."""
+    with deferred() as stopping:
         pool.shutdown(cancel_futures=True)
-    if received:
+    if stopping():
         raise KeyboardInterrupt
 
 
-@contextmanager
-def _interrupts(handler: Any) -> Iterator[None]:
-    """Another answer to Ctrl-C. Processes that are started while it is ignored never hear it."""
-    former = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
-
-
 _STOP: Any = None
+"""Event of a worker that says when to stop; a process of a pool can only get it when it starts."""
 
 
 def _start_worker(stop: Any) -> None:

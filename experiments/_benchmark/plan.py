@@ -11,7 +11,6 @@ stopped.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +22,10 @@ from statistics import median
 from typing import Any
 
 from ensf import experiments
+from ensf.diagnostics.score_table import SCORES, title
 from ensf.experiments._benchmark.cells import Cell, complete
 from ensf.experiments._benchmark.methods import EXPERIMENTS, RECIPES
+from ensf.runs.files import write_json, write_text
 
 __all__ = ["EXPERIMENTS", "METHODS", "Plan", "heat", "markdown", "run", "table", "write"]
 
@@ -34,18 +35,18 @@ FIGURES = (
     "crps_analysis", "chi2", "coverage95", "seconds_forecast", "seconds_analysis",
 )  # fmt: skip
 COLUMNS = {
-    "rmse_analysis": ("RMSE", ".3f"),
-    "rmse_analysis_last50": ("last 50", ".3f"),
-    "spread_ratio": ("spread / RMSE", ".2f"),
-    "crps_analysis": ("CRPS", ".3f"),
-    "chi2": ("chi2", ".2f"),
-    "coverage95": ("cover 95 %", ".2f"),
+    "rmse_analysis": ".3f",
+    "rmse_analysis_last50": ".3f",
+    "spread_ratio": ".2f",
+    "crps_analysis": ".3f",
+    "chi2": ".2f",
+    "coverage95": ".2f",
 }
-LEGEND = """Medians over seeds, of analyses after burn-in. RMSE of the ensemble mean; spread / RMSE: time mean of the
-spread over that of the RMSE, 1 if consistent; CRPS: fair, mean over variables; chi2 of innovations, 1 if consistent;
-cover 95 %: how often the 95 % interval holds the truth; diverged: RMSE above half the climatological spread for the
-last fifth of the run, or an error; ms: processor time of one cycle on one thread. A run that ended in an error has an
-infinite RMSE and CRPS and no part in the other medians; "–" is a median that is not finite."""
+"""Format of each score in a table."""
+MEANINGS = "; ".join(f"{title(key)}: {SCORES[key].long_name}" for key in COLUMNS if key in SCORES)
+LEGEND = f"""Medians over seeds, of analyses after burn-in. {MEANINGS}; diverged: RMSE above half the climatological
+spread for the last fifth of the run, or an error; ms: processor time of one cycle on one thread. A run that ended in an
+error has an infinite RMSE and CRPS and no part in the other medians; "–" is a median that is not finite."""
 
 Pair = tuple[str, str]
 Records = list[dict[str, Any]]
@@ -191,8 +192,8 @@ def _median(values: list[float | None], is_error: bool) -> float | None:
 
 def write(records: Records, plan: Plan, directory: Path, command: str) -> None:
     """Write `board.json` and `board.md`."""
-    (directory / "board.json").write_text(json.dumps(records, indent=1) + "\n")
-    (directory / "board.md").write_text(markdown(records, plan, command))
+    write_json(directory / "board.json", records)
+    write_text(directory / "board.md", markdown(records, plan, command))
 
 
 def heat(records: Records) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, int]]]:
@@ -236,16 +237,15 @@ def _section(name: str, records: Records) -> str:
 
 def table(records: Records) -> str:
     """Markdown table of one experiment: methods as rows."""
-    columns = {key: column for key, column in COLUMNS.items() if any(record[key] is not None for record in records)}
-    titles = [title for title, _ in columns.values()]
-    head = ["method", "members", "tuned", *titles, "diverged", "ms forecast", "ms analysis"]
+    columns = {key: form for key, form in COLUMNS.items() if any(record[key] is not None for record in records)}
+    head = ["method", "members", "tuned", *map(title, columns), "diverged", "ms forecast", "ms analysis"]
     rows = [head, ["---"] * 3 + ["---:"] * (len(head) - 3), *(_row(record, columns) for record in records)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _row(record: Mapping[str, Any], columns: Mapping[str, tuple[str, str]]) -> list[str]:
+def _row(record: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
     tuned = ", ".join(f"{name.replace('_', '-')} {value:g}" for name, value in record["settings"].items())
-    figures = [_number(record[key], form) for key, (_, form) in columns.items()]
+    figures = [_number(record[key], form) for key, form in columns.items()]
     diverged = f"{record['diverged']} of {record['of']}"
     times = [_number(record[f"seconds_{what}"], ".2f", 1000) for what in ("forecast", "analysis")]
     return [record["method"], str(record["members"]), tuned or "–", *figures, diverged, *times]

@@ -58,7 +58,7 @@ def test_help_and_version(capsys, arguments, status, words):
 
 
 def test_what_is_named_twice_is_run_once():
-    assert options.chosen("b, a,,b", ("a", "b"), "method") == ("b", "a")
+    assert options.named("b, a,,b", ("a", "b"), "method") == ("b", "a")
     assert options.seeds("3, 1,,3") == [3, 1]
 
 
@@ -105,11 +105,13 @@ def test_a_warning_is_one_line(tmp_path, monkeypatch, capsys):
         warnings.warn("seed 1 was lost", stacklevel=2)
         return []
 
+    before = warnings.showwarning
     monkeypatch.setattr(runner, "run", warning)
     monkeypatch.setattr(runner, "table", len)
     monkeypatch.setattr("ensf.cli.run.report", lambda folders: 0)
     assert run("lorenz63_sakov2012", "--output", str(tmp_path)) == 0
     assert capsys.readouterr().err == "ensf: warning: seed 1 was lost\n"
+    assert warnings.showwarning is before
 
 
 def test_no_option_is_needed(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import scoringrules
 
 from ensf import diagnostics
 from ensf.arrays import to_numpy
+from ensf.diagnostics.score_table import MEASURED, REPORTED, SCORES, title
 from ensf.observations import Correlated, Identity, Observation, Pointwise, Select, arctan
 
 
@@ -257,3 +258,21 @@ def test_scores_of_a_diverged_run_neither_fail_nor_warn(rng, value):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not diagnostics.scores(record)["rmse_forecast"] < 1
+
+
+def test_every_score_has_one_place_in_the_table(rng):
+    record = standard_cycle(rng)
+    measured = diagnostics.scores(SimpleNamespace(**vars(record) | {"analysis": reporting(record.analysis)}))
+    assert list(measured) == [score.name for score in (*MEASURED, *REPORTED)]
+    for name in measured:
+        assert SCORES[name].name == name and SCORES[name].title and SCORES[name].long_name and SCORES[name].formula
+    assert [title(name) for name in ("chi2", "rmse_analysis", "rmse_analysis_all", "rmse_analysis_last50")] == [
+        "chi2", "RMSE an", "all", "last 50",
+    ]  # fmt: skip
+    of_state = {name for name in measured if SCORES[name].of_state}
+    assert of_state == {name for name in measured if name.endswith(("_forecast", "_analysis"))}
+
+
+def reporting(analysis):
+    """An analysis of a filter that reports everything it may."""
+    return SimpleNamespace(ensemble=analysis.ensemble, info={score.name: 2 for score in REPORTED})

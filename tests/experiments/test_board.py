@@ -336,7 +336,7 @@ RECORD = {
     "cycles": 200, "burn_in": 3.3,
 }  # fmt: skip
 TABLE = """\
-| method | members | tuned | RMSE | spread / RMSE | CRPS | chi2 | cover 95 % | diverged | ms forecast | ms analysis |
+| method | members | tuned | RMSE an | spread / RMSE | CRPS | chi2 | cover 95% | diverged | ms forecast | ms analysis |
 | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 | letkf | 40 | inflation 1.044, half-width 7.3 | 0.292 | 1.10 | 0.151 | 1.00 | 0.96 | 1 of 5 | 0.12 | 8.10 |"""
 

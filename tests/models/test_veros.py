@@ -16,7 +16,7 @@ from ensf.experiments import veros_acc as page
 from ensf.models import veros_steps
 from ensf.models.veros_acc import FORCING, VerosACC
 from ensf.runs import restart
-from ensf.runs.netcdf.writer import Writer, read
+from ensf.runs.netcdf.writer import read, save
 from ensf.twin.experiment import Method
 from ensf.twin.twin import Streams
 
@@ -161,17 +161,16 @@ def test_only_temperature_is_analysed(small):
 def test_a_run_goes_on_from_its_restart(small, name, tmp_path):
     cycles = small.run(small.methods[name], 1)
     next(cycles)
-    restart.write(tmp_path / "a.npz", {"restart": next(cycles).restart})
+    restart.write(tmp_path / "a.npz", {"checkpoint": next(cycles).checkpoint})
     last = next(cycles)
-    again = next(small.run(small.methods[name], 1, restart.read(tmp_path / "a.npz")["restart"]))
+    again = next(small.run(small.methods[name], 1, restart.read(tmp_path / "a.npz")["checkpoint"]))
     np.testing.assert_array_equal(again.analysis.ensemble, last.analysis.ensemble)
     np.testing.assert_array_equal(again.truth, last.truth)
 
 
 def test_a_file_holds_temperatures_of_wet_points(small, tmp_path):
     cycle = next(small.run(small.methods["free"], 1))
-    with Writer(tmp_path / "a.nc", model=small.model, members=4, observations=cycle.observation.size) as writer:
-        writer.write(cycle)
+    save(tmp_path / "a.nc", [cycle], model=small.model)
     with read(tmp_path / "a.nc") as file:
         assert file.temp_truth.dims == ("time", "point") and file.temp_truth.units == "degree_C"
         np.testing.assert_allclose(file.temp_truth[0], cycle.truth, rtol=1e-6)

@@ -24,7 +24,7 @@ from kills import kill
 from ensf.cli import main
 from ensf.filters.base import Analysis
 from ensf.filters.kalman.filters import ETKF
-from ensf.localization import Euclidean, Localization, Sphere
+from ensf.localization import Euclidean, Localization
 from ensf.observations import Linear, Observation
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling
@@ -358,7 +358,7 @@ def test_limits_and_the_way_of_working_may_change(folder):
 
 
 def test_streams_of_the_filter_differ_by_seed(folder):
-    first, other, again = (external.Standing.begin(cycling(folder, seed=seed)).rng.random() for seed in (1, 2, 1))
+    first, other, again = (external.Checkpoint.begin(cycling(folder, seed=seed)).rng.random() for seed in (1, 2, 1))
     assert first == again != other
 
 
@@ -619,38 +619,3 @@ def test_the_last_line_counts_the_members_that_are_left(folder, capsys):
 def test_a_configuration_must_be_named(capsys, arguments):
     assert main(["cycle", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "RTPS(AnalysisInflation(ETKF(), factor=1.05), 0.3)",
-        "CollapseGuard(Copula(Tempered(LETSF(), 2), 0.7), limit=4.0)",
-        "FiniteSize(Rotation(ETKF()))",
-        "DeferredAnalysis(LETSF(information_limit=InformationLimit(0.3)), chi2_limit=1.6)",
-        "Local(LETKF, Sphere(), half_width=500.0, dims={'t': ('y', 'x')}, at={'height': -1.5})",
-    ],
-)
-def test_what_python_prints_for_a_method_makes_it_again(text):
-    method = read_method(text)
-    assert read_method(repr(method)) == method
-
-
-def test_options_of_a_local_filter_in_a_recipe():
-    inner = "partial(LETSF, information_limit=InformationLimit(0.4), unresolved_variance=0.2)"
-    text = f"Local({inner}, Sphere(), half_width=800.0)"
-    local = read_method(text)
-    assert repr(read_method(repr(local))) == repr(local)
-    assert "Local(partial(LETSF, information_limit=InformationLimit(fraction=0.4" in repr(local)
-    made = local.filter(Localization(np.zeros((1, 2)), Sphere(), 800.0))
-    assert made.remainder == 0.2 and made.limit.fraction == 0.4
-
-
-def test_a_mapping_that_unpacks_another_is_refused():
-    with pytest.raises(ValueError, match="cannot be part of a method"):
-        read_method("Local(LETKF, Sphere(), half_width=500.0, at={**{}})")
-
-
-def test_recipes_make_methods():
-    assert repr(read_method("published('cmame')")).startswith("EnSF(")
-    assert read_method("RTPS(Local(LETKF, Sphere(), half_width=500.0), 0.3)").filter.half_width == 500.0

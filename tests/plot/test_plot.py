@@ -37,15 +37,19 @@ def write(folder, method, seed, model=RING, cycles=6, error=0.5, rmse=None, clim
     rmse = np.full(cycles, error) if rmse is None else rmse
     attributes = {"experiment": "small", "seed": seed, "ensf_burn_in": burn_in, "ensf_climatology": climatology}
     path = folder / f"{method}_seed{seed}.nc"
-    with Writer(
-        path, model=model, members=MEMBERS, observations=size, attributes=attributes, time_units=units
-    ) as writer:
-        for index in range(cycles):
-            truth = 2 * rng.standard_normal(size)
-            ensemble = truth + error * (1 + rng.standard_normal((MEMBERS, size)))
-            observation = Observation(truth, Identity(), 0.25)
-            cycle = Cycle(index, 0.5 * (index + 1), truth, observation, ensemble, Analysis(ensemble), 0.0, 0.0)
-            writer.write(cycle, {"rmse_analysis": rmse[index], "spread_analysis": 0.9 * rmse[index]})
+
+    def cycle(index):
+        truth = 2 * rng.standard_normal(size)
+        ensemble = truth + error * (1 + rng.standard_normal((MEMBERS, size)))
+        observation = Observation(truth, Identity(), 0.25)
+        return Cycle(index, 0.5 * (index + 1), truth, observation, ensemble, Analysis(ensemble), 0.0, 0.0)
+
+    made, about = [cycle(index) for index in range(cycles)], {"attributes": attributes, "time_units": units}
+    first = made[0] if made else cycle(0)
+    names = ("rmse_analysis", "spread_analysis")
+    with Writer.create(path, first, model=model, scores=names, **about) as writer:
+        for one in made:
+            writer.write(one, {"rmse_analysis": rmse[one.index], "spread_analysis": 0.9 * rmse[one.index]})
     return path
 
 

@@ -10,13 +10,12 @@ import pytest
 from matplotlib.animation import PillowWriter
 
 from ensf.cli import main
-from ensf.diagnostics import scores
 from ensf.filters.base import Analysis
 from ensf.models.lorenz96 import Lorenz96
 from ensf.models.sqg import SQG, SQGTemperature
 from ensf.observations import Observation, Select
 from ensf.plot.fields import Frame, Spectra, animate, figure_fields, figure_spectra, frames, power
-from ensf.runs.netcdf.writer import Writer
+from ensf.runs.netcdf import writer
 from ensf.twin.twin import Cycle
 
 MODEL = SQGTemperature(SQG(n=16))
@@ -136,9 +135,7 @@ def test_maps_are_where_the_grid_is_on_scales_that_fit(cycles):
 
 
 def save(cycles, path, model=MODEL):
-    with Writer(path, model=model, members=4, observations=4, time_units="seconds") as writer:
-        for cycle in cycles:
-            writer.write(cycle, scores(cycle))
+    writer.save(path, cycles, model=model, time_units="seconds")
     return path
 
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from ensf.runs.interrupts import deferred, noticed
+from ensf.runs.interrupts import answered, deferred, noticed
 from ensf.runs.netcdf.locks import held
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -47,6 +47,19 @@ def test_a_swallowed_interrupt_is_noticed(number):
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(number)
         assert interrupted()
+    assert handlers() == before
+
+
+def test_signals_get_another_answer_and_the_former_one_back():
+    before, received = handlers(), []
+    with answered(lambda number, frame: received.append(number), [signal.SIGINT]) as restore:
+        signal.raise_signal(signal.SIGINT)
+        assert received == [signal.SIGINT] and handlers()[1] == before[1]
+        restore()
+        assert handlers() == before
+    with pytest.raises(ZeroDivisionError), answered(signal.SIG_IGN):
+        signal.raise_signal(signal.SIGTERM)
+        raise ZeroDivisionError
     assert handlers() == before
 
 

@@ -21,6 +21,7 @@ from ensf.observations import Identity, Observation, Pointwise, Select, arctan
 from ensf.runs.netcdf import variables as output
 from ensf.runs.netcdf.variables import ABSENT, MISSING, USED
 from ensf.runs.netcdf.writer import Writer, read
+from ensf.runs.netcdf.writer import save as write_all
 
 MEMBERS = 6
 
@@ -76,9 +77,7 @@ def make(grid, count=5, dtype=np.float32, operator=None, position=None, seed=1):
 
 
 def save(path, cycles, grid=RING, observations=40, **options):
-    with Writer(path, model=grid, members=MEMBERS, observations=observations, **options) as writer:
-        for cycle in cycles:
-            writer.write(cycle)
+    write_all(path, cycles, model=grid, observations=observations, **options)
 
 
 # --- spectra ---------------------------------------------------------------------------------------------
@@ -148,7 +147,7 @@ def test_models_without_spectral_fields_have_no_spectra(tmp_path, grid):
 def test_spectra_need_two_dimensions(tmp_path):
     line = SimpleNamespace(shape=(40,), dims=("i",), spectral_fields=lambda states: (states,))
     with pytest.raises(ValueError, match="spectra need two dimensions"):
-        Writer(tmp_path / "run.nc", model=line, members=MEMBERS, observations=40)
+        Writer.create(tmp_path / "run.nc", next(make(RING, 1)), model=line)
 
 
 def test_spectra_of_arrays_of_another_device():
@@ -190,7 +189,7 @@ def test_values_come_back_exactly(tmp_path, grid):
                 assert np.allclose(mean, ensemble.mean(axis=0), atol=1e-6)
                 assert np.allclose(spread, ensemble.std(axis=0, ddof=1), atol=1e-6)
             for name, value in diagnostics.scores(cycle).items():
-                assert record["innovation_chi2" if name == "chi2" else name].item() == value
+                assert record[name].item() == value
             ranks = diagnostics.rank_histogram(cycle.analysis.ensemble, cycle.truth)
             assert (record.rank_histogram.values == ranks).all()
 
@@ -229,7 +228,7 @@ def test_units_are_the_models_unless_a_function_is_observed(tmp_path, operator, 
         for name in ("value", "error", "forecast_mean", "analysis_spread"):
             assert file[f"observation_{name}"].attrs["units"] == units
         assert file.q_truth.attrs["units"] == file.rmse_analysis.attrs["units"] == "m s-1"
-        assert file.innovation_chi2.attrs["units"] == "1"
+        assert file.chi2.attrs["units"] == "1"
 
 
 def test_attributes_say_what_a_variable_is(tmp_path):
@@ -240,7 +239,7 @@ def test_attributes_say_what_a_variable_is(tmp_path):
             assert file[f"{name}_spread"].attrs["cell_methods"] == "realization: standard_deviation"
         assert file.q_truth.attrs["standard_name"] == file.q_analysis_mean.attrs["standard_name"] == "eastward_wind"
         assert file.bias_forecast.attrs["long_name"] == "mean error of the mean of the forecast"
-        assert file.innovation_chi2.attrs["long_name"].startswith("normalised squared innovation, 1 on average")
+        assert file.chi2.attrs["long_name"].startswith("normalised squared innovation, 1 on average")
     save(tmp_path / "none.nc", make(BOX, 1), BOX)
     with read(tmp_path / "none.nc") as file:
         assert "standard_name" not in file.q_truth.attrs
@@ -285,8 +284,9 @@ def test_a_journal_without_the_spectra_of_its_model_is_refused(tmp_path):
 
 
 def test_scores_of_ones_own_become_variables(tmp_path):
-    with Writer(tmp_path / "run.nc", model=RING, members=MEMBERS, observations=40) as writer:
-        for cycle in make(RING, 2):
+    names, cycles = ("rmse_analysis", "inflation", "my_number"), list(make(RING, 2))
+    with Writer.create(tmp_path / "run.nc", cycles[0], model=RING, scores=names) as writer:
+        for cycle in cycles:
             writer.write(cycle, {"rmse_analysis": 0.5, "inflation": 1.0 + cycle.index, "my_number": 3.0})
     with read(tmp_path / "run.nc") as file:
         assert file.inflation.values.tolist() == [1, 2]
@@ -364,9 +364,10 @@ def test_an_overflow_is_written_without_a_warning(tmp_path, recwarn):
 KILLED = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from test_netcdf import MEMBERS, RING, Writer, make
-writer = Writer(sys.argv[1], model=RING, members=MEMBERS, observations=40, every=3)
-for cycle in make(RING, 110):
+from test_netcdf import RING, Writer, make
+cycles = list(make(RING, 110))
+writer = Writer.create(sys.argv[1], cycles[0], model=RING, every=3)
+for cycle in cycles:
     writer.write(cycle)
 print("written", flush=True)
 sys.stdin.read()
@@ -393,9 +394,9 @@ def test_a_killed_run_leaves_every_finished_cycle(tmp_path):
 FULL = """
 import resource, sys
 sys.path.insert(0, sys.argv[2])
-from test_netcdf import MEMBERS, RING, Writer, make
-with Writer(sys.argv[1], model=RING, members=MEMBERS, observations=40) as writer:
-    cycles = list(make(RING, 120))
+from test_netcdf import RING, Writer, make
+cycles = list(make(RING, 120))
+with Writer.create(sys.argv[1], cycles[0], model=RING) as writer:
     writer.write(cycles[0])
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
     for cycle in cycles[1:]:
@@ -412,7 +413,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
 
 
 def test_the_file_can_be_closed_twice(tmp_path):
-    writer = Writer(tmp_path / "run.nc", model=RING, members=MEMBERS, observations=40)
+    writer = Writer.create(tmp_path / "run.nc", next(make(RING, 1)), model=RING)
     writer.close()
     writer.close()
     with read(tmp_path / "run.nc") as file:
@@ -426,7 +427,7 @@ def test_an_existing_file_is_not_touched(tmp_path):
     path = tmp_path / "run.nc"
     path.write_bytes(b"precious")
     with pytest.raises(FileExistsError, match=r"run\.nc exists: write elsewhere, or say overwrite"):
-        Writer(path, model=RING, members=MEMBERS, observations=40)
+        Writer.create(path, next(make(RING, 1)), model=RING)
     assert path.read_bytes() == b"precious"
     save(path, make(RING, 1), overwrite=True)
     with read(path) as file:
@@ -435,33 +436,36 @@ def test_an_existing_file_is_not_touched(tmp_path):
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere: make it"):
-        Writer(tmp_path / "nowhere" / "run.nc", model=RING, members=MEMBERS, observations=40)
+        Writer.create(tmp_path / "nowhere" / "run.nc", next(make(RING, 1)), model=RING)
 
 
 def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(PermissionError, match="cannot be written"):
-        Writer(tmp_path / "run.nc", model=RING, members=MEMBERS, observations=40)
+        Writer.create(tmp_path / "run.nc", next(make(RING, 1)), model=RING)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_unit_of_time_makes_no_file(tmp_path):
     with pytest.raises(ValueError, match="unknown unit of time 'fortnights'"):
-        Writer(tmp_path / "run.nc", model=RING, members=MEMBERS, observations=40, time_units="fortnights")
+        Writer.create(tmp_path / "run.nc", next(make(RING, 1)), model=RING, time_units="fortnights")
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("members", "observations", "sentence"),
-    [
-        (MEMBERS, 39, "cycle 0 has 40 observations but .* was made for 39"),
-        (7, 40, r"the forecast of cycle 0 has shape \(6, 40\) but .* was made for \(7, 40\)"),
-    ],
-)
-def test_cycles_that_do_not_fit_are_refused(tmp_path, members, observations, sentence):
-    writer = Writer(tmp_path / "run.nc", model=RING, members=members, observations=observations)
-    with writer, pytest.raises(ValueError, match=sentence):
-        writer.write(next(make(RING, 1)))
+def test_cycles_that_do_not_fit_are_refused(tmp_path):
+    first, second = make(RING, 2)
+    few = SimpleNamespace(**vars(second) | {"forecast": second.forecast[:5]})
+    with Writer.create(tmp_path / "run.nc", first, model=RING, observations=39) as writer:
+        with pytest.raises(ValueError, match="cycle 0 has 40 observations but .* was made for 39"):
+            writer.write(first)
+        with pytest.raises(ValueError, match=r"the forecast of cycle 1 has shape \(5, 40\) but .* made for \(6, 40\)"):
+            writer.write(few)
+
+
+def test_no_cycle_is_no_file(tmp_path):
+    with pytest.raises(ValueError, match="there is no cycle to write to .*run.nc"):
+        save(tmp_path / "run.nc", [])
+    assert not list(tmp_path.iterdir())
 
 
 def test_read_names_a_missing_or_damaged_file(tmp_path):

@@ -17,21 +17,17 @@ from kills import kill
 
 from ensf import experiments
 from ensf.cli import main
-from ensf.filters.ensf import EnSF
-from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
-from ensf.filters.letsf.filter import LETSF
-from ensf.filters.quantile.filter import QuantileFilter
+from ensf.filters import ETKF, LETKF, LETSF, EnKF, EnSF, QuantileFilter
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.models.sqg import SQG, SQGTemperature
 from ensf.runs import restart, runner
 from ensf.runs.netcdf.journal import Journal
+from ensf.runs.recipe import describe
 from ensf.runs.run import Run
 from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
 from ensf.twin.twin import Network, Streams, twin
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
-from ensf.wrappers.finite_size import FiniteSize
-from ensf.wrappers.spread import Rotation, SpreadReset
+from ensf.wrappers import AdaptiveInflation, FiniteSize, Rotation, SpreadReset
 
 LINE = periodic_line(40, half_width=6.0)
 EXPERIMENT = TwinExperiment(
@@ -122,7 +118,7 @@ def test_a_full_disk_leaves_the_former_file(tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
     restart.write(path, {"cycle": 1})
     monkeypatch.setattr(np, "savez", partial(_fail, OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match=r"a\.npz could not be written \(No space left on device\): is the disk full\?"):
+    with pytest.raises(OSError, match=r"a\.npz could not be written \(No space left on device\): is the disk full"):
         restart.write(path, {"cycle": 2})
     assert restart.read(path) == {"cycle": 1} and list(tmp_path.iterdir()) == [path]
 
@@ -144,7 +140,7 @@ def test_a_damaged_restart_is_one_sentence(tmp_path, content):
 
 
 def described(**changes):
-    return restart.recipe(experiment=replace(EXPERIMENT, **changes))
+    return describe.recipe(experiment=replace(EXPERIMENT, **changes))
 
 
 @pytest.mark.parametrize(
@@ -168,10 +164,10 @@ def described(**changes):
     ],
 )
 def test_the_first_difference_of_recipes_is_named(tmp_path, changes, words):
-    restart.check_recipe(described(), described(), tmp_path / "a.npz")
+    describe.check_recipe(described(), described(), tmp_path / "a.npz")
     with pytest.raises(ValueError, match=f"a.npz was made by another recipe: {words}"):
-        restart.check_recipe(described(**changes), described(), tmp_path / "a.npz")
-    assert restart.digest(described(**changes)) != restart.digest(described()) == restart.digest(described())
+        describe.check_recipe(described(**changes), described(), tmp_path / "a.npz")
+    assert describe.digest(described(**changes)) != describe.digest(described()) == describe.digest(described())
 
 
 @dataclass(frozen=True)
@@ -190,12 +186,12 @@ def test_what_only_names_an_experiment_is_not_in_the_recipe(tmp_path):
     assert recipe(**names) == recipe()
     assert recipe(source_height=20.0)["experiment.source_height"] == "20.0"
     with pytest.raises(ValueError, match="experiment.source_height is 10.0 there but 20.0 now"):
-        restart.check_recipe(recipe(source_height=20.0), recipe(), tmp_path / "a.nc")
+        describe.check_recipe(recipe(source_height=20.0), recipe(), tmp_path / "a.nc")
 
 
 def test_the_hash_of_a_recipe_does_not_depend_on_the_order():
     recipe = described()
-    assert restart.digest(dict(reversed(recipe.items()))) == restart.digest(recipe)
+    assert describe.digest(dict(reversed(recipe.items()))) == describe.digest(recipe)
 
 
 def test_recipes_do_not_depend_on_the_process():
@@ -203,8 +199,8 @@ def test_recipes_do_not_depend_on_the_process():
         def __init__(self):
             self.factor, self.function = 2.0, np.arctan
 
-    assert "0x" not in "".join(restart.recipe(a=Plain(), b=test_recipes_do_not_depend_on_the_process).values())
-    assert restart.recipe(a=Plain())["a.factor"] == "2.0"
+    assert "0x" not in "".join(describe.recipe(a=Plain(), b=test_recipes_do_not_depend_on_the_process).values())
+    assert describe.recipe(a=Plain())["a.factor"] == "2.0"
 
 
 # --- twins -----------------------------------------------------------------------------------------------
@@ -236,11 +232,11 @@ def test_a_twin_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path, name, dty
     parts = EXPERIMENT.model, FILTERS[name], EXPERIMENT.network, start
     cycles = []
     for cycle in twin(*parts, **settings, streams=Streams.spawn(4)):
-        restart.write(tmp_path / f"{cycle.index}.npz", {"restart": cycle.restart})
+        restart.write(tmp_path / f"{cycle.index}.npz", {"checkpoint": cycle.checkpoint})
         cycles.append(cycle)
     assert cycles[0].analysis.ensemble.dtype == dtype
     for stop in (0, 2, 4):
-        go_on = restart.read(tmp_path / f"{stop}.npz")["restart"]
+        go_on = restart.read(tmp_path / f"{stop}.npz")["checkpoint"]
         rest = list(twin(*parts, **settings, streams=Streams.spawn(9), start=go_on))
         assert len(rest) == 4 - stop
         for one, other in zip(rest, cycles[stop + 1 :], strict=True):
@@ -253,8 +249,8 @@ def test_an_experiment_without_cycling_goes_on_too(tmp_path):
     method = Method(EnKF(), 20)
     whole = page.run(method, 1)
     stop = [next(whole), next(whole)][1]
-    restart.write(tmp_path / "a.npz", {"restart": stop.restart})
-    for one, other in zip(page.run(method, 1, restart.read(tmp_path / "a.npz")["restart"]), whole, strict=True):
+    restart.write(tmp_path / "a.npz", {"checkpoint": stop.checkpoint})
+    for one, other in zip(page.run(method, 1, restart.read(tmp_path / "a.npz")["checkpoint"]), whole, strict=True):
         same(one, other)
 
 
@@ -265,8 +261,8 @@ def test_every_method_of_every_experiment_goes_on(tmp_path, name):
     for method in page.methods.values():
         whole = page.run(method, 1)
         stop = [next(whole), next(whole)][1]
-        restart.write(tmp_path / "a.npz", {"restart": stop.restart})
-        same(next(page.run(method, 1, restart.read(tmp_path / "a.npz")["restart"])), next(whole))
+        restart.write(tmp_path / "a.npz", {"checkpoint": stop.checkpoint})
+        same(next(page.run(method, 1, restart.read(tmp_path / "a.npz")["checkpoint"])), next(whole))
 
 
 # --- runs ------------------------------------------------------------------------------------------------
@@ -347,7 +343,7 @@ def test_a_stopped_run_with_spectra_goes_on(tmp_path, monkeypatch):
 def test_restarts_are_written_after_every_so_many_cycles(tmp_path, monkeypatch):
     counted, write = [], restart.write
     monkeypatch.setattr(
-        restart, "write", lambda path, content: (counted.append(content["restart"].cycles), write(path, content))
+        restart, "write", lambda path, content: (counted.append(content["checkpoint"].cycles), write(path, content))
     )
     run(tmp_path / "a", methods=("enkf",), restart_every=5)
     assert counted == [5, 10] * 2

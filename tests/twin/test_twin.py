@@ -15,7 +15,7 @@ from ensf.filters.ensf import EnSF
 from ensf.filters.kalman.filters import ETKF
 from ensf.observations import Correlated, Identity, Select
 from ensf.runs import runner
-from ensf.twin.experiment import Method, TwinExperiment
+from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
 from ensf.twin.twin import Lost, Network, Streams, twin
 
 SIZE = 5
@@ -50,7 +50,7 @@ class Normal:
 class Greedy:
     """Filter that draws many random numbers and counts cycles in its memory."""
 
-    def analyse(self, prior, observation, rng, memory=None):
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
         rng.standard_normal(1000)
         return Analysis(prior, (memory or 0) + 1)
 
@@ -229,3 +229,25 @@ def test_a_lost_run_is_counted_as_diverged(tmp_path):
     with pytest.warns(UserWarning, match="greedy, seed 1: .* in cycle 3: .*; the run ends here"):
         (record,) = runner.run(experiment, experiment.methods, [1], tmp_path, "test")
     assert record["diverged"] and record["cycles"] == 2
+
+
+def test_a_checkpoint_serves_as_often_as_one_likes():
+    """Whatever went on from it, and from its cycle, before."""
+    cycles = run(cycles=4)
+    next(cycles)
+    start = next(cycles).checkpoint
+    rest = list(cycles)
+    for _ in range(2):
+        for one, other in zip(run(cycles=4, start=start), rest, strict=True):
+            assert one.index == other.index
+            np.testing.assert_array_equal(one.observation.value, other.observation.value)
+            np.testing.assert_array_equal(one.analysis.ensemble, other.analysis.ensemble)
+
+
+def test_records_print_shapes_and_ranges_not_numbers():
+    cycle = next(run(members=6, cycles=4))
+    for record in (cycle, cycle.checkpoint, cycle.streams, Normal(), Network(Select(range(200)), np.ones(200))):
+        assert len(repr(record)) < 500 and "\n" not in repr(record)
+    assert repr(cycle).startswith("Cycle(0, time 0.5, truth (") and "float64" in repr(cycle)
+    assert "1 cycles" in repr(cycle.checkpoint) and "Streams(seed=1)" in repr(cycle.checkpoint)
+    assert repr(GaussianStart(np.zeros(1000), 1.0)) == "GaussianStart(mean (1000,) float64, 0 to 0, deviation=1.0)"

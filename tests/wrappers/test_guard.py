@@ -12,8 +12,8 @@ from ensf.arrays import to_numpy
 from ensf.diagnostics import rmse, spread
 from ensf.filters.kalman.filters import ETKF
 from ensf.filters.letsf.filter import LETSF
-from ensf.observations.non_gaussian import Laplace
 from ensf.observations import Identity, Observation, Pointwise, arctan
+from ensf.observations.non_gaussian import Laplace
 from ensf.runs import restart
 from ensf.twin.experiment import Climatology, GaussianStart, Method, PerturbedTruth
 from ensf.wrappers.collapse_guard import CollapseGuard
@@ -174,8 +174,8 @@ def test_a_guarded_run_goes_on_from_a_file(tmp_path):
     method = Method(CollapseGuard(page.methods["letkf"].filter), 20)
     whole = []
     for cycle in page.run(method, 1):
-        restart.write(tmp_path / f"{cycle.index}.npz", {"restart": cycle.restart})
+        restart.write(tmp_path / f"{cycle.index}.npz", {"checkpoint": cycle.checkpoint})
         whole.append(cycle)
     assert any(cycle.analysis.info["guard"] for cycle in whole)
-    for one, other in zip(page.run(method, 1, restart.read(tmp_path / "5.npz")["restart"]), whole[6:], strict=True):
+    for one, other in zip(page.run(method, 1, restart.read(tmp_path / "5.npz")["checkpoint"]), whole[6:], strict=True):
         np.testing.assert_array_equal(one.analysis.ensemble, other.analysis.ensemble)

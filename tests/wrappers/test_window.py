@@ -273,9 +273,9 @@ def test_a_twin_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path):
     page = replace(experiments.load("lorenz96_window_06"), cycles=4)
     whole = []
     for cycle in page.run(Method(LONG, 20), 1):
-        restart.write(tmp_path / f"{cycle.index}.npz", {"restart": cycle.restart})
+        restart.write(tmp_path / f"{cycle.index}.npz", {"checkpoint": cycle.checkpoint})
         whole.append(cycle)
-    rest = list(page.run(Method(LONG, 20), 1, restart.read(tmp_path / "1.npz")["restart"]))
+    rest = list(page.run(Method(LONG, 20), 1, restart.read(tmp_path / "1.npz")["checkpoint"]))
     assert len(rest) == 2
     for one, other in zip(rest, whole[2:], strict=True):
         assert one.analysis.ensemble.tobytes() == other.analysis.ensemble.tobytes()

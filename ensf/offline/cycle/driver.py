@@ -9,8 +9,6 @@ is the same, bit for bit, as if it had never stopped.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -28,10 +26,12 @@ from ensf.offline.cycle import members
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.settings import Cycling
 from ensf.runs import restart
+from ensf.runs.files import clear_unfinished, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.netcdf.locks import held
+from ensf.runs.recipe import describe
 
-__all__ = ["Analyse", "Standing", "run"]
+__all__ = ["Analyse", "Checkpoint", "run"]
 
 
 class Analyse(Protocol):
@@ -44,7 +44,7 @@ class Analyse(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
+class Checkpoint:
     """Where a run stands between two cycles.
 
     Attributes
@@ -68,7 +68,7 @@ class Standing:
     records: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, cycling: Cycling) -> Standing:
+    def begin(cls, cycling: Cycling) -> Checkpoint:
         """Before the first cycle."""
         rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(cycling.seed)))
         return cls(0, tuple(range(1, cycling.members + 1)), None, rng)
@@ -109,29 +109,31 @@ def run(
     """
     analyse = analyse or partial(analyse_files, **cycling.analysis)
     show = show or partial(print, file=sys.stderr, flush=True)
-    standing = _standing(cycling, directory, resume, overwrite)
-    _check_files(cycling, standing.cycles)
+    checkpoint = _checkpoint(cycling, directory, resume, overwrite)
+    _check_files(cycling, checkpoint.cycles)
     directory.mkdir(parents=True, exist_ok=True)
     with held(directory / ".lock"), deferred() as stopping:
-        if standing.cycles == 0 and not resume:
+        if checkpoint.cycles == 0 and not resume:
             _clear(directory)
-        _save(standing, cycling, directory)
-        while standing.cycles < cycling.cycles:
-            standing = _cycle(standing, cycling, directory, analyse, show)
-            _save(standing, cycling, directory)
-            _prune(standing.cycles, cycling.keep, directory)
+        for name in ("restart.npz", "summary.json"):
+            clear_unfinished(directory / name)
+        _save(checkpoint, cycling, directory)
+        while checkpoint.cycles < cycling.cycles:
+            checkpoint = _cycle(checkpoint, cycling, directory, analyse, show)
+            _save(checkpoint, cycling, directory)
+            _prune(checkpoint.cycles, cycling.keep, directory)
             if stopping():
                 raise KeyboardInterrupt
-    return standing.records
+    return checkpoint.records
 
 
 def _cycle(
-    standing: Standing, cycling: Cycling, directory: Path, analyse: Analyse, show: Callable[[str], None]
-) -> Standing:
+    checkpoint: Checkpoint, cycling: Cycling, directory: Path, analyse: Analyse, show: Callable[[str], None]
+) -> Checkpoint:
     """Forecast and analysis."""
-    cycle = standing.cycles + 1
+    cycle = checkpoint.cycles + 1
     place, label = _folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
-    prior, failed = _forecast(standing, cycling, directory, place)
+    prior, failed = _forecast(checkpoint, cycling, directory, place)
     for member, reason in failed.items():
         show(f"{label}: goes on without member {member}: {reason}")
     observed = cycling.observed(cycle)
@@ -140,7 +142,7 @@ def _cycle(
     _drop_analysis(place)
     (place / "analysis").mkdir()
     analysis = analyse(
-        list(prior.values()), observed, cycling.method, place / "analysis", rng=standing.rng, memory=standing.memory
+        list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=checkpoint.memory
     )
     used = _write_table(analysis, place)
     show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
@@ -148,24 +150,24 @@ def _cycle(
         shutil.rmtree(place / "runs", ignore_errors=True)
     record = {"cycle": cycle, "time": cycling.time(cycle), "members": len(prior), "failed": sorted(failed)}
     return replace(
-        standing,
+        checkpoint,
         cycles=cycle,
         members=tuple(prior),
         memory=analysis.memory,
-        records=[*standing.records, record],
+        records=[*checkpoint.records, record],
     )
 
 
 def _forecast(
-    standing: Standing, cycling: Cycling, directory: Path, place: Path
+    checkpoint: Checkpoint, cycling: Cycling, directory: Path, place: Path
 ) -> tuple[dict[int, Path], dict[int, str]]:
     """Files of the members at the end of the cycle, and why others failed."""
     (place / "forecast").mkdir(parents=True, exist_ok=True)
-    tasks = list(_tasks(standing, cycling, directory, place / "forecast"))
+    tasks = list(_tasks(checkpoint, cycling, directory, place / "forecast"))
     check = partial(members.check_member, variables=tuple(cycling.variables))
     failed = cycling.model.forecast(tasks, place / "runs", check, Path(cycling.folder))
     prior = {task.member: task.output for task in tasks if task.member not in failed}
-    _check_failures(failed, len(prior), cycling.least, standing.cycles + 1)
+    _check_failures(failed, len(prior), cycling.least, checkpoint.cycles + 1)
     return prior, failed
 
 
@@ -178,10 +180,10 @@ def _write_table(analysis: Analysis, place: Path) -> str:
     return f"{table.used.sum()} of {len(table)} observations used"
 
 
-def _tasks(standing: Standing, cycling: Cycling, directory: Path, forecasts: Path) -> Iterator[Task]:
-    cycle = standing.cycles + 1
+def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path, forecasts: Path) -> Iterator[Task]:
+    cycle = checkpoint.cycles + 1
     times = {"start": cycling.time(cycle - 1), "end": cycling.time(cycle), "duration": cycling.interval}
-    for member in standing.members:
+    for member in checkpoint.members:
         given = cycling.path(cycling.initial, member=member)
         name = f"member_{member:04d}{given.suffix}"
         if cycle > 1:
@@ -221,28 +223,26 @@ def _check_files(cycling: Cycling, cycles: int) -> None:
             )
 
 
-def _standing(cycling: Cycling, directory: Path, resume: bool, overwrite: bool) -> Standing:
+def _checkpoint(cycling: Cycling, directory: Path, resume: bool, overwrite: bool) -> Checkpoint:
     """Where the run stands; refused if the folder holds another one, or one that is not to be resumed."""
     path = directory / "restart.npz"
     if path.exists() and resume:
         content = restart.read(path)
-        restart.check_recipe(cycling.recipe, content["recipe"], path)
-        return content["standing"]
+        describe.check_recipe(cycling.recipe, content["recipe"], path)
+        return content["checkpoint"]
     if not overwrite and (path.exists() or any(directory.glob("cycle_*"))):
         raise FileExistsError(
             f"{directory} already holds {'a run' if path.exists() else 'cycles, but no restart'}: "
             "choose another output, say --overwrite to replace it, or --resume to go on"
         )
-    return Standing.begin(cycling)
+    return Checkpoint.begin(cycling)
 
 
-def _save(standing: Standing, cycling: Cycling, directory: Path) -> None:
+def _save(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> None:
     recipe = cycling.recipe
-    content = {"standing": standing, "time": cycling.time(standing.cycles), "recipe": recipe}
-    restart.write(directory / "restart.npz", content | {"recipe_hash": restart.digest(recipe)})
-    temporary = directory / ".summary.json.new"
-    temporary.write_text(json.dumps(standing.records, indent=1) + "\n")
-    os.replace(temporary, directory / "summary.json")
+    content = {"checkpoint": checkpoint, "time": cycling.time(checkpoint.cycles), "recipe": recipe}
+    restart.write(directory / "restart.npz", content | {"recipe_hash": describe.digest(recipe)})
+    write_json(directory / "summary.json", checkpoint.records)
 
 
 def _drop_analysis(place: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ensf.offline.cycle.command import Command
-from ensf.runs import restart
+from ensf.runs.recipe import describe
 
 __all__ = ["Cycling"]
 
@@ -113,5 +113,5 @@ class Cycling:
     def recipe(self) -> dict[str, str]:
         """What the files depend on: all but limits, the number of cycles, and how the work is done."""
         free = ("cycles", "least", "keep", "folder", "model.timeout", "model.retries", "model.jobs")
-        found = restart.recipe(cycling=self)
+        found = describe.recipe(cycling=self)
         return {name: text for name, text in found.items() if name not in [f"cycling.{one}" for one in free]}

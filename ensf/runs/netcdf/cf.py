@@ -11,6 +11,8 @@ from typing import Any
 import netCDF4
 import numpy as np
 
+from ensf.twin.twin import Model
+
 __all__ = ["attributes", "coordinates", "coverage", "event"]
 
 KNOWN = {
@@ -19,7 +21,7 @@ KNOWN = {
 }
 
 
-def coordinates(model: Any, members: int, wavenumbers: int = 0) -> Iterable[tuple[str, np.ndarray, dict[str, str]]]:
+def coordinates(model: Model, members: int, wavenumbers: int = 0) -> Iterable[tuple[str, np.ndarray, dict[str, str]]]:
     """Name, values and attributes of the coordinates."""
     about = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
     yield "realization", np.arange(members, dtype="i4"), about
@@ -35,10 +37,10 @@ def coordinates(model: Any, members: int, wavenumbers: int = 0) -> Iterable[tupl
             yield name, values.astype("i4") if values.dtype.kind == "i" else values, about
 
 
-def attributes(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Global attributes: the defaults, then those given, without empty ones."""
+def attributes(name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Global attributes: the defaults, replaced by one's own, without empty ones."""
     package = f"ensf {version('ensf')}"
-    history = event(given.get("command") or package)
+    history = event(own.get("command") or package)
     default = {
         "Conventions": "CF-1.11, ACDD-1.3",
         "title": name,
@@ -59,7 +61,7 @@ def attributes(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         key: value if type(value) in (int, float) else str(value)
-        for key, value in (default | dict(given)).items()
+        for key, value in (default | dict(own)).items()
         if value is not None and str(value)
     }
 

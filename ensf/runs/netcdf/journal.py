@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -104,7 +103,7 @@ class Journal:
             self._descriptor = -1
 
 
-def _write(descriptor: int, content: Any, place: int, path: Path) -> None:
+def _write(descriptor: int, content: bytes | np.ndarray, place: int, path: Path) -> None:
     failure, written = "", 0
     try:
         written = os.pwrite(descriptor, content, place)

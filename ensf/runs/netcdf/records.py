@@ -92,16 +92,16 @@ def variable(file: netCDF4.Dataset, row: Row, shape: tuple[int, ...], shared: bo
     """Variable of a row, created if it is not there; records that are small share chunks, if they may."""
     options = choose(row, shape, shared)
     if row.name in file.variables:
-        found = file[row.name]
+        made = file[row.name]
         if "chunk_cache" in options:
-            found.set_var_chunk_cache(size=options["chunk_cache"])
+            made.set_var_chunk_cache(size=options["chunk_cache"])
     else:
         number = row.dtype.startswith("f") and row.name != "time"
         dims, empty = ("time", *row.dims), np.nan if number else False
-        found = file.createVariable(row.name, row.dtype, dims, fill_value=empty, **options)
-        found.setncatts(row.attributes)
-    found.set_auto_maskandscale(False)
-    return found
+        made = file.createVariable(row.name, row.dtype, dims, fill_value=empty, **options)
+        made.setncatts(row.attributes)
+    made.set_auto_maskandscale(False)
+    return made
 
 
 def choose(row: Row, shape: tuple[int, ...], shared: bool) -> dict[str, Any]:

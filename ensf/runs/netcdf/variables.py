@@ -6,23 +6,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol, cast
 
+import netCDF4
 import numpy as np
 
 from ensf.arrays import Array, namespace, to_numpy
 from ensf.diagnostics import cycle_spectra, rank_histogram
+from ensf.diagnostics.score_table import SCORES, Score
 from ensf.observations import Identity, Observation, Select
 from ensf.runs.netcdf.time_units import CALENDAR, EPOCH, TIME_UNITS
+from ensf.twin.twin import Cycle, Model
 
-__all__ = ["Row", "View", "fields", "members", "observations", "ranks", "scores", "spectra", "time", "wavenumbers"]
+__all__ = ["Observed", "Row", "View", "members", "of_cycles", "wavenumbers"]
 
 USED, MISSING, ABSENT = 0, 1, 2
 STAGES = ("forecast", "analysis")
 STATISTICS = {"mean": "mean", "spread": "standard_deviation"}
+
+
+class SpectralModel(Model, Protocol):
+    """A model on a doubly periodic plane."""
+
+    def spectral_fields(self, states: Array) -> Sequence[Array]:
+        """Fields ``(..., state)`` whose powers are added."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +65,13 @@ class View:
     scores : mapping of str to float
     slots : int
         Observations are padded to this number.
-    model : Model, optional
-        For the spectra of its `spectral_fields`.
+    model : Model
     """
 
-    cycle: Any
+    cycle: Cycle
     scores: Mapping[str, float]
     slots: int
-    model: Any = None
+    model: Model
 
     def ensemble(self, stage: str) -> Array:
         """Members ``(member, state)`` of forecast or analysis."""
@@ -81,11 +90,12 @@ class View:
     @cached_property
     def spectra(self) -> dict[str, np.ndarray]:
         """Power by wavenumber of truth, errors and spreads."""
-        return cycle_spectra(self.cycle, self.model.shape, self.model.spectral_fields)
+        model = cast(SpectralModel, self.model)
+        return cycle_spectra(self.cycle, model.shape, model.spectral_fields)
 
     @property
     def observation(self) -> Observation:
-        """What was seen."""
+        """Of the cycle."""
         return self.cycle.observation
 
     def padded(self, values: Array, fill: float = np.nan) -> np.ndarray:
@@ -103,6 +113,16 @@ def _moments(ensemble: Array) -> dict[str, np.ndarray]:
     return {"mean": to_numpy(mean), "spread": to_numpy(spread)}
 
 
+def of_cycles(model: Model, time_units: str, names: Iterable[str], observed: Observed) -> Iterator[Row]:
+    """All rows that every cycle has; `names` are those of the scores."""
+    yield time(time_units)
+    yield from fields(model)
+    yield from spectra(model)
+    yield ranks()
+    yield from scores(names, model)
+    yield from observations(observed, model)
+
+
 # --- time and states -------------------------------------------------------------------------------------
 
 
@@ -116,7 +136,7 @@ def time(model_units: str) -> Row:
     return Row("time", (), lambda v: number(v.cycle.time), words, since, "coordinate", "f8", extra)
 
 
-def fields(model: Any) -> Iterator[Row]:
+def fields(model: Model) -> Iterator[Row]:
     """Truth, and mean and spread of the states."""
     name, words, units, extra = _variable(model)
     dims = tuple(model.dims)
@@ -128,7 +148,7 @@ def fields(model: Any) -> Iterator[Row]:
             yield Row(f"{name}_{stage}_{what}", dims, value, title, units, extra={**extra, **cell})
 
 
-def members(model: Any) -> Iterator[Row]:
+def members(model: Model) -> Iterator[Row]:
     """All members of forecast and analysis."""
     name, words, units, extra = _variable(model)
     for stage in STAGES:
@@ -136,10 +156,11 @@ def members(model: Any) -> Iterator[Row]:
         yield Row(f"{name}_{stage}", dims, partial(_members, stage=stage), title, units, extra=extra)
 
 
-def _variable(model: Any) -> tuple[str, str, str, dict[str, str]]:
+def _variable(model: Model) -> tuple[str, str, str, dict[str, str]]:
     """Name, long name, units and standard name of the model variable."""
     name = getattr(model, "variable", "x")
-    standard = {"standard_name": model.standard_name} if getattr(model, "standard_name", "") else {}
+    standard_name = getattr(model, "standard_name", "")
+    standard = {"standard_name": standard_name} if standard_name else {}
     return name, getattr(model, "long_name", f"model variable {name}"), getattr(model, "units", "1"), standard
 
 
@@ -162,7 +183,7 @@ SPECTRA = {
 }
 
 
-def wavenumbers(model: Any) -> int:
+def wavenumbers(model: Model) -> int:
     """Number of total wavenumbers of a model with `spectral_fields`; 0 for others.
 
     Raises
@@ -179,7 +200,7 @@ def wavenumbers(model: Any) -> int:
     return min(model.shape[-2:]) // 2 + 1
 
 
-def spectra(model: Any) -> Iterator[Row]:
+def spectra(model: Model) -> Iterator[Row]:
     """Power of truth, error and spread by total wavenumber, for models with `spectral_fields`."""
     if not wavenumbers(model):
         return
@@ -197,32 +218,15 @@ def _spectrum(view: View, key: str) -> np.ndarray:
 
 # --- scores ----------------------------------------------------------------------------------------------
 
-MEASURES = {
-    "rmse": "root mean square error of the mean of the {}",
-    "bias": "mean error of the mean of the {}",
-    "spread": "standard deviation of the {}, root mean square over components",
-    "crps": "fair continuous ranked probability score of the {}",
-}
-CONSISTENCY = {
-    "coverage95": "fraction of components with the truth in the 95 percent interval of the analysis",
-    "chi2": "normalised squared innovation, 1 on average if spread and error are consistent",
-    "desroziers_error": "observation error variance from departures, over the assumed one",
-    "desroziers_spread": "forecast variance from departures, over that of the ensemble",
-    "model_runs": "forecasts of the whole ensemble that the cycle took",
-}
 
-
-def scores(names: Iterable[str], model: Any) -> Iterator[Row]:
-    """One number per cycle for each name in the mapping of scores."""
-    for key in names:
-        measure, _, stage = key.partition("_")
-        measured = measure in MEASURES and stage in STAGES
-        words = MEASURES[measure].format(stage) if measured else CONSISTENCY.get(key, key.replace("_", " "))
-        name, units = (
-            ("innovation_chi2" if key == "chi2" else key),
-            (_variable(model)[2] if measured else "1"),
-        )
-        yield Row(name, (), partial(_score, key=key), words, units, "qualityInformation", "f8")
+def scores(names: Iterable[str], model: Model) -> Iterator[Row]:
+    """One number per cycle for each name in the mapping of scores, those of one's own among them."""
+    units = _variable(model)[2]
+    for name in names:
+        score = SCORES.get(name, Score(name, name, name.replace("_", " "), ""))
+        extra = {"comment": score.formula} if score.formula else {}
+        unit = units if score.of_state else "1"
+        yield Row(name, (), partial(_score, key=name), score.long_name, unit, "qualityInformation", "f8", extra)
 
 
 def ranks() -> Row:
@@ -248,9 +252,41 @@ FLAGS = {
 }
 
 
-def observations(first: Observation, model: Any) -> Iterator[Row]:
-    """Values, errors, flags and equivalents of the observations; variables and positions if the first cycle tells."""
-    units = _variable(model)[2] if isinstance(first.operator, Identity | Select) else "1"
+@dataclass(frozen=True)
+class Observed:
+    """What there is to say of the observations besides values and errors.
+
+    Parameters
+    ----------
+    units : str
+    index : bool
+        True if each is of one variable of the state, whose index is known.
+    position : bool
+        True if they have positions.
+    """
+
+    units: str
+    index: bool
+    position: bool
+
+    @classmethod
+    def in_cycle(cls, cycle: Cycle, model: Model) -> Observed:
+        """Of the observations of a cycle."""
+        operator = cycle.observation.operator
+        units = _variable(model)[2] if isinstance(operator, Identity | Select) else "1"
+        index = operator.reads() is not None and operator.entries(math.prod(model.shape)) is not None
+        return cls(units, index, cycle.observation.position is not None)
+
+    @classmethod
+    def in_file(cls, file: netCDF4.Dataset) -> Observed:
+        """As a file has them."""
+        names = file.variables
+        return cls(names["observation_value"].units, "observation_index" in names, "observation_position" in names)
+
+
+def observations(observed: Observed, model: Model) -> Iterator[Row]:
+    """Values, errors, flags and equivalents of the observations; variables and positions if they have them."""
+    units = observed.units
     dims, measured, quality = ("observation",), "physicalMeasurement", "qualityInformation"
     yield Row("observation_value", dims, _value, "observed value", units, measured)
     yield Row("observation_error", dims, _error, "standard deviation of the error", units, quality)
@@ -263,10 +299,10 @@ def observations(first: Observation, model: Any) -> Iterator[Row]:
             )
             title = f"observation operator of the {stage}, {method.replace('_', ' ')} over members"
             yield Row(f"observation_{stage}_{what}", dims, value, title, units, extra=cell)
-    if first.operator.reads() is not None and first.operator.entries(math.prod(model.shape)) is not None:
+    if observed.index:
         words = f"model variable that is observed, counted from 0 along ({', '.join(model.dims)}); -1 for none"
         yield Row("observation_index", dims, _index, words, "1", "referenceInformation", "i4")
-    if first.position is not None:
+    if observed.position:
         words = "place of the observation in the coordinates of the localization"
         yield Row("observation_position", (*dims, "axis"), _position, words, "1", "referenceInformation")
 
@@ -296,4 +332,7 @@ def _index(view: View) -> np.ndarray:
 
 
 def _position(view: View) -> np.ndarray:
-    return view.padded(view.observation.position)
+    position = view.observation.position
+    if position is None:
+        raise ValueError(f"the observations of cycle {view.cycle.index} have no positions but those of the first had")
+    return view.padded(position)

@@ -16,24 +16,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import netCDF4
 import numpy as np
-import xarray as xr
 
 from ensf import diagnostics
-from ensf.runs.netcdf import cf
-from ensf.runs.netcdf import records as storage
-from ensf.runs.netcdf import variables as output
+from ensf.runs.netcdf import cf, records, variables
 from ensf.runs.netcdf.journal import Journal
 from ensf.runs.netcdf.time_units import TIME_UNITS
-from ensf.runs.netcdf.variables import Row, View
+from ensf.runs.netcdf.variables import Observed, Row, View
+from ensf.twin.twin import Cycle, Model
 
-__all__ = ["Writer", "read"]
+if TYPE_CHECKING:
+    import xarray as xr
 
-SCORE = {"innovation_chi2": "chi2"}
-"""Scores that have another name in the file."""
+__all__ = ["Writer", "read", "save"]
 
 
 def read(path: str | Path) -> xr.Dataset:
@@ -51,73 +49,143 @@ def read(path: str | Path) -> xr.Dataset:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}: check its name")
+    import xarray as xr
+
     try:
         return xr.open_dataset(path, engine="netcdf4", decode_times=False)
     except OSError as error:
         raise ValueError(f"{path} is not a NetCDF file, or damaged ({error}): make it again") from error
 
 
-class Writer:
-    """Stream cycles to a file.
+def save(path: str | Path, cycles: Iterable[Cycle], *, model: Model, **options: Any) -> None:
+    """Write cycles to a file, each when it comes.
 
     Parameters
     ----------
     path : str or Path
-        A file that does not exist yet, in a folder that does.
+    cycles : iterable of Cycle
     model : Model
-        Publishes `shape` and `dims`; if it has them also `coords`, `coord_units`, and `variable`, `long_name`,
-        `standard_name`, `units` of its variable; and `spectral_fields(states)`, a sequence of fields ``(..., state)``
-        whose powers are added to spectra of `spectral_name` in `spectral_units`.
-    members : int
-        Ensemble size.
-    observations : int
-        Largest number of observations in a cycle; cycles with fewer are padded.
-    attributes : mapping, optional
-        Global attributes, the recipe of the run. They replace the defaults.
-    time_units : str
-        Unit of model time: seconds, minutes, hours, days, or years (of the calendar); 1 if it is dimensionless,
-        and written as days.
-    every : int
-        All members are written in cycles 0, every, 2 every, ...; never if 0. They take no space in other cycles.
-    overwrite : bool
-        Replace an existing file.
-    journal : str or Path, optional
-        A file beside it, from which `Writer.resume` makes it again. Remove it when the run is complete.
+    **options
+        Of `Writer.create`.
 
     Raises
     ------
-    FileExistsError
-        If the file exists, unless `overwrite`; it is not touched.
-    OSError
-        If the folder does not exist or cannot be written.
-    ValueError
-        If the unit of time is unknown.
+    OSError, ValueError
+        As `Writer.create` and `Writer.write`; ValueError also if there is no cycle.
     """
+    cycles = iter(cycles)
+    first = next(cycles, None)
+    if first is None:
+        raise ValueError(f"there is no cycle to write to {path}: give one or more")
+    with Writer.create(path, first, model=model, **options) as writer:
+        writer.write(first)
+        for cycle in cycles:
+            writer.write(cycle)
+
+
+class _Column(NamedTuple):
+    """A variable of the file, what it is, and the shape of one record."""
+
+    variable: netCDF4.Variable
+    row: Row
+    shape: tuple[int, ...]
+
+
+class Writer:
+    """A file of cycles that is open: `create` or `resume` one, then `write`, at last `close`."""
 
     def __init__(
         self,
+        path: Path,
+        file: netCDF4.Dataset,
+        model: Model,
+        columns: list[_Column],
+        member_columns: list[_Column],
+        every: int,
+        layout: np.dtype,
+        journal: Journal | None,
+        count: int,
+    ) -> None:
+        self.path, self.model, self.every = path, model, every
+        self._file, self._columns, self._member_columns = file, columns, member_columns
+        self._members, self._slots = file.dimensions["realization"].size, file.dimensions["observation"].size
+        self._layout, self._journal = layout, journal
+        self._count = count  # records that the file has
+
+    @classmethod
+    def create(
+        cls,
         path: str | Path,
+        first: Cycle,
         *,
-        model: Any,
-        members: int,
-        observations: int,
+        model: Model,
+        scores: Iterable[str] | None = None,
+        observations: int = 0,
         attributes: Mapping[str, Any] | None = None,
         time_units: str = "1",
         every: int = 0,
         overwrite: bool = False,
         journal: str | Path | None = None,
-    ) -> None:
+    ) -> Writer:
+        """New file for cycles like the first one, which is not written yet.
+
+        Parameters
+        ----------
+        path : str or Path
+            A file that does not exist yet, in a folder that does.
+        first : Cycle
+            Tells the number of members, and what there is to say of the observations.
+        model : Model
+            Publishes `shape` and `dims`; if it has them also `coords`, `coord_units`, and `variable`, `long_name`,
+            `standard_name`, `units` of its variable; and `spectral_fields(states)`, a sequence of fields
+            ``(..., state)`` whose powers are added to spectra of `spectral_name` in `spectral_units`.
+        scores : iterable of str, optional
+            Names of the scores that `write` gets; by default those of `ensf.diagnostics.scores`.
+        observations : int
+            Largest number of observations in a cycle; cycles with fewer are padded. 0 = as in the first.
+        attributes : mapping, optional
+            Global attributes, the recipe of the run. They replace the defaults.
+        time_units : str
+            Unit of model time: seconds, minutes, hours, days, or years (of the calendar); 1 if it is dimensionless,
+            and written as days.
+        every : int
+            All members are written in cycles 0, every, 2 every, ...; never if 0. They take no space in other cycles.
+        overwrite : bool
+            Replace an existing file.
+        journal : str or Path, optional
+            A file beside it, from which `Writer.resume` makes it again. Remove it when the run is complete.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists, unless `overwrite`; it is not touched.
+        OSError
+            If the folder does not exist or cannot be written.
+        ValueError
+            If the unit of time is unknown, or the model has spectral fields without two dimensions.
+        """
         if time_units not in TIME_UNITS:
             raise ValueError(f"unknown unit of time {time_units!r}: give one of {', '.join(TIME_UNITS)}")
-        sizes = {"realization": members, "rank": members + 1, "observation": observations}
-        sizes |= dict(zip(model.dims, model.shape, strict=True))
-        if waves := output.wavenumbers(model):
-            sizes["wavenumber"] = waves
-        self._begin(Path(path), storage.create(Path(path), overwrite), sizes, model, every, journal)
-        with storage.disk(f"{self.path} could not be created"):
-            self._define_grid(members, attributes or {})
-            self._define_rows(time_units)
-            self._file.sync()
+        path, waves = Path(path), variables.wavenumbers(model)
+        names = diagnostics.scores(first) if scores is None else scores
+        file = records.create(path, overwrite)
+        with records.disk(f"{path} could not be created"):
+            members = first.forecast.shape[0]
+            file.setncatts(cf.attributes(path.stem, attributes or {}))
+            file.createDimension("time", None)
+            for name, size in _sizes(first, model, members, observations, waves).items():
+                file.createDimension(name, size)
+            for name, values, about in cf.coordinates(model, members, waves):
+                variable = file.createVariable(name, values.dtype, (name,), fill_value=False)
+                variable.setncatts(about)
+                variable[:] = values
+            observed = Observed.in_cycle(first, model)
+            columns = _define(file, variables.of_cycles(model, time_units, names, observed))
+            member_columns = _define(file, variables.members(model) if every else (), shared=False)
+            file.sync()
+        template = path.read_bytes()
+        kept = None if journal is None else Journal.create(Path(journal), template)
+        return cls(path, file, model, columns, member_columns, every, records.layout(template), kept, 0)
 
     @classmethod
     def resume(
@@ -126,7 +194,7 @@ class Writer:
         journal: str | Path,
         cycles: int,
         *,
-        model: Any,
+        model: Model,
         time_units: str = "1",
         every: int = 0,
         command: str = "",
@@ -151,51 +219,40 @@ class Writer:
         ValueError
             If the journal is damaged, has fewer records, or is of a version that wrote no spectra of this model.
         """
-        writer, path = cls.__new__(cls), Path(path)
-        source = Journal.resume(Path(journal))
-        layout = storage.layout(source.template)
-        records = source.read(cycles, layout)
-        with storage.disk(f"{path} could not be made again"):
-            file = storage.fill(path, source.template, records, every)
-            sizes = {name: dimension.size for name, dimension in file.dimensions.items() if name != "time"}
-            if output.wavenumbers(model) and "wavenumber" not in sizes:
+        path, source = Path(path), Journal.resume(Path(journal))
+        layout = records.layout(source.template)
+        with records.disk(f"{path} could not be made again"):
+            file = records.fill(path, source.template, source.read(cycles, layout), every)
+            if variables.wavenumbers(model) and "wavenumber" not in file.dimensions:
                 file.close()
+                source.close()
                 raise ValueError(f"{journal} is of an ensf that wrote no spectra: run anew, or end it with that one")
-            writer._begin(path, file, sizes, model, every, journal)
-            writer._journal, writer._layout, writer._records = source, layout, cycles
-            writer._define_rows(time_units)
+            names, observed = records.numbers(layout), Observed.in_file(file)
+            columns = _define(file, variables.of_cycles(model, time_units, names, observed))
+            member_columns = _define(file, variables.members(model) if every else (), shared=False)
             if command:
                 file.history = f"{file.history}\n{cf.event(command)}"
             file.sync()
-        return writer
-
-    def _begin(
-        self, path: Path, file: netCDF4.Dataset, sizes: dict[str, int], model: Any, every: int, journal: Any
-    ) -> None:
-        self.path, self._file, self._sizes, self.model, self.every = path, file, sizes, model, every
-        self._journal: Journal | None = None
-        self._journal_path = None if journal is None else Path(journal)
-        self._layout, self._records, self._complete = np.dtype([]), 0, False
+        return cls(path, file, model, columns, member_columns, every, layout, source, cycles)
 
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self.close()
         except OSError:
             if kind is None:
                 raise
 
-    def write(self, cycle: Any, scores: Mapping[str, float] | None = None) -> None:
+    def write(self, cycle: Cycle, scores: Mapping[str, float] | None = None) -> None:
         """Append one cycle and sync.
 
         Parameters
         ----------
         cycle : Cycle
         scores : mapping of str to float, optional
-            As `ensf.diagnostics.scores` gives, which is called without. The names in the first cycle become
-            variables, whatever they are.
+            As `ensf.diagnostics.scores` gives, which is called without. Those that the file was made for are written.
 
         Raises
         ------
@@ -206,24 +263,23 @@ class Writer:
         """
         self._check(cycle)
         scores = diagnostics.scores(cycle) if scores is None else scores
-        view = View(cycle, scores, self._sizes["observation"], self.model)
-        with storage.disk(f"cycle {cycle.index} could not be written to {self.path}"):
-            self._append(view)
+        with records.disk(f"cycle {cycle.index} could not be written to {self.path}"):
+            self._append(View(cycle, scores, self._slots, self.model))
 
     def history(self) -> list[tuple[float, dict[str, float]]]:
         """Model time and scores of every cycle, from the journal."""
         if self._journal is None:
             return []
-        records = self._journal.read(self._records, self._layout)
-        columns = {SCORE.get(name, name): records[name].tolist() for name in storage.numbers(self._layout)}
+        written = self._journal.read(self._count, self._layout)
+        columns = {name: written[name].tolist() for name in records.numbers(self._layout)}
         scores = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return list(zip(records[storage.TIME].tolist(), scores, strict=True))
+        return list(zip(written[records.TIME].tolist(), scores, strict=True))
 
     def close(self) -> None:
         """Finish the file; a second call does nothing."""
         if not self._file.isopen():
             return
-        with storage.disk(f"{self.path} could not be finished"):
+        with records.disk(f"{self.path} could not be finished"):
             self._file.setncatts(cf.coverage(self._file["time"]))
             self._file.close()
         if self._journal is not None:
@@ -231,70 +287,48 @@ class Writer:
 
     @np.errstate(all="ignore")
     def _append(self, view: View) -> None:
-        if not self._complete:
-            self._define_from(view)
+        """One record to the journal, then to the file."""
         record = np.zeros((), self._layout)
-        record[storage.TIME] = view.cycle.time
-        wanted = bool(self.every) and self._records % self.every == 0
-        rows = self._rows + (self._member_rows if wanted else [])
-        for _, row, shape in rows:
-            record[row.name] = np.asarray(row.value(view), row.dtype).reshape(shape[1:])
+        record[records.TIME] = view.cycle.time
+        with_members = bool(self.every) and self._count % self.every == 0
+        columns = self._columns + (self._member_columns if with_members else [])
+        for column in columns:
+            record[column.row.name] = np.asarray(column.row.value(view), column.row.dtype).reshape(column.shape)
         if self._journal is not None:
-            used = storage.used(self._layout, (row.name for _, row, _ in rows))
-            self._journal.write(self._records, record, used)
-        for variable, row, _ in rows:
-            variable[self._records : self._records + 1] = record[row.name][None]
+            used = records.used(self._layout, (column.row.name for column in columns))
+            self._journal.write(self._count, record, used)
+        for column in columns:
+            column.variable[self._count : self._count + 1] = record[column.row.name][None]
         self._file.sync()
-        self._records += 1
+        self._count += 1
 
-    def _define_grid(self, members: int, attributes: Mapping[str, Any]) -> None:
-        self._file.setncatts(cf.attributes(self.path.stem, attributes))
-        for name, size in {"time": None, **self._sizes}.items():
-            self._file.createDimension(name, size)
-        for name, values, about in cf.coordinates(self.model, members, self._sizes.get("wavenumber", 0)):
-            variable = self._file.createVariable(name, values.dtype, (name,), fill_value=False)
-            variable.setncatts(about)
-            variable[:] = values
-
-    def _define_rows(self, time_units: str) -> None:
-        model = self.model
-        states = *output.fields(model), *output.spectra(model)
-        self._rows = self._define([output.time(time_units), *states, output.ranks()])
-        self._member_rows = self._define(output.members(self.model), shared=False) if self.every else []
-
-    def _define_from(self, view: View) -> None:
-        """Variables that the first cycle decides on."""
-        if view.observation.position is not None and "axis" not in self._sizes:
-            self._sizes["axis"] = view.observation.position.shape[1]
-            self._file.createDimension("axis", self._sizes["axis"])
-        self._rows += self._define(output.scores(view.scores, self.model))
-        self._rows += self._define(output.observations(view.observation, self.model))
-        self._complete = True
-        if self._records == 0:
-            self._start_records()
-
-    def _start_records(self) -> None:
-        self._file.sync()
-        template = self.path.read_bytes()
-        self._layout = storage.layout(template)
-        if self._journal_path is not None:
-            self._journal = Journal.create(self._journal_path, template)
-
-    def _define(self, rows: Iterable[Row], shared: bool = True) -> list[tuple[Any, Row, tuple[int, ...]]]:
-        """Variable, row and shape of a record for each row."""
-        shapes = [(row, tuple(self._sizes[dim] for dim in row.dims)) for row in rows]
-        return [(storage.variable(self._file, row, shape, shared), row, (1, *shape)) for row, shape in shapes]
-
-    def _check(self, cycle: Any) -> None:
-        expected = (self._sizes["realization"], math.prod(self.model.shape))
+    def _check(self, cycle: Cycle) -> None:
+        expected = (self._members, math.prod(self.model.shape))
         for name, ensemble in (("forecast", cycle.forecast), ("analysis", cycle.analysis.ensemble)):
             if tuple(ensemble.shape) != expected:
                 raise ValueError(
                     f"the {name} of cycle {cycle.index} has shape {tuple(ensemble.shape)} but {self.path} was made "
                     f"for {expected}: give Writer the model and the number of members of the run"
                 )
-        if cycle.observation.size > self._sizes["observation"]:
+        if cycle.observation.size > self._slots:
             raise ValueError(
                 f"cycle {cycle.index} has {cycle.observation.size} observations but {self.path} was made for "
-                f"{self._sizes['observation']}: give Writer the largest number"
+                f"{self._slots}: give Writer the largest number"
             )
+
+
+def _sizes(first: Cycle, model: Model, members: int, observations: int, waves: int) -> dict[str, int]:
+    """Lengths of the dimensions but time."""
+    sizes = {"realization": members, "rank": members + 1, "observation": observations or first.observation.size}
+    sizes |= dict(zip(model.dims, model.shape, strict=True))
+    if waves:
+        sizes["wavenumber"] = waves
+    if first.observation.position is not None:
+        sizes["axis"] = first.observation.position.shape[1]
+    return sizes
+
+
+def _define(file: netCDF4.Dataset, rows: Iterable[Row], shared: bool = True) -> list[_Column]:
+    """Variables for the rows of a table; those that are there already stay."""
+    shapes = [(row, tuple(file.dimensions[dim].size for dim in row.dims)) for row in rows]
+    return [_Column(records.variable(file, row, shape, shared), row, shape) for row, shape in shapes]

@@ -1,8 +1,8 @@
 """Methods and other settings from their recipe: the text that Python prints for a filter makes the same filter again.
 
-``AnalysisInflation(Rotation(ETKF()), 1.05)`` or ``RTPS(Local(LETKF, Sphere(), half_width=500.0), 0.3)`` are read as
-calls of known classes with numbers, text, tuples, mappings and such calls as arguments; options of a local filter go
-through ``Local(partial(LETSF, steps=3), ...)``. Nothing else is evaluated.
+``AnalysisInflation(Rotation(ETKF()), 1.05)`` is read as calls of the classes of settings, and of a few functions that
+make such, with numbers, text, tuples, mappings and such calls as arguments. A function may stand alone, ``letsf`` for
+``letsf()``. Nothing else is evaluated.
 """
 
 from __future__ import annotations
@@ -10,40 +10,54 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
-from functools import cache, partial
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from functools import cache
 from typing import Any
+
+import numpy as np
+
+from ensf.filters.base import Filter
 
 __all__ = ["read_method", "read_settings"]
 
+Maker = Callable[..., Any]
+"""A class of settings, or a function that makes such."""
+
 ROOMS = (
-    "dataset", "diffusion.guidance", "diffusion.prior_scores", "diffusion.sampler", "diffusion.schedule",
-    "filters.ensf", "filters.kalman.filters", "filters.letsf.filter", "filters.particle", "filters.quantile.filter",
-    "localization", "localization.information_limit", "tables.quality.boxes", "tables.quality.checks",
-    "wrappers.adaptive_inflation", "wrappers.collapse_guard", "wrappers.copula", "wrappers.deferred_analysis",
-    "wrappers.finite_size", "wrappers.spread", "wrappers.tempered",
+    "filters", "wrappers", "localization", "diffusion", "dataset.transforms", "tables.quality.boxes",
+    "tables.quality.checks",
 )  # fmt: skip
+"""Where settings are: their public classes that are dataclasses and compare by value."""
+
+FUNCTIONS = {"letsf": "ensf.wrappers", "periodic_line": "ensf.localization", "published": "ensf.wrappers"}
+"""Functions that make a method or a part of one, by the module that has them."""
+
+NUMBERS = {"inf": math.inf, "nan": math.nan}
+"""Numbers that Python prints as a word."""
+
+EXAMPLE = "AnalysisInflation(ETKF(), 1.05)"
 
 
-def read_method(text: str) -> Any:
+def read_method(text: str) -> Filter:
     """The filter of a recipe.
+
+    Parameters
+    ----------
+    text : str
+        As `repr` prints it; or the name of a function that makes a filter, such as ``letsf``.
 
     Raises
     ------
     ValueError
         If the text is no such recipe, names an unknown class, or its arguments do not fit.
     """
-    try:
-        method = _value(ast.parse(text.strip(), mode="eval").body)
-    except SyntaxError as error:
-        raise ValueError(f"method {text!r} is no recipe ({error.msg}): write one such as {EXAMPLE}") from None
-    except TypeError as error:
-        raise ValueError(f"method {text!r}: {error}") from None
-    if not hasattr(method, "analyse") or isinstance(method, type):
+    word = text.strip()
+    method = _evaluated(f"{word}()" if word in FUNCTIONS else word, f"method {text!r}", EXAMPLE)
+    if not hasattr(method, "analyse"):
         raise ValueError(f"method {text!r} is no filter: write one such as {EXAMPLE}")
     return method
-
-
-EXAMPLE = "AnalysisInflation(ETKF(), 1.05)"
 
 
 def read_settings(text: str) -> tuple[Any, ...]:
@@ -54,45 +68,63 @@ def read_settings(text: str) -> tuple[Any, ...]:
     ValueError
         As `read_method`.
     """
-    try:
-        return _value(ast.parse(f"({text.strip()},)" if text.strip() else "()", mode="eval").body)
-    except SyntaxError as error:
-        raise ValueError(f"setting {text!r} is no recipe ({error.msg}): write one such as GrossCheck(4.0)") from None
-    except TypeError as error:
-        raise ValueError(f"setting {text!r}: {error}") from None
+    words = text.strip()
+    return _evaluated(f"({words},)" if words else "()", f"setting {text!r}", "GrossCheck(4.0)")
 
 
 @cache
-def _known() -> dict[str, Any]:
-    """Public classes and functions of the rooms, and `functools.partial`, by name."""
-    found: dict[str, Any] = {"partial": partial}
-    for room in ROOMS:
-        module = importlib.import_module(f"ensf.{room}")
-        found |= {name: getattr(module, name) for name in module.__all__ if callable(getattr(module, name))}
-    return found
+def makers() -> Mapping[str, Maker]:
+    """All that can be named in a recipe."""
+    rooms = [importlib.import_module(f"ensf.{room}") for room in ROOMS]
+    public = {name: getattr(room, name) for room in rooms for name in room.__all__}
+    classes = {name: kind for name, kind in public.items() if _compares_by_value(kind)}
+    return classes | {name: getattr(importlib.import_module(home), name) for name, home in FUNCTIONS.items()}
+
+
+def _compares_by_value(kind: object) -> bool:
+    """True for classes of settings; records of arrays are compared by identity."""
+    return isinstance(kind, type) and is_dataclass(kind) and kind.__eq__ is not object.__eq__
+
+
+def _evaluated(expression: str, what: str, example: str) -> Any:
+    try:
+        return _value(ast.parse(expression, mode="eval").body)
+    except SyntaxError as error:
+        raise ValueError(f"{what} is no recipe ({error.msg}): write one such as {example}") from None
+    except TypeError as error:
+        raise ValueError(f"{what}: {error}") from None
 
 
 def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Constant):
-        return node.value
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_value(node.operand)
-    if isinstance(node, ast.Tuple | ast.List):
-        return tuple(map(_value, node.elts))
-    if isinstance(node, ast.Dict) and all(node.keys):
-        return dict(zip(map(_value, filter(None, node.keys)), map(_value, node.values), strict=True))
-    if isinstance(node, ast.Name):
-        return _named(node.id)
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and not node.attr.startswith("_"):
-        return getattr(_named(node.value.id), node.attr)
-    if isinstance(node, ast.Call):
-        options = {keyword.arg: _value(keyword.value) for keyword in node.keywords if keyword.arg}
-        return _value(node.func)(*map(_value, node.args), **options)
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand)
+        case ast.Tuple(elts=entries) | ast.List(elts=entries):
+            return tuple(map(_value, entries))
+        case ast.Dict(keys=keys, values=values) if None not in keys:
+            return {_value(key): _value(value) for key, value in zip(keys, values, strict=True) if key}
+        case ast.Name(id=name) if name in NUMBERS:
+            return NUMBERS[name]
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="np"), attr=kind), args=[number], keywords=[]):
+            return _numpy_number(kind, _value(number))
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):
+            options = {keyword.arg: _value(keyword.value) for keyword in keywords if keyword.arg}
+            return _maker(name)(*map(_value, arguments), **options)
     raise ValueError(f"{ast.unparse(node)!r} cannot be part of a method: write classes, numbers and text")
 
 
-def _named(name: str) -> Any:
-    if name not in _known():
-        near = difflib.get_close_matches(name, _known(), n=3, cutoff=0.3) or ["ETKF", "LETKF", "LETSF"]
+def _maker(name: str) -> Maker:
+    if name not in makers():
+        near = difflib.get_close_matches(name, makers(), n=3, cutoff=0.3) or ["ETKF", "LETKF", "LETSF"]
         raise ValueError(f"unknown method {name!r}: the nearest are {', '.join(near)}")
-    return _known()[name]
+    return makers()[name]
+
+
+def _numpy_number(kind: str, number: Any) -> Any:
+    """A number that NumPy prints with its type, ``np.float64(0.3)``."""
+    scalar = getattr(np, kind, None)
+    if not (isinstance(scalar, type) and issubclass(scalar, np.number)):
+        raise ValueError(f"'np.{kind}' cannot be part of a method: write classes, numbers and text")
+    return scalar(number)

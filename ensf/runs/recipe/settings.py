@@ -18,27 +18,27 @@ _HIDDEN = {"name", "summary", "source"}
 
 def leaves(settings: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted name and value of every setting in a tree of dataclasses and mappings."""
-    return {name: value for name, value, _ in _walk(settings, prefix, prefix)}
+    return {name: value for name, value, _ in _named_settings(settings, prefix, prefix)}
 
 
 def override(settings: Any, changes: Mapping[str, Any], prefix: str = "") -> Any:
     """Settings with the values of `changes` (dotted names, as from `leaves`) in place."""
-    for name, value, path in list(_walk(settings, prefix, prefix)):
+    for name, value, path in list(_named_settings(settings, prefix, prefix)):
         if name in changes and changes[name] != value:
             settings = _replaced(settings, path, changes[name])
     return settings
 
 
-def _walk(settings: Any, prefix: str, outer: str, path: tuple[str, ...] = ()) -> Iterator[tuple]:
+def _named_settings(settings: Any, prefix: str, outer: str, path: tuple[str, ...] = ()) -> Iterator[tuple]:
     """Dotted name, value and path of fields of every setting; a wrapped filter is named beside its wrapper."""
     for key, value in _children(settings):
         below = (*path, key)
         if isinstance(value, bool | int | float | str):
             yield prefix + key, value, below
         elif key == "filter" and is_dataclass(value):
-            yield from _walk(value, f"{outer}{type(value).__name__}.", outer, below)
+            yield from _named_settings(value, f"{outer}{type(value).__name__}.", outer, below)
         elif is_dataclass(value) or isinstance(value, Mapping):
-            yield from _walk(value, f"{prefix}{key}.", f"{prefix}{key}.", below)
+            yield from _named_settings(value, f"{prefix}{key}.", f"{prefix}{key}.", below)
 
 
 def _children(settings: Any) -> Iterator[tuple[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ensf.runs.files import replacing
 from ensf.tables.check import RowError
 from ensf.tables.columns import axes
 from ensf.tables.formats import cf_points, csv
@@ -68,8 +67,8 @@ def write(table: ObservationTable, path: str | Path, *, overwrite: bool = False)
         raise FileExistsError(f"{path} exists: write elsewhere, or say overwrite to replace it")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}: make it, or write elsewhere")
-    with _atomic(path) as temporary:
-        save(table, temporary, path.stem)
+    with replacing(path) as hidden:
+        save(table, hidden, path.stem)
 
 
 def existing(path: str | Path) -> Path:
@@ -95,19 +94,6 @@ def table_of(columns: dict[str, Any], reasons: dict[int, str]) -> ObservationTab
     position = np.stack([columns.pop(name) for name in place], axis=1)
     z, qc = columns.pop("z", None), columns.pop("qc", None)
     return ObservationTable(**own, position=position, axes=place, z=z, qc=qc, reasons=reasons, extra=columns)
-
-
-@contextmanager
-def _atomic(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, which takes its place at the end; OSError with one sentence."""
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        raise OSError(f"{path} could not be written ({error}): is the disk full, or the folder protected?") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _format(path: Path) -> Any:

@@ -1,0 +1,196 @@
+"""Recipes: what Python prints for a setting makes the same setting again, for everything that can be named."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import ensf
+from ensf.dataset.transforms import Bounds, Chain, Log, Logit, Scale, Standardise
+from ensf.diffusion import (
+    ConditionalGuidance,
+    DampedGuidance,
+    GaussianScore,
+    LinearSchedule,
+    MiniBatchScore,
+    MixtureScore,
+    PairedScore,
+    ProbabilityFlow,
+    ReverseSDE,
+    RunningMeanStop,
+    StandardisedNoise,
+    StandardNoise,
+    VariancePreserving,
+)
+from ensf.filters import (
+    ETKF,
+    LETKF,
+    LETSF,
+    EnKF,
+    EnSF,
+    FixedGainMAP,
+    Kernel,
+    ParticleFilter,
+    QuantileFilter,
+    RankHistogram,
+)
+from ensf.localization import (
+    Euclidean,
+    InformationLimit,
+    Layered,
+    Localization,
+    Periodic,
+    Product,
+    Sphere,
+    periodic_line,
+)
+from ensf.runs.recipe.reader import makers, read_method, read_settings
+from ensf.tables.quality.boxes import Boxes
+from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, Window
+from ensf.wrappers import (
+    RTPP,
+    RTPS,
+    AdaptiveInflation,
+    AnalysisInflation,
+    CollapseGuard,
+    Copula,
+    DeferredAnalysis,
+    FiniteSize,
+    ForecastInflation,
+    ModelInTheLoop,
+    Rotation,
+    SpreadReset,
+    Standardised,
+    Tempered,
+    letsf,
+    published,
+)
+
+GLOBE = Localization(Sphere(), 500.0, dims={"t": ("y", "x")}, at={"height": -1.5})
+LINE = periodic_line(40, 4.0)
+
+METHODS = [
+    EnKF(),
+    ETKF(),
+    LETSF(),
+    LETSF(steps=1, information_limit=InformationLimit(0.3), unresolved_variance=0.2),
+    QuantileFilter(),
+    QuantileFilter(marginal=Kernel(0.7), probit=True),
+    QuantileFilter(marginal=RankHistogram(lower=0.0)),
+    ParticleFilter(0.1),
+    FixedGainMAP(0.2, steps=3),
+    EnSF(),
+    EnSF(VariancePreserving(), MixtureScore(), ConditionalGuidance(), ProbabilityFlow(20), StandardisedNoise(), 5.0),
+    EnSF(score=MiniBatchScore(7), sampler=ReverseSDE(30, RunningMeanStop(tolerance=0.01))),
+    EnSF(LinearSchedule(), GaussianScore()),
+    EnSF(LinearSchedule(), PairedScore(), DampedGuidance(), start=StandardNoise()),
+    published("cmame"),
+    published("sqg"),
+    AnalysisInflation(ETKF(), 1.05),
+    AnalysisInflation(ETKF(), np.float64(1.05)),
+    AnalysisInflation(ETKF(), np.float32(1.05)),
+    ForecastInflation(EnKF(), 1.1),
+    RTPS(Rotation(ETKF()), 0.3),
+    RTPP(ETKF(), 0.4),
+    SpreadReset(EnSF()),
+    FiniteSize(ETKF()),
+    CollapseGuard(Copula(Tempered(LETSF(), 2), 0.7), limit=4.0),
+    DeferredAnalysis(LETSF(), chi2_limit=1.6),
+    ModelInTheLoop(LETSF()),
+    Standardised(EnSF()),
+    LETKF(GLOBE),
+    LETKF(LINE, InformationLimit()),
+    LETSF(Localization(Layered(Sphere(), 100.0), math.inf)),
+    QuantileFilter(LINE),
+    AdaptiveInflation(Rotation(LETKF(LINE)), LINE),
+    letsf(),
+    letsf(GLOBE),
+]
+SETTINGS = [
+    Euclidean(),
+    Periodic((40.0, 2.0)),
+    Sphere(),
+    Layered(Periodic((40.0,)), 2.0),
+    Product(Sphere(), 100.0),
+    Bounds(low=0.0),
+    Chain((Log(), Scale(2.0, 1.0))),
+    Logit(-0.01, 1.01),
+    Standardise(),
+    GrossCheck(3.0),
+    Duplicates(),
+    Thinning(Boxes(100.0)),
+    SuperObservations(Boxes(100.0, height=5.0), 0.3),
+    Window("2000-01-01", "2000-01-02T12:00"),
+    LINE,
+    GLOBE,
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: repr(method)[:60])
+def test_what_python_prints_for_a_method_makes_it_again(method):
+    again = read_method(repr(method))
+    assert again == method and repr(again) == repr(method) and hash(again) == hash(method)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: repr(setting)[:60])
+def test_what_python_prints_for_a_setting_makes_it_again(setting):
+    assert read_settings(repr(setting)) == (setting,)
+    assert read_settings(f"{setting!r}, {setting!r}") == (setting, setting)
+    assert read_settings("") == ()
+
+
+def test_all_that_can_be_named_is_in_these_tables():
+    text = repr([*METHODS, *SETTINGS])
+    kinds = {name for name, maker in makers().items() if isinstance(maker, type)}
+    assert not {name for name in kinds if f"{name}(" not in text}, "add an instance to the tables above"
+
+
+def test_only_what_builds_a_method_can_be_named():
+    names = set(makers())
+    filters = {name for name in (*ensf.filters.__all__, *ensf.wrappers.__all__) if name.endswith(("F", "Filter"))}
+    assert filters - {"Filter"} <= names and {"RTPS", "published", "periodic_line", "Sphere", "Log"} <= names
+    assert not names & {
+        "pack",
+        "restore",
+        "unpack",
+        "analyse",
+        "gaspari_cohn",
+        "Analysis",
+        "Filter",
+        "StiffnessWarning",
+    }
+
+
+REFUSED = {
+    "pack(1, 2)": "unknown method 'pack'",
+    "ETFK()": "unknown method 'ETFK': the nearest are ETKF",
+    "ETKF": "'ETKF' cannot be part of a method",
+    "2.0": "is no filter: write one such as AnalysisInflation",
+    "Sphere()": "is no filter: write one such as",
+    "ETKF(3": "is no recipe",
+    "ETKF(colour=3)": "colour",
+    "published": "missing 1 required positional argument",
+    "ETKF().analyse()": "cannot be part of a method",
+    "ETKF.analyse": "cannot be part of a method",
+    "np.fromfile('a')": "'np.fromfile' cannot be part of a method",
+    "np.float64.mro()": "cannot be part of a method",
+    "__import__('os')": "unknown method '__import__'",
+    "RTPS(ETKF(), 1 + 1)": "'1 \\+ 1' cannot be part of a method",
+    "LETKF(Localization(Sphere(), 500.0, at={**{}}))": "cannot be part of a method",
+    "letsf(Localization(Sphere(), -1.0))": "half-width is -1.0: give a positive length",
+}
+
+
+@pytest.mark.parametrize(("text", "words"), REFUSED.items(), ids=REFUSED)
+def test_other_texts_are_refused(text, words):
+    with pytest.raises(ValueError, match=words):
+        read_method(text)
+
+
+def test_a_function_may_stand_alone():
+    assert read_method(" letsf ") == read_method("letsf()") == letsf()
+    assert read_method("RTPS(letsf(Localization(Sphere(), 500.0)), 0.3)") == RTPS(
+        letsf(Localization(Sphere(), 500.0)), 0.3
+    )
