@@ -11,7 +11,7 @@ import numpy as np
 
 from ensf.tables import stations
 from ensf.tables.check import RowError, check
-from ensf.tables.quality.flags import MISSING, REASONS, USED
+from ensf.tables.flags import MISSING, REASONS, USED
 
 __all__ = ["ObservationTable", "RowError"]
 
@@ -42,7 +42,7 @@ class ObservationTable:
     qc : (row,) array of int, optional
         0 = use; other integers name a reason not to.
     reasons : mapping of int to str
-        What the codes in `qc` mean, beside those of `ensf.tables.quality.flags`.
+        What the codes in `qc` mean, beside those of `ensf.tables.flags`.
     extra : mapping of str to (row,) array
         Columns that are carried along.
 
@@ -117,7 +117,7 @@ class ObservationTable:
         ----------
         which : (row,) array of bool
         code : int
-            Of `ensf.tables.quality.flags`, or one's own.
+            Of `ensf.tables.flags`, or one's own.
         reason : str, optional
             What one's own code means.
         """

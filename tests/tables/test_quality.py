@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensf.tables import ObservationTable
+from ensf.tables.flags import DUPLICATE, GROSS, MERGED, MISSING, OUTSIDE, THINNED, WINDOW
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, Window
-from ensf.tables.quality.flags import DUPLICATE, GROSS, MERGED, MISSING, OUTSIDE, THINNED, WINDOW
 
 NOON = np.datetime64("2024-01-01T12:00", "us")
 

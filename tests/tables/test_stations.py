@@ -7,19 +7,19 @@ import xarray as xr
 
 from ensf.arrays import to_numpy
 from ensf.dataset import pack
+from ensf.dataset.grids import Curvilinear, Regular, bracket
+from ensf.dataset.grids import _inverse as inverse
 from ensf.observations.combined import Combined
 from ensf.observations.functions import log, square
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Linear, Pointwise, Select, WindSpeed
 from ensf.tables import ObservationTable
+from ensf.tables.flags import LAND, LEVEL, OUTSIDE
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.quality.checks import GrossCheck, SuperObservations
-from ensf.tables.quality.flags import LAND, LEVEL, OUTSIDE
 from ensf.tables.stations import Bilinear, Joined, Nearest, observe
 from ensf.tables.stations.derived import Combination, FunctionOf, LayerMean, Speed, register, registered
-from ensf.tables.stations.grids import Curvilinear, Regular, bracket
-from ensf.tables.stations.grids import _inverse as inverse
 from ensf.tables.stations.profiles import layer_weights, level_weights
 
 LAT = np.array([60.0, 50.0, 40.0, 30.0])

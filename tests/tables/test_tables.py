@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ensf.tables import ObservationTable, RowError, from_dart, read, read_dart, read_ioda
-from ensf.tables.quality.flags import MISSING, NO_ERROR, OUTSIDE
+from ensf.tables.flags import MISSING, NO_ERROR, OUTSIDE
 
 HEADER = "variable,value,error,time,lat,lon,z,qc"
 ROWS = [

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.tables.columns import NUMBERS, codes, renamed
-from ensf.tables.quality.flags import REASONS
+from ensf.tables.flags import REASONS
 from ensf.tables.table import ObservationTable
 
 __all__ = ["dates", "load", "opened", "save", "text"]

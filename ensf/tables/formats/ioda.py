@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ensf.tables.flags import NO_ERROR
 from ensf.tables.formats.cf_points import dates, opened, text
 from ensf.tables.formats.csv import times
 from ensf.tables.formats.files import existing, named
-from ensf.tables.quality.flags import NO_ERROR
 from ensf.tables.table import ObservationTable
 
 __all__ = ["read_ioda"]

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from ensf.tables.flags import DUPLICATE, GROSS, MERGED, THINNED, WINDOW
 from ensf.tables.quality.boxes import Boxes
-from ensf.tables.quality.flags import DUPLICATE, GROSS, MERGED, THINNED, WINDOW
 
 __all__ = ["Duplicates", "GrossCheck", "SuperObservations", "Thinning", "Window"]
 

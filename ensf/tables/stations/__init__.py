@@ -1,7 +1,7 @@
 """A table and a layout -> an `Observation`: which part of the state each row sees, and which rows can be used.
 
 The operator of a variable interpolates between grid points around the station, horizontally
-(`ensf.tables.stations.grids`), and vertically if the variable has levels (`ensf.tables.stations.profiles`): a sparse
+(`ensf.dataset.grids`), and vertically if the variable has levels (`ensf.tables.stations.profiles`): a sparse
 matrix with the products of both weights. Where some of these grid points are masked, as land is, their weights go to
 the others in proportion; a row with less than the part `Bilinear.least` of its weight on grid points with data is
 rejected as "on land".

@@ -1,7 +1,7 @@
 """Quantities that a table may name beside the variables of the state, derived from them at the station.
 
 A derived quantity is a setting with one verb: it sees `ensf.tables.stations.Stations` and gives an operator with one
-row per station, and a code per station (0, or why the station cannot be seen, `ensf.tables.quality.flags`). Each keeps
+row per station, and a code per station (0, or why the station cannot be seen, `ensf.tables.flags`). Each keeps
 its structure in view:
 
     Speed            sqrt(u^2 + v^2)                  WindSpeed(L_u, L_v)

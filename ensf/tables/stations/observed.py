@@ -13,7 +13,7 @@ from ensf.observations.devices import moved
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
 from ensf.observations.operators import restrict
-from ensf.tables.quality.flags import USED
+from ensf.tables.flags import USED
 from ensf.tables.stations.derived import Derived, registered
 from ensf.tables.stations.interpolation import Bilinear, Interpolation
 from ensf.tables.stations.stations import Stations

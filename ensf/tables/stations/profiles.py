@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ensf.tables.stations.grids import EDGE, bracket
+from ensf.dataset.grids import EDGE, bracket
 
 __all__ = ["layer_weights", "level_weights"]
 

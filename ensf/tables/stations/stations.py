@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from ensf.dataset.grids import Corners, Curvilinear, Grid, Regular
 from ensf.observations.operators import Linear, Select
-from ensf.tables.quality.flags import LAND, LEVEL, OUTSIDE, USED
+from ensf.tables.flags import LAND, LEVEL, OUTSIDE, USED
 from ensf.tables.stations.coordinates import find
-from ensf.tables.stations.grids import Corners, Curvilinear, Grid, Regular
 from ensf.tables.stations.interpolation import Bilinear, Interpolation
 from ensf.tables.stations.profiles import layer_weights, level_weights
 
