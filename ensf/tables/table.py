@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ensf.tables import stations
-from ensf.tables.check import RowError, check
+from ensf.tables.check import RowError, check_rows, check_shapes
 from ensf.tables.flags import MISSING, REASONS, USED
+from ensf.tables.formats import files
 
 __all__ = ["ObservationTable", "RowError"]
 
@@ -68,7 +69,8 @@ class ObservationTable:
     def __post_init__(self) -> None:
         for name, column in _converted(self).items():
             object.__setattr__(self, name, column)
-        check(self)
+        check_shapes(self.value, self.position, {"z": self.z, **self.extra})
+        check_rows(self.columns, self.used, self.axes)
 
     def __len__(self) -> int:
         return len(self.value)
@@ -155,10 +157,26 @@ class ObservationTable:
         return stations.observe(self, layout, **options)
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write CSV or CF NetCDF, as the suffix says: `ensf.tables.formats.files.write`."""
-        from ensf.tables.formats.files import write
+        """Write all rows, rejected ones too, with their codes and reasons: CSV or CF NetCDF, as the suffix says.
 
-        write(self, path, overwrite=overwrite)
+        The file is there as a whole, or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            With suffix ``.csv``, ``.nc`` or ``.nc4``.
+        overwrite : bool
+            Replace an existing file.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists, unless `overwrite`.
+        OSError
+            If it cannot be written; a file that was there before is untouched.
+        """
+        meanings = {**REASONS, **self.reasons, **self.meanings}
+        files.save(Path(path), self.columns, meanings, overwrite=overwrite)
 
 
 def _converted(table: ObservationTable) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ensf.tables.columns import NUMBERS, codes, renamed
-from ensf.tables.flags import REASONS
-from ensf.tables.table import ObservationTable
+from ensf.tables.columns import NUMBERS, Columns, axes, codes, renamed
 
 __all__ = ["dates", "load", "opened", "save", "text"]
 
@@ -33,11 +31,10 @@ ABOUT = {
     "qc": {"long_name": "why the observation was not used", "standard_name": "quality_flag"},
 }
 DEGREES = {"lat": "degrees?(_?(north|N))?", "lon": "degrees?(_?(east|E))?"}
-COORDINATES = ("time", "lat", "lon", "x", "y", "z")
 TIME = {"units": "seconds since 1970-01-01 00:00:00", "calendar": "proleptic_gregorian", "dtype": "float64"}
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict[int, str], Callable[[int], str]]:
+def load(path: Path) -> Columns:
     """Columns by name, what codes mean, and where in the file a row is.
 
     Raises
@@ -56,19 +53,22 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[int, str], Callable[[i
                 f"{path}: variable 'value' has dimensions {dims}: give one, along which observations count"
             )
         along = {str(name): variable for name, variable in file.variables.items() if variable.dims == dims}
-        known = renamed(list(along), path)
-        where = lambda row: f"{dims[0]} {row}"  # noqa: E731
-        columns = {new: _column(new, old, along[old], path) for new, old in zip(known, along, strict=True)}
+        names = renamed(list(along), path)
+        columns = {new: _column(new, old, along[old], path) for new, old in zip(names, along, strict=True)}
         meanings = _meanings(along["qc"].attrs) if "qc" in along else {}
+
+    def where(row: int) -> str:
+        return f"{dims[0]} {row}"
+
     if "qc" in columns:
         columns["qc"] = codes(columns["qc"], path, where)
     columns.pop(str(dims[0]), None)
-    return columns, {code: word.replace("_", " ") for code, word in meanings.items()}, where
+    return Columns(columns, {code: word.replace("_", " ") for code, word in meanings.items()}, where)
 
 
-def save(table: ObservationTable, path: Path, title: str) -> None:
+def save(path: Path, columns: Mapping[str, np.ndarray], meanings: Mapping[int, str], title: str) -> None:
     """Write all rows, with the codes and what they mean."""
-    _dataset(table, title).to_netcdf(path, engine="netcdf4", encoding=dict(_encodings(table)))
+    _dataset(columns, meanings, title).to_netcdf(path, engine="netcdf4", encoding=dict(_encodings(columns)))
 
 
 def opened(path: Path, group: str | None = None) -> xr.Dataset:
@@ -105,8 +105,8 @@ def _names(variable: xr.Variable, path: Path) -> np.ndarray:
         return np.char.strip(text(variable.values))
     if variable.dtype.kind not in "fiu" or not _meanings(variable.attrs):
         raise ValueError(f"{path}: variable 'variable' has dtype {variable.dtype}: give names, or flag_meanings")
-    known = _meanings(variable.attrs)
-    return np.array([known.get(code, "") for code in np.nan_to_num(variable.values, nan=-1).tolist()], dtype=str)
+    names = _meanings(variable.attrs)
+    return np.array([names.get(code, "") for code in np.nan_to_num(variable.values, nan=-1).tolist()], dtype=str)
 
 
 def text(values: np.ndarray) -> np.ndarray:
@@ -147,10 +147,10 @@ def _meanings(attributes: dict[str, Any]) -> dict[int, str]:
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def _dataset(table: ObservationTable, title: str) -> xr.Dataset:
-    columns = table.columns
-    coordinates = " ".join(name for name in COORDINATES if name in columns and name not in table.extra)
-    variables = {name: _variable(name, column, coordinates, table) for name, column in columns.items()}
+def _dataset(columns: Mapping[str, np.ndarray], meanings: Mapping[int, str], title: str) -> xr.Dataset:
+    coordinates = [name for name in ("time", *axes(columns), "z") if name in columns]
+    variables = {name: _variable(name, column, coordinates) for name, column in columns.items()}
+    variables["qc"].attrs |= _flags(meanings)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     about = {
         "Conventions": "CF-1.11, ACDD-1.3",
@@ -166,17 +166,14 @@ def _dataset(table: ObservationTable, title: str) -> xr.Dataset:
     return xr.Dataset(variables, attrs=about)
 
 
-def _variable(name: str, column: np.ndarray, coordinates: str, table: ObservationTable) -> xr.Variable:
+def _variable(name: str, column: np.ndarray, coordinates: list[str]) -> xr.Variable:
     about: dict[str, Any] = dict(ABOUT.get(name, {"long_name": name.replace("_", " ")}))
-    if name not in coordinates.split():
-        about["coordinates"] = coordinates
-    if name == "qc":
-        about |= _flags(table)
+    if name not in coordinates:
+        about["coordinates"] = " ".join(coordinates)
     return xr.Variable("obs", column, about)
 
 
-def _flags(table: ObservationTable) -> dict[str, Any]:
-    meanings = {**REASONS, **table.reasons, **table.meanings}
+def _flags(meanings: Mapping[int, str]) -> dict[str, Any]:
     words = (re.sub(r"[^\w.+@-]+", "_", text).strip("_") for text in meanings.values())
     return {
         "flag_values": np.array(list(meanings), dtype=np.int32),
@@ -184,8 +181,8 @@ def _flags(table: ObservationTable) -> dict[str, Any]:
     }
 
 
-def _encodings(table: ObservationTable) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, column in table.columns.items():
+def _encodings(columns: Mapping[str, np.ndarray]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, column in columns.items():
         if column.dtype.kind == "M":
             yield name, TIME | {"_FillValue": np.nan if name != "time" or np.isnat(column).any() else None}
         elif column.dtype.kind == "f":

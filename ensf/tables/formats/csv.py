@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ensf.tables.columns import NUMBERS, codes, renamed
-from ensf.tables.table import ObservationTable
+from ensf.tables.columns import NUMBERS, Columns, codes, renamed
 
 __all__ = ["load", "save", "times"]
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict[int, str], Callable[[int], str]]:
+def load(path: Path) -> Columns:
     """Columns by name, what codes mean, and where in the file a row is.
 
     Raises
@@ -26,25 +25,30 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[int, str], Callable[[i
         If it is not CSV in UTF-8, or an entry is not what its column holds.
     """
     names, rows, lines = _entries(path)
-    where = lambda row: f"line {lines[row]}"  # noqa: E731
+
+    def where(row: int) -> str:
+        return f"line {lines[row]}"
+
     strings = dict(zip(renamed(names, path), zip(*rows, strict=True) if rows else [()] * len(names), strict=True))
     columns = {name: _column(name, entries, path, where) for name, entries in strings.items()}
     if "qc" in columns:
         columns["qc"] = codes(columns["qc"], path, where)
     reason = columns.pop("reason", None)
-    return columns, {} if reason is None else _meanings(columns.get("qc", np.zeros(len(rows), int)), reason), where
+    meanings = {} if reason is None else _meanings(columns.get("qc", np.zeros(len(rows), int)), reason)
+    return Columns(columns, meanings, where)
 
 
-def save(table: ObservationTable, path: Path, title: str) -> None:
+def save(path: Path, columns: Mapping[str, np.ndarray], meanings: Mapping[int, str], title: str) -> None:
     """Write all rows, with a column `reason`."""
-    columns = table.columns
-    position = list(columns).index("qc") + 1
-    names = [*list(columns)[:position], "reason", *list(columns)[position:]]
-    columns["reason"] = table.reason
+    named = {}
+    for name, column in columns.items():
+        named[name] = _strings(column)
+        if name == "qc":
+            named["reason"] = [meanings[code] for code in column.tolist()]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(zip(*(_strings(columns[name]) for name in names), strict=True))
+        writer.writerow(named)
+        writer.writerows(zip(*named.values(), strict=True))
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -113,7 +117,7 @@ def _is_number(entry: str) -> bool:
 
 def times(entries: tuple[str, ...], path: Path, where: Callable[[int], str]) -> np.ndarray:
     """UTC times of ISO 8601; NaT where an entry is empty."""
-    times: list[Any] = []
+    times: list[datetime | None] = []
     for row, entry in enumerate(entries):
         try:
             times.append(_utc(entry.strip()) if entry.strip() else None)
@@ -130,8 +134,8 @@ def _utc(entry: str) -> datetime:
 
 
 def _meanings(qc: np.ndarray, reason: np.ndarray) -> dict[int, str]:
-    given, first = np.unique(qc, return_index=True)
-    return {int(code): str(reason[row]) for code, row in zip(given, first, strict=True) if code and reason[row]}
+    codes, first = np.unique(qc, return_index=True)
+    return {int(code): str(reason[row]) for code, row in zip(codes, first, strict=True) if code and reason[row]}
 
 
 # --- writing ---------------------------------------------------------------------------------------------
