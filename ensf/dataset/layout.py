@@ -61,8 +61,8 @@ class Layout:
             If the state has no such variable.
         """
         if variable not in self.template.data_vars:
-            known = ", ".join(map(repr, self.template.data_vars))
-            raise ValueError(f"the state has no variable {variable!r}: choose one of {known}")
+            choice = ", ".join(map(repr, self.template.data_vars))
+            raise ValueError(f"the state has no variable {variable!r}: choose one of {choice}")
         start = self.offset[variable]
         return slice(start, start + self._sizes[list(self.offset).index(variable)])
 

@@ -10,6 +10,6 @@ files of JEDI and DART. What is wrong with a file is one sentence that names fil
 """
 
 from ensf.tables.reading import from_dart, read, read_dart, read_ioda
-from ensf.tables.table import ObservationTable, RowError
+from ensf.tables.table import Check, ObservationTable, Observed, RowError
 
-__all__ = ["ObservationTable", "RowError", "from_dart", "read", "read_dart", "read_ioda"]
+__all__ = ["Check", "ObservationTable", "Observed", "RowError", "from_dart", "read", "read_dart", "read_ioda"]

@@ -36,6 +36,7 @@ from ensf.filters.letsf.filter import LETSF
 from ensf.localization import Euclidean, Layered, Localization, Sphere
 from ensf.localization.information_limit import InformationLimit
 from ensf.observations.combined import Combined
+from ensf.observations.joined import Joined
 from ensf.observations.non_gaussian import StudentT
 from ensf.observations.observation import (
     Callback,
@@ -49,7 +50,6 @@ from ensf.observations.observation import (
     arctan,
 )
 from ensf.tables import ObservationTable
-from ensf.tables.stations import Joined
 from ensf.wrappers.published import published
 from ensf.wrappers.spread import RTPS, AnalysisInflation
 

@@ -455,8 +455,16 @@ def test_a_grid_round_the_earth_has_no_edge(descending):
 @pytest.mark.parametrize(
     ("latitude", "longitude", "message"),
     [
-        ([40.0, 61.0], [0.0, 0.0], "station 1 at latitude 61 is outside the grid, 30 to 60"),
-        ([40.0], [25.0], "station 0 at longitude 25 is outside the grid, -20 to 20"),
+        (
+            [40.0, 61.0],
+            [0.0, 0.0],
+            "station 1 at latitude 61, longitude 0 is outside the grid of 'ps', latitude 30",
+        ),
+        (
+            [40.0],
+            [25.0],
+            "station 0 at latitude 40, longitude 25 is outside .* longitude -20 to 20: drop",
+        ),
         ([np.nan], [0.0], "station 0 at latitude nan"),
     ],
 )

@@ -55,7 +55,7 @@ def test_the_gross_check_counts_total_standard_deviations():
     assert checked.codes.tolist() == [0, GROSS, GROSS, 0]
     with pytest.raises(ValueError, match="no column 'prior_mean': compare"):
         GrossCheck().flag(table(np.zeros((1, 2))))
-    with pytest.raises(ValueError, match="limit 0"):
+    with pytest.raises(ValueError, match="gross_limit 0"):
         GrossCheck(0)
 
 

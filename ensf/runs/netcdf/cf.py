@@ -11,12 +11,9 @@ from typing import Any
 import netCDF4
 import numpy as np
 
-__all__ = ["attributes", "coordinates", "coverage", "event"]
+from ensf.dataset.coordinates import cf_attributes
 
-KNOWN = {
-    "latitude": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
-    "longitude": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
-}
+__all__ = ["attributes", "coordinates", "coverage", "event"]
 
 
 def coordinates(model: Any, members: int, wavenumbers: int = 0) -> Iterable[tuple[str, np.ndarray, dict[str, str]]]:
@@ -31,7 +28,7 @@ def coordinates(model: Any, members: int, wavenumbers: int = 0) -> Iterable[tupl
     for name, values in getattr(model, "coords", {}).items():
         if name in model.dims:
             values = np.asarray(values)
-            about = {"long_name": f"{name} coordinate", "units": units.get(name, "1")} | KNOWN.get(name, {})
+            about = {"long_name": f"{name} coordinate", "units": units.get(name, "1")} | cf_attributes(name)
             yield name, values.astype("i4") if values.dtype.kind == "i" else values, about
 
 

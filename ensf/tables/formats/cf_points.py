@@ -135,7 +135,7 @@ def dates(variable: xr.Variable, path: Path) -> np.ndarray:
     return (decoded + half).astype("datetime64[us]")
 
 
-def _meanings(attributes: dict[str, Any]) -> dict[int, str]:
+def _meanings(attributes: Mapping[str, Any]) -> dict[int, str]:
     """What flags mean, a word each."""
     values = np.atleast_1d(attributes.get("flag_values", []))
     words = str(attributes.get("flag_meanings", "")).split()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -141,7 +140,7 @@ def _meanings(qc: np.ndarray, reason: np.ndarray) -> dict[int, str]:
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def _strings(column: np.ndarray) -> list[Any]:
+def _strings(column: np.ndarray) -> list[object]:
     """Entries as they are written: empty where there is none, else without loss."""
     if column.dtype.kind == "M":
         return ["" if time == "NaT" else time for time in np.datetime_as_string(column, timezone="naive").tolist()]
