@@ -16,6 +16,7 @@ import numpy as np
 from ensf.arrays import Array, like, namespace, rows, to_numpy
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout
+from ensf.dataset.summary import as_html, as_text, span
 from ensf.observations.devices import moved
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
@@ -34,7 +35,7 @@ COLUMNS = ("variable", "value", "error", "time", "position", "qc")
 AXES = (("lat", "lon"), ("x", "y"))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ObservationTable:
     """Observations, one row each.
 
@@ -88,6 +89,24 @@ class ObservationTable:
 
     def __len__(self) -> int:
         return len(self.value)
+
+    def __repr__(self) -> str:
+        return as_text(*self._summary())
+
+    def _repr_html_(self) -> str:
+        return as_html(*self._summary())
+
+    def _summary(self) -> tuple[str, list[tuple[str, ...]]]:
+        """Rows by variable with the range of their values, places and times, rows by reason, and other columns."""
+        facts: list[tuple[str, ...]] = []
+        for name, count in _counts(self.variable):
+            facts.append((name, f"{count} rows", span(self.value[self.variable == name])))
+        ranges = {**dict(zip(self.axes, self.position.T, strict=True)), "z": self.height, "time": self.time}
+        facts += [(name, span(column)) for name, column in ranges.items() if name != "z" or self.z is not None]
+        facts += [(reason, f"{count} rows") for reason, count in _counts(self.reason)]
+        if self.extra:
+            facts.append(("other columns", ", ".join(self.extra)))
+        return f"ObservationTable: {len(self)} rows", facts
 
     @property
     def used(self) -> np.ndarray:
@@ -248,7 +267,7 @@ class Check(Protocol):
         """The table with a code in the rows that fail."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Observed:
     """Observations of states of one layout.
 
@@ -265,6 +284,23 @@ class Observed:
     observation: Observation
     used: np.ndarray
     table: ObservationTable
+
+    def __repr__(self) -> str:
+        return as_text(*self._summary())
+
+    def _repr_html_(self) -> str:
+        return as_html(*self._summary())
+
+    def _summary(self) -> tuple[str, list[tuple[str, ...]]]:
+        """Rows that are used by variable, operator and dtype, rows that are not by reason."""
+        table, kind = self.table, type(self.observation.operator).__name__
+        facts: list[tuple[str, ...]] = [("operator", kind), ("dtype", str(self.observation.value.dtype))]
+        for name, count in _counts(table.variable[self.used]):
+            facts.append(
+                (name, f"{count} observations", span(table.value[self.used][table.variable[self.used] == name]))
+            )
+        facts += [(reason, f"{count} rows") for reason, count in _counts(table.reason[~table.used])]
+        return f"Observed: {len(self.used)} of {len(table)} rows", facts
 
     def compare(self, stage: str, ensemble: Array) -> Observed:
         """The record with columns ``<stage>_mean`` and ``<stage>_spread``: the ensemble as the stations see it.
@@ -320,6 +356,13 @@ class Observed:
 
 
 # --- helpers -------------------------------------------------------------------------------------------
+
+
+def _counts(words: np.ndarray) -> list[tuple[str, int]]:
+    """How often each word occurs, the most frequent first."""
+    distinct, count = np.unique(words, return_counts=True)
+    order = np.argsort(-count, kind="stable")
+    return list(zip(distinct[order].tolist(), count[order].tolist(), strict=True))
 
 
 def _converted(table: ObservationTable) -> dict[str, Any]:

@@ -571,3 +571,23 @@ def test_a_hundred_thousand_observations_take_seconds():
     start = time.perf_counter()
     assert table("t", many).observe(layout).table.used.all()
     assert time.perf_counter() - start < 5
+
+
+def test_what_is_observed_prints_facts():
+    _, layout = plane()
+    seen = table("t", [[45.0, 0.0], [80.0, 0.0], [35.0, 5.0]], value=np.array([1.0, 2.0, 3.0])).observe(layout)
+    assert repr(seen).splitlines() == [
+        "Observed: 2 of 3 rows",
+        "    operator       Linear",
+        "    dtype          float64",
+        "    t              2 observations, 1 to 3",
+        "    out of domain  1 rows",
+    ]
+    assert seen._repr_html_().startswith("<b>Observed: 2 of 3 rows</b><table><tr>")
+
+
+def test_times_are_no_levels():
+    field = affine(LAT[:, None], LON, np.zeros((3, 1, 1)))
+    data = ensemble({"t": (("time", "lat", "lon"), field)}, lat=LAT, lon=LON, time=[0.0, 6.0, 12.0])
+    with pytest.raises(ValueError, match=r"'t' has several times along \['time'\]: choose one"):
+        table("t", [[45.0, 0.0]], z=[2.0]).observe(pack(data, "member")[1])

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.coordinates import column_coordinate
+from ensf.dataset.coordinates import column_coordinate, find_coordinate
 from ensf.dataset.grids import Corners, Grid, grid_of
 from ensf.dataset.interpolation import Bilinear, Interpolation, sparse_rows
 from ensf.dataset.layout import Layout
@@ -127,6 +127,9 @@ class Column:
         grid, dims = stations.grid(index)
         index = index.squeeze([dim for dim in index.dims if dim not in dims and index.sizes[dim] == 1])
         others = [dim for dim in index.dims if dim not in dims]
+        time = find_coordinate(index, "time")
+        if time is not None and others == list(time.dims) and "z" not in stations.coordinates:
+            raise ValueError(f"variable {variable!r} has several times along {others}: choose one, with isel or sel")
         if len(others) > 1:
             raise ValueError(f"variable {variable!r} has several values along {others}: one vertical dimension at most")
         vertical = column_coordinate(index, "z", {"z": str(others[0]), **stations.coordinates}) if others else None
