@@ -15,7 +15,16 @@ import xarray as xr
 
 from ensf.dataset.layout import Layout
 
-__all__ = ["CRITERIA", "Criterion", "cf_attributes", "column_coordinate", "find_coordinate", "positions", "recognise"]
+__all__ = [
+    "COLUMNS",
+    "CRITERIA",
+    "Criterion",
+    "cf_attributes",
+    "column_coordinate",
+    "find_coordinate",
+    "positions",
+    "recognise",
+]
 
 
 # --- criteria --------------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ensf.dataset.coordinates import COLUMNS, CRITERIA
+
 __all__ = ["NUMBERS", "Columns", "axes", "codes", "import_row", "renamed"]
 
 NUMBERS = ("value", "error", "lat", "lon", "x", "y", "z", "qc")
-ALIASES = {"latitude": "lat", "longitude": "lon"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,11 @@ def import_row(row: int) -> str:
 
 
 def renamed(names: list[str], path: Path) -> list[str]:
-    """Names of columns, aliases replaced; ValueError if one is empty, missing, or occurs twice."""
-    columns = [ALIASES.get(name, name) for name in names]
+    """Names of columns, those by which latitude and longitude are recognised replaced; ValueError if one is empty, missing, or occurs twice."""
+    aliases = {
+        alias: column for column, coordinate in COLUMNS.items() for alias in (coordinate, *CRITERIA[coordinate].names)
+    }
+    columns = [aliases.get(name, name) for name in names]
     twice = [name for name in columns if columns.count(name) > 1]
     if twice:
         raise ValueError(f"{path} has two columns {twice[0]!r}: keep one")

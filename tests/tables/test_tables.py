@@ -634,6 +634,13 @@ def leaves(results):
         yield from leaves(result.children) if result.children else [result]
 
 
+def test_columns_are_called_as_coordinates_are(tmp_path):
+    path = tmp_path / "obs.csv"
+    for latitude, longitude in (("latitude", "longitude"), ("lat", "lon"), ("nav_lat", "nav_lon")):
+        path.write_text(f"variable,value,error,time,{longitude},{latitude}\nt,1,1,2024-01-01,7,50\n")
+        assert read(path).position.tolist() == [[50.0, 7.0]]
+
+
 # --- what is printed -------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.coordinates import COLUMNS, CRITERIA, cf_attributes
 from ensf.tables.columns import NUMBERS, Columns, axes, codes, renamed
 
 __all__ = ["dates", "load", "opened", "save", "text"]
@@ -23,14 +24,13 @@ ABOUT = {
     "value": {"long_name": "observed value, in the units of the variable"},
     "error": {"long_name": "standard deviation of the observation error, in the units of the variable"},
     "time": {"standard_name": "time", "long_name": "time of observation", "axis": "T", "units_metadata": LEAP},
-    "lat": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north", "axis": "Y"},
-    "lon": {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east", "axis": "X"},
+    "lat": {"long_name": "latitude", **cf_attributes("latitude")},
+    "lon": {"long_name": "longitude", **cf_attributes("longitude")},
     "x": {"long_name": "first coordinate of the grid"},
     "y": {"long_name": "second coordinate of the grid"},
     "z": {"long_name": "vertical coordinate, as the grid has it"},
     "qc": {"long_name": "why the observation was not used", "standard_name": "quality_flag"},
 }
-DEGREES = {"lat": "degrees?(_?(north|N))?", "lon": "degrees?(_?(east|E))?"}
 TIME = {"units": "seconds since 1970-01-01 00:00:00", "calendar": "proleptic_gregorian", "dtype": "float64"}
 
 
@@ -91,7 +91,7 @@ def _column(name: str, inside: str, variable: xr.Variable, path: Path) -> np.nda
         if kind not in "fiu":
             raise ValueError(f"{path}: variable {inside!r} has dtype {variable.dtype}: give numbers")
         units = variable.attrs.get("units", "degrees")
-        if name in ("lat", "lon") and not re.fullmatch(DEGREES[name], str(units)):
+        if name in COLUMNS and units not in ("degrees", "degree", *CRITERIA[COLUMNS[name]].units):
             raise ValueError(f"{path}: variable {inside!r} has units {units!r}: give {ABOUT[name]['units']}")
         return variable.values.astype(np.float64)
     if name == "variable":
