@@ -24,7 +24,7 @@ import numpy as np
 import xarray as xr
 from scipy.spatial import cKDTree
 
-__all__ = ["EDGE", "Corners", "Curvilinear", "Grid", "Regular", "bracket", "grid_of"]
+__all__ = ["EDGE", "Corners", "Curvilinear", "Grid", "Regular", "bracket", "grid_of", "horizontal"]
 
 EDGE = 1e-3
 """A station beyond the edge of the grid by less than this part of a cell is on the edge (rounding to float32)."""
@@ -59,6 +59,8 @@ class Grid(Protocol):
 def grid_of(first: xr.DataArray, second: xr.DataArray, sphere: bool, periods: tuple[float, float]) -> Grid:
     """The grid that two coordinates make, its points counted along the dimensions of the first, then of the second.
 
+    Dimensions of length one beside two others, as the time of WRF's XLAT, are the caller's to drop (`horizontal`).
+
     Parameters
     ----------
     first, second : xarray.DataArray
@@ -81,6 +83,11 @@ def grid_of(first: xr.DataArray, second: xr.DataArray, sphere: bool, periods: tu
         f"coordinates {first.name!r} of {first.dims} and {second.name!r} of {second.dims} make neither a regular nor "
         "a curvilinear grid: give coordinates of one dimension each, or of two"
     )
+
+
+def horizontal(coordinate: xr.DataArray) -> xr.DataArray:
+    """The coordinate without dimensions of length one, if it has more than two dimensions."""
+    return coordinate.squeeze() if coordinate.ndim > 2 else coordinate
 
 
 def bracket(grid: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

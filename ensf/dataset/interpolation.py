@@ -20,7 +20,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from ensf.dataset.coordinates import find_coordinate
-from ensf.dataset.grids import grid_of
+from ensf.dataset.grids import grid_of, horizontal
 from ensf.dataset.layout import Layout
 
 __all__ = ["Bilinear", "Interpolation", "Nearest", "interpolate", "nearest", "sparse_rows"]
@@ -205,12 +205,13 @@ def _plane(
     first, second = (find_coordinate(plane, dim) for dim in dims)
     if first is None or second is None or not first.dims or not second.dims:
         raise ValueError(f"variable {index.name!r} has dimensions {index.dims}, not a grid of {dims}: give dims=")
-    horizontal = tuple(dict.fromkeys((*first.dims, *second.dims)))
-    plane = plane.squeeze([dim for dim in plane.dims if dim not in horizontal and plane.sizes[dim] == 1])
-    others = [dim for dim in plane.dims if dim not in horizontal]
+    first, second = horizontal(first), horizontal(second)
+    kept = tuple(dict.fromkeys((*first.dims, *second.dims)))
+    plane = plane.squeeze([dim for dim in plane.dims if dim not in kept and plane.sizes[dim] == 1])
+    others = [dim for dim in plane.dims if dim not in kept]
     if others:
         raise ValueError(f"variable {index.name!r} has several values along {others}: choose one of each with at=")
-    return plane.transpose(*horizontal), first, second
+    return plane.transpose(*kept), first, second
 
 
 def _refuse(blind: np.ndarray, variable: str, what: str, remedy: str) -> None:

@@ -40,7 +40,7 @@ def import_row(row: int) -> str:
 
 
 def renamed(names: list[str], path: Path) -> list[str]:
-    """Names of columns, those by which latitude and longitude are recognised replaced; ValueError if one is empty, missing, or occurs twice."""
+    """Names of columns, other names of latitude and longitude replaced; ValueError if one is missing or twice there."""
     aliases = {
         alias: column for column, coordinate in COLUMNS.items() for alias in (coordinate, *CRITERIA[coordinate].names)
     }

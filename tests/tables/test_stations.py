@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from ensf.arrays import to_numpy
-from ensf.dataset import pack
+from ensf.dataset import interpolate, pack
 from ensf.dataset.grids import Curvilinear, Regular, bracket
 from ensf.dataset.grids import _inverse as inverse
 from ensf.observations.combined import Combined
@@ -230,6 +230,18 @@ def test_a_sheared_plane_is_exact_for_affine_fields():
     seen = table("q", position, axes=("x", "y")).observe(layout)
     assert seen.table.used.all()
     np.testing.assert_allclose(seen.observation.operator(state)[0], affine(*position.T), rtol=1e-9)
+
+
+def test_coordinates_may_have_a_time_of_length_one():
+    """As XLAT and XLONG of WRF, (Time, y, x)."""
+    j, i = np.meshgrid(np.arange(40.0, 46.0), np.arange(0.0, 8.0), indexing="ij")
+    dims = ("Time", "y", "x")
+    data = ensemble({"t": (dims, affine(j, i)[None])})
+    state, layout = pack(data.assign_coords(XLAT=(dims, j[None]), XLONG=(dims, i[None])), "member")
+    position = np.array([[42.0, 4.0], [44.5, 6.5]])
+    predicted = table("t", position).observe(layout).observation.operator(state)[0]
+    np.testing.assert_allclose(predicted, affine(*position.T), atol=1e-4)
+    np.testing.assert_allclose((state @ interpolate(layout, "t", *position.T).T)[0], predicted, rtol=1e-12)
 
 
 def test_cells_with_corners_that_are_not_finite_do_not_exist():

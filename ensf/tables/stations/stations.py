@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset.coordinates import column_coordinate, find_coordinate
-from ensf.dataset.grids import Corners, Grid, grid_of
+from ensf.dataset.grids import Corners, Grid, grid_of, horizontal
 from ensf.dataset.interpolation import Bilinear, Interpolation, sparse_rows
 from ensf.dataset.layout import Layout
 from ensf.observations.operators import Linear, Operator, Select
@@ -102,7 +102,7 @@ class Stations:
 
     def grid(self, variable: xr.DataArray) -> tuple[Grid, tuple[Hashable, ...]]:
         """Horizontal grid of a variable, and its dimensions."""
-        first, second = (column_coordinate(variable, axis, self.coordinates) for axis in self.axes)
+        first, second = (horizontal(column_coordinate(variable, axis, self.coordinates)) for axis in self.axes)
         key = (first.name, second.name, *first.dims, *second.dims)
         if key not in self._grids:
             north, east = (360.0 if axis == "lon" else self.periods.get(axis, np.inf) for axis in self.axes)
