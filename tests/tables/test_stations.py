@@ -240,7 +240,7 @@ def test_coordinates_may_have_a_time_of_length_one():
     state, layout = pack(data.assign_coords(XLAT=(dims, j[None]), XLONG=(dims, i[None])), "member")
     position = np.array([[42.0, 4.0], [44.5, 6.5]])
     predicted = table("t", position).observe(layout).observation.operator(state)[0]
-    np.testing.assert_allclose(predicted, affine(*position.T), atol=1e-4)
+    np.testing.assert_allclose(predicted, affine(*position.T), atol=2e-3)  # edges are great circles
     np.testing.assert_allclose((state @ interpolate(layout, "t", *position.T).T)[0], predicted, rtol=1e-12)
 
 
