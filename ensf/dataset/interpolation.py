@@ -164,7 +164,16 @@ def interpolate(
 
 
 def sparse_rows(place: np.ndarray, weight: np.ndarray, size: int) -> scipy.sparse.csr_array:
-    """Matrix ``(station, size)`` with the weights ``(station, point)`` of each station at its places."""
+    """Matrix ``(station, size)`` with the weights ``(station, point)`` of each station at its places.
+
+    Parameters
+    ----------
+    place : (station, point) array of int
+        Columns of the matrix; a column may occur several times in a row.
+    weight : (station, point) array
+    size : int
+        Number of columns, that of the state.
+    """
     starts = np.arange(0, place.size + 1, place.shape[1])
     matrix = scipy.sparse.csr_array((weight.ravel(), place.ravel(), starts), shape=(len(place), size))
     matrix.sum_duplicates()

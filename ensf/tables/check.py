@@ -68,7 +68,15 @@ def _rules(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> Iterator
 
 
 def check_shapes(value: np.ndarray, position: np.ndarray, columns: Mapping[str, np.ndarray | None]) -> None:
-    """Raise ValueError unless there is a position and an entry of every column for every value."""
+    """Raise ValueError unless there is a position and an entry of every column for every value.
+
+    Parameters
+    ----------
+    value : (row,) array
+    position : (row, 2) array
+    columns : mapping of str to (row,) array, or None
+        The others by name, None where the table has no such column.
+    """
     size = len(value)
     if value.ndim != 1 or position.shape != (size, 2):
         raise ValueError(

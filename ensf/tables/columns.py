@@ -65,7 +65,16 @@ def axes(names: Iterable[str]) -> tuple[str, str]:
 
 
 def codes(column: np.ndarray, path: Path, where: Callable[[int], str]) -> np.ndarray:
-    """The column `qc` as integers; ValueError if one is not."""
+    """The column `qc` as integers; ValueError if one is not.
+
+    Parameters
+    ----------
+    column : (row,) array of float
+    path : Path
+        File that errors name.
+    where : callable
+        Number of a row to its place in the file.
+    """
     with np.errstate(invalid="ignore"):
         bad = ~(np.isfinite(column) & (column == np.round(column)) & (np.abs(column) < 2**31))
     if bad.any():

@@ -67,7 +67,17 @@ def load(path: Path) -> Columns:
 
 
 def save(path: Path, columns: Mapping[str, np.ndarray], meanings: Mapping[int, str], title: str) -> None:
-    """Write all rows, with the codes and what they mean."""
+    """Write all rows, with the codes and what they mean.
+
+    Parameters
+    ----------
+    path : Path
+    columns : mapping of str to (row,) array
+    meanings : mapping of int to str
+        Of all codes that occur in the column `qc`.
+    title : str
+        What the table is called; a global attribute.
+    """
     _dataset(columns, meanings, title).to_netcdf(path, engine="netcdf4", encoding=dict(_encodings(columns)))
 
 

@@ -38,7 +38,17 @@ def load(path: Path) -> Columns:
 
 
 def save(path: Path, columns: Mapping[str, np.ndarray], meanings: Mapping[int, str], title: str) -> None:
-    """Write all rows, with a column `reason`."""
+    """Write all rows, with a column `reason`.
+
+    Parameters
+    ----------
+    path : Path
+    columns : mapping of str to (row,) array
+    meanings : mapping of int to str
+        Of all codes that occur in the column `qc`.
+    title : str
+        What the table is called, where the file has a place for it.
+    """
     named = {}
     for name, column in columns.items():
         named[name] = _strings(column)
@@ -115,7 +125,25 @@ def _is_number(entry: str) -> bool:
 
 
 def times(entries: tuple[str, ...], path: Path, where: Callable[[int], str]) -> np.ndarray:
-    """UTC times of ISO 8601; NaT where an entry is empty."""
+    """UTC times of ISO 8601; NaT where an entry is empty.
+
+    Parameters
+    ----------
+    entries : tuple of str
+    path : Path
+        File that errors name.
+    where : callable
+        Number of an entry to its place in the file.
+
+    Returns
+    -------
+    (entry,) datetime64 array
+
+    Raises
+    ------
+    ValueError
+        If an entry is no such time.
+    """
     times: list[datetime | None] = []
     for row, entry in enumerate(entries):
         try:

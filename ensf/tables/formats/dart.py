@@ -18,7 +18,16 @@ __all__ = ["columns_of", "load"]
 
 
 def load(path: Path, variables: Mapping[str, str] | None, good: int) -> Columns:
-    """Columns of an observation sequence; parameters and errors are those of `ensf.tables.read_dart`."""
+    """Columns of an observation sequence; parameters and errors are those of `ensf.tables.read_dart`.
+
+    Parameters
+    ----------
+    path : Path
+    variables : mapping of str to str, or None
+        Names in the file to those of the state; None = all.
+    good : int
+        Largest code of quality that is used.
+    """
     try:
         from pydartdiags.obs_sequence.obs_sequence import ObsSequence
     except ImportError as error:
@@ -33,7 +42,18 @@ def load(path: Path, variables: Mapping[str, str] | None, good: int) -> Columns:
 
 
 def columns_of(frame: pd.DataFrame, variables: Mapping[str, str] | None, good: int, name: str) -> Columns:
-    """Columns of the frame of an observation sequence; parameters and errors are those of `ensf.tables.from_dart`."""
+    """Columns of the frame of an observation sequence; parameters and errors are those of `ensf.tables.from_dart`.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    variables : mapping of str to str, or None
+        DART types to variables of the state; None = all.
+    good : int
+        Largest code of quality that is used.
+    name : str
+        What errors call the frame.
+    """
     needed = ("type", "observation", "obs_err_var", "time", "latitude", "longitude", "vertical")
     missing = [column for column in needed if column not in frame.columns]
     if missing:

@@ -17,7 +17,18 @@ __all__ = ["load"]
 
 
 def load(path: Path, variables: Mapping[str, str] | None, vertical: str | None, good: int) -> Columns:
-    """Columns of an IODA file; parameters and errors are those of `ensf.tables.read_ioda`."""
+    """Columns of an IODA file; parameters and errors are those of `ensf.tables.read_ioda`.
+
+    Parameters
+    ----------
+    path : Path
+    variables : mapping of str to str, or None
+        Names in the file to those of the state; None = all.
+    vertical : str or None
+        Variable of MetaData for the column `z`.
+    good : int
+        Largest code of quality that is used.
+    """
     there = _groups(path)
     groups = {name: _group(path, name, there) for name in ("MetaData", "ObsValue", "ObsError")}
     groups["PreQC"] = opened(path, "PreQC") if "PreQC" in there else xr.Dataset()

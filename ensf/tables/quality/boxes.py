@@ -49,7 +49,16 @@ class Boxes:
         return np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)[1].ravel()
 
     def centre(self, table: ObservationTable, box: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Mean position of the rows of each box with weights that sum to one, ``(box, 2)``."""
+        """Mean position of the rows of each box with weights that sum to one, ``(box, 2)``.
+
+        Parameters
+        ----------
+        table : ObservationTable
+        box : (row,) array of int
+            Number of the box of each row.
+        weight : (row,) array
+            Sums to one in each box.
+        """
         if table.axes != ("lat", "lon"):
             return np.stack([np.bincount(box, weight * column) for column in table.position.T], axis=1)
         latitude, longitude = np.deg2rad(table.position).T

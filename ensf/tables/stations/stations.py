@@ -81,7 +81,19 @@ class Stations:
         return self._operator(column, level, weight, between)
 
     def layer(self, variable: str, low: float, high: float) -> StationOperator:
-        """Mean of a variable over a layer at each station, `Linear`, and the code of each station."""
+        """Mean of a variable over a layer at each station, `Linear`, and the code of each station.
+
+        Parameters
+        ----------
+        variable : str
+        low, high : float
+            Edges of the layer in the vertical coordinate of the grid.
+
+        Raises
+        ------
+        ValueError
+            If the variable has no levels that are the same everywhere, or the layer is not between them.
+        """
         column = Column.of(self, variable)
         weight = layer_weights(column.fixed_levels(), low, high)
         level = np.flatnonzero(weight)
