@@ -17,7 +17,7 @@ are of x, whatever the coordinates z in which the filter works (`seen`).
 """
 
 from ensf.dataset.blocks import Blocks, fit_blocks
-from ensf.dataset.coordinates import positions
+from ensf.dataset.coordinates import positions, recognise
 from ensf.dataset.interpolation import interpolate, nearest
 from ensf.dataset.layout import Layout
 from ensf.dataset.local import Local
@@ -46,6 +46,7 @@ __all__ = [
     "nearest",
     "pack",
     "positions",
+    "recognise",
     "restore",
     "seen",
     "unpack",

@@ -1,27 +1,118 @@
-"""Where every state variable is.
+"""What a coordinate is, and where every state variable is.
 
 A variable is at its coordinates, on its own grid: one-dimensional ones on a regular grid, two-dimensional ones on a
-curvilinear grid. A coordinate is called by its name or its CF standard name; latitude and longitude are known by their
-units as well.
+curvilinear grid. A coordinate is called by its name or its CF standard name; latitude, longitude, the vertical, time, x
+and y are recognised by the criteria of one table as well, `CRITERIA`, which `recognise` extends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
 from ensf.dataset.layout import Layout
 
-__all__ = ["find_coordinate", "positions"]
+__all__ = [
+    "COLUMNS",
+    "CRITERIA",
+    "Criterion",
+    "cf_attributes",
+    "column_coordinate",
+    "find_coordinate",
+    "positions",
+    "recognise",
+]
 
-UNITS = {
-    "latitude": ("degrees_north", "degree_north", "degrees_N", "degree_N", "degreesN", "degreeN"),
-    "longitude": ("degrees_east", "degree_east", "degrees_E", "degree_E", "degreesE", "degreeE"),
+
+# --- criteria --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """How a coordinate is recognised: by its standard name, else its units, else its name.
+
+    Parameters
+    ----------
+    standard_names : tuple of str
+        The first is written to files.
+    units : tuple of str
+        Units that no other coordinate has; the first is written to files.
+    names : tuple of str
+    axis : str
+        CF attribute ``axis``, written to files.
+    """
+
+    standard_names: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    axis: str = ""
+
+
+CRITERIA: dict[str, Criterion] = {
+    "latitude": Criterion(
+        standard_names=("latitude",),
+        units=("degrees_north", "degree_north", "degrees_N", "degree_N", "degreesN", "degreeN"),
+        names=("lat", "nav_lat", "XLAT"),
+        axis="Y",
+    ),
+    "longitude": Criterion(
+        standard_names=("longitude",),
+        units=("degrees_east", "degree_east", "degrees_E", "degree_E", "degreesE", "degreeE"),
+        names=("lon", "nav_lon", "XLONG"),
+        axis="X",
+    ),
+    "vertical": Criterion(
+        standard_names=("air_pressure", "altitude", "depth", "geopotential_height", "height", "model_level_number"),
+        names=("z", "level", "lev", "plev", "depth", "height", "altitude"),
+        axis="Z",
+    ),
+    "time": Criterion(standard_names=("time",), names=("Time", "valid_time"), axis="T"),
+    "x": Criterion(standard_names=("projection_x_coordinate",)),
+    "y": Criterion(standard_names=("projection_y_coordinate",)),
 }
-SHORT = {"latitude": "lat", "longitude": "lon"}
+"""Criteria by the name of the coordinate; the name itself is one."""
+
+COLUMNS = {"lat": "latitude", "lon": "longitude"}
+"""Coordinates of the columns of a table that have another name."""
+
+
+def recognise(
+    coordinate: str,
+    *,
+    names: Sequence[str] = (),
+    standard_names: Sequence[str] = (),
+    units: Sequence[str] = (),
+) -> None:
+    """Recognise a coordinate by more criteria: ``recognise("latitude", names=["gphit"])``.
+
+    Parameters
+    ----------
+    coordinate : str
+        A name in `CRITERIA`, or a new one.
+    names, standard_names, units : sequence of str
+        Beside those that there are.
+    """
+    criterion = CRITERIA.get(coordinate, Criterion())
+    CRITERIA[coordinate] = replace(
+        criterion,
+        standard_names=tuple(dict.fromkeys((*criterion.standard_names, *standard_names))),
+        units=tuple(dict.fromkeys((*criterion.units, *units))),
+        names=tuple(dict.fromkeys((*criterion.names, *names))),
+    )
+
+
+def cf_attributes(coordinate: str) -> dict[str, str]:
+    """Standard name, units and axis of a coordinate whose units tell what it is; none of any other."""
+    criterion = CRITERIA.get(coordinate, Criterion())
+    if not criterion.units:
+        return {}
+    return {"standard_name": criterion.standard_names[0], "units": criterion.units[0], "axis": criterion.axis}
+
+
+# --- positions -------------------------------------------------------------------------------------------
 
 
 def positions(
@@ -36,8 +127,8 @@ def positions(
     layout : Layout
     dims : sequence of str, or mapping of str to sequence of str
         Coordinates that make a position, of one dimension or more each; degrees for a sphere. Each by its name, its
-        CF standard name, or (latitude and longitude) found by its units. A mapping gives each variable its own, as on
-        staggered grids.
+        CF standard name, or its name in `ensf.dataset.coordinates.CRITERIA`. A mapping gives each variable its own,
+        as on staggered grids.
     at : mapping of str to float, optional
         Where variables without that coordinate are: ``{"level": 1000.0}`` for a surface pressure beside fields on
         levels.
@@ -58,13 +149,13 @@ def positions(
     return np.concatenate(blocks).astype(np.float64)
 
 
-def _dims(name: Hashable, dims: Any) -> Sequence[str]:
+def _dims(name: Hashable, dims: Sequence[str] | Mapping[Hashable, Sequence[str]]) -> Sequence[str]:
     if isinstance(dims, Mapping) and name not in dims:
         raise ValueError(f"dims= has no coordinates for variable {name!r}: give those of every variable")
     return dims[name] if isinstance(dims, Mapping) else dims
 
 
-def _column(variable: xr.DataArray, name: str, at: Mapping[str, Any]) -> np.ndarray:
+def _column(variable: xr.DataArray, name: str, at: Mapping[str, float]) -> np.ndarray:
     """One coordinate at every grid point of the variable, flattened."""
     coordinate = find_coordinate(variable, name)
     if coordinate is None:
@@ -78,7 +169,13 @@ def _column(variable: xr.DataArray, name: str, at: Mapping[str, Any]) -> np.ndar
 
 
 def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
-    """The coordinate of a variable that is called `name`: by its name, else its standard name, else its units.
+    """The coordinate of a variable that is called `name`: by its name, else by the criteria of `CRITERIA`.
+
+    Parameters
+    ----------
+    variable : xarray.DataArray
+    name : str
+        Name or standard name of the coordinate, or a name in `CRITERIA`.
 
     Raises
     ------
@@ -87,10 +184,11 @@ def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
     """
     if name in variable.coords:
         return variable.coords[name]
+    criterion = CRITERIA.get(name, Criterion())
     for fits in (
-        [c for c in variable.coords.values() if c.attrs.get("standard_name") == name],
-        [c for c in variable.coords.values() if c.attrs.get("units") in UNITS.get(name, ())],
-        [c for c in variable.coords.values() if c.name == SHORT.get(name)],
+        [c for c in variable.coords.values() if c.attrs.get("standard_name") in (name, *criterion.standard_names)],
+        [c for c in variable.coords.values() if c.attrs.get("units") in criterion.units],
+        [c for c in variable.coords.values() if c.name in criterion.names],
     ):
         if len(fits) > 1:
             raise ValueError(
@@ -100,3 +198,29 @@ def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
         if fits:
             return fits[0]
     return None
+
+
+def column_coordinate(variable: xr.DataArray, column: str, coordinates: Mapping[str, str]) -> xr.DataArray:
+    """The coordinate of a variable for a column of an observation table.
+
+    Parameters
+    ----------
+    variable : xarray.DataArray
+    column : str
+        ``lat``, ``lon``, ``x``, ``y`` or ``z``.
+    coordinates : mapping of str to str
+        Name of the coordinate by column, before the criteria.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or several fit equally.
+    """
+    name = coordinates.get(column, COLUMNS.get(column, column))
+    coordinate = find_coordinate(variable, name)
+    if coordinate is None:
+        raise ValueError(
+            f"the grid of variable {variable.name!r} has no coordinate {name!r} for the column {column!r} of the "
+            f"table: say which it is, coordinates={{{column!r}: ...}}"
+        )
+    return coordinate

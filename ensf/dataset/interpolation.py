@@ -1,33 +1,110 @@
-"""What a station on a latitude-longitude grid sees: four grid points and their bilinear weights."""
+"""Grid points around stations, and what each weighs: one horizontal interpolator for Datasets and tables.
+
+`ensf.dataset.grids` has the cell around each station and its bilinear weights, on regular and curvilinear grids.
+`Bilinear` and `Nearest` choose among these grid points where some are masked. `interpolate` and `nearest` refuse a
+station that they cannot serve; `ensf.tables` rejects its row instead, and adds levels.
+
+At the edges: longitude counts modulo 360, and a grid that goes round the Earth has no edge there. A station beyond
+another edge is outside, unless by less than a thousandth of a cell (rounding to float32), which counts as on the edge.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from ensf.dataset.coordinates import find_coordinate
+from ensf.dataset.grids import grid_of, horizontal
 from ensf.dataset.layout import Layout
 
-__all__ = ["interpolate", "nearest"]
+__all__ = ["Bilinear", "Interpolation", "Nearest", "interpolate", "nearest", "sparse_rows"]
+
+
+# --- masked grid points ----------------------------------------------------------------------------------
+
+
+class Interpolation(Protocol):
+    """Chooses among the grid points around a station."""
+
+    def choose(self, place: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Places in the state and weights, ``(station, point)``, and whether there is data for the station.
+
+        Parameters
+        ----------
+        place : (station, point) array of int
+            Places in the state of the grid points around each station; -1 where masked.
+        weight : (station, point) array
+            Sum to one.
+        """
+
+
+@dataclass(frozen=True)
+class Bilinear:
+    """Linear along each coordinate.
+
+    Parameters
+    ----------
+    min_weight : float
+        Part of the weight that must be on grid points with data, in (0, 1]; 1 rejects every station beside land.
+    """
+
+    min_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_weight <= 1:
+            raise ValueError(f"min_weight is {self.min_weight}: give a part of the weight, above 0 and up to 1")
+
+    def choose(self, place: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All grid points with data, in proportion to their weights."""
+        weight = np.where(place >= 0, weight, 0.0)
+        total = weight.sum(axis=1, keepdims=True)
+        good = total[:, 0] >= self.min_weight - 1e-9
+        return np.maximum(place, 0), weight / np.where(good[:, None], total, 1.0), good
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The one grid point that is nearest along each coordinate; no data for the station if it is masked."""
+
+    def choose(self, place: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The grid point of the largest weight."""
+        place = np.take_along_axis(place, weight.argmax(axis=1)[:, None], axis=1)
+        return np.maximum(place, 0), np.ones_like(place, dtype=np.float64), place[:, 0] >= 0
+
+
+# --- stations of a layout --------------------------------------------------------------------------------
 
 
 def nearest(
     layout: Layout,
     variable: str,
-    latitude: Any,
-    longitude: Any,
+    latitude: ArrayLike,
+    longitude: ArrayLike,
     *,
     dims: tuple[str, str] = ("latitude", "longitude"),
-    at: Mapping[str, Any] | None = None,
+    at: Mapping[str, object] | None = None,
 ) -> np.ndarray:
     """Place in the state of the grid point nearest to each station: ``Select(nearest(...))``.
 
     Near means near along each coordinate. Of the four grid points around a station, masked ones do not count.
-    Parameters are those of `interpolate`.
+
+    Parameters
+    ----------
+    layout : Layout
+    variable : str
+        What is observed.
+    latitude, longitude : float or (station,) array_like
+        In degrees, as for `interpolate`.
+    dims : tuple of two str
+        Coordinates of latitude and longitude, called as in `positions`.
+    at : mapping of str to value, optional
+        Coordinate value on every other dimension that has more than one, such as ``{"level": 500}``.
 
     Returns
     -------
@@ -38,21 +115,20 @@ def nearest(
     ValueError
         As `interpolate`, but only if all four grid points around a station are masked.
     """
-    places, weights = _corners(layout.index(variable), latitude, longitude, dims, at or {})
-    weights = np.where(places < 0, -1.0, weights)
-    best = np.argmax(weights, axis=1)[:, None]
-    _check_seen(np.take_along_axis(weights, best, axis=1) < 0, variable, "all grid points around it are", "drop it")
-    return np.take_along_axis(places, best, axis=1)[:, 0].astype(np.int64)
+    place, weight = _around(layout, variable, latitude, longitude, dims, at or {})
+    place, _, good = Nearest().choose(place, np.where(place < 0, -1.0, weight))
+    _refuse(~good, variable, "all grid points around it are", "drop it")
+    return place[:, 0].astype(np.int64)
 
 
 def interpolate(
     layout: Layout,
     variable: str,
-    latitude: Any,
-    longitude: Any,
+    latitude: ArrayLike,
+    longitude: ArrayLike,
     *,
     dims: tuple[str, str] = ("latitude", "longitude"),
-    at: Mapping[str, Any] | None = None,
+    at: Mapping[str, object] | None = None,
 ) -> scipy.sparse.csr_array:
     """Bilinear interpolation to stations: ``Linear(interpolate(...))`` is their observation operator.
 
@@ -60,18 +136,20 @@ def interpolate(
     ----------
     layout : Layout
     variable : str
-        What the stations see.
+        What is observed.
     latitude, longitude : float or (station,) array_like
-        In degrees. Longitudes count modulo 360, and a grid that goes round the Earth has no edge there.
+        In degrees. Longitudes count modulo 360, and a grid that goes round the Earth has no edge there. Less than a
+        thousandth of a cell beyond another edge counts as on it.
     dims : tuple of two str
-        One-dimensional coordinates of latitude and longitude, called as in `positions`.
+        Coordinates of latitude and longitude, called as in `positions`: one-dimensional ones of a regular grid, or
+        two-dimensional ones of a curvilinear grid.
     at : mapping of str to value, optional
         Coordinate value on every other dimension that has more than one, such as ``{"level": 500}``.
 
     Returns
     -------
     (station, state) sparse array
-        Four weights per row, which sum to one.
+        Up to four weights per row, which sum to one.
 
     Raises
     ------
@@ -79,72 +157,72 @@ def interpolate(
         If a station is outside the grid or beside a masked grid point, or the variable is not on a
         latitude-longitude grid.
     """
-    places, weights = _corners(layout.index(variable), latitude, longitude, dims, at or {})
-    masked = (places < 0) & (weights > 0)
-    _check_seen(np.any(masked, axis=1), variable, "a grid point beside it is", "drop it, or use nearest")
-    station = np.repeat(np.arange(len(places)), 4)
-    entries = (weights.ravel(), (station, np.maximum(places, 0).ravel()))
-    return scipy.sparse.csr_array(entries, shape=(len(places), layout.size))
+    place, weight = _around(layout, variable, latitude, longitude, dims, at or {})
+    place, weight, good = Bilinear(1.0).choose(place, weight)
+    _refuse(~good, variable, "a grid point beside it is", "drop it, or use nearest")
+    return sparse_rows(place, weight, layout.size)
 
 
-def _check_seen(blind: np.ndarray, variable: str, what: str, remedy: str) -> None:
-    if blind.any():
-        raise ValueError(f"station {int(np.argmax(blind))} cannot see {variable!r}, {what} masked: {remedy}")
+def sparse_rows(place: np.ndarray, weight: np.ndarray, size: int) -> scipy.sparse.csr_array:
+    """Matrix ``(station, size)`` with the weights ``(station, point)`` of each station at its places.
+
+    Parameters
+    ----------
+    place : (station, point) array of int
+        Columns of the matrix; a column may occur several times in a row.
+    weight : (station, point) array
+    size : int
+        Number of columns, that of the state.
+    """
+    starts = np.arange(0, place.size + 1, place.shape[1])
+    matrix = scipy.sparse.csr_array((weight.ravel(), place.ravel(), starts), shape=(len(place), size))
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix
 
 
-def _corners(
-    index: xr.DataArray, latitude: Any, longitude: Any, dims: tuple[str, str], at: Mapping[str, Any]
+def _around(
+    layout: Layout,
+    variable: str,
+    latitude: ArrayLike,
+    longitude: ArrayLike,
+    dims: tuple[str, str],
+    at: Mapping[str, object],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places in the state of the four grid points around each station and their weights, ``(station, 4)`` each."""
-    grid = _horizontal(index, dims, at)
-    south_north, west_east = (grid[dim].values for dim in grid.dims)
-    stations = np.broadcast_arrays(*np.atleast_1d(latitude, longitude))
-    rows, north = _bracket(south_north, stations[0], dims[0])
-    columns, east = _bracket(*_unrolled(west_east, stations[1]), dims[1])
-    places = grid.values[rows[:, :, None], columns[:, None, :] % grid.shape[1]]
-    weights = north[:, :, None] * east[:, None, :]
-    return places.reshape(-1, 4), weights.reshape(-1, 4)
+    """Places in the state of the four grid points around each station, -1 where masked, and their weights."""
+    plane, first, second = _plane(layout.index(variable), dims, at)
+    station = np.stack(np.broadcast_arrays(*np.atleast_1d(latitude, longitude)), axis=1).astype(np.float64)
+    corners = grid_of(first, second, sphere=True, periods=(np.inf, 360.0)).corners(station)
+    if not corners.inside.all():
+        k = int(np.argmin(corners.inside))
+        (south, north), (west, east) = ((float(c.min()), float(c.max())) for c in (first, second))
+        raise ValueError(
+            f"station {k} at {dims[0]} {station[k, 0]:g}, {dims[1]} {station[k, 1]:g} is outside the grid of "
+            f"{variable!r}, {dims[0]} {south:g} to {north:g}, {dims[1]} {west:g} to {east:g}: drop it"
+        )
+    return plane.values.ravel()[corners.place], corners.weight
 
 
-def _horizontal(index: xr.DataArray, dims: tuple[str, str], at: Mapping[str, Any]) -> xr.DataArray:
-    """Index of the one latitude-longitude plane at the coordinates `at`."""
-    found = [find_coordinate(index, dim) for dim in dims]
-    names = [coordinate.name for coordinate in found if coordinate is not None and coordinate.name in index.indexes]
-    if len(names) < 2:
-        raise ValueError(f"variable {index.name!r} has dimensions {index.dims}, not a grid of {dims}: give dims=")
+def _plane(
+    index: xr.DataArray, dims: tuple[str, str], at: Mapping[str, object]
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Index of the one horizontal plane at the coordinates `at`, and its coordinates of latitude and longitude."""
     try:
         plane = index.sel(at)
     except KeyError as error:
         raise ValueError(f"variable {index.name!r} is not at {dict(at)}: choose a value on its grid") from error
-    plane = plane.squeeze([dim for dim in plane.dims if dim not in names and plane.sizes[dim] == 1])
-    if plane.ndim != 2:
-        others = [dim for dim in plane.dims if dim not in names]
+    first, second = (find_coordinate(plane, dim) for dim in dims)
+    if first is None or second is None or not first.dims or not second.dims:
+        raise ValueError(f"variable {index.name!r} has dimensions {index.dims}, not a grid of {dims}: give dims=")
+    first, second = horizontal(first), horizontal(second)
+    kept = tuple(dict.fromkeys((*first.dims, *second.dims)))
+    plane = plane.squeeze([dim for dim in plane.dims if dim not in kept and plane.sizes[dim] == 1])
+    others = [dim for dim in plane.dims if dim not in kept]
+    if others:
         raise ValueError(f"variable {index.name!r} has several values along {others}: choose one of each with at=")
-    return plane.transpose(*names)
+    return plane.transpose(*kept), first, second
 
 
-def _unrolled(grid: np.ndarray, longitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Grid, closed by its first point if it goes round the Earth, and longitudes in its range of 360 degrees."""
-    west, east = float(grid.min()), float(grid.max())
-    gap = 360.0 - (east - west)
-    if len(grid) > 1 and 0 < gap < 1.5 * (east - west) / (len(grid) - 1):
-        grid = np.append(grid, grid[0] + 360.0) if grid[0] < grid[-1] else np.append(grid, grid[0] - 360.0)
-    low = float(grid.min())
-    return grid, low + np.mod(longitude - low, 360.0)
-
-
-def _bracket(grid: np.ndarray, points: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The two grid points around each point and their weights, ``(point, 2)`` each."""
-    order = np.argsort(grid)
-    ordered, points = grid[order].astype(np.float64), np.asarray(points, dtype=np.float64)
-    outside = ~((points >= ordered[0]) & (points <= ordered[-1]))
-    if outside.any():
-        k = int(np.argmax(outside))
-        raise ValueError(
-            f"station {k} at {name} {points[k]:g} is outside the grid, {ordered[0]:g} to {ordered[-1]:g}: drop it"
-        )
-    if len(grid) < 2:
-        raise ValueError(f"the grid has one point along {name}: two or more are needed")
-    left = np.clip(np.searchsorted(ordered, points, side="right") - 1, 0, len(grid) - 2)
-    fraction = (points - ordered[left]) / (ordered[left + 1] - ordered[left])
-    return np.stack([order[left], order[left + 1]], axis=1), np.stack([1 - fraction, fraction], axis=1)
+def _refuse(blind: np.ndarray, variable: str, what: str, remedy: str) -> None:
+    if blind.any():
+        raise ValueError(f"station {int(np.argmax(blind))} cannot see {variable!r}, {what} masked: {remedy}")

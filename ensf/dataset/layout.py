@@ -9,10 +9,12 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.summary import as_html, as_text
+
 __all__ = ["Layout"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Layout:
     """What `pack` remembers.
 
@@ -36,6 +38,21 @@ class Layout:
     dims: Mapping[Hashable, tuple[Hashable, ...]]
     member_coords: xr.Dataset
     masks: Mapping[Hashable, np.ndarray] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return as_text(*self._summary())
+
+    def _repr_html_(self) -> str:
+        return as_html(*self._summary())
+
+    def _summary(self) -> tuple[str, list[tuple[str, ...]]]:
+        """Size and member dimension; name, dtype, grid and masked points of every variable."""
+        facts: list[tuple[str, ...]] = []
+        for (name, variable), size in zip(self.template.data_vars.items(), self._sizes, strict=True):
+            grid = " x ".join(f"{dim} {length}" for dim, length in variable.sizes.items()) or "one value"
+            masked = f"{variable.size - size} masked" if name in self.masks else ""
+            facts.append((str(name), str(variable.dtype), grid, masked))
+        return f"Layout: {self.size} state variables, members along {self.member_dim!r}", facts
 
     @property
     def size(self) -> int:
@@ -61,8 +78,8 @@ class Layout:
             If the state has no such variable.
         """
         if variable not in self.template.data_vars:
-            known = ", ".join(map(repr, self.template.data_vars))
-            raise ValueError(f"the state has no variable {variable!r}: choose one of {known}")
+            choice = ", ".join(map(repr, self.template.data_vars))
+            raise ValueError(f"the state has no variable {variable!r}: choose one of {choice}")
         start = self.offset[variable]
         return slice(start, start + self._sizes[list(self.offset).index(variable)])
 

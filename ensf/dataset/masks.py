@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import xarray as xr
 
-__all__ = ["find_masks", "point"]
+__all__ = ["Mask", "find_masks", "point"]
+
+Mask: TypeAlias = "bool | xr.DataArray | Mapping[Hashable, xr.DataArray] | None"
 
 
-def find_masks(mask: Any, dataset: xr.Dataset, member_dim: str) -> dict[Hashable, np.ndarray]:
+def find_masks(mask: Mask, dataset: xr.Dataset, member_dim: str) -> dict[Hashable, np.ndarray]:
     """Mask of every variable that has one: what `Layout` calls `masks`.
 
     Parameters
@@ -30,13 +32,13 @@ def find_masks(mask: Any, dataset: xr.Dataset, member_dim: str) -> dict[Hashable
     if mask is None or mask is False:
         return {}
     if mask is True:
-        found = {name: _missing(variable, member_dim) for name, variable in dataset.items()}
+        masks = {name: _missing(variable, member_dim) for name, variable in dataset.items()}
     else:
-        found = _declared(mask, dataset.isel({member_dim: 0}))
-    for name, where in found.items():
+        masks = _declared(mask, dataset.isel({member_dim: 0}))
+    for name, where in masks.items():
         if where.all():
             raise ValueError(f"variable {name!r} is masked everywhere: drop it from the state")
-    return {name: where for name, where in found.items() if where.any()}
+    return {name: where for name, where in masks.items() if where.any()}
 
 
 def _missing(variable: xr.DataArray, member_dim: str) -> np.ndarray:
@@ -54,7 +56,7 @@ def _missing(variable: xr.DataArray, member_dim: str) -> np.ndarray:
     return missing[0]
 
 
-def _declared(mask: Any, first: xr.Dataset) -> dict[Hashable, np.ndarray]:
+def _declared(mask: Mask, first: xr.Dataset) -> dict[Hashable, np.ndarray]:
     if isinstance(mask, xr.DataArray):
         return {name: _on_grid(mask, variable) for name, variable in first.items()}
     if not isinstance(mask, Mapping):
@@ -85,7 +87,7 @@ def _on_grid(mask: xr.DataArray, variable: xr.DataArray) -> np.ndarray:
     return mask.broadcast_like(variable).transpose(*variable.dims).values
 
 
-def point(variable: xr.DataArray, place: Any) -> str:
+def point(variable: xr.DataArray, place: Sequence[int] | np.ndarray) -> str:
     """Coordinates in words of a place, given as indices along the dimensions behind the first."""
     pairs = zip(variable.dims[1:], place, strict=True)
     return ", ".join(f"{dim} {variable[dim].values[i]}" for dim, i in pairs) or "its only point"

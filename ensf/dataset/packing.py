@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Iterable
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,13 +11,13 @@ import xarray as xr
 from ensf.arrays import Array, to_numpy
 from ensf.dataset.encoding import check_range, of_one_state
 from ensf.dataset.layout import Layout
-from ensf.dataset.masks import find_masks, point
+from ensf.dataset.masks import Mask, find_masks, point
 
 __all__ = ["choose", "pack", "restore", "unpack"]
 
 
 def pack(
-    dataset: xr.Dataset, member_dim: str, variables: Iterable[Hashable] | None = None, mask: Any = None
+    dataset: xr.Dataset, member_dim: str, variables: Iterable[Hashable] | None = None, mask: Mask = None
 ) -> tuple[np.ndarray, Layout]:
     """Ensemble as an array.
 
@@ -57,7 +56,22 @@ def pack(
 
 
 def choose(dataset: xr.Dataset, member_dim: str, variables: Iterable[Hashable] | None = None) -> xr.Dataset:
-    """The variables of the state, in memory; parameters and errors are those of `pack`, masks apart."""
+    """The variables of the state, in memory.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Variables that are Dask arrays are computed, and a line is logged.
+    member_dim : str
+        Dimension that counts the members.
+    variables : iterable of str, optional
+        The variables of the state, in this order; by default all of the Dataset.
+
+    Raises
+    ------
+    ValueError
+        If a variable is not there, has no member dimension, or is not of floating point.
+    """
     names = list(dataset.data_vars if variables is None else variables)
     _check_names(dataset, names)
     for name in names:
@@ -134,6 +148,13 @@ def restore(dataset: xr.Dataset, ensemble: Array, layout: Layout) -> xr.Dataset:
 
     A warning is logged for values that the encoding of a variable cannot hold.
 
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        What was packed.
+    ensemble : (member, state) array
+    layout : Layout
+
     Raises
     ------
     ValueError
@@ -165,8 +186,8 @@ def _replaced(original: xr.DataArray, values: np.ndarray, layout: Layout) -> xr.
 def _check_names(dataset: xr.Dataset, names: list[Hashable]) -> None:
     unknown = [name for name in names if name not in dataset.data_vars]
     if unknown:
-        known = ", ".join(map(repr, dataset.data_vars))
-        raise ValueError(f"the dataset has no variable {unknown[0]!r}: choose from {known}")
+        choice = ", ".join(map(repr, dataset.data_vars))
+        raise ValueError(f"the dataset has no variable {unknown[0]!r}: choose from {choice}")
     if not names:
         raise ValueError("a state needs one variable or more")
     twice = [name for name in names if names.count(name) > 1]

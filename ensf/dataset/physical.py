@@ -87,7 +87,7 @@ def _parts(operator: Any) -> dict[str, tuple[Any, ...]]:
 
 
 def _is_joined(operator: Any) -> bool:
-    """Whether it is a `Joined` of `ensf.tables.stations`, a room above this one."""
+    """Whether it is a `Joined` of `ensf.observations.joined`."""
     return hasattr(operator, "operators") and hasattr(operator, "rows")
 
 

@@ -53,7 +53,7 @@ class Offline:
     mask : bool
         NaN in the first member means that there is no data, in every member.
     coordinates, periods : mapping
-        As in `ensf.tables.stations.observe`.
+        As in `ensf.tables.ObservationTable.observe`.
     stages : tuple of str
         Whose member files are written: ``forecast``, ``preassim`` (after inflation of the forecast), ``postassim``
         (before corrections of the spread), ``analysis``.

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from ensf.dataset import Layout
-from ensf.dataset.coordinates import find_coordinate
+from ensf.dataset.coordinates import column_coordinate, find_coordinate
 from ensf.observations.observation import Observation
 from ensf.offline.parts import Predicted
-from ensf.tables.stations import Observed, observe
-from ensf.tables.stations.coordinates import find
+from ensf.tables import Observed
 
 __all__ = ["check_prior", "compare", "counts", "locate", "meet", "predict", "refuse_rejected"]
 
@@ -25,7 +24,7 @@ def meet(table: Any, path: Path, layout: Layout, checks: Sequence[Any], options:
         if not hasattr(check, "stage"):
             table = check.flag(table)
     try:
-        return observe(table, layout, **options)
+        return table.observe(layout, **options)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -75,7 +74,7 @@ def _axis(variable: Any, dim: str, axes: tuple[str, str], coordinates: Mapping[s
     """Column of a table for a coordinate of the localization."""
     wanted = find_coordinate(variable, dim)
     for axis in axes:
-        if wanted is not None and find(variable, axis, coordinates).name == wanted.name:
+        if wanted is not None and column_coordinate(variable, axis, coordinates).name == wanted.name:
             return axis
     return "z"
 

@@ -9,9 +9,7 @@ with `error` a standard deviation in the units of the variable, and ``qc = 0`` m
 files of JEDI and DART. What is wrong with a file is one sentence that names file, row, column and what to do.
 """
 
-from ensf.tables.formats.dart import from_dart, read_dart
-from ensf.tables.formats.files import read
-from ensf.tables.formats.ioda import read_ioda
-from ensf.tables.table import ObservationTable, RowError
+from ensf.tables.reading import from_dart, read, read_dart, read_ioda
+from ensf.tables.table import Check, ObservationTable, Observed, RowError
 
-__all__ = ["ObservationTable", "RowError", "from_dart", "read", "read_dart", "read_ioda"]
+__all__ = ["Check", "ObservationTable", "Observed", "RowError", "from_dart", "read", "read_dart", "read_ioda"]

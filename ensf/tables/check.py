@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-__all__ = ["RowError", "check"]
+__all__ = ["RowError", "check_rows", "check_shapes"]
 
 LIMITS = {"lat": (-90.0, 90.0), "lon": (-180.0, 360.0)}
 
@@ -28,45 +27,61 @@ class RowError(ValueError):
         self.row, self.problem = row, problem
 
 
-def check(table: Any) -> None:
-    """Raise ValueError for columns of unequal length, RowError for the first row in use that is broken."""
-    _check_shapes(table)
+def check_rows(columns: Mapping[str, np.ndarray], used: np.ndarray, axes: tuple[str, str]) -> None:
+    """Raise RowError for the first row in use that is broken.
+
+    Parameters
+    ----------
+    columns : mapping of str to (row,) array
+        Columns of the table by their names in files.
+    used : (row,) array of bool
+        Rows that are to be used; the others may be incomplete.
+    axes : tuple of two str
+        Columns of the position.
+    """
     first: tuple[int, str] | None = None
-    for name, column, good, advice in _rules(table):
-        bad = table.used & ~good
+    for name, good, advice in _rules(columns, axes):
+        bad = used & ~good
         row = int(np.argmax(bad)) if bad.any() else len(bad)
         if row < (len(bad) if first is None else first[0]):
-            shown = str(column[row])
-            first = (row, f"{name} is {shown if shown else 'empty'}: {advice}")
+            entry = str(columns[name][row])
+            first = (row, f"{name} is {entry if entry else 'empty'}: {advice}")
     if first is not None:
         raise RowError(*first)
 
 
-def _rules(table: Any) -> Iterator[tuple[str, np.ndarray, np.ndarray, str]]:
-    """Column name, column, where it is good, and advice where it is not."""
+def _rules(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> Iterator[tuple[str, np.ndarray, str]]:
+    """Name of a column, where it is good, and advice where it is not."""
     rejected = ", or a qc other than 0"
-    yield "variable", table.variable, table.variable != "", "name what was observed"
-    finite = np.isfinite(table.value)
-    yield "value", table.value, finite, "give a finite number, or leave it empty if nothing was measured"
-    error = table.error
-    good = np.isfinite(error) & (error > 0)
-    yield "error", error, good, f"give a positive standard deviation{rejected}"
-    yield "time", table.time, ~np.isnat(table.time), f"give a time such as 2024-01-31T12:00:00{rejected}"
-    for name, column in zip(table.axes, table.position.T, strict=True):
+    yield "variable", columns["variable"] != "", "name what was observed"
+    finite = np.isfinite(columns["value"])
+    yield "value", finite, "give a finite number, or leave it empty if nothing was measured"
+    error = columns["error"]
+    yield "error", np.isfinite(error) & (error > 0), f"give a positive standard deviation{rejected}"
+    yield "time", ~np.isnat(columns["time"]), f"give a time such as 2024-01-31T12:00:00{rejected}"
+    for name in axes:
         low, high = LIMITS.get(name, (-np.finfo(float).max, np.finfo(float).max))
         span = f"a number from {low:g} to {high:g} degrees" if name in LIMITS else "a finite number"
-        yield name, column, (column >= low) & (column <= high), f"give {span}{rejected}"
-    if table.z is not None:
-        yield "z", table.z, ~np.isinf(table.z), "give a finite number, or leave it empty"
+        yield name, (columns[name] >= low) & (columns[name] <= high), f"give {span}{rejected}"
+    if "z" in columns:
+        yield "z", ~np.isinf(columns["z"]), "give a finite number, or leave it empty"
 
 
-def _check_shapes(table: Any) -> None:
-    size = len(table.value)
-    if table.value.ndim != 1 or table.position.shape != (size, 2):
+def check_shapes(value: np.ndarray, position: np.ndarray, columns: Mapping[str, np.ndarray | None]) -> None:
+    """Raise ValueError unless there is a position and an entry of every column for every value.
+
+    Parameters
+    ----------
+    value : (row,) array
+    position : (row, 2) array
+    columns : mapping of str to (row,) array, or None
+        The others by name, None where the table has no such column.
+    """
+    size = len(value)
+    if value.ndim != 1 or position.shape != (size, 2):
         raise ValueError(
-            f"a table of {size} values has positions of shape {table.position.shape}: give two coordinates per row"
+            f"a table of {size} values has positions of shape {position.shape}: give two coordinates per row"
         )
-    columns = {"z": table.z, **table.extra}
     for name, column in columns.items():
         if column is not None and column.shape != (size,):
             raise ValueError(

@@ -36,10 +36,10 @@ from ensf.filters.letsf.filter import LETSF
 from ensf.localization import Euclidean, Layered, Localization, Sphere
 from ensf.localization.information_limit import InformationLimit
 from ensf.observations.combined import Combined
+from ensf.observations.joined import Joined
 from ensf.observations.non_gaussian import StudentT
 from ensf.observations import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, WindSpeed, arctan
 from ensf.tables import ObservationTable
-from ensf.tables.stations import Joined
 from ensf.wrappers.published import published
 from ensf.wrappers.spread import RTPS, AnalysisInflation
 

@@ -9,7 +9,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ensf.dataset import interpolate, nearest, pack, positions, restore, unpack
+from ensf.dataset import coordinates, interpolate, nearest, pack, positions, recognise, restore, unpack
 from ensf.localization import Localization, Sphere
 from ensf.observations import Linear, Select
 
@@ -455,8 +455,16 @@ def test_a_grid_round_the_earth_has_no_edge(descending):
 @pytest.mark.parametrize(
     ("latitude", "longitude", "message"),
     [
-        ([40.0, 61.0], [0.0, 0.0], "station 1 at latitude 61 is outside the grid, 30 to 60"),
-        ([40.0], [25.0], "station 0 at longitude 25 is outside the grid, -20 to 20"),
+        (
+            [40.0, 61.0],
+            [0.0, 0.0],
+            "station 1 at latitude 61, longitude 0 is outside the grid of 'ps', latitude 30",
+        ),
+        (
+            [40.0],
+            [25.0],
+            "station 0 at latitude 40, longitude 25 is outside .* longitude -20 to 20: drop",
+        ),
         ([np.nan], [0.0], "station 0 at latitude nan"),
     ],
 )
@@ -481,6 +489,57 @@ def test_what_stations_cannot_see_is_refused(variable, options, message):
     _, layout = pack(atmosphere(), "member")
     with pytest.raises(ValueError, match=message):
         interpolate(layout, variable, 40.0, 0.0, **options)
+
+
+def test_interpolation_on_a_curvilinear_grid_and_just_beyond_an_edge():
+    """Two-dimensional coordinates serve as one-dimensional ones; a thousandth of a cell is rounding."""
+    dataset = atmosphere()
+    _, layout = pack(dataset[["ps"]], "member")
+    rows, columns = xr.broadcast(dataset.latitude, dataset.longitude)
+    turned = dataset[["ps"]].drop_vars(["latitude", "longitude"]).rename(latitude="j", longitude="i")
+    turned = turned.assign_coords(nav_lat=(("j", "i"), rows.values), nav_lon=(("j", "i"), columns.values))
+    array, curved = pack(turned, "member")
+    where = [45.0, 33.0], [-12.0, 17.0]
+    one, other = (Linear(interpolate(grid, "ps", *where))(array) for grid in (layout, curved))
+    np.testing.assert_allclose(one, other, atol=0.02)
+    assert np.array_equal(nearest(curved, "ps", *where), nearest(layout, "ps", *where))
+    np.testing.assert_allclose(
+        interpolate(layout, "ps", 60.009, 0.0).toarray(), interpolate(layout, "ps", 60.0, 0.0).toarray()
+    )
+    with pytest.raises(ValueError, match="outside the grid"):
+        interpolate(layout, "ps", 60.011, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("latitude", {}),
+        ("lat", {}),
+        ("nav_lat", {}),
+        ("gphit", {"units": "degreeN"}),
+        ("gphit", {"standard_name": "latitude"}),
+        ("my_rows", {}),
+    ],
+)
+def test_a_coordinate_is_recognised_by_any_of_its_criteria(name, attributes, monkeypatch):
+    monkeypatch.setattr(coordinates, "CRITERIA", dict(coordinates.CRITERIA))
+    recognise("latitude", names=["my_rows"])
+    dataset = atmosphere().rename(latitude=name)
+    dataset[name].attrs = attributes
+    assert coordinates.find_coordinate(dataset.ps, "latitude").name == name
+    assert coordinates.column_coordinate(dataset.ps, "lat", {}).name == name
+    _, layout = pack(dataset, "member")
+    assert positions(layout).shape == (layout.size, 2)
+
+
+def test_a_layout_prints_facts():
+    dataset, _ = ocean()
+    _, layout = pack(dataset, "member", ["ssh"], mask=True)
+    assert repr(layout).splitlines() == [
+        "Layout: 16 state variables, members along 'member'",
+        "    ssh  float64, latitude 4 x longitude 5, 4 masked",
+    ]
+    assert "<td style='text-align: left'>4 masked</td>" in layout._repr_html_()
 
 
 # --- errors of users -------------------------------------------------------------------------------------

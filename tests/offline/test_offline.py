@@ -255,7 +255,7 @@ q = "Log(), Bounds(high=0.02)"
 """)
     assert main(["analyse", "--config", "method.toml", "--observations", "obs.csv"]) == 0
     record = json.loads(Path("out/analysis.json").read_text())["settings"]
-    assert "'q': (Log(offset=0.0), Bounds(low=-inf, high=0.02))" in record and "GrossCheck(limit=5.0" in record
+    assert "'q': (Log(offset=0.0), Bounds(low=-inf, high=0.02))" in record and "GrossCheck(gross_limit=5.0" in record
     np.testing.assert_array_equal(load(Path("out")).sst, load(Path()).sst)
     monkeypatch.undo()
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensf.tables import ObservationTable
+from ensf.tables.flags import DUPLICATE, GROSS, MERGED, MISSING, OUTSIDE, THINNED, WINDOW
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, Window
-from ensf.tables.quality.flags import DUPLICATE, GROSS, MERGED, MISSING, OUTSIDE, THINNED, WINDOW
 
 NOON = np.datetime64("2024-01-01T12:00", "us")
 
@@ -55,7 +55,7 @@ def test_the_gross_check_counts_total_standard_deviations():
     assert checked.codes.tolist() == [0, GROSS, GROSS, 0]
     with pytest.raises(ValueError, match="no column 'prior_mean': compare"):
         GrossCheck().flag(table(np.zeros((1, 2))))
-    with pytest.raises(ValueError, match="limit 0"):
+    with pytest.raises(ValueError, match="gross_limit 0"):
         GrossCheck(0)
 
 

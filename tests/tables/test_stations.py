@@ -6,20 +6,28 @@ import pytest
 import xarray as xr
 
 from ensf.arrays import to_numpy
-from ensf.dataset import pack
+from ensf.dataset import interpolate, pack
+from ensf.dataset.grids import Curvilinear, Regular, bracket
+from ensf.dataset.grids import _inverse as inverse
 from ensf.observations.combined import Combined
 from ensf.observations.functions import log, square
-from ensf.observations.joined import join
+from ensf.observations.joined import Joined, join
 from ensf.observations.observation import Observation
 from ensf.observations import Linear, Pointwise, Select, WindSpeed
 from ensf.tables import ObservationTable
+from ensf.tables.flags import LAND, LEVEL, OUTSIDE
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.quality.checks import GrossCheck, SuperObservations
-from ensf.tables.quality.flags import LAND, LEVEL, OUTSIDE
-from ensf.tables.stations import Bilinear, Joined, Nearest, observe
-from ensf.tables.stations.derived import Combination, FunctionOf, LayerMean, Speed, register, registered
-from ensf.tables.stations.grids import Curvilinear, Regular, bracket
-from ensf.tables.stations.grids import _inverse as inverse
+from ensf.tables.stations import (
+    Bilinear,
+    Combination,
+    FunctionOf,
+    LayerMean,
+    Nearest,
+    Speed,
+    register,
+    registered,
+)
 from ensf.tables.stations.profiles import layer_weights, level_weights
 
 LAT = np.array([60.0, 50.0, 40.0, 30.0])
@@ -82,7 +90,7 @@ def test_weights_agree_with_xarray():
     noise = np.random.default_rng(1).standard_normal(state.shape)
     field = xr.DataArray(noise[0].reshape(4, 5), dims=("lat", "lon"), coords={"lat": LAT, "lon": LON})
     along = {"lat": xr.DataArray(position[:, 0], dims="s"), "lon": xr.DataArray(position[:, 1], dims="s")}
-    seen = observe(table("t", position), layout).observation.operator(noise)
+    seen = table("t", position).observe(layout).observation.operator(noise)
     np.testing.assert_allclose(seen[0], field.interp(along), atol=1e-12)
 
 
@@ -224,6 +232,18 @@ def test_a_sheared_plane_is_exact_for_affine_fields():
     np.testing.assert_allclose(seen.observation.operator(state)[0], affine(*position.T), rtol=1e-9)
 
 
+def test_coordinates_may_have_a_time_of_length_one():
+    """As XLAT and XLONG of WRF, (Time, y, x)."""
+    j, i = np.meshgrid(np.arange(40.0, 46.0), np.arange(0.0, 8.0), indexing="ij")
+    dims = ("Time", "y", "x")
+    data = ensemble({"t": (dims, affine(j, i)[None])})
+    state, layout = pack(data.assign_coords(XLAT=(dims, j[None]), XLONG=(dims, i[None])), "member")
+    position = np.array([[42.0, 4.0], [44.5, 6.5]])
+    predicted = table("t", position).observe(layout).observation.operator(state)[0]
+    np.testing.assert_allclose(predicted, affine(*position.T), atol=2e-3)  # edges are great circles
+    np.testing.assert_allclose((state @ interpolate(layout, "t", *position.T).T)[0], predicted, rtol=1e-12)
+
+
 def test_cells_with_corners_that_are_not_finite_do_not_exist():
     lat, lon, _ = turned()
     lat[20, 20] = np.nan
@@ -345,7 +365,7 @@ def test_how_much_sea_is_needed_is_a_setting():
     assert masked(Bilinear(0.7))[1].table.codes.tolist() == [LAND, LAND, 0, 0]
     assert masked(Bilinear(1.0))[1].table.codes.tolist() == [LAND, LAND, LAND, 0]
     assert masked(Nearest())[1].table.codes.tolist() == [LAND, LAND, 0, 0]
-    with pytest.raises(ValueError, match="least is 0"):
+    with pytest.raises(ValueError, match="min_weight is 0"):
         Bilinear(0)
 
 
@@ -376,7 +396,7 @@ def test_wind_speed_is_registered():
 def test_a_function_of_a_variable_is_pointwise():
     state, layout = winds()
     position, z = stations(10), np.full(10, 700.0)
-    seen = observe(table("lu", position, z=z), layout, derived={"lu": FunctionOf(log, "u")})
+    seen = table("lu", position, z=z).observe(layout, derived={"lu": FunctionOf(log, "u")})
     assert isinstance(seen.observation.operator, Pointwise)
     np.testing.assert_allclose(
         seen.observation.operator(np.abs(state)), np.log(interpolated(np.abs(state), layout, "u", position, z))
@@ -387,7 +407,7 @@ def test_a_combination_has_tangent_and_adjoint():
     state, layout = winds()
     position, z = stations(10), np.full(10, 700.0)
     flux = {"flux": Combination(lambda u, v: u * v, ("u", "v"))}
-    operator = observe(table("flux", position, z=z), layout, derived=flux).observation.operator
+    operator = table("flux", position, z=z).observe(layout, derived=flux).observation.operator
     u, v = (interpolated(state, layout, name, position, z) for name in "uv")
     np.testing.assert_allclose(operator(state), u * v, rtol=1e-12)
     check_adjoint(operator, state)
@@ -426,11 +446,11 @@ def test_layer_means_need_no_z():
     state, layout = column()
     position = stations(10)
     thick = {"thick": LayerMean("t", 500.0, 1000.0)}
-    seen = observe(table("thick", position), layout, derived=thick)
+    seen = table("thick", position).observe(layout, derived=thick)
     assert isinstance(seen.observation.operator, Linear)
     np.testing.assert_allclose(seen.observation.operator(state)[0], affine(*position.T, 750.0), rtol=1e-12)
     with pytest.raises(ValueError, match="no levels that are the same everywhere"):
-        observe(table("thick", position), layout, derived={"thick": LayerMean("ps", 500.0, 1000.0)})
+        table("thick", position).observe(layout, derived={"thick": LayerMean("ps", 500.0, 1000.0)})
     with pytest.raises(ValueError, match="a layer from 2 to 1 is empty"):
         LayerMean("t", 2, 1)
 
@@ -446,7 +466,7 @@ def test_rows_of_all_kinds_keep_their_order():
     names = np.array(["u", "wind_speed", "v", "u2", "u", "wind_speed"])
     position, z = stations(6), np.full(6, 700.0)
     position[4] = 0.0
-    seen = observe(table(names, position, z=z), layout, derived={"u2": FunctionOf(square, "u")})
+    seen = table(names, position, z=z).observe(layout, derived={"u2": FunctionOf(square, "u")})
     operator = seen.observation.operator
     assert isinstance(operator, Joined)
     assert seen.used.tolist() == [0, 1, 2, 3, 5]
@@ -473,7 +493,7 @@ def test_operators_work_beside_arrays_of_another_device():
     names = np.array(["u", "wind_speed", "v", "uv"])
     position = stations(4)
     derived = {"uv": Combination(lambda u, v: u * v, ("u", "v")), "lu": FunctionOf(square, "u")}
-    seen = observe(table(np.append(names, "lu"), np.append(position, position[:1], 0), z=np.full(5, 700.0)), layout,
+    seen = table(np.append(names, "lu"), np.append(position, position[:1], 0), z=np.full(5, 700.0)).observe(layout,
                    derived=derived)  # fmt: skip
     elsewhere = xp.asarray(state, device=xp.Device("device1"))
     moved = seen.beside(elsewhere)
@@ -563,3 +583,23 @@ def test_a_hundred_thousand_observations_take_seconds():
     start = time.perf_counter()
     assert table("t", many).observe(layout).table.used.all()
     assert time.perf_counter() - start < 5
+
+
+def test_what_is_observed_prints_facts():
+    _, layout = plane()
+    seen = table("t", [[45.0, 0.0], [80.0, 0.0], [35.0, 5.0]], value=np.array([1.0, 2.0, 3.0])).observe(layout)
+    assert repr(seen).splitlines() == [
+        "Observed: 2 of 3 rows",
+        "    operator       Linear",
+        "    dtype          float64",
+        "    t              2 observations, 1 to 3",
+        "    out of domain  1 rows",
+    ]
+    assert seen._repr_html_().startswith("<b>Observed: 2 of 3 rows</b><table><tr>")
+
+
+def test_times_are_no_levels():
+    field = affine(LAT[:, None], LON, np.zeros((3, 1, 1)))
+    data = ensemble({"t": (("time", "lat", "lon"), field)}, lat=LAT, lon=LON, time=[0.0, 6.0, 12.0])
+    with pytest.raises(ValueError, match=r"'t' has several times along \['time'\]: choose one"):
+        table("t", [[45.0, 0.0]], z=[2.0]).observe(pack(data, "member")[1])

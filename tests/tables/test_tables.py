@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ensf.tables import ObservationTable, RowError, from_dart, read, read_dart, read_ioda
-from ensf.tables.quality.flags import MISSING, NO_ERROR, OUTSIDE
+from ensf.tables.flags import MISSING, NO_ERROR, OUTSIDE
 
 HEADER = "variable,value,error,time,lat,lon,z,qc"
 ROWS = [
@@ -632,3 +632,41 @@ def failed(result):
 def leaves(results):
     for result in results:
         yield from leaves(result.children) if result.children else [result]
+
+
+def test_columns_are_called_as_coordinates_are(tmp_path):
+    path = tmp_path / "obs.csv"
+    for latitude, longitude in (("latitude", "longitude"), ("lat", "lon"), ("nav_lat", "nav_lon")):
+        path.write_text(f"variable,value,error,time,{longitude},{latitude}\nt,1,1,2024-01-01,7,50\n")
+        assert read(path).position.tolist() == [[50.0, 7.0]]
+
+
+# --- what is printed -------------------------------------------------------------------------------------
+
+
+def test_a_table_prints_facts_not_rows():
+    size = 100_000
+    value = np.linspace(250.0, 300.0, size)
+    value[7] = np.nan
+    variable = np.where(np.arange(size) < 10, "<ps>", "t")
+    time = np.datetime64("2024-01-01") + np.arange(size).astype("timedelta64[s]")
+    position = np.stack([np.linspace(-60, 60, size), np.zeros(size)], axis=1)
+    shown = repr(ObservationTable(variable, value, 1.0, time, position, extra={"height": value}))
+    assert shown.splitlines() == [
+        "ObservationTable: 100000 rows",
+        "    t              99990 rows, 250.005 to 300",
+        "    <ps>           10 rows, 250 to 250.005",
+        "    lat            -60 to 60",
+        "    lon            0",
+        "    time           2024-01-01T00:00:00 to 2024-01-02T03:46:39",
+        "    used           99999 rows",
+        "    value missing  1 rows",
+        "    other columns  height",
+    ]
+    html = ObservationTable(variable, value, 1.0, time, position)._repr_html_()
+    assert "&lt;ps&gt;" in html and "<td style='text-align: left'>99999 rows</td>" in html
+
+
+def test_an_empty_table_prints():
+    empty = ObservationTable(np.array([], str), np.array([]), 1.0, np.array([], "M8[us]"), np.zeros((0, 2)))
+    assert "0 rows" in repr(empty) and "no time" in repr(empty)

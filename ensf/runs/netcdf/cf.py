@@ -11,14 +11,10 @@ from typing import Any
 import netCDF4
 import numpy as np
 
+from ensf.dataset.coordinates import cf_attributes
 from ensf.twin.twin import Model
 
 __all__ = ["attributes", "coordinates", "coverage", "event"]
-
-KNOWN = {
-    "latitude": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
-    "longitude": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
-}
 
 
 def coordinates(model: Model, members: int, wavenumbers: int = 0) -> Iterable[tuple[str, np.ndarray, dict[str, str]]]:
@@ -33,7 +29,7 @@ def coordinates(model: Model, members: int, wavenumbers: int = 0) -> Iterable[tu
     for name, values in getattr(model, "coords", {}).items():
         if name in model.dims:
             values = np.asarray(values)
-            about = {"long_name": f"{name} coordinate", "units": units.get(name, "1")} | KNOWN.get(name, {})
+            about = {"long_name": f"{name} coordinate", "units": units.get(name, "1")} | cf_attributes(name)
             yield name, values.astype("i4") if values.dtype.kind == "i" else values, about
 
 

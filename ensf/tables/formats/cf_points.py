@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ensf.tables.columns import NUMBERS, codes, renamed
-from ensf.tables.quality.flags import REASONS
-from ensf.tables.table import ObservationTable
+from ensf.dataset.coordinates import COLUMNS, CRITERIA, cf_attributes
+from ensf.tables.columns import NUMBERS, Columns, axes, codes, renamed
 
 __all__ = ["dates", "load", "opened", "save", "text"]
 
@@ -25,19 +24,17 @@ ABOUT = {
     "value": {"long_name": "observed value, in the units of the variable"},
     "error": {"long_name": "standard deviation of the observation error, in the units of the variable"},
     "time": {"standard_name": "time", "long_name": "time of observation", "axis": "T", "units_metadata": LEAP},
-    "lat": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north", "axis": "Y"},
-    "lon": {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east", "axis": "X"},
+    "lat": {"long_name": "latitude", **cf_attributes("latitude")},
+    "lon": {"long_name": "longitude", **cf_attributes("longitude")},
     "x": {"long_name": "first coordinate of the grid"},
     "y": {"long_name": "second coordinate of the grid"},
     "z": {"long_name": "vertical coordinate, as the grid has it"},
     "qc": {"long_name": "why the observation was not used", "standard_name": "quality_flag"},
 }
-DEGREES = {"lat": "degrees?(_?(north|N))?", "lon": "degrees?(_?(east|E))?"}
-COORDINATES = ("time", "lat", "lon", "x", "y", "z")
 TIME = {"units": "seconds since 1970-01-01 00:00:00", "calendar": "proleptic_gregorian", "dtype": "float64"}
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict[int, str], Callable[[int], str]]:
+def load(path: Path) -> Columns:
     """Columns by name, what codes mean, and where in the file a row is.
 
     Raises
@@ -56,19 +53,32 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[int, str], Callable[[i
                 f"{path}: variable 'value' has dimensions {dims}: give one, along which observations count"
             )
         along = {str(name): variable for name, variable in file.variables.items() if variable.dims == dims}
-        known = renamed(list(along), path)
-        where = lambda row: f"{dims[0]} {row}"  # noqa: E731
-        columns = {new: _column(new, old, along[old], path) for new, old in zip(known, along, strict=True)}
+        names = renamed(list(along), path)
+        columns = {new: _column(new, old, along[old], path) for new, old in zip(names, along, strict=True)}
         meanings = _meanings(along["qc"].attrs) if "qc" in along else {}
+
+    def where(row: int) -> str:
+        return f"{dims[0]} {row}"
+
     if "qc" in columns:
         columns["qc"] = codes(columns["qc"], path, where)
     columns.pop(str(dims[0]), None)
-    return columns, {code: word.replace("_", " ") for code, word in meanings.items()}, where
+    return Columns(columns, {code: word.replace("_", " ") for code, word in meanings.items()}, where)
 
 
-def save(table: ObservationTable, path: Path, title: str) -> None:
-    """Write all rows, with the codes and what they mean."""
-    _dataset(table, title).to_netcdf(path, engine="netcdf4", encoding=dict(_encodings(table)))
+def save(path: Path, columns: Mapping[str, np.ndarray], meanings: Mapping[int, str], title: str) -> None:
+    """Write all rows, with the codes and what they mean.
+
+    Parameters
+    ----------
+    path : Path
+    columns : mapping of str to (row,) array
+    meanings : mapping of int to str
+        Of all codes that occur in the column `qc`.
+    title : str
+        What the table is called; a global attribute.
+    """
+    _dataset(columns, meanings, title).to_netcdf(path, engine="netcdf4", encoding=dict(_encodings(columns)))
 
 
 def opened(path: Path, group: str | None = None) -> xr.Dataset:
@@ -91,7 +101,7 @@ def _column(name: str, inside: str, variable: xr.Variable, path: Path) -> np.nda
         if kind not in "fiu":
             raise ValueError(f"{path}: variable {inside!r} has dtype {variable.dtype}: give numbers")
         units = variable.attrs.get("units", "degrees")
-        if name in ("lat", "lon") and not re.fullmatch(DEGREES[name], str(units)):
+        if name in COLUMNS and units not in ("degrees", "degree", *CRITERIA[COLUMNS[name]].units):
             raise ValueError(f"{path}: variable {inside!r} has units {units!r}: give {ABOUT[name]['units']}")
         return variable.values.astype(np.float64)
     if name == "variable":
@@ -105,8 +115,8 @@ def _names(variable: xr.Variable, path: Path) -> np.ndarray:
         return np.char.strip(text(variable.values))
     if variable.dtype.kind not in "fiu" or not _meanings(variable.attrs):
         raise ValueError(f"{path}: variable 'variable' has dtype {variable.dtype}: give names, or flag_meanings")
-    known = _meanings(variable.attrs)
-    return np.array([known.get(code, "") for code in np.nan_to_num(variable.values, nan=-1).tolist()], dtype=str)
+    names = _meanings(variable.attrs)
+    return np.array([names.get(code, "") for code in np.nan_to_num(variable.values, nan=-1).tolist()], dtype=str)
 
 
 def text(values: np.ndarray) -> np.ndarray:
@@ -135,7 +145,7 @@ def dates(variable: xr.Variable, path: Path) -> np.ndarray:
     return (decoded + half).astype("datetime64[us]")
 
 
-def _meanings(attributes: dict[str, Any]) -> dict[int, str]:
+def _meanings(attributes: Mapping[str, Any]) -> dict[int, str]:
     """What flags mean, a word each."""
     values = np.atleast_1d(attributes.get("flag_values", []))
     words = str(attributes.get("flag_meanings", "")).split()
@@ -147,10 +157,10 @@ def _meanings(attributes: dict[str, Any]) -> dict[int, str]:
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def _dataset(table: ObservationTable, title: str) -> xr.Dataset:
-    columns = table.columns
-    coordinates = " ".join(name for name in COORDINATES if name in columns and name not in table.extra)
-    variables = {name: _variable(name, column, coordinates, table) for name, column in columns.items()}
+def _dataset(columns: Mapping[str, np.ndarray], meanings: Mapping[int, str], title: str) -> xr.Dataset:
+    coordinates = [name for name in ("time", *axes(columns), "z") if name in columns]
+    variables = {name: _variable(name, column, coordinates) for name, column in columns.items()}
+    variables["qc"].attrs |= _flags(meanings)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     about = {
         "Conventions": "CF-1.11, ACDD-1.3",
@@ -166,17 +176,14 @@ def _dataset(table: ObservationTable, title: str) -> xr.Dataset:
     return xr.Dataset(variables, attrs=about)
 
 
-def _variable(name: str, column: np.ndarray, coordinates: str, table: ObservationTable) -> xr.Variable:
+def _variable(name: str, column: np.ndarray, coordinates: list[str]) -> xr.Variable:
     about: dict[str, Any] = dict(ABOUT.get(name, {"long_name": name.replace("_", " ")}))
-    if name not in coordinates.split():
-        about["coordinates"] = coordinates
-    if name == "qc":
-        about |= _flags(table)
+    if name not in coordinates:
+        about["coordinates"] = " ".join(coordinates)
     return xr.Variable("obs", column, about)
 
 
-def _flags(table: ObservationTable) -> dict[str, Any]:
-    meanings = {**REASONS, **table.reasons, **table.meanings}
+def _flags(meanings: Mapping[int, str]) -> dict[str, Any]:
     words = (re.sub(r"[^\w.+@-]+", "_", text).strip("_") for text in meanings.values())
     return {
         "flag_values": np.array(list(meanings), dtype=np.int32),
@@ -184,8 +191,8 @@ def _flags(table: ObservationTable) -> dict[str, Any]:
     }
 
 
-def _encodings(table: ObservationTable) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, column in table.columns.items():
+def _encodings(columns: Mapping[str, np.ndarray]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, column in columns.items():
         if column.dtype.kind == "M":
             yield name, TIME | {"_FillValue": np.nan if name != "time" or np.isnat(column).any() else None}
         elif column.dtype.kind == "f":

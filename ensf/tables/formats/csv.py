@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ensf.tables.columns import NUMBERS, codes, renamed
-from ensf.tables.table import ObservationTable
+from ensf.tables.columns import NUMBERS, Columns, codes, renamed
 
 __all__ = ["load", "save", "times"]
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict[int, str], Callable[[int], str]]:
+def load(path: Path) -> Columns:
     """Columns by name, what codes mean, and where in the file a row is.
 
     Raises
@@ -26,25 +24,40 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[int, str], Callable[[i
         If it is not CSV in UTF-8, or an entry is not what its column holds.
     """
     names, rows, lines = _entries(path)
-    where = lambda row: f"line {lines[row]}"  # noqa: E731
+
+    def where(row: int) -> str:
+        return f"line {lines[row]}"
+
     strings = dict(zip(renamed(names, path), zip(*rows, strict=True) if rows else [()] * len(names), strict=True))
     columns = {name: _column(name, entries, path, where) for name, entries in strings.items()}
     if "qc" in columns:
         columns["qc"] = codes(columns["qc"], path, where)
     reason = columns.pop("reason", None)
-    return columns, {} if reason is None else _meanings(columns.get("qc", np.zeros(len(rows), int)), reason), where
+    meanings = {} if reason is None else _meanings(columns.get("qc", np.zeros(len(rows), int)), reason)
+    return Columns(columns, meanings, where)
 
 
-def save(table: ObservationTable, path: Path, title: str) -> None:
-    """Write all rows, with a column `reason`."""
-    columns = table.columns
-    position = list(columns).index("qc") + 1
-    names = [*list(columns)[:position], "reason", *list(columns)[position:]]
-    columns["reason"] = table.reason
+def save(path: Path, columns: Mapping[str, np.ndarray], meanings: Mapping[int, str], title: str) -> None:
+    """Write all rows, with a column `reason`.
+
+    Parameters
+    ----------
+    path : Path
+    columns : mapping of str to (row,) array
+    meanings : mapping of int to str
+        Of all codes that occur in the column `qc`.
+    title : str
+        What the table is called, where the file has a place for it.
+    """
+    named = {}
+    for name, column in columns.items():
+        named[name] = _strings(column)
+        if name == "qc":
+            named["reason"] = [meanings[code] for code in column.tolist()]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(zip(*(_strings(columns[name]) for name in names), strict=True))
+        writer.writerow(named)
+        writer.writerows(zip(*named.values(), strict=True))
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -112,8 +125,26 @@ def _is_number(entry: str) -> bool:
 
 
 def times(entries: tuple[str, ...], path: Path, where: Callable[[int], str]) -> np.ndarray:
-    """UTC times of ISO 8601; NaT where an entry is empty."""
-    times: list[Any] = []
+    """UTC times of ISO 8601; NaT where an entry is empty.
+
+    Parameters
+    ----------
+    entries : tuple of str
+    path : Path
+        File that errors name.
+    where : callable
+        Number of an entry to its place in the file.
+
+    Returns
+    -------
+    (entry,) datetime64 array
+
+    Raises
+    ------
+    ValueError
+        If an entry is no such time.
+    """
+    times: list[datetime | None] = []
     for row, entry in enumerate(entries):
         try:
             times.append(_utc(entry.strip()) if entry.strip() else None)
@@ -130,14 +161,14 @@ def _utc(entry: str) -> datetime:
 
 
 def _meanings(qc: np.ndarray, reason: np.ndarray) -> dict[int, str]:
-    given, first = np.unique(qc, return_index=True)
-    return {int(code): str(reason[row]) for code, row in zip(given, first, strict=True) if code and reason[row]}
+    codes, first = np.unique(qc, return_index=True)
+    return {int(code): str(reason[row]) for code, row in zip(codes, first, strict=True) if code and reason[row]}
 
 
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def _strings(column: np.ndarray) -> list[Any]:
+def _strings(column: np.ndarray) -> list[object]:
     """Entries as they are written: empty where there is none, else without loss."""
     if column.dtype.kind == "M":
         return ["" if time == "NaT" else time for time in np.datetime_as_string(column, timezone="naive").tolist()]

@@ -1,81 +1,62 @@
-"""Import of IODA files, the observations of JEDI: NetCDF with the groups MetaData, ObsValue, ObsError and PreQC."""
+"""IODA files, the observations of JEDI: NetCDF with the groups MetaData, ObsValue, ObsError and PreQC."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from ensf.tables.columns import Columns, import_row
+from ensf.tables.flags import NO_ERROR
 from ensf.tables.formats.cf_points import dates, opened, text
 from ensf.tables.formats.csv import times
-from ensf.tables.formats.files import existing, named
-from ensf.tables.quality.flags import NO_ERROR
-from ensf.tables.table import ObservationTable
 
-__all__ = ["read_ioda"]
+__all__ = ["load"]
 
 
-def read_ioda(
-    path: str | Path,
-    variables: Mapping[str, str] | None = None,
-    *,
-    vertical: str | None = None,
-    good: int = 0,
-) -> ObservationTable:
-    """Table of an IODA file; the rows of one variable after those of another.
+def load(path: Path, variables: Mapping[str, str] | None, vertical: str | None, good: int) -> Columns:
+    """Columns of an IODA file; parameters and errors are those of `ensf.tables.read_ioda`.
 
     Parameters
     ----------
-    path : str or Path
-    variables : mapping of str to str, optional
-        IODA names to those of the state, such as ``{"airTemperature": "t"}``; the others are left out. By default
-        all, under their own names.
-    vertical : str, optional
-        Variable of MetaData for the column `z`, such as ``"pressure"``.
+    path : Path
+    variables : mapping of str to str, or None
+        Names in the file to those of the state; None = all.
+    vertical : str or None
+        Variable of MetaData for the column `z`.
     good : int
-        Largest PreQC that is used; in files from NCEP that is 3.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If a group or variable is missing, has channels, or has a row that cannot be used.
+        Largest code of quality that is used.
     """
-    path = existing(path)
     there = _groups(path)
     groups = {name: _group(path, name, there) for name in ("MetaData", "ObsValue", "ObsError")}
     groups["PreQC"] = opened(path, "PreQC") if "PreQC" in there else xr.Dataset()
     names = dict(variables) if variables is not None else {str(name): str(name) for name in groups["ObsValue"]}
     if not names:
         raise ValueError(f"{path} has no variables in its group ObsValue: there is nothing to import")
-    with named(path, lambda row: f"row {row} of the import"):
-        parts = [_part(path, groups, inside, name, vertical, good) for inside, name in names.items()]
-    return reduce(ObservationTable.append, parts)
+    parts = [_part(path, groups, inside, name, vertical, good) for inside, name in names.items()]
+    return Columns({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, {}, import_row)
 
 
 def _part(
     path: Path, groups: Mapping[str, xr.Dataset], inside: str, name: str, vertical: str | None, good: int
-) -> ObservationTable:
-    """The rows of one variable."""
+) -> dict[str, np.ndarray]:
+    """Columns of one variable."""
     value, error = (_numbers(path, groups, group, inside) for group in ("ObsValue", "ObsError"))
-    position = [_numbers(path, groups, "MetaData", axis) for axis in ("latitude", "longitude")]
     qc = _numbers(path, groups, "PreQC", inside) if inside in groups["PreQC"] else np.zeros(len(value))
     qc = np.where(np.isnan(qc), -1, np.where(qc <= good, np.minimum(qc, 0), qc)).astype(np.int32)
-    unknown = (qc == 0) & ~np.isnan(value) & np.isnan(error)
-    return ObservationTable(
-        np.full(len(value), name),
-        value,
-        error,
-        _times(path, groups["MetaData"]),
-        np.stack(position, axis=1),
-        z=None if vertical is None else _numbers(path, groups, "MetaData", vertical),
-        qc=np.where(unknown, NO_ERROR, qc),
-    )
+    without_error = (qc == 0) & ~np.isnan(value) & np.isnan(error)
+    columns = {
+        "variable": np.full(len(value), name),
+        "value": value,
+        "error": error,
+        "time": _times(path, groups["MetaData"]),
+        "lat": _numbers(path, groups, "MetaData", "latitude"),
+        "lon": _numbers(path, groups, "MetaData", "longitude"),
+        "qc": np.where(without_error, NO_ERROR, qc),
+    }
+    return columns if vertical is None else columns | {"z": _numbers(path, groups, "MetaData", vertical)}
 
 
 def _groups(path: Path) -> tuple[str, ...]:
@@ -99,7 +80,7 @@ def _numbers(path: Path, groups: Mapping[str, xr.Dataset], group: str, name: str
     return variable.values.astype(np.float64)
 
 
-def _variable(path: Path, dataset: xr.Dataset, group: str, name: str) -> Any:
+def _variable(path: Path, dataset: xr.Dataset, group: str, name: str) -> xr.Variable:
     if name not in dataset.variables:
         raise ValueError(
             f"{path} has no variable {group}/{name}: the group has {', '.join(map(str, dataset.variables))}"

@@ -7,9 +7,10 @@ band, so that boxes do not shrink towards the poles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from ensf.tables.table import ObservationTable
 
 __all__ = ["Boxes"]
 
@@ -40,15 +41,24 @@ class Boxes:
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"boxes have {name} {getattr(self, name)}: give a positive number")
 
-    def number(self, table: Any) -> np.ndarray:
+    def number(self, table: ObservationTable) -> np.ndarray:
         """Number of the box of each row, (row,) array of int, from 0 without gaps."""
         across = self._sphere(table.position) if table.axes == ("lat", "lon") else self._plane(table.position)
         height = table.height if self.height is None else np.floor(table.height / self.height)
         keys = [_ranked(key) for key in (table.variable, *across, height, self._interval(table.time))]
         return np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)[1].ravel()
 
-    def centre(self, table: Any, box: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Mean position of the rows of each box with weights that sum to one, ``(box, 2)``."""
+    def centre(self, table: ObservationTable, box: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Mean position of the rows of each box with weights that sum to one, ``(box, 2)``.
+
+        Parameters
+        ----------
+        table : ObservationTable
+        box : (row,) array of int
+            Number of the box of each row.
+        weight : (row,) array
+            Sums to one in each box.
+        """
         if table.axes != ("lat", "lon"):
             return np.stack([np.bincount(box, weight * column) for column in table.position.T], axis=1)
         latitude, longitude = np.deg2rad(table.position).T

@@ -1,8 +1,8 @@
 """Which rows of a table can be trusted, and how many are needed.
 
 A check is a setting with one verb: `flag` gives the table with a code in the rows that fail, and never touches a row
-that failed before, so that every rejected row keeps its first reason. "Out of domain" and "on land" are found by
-`ensf.tables.stations.observe`.
+that failed before, so that every rejected row keeps its first reason. "Out of domain" and "on land" are
+found by `ObservationTable.observe`.
 
     GrossCheck           |y - mean(h(x))| > k sqrt(spread(h(x))^2 + error^2)
     SuperObservations    y = sum_i w_i y_i,    w_i = error_i^-2 / sum_j error_j^-2,
@@ -18,12 +18,12 @@ Lorenc (1981), Mon. Wea. Rev. 109, 701-721 (checks against a prior, super-observ
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ensf.tables.flags import DUPLICATE, GROSS, MERGED, THINNED, WINDOW
 from ensf.tables.quality.boxes import Boxes
-from ensf.tables.quality.flags import DUPLICATE, GROSS, MERGED, THINNED, WINDOW
+from ensf.tables.table import ObservationTable
 
 __all__ = ["Duplicates", "GrossCheck", "SuperObservations", "Thinning", "Window"]
 
@@ -38,14 +38,14 @@ class Window:
         UTC.
     """
 
-    start: Any
-    end: Any
+    start: np.datetime64 | str
+    end: np.datetime64 | str
 
     def __post_init__(self) -> None:
         if not np.datetime64(self.start) <= np.datetime64(self.end):
             raise ValueError(f"the window from {self.start} to {self.end} is empty: give start before end")
 
-    def flag(self, table: Any) -> Any:
+    def flag(self, table: ObservationTable) -> ObservationTable:
         """The table with rows outside the window rejected."""
         inside = (table.time >= np.datetime64(self.start)) & (table.time <= np.datetime64(self.end))
         return table.reject(~inside, WINDOW)
@@ -57,20 +57,22 @@ class GrossCheck:
 
     Parameters
     ----------
-    limit : float
+    gross_limit : float
         k, the largest number of standard deviations.
     stage : str
         Reads the columns ``<stage>_mean`` and ``<stage>_spread`` that `Observed.compare` writes.
     """
 
-    limit: float = 4.0
+    gross_limit: float = 4.0
     stage: str = "prior"
 
     def __post_init__(self) -> None:
-        if not self.limit > 0:
-            raise ValueError(f"the gross check has limit {self.limit}: give a positive number of standard deviations")
+        if not self.gross_limit > 0:
+            raise ValueError(
+                f"the gross check has gross_limit {self.gross_limit}: give a positive number of standard deviations"
+            )
 
-    def flag(self, table: Any) -> Any:
+    def flag(self, table: ObservationTable) -> ObservationTable:
         """The table with rows of a larger innovation rejected.
 
         Raises
@@ -84,14 +86,14 @@ class GrossCheck:
             raise ValueError(f"the table has no column {missing[0]!r}: compare({self.stage!r}, ensemble) comes first")
         mean, spread = (table.extra[name] for name in names)
         total = np.sqrt(spread**2 + table.error**2)
-        return table.reject(np.abs(table.value - mean) > self.limit * total, GROSS)
+        return table.reject(np.abs(table.value - mean) > self.gross_limit * total, GROSS)
 
 
 @dataclass(frozen=True)
 class Duplicates:
     """Rejects all but one of the rows of one variable, place and time; the one with the smallest error stays."""
 
-    def flag(self, table: Any) -> Any:
+    def flag(self, table: ObservationTable) -> ObservationTable:
         """The table with the other rows rejected."""
         rows = np.flatnonzero(table.used)
         return _without(table, rows, _same(table, rows), DUPLICATE)
@@ -108,7 +110,7 @@ class Thinning:
 
     boxes: Boxes
 
-    def flag(self, table: Any) -> Any:
+    def flag(self, table: ObservationTable) -> ObservationTable:
         """The table with the other rows rejected."""
         rows = np.flatnonzero(table.used)
         return _without(table, rows, self.boxes.number(table.take(rows)), THINNED)
@@ -132,7 +134,7 @@ class SuperObservations:
         if not 0 <= self.correlation <= 1:
             raise ValueError(f"the correlation of errors is {self.correlation}: give a number from 0 to 1")
 
-    def flag(self, table: Any) -> Any:
+    def flag(self, table: ObservationTable) -> ObservationTable:
         """The table with the merged rows rejected, and the new rows with a column `merged` that counts them."""
         rows = np.flatnonzero(table.used)
         box = self.boxes.number(table.take(rows))
@@ -145,7 +147,7 @@ class SuperObservations:
         _, box = np.unique(box[merged], return_inverse=True)
         return table.reject(which, MERGED).append(self._means(table.take(rows[merged]), box.ravel()))
 
-    def _means(self, table: Any, box: np.ndarray) -> Any:
+    def _means(self, table: ObservationTable, box: np.ndarray) -> ObservationTable:
         """One row per box."""
         precision = table.error**-2.0
         weight = precision / np.bincount(box, precision)[box]
@@ -154,7 +156,7 @@ class SuperObservations:
         first = np.unique(box, return_index=True)[1]
         since = (table.time - table.time[first][box]) / np.timedelta64(1, "us")
         later = np.round(np.bincount(box, weight * since)).astype("timedelta64[us]")
-        return type(table)(
+        return ObservationTable(
             table.variable[first],
             np.bincount(box, weight * table.value),
             np.sqrt((1 - self.correlation) * independent + self.correlation * common),
@@ -166,7 +168,7 @@ class SuperObservations:
         )
 
 
-def _without(table: Any, rows: np.ndarray, group: np.ndarray, code: int) -> Any:
+def _without(table: ObservationTable, rows: np.ndarray, group: np.ndarray, code: int) -> ObservationTable:
     """The table with all rows of each group rejected but that of the smallest error, the first of equals."""
     order = np.lexsort((table.error[rows], group))
     repeated = np.diff(group[order], prepend=-1) == 0
@@ -175,7 +177,7 @@ def _without(table: Any, rows: np.ndarray, group: np.ndarray, code: int) -> Any:
     return table.reject(which, code)
 
 
-def _same(table: Any, rows: np.ndarray) -> np.ndarray:
+def _same(table: ObservationTable, rows: np.ndarray) -> np.ndarray:
     """Number of the variable, place and time of each row."""
     longitude = table.position[rows, 1]
     place = np.mod(longitude, 360.0) if table.axes == ("lat", "lon") else longitude

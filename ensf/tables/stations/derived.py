@@ -1,8 +1,8 @@
 """Quantities that a table may name beside the variables of the state, derived from them at the station.
 
-A derived quantity is a setting with one verb: it sees `ensf.tables.stations.Stations` and gives an operator with one
-row per station, and a code per station (0, or why the station cannot be seen, `ensf.tables.quality.flags`). Each keeps
-its structure in view:
+A derived quantity is a setting with one verb: `at` takes `ensf.tables.stations.Stations` and gives an operator with one
+row per station, and a code per station (0, or why the station cannot be used, `ensf.tables.flags`). Each keeps its
+structure in view:
 
     Speed            sqrt(u^2 + v^2)                  WindSpeed(L_u, L_v)
     LayerMean        1/(b-a) int_a^b q dz             Linear
@@ -15,14 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from ensf.arrays import Array
-from ensf.observations import Pointwise, WindSpeed
 from ensf.observations.combined import Combined
 from ensf.observations.functions import Function
+from ensf.observations.operators import Operator, Pointwise, WindSpeed
+from ensf.tables.stations.stations import StationOperator, Stations
 
 __all__ = ["Combination", "Derived", "FunctionOf", "LayerMean", "Speed", "register", "registered"]
 
@@ -30,7 +31,7 @@ __all__ = ["Combination", "Derived", "FunctionOf", "LayerMean", "Speed", "regist
 class Derived(Protocol):
     """A derived quantity."""
 
-    def see(self, stations: Any) -> tuple[Any, np.ndarray]:
+    def at(self, stations: Stations) -> StationOperator:
         """Operator with one row per station, and the code of each station."""
 
 
@@ -75,10 +76,10 @@ class Speed:
     eastward: str = "u"
     northward: str = "v"
 
-    def see(self, stations: Any) -> tuple[Any, np.ndarray]:
+    def at(self, stations: Stations) -> StationOperator:
         """`WindSpeed` of both components."""
-        (u, v), code = _seen(stations, (self.eastward, self.northward))
-        return WindSpeed(u, v), code
+        (u, v), code = _linear(stations, (self.eastward, self.northward))
+        return StationOperator(WindSpeed(u, v), code)
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class LayerMean:
         if not self.low < self.high:
             raise ValueError(f"a layer from {self.low} to {self.high} is empty: give low below high")
 
-    def see(self, stations: Any) -> tuple[Any, np.ndarray]:
+    def at(self, stations: Stations) -> StationOperator:
         """`Linear` map of the levels of the layer."""
         return stations.layer(self.variable, self.low, self.high)
 
@@ -119,10 +120,10 @@ class FunctionOf:
     function: Function | Callable[[Array], Array]
     variable: str
 
-    def see(self, stations: Any) -> tuple[Any, np.ndarray]:
+    def at(self, stations: Stations) -> StationOperator:
         """`Pointwise` function of the interpolated variable."""
         linear, code = stations.linear(self.variable)
-        return Pointwise(self.function, linear), code  # type: ignore[arg-type]
+        return StationOperator(Pointwise(self.function, linear), code)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -139,14 +140,14 @@ class Combination:
     function: Callable[..., Array]
     variables: tuple[str, ...]
 
-    def see(self, stations: Any) -> tuple[Any, np.ndarray]:
+    def at(self, stations: Stations) -> StationOperator:
         """`Combined` of the interpolated variables."""
-        linear, code = _seen(stations, self.variables)
-        return Combined(self.function, linear), code
+        linear, code = _linear(stations, self.variables)
+        return StationOperator(Combined(self.function, linear), code)
 
 
-def _seen(stations: Any, variables: tuple[str, ...]) -> tuple[tuple[Any, ...], np.ndarray]:
-    """Linear operators of several variables, and the first reason not to see a station."""
+def _linear(stations: Stations, variables: tuple[str, ...]) -> tuple[tuple[Operator, ...], np.ndarray]:
+    """Linear operators of several variables, and the first reason not to use a station."""
     operators, codes = zip(*(stations.linear(variable) for variable in variables), strict=True)
     return operators, reduce(lambda first, second: np.where(first != 0, first, second), codes)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ensf.tables.stations.grids import EDGE, bracket
+from ensf.dataset.grids import EDGE, bracket
 
 __all__ = ["layer_weights", "level_weights"]
 
@@ -46,6 +46,13 @@ def level_weights(levels: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, n
 
 def layer_weights(levels: np.ndarray, low: float, high: float) -> np.ndarray:
     """Weight of each level in the mean over the layer from `low` to `high`, ``(level,)``.
+
+    Parameters
+    ----------
+    levels : (level,) array
+        Increasing or decreasing.
+    low, high : float
+        Edges of the layer, in the unit of the levels.
 
     Raises
     ------

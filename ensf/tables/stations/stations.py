@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
+import xarray as xr
 
-from ensf.observations import Linear, Select
-from ensf.tables.quality.flags import LAND, LEVEL, OUTSIDE, USED
-from ensf.tables.stations.coordinates import find
-from ensf.tables.stations.grids import Corners, Curvilinear, Grid, Regular
-from ensf.tables.stations.interpolation import Bilinear, Interpolation
+from ensf.dataset.coordinates import column_coordinate, find_coordinate
+from ensf.dataset.grids import Corners, Grid, grid_of, horizontal
+from ensf.dataset.interpolation import Bilinear, Interpolation, sparse_rows
+from ensf.dataset.layout import Layout
+from ensf.observations.operators import Linear, Operator, Select
+from ensf.tables.flags import LAND, LEVEL, OUTSIDE, USED
 from ensf.tables.stations.profiles import layer_weights, level_weights
 
-__all__ = ["Column", "Stations"]
+__all__ = ["StationOperator", "Stations"]
+
+
+class StationOperator(NamedTuple):
+    """What is observed at some stations.
+
+    Attributes
+    ----------
+    operator : Operator
+        One row per station.
+    code : (station,) array of int
+        0, or why the station cannot be used (`ensf.tables.flags`).
+    """
+
+    operator: Operator
+    code: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Stations:
-    """Stations on the grids of a layout: what a derived quantity sees.
+    """Stations on the grids of a layout: what a derived quantity is made of.
 
     Parameters
     ----------
@@ -38,34 +54,46 @@ class Stations:
         Period of ``x`` or ``y`` in a periodic domain.
     """
 
-    layout: Any
+    layout: Layout
     position: np.ndarray
     height: np.ndarray
     axes: tuple[str, str] = ("lat", "lon")
     interpolation: Interpolation = Bilinear()
     coordinates: Mapping[str, str] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
-    _grids: dict[Any, Grid] = field(init=False, repr=False, default_factory=dict)
+    _grids: dict[tuple[Hashable, ...], Grid] = field(init=False, repr=False, default_factory=dict)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype[Any]:
         """Of the states: the widest of the variables."""
         return np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
 
-    def at(self, rows: np.ndarray) -> Stations:
+    def take(self, rows: np.ndarray) -> Stations:
         """The stations at `rows`, on the same grids."""
         chosen = replace(self, position=self.position[rows], height=self.height[rows])
         object.__setattr__(chosen, "_grids", self._grids)
         return chosen
 
-    def linear(self, variable: str) -> tuple[Any, np.ndarray]:
+    def linear(self, variable: str) -> StationOperator:
         """Interpolation of a variable to each station, `Select` or `Linear`, and the code of each station."""
         column = Column.of(self, variable)
         level, weight, between = column.levels(self.height)
         return self._operator(column, level, weight, between)
 
-    def layer(self, variable: str, low: float, high: float) -> tuple[Any, np.ndarray]:
-        """Mean of a variable over a layer at each station, `Linear`, and the code of each station."""
+    def layer(self, variable: str, low: float, high: float) -> StationOperator:
+        """Mean of a variable over a layer at each station, `Linear`, and the code of each station.
+
+        Parameters
+        ----------
+        variable : str
+        low, high : float
+            Edges of the layer in the vertical coordinate of the grid.
+
+        Raises
+        ------
+        ValueError
+            If the variable has no levels that are the same everywhere, or the layer is not between them.
+        """
         column = Column.of(self, variable)
         weight = layer_weights(column.fixed_levels(), low, high)
         level = np.flatnonzero(weight)
@@ -73,37 +101,25 @@ class Stations:
         weights = np.broadcast_to(weight[level], shape)
         return self._operator(column, np.broadcast_to(level, shape), weights, np.ones(shape[0], dtype=bool))
 
-    def _operator(
-        self, column: Column, level: np.ndarray, weight: np.ndarray, between: np.ndarray
-    ) -> tuple[Any, np.ndarray]:
+    def _operator(self, column: Column, level: np.ndarray, weight: np.ndarray, between: np.ndarray) -> StationOperator:
         corners = column.corners
         place = column.index[level[:, :, None], corners.place[:, None, :]].reshape(len(level), -1)
         product = (weight[:, :, None] * corners.weight[:, None, :]).reshape(place.shape)
         place, product, sea = self.interpolation.choose(place, product)
         code = np.select([~corners.inside, ~between, ~sea], [OUTSIDE, LEVEL, LAND], USED)
         if place.shape[1] == 1:
-            return Select(place[:, 0]), code
-        return Linear(_sparse(place, product.astype(self.dtype, copy=False), self.layout.size)), code
+            return StationOperator(Select(place[:, 0]), code)
+        matrix = sparse_rows(place, product.astype(self.dtype, copy=False), self.layout.size)
+        return StationOperator(Linear(matrix), code)
 
-    def grid(self, variable: Any) -> tuple[Grid, tuple[Any, ...]]:
+    def grid(self, variable: xr.DataArray) -> tuple[Grid, tuple[Hashable, ...]]:
         """Horizontal grid of a variable, and its dimensions."""
-        first, second = (find(variable, axis, self.coordinates) for axis in self.axes)
+        first, second = (horizontal(column_coordinate(variable, axis, self.coordinates)) for axis in self.axes)
         key = (first.name, second.name, *first.dims, *second.dims)
         if key not in self._grids:
-            self._grids[key] = self._build(first, second, variable.name)
-        return self._grids[key], first.dims if first.ndim == 2 else first.dims + second.dims
-
-    def _build(self, first: Any, second: Any, name: Any) -> Grid:
-        sphere = self.axes == ("lat", "lon")
-        if first.ndim == second.ndim == 1 and first.dims != second.dims:
-            periods = [360.0 if axis == "lon" else self.periods.get(axis, np.inf) for axis in self.axes]
-            return Regular(first.values, second.values, (periods[0], periods[1]))
-        if first.ndim == second.ndim == 2 and set(first.dims) == set(second.dims):
-            return Curvilinear(first.values, second.transpose(*first.dims).values, sphere)
-        raise ValueError(
-            f"coordinates {first.name!r} of {first.dims} and {second.name!r} of {second.dims} of variable {name!r} "
-            "make neither a regular nor a curvilinear grid: give coordinates of one dimension each, or of two"
-        )
+            north, east = (360.0 if axis == "lon" else self.periods.get(axis, np.inf) for axis in self.axes)
+            self._grids[key] = grid_of(first, second, self.axes == ("lat", "lon"), (north, east))
+        return self._grids[key], tuple(dict.fromkeys((*first.dims, *second.dims)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +129,8 @@ class Column:
     name: str
     index: np.ndarray
     corners: Corners
-    vertical: Any
-    dims: tuple[Any, ...]
+    vertical: xr.DataArray | None
+    dims: tuple[Hashable, ...]
 
     @classmethod
     def of(cls, stations: Stations, variable: str) -> Column:
@@ -123,9 +139,12 @@ class Column:
         grid, dims = stations.grid(index)
         index = index.squeeze([dim for dim in index.dims if dim not in dims and index.sizes[dim] == 1])
         others = [dim for dim in index.dims if dim not in dims]
+        time = find_coordinate(index, "time")
+        if time is not None and others == list(time.dims) and "z" not in stations.coordinates:
+            raise ValueError(f"variable {variable!r} has several times along {others}: choose one, with isel or sel")
         if len(others) > 1:
             raise ValueError(f"variable {variable!r} has several values along {others}: one vertical dimension at most")
-        vertical = find(index, "z", {"z": str(others[0]), **stations.coordinates}) if others else None
+        vertical = column_coordinate(index, "z", {"z": str(others[0]), **stations.coordinates}) if others else None
         places = index.transpose(*others, *dims).values.reshape(-1, int(np.prod([index.sizes[dim] for dim in dims])))
         return cls(variable, places, grid.corners(stations.position), vertical, dims)
 
@@ -148,11 +167,3 @@ class Column:
         if self.vertical is None or self.vertical.ndim != 1:
             raise ValueError(f"variable {self.name!r} has no levels that are the same everywhere: a layer needs them")
         return self.vertical.values
-
-
-def _sparse(place: np.ndarray, weight: np.ndarray, size: int) -> scipy.sparse.csr_array:
-    starts = np.arange(0, place.size + 1, place.shape[1])
-    matrix = scipy.sparse.csr_array((weight.ravel(), place.ravel(), starts), shape=(len(place), size))
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
-    return matrix

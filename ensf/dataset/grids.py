@@ -21,9 +21,10 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import xarray as xr
 from scipy.spatial import cKDTree
 
-__all__ = ["Corners", "Curvilinear", "Grid", "Regular", "bracket"]
+__all__ = ["EDGE", "Corners", "Curvilinear", "Grid", "Regular", "bracket", "grid_of", "horizontal"]
 
 EDGE = 1e-3
 """A station beyond the edge of the grid by less than this part of a cell is on the edge (rounding to float32)."""
@@ -53,6 +54,40 @@ class Grid(Protocol):
 
     def corners(self, position: np.ndarray) -> Corners:
         """Corners around each station at ``(station, 2)``."""
+
+
+def grid_of(first: xr.DataArray, second: xr.DataArray, sphere: bool, periods: tuple[float, float]) -> Grid:
+    """The grid that two coordinates make, its points counted along the dimensions of the first, then of the second.
+
+    Dimensions of length one beside two others, as the time of WRF's XLAT, are the caller's to drop (`horizontal`).
+
+    Parameters
+    ----------
+    first, second : xarray.DataArray
+        Of one dimension each, or both of the same two.
+    sphere : bool
+        Whether they are latitude and longitude in degrees.
+    periods : tuple of two float
+        Of one-dimensional coordinates; infinity for one that does not wrap.
+
+    Raises
+    ------
+    ValueError
+        If the dimensions are others.
+    """
+    if first.ndim == second.ndim == 1 and first.dims != second.dims:
+        return Regular(first.values, second.values, periods)
+    if first.ndim == second.ndim == 2 and set(first.dims) == set(second.dims):
+        return Curvilinear(first.values, second.transpose(*first.dims).values, sphere)
+    raise ValueError(
+        f"coordinates {first.name!r} of {first.dims} and {second.name!r} of {second.dims} make neither a regular nor "
+        "a curvilinear grid: give coordinates of one dimension each, or of two"
+    )
+
+
+def horizontal(coordinate: xr.DataArray) -> xr.DataArray:
+    """The coordinate without dimensions of length one, if it has more than two dimensions."""
+    return coordinate.squeeze() if coordinate.ndim > 2 else coordinate
 
 
 def bracket(grid: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -153,8 +188,8 @@ class Curvilinear:
         points = _vectors(position, self.sphere)
         waiting = np.flatnonzero(np.isfinite(points).all(axis=1))
         for rows, cell, tolerance in self._candidates(points, waiting, inside):
-            a, b, found = _inverse(self._points[self._cells[cell]], points[rows], self.sphere, tolerance)
-            rows, a, b, cell = rows[found], a[found], b[found], cell[found]
+            a, b, within = _inverse(self._points[self._cells[cell]], points[rows], self.sphere, tolerance)
+            rows, a, b, cell = rows[within], a[within], b[within], cell[within]
             place[rows], inside[rows] = self._cells[cell], True
             weight[rows] = np.stack([(1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b], axis=1)
         return Corners(place, weight, inside)
