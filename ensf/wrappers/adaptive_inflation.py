@@ -29,7 +29,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from ensf.arrays import Array, Generator, counted_normal, is_host, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Analysis, Part, Update, as_part, innovations, with_values
@@ -348,6 +347,8 @@ def _near(patches: Patches, values: Array, power: int) -> list[Array]:
     """Sums of ``rho^power values`` over each patch, of each row of values ``(row, observation)``."""
     xp = namespace(values)
     if is_host(values):
+        import scipy.sparse
+
         shape = len(patches.variables), values.shape[1]
         taper = scipy.sparse.csr_array((patches.weight**power, patches.index, patches.indptr), shape=shape)
         return list((taper @ values.T).T.astype(values.dtype))
