@@ -9,7 +9,7 @@ from ensf.arrays import Array, normal
 from ensf.diffusion.sampler import ReverseSDE
 from ensf.experiments._letsf import adaptive_letsf
 from ensf.filters.kalman.filters import LETKF
-from ensf.filters.particle import FixedGainMAP
+from ensf.filters.fixed_gain import FixedGainMAP
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Pointwise, arctan

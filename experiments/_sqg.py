@@ -19,7 +19,7 @@ from ensf.arrays import Array, Generator, namespace, normal
 from ensf.filters.base import Analysis
 from ensf.filters.kalman.filters import LETKF
 from ensf.filters.letsf.filter import LETSF
-from ensf.filters.particle import FixedGainMAP
+from ensf.filters.fixed_gain import FixedGainMAP
 from ensf.localization import Localization, Periodic, Product
 from ensf.localization.information_limit import InformationLimit
 from ensf.models.sqg import SQG, SQGTemperature

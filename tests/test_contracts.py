@@ -25,7 +25,8 @@ from ensf.filters.base import Analysis, Filter
 from ensf.filters.ensf import EnSF
 from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
 from ensf.filters.letsf.filter import LETSF
-from ensf.filters.particle import FixedGainMAP, ParticleFilter
+from ensf.filters.fixed_gain import FixedGainMAP
+from ensf.filters.particle import ParticleFilter
 from ensf.filters.quantile.filter import QuantileFilter
 from ensf.localization import periodic_line
 from ensf.observations import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, arctan

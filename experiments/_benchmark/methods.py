@@ -19,7 +19,8 @@ from ensf.experiments._letsf import in_the_loop
 from ensf.filters.base import Filter
 from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
 from ensf.filters.letsf.filter import LETSF
-from ensf.filters.particle import FixedGainMAP, ParticleFilter
+from ensf.filters.fixed_gain import FixedGainMAP
+from ensf.filters.particle import ParticleFilter
 from ensf.filters.quantile.filter import QuantileFilter
 from ensf.localization import Euclidean, Localization, periodic_line
 from ensf.localization.information_limit import InformationLimit

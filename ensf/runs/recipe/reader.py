@@ -17,8 +17,8 @@ __all__ = ["read_method", "read_settings"]
 
 ROOMS = (
     "dataset", "diffusion.guidance", "diffusion.prior_scores", "diffusion.sampler", "diffusion.schedule",
-    "filters.ensf", "filters.kalman.filters", "filters.letsf.filter", "filters.particle", "filters.quantile.filter",
-    "localization", "localization.information_limit", "tables.quality.boxes", "tables.quality.checks",
+    "filters.ensf", "filters.fixed_gain", "filters.kalman.filters", "filters.letsf.filter", "filters.particle",
+    "filters.quantile.filter", "localization", "localization.information_limit", "tables.quality.boxes", "tables.quality.checks",
     "wrappers.adaptive_inflation", "wrappers.collapse_guard", "wrappers.copula", "wrappers.deferred_analysis",
     "wrappers.finite_size", "wrappers.spread", "wrappers.tempered",
 )  # fmt: skip
