@@ -1,7 +1,7 @@
 """LETSF as all Lorenz and Kuramoto-Sivashinsky pages use it: one fixed set of options, nothing tuned to the case."""
 
-from ensf.filters.base import Filter
 from ensf.filters import LETSF
+from ensf.filters.base import Filter
 from ensf.localization import Localization, periodic_line
 from ensf.localization.information_limit import InformationLimit
 from ensf.twin.experiment import Method

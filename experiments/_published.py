@@ -8,8 +8,7 @@ import numpy as np
 from ensf.arrays import Array, normal
 from ensf.diffusion.sampler import ReverseSDE
 from ensf.experiments._letsf import adaptive_letsf
-from ensf.filters import LETKF
-from ensf.filters import FixedGainMAP
+from ensf.filters import LETKF, FixedGainMAP
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Pointwise, arctan

@@ -21,9 +21,8 @@ from ensf.experiments._geopotential import (
     LeaveOneOut,
     OptimalInterpolation,
 )
+from ensf.filters import ETKF, LETKF, LETSF
 from ensf.filters.ensf import EnSF
-from ensf.filters import ETKF, LETKF
-from ensf.filters import LETSF
 from ensf.localization import Localization, Sphere
 from ensf.twin.experiment import Method
 from ensf.wrappers.published import published

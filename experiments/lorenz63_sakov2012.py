@@ -7,9 +7,7 @@ scores are means over t > 16.
 import numpy as np
 
 from ensf.experiments._letsf import in_the_loop
-from ensf.filters import ETKF, EnKF
-from ensf.filters import LETSF
-from ensf.filters import ParticleFilter
+from ensf.filters import ETKF, LETSF, EnKF, ParticleFilter
 from ensf.localization import Euclidean, Localization
 from ensf.models.lorenz63 import Lorenz63
 from ensf.twin.experiment import GaussianStart, Method, TwinExperiment

@@ -1,8 +1,8 @@
 """As sqg_arctan at half of the points, others in each cycle; in a tenth of the cycles a shock of 900 m/s (2.8 K)."""
 
 from ensf.experiments._sqg import MODEL, InvertedSensor, Shocks, experiment, methods
-from ensf.observations.networks import RandomPoints
 from ensf.observations import arctan
+from ensf.observations.networks import RandomPoints
 
 EXPERIMENT = experiment(
     "sqg_arctan_half_shocks",

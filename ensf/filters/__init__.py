@@ -17,9 +17,10 @@ needed, a filter without localization does without.
 
 from ensf.filters.base import Analysis, Filter, Part, Preparable, Prepared, Update, usable
 from ensf.filters.ensf import EnSF, StiffnessWarning
+from ensf.filters.fixed_gain import FixedGainMAP
 from ensf.filters.kalman import ETKF, LETKF, EnKF
 from ensf.filters.letsf import LETSF
-from ensf.filters.particle import FixedGainMAP, ParticleFilter
+from ensf.filters.particle import ParticleFilter
 from ensf.filters.quantile import Kernel, QuantileFilter, RankHistogram
 
 __all__ = [

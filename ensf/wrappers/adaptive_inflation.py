@@ -70,8 +70,9 @@ class InflationMemory:
 
     def with_update(self, update: Update | None, inner: Any) -> InflationMemory:
         """With the degrees of freedom that an update takes, and the memory of the filter."""
-        none = 0 * self.departure
-        freedom = none if update is None else none + update.degrees_of_freedom(self.knots)
+        xp, freedom = namespace(self.departure), 0 * self.departure
+        if update is not None:
+            freedom = xp.astype(update.degrees_of_freedom(self.knots), freedom.dtype, copy=False)
         return replace(self, freedom=freedom, inner=inner)
 
 

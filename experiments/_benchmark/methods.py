@@ -16,11 +16,8 @@ import numpy as np
 from ensf.diffusion.sampler import ReverseSDE
 from ensf.experiments import names
 from ensf.experiments._letsf import in_the_loop
+from ensf.filters import ETKF, LETKF, LETSF, EnKF, FixedGainMAP, ParticleFilter, QuantileFilter
 from ensf.filters.base import Filter
-from ensf.filters import ETKF, LETKF, EnKF
-from ensf.filters import LETSF
-from ensf.filters import FixedGainMAP, ParticleFilter
-from ensf.filters import QuantileFilter
 from ensf.localization import Euclidean, Localization, periodic_line
 from ensf.localization.information_limit import InformationLimit
 from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky

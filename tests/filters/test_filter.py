@@ -18,8 +18,19 @@ from ensf.diffusion.prior_scores import GaussianScore, MiniBatchScore, MixtureSc
 from ensf.diffusion.sampler import ProbabilityFlow, ReverseSDE, RunningMeanStop, StandardisedNoise, StandardNoise
 from ensf.diffusion.schedule import LinearSchedule, VariancePreserving
 from ensf.filters.ensf import EnSF, StiffnessWarning
+from ensf.observations import (
+    Callback,
+    Correlated,
+    Function,
+    Identity,
+    Linear,
+    Observation,
+    Pointwise,
+    Select,
+    arctan,
+    cube,
+)
 from ensf.observations.non_gaussian import Laplace
-from ensf.observations import Callback, Correlated, Function, Identity, Linear, Observation, Pointwise, Select, arctan, cube
 from ensf.wrappers.published import published
 from ensf.wrappers.spread import SpreadReset
 from ensf.wrappers.standardised import Standardised

@@ -12,11 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ensf.arrays import to_numpy
+from ensf.filters.fixed_gain import FixedGainMAP
+from ensf.filters.kalman import ETKF, LETKF, EnKF
 from ensf.filters.kalman import local_transform as letkf
-from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
-from ensf.filters.particle import FixedGainMAP, ParticleFilter
+from ensf.filters.particle import ParticleFilter
 from ensf.localization import Euclidean, Localization, gaspari_cohn, periodic_line
-from ensf.observations import Callback, Correlated, Gaussian, Identity, Linear, Observation, Pointwise, Select, WindSpeed, absolute, arctan, exponential, square
+from ensf.observations import (
+    Callback,
+    Correlated,
+    Gaussian,
+    Identity,
+    Laplace,
+    Linear,
+    Observation,
+    Pointwise,
+    Select,
+    WindSpeed,
+    absolute,
+    arctan,
+    exponential,
+    square,
+)
 
 FILTERS = [
     EnKF(),
@@ -65,8 +81,8 @@ def problems(draw):
     )
 
 
-def analysed(filter, prior, observation, seed=0):
-    return filter.analyse(prior, observation, np.random.default_rng(seed)).ensemble
+def analysed(filter, prior, observation, seed=0, positions=None):
+    return filter.analyse(prior, observation, np.random.default_rng(seed), None, positions).ensemble
 
 
 def moments(ensemble):
@@ -133,7 +149,7 @@ def test_unbounded_letkf_equals_etkf(problem):
     deviation = np.sqrt(np.diag(problem.error_covariance))
     state, count = problem.prior.shape[1], len(deviation)
     observation = Observation(problem.value, Linear(problem.matrix), deviation, np.zeros((count, 1)))
-    local = LETKF(Localization(np.arange(state)[:, None], Euclidean(), np.inf))
+    local = LETKF(Localization(Euclidean(), np.inf))
     assert_close(analysed(local, problem.prior, observation), analysed(ETKF(), problem.prior, observation))
 
 
@@ -155,12 +171,13 @@ def local_posterior(prior, observation, weight, variable):
 @pytest.mark.parametrize("levels", [1, 2])
 def test_letkf_is_the_exact_posterior_at_every_place(levels, rng):
     place = rng.uniform(0, 10, (9, 2))
-    localization = Localization(np.concatenate([place] * levels), Euclidean(), 2.0)
+    positions = np.concatenate([place] * levels)
     prior = rng.standard_normal((5, 9 * levels)) @ rng.standard_normal((9 * levels, 9 * levels))
     index = (0, 3, 4, 7, 8)
     observation = Observation(rng.standard_normal(5), Select(index), rng.uniform(0.5, 2, 5))
-    ensemble = analysed(LETKF(localization), prior, observation)
-    distance = np.linalg.norm(localization.position[:, None] - place[list(index)], axis=-1)
+    local = LETKF(Localization(Euclidean(), 2.0))
+    ensemble = analysed(local, prior, observation, positions=positions)
+    distance = np.linalg.norm(positions[:, None] - place[list(index)], axis=-1)
     for i, weight in enumerate(gaspari_cohn(distance, 2.0)):
         mean, variance = local_posterior(prior, observation, weight, i)
         assert_close(ensemble[:, i].mean(), mean)
@@ -181,13 +198,13 @@ def test_letkf_leaves_the_prior_far_from_observations(backend, prior, rng):
 def test_array_code_equals_the_compiled_loop(backend, rng, monkeypatch):
     monkeypatch.setattr(letkf, "BLOCK", 700)
     place = rng.uniform(0, 10, (15, 1))
-    filter = LETKF(Localization(np.concatenate([place, place]), Euclidean(), 1.5))
+    filter, positions = LETKF(Localization(Euclidean(), 1.5)), np.concatenate([place, place])
     prior = rng.standard_normal((5, 30))
     value, error = rng.standard_normal(20), rng.uniform(0.5, 2, 20)
     operator = Select(tuple(range(4, 24)))
-    expected = filter.analyse(prior, Observation(value, operator, error), rng)
+    expected = filter.analyse(prior, Observation(value, operator, error), rng, None, positions)
     given = Observation(backend.array(value), operator, backend.array(error))
-    analysis = filter.analyse(backend.array(prior), given, rng)
+    analysis = filter.analyse(backend.array(prior), given, rng, None, positions)
     assert backend.owns(analysis.ensemble)
     assert_close(analysis.ensemble, expected.ensemble, backend.tolerance)
     freedom = analysis.info["degrees_of_freedom"]
@@ -250,10 +267,11 @@ def test_nonlinear_operator_is_regressed_on_the_ensemble(prior, rng):
     ids=name,
 )
 def test_places_follow_from_the_operator(operator, rng):
-    column = Localization(np.tile(np.arange(12.0), 2)[:, None], Euclidean(), 2.0)
+    column, positions = Localization(Euclidean(), 2.0), np.tile(np.arange(12.0), 2)[:, None]
     prior, value = rng.standard_normal((4, 24)), np.array([0.3, 0.9])
-    implied = analysed(LETKF(column), prior, Observation(value, operator, 0.5))
-    given = analysed(LETKF(column), prior, Observation(value, operator, 0.5, np.array([[2.0], [5.0]])))
+    implied = analysed(LETKF(column), prior, Observation(value, operator, 0.5), positions=positions)
+    located = Observation(value, operator, 0.5, np.array([[2.0], [5.0]]))
+    given = analysed(LETKF(column), prior, located, positions=positions)
     np.testing.assert_array_equal(implied, given)
     assert np.abs(implied - prior).max() > 0.01
 
@@ -450,21 +468,8 @@ def test_fixed_gain_map_is_a_stationary_point(function, rng):
 # --- errors ----------------------------------------------------------------------------------------------
 
 
-class Laplace:
-    """An error law that is not Gaussian."""
-
-    def check(self, value):
-        pass
-
-    def restrict(self, index):
-        return self
-
-    def log_density(self, value, predicted):
-        return -abs(value - predicted).sum(axis=-1)
-
-
 def test_particle_filter_takes_any_error_law(prior):
-    assert analysed(ParticleFilter(), prior, Observation(np.zeros(12), Identity(), Laplace())).shape == (
+    assert analysed(ParticleFilter(), prior, Observation(np.zeros(12), Identity(), Laplace(1.0))).shape == (
         6,
         12,
     )
@@ -478,7 +483,7 @@ FULL = Correlated(np.eye(12))
     ("filter", "observation", "message"),
     [
         (ETKF(), Observation(np.zeros(3), Identity(), 1.0), "predicts 12 observations but 3"),
-        (EnKF(), Observation(np.zeros(12), Identity(), Laplace()), "Gaussian"),
+        (EnKF(), Observation(np.zeros(12), Identity(), Laplace(1.0)), "Gaussian"),
         (ETKF(), Observation(np.zeros(12), Pointwise(lambda x: x / 0.0), 1.0), "not finite"),
         (LINE, Observation(np.zeros(12), Identity(), FULL), "independent"),
         (LINE, Observation(np.zeros(2), Linear(np.eye(2, 12)), 1.0), "position"),

@@ -11,32 +11,33 @@ eta = (L x)_k with the likelihood p(y_k | f(eta)), others at eta = h(x)_k. In pr
 before the first observation, by the normal scores of their rank histograms, in which the regression is done, and
 taken back after the last (Anderson 2023, MWR 151, 2759).
 
-Observations are taken in the given order; each needs what the earlier ones did, so the loop over them is serial. NumPy
-arrays go through compiled loops, in one call where errors are Gaussian and nothing is between eta and y; other arrays
-through array code, with a Python loop over observations.
+Observations are taken in the given order. What they do to each other needs only what the members predict of them: a
+serial loop, compiled and on the host, that is done once. It leaves a direction and a change of the members for each
+observation, which take any entry of the state through all of them, by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, is_host, like, namespace
-from ensf.filters.base import Analysis
-from ensf.filters.quantile.compiled import assimilate, gaussian_loop, look
-from ensf.filters.quantile.marginals import Kernel, RankHistogram, conserve_quantiles, interpolate, normal_scores
-from ensf.localization import Localization, gaspari_cohn
-from ensf.observations import Correlated, Gaussian, Observation, Pointwise
+from ensf.arrays import SMALL, Array, Generator, is_host, like, member_mean, namespace, to_numpy
+from ensf.filters.base import Part, Prepared, Update, with_values
+from ensf.filters.local import LocalUpdate, check_local
+from ensf.filters.quantile.marginals import Kernel, Marginal, RankHistogram, normal_scores
+from ensf.localization import Localization, Patches
+from ensf.localization.patches import everything
+from ensf.observations.functions import identity
+from ensf.observations.observation import Observation
 
 __all__ = ["Kernel", "QuantileFilter", "RankHistogram"]
 
 
 @dataclass(frozen=True)
-class QuantileFilter:
+class QuantileFilter(Prepared):
     """Quantile-conserving ensemble filter framework.
 
     Source: Anderson (2022), MWR 150, 1061, section 2; regression in probit space: Anderson (2023), MWR 151, 2759,
@@ -46,7 +47,7 @@ class QuantileFilter:
     Parameters
     ----------
     localization : Localization, optional
-        Where the state variables are and how far an observation reaches; None = everywhere.
+        How far an observation reaches; None = everywhere.
     marginal : RankHistogram or Kernel
         Prior marginal of what an observation sees.
     probit : bool
@@ -54,163 +55,186 @@ class QuantileFilter:
     """
 
     localization: Localization | None = None
-    marginal: RankHistogram | Kernel = RankHistogram()
+    marginal: Marginal = RankHistogram()
     probit: bool = False
+    is_local: ClassVar[bool] = True
 
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis ensemble ``(member, state)``.
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+        """What each observation makes of the members at its turn.
 
         Raises
         ------
         ValueError
-            If the prior or the predicted observations do not fit, errors are correlated, the place of an
-            observation is unknown, or an observation is impossible for the prior.
+            If errors are correlated, the place of an observation is unknown, or an observation is impossible for the
+            prior.
         """
-        check_prior(prior, observation)
-        observation = observation.present(prior.dtype)
-        if observation.size == 0:
-            return Analysis(prior, memory)
-        if isinstance(observation.law, Correlated):
-            raise ValueError("a serial filter needs independent observation errors: give standard deviations")
-        predicted = _seen(observation)(prior)
-        check_predicted(predicted, observation)
-        reach = _reach(self.localization, observation, prior.shape[1])
-        rows = namespace(prior).concat([prior.T, predicted.T])
-        if is_host(prior):
-            analysis = _compiled(np.ascontiguousarray(rows), observation, self.marginal, self.probit, reach)
-            return Analysis(np.ascontiguousarray(analysis[: prior.shape[1]].T), memory)
-        analysis = _plain(rows, observation, self.marginal, self.probit, reach)
-        return Analysis(analysis[: prior.shape[1], ...].T, memory)
+        from ensf.filters.quantile import compiled
 
-
-# --- what an observation sees ----------------------------------------------------------------------------
-
-
-def _seen(observation: Observation) -> Callable[[Array], Array]:
-    operator = observation.operator
-    return operator.linear if isinstance(operator, Pointwise) else operator
-
-
-def _log_likelihood(observation: Observation, k: int, nodes: Array) -> Array:
-    """Log likelihood of observation k at values ``(node,)`` of what it sees; zero likelihood where h is undefined."""
-    xp, operator = namespace(nodes), observation.operator
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        alone, states = np.array([k]), nodes[:, None]
-        predicted = operator.function.restrict(alone)(states) if isinstance(operator, Pointwise) else states
-        logs = observation.law.restrict(alone).log_density(observation.value[k : k + 1], predicted)
-    logs = xp.where(xp.isnan(logs), -xp.inf, logs)
-    if not bool(xp.isfinite(xp.max(logs))):
-        raise ValueError(
-            f"observation {k} has no likelihood over the range of the prior: check its value and operator, or use a "
-            "larger observation error"
+        position = check_local(observation, self.localization, "QuantileFilter")
+        part = observation.part
+        columns = predicted if part.pointwise else part.function(predicted)
+        rows = np.ascontiguousarray(to_numpy(columns).T, dtype=np.float64)
+        scores, ordered = np.empty(0), np.empty((0, 0))
+        if self.probit:
+            scores = normal_scores(rows.shape[1])
+            ordered = np.ascontiguousarray(_table(rows.T).T)
+            rows = np.ascontiguousarray(_to_scores(rows.T, scores).T)
+        near = self._between(position, len(rows))
+        place = near.slots // near.variables.shape[1]
+        marginal = self.marginal.table(rows.shape[1])
+        way = place, near.indptr, near.index, near.weight
+        directions, changes, taken = np.zeros(rows.shape), np.zeros(rows.shape), np.zeros(len(rows))
+        if observation.law.is_gaussian and (part.exact or not part.pointwise):
+            value = to_numpy(observation.value).astype(np.float64)
+            error = to_numpy(observation.law.standard_deviation(observation.value)).astype(np.float64)
+            compiled.gaussian_loop(
+                rows, value, error, marginal, scores, ordered, *way, directions, changes, taken
+            )  # fmt: skip
+        else:
+            for k in range(observation.size):
+                values = compiled.arrive(rows, k, scores, ordered, *way, directions, changes)
+                log_likelihood = _log_likelihood(observation, k)
+                nodes, mass = compiled.cells(values, marginal)
+                logs = log_likelihood(nodes)
+                for _ in range(compiled.PASSES):
+                    finer, mass = compiled.cut(nodes, mass, logs)
+                    if len(finer) == len(nodes):
+                        break
+                    nodes, logs = finer, log_likelihood(finer)
+                moved = compiled.conserve(values, nodes, mass, logs)
+                compiled.conclude(rows, k, values, moved, scores, ordered, directions, changes, taken)
+        kind = ProbitUpdate if self.probit else QuantileUpdate
+        return kind(
+            memory,
+            localization=self.localization,
+            information_limit=None,
+            position=position,
+            anomalies=like(directions.T, predicted),
+            changes=like(changes.T, predicted),
+            taken=like(taken, predicted),
         )
-    return logs
+
+    def _between(self, position: np.ndarray | None, observations: int) -> Patches:
+        """Observations near each observation."""
+        if self.localization is None or position is None:
+            return everything(observations, observations)
+        return self.localization.patches(position, position)
+
+
+def _log_likelihood(observation: Observation, k: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Log likelihood of observation k at values ``(node,)`` of what it sees; zero likelihood where h is undefined."""
+    alone, value, part = np.array([k]), observation.value[k : k + 1], observation.part
+    law, function = observation.law.restrict(alone), part.function.restrict(alone) if part.pointwise else identity
+
+    def log_likelihood(nodes: np.ndarray) -> np.ndarray:
+        states = nodes[:, None] if is_host(value) else like(nodes[:, None], value)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            logs = to_numpy(law.log_density(value, function(states))).astype(np.float64)
+        logs = np.where(np.isnan(logs), -np.inf, logs)
+        if not np.isfinite(logs.max()):
+            raise ValueError(
+                f"observation {k} has no likelihood over the range of the prior: check its value and operator, or use "
+                "a larger observation error"
+            )
+        return logs
+
+    return log_likelihood
 
 
 @dataclass(frozen=True, eq=False)
-class _Reach:
-    """Rows (state variables, then observations) that observation k changes: ``index[start[k]:stop[k]]``."""
+class QuantileUpdate(LocalUpdate):
+    """Every entry goes through the observations near it, in their order.
 
-    start: np.ndarray
-    stop: np.ndarray
-    index: np.ndarray
-    taper: np.ndarray
+    Attributes
+    ----------
+    anomalies : (member, observation) array
+        Direction of each observation: the departures of its members at its turn, over their norm.
+    changes : (member, observation) array
+        Changes of its members, over the same norm.
+    taken : (observation,) array
+        Degrees of freedom of each: 1 - variance after / variance before of what it sees, at its turn; 0 where the
+        variance grew. A place takes their sum, tapered.
+    """
 
-    def dense(self, k: int, rows: Array) -> Array:
-        """Taper of every row."""
-        near = slice(self.start[k], self.stop[k])
-        taper = np.zeros(rows.shape[0])
-        taper[self.index[near]] = self.taper[near]
-        return like(taper, rows)
+    changes: Array = field(kw_only=True)
+    taken: Array = field(kw_only=True)
 
+    def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
+        """Change of members with these prior anomalies, and degrees of freedom."""
+        if not is_host(anomalies):
+            return _batched(anomalies, self.anomalies.T, self.changes.T, self.taken, patches)
+        from ensf.filters.quantile.compiled import regress
 
-def _reach(localization: Localization | None, observation: Observation, size: int) -> _Reach:
-    if localization is None:
-        everything, ends = size + observation.size, np.ones(observation.size, dtype=np.int64)
-        return _Reach(0 * ends, everything * ends, np.arange(everything), np.ones(everything))
-    observed = np.ascontiguousarray(observed_positions(observation, localization, size), dtype=np.float64)
-    return _local_reach(localization, observed.tobytes(), observed.shape)
+        increments = np.empty_like(anomalies)
+        freedom = np.empty(anomalies.shape[1], dtype=anomalies.dtype)
+        directions, changes = (
+            np.ascontiguousarray(part.T, dtype=np.float64) for part in (self.anomalies, self.changes)
+        )
+        in_parallel = patches.largest * anomalies.size > SMALL
+        regress(anomalies, directions, changes, self.taken, patches, in_parallel, increments, freedom)
+        return increments, freedom
 
-
-@lru_cache(maxsize=4)
-def _local_reach(localization: Localization, observed: bytes, shape: tuple[int, int]) -> _Reach:
-    positions, size = np.frombuffer(observed).reshape(shape), len(localization.position)
-    rows = np.concatenate([localization.position, positions])
-    near = localization.geometry.pairs(positions, rows, 2 * localization.half_width).tocoo()
-    taper = gaspari_cohn(near.data, localization.half_width)
-    keep = (taper > 0) & ((near.col < size) | (near.col - size > near.row))
-    ends = np.concatenate([[0], np.cumsum(np.bincount(near.row[keep], minlength=shape[0]))])
-    return _Reach(ends[:-1], ends[1:], near.col[keep].astype(np.int64), taper[keep])
-
-
-# --- compiled --------------------------------------------------------------------------------------------
-
-
-def _compiled(rows: np.ndarray, observation: Observation, marginal: Any, probit: bool, reach: _Reach) -> np.ndarray:
-    table = marginal.table(rows.shape[1])
-    scores, ordered = _probit_tables(rows) if probit else (np.empty(0, rows.dtype), np.empty((0, 0), rows.dtype))
-    rows = _to_scores(rows, scores) if probit else rows
-    near = reach.start, reach.stop, reach.index, reach.taper
-    if isinstance(observation.law, Gaussian) and not isinstance(observation.operator, Pointwise):
-        error = observation.law.standard_deviation(observation.value)
-        gaussian_loop(rows, observation.value.copy(), error.copy(), table, scores, ordered, *near)
-    else:
-        for k in range(observation.size):
-            values, nodes, mass = look(rows, k, observation.size, table, scores, ordered)
-            assimilate(rows, k, values, nodes, mass, _log_likelihood(observation, k, nodes), scores, ordered, *near)
-    return _from_scores(rows, scores, ordered) if probit else rows
+    def restrict(self, index: np.ndarray) -> QuantileUpdate:
+        """With the observations at `index` alone."""
+        xp, chosen = namespace(self.changes), like(index, self.changes)
+        changes, taken = xp.take(self.changes, chosen, axis=1), xp.take(self.taken, chosen)
+        return replace(super().restrict(index), changes=changes, taken=taken)
 
 
-# --- array code ------------------------------------------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class ProbitUpdate(QuantileUpdate):
+    """The same in the space of normal scores: of each entry those of its own rank histogram."""
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        """Members of a part, and the degrees of freedom at each entry."""
+        scores = like(normal_scores(part.values.shape[0]), part.values)
+        moved, fields = super().analysed(with_values(part, _to_scores(part.values, scores)))
+        return _from_scores(moved, scores, _table(part.values)), fields
 
 
-def _plain(rows: Array, observation: Observation, marginal: Any, probit: bool, reach: _Reach) -> Array:
-    scores, ordered = _probit_tables(rows) if probit else (rows, rows)
-    rows = _to_scores(rows, scores) if probit else rows
-    for k in range(observation.size):
-        row = rows.shape[0] - observation.size + k
-        values = interpolate(rows[row, :], scores, ordered[row, :]) if probit else rows[row, :]
-        nodes, mass = marginal.cells(values)
-        moved = conserve_quantiles(values, nodes, mass, _log_likelihood(observation, k, nodes))
-        if probit:
-            moved, values = (interpolate(part, ordered[row, :], scores) for part in (moved, values))
-        rows = rows + _regression(rows, row)[:, None] * reach.dense(k, rows)[:, None] * (moved - values)
-    return _from_scores(rows, scores, ordered) if probit else rows
-
-
-def _regression(rows: Array, row: int) -> Array:
-    """Regression coefficient of every row on one row; 0 where that one has no spread."""
-    xp = namespace(rows)
-    departures = rows[row, :] - xp.mean(rows[row, :])
-    variance = xp.sum(departures * departures)
-    products = xp.matmul(rows - rows[:, :1], departures)
-    return products / xp.where(variance > 0, variance, xp.inf * xp.ones_like(variance))
+def _batched(
+    anomalies: Array, directions: Array, changes: Array, taken: Array, patches: Patches
+) -> tuple[Array, Array]:
+    """The same as array code, all places at once, their observations one after another."""
+    xp = namespace(anomalies)
+    index, weight = (like(part, anomalies) for part in patches.padded)
+    moved = xp.take(anomalies, like(patches.variables.ravel(), anomalies), axis=1)
+    moved = before = xp.reshape(moved.T, (*patches.variables.shape, -1))
+    for n in range(index.shape[1]):
+        direction, change = (xp.take(part, index[:, n], axis=0)[:, None, :] for part in (directions, changes))
+        along = xp.sum((moved - moved[..., :1]) * direction, axis=-1, keepdims=True)
+        moved = moved + weight[:, n][:, None, None] * along * change
+    freedom = xp.sum(weight * xp.reshape(xp.take(taken, xp.reshape(index, (-1,))), index.shape), axis=-1)
+    order = like(patches.slots, anomalies)
+    increments = xp.take(xp.reshape(moved - before, (-1, anomalies.shape[0])), order, axis=0).T
+    return increments, xp.take(freedom, order // patches.variables.shape[1])
 
 
 # --- probit space ----------------------------------------------------------------------------------------
 
 
-def _probit_tables(rows: Array) -> tuple[Array, Array]:
-    """Normal scores ``(node,)`` and the values of every row there ``(row, node)``: sorted members, Gaussian tails."""
-    xp = namespace(rows)
-    scores = like(normal_scores(rows.shape[1]), rows)
-    ordered, spread = xp.sort(rows, axis=-1), xp.std(rows, axis=-1, correction=1, keepdims=True)
-    reach = scores[1] - scores[0]
-    return scores, xp.concat([ordered[:, :1] - reach * spread, ordered, ordered[:, -1:] + reach * spread], axis=-1)
+def _table(values: Array) -> Array:
+    """Values ``(node, entry)`` at the normal scores: sorted members, Gaussian tails."""
+    xp, ordered = namespace(values), namespace(values).sort(values, axis=0)
+    anomalies = values - member_mean(values)
+    spread = xp.sqrt(member_mean(anomalies * anomalies) * (values.shape[0] / (values.shape[0] - 1)))
+    scores = normal_scores(values.shape[0])
+    tail = float(scores[1] - scores[0]) * spread
+    return xp.concat([ordered[:1, :] - tail, ordered, ordered[-1:, :] + tail])
 
 
-def _to_scores(rows: Array, scores: Array) -> Array:
-    xp = namespace(rows)
-    rank = xp.argsort(xp.argsort(rows, axis=-1), axis=-1)
-    return xp.reshape(xp.take(scores, xp.reshape(rank, (-1,)) + 1), rows.shape)
+def _to_scores(values: Array, scores: Array) -> Array:
+    """Normal scores ``(member, entry)`` of the ranks of members."""
+    xp = namespace(values)
+    rank = xp.argsort(xp.argsort(values, axis=0), axis=0)
+    return xp.reshape(xp.take(scores, xp.reshape(rank, (-1,)) + 1), values.shape)
 
 
-def _from_scores(rows: Array, scores: Array, ordered: Array) -> Array:
-    """Piecewise linear from scores to the values of each row."""
-    xp = namespace(rows)
-    flat, table = xp.reshape(rows, (-1,)), xp.reshape(ordered, (-1,))
+def _from_scores(moved: Array, scores: Array, table: Array) -> Array:
+    """Piecewise linear from scores ``(member, entry)`` to the values of each entry."""
+    xp, flat = namespace(moved), namespace(moved).reshape(moved, (-1,))
     cell = xp.clip(xp.searchsorted(scores, flat, side="right") - 1, 0, scores.shape[0] - 2)
     fraction = (flat - xp.take(scores, cell)) / (xp.take(scores, cell + 1) - xp.take(scores, cell))
-    number = xp.arange(flat.shape[0], device=rows.device) // rows.shape[1] * scores.shape[0] + cell
-    low, high = xp.take(table, number), xp.take(table, number + 1)
-    return xp.reshape(low + fraction * (high - low), rows.shape)
+    cell, fraction = xp.reshape(cell, moved.shape), xp.reshape(fraction, moved.shape)
+    low, high = xp.take_along_axis(table, cell, axis=0), xp.take_along_axis(table, cell + 1, axis=0)
+    return low + fraction * (high - low)
