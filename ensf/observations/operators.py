@@ -21,7 +21,7 @@ import array_api_compat
 import numpy as np
 import scipy.sparse
 
-from ensf.arrays import Array, is_host, like, namespace, rows, to_numpy
+from ensf.arrays import Array, as_floating, is_host, like, namespace, rows, summary, to_numpy
 from ensf.observations.functions import Affine, Composed, Function, PointwiseFunction, identity
 
 __all__ = [
@@ -211,10 +211,15 @@ class Select(Operator):
         If the entries are neither integers nor a one-dimensional mask.
     """
 
-    index: Any
+    index: Sequence[int]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", _whole_numbers(self.index))
+
+    def __repr__(self) -> str:
+        if len(self.index) <= 8:
+            return f"Select(index={self.index})"
+        return f"Select({len(self.index)} of variables {min(self.index)} to {max(self.index)})"
 
     def __call__(self, states: Array) -> Array:
         return namespace(states).take(states, self._tables(states)[0], axis=-1)
@@ -270,10 +275,12 @@ class Select(Operator):
 
 def _whole_numbers(index: Any) -> tuple[int, ...]:
     """Positions in the state of a sequence of integers or a mask."""
+    if isinstance(index, np.ma.MaskedArray) and np.ma.getmaskarray(index).any():
+        raise ValueError("Select has masked entries: leave them out")
     numbers = np.asarray(index)
+    if numbers.ndim > 1:
+        raise ValueError(f"Select has entries of shape {numbers.shape}: flatten them, as the state is flat")
     if numbers.dtype == bool:
-        if numbers.ndim != 1:
-            raise ValueError(f"a mask of shape {numbers.shape} does not say which state variables: flatten it")
         numbers = np.flatnonzero(numbers)
     if numbers.size and numbers.dtype.kind not in "iu":
         raise ValueError(f"Select has entries of type {numbers.dtype}: give whole numbers, or a mask of booleans")
@@ -310,11 +317,24 @@ class Linear(Operator):
 
     Parameters
     ----------
-    matrix : (observation, state) array or scipy.sparse / cupyx sparse matrix
-        Must live on the device of the states.
+    matrix : (observation, state) array, table or sparse matrix
+        A dense one lives on the device of the states; a sparse one, in any format, is kept as compressed rows.
+
+    Raises
+    ------
+    ValueError
+        If it is not a matrix of real numbers.
     """
 
     matrix: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matrix", _real_matrix(self.matrix))
+
+    def __repr__(self) -> str:
+        if _is_sparse(self.matrix):
+            return f"Linear({tuple(self.matrix.shape)} sparse {self.matrix.dtype}, {self.matrix.nnz} stored)"
+        return f"Linear({summary(self.matrix)})"
 
     def __call__(self, states: Array) -> Array:
         return _apply(self.matrix, states)
@@ -329,7 +349,7 @@ class Linear(Operator):
 
     def reads(self) -> np.ndarray:
         """Columns with an entry that is not zero."""
-        columns = self.matrix.tocsr().indices if _is_sparse(self.matrix) else np.nonzero(to_numpy(self.matrix))[1]
+        columns = self.matrix.indices if _is_sparse(self.matrix) else np.nonzero(to_numpy(self.matrix))[1]
         return np.unique(to_numpy(columns)).astype(np.int64)
 
     def narrowed(self, entries: np.ndarray) -> Linear:
@@ -373,6 +393,19 @@ class Linear(Operator):
 
 def _is_sparse(matrix: Any) -> bool:
     return hasattr(matrix, "tocsr")
+
+
+def _real_matrix(matrix: Any) -> Any:
+    """Compressed rows of a sparse matrix; a dense one as `as_floating` has it."""
+    if not _is_sparse(matrix):
+        dense = as_floating(matrix, "operator matrix")
+        if dense.ndim != 2:
+            raise ValueError(f"operator matrix has shape {tuple(dense.shape)}: give (observation, state)")
+        return dense
+    if matrix.dtype.kind == "c" or matrix.ndim != 2:
+        raise ValueError(f"operator matrix has shape {matrix.shape} and dtype {matrix.dtype}: give real numbers in 2-D")
+    compressed = scipy.sparse.csr_array(matrix) if scipy.sparse.issparse(matrix) else matrix.tocsr()
+    return compressed if compressed.dtype.kind == "f" else compressed.astype(np.float64)
 
 
 def _numbers(matrix: Any) -> Array:
