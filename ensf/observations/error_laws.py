@@ -44,7 +44,10 @@ class ErrorLaw(Protocol):
         """Law whose log density is `weight` times this one's."""
 
     def rescaled(self, factor: Any) -> ErrorLaw | None:
-        """Law of errors that are `factor` times as large, a number or one per observation; None if it has no such."""
+        """Law of errors that are `factor` times as large, of either sign, a number or one per observation.
+
+        None if there is no such.
+        """
 
     def check(self, value: Array) -> None:
         """Raise ValueError if the law does not fit the values; of missing ones (NaN) nothing is asked."""
@@ -182,7 +185,7 @@ class Gaussian(Independent):
 
     def rescaled(self, factor: Any) -> Gaussian:
         """Law of errors that are `factor` times as large."""
-        single = isinstance(self.deviation, float | int)
+        factor, single = np.abs(factor), isinstance(self.deviation, float | int)
         return Gaussian(self.deviation * (factor if single or np.ndim(factor) == 0 else like(factor, self.deviation)))
 
     def weigh(self, residuals: Array) -> Array:

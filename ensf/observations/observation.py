@@ -144,7 +144,7 @@ class Observation:
         affine = Affine(offset, factor)
         if np.any(factor == 0):
             return self
-        law = self.law.rescaled(1 / np.abs(factor))
+        law = self.law.rescaled(1 / np.asarray(factor))
         if law is None:
             return self
         return replace(self, value=affine.inverse(self.value), operator=self.part.linear, error=law)

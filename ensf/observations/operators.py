@@ -131,7 +131,7 @@ class LinearPart:
     """
 
     linear: Operator
-    function: Callable[[Array], Array]
+    function: PointwiseFunction | Callable[[Array], Array]
     pointwise: bool = True
 
     @property
@@ -382,8 +382,10 @@ class Linear(Operator):
 
     def on(self, array: Array) -> Linear:
         """Sparse for NumPy and CuPy, dense where there is nothing sparse."""
-        if is_host(array) or not scipy.sparse.issparse(self.matrix):
+        if is_host(array) or not (scipy.sparse.issparse(self.matrix) or is_host(self.matrix)):
             return self
+        if is_host(self.matrix):
+            return Linear(like(self.matrix, array))
         if array_api_compat.is_cupy_array(array):
             import cupyx.scipy.sparse
 
@@ -406,6 +408,16 @@ def _real_matrix(matrix: Any) -> Any:
         raise ValueError(f"operator matrix has shape {matrix.shape} and dtype {matrix.dtype}: give real numbers in 2-D")
     compressed = scipy.sparse.csr_array(matrix) if scipy.sparse.issparse(matrix) else matrix.tocsr()
     return compressed if compressed.dtype.kind == "f" else compressed.astype(np.float64)
+
+
+def stacked_matrices(matrices: list[Any]) -> Linear:
+    """The rows of several matrices one after another, dense if all of them are."""
+    if any(map(_is_sparse, matrices)):
+        rows_of_all = [
+            matrix if _is_sparse(matrix) else scipy.sparse.csr_array(to_numpy(matrix)) for matrix in matrices
+        ]
+        return Linear(scipy.sparse.vstack(rows_of_all, format="csr"))
+    return Linear(namespace(*matrices).concat(matrices, axis=0))
 
 
 def _numbers(matrix: Any) -> Array:
@@ -459,6 +471,29 @@ class Stacked(Operator):
     def reads(self) -> np.ndarray | None:
         """All that one of them reads."""
         return union(self.operators)
+
+    def linear_part(self) -> LinearPart:
+        """Its own, unless all of them are linear."""
+        parts = [operator.linear_part() for operator in self.operators]
+        if not all(part.exact for part in parts):
+            return LinearPart(self, identity)
+        return LinearPart(Stacked(tuple(part.linear for part in parts)), identity)
+
+    def narrowed(self, entries: np.ndarray) -> Stacked:
+        """Of a part of the state."""
+        return Stacked(tuple(operator.narrowed(entries) for operator in self.operators))
+
+    def places(self, positions: np.ndarray) -> np.ndarray | None:
+        """Those of each operator."""
+        return joined([operator.places(positions) for operator in self.operators])
+
+    def through(self, change: PointwiseFunction) -> Stacked:
+        """Each operator through the change."""
+        return Stacked(tuple(operator.through(change) for operator in self.operators))
+
+    def on(self, array: Array) -> Stacked:
+        """With all operators on the device of `array`."""
+        return Stacked(tuple(operator.on(array) for operator in self.operators))
 
 
 # --- functions of linear maps ------------------------------------------------------------------------------
@@ -541,7 +576,7 @@ class WindSpeed(Operator):
     Parameters
     ----------
     eastward, northward : Operator
-        L_u and L_v, linear.
+        L_u and L_v.
     """
 
     eastward: Operator
@@ -564,7 +599,7 @@ class WindSpeed(Operator):
     def tangent(self, states: Array, directions: Array) -> Array:
         """``J(x) v`` for directions ``(..., state)``."""
         cosine, sine, _ = self._components(states)
-        return cosine * self.eastward(directions) + sine * self.northward(directions)
+        return cosine * self.eastward.tangent(states, directions) + sine * self.northward.tangent(states, directions)
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(x)^T r``."""
@@ -591,6 +626,10 @@ class WindSpeed(Operator):
         """Of some of the observations."""
         return WindSpeed(self.eastward.restrict(rows), self.northward.restrict(rows))
 
+    def through(self, change: PointwiseFunction) -> WindSpeed:
+        """Both components through the change."""
+        return WindSpeed(self.eastward.through(change), self.northward.through(change))
+
     def on(self, array: Array) -> WindSpeed:
         """With both components on the device of `array`."""
         return WindSpeed(self.eastward.on(array), self.northward.on(array))
@@ -602,32 +641,34 @@ def _speed(u: Array, v: Array) -> Array:
 
 @dataclass(frozen=True)
 class _OfGroups:
-    """f(c_1, ..., c_n) of columns that are n groups of equal size one after another, elementwise.
+    """f(g_1(c_1), ..., g_n(c_n)) of columns that are n groups of equal size one after another, elementwise.
 
     Parameters
     ----------
     function : callable
-    groups : int
+    inner : tuple of PointwiseFunction
+        g of each group.
     """
 
     function: Callable[..., Array]
-    groups: int
+    inner: tuple[PointwiseFunction, ...]
 
     def __call__(self, columns: Array) -> Array:
-        size = columns.shape[-1] // self.groups
-        return self.function(*(columns[..., k * size : (k + 1) * size] for k in range(self.groups)))
+        size = columns.shape[-1] // len(self.inner)
+        return self.function(*(g(columns[..., k * size : (k + 1) * size]) for k, g in enumerate(self.inner)))
 
     def owners(self, observations: int) -> np.ndarray:
         """Observation that each column belongs to."""
-        return np.tile(np.arange(observations), self.groups)
+        return np.tile(np.arange(observations), len(self.inner))
 
 
-def combined_part(function: Callable[..., Array], linear: Sequence[Operator], otherwise: LinearPart) -> LinearPart:
-    """Linear part of ``f((L_1 x)_k, ..., (L_n x)_k)``, unless an L is not linear."""
-    parts = [operator.linear_part() for operator in linear]
-    if not all(part.exact for part in parts):
+def combined_part(function: Callable[..., Array], operators: Sequence[Operator], otherwise: LinearPart) -> LinearPart:
+    """Linear part of ``f(h_1(x)_k, ..., h_n(x)_k)``, unless an h is not a pointwise function of a linear map."""
+    parts = [operator.linear_part() for operator in operators]
+    if not all(part.pointwise for part in parts):
         return otherwise
-    return LinearPart(Stacked(tuple(part.linear for part in parts)), _OfGroups(function, len(parts)), pointwise=False)
+    inner = tuple(part.function for part in parts)
+    return LinearPart(Stacked(tuple(part.linear for part in parts)), _OfGroups(function, inner), pointwise=False)
 
 
 def union(operators: Sequence[Operator]) -> np.ndarray | None:
