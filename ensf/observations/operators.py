@@ -349,7 +349,10 @@ class Linear(Operator):
 
     def reads(self) -> np.ndarray:
         """Columns with an entry that is not zero."""
-        columns = self.matrix.indices if _is_sparse(self.matrix) else np.nonzero(to_numpy(self.matrix))[1]
+        if _is_sparse(self.matrix):
+            columns = self.matrix.indices[self.matrix.data != 0]
+        else:
+            columns = np.nonzero(to_numpy(self.matrix))[1]
         return np.unique(to_numpy(columns)).astype(np.int64)
 
     def narrowed(self, entries: np.ndarray) -> Linear:

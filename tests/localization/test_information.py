@@ -3,7 +3,6 @@
 import array_api_strict as strict
 import numpy as np
 import pytest
-
 from threadpoolctl import threadpool_limits
 
 from ensf import LETKF, LETSF, Identity, Observation, periodic_line
