@@ -81,21 +81,43 @@ def as_floating(values: Any, name: str) -> Array:
     name : str
         What it is, for the sentence.
 
+    Returns
+    -------
+    array
+        As it came if it is floating; integers become float64, other byte orders that of the machine.
+
     Raises
     ------
     ValueError
         If it is not made of real numbers.
     """
-    if type(values) is not np.ndarray and array_api_compat.is_array_api_obj(values) and not is_host(values):
+    if array_api_compat.is_array_api_obj(values) and not isinstance(values, np.ndarray | np.generic):
         if not namespace(values).isdtype(values.dtype, "real floating"):
             raise ValueError(f"{name} has dtype {values.dtype}: give float32 or float64")
         return values
-    numbers = np.ma.asanyarray(values) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    try:
+        numbers = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be read as an array: give rows of equal length") from error
     if numbers.dtype.kind in "iu":
         numbers = numbers.astype(np.float64)
     if numbers.dtype.kind != "f" or numbers.dtype.itemsize < 4:
-        raise ValueError(f"{name} has dtype {numbers.dtype}: give float32 or float64")
-    return numbers.filled(np.nan) if isinstance(numbers, np.ma.MaskedArray) else numbers
+        raise ValueError(f"{name} has dtype {numbers.dtype}: {_ADVICE.get(numbers.dtype.kind, 'give numbers')}")
+    if not numbers.dtype.isnative:
+        numbers = numbers.astype(numbers.dtype.newbyteorder("="))
+    return numbers if mask is None else np.where(mask, numbers.dtype.type(np.nan), numbers)
+
+
+_ADVICE = {
+    "O": "give numbers, and NaN where one is missing",
+    "U": "give numbers, not text",
+    "S": "give numbers, not text",
+    "T": "give numbers, not text",
+    "b": "give 1.0 for yes and 0.0 for no",
+    "c": "give the real or the imaginary part",
+    "f": "give float32 or float64",
+}
 
 
 def generator(rng: Any) -> Generator:

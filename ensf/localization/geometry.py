@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 import scipy.sparse
-from scipy.spatial import cKDTree
 
 __all__ = ["Euclidean", "Geometry", "Periodic", "Sphere"]
 
@@ -25,7 +24,7 @@ class Euclidean:
 
     def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
         """Distances of all pairs no further apart than `radius`."""
-        return _tree_pairs(cKDTree(points), cKDTree(others), radius)
+        return _near(points, others, radius)
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,18 @@ class Periodic:
 
     def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
         """Distances of all pairs no further apart than `radius`."""
-        return _tree_pairs(self._tree(points), self._tree(others), radius)
+        box = np.where(np.isfinite(self.period), self.period, 0.0)
+        return _near(self._wrapped(points), self._wrapped(others), radius, box)
 
-    def _tree(self, position: np.ndarray) -> cKDTree:
+    def _wrapped(self, position: np.ndarray) -> np.ndarray:
+        """Positions within the first period."""
         period = np.asarray(self.period)
         if position.shape[1] != len(period):
             raise ValueError(f"positions have {position.shape[1]} dimensions but {len(period)} periods are given")
         wraps = np.isfinite(period)
         wrapped = np.where(wraps, np.mod(position, np.where(wraps, period, 1.0)), position)
         wrapped[wrapped == period] = 0.0
-        return cKDTree(wrapped, boxsize=np.where(wraps, period, 0.0))
+        return wrapped
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ class Sphere:
         """Distances of all pairs no further apart than `radius`."""
         angle = radius / self.radius
         chord = 2 * np.sin(angle / 2) if angle < np.pi else np.inf
-        found = _tree_pairs(cKDTree(_on_unit_sphere(points)), cKDTree(_on_unit_sphere(others)), chord)
-        found.data = 2 * self.radius * np.arcsin(np.minimum(found.data / 2, 1.0))
-        return found
+        near = _near(_on_unit_sphere(points), _on_unit_sphere(others), chord)
+        near.data = 2 * self.radius * np.arcsin(np.minimum(near.data / 2, 1.0))
+        return near
 
 
 def _on_unit_sphere(position: np.ndarray) -> np.ndarray:
@@ -89,8 +90,15 @@ def _on_unit_sphere(position: np.ndarray) -> np.ndarray:
     )
 
 
-def _tree_pairs(points: cKDTree, others: cKDTree, radius: float) -> scipy.sparse.csr_array:
-    found = points.sparse_distance_matrix(others, radius, output_type="ndarray")
-    pairs = scipy.sparse.csr_array((found["v"], (found["i"], found["j"])), shape=(points.n, others.n))
+def _near(
+    points: np.ndarray, others: np.ndarray, radius: float, box: np.ndarray | None = None
+) -> scipy.sparse.csr_array:
+    """Distances of all pairs no further apart than `radius`, on a torus if there is a box (0 = does not wrap)."""
+    from scipy.spatial import cKDTree
+
+    found = cKDTree(points, boxsize=box).sparse_distance_matrix(
+        cKDTree(others, boxsize=box), radius, output_type="ndarray"
+    )
+    pairs = scipy.sparse.csr_array((found["v"], (found["i"], found["j"])), shape=(len(points), len(others)))
     pairs.sort_indices()
     return pairs

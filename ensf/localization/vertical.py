@@ -49,9 +49,9 @@ class Layered:
         distance = np.hypot(near.data, rise)
         kept = distance <= radius
         pairs = (distance[kept], (near.row[kept], near.col[kept]))
-        found = scipy.sparse.csr_array(pairs, shape=near.shape)
-        found.sort_indices()
-        return found
+        layered = scipy.sparse.csr_array(pairs, shape=near.shape)
+        layered.sort_indices()
+        return layered
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 
 from ensf.arrays import Array, namespace
-from ensf.observations.functions import identity
+from ensf.observations.functions import PointwiseFunction, identity
 from ensf.observations.operators import LinearPart, Operator, as_operator, combined_part, common_places, union
 
 __all__ = ["Combined"]
@@ -17,7 +17,7 @@ __all__ = ["Combined"]
 
 @dataclass(frozen=True)
 class Combined(Operator):
-    """Pointwise function of several linear maps, ``h(x)_k = f((L_1 x)_k, ..., (L_n x)_k)``.
+    """Pointwise function of several operators, ``h(x)_k = f((L_1 x)_k, ..., (L_n x)_k)``.
 
     Parameters
     ----------
@@ -66,18 +66,24 @@ class Combined(Operator):
         """Of some of the observations."""
         return Combined(self.function, tuple(linear.restrict(rows) for linear in self.linear))
 
+    def through(self, change: PointwiseFunction) -> Combined:
+        """All maps through the change."""
+        return Combined(self.function, tuple(linear.through(change) for linear in self.linear))
+
     def on(self, array: Array) -> Combined:
         """With all maps on the device of `array`."""
         return Combined(self.function, tuple(linear.on(array) for linear in self.linear))
 
     def _slopes(self, states: Array) -> list[Array]:
-        seen = [linear(states) for linear in self.linear]
-        return [self._slope(seen, k) for k in range(len(seen))]
+        columns = [linear(states) for linear in self.linear]
+        return [self._slope(columns, k) for k in range(len(columns))]
 
-    def _slope(self, seen: list[Array], k: int) -> Array:
-        xp = namespace(seen[k])
-        step = float(xp.finfo(seen[k].dtype).eps) ** (1 / 3) * xp.maximum(xp.abs(seen[k]), xp.ones_like(seen[k]))
-        above, below = ([*seen[:k], seen[k] + sign * step, *seen[k + 1 :]] for sign in (1, -1))
+    def _slope(self, columns: list[Array], k: int) -> Array:
+        xp = namespace(columns[k])
+        step = float(xp.finfo(columns[k].dtype).eps) ** (1 / 3) * xp.maximum(
+            xp.abs(columns[k]), xp.ones_like(columns[k])
+        )
+        above, below = ([*columns[:k], columns[k] + sign * step, *columns[k + 1 :]] for sign in (1, -1))
         return (self.function(*above) - self.function(*below)) / (2 * step)
 
 

@@ -7,14 +7,14 @@ is meant wherever a plain number or vector is given, never a variance.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import scipy.linalg
 
-from ensf.arrays import Array, Generator, like, namespace, normal, rows, to_numpy
+from ensf.arrays import Array, Generator, as_floating, is_host, like, namespace, normal, rows, summary, to_numpy
 
 __all__ = ["Correlated", "ErrorLaw", "Gaussian", "Independent", "is_error_law"]
 
@@ -44,7 +44,10 @@ class ErrorLaw(Protocol):
         """Law whose log density is `weight` times this one's."""
 
     def rescaled(self, factor: Any) -> ErrorLaw | None:
-        """Law of errors that are `factor` times as large, a number or one per observation; None if it has no such."""
+        """Law of errors that are `factor` times as large, of either sign, a number or one per observation.
+
+        None if there is no such.
+        """
 
     def check(self, value: Array) -> None:
         """Raise ValueError if the law does not fit the values; of missing ones (NaN) nothing is asked."""
@@ -55,19 +58,43 @@ def is_error_law(error: object) -> bool:
     return hasattr(error, "log_density")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Independent:
     """Errors of the observations are independent, with a standard deviation each.
+
+    Subclasses are dataclasses, whose fields are the parameters of the law: a number for all observations, or an array
+    with one per observation.
 
     Parameters
     ----------
     deviation : float or (observation,) array
         Standard deviation, in the units of the observation; positive.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not made of real numbers.
     """
 
-    deviation: Any
+    deviation: Array | float
     is_gaussian: ClassVar[bool] = False
     is_independent: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name, numbers in self._parameters.items():
+            if isinstance(numbers, float | int):
+                continue
+            array = as_floating(numbers, _label(self, name))
+            object.__setattr__(self, name, array if array.ndim else float(array))
+
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        return {parameter.name: getattr(self, parameter.name) for parameter in fields(self) if parameter.init}
+
+    @property
+    def _arrays(self) -> dict[str, Array]:
+        """Parameters with one number per observation."""
+        return {name: numbers for name, numbers in self._parameters.items() if not isinstance(numbers, float | int)}
 
     def each(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` of every observation up to a constant, shape of `predicted`."""
@@ -79,54 +106,68 @@ class Independent:
 
     def column(self) -> Any:
         """The same law for predictions with one more axis behind that of the observations."""
-        single = isinstance(self.deviation, float | int) or self.deviation.ndim == 0
-        return self if single else replace(self, deviation=self.deviation[:, None])
+        return replace(self, **{name: numbers[..., None] for name, numbers in self._arrays.items()})
 
     def standard_deviation(self, value: Array) -> Array:
         """Standard deviation per observation, shape of `value`."""
-        xp = namespace(value)
-        if isinstance(self.deviation, float | int):
-            return xp.full_like(value, self.deviation)
-        return xp.broadcast_to(xp.astype(self.deviation, value.dtype, copy=False), value.shape)
+        return namespace(value).zeros_like(value) + beside(self.deviation, value)
 
     def restrict(self, index: np.ndarray) -> Any:
         """Law of the observations at `index`."""
-        if isinstance(self.deviation, float | int) or self.deviation.ndim == 0:
-            return self
-        return replace(self, deviation=rows(self.deviation, index))
+        return replace(self, **{name: rows(numbers, index) for name, numbers in self._arrays.items()})
 
     def tempered(self, weight: float) -> Any:
         """Law whose log density is `weight` times this one's."""
-        return _Tempered(self.deviation, self, weight)
+        return _Tempered(self, weight)
 
     def rescaled(self, factor: Any) -> ErrorLaw | None:
         """None: the law may have more than a scale."""
         return None
 
     def _scale(self, residuals: Array) -> Any:
-        if isinstance(self.deviation, float | int):
-            return self.deviation
-        return namespace(residuals).astype(self.deviation, residuals.dtype, copy=False)
+        return beside(self.deviation, residuals)
 
     def check(self, value: Array) -> None:
-        """Raise ValueError for a deviation that is not positive or does not fit."""
-        single = isinstance(self.deviation, float | int)
-        shape = () if single else getattr(self.deviation, "shape", None)
-        if shape not in ((), value.shape):
-            raise ValueError(
-                f"observation error has shape {shape} but there are {value.shape[0]} observations: "
-                "give one number, or an array with one per observation"
-            )
-        deviation = np.asarray(self.deviation if single else to_numpy(self.deviation))
+        """Raise ValueError for a parameter that does not fit the values, or a deviation that is not positive."""
+        for name, numbers in self._arrays.items():
+            if tuple(numbers.shape) != tuple(value.shape):
+                raise ValueError(
+                    f"{_label(self, name)} has shape {tuple(numbers.shape)} but there are {value.shape[0]} "
+                    "observations: give one number, or an array with one per observation"
+                )
+            if name != "deviation" and (missing := np.isnan(to_numpy(numbers)) & ~np.isnan(to_numpy(value))).any():
+                raise ValueError(
+                    f"{_label(self, name)} number {int(np.argmax(missing))} is missing but its observation is not: "
+                    "give a number"
+                )
+        deviation = np.broadcast_to(to_numpy(self.deviation), value.shape)
         bad = ~(np.isfinite(deviation) & (deviation > 0)) & ~np.isnan(to_numpy(value))
         if bad.any():
             k = int(np.argmax(bad))
             raise ValueError(
-                f"observation error number {k} is {np.broadcast_to(deviation, bad.shape)[k]}: give a positive, finite standard deviation"
+                f"observation error number {k} is {deviation[k]}: give a positive, finite standard deviation"
             )
 
+    def __repr__(self) -> str:
+        arrays = self._arrays
+        parts = (f"{name}={summary(n) if name in arrays else n}" for name, n in self._parameters.items())
+        return f"{type(self).__name__}({', '.join(parts)})"
 
-@dataclass(frozen=True, eq=False)
+
+def _label(law: Independent, name: str) -> str:
+    return "observation error" if name == "deviation" else f"{name} of {type(law).__name__}"
+
+
+def beside(numbers: Array | float, array: Array) -> Any:
+    """A parameter of a law where `array` lives, in its dtype; a single number stays one."""
+    if isinstance(numbers, float | int):
+        return numbers
+    if is_host(numbers) and not is_host(array):
+        return like(numbers, array)
+    return namespace(array).astype(numbers, array.dtype, copy=False)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Gaussian(Independent):
     """Independent Gaussian errors.
 
@@ -144,7 +185,9 @@ class Gaussian(Independent):
 
     def rescaled(self, factor: Any) -> Gaussian:
         """Law of errors that are `factor` times as large."""
-        return Gaussian(self.deviation * factor)
+        if np.ndim(factor) and is_host(factor) and np.ndim(self.deviation) and not is_host(self.deviation):
+            factor = like(factor, self.deviation)
+        return Gaussian(self.deviation * abs(factor))
 
     def weigh(self, residuals: Array) -> Array:
         """``R^(-1) r`` along the last axis."""
@@ -180,48 +223,63 @@ class Gaussian(Independent):
         return predicted + self.noise(predicted.shape, predicted, rng)
 
 
-@dataclass(frozen=True, eq=False)
-class _Tempered(Independent):
-    """A law whose log density is multiplied by a weight."""
+@dataclass(frozen=True)
+class _Tempered:
+    """A law of independent errors whose log density is multiplied by a weight."""
 
-    law: Any
+    law: Independent
     weight: float
+    is_gaussian: ClassVar[bool] = False
+    is_independent: ClassVar[bool] = True
 
     def each(self, value: Array, predicted: Array) -> Array:
         return self.weight * self.law.each(value, predicted)
 
+    def log_density(self, value: Array, predicted: Array) -> Array:
+        return self.weight * self.law.log_density(value, predicted)
+
     def score(self, value: Array, predicted: Array) -> Array:
         return self.weight * self.law.score(value, predicted)
 
-    def column(self) -> Any:
-        return _Tempered(self.deviation, self.law.column(), self.weight)
+    def draw(self, predicted: Array, rng: Generator) -> Array:
+        raise ValueError(f"a part of {self.law!r} is no density to draw from: draw from the law itself")
+
+    def column(self) -> _Tempered:
+        return _Tempered(self.law.column(), self.weight)
 
     def standard_deviation(self, value: Array) -> Array:
         return self.law.standard_deviation(value) / math.sqrt(self.weight)
 
-    def restrict(self, index: np.ndarray) -> Any:
-        return self.law.restrict(index).tempered(self.weight)
+    def restrict(self, index: np.ndarray) -> _Tempered:
+        return _Tempered(self.law.restrict(index), self.weight)
 
-    def tempered(self, weight: float) -> Any:
-        return _Tempered(self.deviation, self.law, self.weight * weight)
+    def tempered(self, weight: float) -> _Tempered:
+        return _Tempered(self.law, self.weight * weight)
+
+    def rescaled(self, factor: Any) -> ErrorLaw | None:
+        return None
 
     def check(self, value: Array) -> None:
         self.law.check(value)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Correlated:
     """Gaussian errors with a full covariance matrix R.
 
     Parameters
     ----------
     matrix : (observation, observation) array
-        Covariance, in squared units of the observation; symmetric positive definite.
+        Covariance, in squared units of the observation; symmetric positive definite. Of missing observations nothing is
+        asked.
     """
 
-    matrix: Any
+    matrix: Array
     is_gaussian: ClassVar[bool] = True
     is_independent: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matrix", as_floating(self.matrix, "observation covariance"))
 
     @cached_property
     def _factor(self) -> Array:
@@ -233,25 +291,22 @@ class Correlated:
             return scipy.linalg.solve_triangular(self._factor, np.eye(len(self._factor)), lower=True)
         return namespace(self.matrix).linalg.inv(self._factor)
 
-    def _cast(self, matrix: Array, other: Array) -> Array:
-        return namespace(other).astype(matrix, other.dtype, copy=False)
-
     def standard_deviation(self, value: Array) -> Array:
         """Standard deviation per observation, shape of `value`."""
         xp = namespace(value)
-        return self._cast(xp.sqrt(xp.linalg.diagonal(self.matrix)), value)
+        return beside(xp.sqrt(xp.linalg.diagonal(self.matrix)), value)
 
     def whiten(self, residuals: Array) -> Array:
         """``C^(-1) r`` along the last axis, with ``R = C C^T`` (Cholesky)."""
-        return namespace(residuals).matmul(residuals, self._cast(self._inverse_factor, residuals).T)
+        return namespace(residuals).matmul(residuals, beside(self._inverse_factor, residuals).T)
 
     def weigh(self, residuals: Array) -> Array:
         """``R^(-1) r`` along the last axis."""
-        return namespace(residuals).matmul(self.whiten(residuals), self._cast(self._inverse_factor, residuals))
+        return namespace(residuals).matmul(self.whiten(residuals), beside(self._inverse_factor, residuals))
 
     def covariance(self, value: Array) -> Array:
         """Matrix R for observations shaped like `value`."""
-        return self._cast(self.matrix, value)
+        return beside(self.matrix, value)
 
     def log_density(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` up to a constant."""
@@ -265,7 +320,7 @@ class Correlated:
     def noise(self, shape: tuple[int, ...], value: Array, rng: Generator) -> Array:
         """Errors of the given shape ``(..., observation)``."""
         noise = normal(rng, shape, value)
-        return namespace(noise).matmul(noise, self._cast(self._factor, noise).T)
+        return namespace(noise).matmul(noise, beside(self._factor, noise).T)
 
     def draw(self, predicted: Array, rng: Generator) -> Array:
         """Observations of the predicted values."""
@@ -288,13 +343,20 @@ class Correlated:
     def check(self, value: Array) -> None:
         """Raise ValueError for a matrix that is not symmetric positive definite or does not fit."""
         size = value.shape[0]
-        if self.matrix.shape != (size, size):
-            raise ValueError(f"observation covariance has shape {self.matrix.shape}: give ({size}, {size})")
-        if not self._positive_definite:
+        if tuple(self.matrix.shape) != (size, size):
+            raise ValueError(f"observation covariance has shape {tuple(self.matrix.shape)}: give ({size}, {size})")
+        there = ~np.isnan(to_numpy(value))
+        law = self if there.all() else self.restrict(np.flatnonzero(there))
+        if not law._positive_definite:
             raise ValueError("observation covariance is not symmetric positive definite: check its entries")
 
     @cached_property
     def _positive_definite(self) -> bool:
         matrix = to_numpy(self.matrix)
+        if not np.isfinite(matrix).all():
+            return False
         symmetric = np.allclose(matrix, matrix.T, atol=1e-6 * np.abs(matrix).max(initial=0.0))
         return bool(symmetric and np.linalg.eigvalsh(matrix).min(initial=np.inf) > 0)
+
+    def __repr__(self) -> str:
+        return f"Correlated({summary(self.matrix)})"

@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, is_host, like, namespace, rows
+from ensf.arrays import Array, as_floating, is_host, like, namespace, rows, summary
 
 __all__ = [
     "Affine",
@@ -117,9 +117,18 @@ class Affine:
         Number of axes of the values behind that of the observations.
     """
 
-    offset: Any
-    factor: Any
+    offset: Array | float
+    factor: Array | float
     behind: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("offset", "factor"):
+            if np.ndim(getattr(self, name)):
+                object.__setattr__(self, name, as_floating(getattr(self, name), f"{name} of Affine"))
+
+    def __repr__(self) -> str:
+        offset, factor = (summary(one) if np.ndim(one) else one for one in (self.offset, self.factor))
+        return f"Affine(offset={offset}, factor={factor})"
 
     def __call__(self, values: Array) -> Array:
         return self._beside(self.offset, values) + self._beside(self.factor, values) * values
@@ -210,6 +219,10 @@ class Mixed:
     number: tuple[int, ...]
     axis: int = -1
 
+    def __repr__(self) -> str:
+        counts = np.bincount(np.asarray(self.number, dtype=np.int64), minlength=len(self.functions)).tolist()
+        return f"Mixed({', '.join(f'{n} of {one!r}' for one, n in zip(self.functions, counts, strict=True))})"
+
     def __call__(self, values: Array) -> Array:
         return self._each(values, [function.__call__ for function in self.functions])
 
@@ -252,6 +265,8 @@ class Mixed:
 
     def _each(self, values: Array, verbs: list[Callable[[Array], Array]]) -> Array:
         xp, (rows, order) = namespace(values), self._order
+        if not len(order):
+            return values
         parts = zip(verbs, rows, strict=True)
         images = [verb(xp.take(values, like(few, values), axis=self.axis)) for verb, few in parts if len(few)]
         return xp.take(xp.concat(images, axis=self.axis), like(order, values), axis=self.axis)

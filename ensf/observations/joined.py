@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 
 import numpy as np
-import scipy.sparse
 
 from ensf.arrays import Array, namespace
 from ensf.observations.functions import Mixed, PointwiseFunction, identity
-from ensf.observations.operators import Linear, LinearPart, Operator, Select, Stacked, union
+from ensf.observations.operators import Linear, LinearPart, Operator, Select, Stacked, stacked_matrices, union
 
 __all__ = ["Joined", "join"]
 
@@ -29,6 +28,10 @@ class Joined(Operator):
 
     operators: tuple[Operator, ...]
     rows: tuple[tuple[int, ...], ...]
+
+    def __repr__(self) -> str:
+        parts = (f"{len(rows)} of {operator!r}" for operator, rows in zip(self.operators, self.rows, strict=True))
+        return f"Joined({', '.join(parts)})"
 
     def __call__(self, states: Array) -> Array:
         return self._gather([operator(states) for operator in self.operators])
@@ -55,7 +58,8 @@ class Joined(Operator):
             linear = join([(part.linear, np.asarray(rows)) for part, rows in zip(parts, self.rows, strict=True)])
             if all(part.exact for part in parts):
                 return LinearPart(linear, identity)
-            return LinearPart(linear, Mixed(tuple(part.function for part in parts), tuple(number.tolist())))
+            in_order = (part.function.restrict(np.argsort(rows)) for part, rows in zip(parts, self.rows, strict=True))
+            return LinearPart(linear, Mixed(tuple(in_order), tuple(number.tolist())))
         owners = [
             np.asarray(rows, dtype=np.int64)[part.owners(len(rows))]
             for part, rows in zip(parts, self.rows, strict=True)
@@ -144,11 +148,10 @@ def join(parts: list[tuple[Operator, np.ndarray]]) -> Operator:
         return Select(())
     if all(isinstance(operator, Select) for operator, _ in parts):
         return Select(np.concatenate([operator.index for operator, _ in parts]).astype(np.int64)[_order(parts)])
-    if all(isinstance(operator, Linear) for operator, _ in parts):
-        matrix = scipy.sparse.vstack([operator.matrix for operator, _ in parts], format="csr")
-        return Linear(matrix[_order(parts)])
     if len(parts) == 1:
         return parts[0][0] if _is_sorted(parts[0][1]) else parts[0][0].restrict(_order(parts))
+    if all(isinstance(operator, Linear) for operator, _ in parts):
+        return stacked_matrices([operator.matrix for operator, _ in parts]).restrict(_order(parts))
     return Joined(tuple(operator for operator, _ in parts), tuple(tuple(rows.tolist()) for _, rows in parts))
 
 

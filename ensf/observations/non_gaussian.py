@@ -14,18 +14,19 @@ Each is a law of independent errors for `Observation(value, operator, error=law)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, like, log_ndtr, namespace, normal, to_numpy
-from ensf.observations.error_laws import Independent
+from ensf.observations.error_laws import Independent, beside
 
 __all__ = ["Censored", "Laplace", "Poisson", "StudentT", "Threshold"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Laplace(Independent):
     """Two-sided exponential errors.
 
@@ -50,7 +51,7 @@ class Laplace(Independent):
         return predicted + self._scale(predicted) / math.sqrt(2) * exponentials
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StudentT(Independent):
     """Student-t errors.
 
@@ -58,44 +59,59 @@ class StudentT(Independent):
     ----------
     deviation : float or (observation,) array
         Standard deviation; positive.
-    freedom : int
-        Degrees of freedom, 3 or more.
+    freedom : float or (observation,) array
+        Degrees of freedom, above 2.
+
+    Raises
+    ------
+    ValueError
+        If there are too few degrees of freedom.
     """
 
-    freedom: int = 4
+    freedom: Array | float = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        few = to_numpy(self.freedom)
+        if (few <= 2).any():
+            raise ValueError(
+                f"StudentT has {few.min()} degrees of freedom, where its variance is infinite: give more than 2, "
+                "or use Laplace"
+            )
 
     def _width2(self, predicted: Array) -> Any:
-        return self._scale(predicted) ** 2 * (self.freedom - 2)
+        return self._scale(predicted) ** 2 * (beside(self.freedom, predicted) - 2)
 
     def each(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` of every observation up to a constant."""
         ratio = (value - predicted) ** 2 / self._width2(predicted)
-        return -0.5 * (self.freedom + 1) * namespace(predicted).log1p(ratio)
+        return -0.5 * (beside(self.freedom, predicted) + 1) * namespace(predicted).log1p(ratio)
 
     def score(self, value: Array, predicted: Array) -> Array:
         """``d log p(y | h) / d h``."""
         residual = value - predicted
-        return (self.freedom + 1) * residual / (self._width2(predicted) + residual**2)
+        return (beside(self.freedom, predicted) + 1) * residual / (self._width2(predicted) + residual**2)
 
     def draw(self, predicted: Array, rng: Generator) -> Array:
         """Observations of the predicted values."""
         xp = namespace(predicted)
-        noise = normal(rng, (self.freedom + 1, *predicted.shape), predicted)
-        chi2 = xp.sum(noise[1:, ...] ** 2, axis=0)
-        return predicted + noise[0, ...] * xp.sqrt(self._width2(predicted) / chi2)
-
-    def check(self, value: Array) -> None:
-        """Raise ValueError for a bad deviation or too few degrees of freedom."""
-        super().check(value)
-        if self.freedom < 3:
-            raise ValueError(f"StudentT has {self.freedom} degrees of freedom: give 3 or more, or use Laplace")
+        noise = normal(rng, predicted.shape, predicted)
+        chi2 = 2 * _gamma(self.freedom / 2, predicted, rng)
+        return predicted + noise * xp.sqrt(self._width2(predicted) / chi2)
 
 
-@dataclass(frozen=True, eq=False)
+def _gamma(shape: Array | float, array: Array, rng: Generator) -> Array:
+    """Standard gamma numbers beside `array`."""
+    host = isinstance(rng, np.random.Generator)
+    drawn = rng.standard_gamma(to_numpy(shape) if host else beside(shape, array), array.shape)
+    return like(drawn, array) if host else namespace(array).astype(drawn, array.dtype)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Poisson(Independent):
-    """Counts whose mean is the predicted value, which must be positive."""
+    """Counts whose mean is the predicted value, which must be positive; they have no deviation of their own."""
 
-    deviation: Any = 1.0
+    deviation: float = field(default=1.0, init=False, repr=False)
 
     def each(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` of every observation up to a constant; minus infinity where h <= 0."""
@@ -104,8 +120,10 @@ class Poisson(Independent):
         return xp.where(predicted > 0, value * xp.log(safe) - safe, xp.full_like(predicted, -math.inf))
 
     def score(self, value: Array, predicted: Array) -> Array:
-        """``y / h - 1``."""
-        return value / predicted - 1
+        """``y / h - 1``; 0 where h <= 0, where there is no density."""
+        xp = namespace(predicted)
+        safe = xp.where(predicted > 0, predicted, xp.ones_like(predicted))
+        return xp.where(predicted > 0, value / safe - 1, xp.zeros_like(predicted))
 
     def standard_deviation(self, value: Array) -> Array:
         """Square root of the count, at least 1."""
@@ -124,7 +142,7 @@ class Poisson(Independent):
             raise ValueError(f"observation {k} is {counts[k]}: a count is zero or more")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Censored(Independent):
     """Gaussian errors of an instrument with a limited range: what is beyond a limit is reported as the limit.
 
@@ -132,40 +150,60 @@ class Censored(Independent):
     ----------
     deviation : float or (observation,) array
         Standard deviation; positive.
-    low, high : float
-        Limits of the range.
+    low, high : float or (observation,) array
+        Limits of the range; infinite where there is none.
+
+    Raises
+    ------
+    ValueError
+        If a lower limit is not below the upper one.
     """
 
-    low: float = -math.inf
-    high: float = math.inf
+    low: Array | float = -math.inf
+    high: Array | float = math.inf
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = np.broadcast_arrays(to_numpy(self.low), to_numpy(self.high))
+        crossed = np.flatnonzero(low >= high)
+        if crossed.size:
+            k = crossed[0]
+            raise ValueError(f"Censored has a range from {low.ravel()[k]} to {high.ravel()[k]}: give low below high")
 
     def each(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` of every observation up to a constant."""
         xp, scale = namespace(predicted), self._scale(predicted)
         density = -0.5 * ((value - predicted) / scale) ** 2
-        if math.isfinite(self.low):
-            density = xp.where(value <= self.low, log_ndtr((self.low - predicted) / scale), density)
-        if math.isfinite(self.high):
-            density = xp.where(value >= self.high, log_ndtr((predicted - self.high) / scale), density)
+        for reported, beyond, _ in self._limits(value, predicted):
+            density = xp.where(reported, log_ndtr(xp.where(reported, beyond / scale, xp.zeros_like(beyond))), density)
         return density
 
     def score(self, value: Array, predicted: Array) -> Array:
         """``d log p(y | h) / d h``."""
         xp, scale = namespace(predicted), self._scale(predicted)
         score = (value - predicted) / scale**2
-        if math.isfinite(self.low):
-            score = xp.where(value <= self.low, -_mills((self.low - predicted) / scale) / scale, score)
-        if math.isfinite(self.high):
-            score = xp.where(value >= self.high, _mills((predicted - self.high) / scale) / scale, score)
+        for reported, beyond, sign in self._limits(value, predicted):
+            pull = _mills(xp.where(reported, beyond / scale, xp.zeros_like(beyond))) / scale
+            score = xp.where(reported, sign * pull, score)
         return score
 
     def draw(self, predicted: Array, rng: Generator) -> Array:
         """Observations of the predicted values."""
         noisy = predicted + self._scale(predicted) * normal(rng, predicted.shape, predicted)
-        return namespace(predicted).clip(noisy, self.low, self.high)
+        xp, low, high = namespace(predicted), beside(self.low, predicted), beside(self.high, predicted)
+        return xp.where(noisy <= low, low, xp.where(noisy >= high, high, noisy))
+
+    def _limits(self, value: Array, predicted: Array) -> Iterator[tuple[Array, Array, float]]:
+        """Of each limit: where it is reported, how far the prediction is beyond it, and the sign of its pull."""
+        if np.isfinite(to_numpy(self.low)).any():
+            low = beside(self.low, predicted)
+            yield value <= low, low - predicted, -1.0
+        if np.isfinite(to_numpy(self.high)).any():
+            high = beside(self.high, predicted)
+            yield value >= high, predicted - high, 1.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Threshold(Independent):
     """Yes (1) or no (0): whether the predicted value plus a Gaussian error exceeds a level.
 
@@ -173,17 +211,26 @@ class Threshold(Independent):
     ----------
     deviation : float or (observation,) array
         Standard deviation of that error; positive.
-    level : float
-        The level.
+    level : float or (observation,) array
+        The level, in the units of the predicted value.
     """
 
-    level: float = 0.0
+    level: Array | float = 0.0
+
+    def check(self, value: Array) -> None:
+        """Raise ValueError for a bad deviation, or values that are neither 0 nor 1."""
+        super().check(value)
+        answers = to_numpy(value)
+        other = ~np.isnan(answers) & (answers != 0) & (answers != 1)
+        if other.any():
+            k = int(np.argmax(other))
+            raise ValueError(f"observation {k} is {answers[k]}: Threshold takes 1 (above the level) and 0 (not)")
 
     def _margin(self, value: Array, predicted: Array) -> tuple[Array, Array]:
         """Sign +-1 of what was reported, and how far the prediction is on that side, in standard deviations."""
         xp = namespace(predicted)
         sign = 2 * xp.astype(value > 0.5, predicted.dtype) - 1
-        return sign, sign * (predicted - self.level) / self._scale(predicted)
+        return sign, sign * (predicted - beside(self.level, predicted)) / self._scale(predicted)
 
     def each(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` of every observation."""
@@ -197,7 +244,7 @@ class Threshold(Independent):
     def draw(self, predicted: Array, rng: Generator) -> Array:
         """Observations of the predicted values."""
         noisy = predicted + self._scale(predicted) * normal(rng, predicted.shape, predicted)
-        return namespace(predicted).astype(noisy > self.level, predicted.dtype)
+        return namespace(predicted).astype(noisy > beside(self.level, predicted), predicted.dtype)
 
 
 def _mills(x: Array) -> Array:

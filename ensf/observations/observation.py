@@ -59,10 +59,11 @@ class Observation:
         value = as_floating(self.value, "observation value")
         if value.ndim != 1:
             raise ValueError(
-                f"observation value has shape {tuple(value.shape)}: give one dimension, one entry per observation"
+                f"observation value has shape {tuple(value.shape)}: give one dimension, one entry per observation "
+                "(a field, or a table of one column, as .ravel())"
             )
         _check_finite(value)
-        law = self.error if is_error_law(self.error) else Gaussian(_deviation(self.error))
+        law = self.error if is_error_law(self.error) else Gaussian(self.error)
         law.check(value)
         object.__setattr__(self, "value", value)
         object.__setattr__(self, "operator", as_operator(self.operator))
@@ -145,6 +146,8 @@ class Observation:
         if form is None or any(np.ndim(part) and part.shape != self.value.shape for part in form):
             return self
         affine = Affine(*form)
+        if bool(namespace(self.value).any(affine.slope(self.value) == 0)):
+            return self
         law = self.law.rescaled(1 / abs(affine.factor))
         if law is None:
             return self
@@ -155,11 +158,6 @@ class Observation:
         place = "" if self.position is None else f", position {tuple(self.position.shape)}"
         operator = type(self.operator).__name__
         return f"Observation({summary(self.value)}, {missing} missing, {operator}, {type(self.law).__name__}{place})"
-
-
-def _deviation(error: Any) -> Any:
-    deviation = as_floating(error, "observation error")
-    return deviation if deviation.ndim else float(deviation)
 
 
 def _check_finite(value: Array) -> None:

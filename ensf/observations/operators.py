@@ -21,7 +21,7 @@ import array_api_compat
 import numpy as np
 import scipy.sparse
 
-from ensf.arrays import Array, is_host, like, namespace, rows, to_numpy
+from ensf.arrays import Array, as_floating, is_host, like, namespace, rows, summary, to_numpy
 from ensf.observations.functions import Affine, Composed, Function, PointwiseFunction, identity
 
 __all__ = [
@@ -131,7 +131,7 @@ class LinearPart:
     """
 
     linear: Operator
-    function: Callable[[Array], Array]
+    function: PointwiseFunction | Callable[[Array], Array]
     pointwise: bool = True
 
     @property
@@ -211,10 +211,15 @@ class Select(Operator):
         If the entries are neither integers nor a one-dimensional mask.
     """
 
-    index: Any
+    index: Sequence[int]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", _whole_numbers(self.index))
+
+    def __repr__(self) -> str:
+        if len(self.index) <= 8:
+            return f"Select(index={self.index})"
+        return f"Select({len(self.index)} of variables {min(self.index)} to {max(self.index)})"
 
     def __call__(self, states: Array) -> Array:
         return namespace(states).take(states, self._tables(states)[0], axis=-1)
@@ -270,10 +275,12 @@ class Select(Operator):
 
 def _whole_numbers(index: Any) -> tuple[int, ...]:
     """Positions in the state of a sequence of integers or a mask."""
+    if isinstance(index, np.ma.MaskedArray) and np.ma.getmaskarray(index).any():
+        raise ValueError("Select has masked entries: leave them out")
     numbers = np.asarray(index)
+    if numbers.ndim > 1:
+        raise ValueError(f"Select has entries of shape {numbers.shape}: flatten them, as the state is flat")
     if numbers.dtype == bool:
-        if numbers.ndim != 1:
-            raise ValueError(f"a mask of shape {numbers.shape} does not say which state variables: flatten it")
         numbers = np.flatnonzero(numbers)
     if numbers.size and numbers.dtype.kind not in "iu":
         raise ValueError(f"Select has entries of type {numbers.dtype}: give whole numbers, or a mask of booleans")
@@ -310,11 +317,24 @@ class Linear(Operator):
 
     Parameters
     ----------
-    matrix : (observation, state) array or scipy.sparse / cupyx sparse matrix
-        Must live on the device of the states.
+    matrix : (observation, state) array, table or sparse matrix
+        A dense one lives on the device of the states; a sparse one, in any format, is kept as compressed rows.
+
+    Raises
+    ------
+    ValueError
+        If it is not a matrix of real numbers.
     """
 
     matrix: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matrix", _real_matrix(self.matrix))
+
+    def __repr__(self) -> str:
+        if _is_sparse(self.matrix):
+            return f"Linear({tuple(self.matrix.shape)} sparse {self.matrix.dtype}, {self.matrix.nnz} stored)"
+        return f"Linear({summary(self.matrix)})"
 
     def __call__(self, states: Array) -> Array:
         return _apply(self.matrix, states)
@@ -329,7 +349,10 @@ class Linear(Operator):
 
     def reads(self) -> np.ndarray:
         """Columns with an entry that is not zero."""
-        columns = self.matrix.tocsr().indices if _is_sparse(self.matrix) else np.nonzero(to_numpy(self.matrix))[1]
+        if _is_sparse(self.matrix):
+            columns = self.matrix.indices[self.matrix.data != 0]
+        else:
+            columns = np.nonzero(to_numpy(self.matrix))[1]
         return np.unique(to_numpy(columns)).astype(np.int64)
 
     def narrowed(self, entries: np.ndarray) -> Linear:
@@ -362,8 +385,10 @@ class Linear(Operator):
 
     def on(self, array: Array) -> Linear:
         """Sparse for NumPy and CuPy, dense where there is nothing sparse."""
-        if is_host(array) or not scipy.sparse.issparse(self.matrix):
+        if is_host(array) or not (scipy.sparse.issparse(self.matrix) or is_host(self.matrix)):
             return self
+        if is_host(self.matrix):
+            return Linear(like(self.matrix, array))
         if array_api_compat.is_cupy_array(array):
             import cupyx.scipy.sparse
 
@@ -373,6 +398,29 @@ class Linear(Operator):
 
 def _is_sparse(matrix: Any) -> bool:
     return hasattr(matrix, "tocsr")
+
+
+def _real_matrix(matrix: Any) -> Any:
+    """Compressed rows of a sparse matrix; a dense one as `as_floating` has it."""
+    if not _is_sparse(matrix):
+        dense = as_floating(matrix, "operator matrix")
+        if dense.ndim != 2:
+            raise ValueError(f"operator matrix has shape {tuple(dense.shape)}: give (observation, state)")
+        return dense
+    if matrix.dtype.kind == "c" or matrix.ndim != 2:
+        raise ValueError(f"operator matrix has shape {matrix.shape} and dtype {matrix.dtype}: give real numbers in 2-D")
+    compressed = scipy.sparse.csr_array(matrix) if scipy.sparse.issparse(matrix) else matrix.tocsr()
+    return compressed if compressed.dtype.kind == "f" else compressed.astype(np.float64)
+
+
+def stacked_matrices(matrices: list[Any]) -> Linear:
+    """The rows of several matrices one after another, dense if all of them are."""
+    if any(map(_is_sparse, matrices)):
+        rows_of_all = [
+            matrix if _is_sparse(matrix) else scipy.sparse.csr_array(to_numpy(matrix)) for matrix in matrices
+        ]
+        return Linear(scipy.sparse.vstack(rows_of_all, format="csr"))
+    return Linear(namespace(*matrices).concat(matrices, axis=0))
 
 
 def _numbers(matrix: Any) -> Array:
@@ -426,6 +474,29 @@ class Stacked(Operator):
     def reads(self) -> np.ndarray | None:
         """All that one of them reads."""
         return union(self.operators)
+
+    def linear_part(self) -> LinearPart:
+        """Its own, unless all of them are linear."""
+        parts = [operator.linear_part() for operator in self.operators]
+        if not all(part.exact for part in parts):
+            return LinearPart(self, identity)
+        return LinearPart(Stacked(tuple(part.linear for part in parts)), identity)
+
+    def narrowed(self, entries: np.ndarray) -> Stacked:
+        """Of a part of the state."""
+        return Stacked(tuple(operator.narrowed(entries) for operator in self.operators))
+
+    def places(self, positions: np.ndarray) -> np.ndarray | None:
+        """Those of each operator."""
+        return joined([operator.places(positions) for operator in self.operators])
+
+    def through(self, change: PointwiseFunction) -> Stacked:
+        """Each operator through the change."""
+        return Stacked(tuple(operator.through(change) for operator in self.operators))
+
+    def on(self, array: Array) -> Stacked:
+        """With all operators on the device of `array`."""
+        return Stacked(tuple(operator.on(array) for operator in self.operators))
 
 
 # --- functions of linear maps ------------------------------------------------------------------------------
@@ -508,7 +579,7 @@ class WindSpeed(Operator):
     Parameters
     ----------
     eastward, northward : Operator
-        L_u and L_v, linear.
+        L_u and L_v.
     """
 
     eastward: Operator
@@ -531,7 +602,7 @@ class WindSpeed(Operator):
     def tangent(self, states: Array, directions: Array) -> Array:
         """``J(x) v`` for directions ``(..., state)``."""
         cosine, sine, _ = self._components(states)
-        return cosine * self.eastward(directions) + sine * self.northward(directions)
+        return cosine * self.eastward.tangent(states, directions) + sine * self.northward.tangent(states, directions)
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(x)^T r``."""
@@ -558,6 +629,10 @@ class WindSpeed(Operator):
         """Of some of the observations."""
         return WindSpeed(self.eastward.restrict(rows), self.northward.restrict(rows))
 
+    def through(self, change: PointwiseFunction) -> WindSpeed:
+        """Both components through the change."""
+        return WindSpeed(self.eastward.through(change), self.northward.through(change))
+
     def on(self, array: Array) -> WindSpeed:
         """With both components on the device of `array`."""
         return WindSpeed(self.eastward.on(array), self.northward.on(array))
@@ -569,32 +644,34 @@ def _speed(u: Array, v: Array) -> Array:
 
 @dataclass(frozen=True)
 class _OfGroups:
-    """f(c_1, ..., c_n) of columns that are n groups of equal size one after another, elementwise.
+    """f(g_1(c_1), ..., g_n(c_n)) of columns that are n groups of equal size one after another, elementwise.
 
     Parameters
     ----------
     function : callable
-    groups : int
+    inner : tuple of PointwiseFunction
+        g of each group.
     """
 
     function: Callable[..., Array]
-    groups: int
+    inner: tuple[PointwiseFunction, ...]
 
     def __call__(self, columns: Array) -> Array:
-        size = columns.shape[-1] // self.groups
-        return self.function(*(columns[..., k * size : (k + 1) * size] for k in range(self.groups)))
+        size = columns.shape[-1] // len(self.inner)
+        return self.function(*(g(columns[..., k * size : (k + 1) * size]) for k, g in enumerate(self.inner)))
 
     def owners(self, observations: int) -> np.ndarray:
         """Observation that each column belongs to."""
-        return np.tile(np.arange(observations), self.groups)
+        return np.tile(np.arange(observations), len(self.inner))
 
 
-def combined_part(function: Callable[..., Array], linear: Sequence[Operator], otherwise: LinearPart) -> LinearPart:
-    """Linear part of ``f((L_1 x)_k, ..., (L_n x)_k)``, unless an L is not linear."""
-    parts = [operator.linear_part() for operator in linear]
-    if not all(part.exact for part in parts):
+def combined_part(function: Callable[..., Array], operators: Sequence[Operator], otherwise: LinearPart) -> LinearPart:
+    """Linear part of ``f(h_1(x)_k, ..., h_n(x)_k)``, unless an h is not a pointwise function of a linear map."""
+    parts = [operator.linear_part() for operator in operators]
+    if not all(part.pointwise for part in parts):
         return otherwise
-    return LinearPart(Stacked(tuple(part.linear for part in parts)), _OfGroups(function, len(parts)), pointwise=False)
+    inner = tuple(part.function for part in parts)
+    return LinearPart(Stacked(tuple(part.linear for part in parts)), _OfGroups(function, inner), pointwise=False)
 
 
 def union(operators: Sequence[Operator]) -> np.ndarray | None:

@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numba
 import numpy as np
 from scipy.special import ndtr
 
@@ -32,6 +31,7 @@ __all__ = ["Copula", "Warp"]
 
 REACH, CELLS = 6, 8  # the table reaches so many spreads to either side, so many cells each
 ITERATIONS = 60
+TOLERANCE = 1e-8  # of the last step in spreads, or a few roundings; Newton squares it
 BLOCK = 2**22  # numbers at once
 SMALL = 1_000_000  # kernels at nodes below which one thread is used
 
@@ -188,57 +188,14 @@ def _quantiles(centres: Array, width: float) -> Array:
     """x with F(x) = Phi(u) at the nodes u, ``(variable, node)``, for centres ``(variable, member)``."""
     nodes = np.arange(-REACH * CELLS, REACH * CELLS + 1) / CELLS
     if is_host(centres):
+        from ensf.wrappers.loops import quantiles, quantiles_in_parallel
+
         found = np.empty((centres.shape[0], nodes.size))
-        loop = _quantile_loop if found.size * centres.shape[1] < SMALL else _quantile_loop_in_parallel
-        loop(centres.astype(np.float64), width, nodes, ndtr(-abs(nodes)), found)
+        loop = quantiles if found.size * centres.shape[1] < SMALL else quantiles_in_parallel
+        loop(centres.astype(np.float64), width, nodes, ndtr(-abs(nodes)), ITERATIONS, TOLERANCE, found)
         return found.astype(centres.dtype)
     blocks = _blocks(centres.shape[0], centres.shape[1] * nodes.size)
     return namespace(centres).concat([_bracketed(centres[block, :], width, nodes) for block in blocks], axis=0)
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _quantile_loop(centres, width, nodes, tails, found):
-    for k in range(centres.shape[0]):
-        _quantile_row(centres[k], width, nodes, tails, found[k])
-
-
-@numba.njit(cache=True, error_model="numpy", parallel=True)
-def _quantile_loop_in_parallel(centres, width, nodes, tails, found):
-    for k in numba.prange(centres.shape[0]):
-        _quantile_row(centres[k], width, nodes, tails, found[k])
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _quantile_row(centres, width, nodes, tails, found):
-    """Quantiles of one variable, each started from those before."""
-    lowest, highest = centres.min(), centres.max()
-    for i in range(nodes.size):
-        low, high = lowest + width * nodes[i], highest + width * nodes[i]
-        if i > 0:
-            low = max(low, found[i - 1])
-        guess = 2 * found[i - 1] - found[i - 2] if i > 1 else low
-        found[i] = _quantile(centres, width, nodes[i] > 0, tails[i], low, high, min(max(guess, low), high))
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _quantile(centres, width, upper, tail, low, high, x):
-    """x in (low, high) with F(x), or 1 - F(x), equal to `tail`: Newton in its logarithm, halving where that fails."""
-    sign = -1.0 if upper else 1.0
-    for _ in range(ITERATIONS):
-        mass, density = 0.0, 0.0
-        for c in centres:
-            v = (x - c) / width
-            mass += 0.5 * math.erfc(-sign * v / math.sqrt(2.0))
-            density += math.exp(-0.5 * v * v)
-        mass, density = mass / centres.size, density / (centres.size * width * math.sqrt(2 * math.pi))
-        excess = sign * math.log(mass / tail) if mass > 0 else -sign * math.inf
-        low, high = (low, x) if excess > 0 else (x, high)
-        new = x - excess * mass / density
-        new = new if low <= new <= high else 0.5 * (low + high)
-        if abs(new - x) <= 1e-6:
-            return new
-        x = new
-    return x
 
 
 def _bracketed(centres: Array, width: float, nodes: np.ndarray) -> Array:
@@ -248,7 +205,7 @@ def _bracketed(centres: Array, width: float, nodes: np.ndarray) -> Array:
     u, one = like(nodes, centres), xp.ones_like(centres[:, :1])
     low = xp.min(centres, axis=-1, keepdims=True) + width * u
     high = xp.max(centres, axis=-1, keepdims=True) + width * u
-    x, tolerance = xp.clip(one * u, low, high), 8 * float(xp.finfo(centres.dtype).eps)
+    x, tolerance = xp.clip(one * u, low, high), max(TOLERANCE, 8 * float(xp.finfo(centres.dtype).eps))
     for _ in range(ITERATIONS):
         v = (x[..., None] - centres[:, None, :]) / width
         mass = xp.mean(xp.exp(log_ndtr(sign[:, None] * v)), axis=-1)

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from ensf.arrays import to_numpy
-from ensf.filters.kalman.filters import LETKF
+from ensf.filters.kalman.letkf import LETKF
 from ensf.filters.letsf.filter import LETSF
-from ensf.localization import Euclidean, Localization, Periodic, Product, Sphere, gaspari_cohn, periodic_line
+from ensf.localization import Euclidean, Layered, Localization, Periodic, Product, Sphere, gaspari_cohn, periodic_line
+from ensf.localization.localization import _REMEMBERED, NETWORKS
+from ensf.localization.patches import grouped
 from ensf.observations import Observation, Select
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+
+LINE = np.arange(30.0)[:, None]
 
 EARTH = 6371.0
 
@@ -136,7 +140,7 @@ def test_radius_of_the_sphere_is_the_unit():
 
 def dense(patches, observations):
     """Weights as a matrix ``(state, observation)``."""
-    weight = np.zeros((patches.variables.size, observations))
+    weight = np.zeros((patches.variables.max() + 1, observations))
     for place, variables in enumerate(patches.variables):
         near = slice(patches.indptr[place], patches.indptr[place + 1])
         weight[np.ix_(variables, patches.index[near])] = patches.weight[near]
@@ -146,7 +150,7 @@ def dense(patches, observations):
 @pytest.mark.parametrize(("geometry", "distance", "radius"), CASES)
 def test_patches_hold_the_tapered_neighbours(geometry, distance, radius, rng):
     points, others = scattered(rng, 60, geometry), scattered(rng, 40, geometry)
-    patches = Localization(points, geometry, radius / 2).patches(others)
+    patches = Localization(geometry, radius / 2).patches(points, others)
     expected = gaspari_cohn(distance(points, others), radius / 2)
     np.testing.assert_allclose(dense(patches, len(others)), expected, atol=1e-6)
     assert patches.weight.min() > 0
@@ -154,18 +158,19 @@ def test_patches_hold_the_tapered_neighbours(geometry, distance, radius, rng):
 
 
 def test_observations_exactly_two_half_widths_away_are_left_out():
-    patches = periodic_line(20, half_width=3).patches(np.array([[0.0]]))
+    patches = periodic_line(20, half_width=3).patches(LINE[:20], np.array([[0.0]]))
     assert np.flatnonzero(dense(patches, 1)).tolist() == [0, 1, 2, 3, 4, 5, 15, 16, 17, 18, 19]
 
 
-def test_line_has_the_given_length():
-    patches = periodic_line(20, half_width=0.75, length=5.0).patches(np.array([[0.25]]))
+def test_places_closer_than_one_unit():
+    ring = Localization(Periodic((5.0,)), half_width=0.75)
+    patches = ring.patches(0.25 * LINE[:20], np.array([[0.25]]))
     assert np.flatnonzero(dense(patches, 1)).tolist() == [0, 1, 2, 3, 4, 5, 6, 16, 17, 18, 19]
 
 
 def test_padded_patches_equal_the_compressed_ones(rng):
     observed = rng.uniform(0, 30, (7, 1))
-    patches = periodic_line(30, half_width=2.0).patches(observed)
+    patches = periodic_line(30, half_width=2.0).patches(LINE, observed)
     index, weight = patches.padded
     matrix = np.zeros((30, 7))
     np.add.at(matrix, (np.arange(30)[:, None], index), weight)
@@ -175,8 +180,8 @@ def test_padded_patches_equal_the_compressed_ones(rng):
 
 def test_narrowed_patches_equal_those_built_narrow(rng):
     observed = rng.uniform(0, 30, (25, 1))
-    wide = periodic_line(30, half_width=5.0).patches(observed)
-    narrow = periodic_line(30, half_width=2.0).patches(observed)
+    wide = periodic_line(30, half_width=5.0).patches(LINE, observed)
+    narrow = periodic_line(30, half_width=2.0).patches(LINE, observed)
     for name in ("indptr", "index", "distance", "weight"):
         np.testing.assert_array_equal(getattr(wide.narrowed(2.0), name), getattr(narrow, name))
     half_width = np.where(np.arange(30) < 10, 2.0, 5.0)
@@ -187,80 +192,129 @@ def test_narrowed_patches_equal_those_built_narrow(rng):
 
 def test_variables_at_one_place_share_a_patch(rng):
     grid = rng.uniform(0, 10, (12, 2))
-    column = Localization(np.concatenate([grid, grid, grid]), Euclidean(), 2.0)
-    np.testing.assert_array_equal(column.variables, np.arange(36).reshape(3, 12).T)
-    assert len(column.patches(grid).indptr) == 13
+    patches = Localization(Euclidean(), 2.0).patches(np.concatenate([grid, grid, grid]), grid)
+    np.testing.assert_array_equal(patches.variables, np.arange(36).reshape(3, 12).T)
+    assert len(patches.indptr) == 13
 
 
 def test_shorter_places_repeat_their_first_variable():
-    uneven = Localization(np.array([[0.0], [0.0], [1.0]]), Euclidean(), 2.0)
-    np.testing.assert_array_equal(uneven.variables, [[0, 1], [2, 2]])
+    np.testing.assert_array_equal(grouped(np.array([[0.0], [0.0], [1.0]])), [[0, 1], [2, 2]])
 
 
 def test_a_crowded_place_is_split_so_that_little_is_repeated(rng):
     position = np.concatenate([np.zeros(50), np.arange(1.0, 31.0), np.zeros(50)])[rng.permutation(130)][:, None]
-    crowded = Localization(position, Euclidean(), 2.0)
-    assert crowded.variables.size < 3 * 130
-    np.testing.assert_array_equal(np.unique(crowded.variables), np.arange(130))
-    assert all(np.ptp(position[variables]) == 0 for variables in crowded.variables)
+    crowded = grouped(position)
+    assert crowded.size < 3 * 130
+    np.testing.assert_array_equal(np.unique(crowded), np.arange(130))
+    assert all(np.ptp(position[variables]) == 0 for variables in crowded)
 
 
 def test_slots_lead_from_places_back_to_variables(rng):
-    patches = Localization(rng.integers(0, 9, (40, 2)) / 2.0, Euclidean(), 2.0).patches(np.zeros((1, 2)))
+    patches = Localization(Euclidean(), 2.0).patches(rng.integers(0, 9, (40, 2)) / 2.0, np.zeros((1, 2)))
     assert patches.variables.shape[1] > 1
     np.testing.assert_array_equal(patches.variables.ravel()[patches.slots], np.arange(40))
 
 
-@pytest.mark.parametrize("make", [LETKF, LETSF, lambda line: AdaptiveInflation(LETSF(line), line, share=0.0)])
+@pytest.mark.parametrize("make", [LETKF, LETSF, lambda plane: AdaptiveInflation(LETSF(plane), plane, sampling=0.0)])
 @pytest.mark.parametrize("size", [40, 4000])
 def test_columns_of_unequal_length_are_analysed_like_single_variables(make, size, backend, rng):
     """Masked columns against the same variables, each at a place of its own by a rounding error."""
     column = rng.permutation(np.arange(size) // 3)[np.arange(size) % 5 > 0]
     aside = 1e-10 * np.arange(len(column))
-    columns, single = (Localization(np.stack([column, x], axis=1), Euclidean(), 2.0) for x in (0 * aside, aside))
-    assert len(columns.variables) < len(column) < columns.variables.size
-    seen = np.arange(0, len(column), 7)
-    value = backend.array(3 * rng.standard_normal(len(seen)))
-    observation = Observation(value, Select(tuple(seen)), 0.5, columns.position[seen])
-    prior = rng.standard_normal((6, len(column)))
-    analyses = [make(line).analyse(backend.array(prior), observation, rng).ensemble for line in (columns, single)]
-    analyses = [to_numpy(analysis) for analysis in analyses]
+    columns, single = (np.stack([column, x], axis=1) for x in (0 * aside, aside))
+    assert len(grouped(columns)) < len(column) < grouped(columns).size
+    observed = np.arange(0, len(column), 7)
+    value = backend.array(3 * rng.standard_normal(len(observed)))
+    observation = Observation(value, Select(observed), 0.5, columns[observed])
+    prior, method = backend.array(rng.standard_normal((6, len(column)))), make(Localization(Euclidean(), 2.0))
+    analyses = [
+        to_numpy(method.analyse(prior, observation, 3, positions=places).ensemble) for places in (columns, single)
+    ]
     np.testing.assert_allclose(analyses[0], analyses[1], rtol=0, atol=1e-6 if backend.dtype == "float64" else 1e-3)
-    assert np.abs(analyses[0] - prior).max() > 0.1
+    assert np.abs(analyses[0] - to_numpy(prior)).max() > 0.1
 
 
 def test_networks_are_remembered_by_content(rng):
-    line = periodic_line(10, half_width=2.0)
+    """Also by another localization with the same settings."""
+    line, places = periodic_line(10, half_width=2.0), LINE[:10]
     observed = rng.uniform(0, 10, (5, 1))
-    first = line.patches(observed)
-    assert line.patches(observed.copy()) is first
+    first = line.patches(places, observed)
+    assert line.patches(places.copy(), observed.copy()) is first
+    assert periodic_line(10, half_width=2.0).patches(places, observed) is first
+    assert periodic_line(10, half_width=3.0).patches(places, observed) is not first
+    assert line.patches(places + 1, observed) is not first
     observed[0] += 1.0
-    assert line.patches(observed) is not first
+    assert line.patches(places, observed) is not first
 
 
 def test_the_oldest_network_is_forgotten(rng):
     line = periodic_line(10, half_width=2.0)
     observed = rng.uniform(0, 10, (5, 1))
-    known = [line.patches(observed + shift) for shift in range(5)]
-    assert line.patches(observed + 4) is known[4] and line.patches(observed + 1) is known[1]
-    assert line.patches(observed) is not known[0]
+    first, *others = (line.patches(LINE[:10], observed + shift) for shift in range(NETWORKS + 1))
+    assert line.patches(LINE[:10], observed + NETWORKS) is others[-1]
+    assert line.patches(LINE[:10], observed + 1) is others[0]
+    assert line.patches(LINE[:10], observed) is not first
 
 
-def test_localization_survives_pickling():
-    line = pickle.loads(pickle.dumps(periodic_line(10, half_width=2.0)))
-    assert len(line.patches(line.position).weight) == 70
+def test_a_localization_is_settings():
+    plane = Localization(Product(Periodic((10.0, np.inf)), 0.5), 2.0, {"t": ["y", "x"]}, {"p": 3.0})
+    assert plane == pickle.loads(pickle.dumps(plane)) and len({plane, pickle.loads(pickle.dumps(plane))}) == 1
+    names = {"Localization": Localization, "Product": Product, "Periodic": Periodic, "inf": np.inf}
+    assert eval(repr(plane), names) == plane
+    assert plane != Localization(Product(Periodic((10.0, np.inf)), 0.5), 2.5, {"t": ["y", "x"]}, {"p": 3.0})
+
+
+def test_positions_are_the_index_unless_given(rng):
+    prior, observation = rng.standard_normal((6, 30)), Observation(np.ones(3), Select((0, 4, 20)), 0.5)
+    method = LETKF(periodic_line(30, 2.0))
+    default = method.analyse(prior, observation, rng).ensemble
+    np.testing.assert_array_equal(default, method.analyse(prior, observation, rng, positions=LINE).ensemble)
+    far = method.analyse(prior, observation, rng, positions=LINE[::-1] * 0.5).ensemble
+    assert np.abs(far - default).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "geometry", [Euclidean(), Periodic((10.0, 4.0)), Sphere(), Layered(Euclidean(), 2.0), Product(Euclidean(), 2.0)]
+)
+def test_without_a_half_width_no_pairs_are_stored(geometry):
+    """A million places and ten thousand observations."""
+    dimensions = 3 if isinstance(geometry, Layered | Product) else 2
+    wide, places = Localization(geometry, np.inf), np.zeros((10**6, dimensions))
+    patches = wide.patches(places, places[:10_000])
+    assert patches.index.size == 10_000 and (patches.weight == 1).all() and len(patches.variables) == 1
+    np.testing.assert_array_equal(wide.reached(places, places[:10_000]), np.arange(10_000))
+
+
+@pytest.mark.parametrize(("geometry", "distance", "radius"), CASES[:6])
+def test_a_place_has_the_same_patch_whatever_other_places_there_are(geometry, distance, radius, rng):
+    points, others = scattered(rng, 60, geometry), scattered(rng, 40, geometry)
+    near = Localization(geometry, radius / 2)
+    whole = near.patches(points, others)
+    for k in (0, 7, 31):
+        alone, here = near.patches(points[k : k + 1], others), slice(*whole.indptr[k : k + 2])
+        np.testing.assert_array_equal(alone.index, whole.index[here])
+        np.testing.assert_array_equal(alone.weight, whole.weight[here])
+
+
+def test_a_taper_is_the_same_whatever_other_distances_there_are(rng):
+    distance = rng.uniform(0, 3, 1001)
+    whole = gaspari_cohn(distance, 1.3)
+    alone = [gaspari_cohn(distance[k : k + 1], 1.3)[0] for k in range(1001)]
+    np.testing.assert_array_equal(whole, alone)
+    np.testing.assert_array_equal(whole[3:200], gaspari_cohn(distance[3:200], np.full(197, 1.3)))
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: periodic_line(10, half_width=0.0), "half-width"),
-        (lambda: Localization(np.zeros(4), Euclidean(), 1.0), "positions"),
-        (lambda: Localization(np.array([[np.nan]]), Euclidean(), 1.0), "positions"),
+        (lambda: Localization(Euclidean(), np.nan), "half-width"),
+        (lambda: Localization(Euclidean(), 1.0).patches(np.zeros(4), np.zeros((1, 1))), "positions"),
+        (lambda: Localization(Euclidean(), 1.0).patches(np.array([[np.nan]]), np.zeros((1, 1))), "positions"),
         (lambda: Periodic((0.0,)), "period"),
-        (lambda: periodic_line(10, half_width=1.0).patches(np.zeros((3, 2))), "dimensions"),
-        (lambda: Localization(np.zeros((3, 2)), Periodic((1.0,)), 1.0).patches(np.zeros((3, 2))), "periods"),
-        (lambda: Localization(np.full((1, 2), 95.0), Sphere(), 1.0).patches(np.zeros((3, 2))), "latitude"),
+        (lambda: periodic_line(10, half_width=1.0).patches(LINE, np.zeros((3, 2))), "dimensions"),
+        (lambda: Localization(Periodic((1.0,)), 1.0).patches(np.zeros((3, 2)), np.zeros((3, 2))), "periods"),
+        (lambda: Localization(Sphere(), 1.0).patches(np.full((1, 2), 95.0), np.zeros((3, 2))), "latitude"),
     ],
 )
 def test_errors_say_what_is_wrong(make, message):
@@ -277,7 +331,7 @@ def test_product_of_a_horizontal_and_a_vertical_taper(rng, half_width):
     heights = rng.choice([0.0, 0.5, 2.0], len(flat))[:, None]
     position = np.concatenate([flat, heights], axis=1)
     geometry = Product(Periodic((10.0, 4.0)), scale=0.7)
-    patches = Localization(position, geometry, half_width).patches(position)
+    patches = Localization(geometry, half_width).patches(position, position)
     expected = gaspari_cohn(torus(flat, flat), half_width) * gaspari_cohn(0.7 * abs(heights - heights.T), half_width)
     found = np.zeros_like(expected)
     point = np.repeat(np.arange(len(patches.variables)), np.diff(patches.indptr))
@@ -286,12 +340,6 @@ def test_product_of_a_horizontal_and_a_vertical_taper(rng, half_width):
         found[column] = found[patches.variables[:, 0]]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
     assert np.count_nonzero(found) > len(flat)
-
-
-def test_product_without_a_radius_sees_everything():
-    position = np.random.default_rng(0).uniform(size=(6, 3))
-    patches = Localization(position, Product(Euclidean(), 2.0), np.inf).patches(position)
-    assert len(patches.index) == 36 and (patches.weight == 1).all()
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, np.inf, np.nan])
@@ -311,12 +359,13 @@ def test_compiled_taper_equals_the_array_form(dtype):
 
 
 def test_memory_of_networks_is_bounded(monkeypatch):
-    line = periodic_line(10, half_width=2.0)
+    line, places = periodic_line(10, half_width=2.0), LINE[:10]
     networks = [np.arange(3.0)[:, None] + k for k in range(5)]
-    first = line.patches(networks[0])
-    assert line.patches(networks[0]) is first
+    _REMEMBERED.clear()
+    first = line.patches(places, networks[0])
+    assert line.patches(places, networks[0]) is first
     monkeypatch.setattr("ensf.localization.localization.PAIRS", 2 * len(first.index))
-    line.patches(networks[1])
-    assert line.patches(networks[0]) is first
-    line.patches(networks[2])
-    assert line.patches(networks[0]) is first and len(line._known) == 2
+    line.patches(places, networks[1])
+    assert line.patches(places, networks[0]) is first
+    line.patches(places, networks[2])
+    assert line.patches(places, networks[0]) is first and len(_REMEMBERED) == 2

@@ -8,7 +8,24 @@ import scipy.sparse
 from scipy.stats import multivariate_normal
 
 from ensf.arrays import namespace, to_numpy
-from ensf.observations import Callback, Correlated, Function, Gaussian, Identity, Linear, Observation, Pointwise, Select, WindSpeed, absolute, arctan, cube, exponential, log, square
+from ensf.observations import (
+    Callback,
+    Correlated,
+    Function,
+    Gaussian,
+    Identity,
+    Linear,
+    Observation,
+    Pointwise,
+    Select,
+    WindSpeed,
+    absolute,
+    arctan,
+    cube,
+    exponential,
+    log,
+    square,
+)
 
 STATE = 6
 MATRIX = np.random.default_rng(1).standard_normal((4, STATE))
@@ -319,7 +336,8 @@ def test_float64_errors_keep_float32(law, covariance, rng):
         (float("inf"), "error number 0 is inf"),
         (np.array([1.0, 0.5, 0.0]), "error number 2 is 0.0"),
         (np.ones(2), r"shape \(2,\) but there are 3 observations"),
-        ([1.0, 1.0, 1.0], "give one number, or an array"),
+        ([1.0, 1.0], "give one number, or an array"),
+        (["1", "2", "3"], "observation error has dtype <U1: give numbers, not text"),
         (np.float32(-2), "error number 0 is -2.0"),
         (Correlated(np.eye(2)), r"shape \(2, 2\): give \(3, 3\)"),
         (Correlated(np.diag([1.0, 1.0, -1.0])), "not symmetric positive definite"),
@@ -335,9 +353,14 @@ def test_bad_errors_are_refused(error, sentence):
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (np.zeros((3, 1)), "one-dimensional array"),
-        ([0.0, 1.0], "one-dimensional array"),
-        (np.arange(3), "dtype int64: give float32 or float64"),
+        (np.zeros((3, 1)), r"shape \(3, 1\): give one dimension"),
+        (1.0, r"shape \(\): give one dimension"),
+        (np.ones(3, dtype=np.float16), "dtype float16: give float32 or float64"),
+        (np.ones(3, dtype=bool), "dtype bool: give 1.0 for yes"),
+        (["a", "b"], "give numbers, not text"),
+        ([1.0, None, 2.0], "dtype object: give numbers, and NaN where one is missing"),
+        ([1.0, 2.0j], "dtype complex128: give the real or the imaginary part"),
+        ([[1.0, 2.0], [3.0]], "rows of equal length"),
         (np.array([0.0, -np.inf, 1]), "observation 1 is infinite"),
     ],
 )
@@ -347,7 +370,7 @@ def test_bad_values_are_refused(value, sentence):
 
 
 def test_positions_must_fit():
-    with pytest.raises(ValueError, match="3 observations but 2 positions"):
+    with pytest.raises(ValueError, match=r"3 observations but positions of shape \(2, 1\)"):
         Observation(np.zeros(3), Identity(), 1.0, np.zeros((2, 1)))
 
 
@@ -390,7 +413,7 @@ def test_missing_values_give_the_smaller_problem(operator, kind, states, rng):
     np.testing.assert_allclose(present.score(states), operator.adjoint(states, weighed), rtol=1e-8, atol=1e-10)
     directions = rng.standard_normal(states.shape)
     expected = operator.tangent(states, directions)[..., keep]
-    np.testing.assert_allclose(tangent(present.operator, states, directions), expected, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(present.operator.tangent(states, directions), expected, rtol=1e-8, atol=1e-10)
 
 
 @every_portable_operator
