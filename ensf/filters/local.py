@@ -16,6 +16,7 @@ from ensf.arrays import Array, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Part, Update
 from ensf.filters.weights import combine
 from ensf.localization import InformationLimit, Localization, Patches
+from ensf.localization.information_limit import degrees_of_freedom
 from ensf.localization.patches import everything
 from ensf.observations.observation import Observation
 
@@ -43,6 +44,7 @@ class LocalUpdate(Update):
     information_limit: InformationLimit | None = field(kw_only=True)
     position: np.ndarray | None = field(kw_only=True)
     anomalies: Array = field(kw_only=True)
+    _last_narrowed: dict[str, Patches] = field(init=False, repr=False, default_factory=dict)
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Change of members with these prior anomalies ``(member, entry)``, and degrees of freedom by entry."""
@@ -63,7 +65,10 @@ class LocalUpdate(Update):
         patches = self.localization.patches(positions, self.position)
         if self.information_limit is None:
             return patches
-        return self.information_limit.narrow(patches, self.localization.half_width, self.anomalies)
+        if self._last_narrowed.get("wide") is not patches:
+            narrow = self.information_limit.narrow(patches, self.localization.half_width, self.anomalies)
+            self._last_narrowed.update(wide=patches, narrow=narrow)
+        return self._last_narrowed["narrow"]
 
     def near(self, positions: np.ndarray) -> LocalUpdate:
         """With the observations that reach the positions alone."""
@@ -79,8 +84,9 @@ class LocalUpdate(Update):
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
         """Degrees of freedom that the observations take at each position."""
-        nothing = like(np.zeros((self.anomalies.shape[0], len(positions))), self.anomalies)
-        return self.increments(nothing, self.patches(positions, len(positions)))[1]
+        patches = self.patches(positions, len(positions))
+        freedom = like(degrees_of_freedom(patches, patches.weight, self.anomalies), self.anomalies)
+        return namespace(freedom).take(freedom, like(patches.slots // patches.variables.shape[1], freedom))
 
     def coverage(self, part: Part) -> np.ndarray:
         """How far observations cover each entry: 1 within the half-width of one, falling to 0 where none reaches."""

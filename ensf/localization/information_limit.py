@@ -62,13 +62,13 @@ class InformationLimit:
         """Factor of the half-width at each place, ``(point,)``."""
         limit = self.fraction * anomalies.shape[0]
         factor = np.full(len(patches.variables), self.shrink[-1])
-        wider = degrees_of_freedom(patches, half_width, anomalies)
+        wider = degrees_of_freedom(patches, patches.weight, anomalies)
         factor[wider <= limit] = self.shrink[0]
         undecided = wider > limit
         for large, small in zip(self.shrink, self.shrink[1:], strict=False):
             if not undecided.any():
                 break
-            narrower = degrees_of_freedom(patches, small * half_width, anomalies)
+            narrower = degrees_of_freedom(patches, gaspari_cohn(patches.distance, small * half_width), anomalies)
             here = undecided & (narrower <= limit)
             between = (limit - narrower[here]) / np.maximum(wider[here] - narrower[here], 1e-12)
             factor[here] = small + (large - small) * between
@@ -77,14 +77,22 @@ class InformationLimit:
         return factor
 
 
-def degrees_of_freedom(patches: Patches, half_width: float, anomalies: Array) -> np.ndarray:
-    """DFS of every patch at a half-width, ``(point,)``, on the host: the same bits whatever other places there are."""
+def degrees_of_freedom(patches: Patches, weight: np.ndarray, anomalies: Array) -> np.ndarray:
+    """DFS of every patch, ``(point,)``, on the host: the same bits whatever other places there are.
+
+    Parameters
+    ----------
+    patches : Patches
+    weight : (pair,) array
+        Taper of each of its pairs.
+    anomalies : (member, observation) array
+        Whitened predicted anomalies divided by ``sqrt(J - 1)``.
+    """
     if not is_host(anomalies):
-        return to_numpy(_batched(patches, half_width, anomalies))
+        return to_numpy(_batched(patches, weight, anomalies))
     from ensf.localization.loops import freedom_of_places, freedom_of_places_in_parallel
 
     members = anomalies.shape[0]
-    weight = gaspari_cohn(patches.distance, half_width)
     freedom = np.empty(len(patches.variables))
     loop = freedom_of_places if len(freedom) * members**3 < SMALL else freedom_of_places_in_parallel
     with blas_threads(max(patches.largest, members) * members**2):
@@ -92,12 +100,10 @@ def degrees_of_freedom(patches: Patches, half_width: float, anomalies: Array) ->
     return freedom
 
 
-def _batched(patches: Patches, half_width: float, anomalies: Array) -> Array:
+def _batched(patches: Patches, weight: np.ndarray, anomalies: Array) -> Array:
     xp = namespace(anomalies)
-    distance = np.zeros_like(patches.padded[1])
-    filled = np.arange(distance.shape[1]) < np.diff(patches.indptr)[:, None]
-    distance[filled] = patches.distance
-    root = np.where(filled, np.sqrt(gaspari_cohn(distance, half_width)), 0.0)
+    root = np.zeros_like(patches.padded[1])
+    root[np.arange(root.shape[1]) < np.diff(patches.indptr)[:, None]] = np.sqrt(weight)
     index = like(patches.padded[0], anomalies)
     local = (
         xp.reshape(xp.take(anomalies.T, xp.reshape(index, (-1,)), axis=0), (*index.shape, -1))

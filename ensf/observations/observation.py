@@ -148,7 +148,7 @@ class Observation:
         affine = Affine(*form)
         if bool(namespace(self.value).any(affine.slope(self.value) == 0)):
             return self
-        law = self.law.rescaled(1 / abs(affine.factor))
+        law = self.law.rescaled(1 / affine.factor)
         if law is None:
             return self
         return replace(self, value=affine.inverse(self.value), operator=self.part.linear, error=law)

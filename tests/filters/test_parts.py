@@ -65,7 +65,7 @@ every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_every_filter_that_prepares_is_here():
     """A new filter or wrapper is added above."""
     kinds = {type(method) for method in METHODS.values()}
-    whole = {"EnSF", "CollapseGuard", "Copula", "ModelInTheLoop", "SpreadReset", "Standardised"}
+    whole = {"Prepared", "Wrapper", "EnSF", "CollapseGuard", "Copula", "ModelInTheLoop", "SpreadReset", "Standardised"}
     for room in (filters, wrappers):
         named = {name: getattr(room, name) for name in room.__all__}
         verbs = {name for name, one in named.items() if hasattr(one, "analyse") and name != "Filter"}

@@ -34,8 +34,9 @@ def test_degrees_of_freedom_on_every_path(anomalies, half_width):
     patches = LINE.patches(PLACES, PLACES)
     wanted = by_eigenvalues(patches, half_width, anomalies)
     there = like(anomalies, strict.asarray(anomalies, device=strict.Device("device1")))
-    np.testing.assert_allclose(degrees_of_freedom(patches, half_width, anomalies), wanted, rtol=1e-9)
-    np.testing.assert_allclose(degrees_of_freedom(patches, half_width, there), wanted, rtol=1e-9)
+    weight = gaspari_cohn(patches.distance, half_width)
+    np.testing.assert_allclose(degrees_of_freedom(patches, weight, anomalies), wanted, rtol=1e-9)
+    np.testing.assert_allclose(degrees_of_freedom(patches, weight, there), wanted, rtol=1e-9)
 
 
 def test_the_limit_is_kept_and_nearly_reached(anomalies):

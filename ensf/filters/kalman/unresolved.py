@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ensf.arrays import Array, like, member_mean, namespace
+from ensf.arrays import Array, is_host, like, member_mean, namespace
 from ensf.filters.base import Part, Update, as_part
 from ensf.filters.local import LocalUpdate
 from ensf.observations.observation import Observation
@@ -70,6 +70,8 @@ class ResolvedUpdate(Update):
         t.
     variance : (observation,) array
         Mean of u.
+    freedom : (observation,) array
+        Degrees of freedom where the observations are.
     """
 
     update: LocalUpdate = field(kw_only=True)
@@ -77,6 +79,7 @@ class ResolvedUpdate(Update):
     entries: np.ndarray = field(kw_only=True)
     mean: Array = field(kw_only=True)
     variance: Array = field(kw_only=True)
+    freedom: Array = field(kw_only=True)
 
     def near(self, positions: np.ndarray) -> ResolvedUpdate:
         """With the observations that reach the positions alone."""
@@ -84,20 +87,31 @@ class ResolvedUpdate(Update):
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part, observed variables at t."""
-        ensemble, fields = self.update.analysed(part)
         if part.field != "state":
-            return ensemble, fields
+            return self.update.analysed(part)
+        number = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
+        observed = self.entries[number] == part.entries
+        ensemble, fields = self._unobserved(part, observed, number)
         xp = namespace(ensemble)
         variance = self.fraction * _variance(part.values)
         added = variance * like(self.update.coverage(part), variance)
-        number = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
-        observed = self.entries[number] == part.entries
         column = like(np.where(observed, part.values.shape[1] + number, np.arange(part.values.shape[1])), ensemble)
         moved = xp.take(xp.concat([ensemble, self.mean], axis=1), column, axis=1)
         added = xp.take(xp.concat([added, self.variance]), column)
         centre, before = member_mean(moved), _variance(moved)
         widening = xp.sqrt(1 + added / xp.clip(before, xp.finfo(before.dtype).smallest_normal, None))
         return centre + widening * (moved - centre), fields
+
+    def _unobserved(self, part: Part, observed: np.ndarray, number: np.ndarray) -> tuple[Array, dict[str, Array]]:
+        """Analysis of p where t does not replace it, and the fields of all entries."""
+        if not is_host(part.values) or part.positions is None or not observed.any():
+            return self.update.analysed(part)
+        ensemble, fields = part.values.copy(), {"degrees_of_freedom": self.freedom[number]}
+        if not observed.all():
+            rest = as_part(part.values[:, ~observed], part.positions[~observed], part.entries[~observed])
+            ensemble[:, ~observed], those = self.update.analysed(rest)
+            fields["degrees_of_freedom"][~observed] = those["degrees_of_freedom"]
+        return ensemble, fields
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
         """Degrees of freedom that the observations take at each position."""
@@ -127,7 +141,7 @@ def resolved(
         likelihood for each member, and its variance, averaged over members.
     """
     xp = namespace(predicted)
-    centre = update.analysed(as_part(predicted, update.position))[0]
+    centre, fields = update.analysed(as_part(predicted, update.position, entries))
     spread = xp.sqrt(fraction * _variance(predicted))
     wide = spread > 0
     mean, variance = moments(centre, xp.where(wide, spread, xp.ones_like(spread)))
@@ -143,6 +157,7 @@ def resolved(
         entries=entries[order],
         mean=xp.take(mean, chosen, axis=1),
         variance=xp.take(variance, chosen),
+        freedom=xp.take(fields["degrees_of_freedom"], chosen),
     )
 
 
