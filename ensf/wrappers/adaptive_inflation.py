@@ -232,6 +232,7 @@ class _Widening:
     excess: Array
     independent_part: float
     key: int | None
+    _last: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
     def inflated(self, part: Part) -> Array:
         """Members of a part."""
@@ -254,17 +255,23 @@ class _Widening:
     def _at(self, part: Part) -> tuple[Array, Array]:
         """lambda^2 and excess of the entries, 1 and 0 where no observation of this cycle reaches."""
         assert part.positions is not None
-        xp = namespace(self.followed)
         near = self.localization.patches(part.positions, self.knots)
-        spacing = SPACING * self.localization.half_width
+        if self._last.get("near") is not near:
+            self._last.update(near=near, values=self._at_places(near, part.positions))
+        followed, excess = self._last["values"]
+        place = like(near.slots // near.variables.shape[1], followed)
+        return namespace(followed).take(followed, place), namespace(excess).take(excess, place)
+
+    def _at_places(self, near: Patches, positions: np.ndarray) -> tuple[Array, Array]:
+        """The same for places with the knots near them."""
+        xp, spacing = namespace(self.followed), SPACING * self.localization.half_width
         weight = near.weight if math.isinf(spacing) else gaspari_cohn(near.distance, spacing) + FAR * near.weight
         total, followed, excess = _near(
             replace(near, weight=weight), xp.stack([xp.ones_like(self.excess), self.followed - 1, self.excess]), 1
         )
-        reach = self.localization.patches(part.positions, self.observed).largest_weight
+        reach = self.localization.patches(positions, self.observed).largest_weight
         cover = like(np.minimum(1.0, reach * (24 / 5)), total) / xp.where(total > 0, total, xp.ones_like(total))
-        place = like(near.slots // near.variables.shape[1], total)
-        return xp.take(1 + cover * followed, place), xp.take(cover * excess, place)
+        return 1 + cover * followed, cover * excess
 
 
 def _column_positions(observation: Observation) -> np.ndarray:
