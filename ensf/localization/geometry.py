@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import scipy.sparse
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 __all__ = ["Euclidean", "Geometry", "Periodic", "Sphere"]
 
@@ -94,6 +96,7 @@ def _near(
     points: np.ndarray, others: np.ndarray, radius: float, box: np.ndarray | None = None
 ) -> scipy.sparse.csr_array:
     """Distances of all pairs no further apart than `radius`, on a torus if there is a box (0 = does not wrap)."""
+    import scipy.sparse
     from scipy.spatial import cKDTree
 
     found = cKDTree(points, boxsize=box).sparse_distance_matrix(

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse
 
 from ensf.localization.geometry import Geometry
 from ensf.localization.taper import gaspari_cohn
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 __all__ = ["Layered", "Product"]
 
@@ -49,6 +52,8 @@ class Layered:
         distance = np.hypot(near.data, rise)
         kept = distance <= radius
         pairs = (distance[kept], (near.row[kept], near.col[kept]))
+        import scipy.sparse
+
         layered = scipy.sparse.csr_array(pairs, shape=near.shape)
         layered.sort_indices()
         return layered

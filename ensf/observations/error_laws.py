@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-import scipy.linalg
 
 from ensf.arrays import Array, Generator, as_floating, is_host, like, namespace, normal, rows, summary, to_numpy
 
@@ -288,6 +287,8 @@ class Correlated:
     @cached_property
     def _inverse_factor(self) -> Array:
         if isinstance(self._factor, np.ndarray):
+            import scipy.linalg
+
             return scipy.linalg.solve_triangular(self._factor, np.eye(len(self._factor)), lower=True)
         return namespace(self.matrix).linalg.inv(self._factor)
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
-import scipy.sparse
 
 from ensf.arrays import Array, as_floating, is_host, like, namespace, rows, summary, to_numpy
 from ensf.observations.functions import Affine, Composed, Function, PointwiseFunction, identity
@@ -378,6 +377,8 @@ class Linear(Operator):
         factors = np.ones(self.matrix.shape[1])
         factors[read] = factor
         if _is_sparse(self.matrix):
+            import scipy.sparse
+
             scaled = self.matrix @ scipy.sparse.diags_array(factors)
         else:
             scaled = self.matrix * like(factors, self.matrix)
@@ -385,7 +386,7 @@ class Linear(Operator):
 
     def on(self, array: Array) -> Linear:
         """Sparse for NumPy and CuPy, dense where there is nothing sparse."""
-        if is_host(array) or not (scipy.sparse.issparse(self.matrix) or is_host(self.matrix)):
+        if is_host(array) or not (_is_host_sparse(self.matrix) or is_host(self.matrix)):
             return self
         if is_host(self.matrix):
             return Linear(like(self.matrix, array))
@@ -400,6 +401,11 @@ def _is_sparse(matrix: Any) -> bool:
     return hasattr(matrix, "tocsr")
 
 
+def _is_host_sparse(matrix: Any) -> bool:
+    """Whether it is a matrix of SciPy, which is not imported for the question."""
+    return type(matrix).__module__.startswith("scipy.sparse")
+
+
 def _real_matrix(matrix: Any) -> Any:
     """Compressed rows of a sparse matrix; a dense one as `as_floating` has it."""
     if not _is_sparse(matrix):
@@ -409,13 +415,17 @@ def _real_matrix(matrix: Any) -> Any:
         return dense
     if matrix.dtype.kind == "c" or matrix.ndim != 2:
         raise ValueError(f"operator matrix has shape {matrix.shape} and dtype {matrix.dtype}: give real numbers in 2-D")
-    compressed = scipy.sparse.csr_array(matrix) if scipy.sparse.issparse(matrix) else matrix.tocsr()
+    import scipy.sparse
+
+    compressed = scipy.sparse.csr_array(matrix) if _is_host_sparse(matrix) else matrix.tocsr()
     return compressed if compressed.dtype.kind == "f" else compressed.astype(np.float64)
 
 
 def stacked_matrices(matrices: list[Any]) -> Linear:
     """The rows of several matrices one after another, dense if all of them are."""
     if any(map(_is_sparse, matrices)):
+        import scipy.sparse
+
         rows_of_all = [
             matrix if _is_sparse(matrix) else scipy.sparse.csr_array(to_numpy(matrix)) for matrix in matrices
         ]
@@ -434,7 +444,7 @@ def _apply(matrix: Any, vectors: Array) -> Array:
             f"a matrix of shape {matrix.shape} cannot act on vectors of {vectors.shape[-1]} entries: "
             "its rows are observations, its columns state variables"
         )
-    if scipy.sparse.issparse(matrix) or not hasattr(matrix, "__array_namespace__"):
+    if _is_host_sparse(matrix) or not hasattr(matrix, "__array_namespace__"):
         flat = vectors.reshape(-1, vectors.shape[-1])
         return (matrix @ flat.T).T.reshape(*vectors.shape[:-1], matrix.shape[0]).astype(vectors.dtype, copy=False)
     xp = namespace(vectors)

@@ -21,7 +21,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 
 from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
 from ensf.filters.base import Analysis, Filter, usable
@@ -186,6 +185,8 @@ def _located(standard: Array, table: Array) -> Array:
 
 def _quantiles(centres: Array, width: float) -> Array:
     """x with F(x) = Phi(u) at the nodes u, ``(variable, node)``, for centres ``(variable, member)``."""
+    from scipy.special import ndtr
+
     nodes = np.arange(-REACH * CELLS, REACH * CELLS + 1) / CELLS
     if is_host(centres):
         from ensf.wrappers.loops import quantiles, quantiles_in_parallel
@@ -200,6 +201,8 @@ def _quantiles(centres: Array, width: float) -> Array:
 
 def _bracketed(centres: Array, width: float, nodes: np.ndarray) -> Array:
     """The same as batched array code."""
+    from scipy.special import ndtr
+
     xp, host = namespace(centres), np.abs(nodes)
     sign, log_tail = (like(part, centres) for part in (np.where(nodes > 0, -1.0, 1.0), np.log(ndtr(-host))))
     u, one = like(nodes, centres), xp.ones_like(centres[:, :1])

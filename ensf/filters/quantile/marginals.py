@@ -20,7 +20,6 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 __all__ = ["TAIL", "Kernel", "Marginal", "RankHistogram", "Table", "normal_scores"]
 
@@ -119,6 +118,8 @@ class Kernel:
 @lru_cache
 def _histogram_table(members: int) -> tuple[np.ndarray, ...]:
     """Sorted members left and right of each node, fraction between, offset in spreads, and mass of the cells."""
+    from scipy.special import ndtr, ndtri
+
     start, gaps = ndtri(1 / (members + 1)), members - 1
     out = TAIL_STEP * np.arange(1.0, TAIL + 1)
     tail = -np.diff(ndtr(start - np.append(0, out)))
@@ -137,5 +138,7 @@ def _kernel_grid(bandwidth: float) -> np.ndarray:
 
 def normal_scores(members: int) -> np.ndarray:
     """Standard normal quantiles of sorted members, Phi^{-1}(j / (J + 1)), with a point far out at either end."""
+    from scipy.special import ndtri
+
     inner = ndtri(np.arange(1, members + 1) / (members + 1))
     return np.concatenate([inner[:1] - TAIL, inner, inner[-1:] + TAIL])
