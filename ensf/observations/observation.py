@@ -98,15 +98,18 @@ class Observation:
         columns = self.part.linear(states)
         with np.errstate(all="ignore"):
             predicted = self.part.function(columns)
-        if predicted.shape[-1] != self.size:
-            raise ValueError(
-                f"the operator predicts {predicted.shape[-1]} observations but {self.size} values are given: "
-                "make operator and value match"
-            )
+        self._check_number(predicted.shape[-1])
         xp = namespace(predicted)
         if not bool(xp.isfinite(xp.sum(predicted))):
             _name_bad_prediction(to_numpy(predicted))
         return columns
+
+    def _check_number(self, predicted: int) -> None:
+        if predicted != self.size:
+            raise ValueError(
+                f"the operator predicts {predicted} observations but {self.size} values are given: "
+                "make operator and value match"
+            )
 
     def log_likelihood(self, states: Array) -> Array:
         """``log p(y | x)`` up to a constant, ``(..., state) -> (...)``."""
@@ -135,6 +138,8 @@ class Observation:
     def located(self, positions: np.ndarray) -> Observation:
         """With the places of the observations among ``(state, dimension)`` positions, unless they are there already."""
         place = self.operator.places(positions) if self.position is None else self.position
+        if place is not None:
+            self._check_number(len(place))
         located = copy(self)  # the same values, operator and law: nothing to check again
         object.__setattr__(located, "position", place)
         object.__setattr__(located, "state_size", len(positions))

@@ -238,6 +238,12 @@ class Select(Operator):
         """The index."""
         return np.asarray(self.index, dtype=np.int64)
 
+    def places(self, positions: np.ndarray) -> np.ndarray:
+        """Positions of these variables."""
+        index = np.asarray(self.index, dtype=np.int64)
+        _check_index(index, len(positions))
+        return positions[index]
+
     def reads(self) -> np.ndarray:
         """The index, ascending and each once."""
         return np.unique(np.asarray(self.index, dtype=np.int64))

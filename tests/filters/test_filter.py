@@ -17,6 +17,7 @@ from ensf.diffusion.guidance import ConditionalGuidance, DampedGuidance
 from ensf.diffusion.prior_scores import GaussianScore, MiniBatchScore, MixtureScore, PairedScore
 from ensf.diffusion.sampler import ProbabilityFlow, ReverseSDE, RunningMeanStop, StandardisedNoise, StandardNoise
 from ensf.diffusion.schedule import LinearSchedule, VariancePreserving
+from ensf.filters.base import usable
 from ensf.filters.ensf import EnSF, StiffnessWarning
 from ensf.observations import (
     Callback,
@@ -405,12 +406,25 @@ def test_prior_of_the_wrong_shape_is_refused(shape, sentence, observation, rng):
 
 
 def test_prior_of_the_wrong_type_is_refused(observation, rng):
-    with pytest.raises(ValueError, match="dtype int64: give float32 or float64"):
-        EnSF().analyse(np.ones((3, 6), dtype=int), observation, rng)
-    with pytest.raises(ValueError, match="must be an array"):
-        EnSF().analyse([[1.0, 2.0], [3.0, 4.0]], observation, rng)
+    for complex_or_text in (np.ones((3, 6), dtype=complex), np.full((3, 6), "a")):
+        with pytest.raises(ValueError, match="give float32 or float64"):
+            EnSF().analyse(complex_or_text, observation, rng)
     with pytest.raises(ValueError, match="move one to the other"):
         EnSF().analyse(strict.ones((3, 6)), observation, rng)
+
+
+@pytest.mark.parametrize("kind", [list, "integers", "masked", "Fortran"])
+def test_priors_of_other_kinds_are_taken_as_their_numbers(kind, observation):
+    numbers = np.random.default_rng(1).integers(-5, 5, (10, 6)).astype(float)
+    kinds = {
+        list: numbers.tolist(),
+        "integers": numbers.astype(int),
+        "masked": np.ma.masked_array(numbers, mask=False),
+        "Fortran": np.asfortranarray(numbers),
+    }
+    method = EnSF(sampler=ReverseSDE(20), guidance=ConditionalGuidance())
+    found, expected = (method.analyse(prior, observation, 3).ensemble for prior in (kinds[kind], numbers))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -427,11 +441,11 @@ def test_shapes_that_do_not_fit_are_refused(operator, sentence, prior, rng):
         EnSF().analyse(prior, Observation(np.ones(4), operator, 1.0), rng)
 
 
-def test_huge_but_finite_priors_are_accepted(rng):
+def test_huge_but_finite_priors_are_accepted():
     prior = np.full((4, 3), 1e308) * [[1], [-1], [1], [1]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        EnSF(sampler=ReverseSDE(2)).analyse(prior, Observation(np.ones(3), Identity(), 1.0), rng)
+        np.testing.assert_array_equal(usable(prior, Observation(np.ones(3), Identity(), 1.0))[0], prior)
 
 
 def test_other_error_laws_are_used_or_refused(rng):

@@ -26,6 +26,7 @@ from ensf.observations import (
     Linear,
     Observation,
     Pointwise,
+    Poisson,
     Select,
     WindSpeed,
     absolute,
@@ -33,6 +34,7 @@ from ensf.observations import (
     exponential,
     square,
 )
+from ensf.observations.operators import Operator
 
 FILTERS = [
     EnKF(),
@@ -147,7 +149,7 @@ def test_enkf_converges_to_the_posterior_with_many_members(rng):
 @given(problems())
 def test_unbounded_letkf_equals_etkf(problem):
     deviation = np.sqrt(np.diag(problem.error_covariance))
-    state, count = problem.prior.shape[1], len(deviation)
+    count = len(deviation)
     observation = Observation(problem.value, Linear(problem.matrix), deviation, np.zeros((count, 1)))
     local = LETKF(Localization(Euclidean(), np.inf))
     assert_close(analysed(local, problem.prior, observation), analysed(ETKF(), problem.prior, observation))
@@ -431,8 +433,16 @@ def test_jitter_adds_noise_with_the_covariance_of_the_ensemble(rng):
     assert_close(np.cov(jittered.T), 1.25 * covariance, 0.1)
 
 
+def test_degrees_of_freedom_are_what_the_weights_took():
+    """log(J sum w^2): none for equal weights, log J where one member has all."""
+    prior, places = np.arange(50.0)[:, None], np.zeros((3, 1))
+    for error, taken in ((1e6, 0.0), (1e-3, np.log(50))):
+        update = ParticleFilter().analyse(prior, Observation(np.array([7.0]), Identity(), error), 1).update
+        np.testing.assert_allclose(update.degrees_of_freedom(places), taken, atol=1e-9)
+
+
 def test_impossible_observation_is_refused(rng):
-    nowhere = Observation(np.array([1.0]), Callback(lambda x: x[..., :1] * np.inf, None), 1.0)
+    nowhere = Observation(np.array([1.0]), Callback(lambda x: -x[..., :1], None), Poisson())
     with pytest.raises(ValueError, match="likelihood"):
         analysed(ParticleFilter(), 1 + rng.random((3, 1)), nowhere)
 
@@ -453,6 +463,36 @@ def test_fixed_gain_is_a_nudging_for_linear_observations(prior, rng):
     expected[:, [1, 4, 7]] += gain * (perturbed(observation, 6) - prior[:, [1, 4, 7]])
     for steps in (1, 4):
         assert_close(analysed(FixedGainMAP(0.5, steps), prior, observation), expected)
+
+
+def test_fixed_gain_of_a_variable_that_is_observed_twice(rng):
+    """Two observations of error e are one of error e / sqrt(2), of their mean."""
+    prior = rng.standard_normal((6, 4))
+    observation = Observation(rng.standard_normal(3), Select((2, 0, 2)), 0.3)
+    values, gain = perturbed(observation, 6), 0.5**2 / (0.5**2 + 0.3**2 / 2)
+    ensemble = analysed(FixedGainMAP(0.5), prior, observation)
+    assert_close(ensemble[:, 2], prior[:, 2] + gain * (values[:, [0, 2]].mean(axis=1) - prior[:, 2]))
+    np.testing.assert_array_equal(ensemble[:, [1, 3]], prior[:, [1, 3]])
+
+
+def test_fixed_gain_leaves_other_fields(prior, rng):
+    update = FixedGainMAP().analyse(prior, Observation(rng.standard_normal(12), Identity(), 0.5), rng).update
+    np.testing.assert_array_equal(update.apply(prior, field="depth"), prior)
+
+
+class _Squared(Operator):
+    """Reads single variables, but not as they are, and does not say what its linear part is."""
+
+    def __call__(self, states):
+        return states[..., :3] ** 2
+
+    def entries(self, size):
+        return np.arange(3)
+
+
+def test_fixed_gain_does_not_take_a_function_for_the_variable(prior):
+    with pytest.raises(ValueError, match="single variables"):
+        analysed(FixedGainMAP(), prior, Observation(np.ones(3), _Squared(), 0.5))
 
 
 @pytest.mark.parametrize("function", [arctan, exponential])
@@ -484,11 +524,10 @@ FULL = Correlated(np.eye(12))
     [
         (ETKF(), Observation(np.zeros(3), Identity(), 1.0), "predicts 12 observations but 3"),
         (EnKF(), Observation(np.zeros(12), Identity(), Laplace(1.0)), "Gaussian"),
-        (ETKF(), Observation(np.zeros(12), Pointwise(lambda x: x / 0.0), 1.0), "not finite"),
+        (ETKF(), Observation(np.zeros(12), Pointwise(lambda x: x / 0.0), 1.0), "predicted as"),
         (LINE, Observation(np.zeros(12), Identity(), FULL), "independent"),
         (LINE, Observation(np.zeros(2), Linear(np.eye(2, 12)), 1.0), "position"),
         (LINE, Observation(np.zeros(1), WindSpeed(Select((0,)), Select((1,))), 1.0), "position"),
-        (LETKF(periodic_line(7, 2.5)), Observation(np.zeros(12), Identity(), 1.0), "7 positions"),
         (FixedGainMAP(), Observation(np.zeros(2), Linear(np.eye(2, 12)), 1.0), "single variables"),
         (FixedGainMAP(), Observation(np.zeros(12), Identity(), FULL), "single variables"),
         (ParticleFilter(), Observation(np.zeros(3), Identity(), 1.0), "predicts 12 observations but 3"),
@@ -501,6 +540,12 @@ def test_errors_say_what_is_wrong(filter, observation, message, prior):
 
 
 @pytest.mark.parametrize("filter", FILTERS, ids=name)
+def test_positions_that_do_not_fit_are_refused(filter, prior):
+    with pytest.raises(ValueError, match="7 positions but the prior has 12 variables"):
+        analysed(filter, prior, Observation(np.zeros(12), Identity(), 1.0), positions=np.zeros((7, 1)))
+
+
+@pytest.mark.parametrize("filter", FILTERS, ids=name)
 def test_nan_in_the_prior_is_named(filter, prior):
     prior[2, 5] = np.nan
     with pytest.raises(ValueError, match="member 2 .* variable 5"):
@@ -508,7 +553,14 @@ def test_nan_in_the_prior_is_named(filter, prior):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: ParticleFilter(-1.0), lambda: FixedGainMAP(0.0), lambda: FixedGainMAP(1.0, 0)]
+    "make",
+    [
+        lambda: ParticleFilter(-1.0),
+        lambda: ParticleFilter(np.inf),
+        lambda: FixedGainMAP(0.0),
+        lambda: FixedGainMAP(np.inf),
+        lambda: FixedGainMAP(1.0, 0),
+    ],
 )
 def test_impossible_settings_are_refused(make):
     with pytest.raises(ValueError, match="give"):

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 
 from ensf.arrays import Array, is_host, like, namespace
@@ -21,7 +20,11 @@ __all__ = ["tilted_moments"]
 
 NODES = 32
 PASSES = 8
-NEGLIGIBLE, SUMMIT, ROUGH = 23.0, 4.0, 0.3
+NEGLIGIBLE, SUMMIT = 23.0, 4.0  # fall of the log density outside of a window, and of the inner one of two nested
+ROUGH = 0.3  # what a cell on the summit may hide when nodes are fine enough
+SAME = 0.7  # part of the old window that a new one must have to be the same
+APART = 0.2  # gap between two modes with windows of their own, over the whole
+NARROW = 0.15  # summit with a window of its own, over the whole
 REACH = 100.0
 SMALL = 20_000  # densities below which one thread is used
 BLOCK = 2**17  # nodes worked on at once by a thread
@@ -53,6 +56,8 @@ def tilted_moments(
     parts = [slice(first, min(first + step, entries)) for first in range(0, max(1, entries), max(1, step))]
     if len(parts) == 1:
         return _block(log_likelihood, mean, deviation, parts[0])
+    import numba
+
     with ThreadPoolExecutor(numba.get_num_threads()) as threads:
         moments = threads.map(lambda part: _block(log_likelihood, mean, deviation, part), parts)
         centre, variance = zip(*moments, strict=True)
@@ -144,74 +149,14 @@ def _closer(nodes: Array, logs: Array) -> tuple[Array, bool]:
     """New nodes, in the one, two or two nested windows that hold the mass; and whether the old ones were as good."""
     if not is_host(nodes):
         return _closer_batched(nodes, logs)
+    from ensf.filters.letsf import window_loops
+
     closer = np.empty(nodes.shape, dtype=nodes.dtype)
     settled = np.empty(nodes.size // NODES, dtype=np.bool_)
-    loop = _closer_loop if settled.size < SMALL else _closer_loop_in_parallel
-    loop(nodes.reshape(-1, NODES), logs.reshape(-1, NODES), closer.reshape(-1, NODES), settled)
+    rules = (NEGLIGIBLE, SUMMIT, ROUGH, SAME, APART, NARROW)
+    loop = window_loops.closer if settled.size < SMALL else window_loops.closer_in_parallel
+    loop(nodes.reshape(-1, NODES), logs.reshape(-1, NODES), rules, closer.reshape(-1, NODES), settled)
     return closer, bool(settled.all())
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _closer_loop(nodes, logs, closer, settled):
-    for i in range(nodes.shape[0]):
-        settled[i] = _closer_row(nodes[i], logs[i], closer[i])
-
-
-@numba.njit(parallel=True, cache=True, error_model="numpy")
-def _closer_loop_in_parallel(nodes, logs, closer, settled):
-    for i in numba.prange(nodes.shape[0]):
-        settled[i] = _closer_row(nodes[i], logs[i], closer[i])
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _bound(x, f, i):
-    """Largest log density that a piecewise log-concave function may reach between nodes i and i + 1."""
-    last = x.size - 1
-    top = max(f[i], f[i + 1])
-    if i == 0 or i + 1 == last or not (f[i] > f[i - 1] and f[i + 1] > f[i + 2]):
-        return top
-    left = (f[i] - f[i - 1]) / (x[i] - x[i - 1])
-    right = (f[i + 2] - f[i + 1]) / (x[i + 2] - x[i + 1])
-    if not (left > 0 > right):
-        return top
-    meet = (f[i + 1] - f[i] + left * x[i] - right * x[i + 1]) / (left - right)
-    return max(top, f[i] + left * (min(max(meet, x[i]), x[i + 1]) - x[i]))
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _closer_row(x, f, new):
-    """Write the new nodes; true if they hardly differ from the old."""
-    n, top = x.size, f.max()
-    first, last, first_top, last_top, rough = n, -1, n, -1, 0.0
-    left, right, gap = 0, 0, 0.0
-    for i in range(n - 1):
-        bound = _bound(x, f, i)
-        if bound > top - NEGLIGIBLE:
-            if last >= 0 and x[i] - x[last + 1] > gap:
-                left, right, gap = last + 1, i, x[i] - x[last + 1]
-            first, last = min(first, i), i
-        if bound > top - SUMMIT:
-            first_top, last_top = min(first_top, i), i
-            rough = max(rough, bound - max(f[i], f[i + 1]))
-    low, high, half = x[first], x[last + 1], n // 2
-    fine = rough < ROUGH and high - low > 0.7 * (x[n - 1] - x[0])
-    if gap >= 0.2 * (high - low):
-        _spread_nodes(new[:half], low, x[left])
-        _spread_nodes(new[half:], x[right], high)
-        return fine and x[left] - low > 0.7 * (x[half - 1] - x[0]) and high - x[right] > 0.7 * (x[n - 1] - x[half])
-    if x[last_top + 1] - x[first_top] < 0.15 * (high - low):
-        _spread_nodes(new[:half], low, high)
-        _spread_nodes(new[half:], x[first_top], x[last_top + 1])
-        new.sort()
-        return fine
-    _spread_nodes(new, low, high)
-    return fine
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _spread_nodes(new, low, high):
-    for k in range(new.size):
-        new[k] = low + (high - low) * k / (new.size - 1)
 
 
 # --- the same as batched array code ----------------------------------------------------------------------
@@ -227,14 +172,14 @@ def _closer_batched(nodes: Array, logs: Array) -> tuple[Array, bool]:
     left, right = _widest_gap(nodes, kept, low)
     hidden = bound - xp.maximum(logs[..., :-1], logs[..., 1:])
     rough = xp.max(xp.where(summit, hidden, xp.zeros_like(hidden)), axis=-1, keepdims=True)
-    fine = (rough < ROUGH) & (high - low > 0.7 * (nodes[..., -1:] - nodes[..., :1]))
-    two = right - left >= 0.2 * (high - low)
-    fine_two = (left - low > 0.7 * (nodes[..., half - 1 : half] - nodes[..., :1])) & (
-        high - right > 0.7 * (nodes[..., -1:] - nodes[..., half : half + 1])
+    fine = (rough < ROUGH) & (high - low > SAME * (nodes[..., -1:] - nodes[..., :1]))
+    two = right - left >= APART * (high - low)
+    fine_two = (left - low > SAME * (nodes[..., half - 1 : half] - nodes[..., :1])) & (
+        high - right > SAME * (nodes[..., -1:] - nodes[..., half : half + 1])
     )
     double = xp.concat([_between(low, left, half), _between(right, high, half)], axis=-1)
     nested = xp.sort(xp.concat([_between(low, high, half), _between(low_top, high_top, half)], axis=-1), axis=-1)
-    single = xp.where(high_top - low_top < 0.15 * (high - low), nested, _between(low, high, n))
+    single = xp.where(high_top - low_top < NARROW * (high - low), nested, _between(low, high, n))
     return xp.where(two, double, single), bool(xp.all(fine & (fine_two | ~two)))
 
 
@@ -251,7 +196,7 @@ def _hull(nodes: Array, chosen: Array) -> tuple[Array, Array]:
 
 
 def _bound_batched(x: Array, f: Array) -> Array:
-    """As `_bound`, for every cell."""
+    """Largest log density that a piecewise log-concave function may reach in every cell."""
     xp = namespace(x)
     top = xp.maximum(f[..., :-1], f[..., 1:])
     slope = (f[..., 1:] - f[..., :-1]) / (x[..., 1:] - x[..., :-1])
