@@ -12,7 +12,8 @@ import scipy.stats
 
 from ensf.arrays import to_numpy
 from ensf.filters.base import Analysis
-from ensf.filters.kalman.filters import ETKF, LETKF
+from ensf.filters.kalman.filters import ETKF
+from ensf.filters.kalman.letkf import LETKF
 from ensf.localization import Euclidean, Localization, gaspari_cohn, periodic_line
 from ensf.observations import Identity, Observation, Select
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation, InflationMemory

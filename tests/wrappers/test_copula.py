@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from ensf.arrays import to_numpy
-from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
+from ensf.filters.kalman.filters import ETKF, EnKF
+from ensf.filters.kalman.letkf import LETKF
 from ensf.filters.letsf.filter import LETSF
 from ensf.filters.quantile.filter import Kernel, QuantileFilter
 from ensf.localization import periodic_line

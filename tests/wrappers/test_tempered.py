@@ -10,7 +10,8 @@ from scipy import stats
 
 from ensf.arrays import to_numpy
 from ensf.filters.base import Analysis
-from ensf.filters.kalman.filters import ETKF, LETKF, EnKF
+from ensf.filters.kalman.filters import ETKF, EnKF
+from ensf.filters.kalman.letkf import LETKF
 from ensf.filters.letsf.filter import LETSF
 from ensf.localization import periodic_line
 from ensf.localization.information_limit import InformationLimit
