@@ -312,7 +312,7 @@ def test_options_of_the_command_make_the_plan(tmp_path, monkeypatch, capsys, job
         raise ValueError(given)
 
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    monkeypatch.setattr(board, "run", run)
+    monkeypatch.setattr("ensf.experiments._benchmark.run", run)
     assert main([*REQUEST, "--jobs", jobs, "--tuning-seeds", "106,107", "--output", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"ensf: {(TINY, tmp_path, processes)}\n"
 
