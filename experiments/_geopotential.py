@@ -16,8 +16,8 @@ import time as clock
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any, ClassVar, Protocol
+from functools import cache
+from typing import ClassVar, Protocol
 
 import numpy as np
 import scipy.sparse
@@ -25,13 +25,11 @@ import xarray as xr
 
 from ensf.arrays import Array, Generator
 from ensf.dataset import pack
-from ensf.filters.base import Analysis, check_prior
-from ensf.observations import Linear, Observation, Pointwise, Select, arctan
-from ensf.twin.experiment import Method
-from ensf.twin.twin import Checkpoint, Cycle, Network, Streams
+from ensf.observations import Linear, Pointwise, Select, arctan
+from ensf.twin import Checkpoint, Cycle, Method, Network, Streams
 
 LATITUDE, LONGITUDE = np.arange(20.0, 90.1, 2.5), np.arange(-80.0, 40.1, 2.5)
-POSITION = np.stack(np.meshgrid(LATITUDE, LONGITUDE, indexing="ij"), axis=-1).reshape(-1, 2)
+POSITIONS = np.stack(np.meshgrid(LATITUDE, LONGITUDE, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 # --- the winters -----------------------------------------------------------------------------------------
@@ -39,11 +37,12 @@ POSITION = np.stack(np.meshgrid(LATITUDE, LONGITUDE, indexing="ij"), axis=-1).re
 
 @dataclass(frozen=True)
 class Winters:
-    """The grid of the winters, in place of a model: there is no forecast."""
+    """The grid of the winters, in place of a model: there is no forecast. `positions` are in degrees north and east."""
 
     dims: ClassVar[tuple[str, ...]] = ("latitude", "longitude")
     shape: ClassVar[tuple[int, ...]] = (LATITUDE.size, LONGITUDE.size)
     coords: ClassVar[dict[str, np.ndarray]] = {"latitude": LATITUDE, "longitude": LONGITUDE}
+    positions: ClassVar[np.ndarray] = POSITIONS
     variable: ClassVar[str] = "z"
     long_name: ClassVar[str] = "anomaly of the winter-mean geopotential height at 500 hPa"
     standard_name: ClassVar[str] = "geopotential_height_anomaly"
@@ -75,7 +74,7 @@ def heights() -> tuple[np.ndarray, np.ndarray]:
 
 def scatter(count: int, rng: Generator) -> np.ndarray:
     """Distinct grid points ``(count,)``, equally likely per area."""
-    area = np.cos(np.deg2rad(POSITION[:, 0]))
+    area = np.cos(np.deg2rad(POSITIONS[:, 0]))
     return np.sort(rng.choice(area.size, count, replace=False, p=area / area.sum()))
 
 
@@ -100,7 +99,7 @@ class Height:
 
     def network(self, points: np.ndarray, prior: Array) -> Network:
         """Stations at grid points ``(observation,)`` of the prior ``(member, state)``."""
-        return Network(Select(points), self.error, POSITION[points])
+        return Network(Select(points), self.error, POSITIONS[points])
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Saturating:
     Parameters
     ----------
     error : float
-        Standard deviation in m of a small anomaly; one of two standard deviations is seen five times less sharply.
+        Standard deviation in m of a small anomaly; at two standard deviations it is five times as large.
     """
 
     error: float = 10.0
@@ -120,7 +119,7 @@ class Saturating:
         deviation = prior[:, points].std(axis=0, ddof=1)
         shape, rows = (points.size, prior.shape[1]), np.arange(points.size)
         scaled = scipy.sparse.csr_array((1 / deviation, (rows, points)), shape)
-        return Network(Pointwise(arctan, Linear(scaled)), self.error / deviation, POSITION[points])
+        return Network(Pointwise(arctan, Linear(scaled)), self.error / deviation, POSITIONS[points])
 
 
 # --- the experiment --------------------------------------------------------------------------------------
@@ -186,59 +185,9 @@ class LeaveOneOut:
                 f"{members} members and {self.cycles} cycles: there are {available} winters, "
                 f"so take 2 to {available - 1} members and 1 to {available} cycles"
             )
-        if not 1 <= self.stations <= len(POSITION):
-            raise ValueError(f"{self.stations} stations: take 1 to {len(POSITION)}, the number of grid points")
+        if not 1 <= self.stations <= len(POSITIONS):
+            raise ValueError(f"{self.stations} stations: take 1 to {len(POSITIONS)}, the number of grid points")
 
     def scored(self, times: np.ndarray) -> dict[str, np.ndarray]:
         """All winters count."""
         return {"": np.ones_like(times, dtype=bool)}
-
-
-# --- what the filters are compared with ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Climatology:
-    """The prior, whatever was observed."""
-
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis ensemble ``(member, state)``."""
-        check_prior(prior, observation)
-        return Analysis(prior, memory)
-
-
-@dataclass(frozen=True)
-class OptimalInterpolation:
-    """Linear analysis with a static covariance: climatological variance times a correlation of distance.
-
-    Second-order autoregressive correlation ``(1 + d / length) exp(-d / length)`` (Daley 1991, Atmospheric Data
-    Analysis, section 4.3) at great-circle distance d. The operator is linearised at the prior mean. Members
-    are the prior's anomalies, scaled to the analysis variance of each grid point.
-
-    Parameters
-    ----------
-    length : float
-        In km.
-    """
-
-    length: float = 1200.0
-
-    @cached_property
-    def correlation(self) -> np.ndarray:
-        """``(state, state)``."""
-        latitude, longitude = np.deg2rad(POSITION).T
-        place = np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)])
-        distance = 6371.0 * np.arccos(np.clip(place.T @ place, -1, 1)) / self.length
-        return (1 + distance) * np.exp(-distance)
-
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis ensemble ``(member, state)``."""
-        check_prior(prior, observation)
-        mean, deviation = prior.mean(axis=0), prior.std(axis=0, ddof=1)
-        covariance = deviation[:, None] * self.correlation * deviation
-        across = observation.operator.tangent(mean, covariance)
-        system = observation.operator.tangent(mean, across.T) + observation.law.covariance(observation.value)
-        gain = np.linalg.solve(system, across.T).T
-        centre = mean + gain @ (observation.value - observation.operator(mean))
-        shrink = np.sqrt(1 - np.sum(gain * across, axis=1) / deviation**2)
-        return Analysis(centre + shrink * (prior - mean), memory)

@@ -1,14 +1,9 @@
 """LETSF as all Lorenz and Kuramoto-Sivashinsky pages use it: one fixed set of options, nothing tuned to the case."""
 
-from ensf.filters import LETSF
-from ensf.filters.base import Filter
-from ensf.localization import Localization, periodic_line
-from ensf.localization.information_limit import InformationLimit
-from ensf.twin.experiment import Method
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
-from ensf.wrappers.model_in_the_loop import ModelInTheLoop
-from ensf.wrappers.spread import Rotation
-from ensf.wrappers.tempered import Tempered
+from ensf.filters import LETSF, Filter
+from ensf.localization import InformationLimit, Localization, periodic_line
+from ensf.twin import Method
+from ensf.wrappers import AdaptiveInflation, ModelInTheLoop, Rotation, Tempered
 
 PIECES = 4
 

@@ -8,9 +8,8 @@ from ensf.experiments._letsf import adaptive_letsf, looped_letsf
 from ensf.filters import LETKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
-from ensf.twin.experiment import Method, PerturbedTruth, TwinExperiment
-from ensf.twin.twin import Network
-from ensf.wrappers.spread import AnalysisInflation, Rotation
+from ensf.twin import Method, Network, PerturbedTruth, TwinExperiment
+from ensf.wrappers import AnalysisInflation, Rotation
 
 SIZE = 40
 MODEL = Lorenz96(size=SIZE, forcing=8.0, dt=0.05)

@@ -6,16 +6,14 @@ from importlib.resources import files
 import numpy as np
 
 from ensf.arrays import Array, normal
-from ensf.diffusion.sampler import ReverseSDE
+from ensf.diffusion import ReverseSDE
 from ensf.experiments._letsf import adaptive_letsf
 from ensf.filters import LETKF, FixedGainMAP
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Pointwise, arctan
-from ensf.twin.experiment import Method
-from ensf.twin.twin import Network, Streams
-from ensf.wrappers.published import published
-from ensf.wrappers.spread import AnalysisInflation, Rotation
+from ensf.twin import Method, Network, Streams
+from ensf.wrappers import AnalysisInflation, Rotation, published
 
 SIZE = 100
 MODEL = Lorenz96(size=SIZE, forcing=8.0, dt=0.01)

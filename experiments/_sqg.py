@@ -7,35 +7,25 @@ lasts, on the truth itself.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Protocol, cast
 
-import numpy as np
-
-from ensf.arrays import Array, Generator, namespace, normal
-from ensf.filters import LETKF, LETSF, FixedGainMAP
-from ensf.filters.base import Analysis
-from ensf.localization import Localization, Periodic, Product
-from ensf.localization.information_limit import InformationLimit
+from ensf.arrays import Array, Generator, normal
+from ensf.diffusion import LinearSchedule, ReverseSDE, RunningMeanStop
+from ensf.filters import LETKF, LETSF, EnSF, Filter, FixedGainMAP
+from ensf.localization import InformationLimit, Localization, Periodic, Product
 from ensf.models.sqg import SQG, SQGTemperature
-from ensf.observations.observation import Observation
 from ensf.runs.nature import NatureRun, Trajectory
-from ensf.twin.experiment import Method, TwinExperiment
-from ensf.twin.twin import Checkpoint, Cycle, Streams, twin
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
-from ensf.wrappers.deferred_analysis import DeferredAnalysis
-from ensf.wrappers.published import published
-from ensf.wrappers.spread import RTPS
+from ensf.twin import Checkpoint, Cycle, Method, Model, Network, Streams, TwinExperiment, twin
+from ensf.wrappers import RTPS, AdaptiveInflation, DeferredAnalysis, SpreadReset, Standardised
 
 DAY, HALF_DAY = 86400.0, 43200.0
 MEMBERS = 20
 MODEL = SQGTemperature(SQG(n=64, U=30.0, dt=1200.0, diff_efold=86400.0, jacobian_factor=2.25))
 KELVIN = MODEL.model.kelvin
 NATURE = NatureRun(MODEL, spin_up=300 * DAY, duration=300 * DAY, interval=HALF_DAY)
-SOURCE = "Bao, Chipilski, Liang, Zhang & Whitaker (2025), MWR 153, 1155"
 
 
 # --- truth -----------------------------------------------------------------------------------------------
@@ -51,27 +41,34 @@ class Shocks:
         Of a shock in a cycle.
     sizes : tuple of float
         Standard deviations, in m/s of the model's variable.
-    shares : tuple of float
-        Of the sizes among the shocks.
+    weights : tuple of float
+        Probability of each size, given that there is a shock.
     """
 
     probability: float = 0.0
     sizes: tuple[float, ...] = (1.0,)
-    shares: tuple[float, ...] = (1.0,)
+    weights: tuple[float, ...] = (1.0,)
 
     def strike(self, truth: Array, rng: Generator) -> Array:
         """Truth ``(state,)`` in K, struck or not."""
         if rng.random() >= self.probability:
             return truth
-        size = float(rng.choice(self.sizes, p=self.shares))
+        size = float(rng.choice(self.sizes, p=self.weights))
         return truth + KELVIN * size * normal(rng, truth.shape, truth)
+
+
+class SourceOfTruth(Protocol):
+    """What makes the truth: a model or a trajectory."""
+
+    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+        """Truth ``(state,)`` at ``time + duration``."""
 
 
 @dataclass(frozen=True)
 class Struck:
     """A source of truth, a model or a trajectory, with shocks at the end of each interval."""
 
-    source: Any
+    source: SourceOfTruth
     shocks: Shocks
 
     def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
@@ -96,93 +93,49 @@ class Around:
 
 
 @cache
-def box(cut_off: float) -> Localization:
+def localization(cut_off: float) -> Localization:
     """Gaspari-Cohn taper that is zero from `cut_off` on, times the same function of the deformation radius; km."""
-    line = MODEL.coords["x"] / 1000
-    height = MODEL.coords["z"] / 1000
-    z, y, x = (axis.ravel() for axis in np.meshgrid(height, line, line, indexing="ij"))
     side = MODEL.model.L / 1000
     scale = MODEL.model.deformation_radius / MODEL.model.H
-    return Localization(np.stack([y, x, z], axis=1), Product(Periodic((side, side)), scale), cut_off / 2)
+    return Localization(MODEL.positions, Product(Periodic((side, side)), scale), half_width=cut_off / 2)
 
 
-@dataclass(frozen=True)
-class InitialSpread:
-    """A filter whose analysis spread is set to that of the initial members, the same at all points.
+ENSF = EnSF(schedule=LinearSchedule(0.05, 0.0), sampler=ReverseSDE(1000, stop=RunningMeanStop()))
+PUBLISHED = SpreadReset(Standardised(ENSF), deviation=1000.0 * KELVIN * (1 - 1 / MEMBERS) ** 0.5)
+"""The published code takes the spread of the initial members with divisor J, that of the analysis with J - 1."""
 
-    Parameters
-    ----------
-    filter : Filter
-    deviation : float
-        In K. The published code takes the initial spread with divisor N, that of the analysis with N - 1.
-    """
-
-    filter: Any
-    deviation: float = 1000.0 * KELVIN * (1 - 1 / MEMBERS) ** 0.5
-
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis ensemble ``(member, state)``."""
-        analysis = self.filter.analyse(prior, observation, rng, memory)
-        xp = namespace(prior)
-        mean, spread = xp.mean(analysis.ensemble, axis=0), xp.std(analysis.ensemble, axis=0, correction=1)
-        return replace(analysis, ensemble=mean + (analysis.ensemble - mean) * (self.deviation / spread))
+WIDE, LIMIT, UNRESOLVED = localization(2800.0), InformationLimit(0.45), 0.2
 
 
-@dataclass(frozen=True)
-class InvertedSensor:
-    """A filter that is given tan(y) in place of y = arctan(x) + error, and told a constant error.
-
-    Parameters
-    ----------
-    filter : Filter
-    error : float
-        Standard deviation in K that the filter assumes.
-    bound : float
-        In K; y stays within plus and minus its arctangent. Beyond the error of y is amplified without limit, and past
-        pi/2 the sign changes, until the model blows up.
-    """
-
-    filter: Any
-    error: float = 1.0
-    bound: float = 40.0
-
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis ensemble ``(member, state)``."""
-        xp, most = namespace(observation.value), math.atan(self.bound)
-        value = xp.tan(xp.clip(observation.value, -most, most))
-        seen = replace(observation, value=value, operator=observation.operator.linear, error=self.error)
-        return self.filter.analyse(prior, seen, rng, memory)
+def adaptive(filter: Filter, name: str) -> Method:
+    """A filter with patches limited by information and unresolved variance, as every page uses it."""
+    summary = f"{name}, patches limited by information, unresolved variance, adaptive inflation, deferred analyses"
+    inflated = AdaptiveInflation(filter, localization(1600.0))
+    return Method(DeferredAnalysis(inflated, chi2_limit=1.6), MEMBERS, summary)
 
 
-PUBLISHED = InitialSpread(published("sqg").filter)
-
-
-def adaptive(filter: Any, summary: str) -> Method:
-    """A filter with patches limited by information and a remainder, as every page uses it."""
-    summary = f"{summary}, patches limited by information, remainder, adaptive inflation, patience with surprises"
-    return Method(DeferredAnalysis(AdaptiveInflation(filter, box(1600.0)), chi2_limit=1.6), MEMBERS, summary)
-
-
-PATCHES: dict[str, Any] = {
-    "localization": box(2800.0),
-    "information_limit": InformationLimit(0.45),
-    "unresolved_variance": 0.2,
-}
-
-
-def methods(cut_off: float, relaxation: float, sensor: Any = lambda inner: inner) -> dict[str, Method]:
+def methods(cut_off: float, relaxation: float, wrap: Callable[[Filter], Filter] = lambda f: f) -> dict[str, Method]:
     """Methods of a page: the published ones with its options, and what they are compared with.
 
-    Those that cannot see through an arctangent are wrapped by `sensor`.
+    Parameters
+    ----------
+    cut_off : float
+        Of the published LETKF's localization, km.
+    relaxation : float
+        Strength of its relaxation to prior spread.
+    wrap : callable
+        Put around filters that need linear observations.
     """
     return {
-        "ensf": Method(sensor(PUBLISHED), MEMBERS, "EnSF as published, standardised, stopped early, spread reset"),
+        "ensf": Method(wrap(PUBLISHED), MEMBERS, "EnSF as published, standardised, stopped early, spread reset"),
         "letkf": Method(
-            RTPS(LETKF(box(cut_off)), relaxation), MEMBERS, f"LETKF, cut-off {cut_off:g} km, RTPS {relaxation}"
+            RTPS(LETKF(localization(cut_off)), relaxation),
+            MEMBERS,
+            f"LETKF, cut-off {cut_off:g} km, RTPS {relaxation}",
         ),
-        "map": Method(sensor(FixedGainMAP(1.2)), MEMBERS, "fixed-gain MAP per member and point"),
-        "letkf_limited": adaptive(LETKF(**PATCHES), "LETKF"),
-        "letsf": adaptive(LETSF(**PATCHES), "LETSF"),
+        "map": Method(wrap(FixedGainMAP(1.2)), MEMBERS, "fixed-gain MAP per member and point"),
+        "letkf_limited": adaptive(LETKF(WIDE, LIMIT, UNRESOLVED), "LETKF"),
+        "letsf": adaptive(LETSF(WIDE, information_limit=LIMIT, unresolved_variance=UNRESOLVED), "LETSF"),
     }
 
 
@@ -214,7 +167,7 @@ class SQGExperiment(TwinExperiment):
     def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Iterator[Cycle]:
         """Cycles of one method and seed, after those of `start`; truth and observations depend on the seed alone."""
         truth = self.truth(seed)
-        source: Any = Struck(self.model if self.lasting else truth, self.shocks)
+        source = cast(Model, Struck(self.model if self.lasting else truth, self.shocks))
         return twin(
             self.model,
             method.filter,
@@ -235,17 +188,23 @@ class SQGExperiment(TwinExperiment):
         return nature.window(100 * (seed - 1) % spare if spare > 0 else 0, self.cycles + 1)
 
 
-def experiment(name: str, summary: str, **changes: Any) -> SQGExperiment:
-    """Page with what all have in common."""
-    common: dict[str, Any] = {
-        "source": SOURCE,
-        "model": MODEL,
-        "initial": None,
-        "cycles": 300,
-        "interval": HALF_DAY,
-        "burn_in": 100 * HALF_DAY,
-        "climatology": 7.05,
-        "seeds": (1,),
-        "time_units": "seconds",
-    }
-    return SQGExperiment(name=name, summary=summary, **(common | changes))
+def experiment(
+    name: str, summary: str, network: Network, methods: Mapping[str, Method], shocks: Shocks = Shocks()
+) -> SQGExperiment:
+    """Page of one observing network: 300 cycles, scores after 100."""
+    return SQGExperiment(
+        name=name,
+        summary=summary,
+        source="Bao, Chipilski, Liang, Zhang & Whitaker (2025), MWR 153, 1155",
+        model=MODEL,
+        network=network,
+        initial=None,  # type: ignore[arg-type]  # members start about the truth of the seed, in `run`
+        methods=methods,
+        cycles=300,
+        interval=HALF_DAY,
+        burn_in=100 * HALF_DAY,
+        climatology=7.05,
+        seeds=(1,),
+        time_units="seconds",
+        shocks=shocks,
+    )

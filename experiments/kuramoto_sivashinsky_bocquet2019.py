@@ -10,9 +10,8 @@ from ensf.experiments._letsf import adaptive_letsf
 from ensf.filters import ETKF, LETKF
 from ensf.localization import periodic_line
 from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
-from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
-from ensf.twin.twin import Network
-from ensf.wrappers.spread import AnalysisInflation, Rotation
+from ensf.twin import GaussianStart, Method, Network, TwinExperiment
+from ensf.wrappers import AnalysisInflation, Rotation
 
 SIZE = 128
 MODEL = KuramotoSivashinsky(length=32 * math.pi, size=SIZE, dt=0.5)

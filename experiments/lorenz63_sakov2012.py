@@ -10,10 +10,8 @@ from ensf.experiments._letsf import in_the_loop
 from ensf.filters import ETKF, LETSF, EnKF, ParticleFilter
 from ensf.localization import Euclidean, Localization
 from ensf.models.lorenz63 import Lorenz63
-from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
-from ensf.twin.twin import Network
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
-from ensf.wrappers.spread import AnalysisInflation, Rotation
+from ensf.twin import GaussianStart, Method, Network, TwinExperiment
+from ensf.wrappers import AdaptiveInflation, AnalysisInflation, Rotation
 
 ERROR = 2**0.5
 EVERYWHERE = Localization(np.zeros((3, 1)), Euclidean(), np.inf)

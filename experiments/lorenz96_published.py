@@ -5,7 +5,7 @@ the last 50. The published filter is run with the 200 pseudo-time steps of its p
 """
 
 from ensf.experiments._published import METHODS, MODEL, NETWORK, PublishedTruths
-from ensf.twin.experiment import TwinExperiment
+from ensf.twin import TwinExperiment
 
 EXPERIMENT = TwinExperiment(
     name="lorenz96_published",

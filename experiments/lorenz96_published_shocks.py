@@ -5,7 +5,7 @@ At model step n the truth gets x += s_n abs(x) N(0, I) with the published profil
 
 from ensf.experiments._published import METHODS, MODEL, NETWORK, PublishedTruths, data
 from ensf.models.wrappers import Shocked
-from ensf.twin.experiment import TwinExperiment
+from ensf.twin import TwinExperiment
 
 PROFILE = tuple(data("lorenz96_shock_profile.npy").tolist())
 

@@ -9,9 +9,8 @@ from ensf.experiments._letsf import adaptive_letsf
 from ensf.filters import ETKF, LETKF, EnKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
-from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
-from ensf.twin.twin import Network
-from ensf.wrappers.spread import AnalysisInflation, Rotation
+from ensf.twin import GaussianStart, Method, Network, TwinExperiment
+from ensf.wrappers import AnalysisInflation, Rotation
 
 SIZE = 40
 

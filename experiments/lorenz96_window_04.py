@@ -2,7 +2,7 @@
 
 from ensf.experiments._lorenz96 import LOOPED, METHODS, experiment
 from ensf.observations import Identity
-from ensf.twin.twin import Network
+from ensf.twin import Network
 
 EXPERIMENT = experiment(
     "lorenz96_window_04",

@@ -1,14 +1,15 @@
-"""As sqg_linear, but what is seen is the arctangent of the temperature in K, with error 0.01."""
+"""As sqg_linear, but the arctangent of the temperature in K is observed, with error 0.01."""
 
-from ensf.experiments._sqg import InvertedSensor, experiment, methods
+from ensf.experiments._sqg import experiment, methods
 from ensf.observations import Pointwise, arctan
-from ensf.twin.twin import Network
+from ensf.twin import Network
+from ensf.wrappers import InvertedArctan
 
 EXPERIMENT = experiment(
     "sqg_arctan",
-    "SQG turbulence, arctangent of the temperature seen at all points, error 0.01",
+    "SQG turbulence, arctangent of the temperature observed at all points, error 0.01",
     network=Network(Pointwise(arctan), error=0.01),
-    methods=methods(2800.0, 0.8, InvertedSensor),
+    methods=methods(2800.0, 0.8, InvertedArctan),
 )
 
 EXPECTED = {

@@ -1,14 +1,14 @@
 """As sqg_arctan at half of the points, others in each cycle; in a tenth of the cycles a shock of 900 m/s (2.8 K)."""
 
-from ensf.experiments._sqg import MODEL, InvertedSensor, Shocks, experiment, methods
-from ensf.observations import arctan
-from ensf.observations.networks import RandomPoints
+from ensf.experiments._sqg import MODEL, Shocks, experiment, methods
+from ensf.observations import RandomPoints, arctan
+from ensf.wrappers import InvertedArctan
 
 EXPERIMENT = experiment(
     "sqg_arctan_half_shocks",
     "as sqg_arctan at 2048 random points of each level, and white noise of 2.8 K on the truth in a tenth of the cycles",
     network=RandomPoints(MODEL.shape, count=2048, error=0.01, function=arctan),
-    methods=methods(5800.0, 0.9, InvertedSensor),
+    methods=methods(5800.0, 0.9, InvertedArctan),
     shocks=Shocks(0.1, (900.0,), (1.0,)),
 )
 

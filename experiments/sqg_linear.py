@@ -2,7 +2,7 @@
 
 from ensf.experiments._sqg import LINEAR, experiment
 from ensf.observations import Identity
-from ensf.twin.twin import Network
+from ensf.twin import Network
 
 EXPERIMENT = experiment(
     "sqg_linear",

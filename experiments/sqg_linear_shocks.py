@@ -5,7 +5,7 @@ As published it is gone in the next cycle; with ``--lasting true`` it stays in t
 
 from ensf.experiments._sqg import LINEAR, Shocks, experiment
 from ensf.observations import Identity
-from ensf.twin.twin import Network
+from ensf.twin import Network
 
 EXPERIMENT = experiment(
     "sqg_linear_shocks",

@@ -1,9 +1,9 @@
 """A real ocean model, Veros: temperature analysed from sparse surface and profile observations, every 10 days.
 
 Truth and members are one spun-up ocean with temperature perturbed, after months under winds and air temperatures of
-their own. The forcing differs all the time, so that a free ensemble keeps its error; no filter is told the forcing of
+their own. The forcing differs all the time, so that a free ensemble keeps its error; no filter knows the forcing of
 the truth, nor changes that of a member. Temperature alone is analysed: velocities and the rest of each restart are
-kept, and adjust in the steps that follow. `unobserved` has the points that no observation is at, which are most.
+kept, and adjust in the steps that follow. `unobserved` has the points without an observation, which are nearly all.
 """
 
 from __future__ import annotations
@@ -17,16 +17,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ensf.arrays import Array, Generator
-from ensf.filters import LETKF, LETSF
-from ensf.filters.base import Analysis
-from ensf.localization import Localization, Product, Sphere
-from ensf.localization.information_limit import InformationLimit
+from ensf.filters import LETKF, LETSF, FreeRun
+from ensf.localization import InformationLimit, Localization, Product, Sphere
 from ensf.models.veros_acc import FORCING, VerosACC, WetTemperature
-from ensf.observations import Observation, Select
-from ensf.twin.experiment import Method, TwinExperiment
-from ensf.twin.twin import Checkpoint, Cycle, Network, Streams, twin
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
-from ensf.wrappers.spread import RTPS, Rotation
+from ensf.observations import Select
+from ensf.twin import Checkpoint, Cycle, Method, Network, Streams, TwinExperiment, twin
+from ensf.wrappers import RTPS, AdaptiveInflation, PartialState, Rotation
 
 YEAR, ADJUSTMENT, INTERVAL, MEMBERS = 360.0, 120.0, 10.0, 15
 
@@ -109,41 +105,10 @@ def drawn(law: Perturbed, members: int, seed: int) -> tuple[np.ndarray, np.ndarr
     """What a law draws; methods of the same seed and size share it."""
     rng, model = Streams.spawn(seed).ensemble, law.model
     states = model.forced(spun_up(model, law.spin_up), rng.standard_normal((members + 1, FORCING)))
-    decay = law.deviation * np.exp(-model.position[:, 2] / 0.5)
+    decay = law.deviation * np.exp(-model.positions[:, 2] / 0.5)
     states = model.warmed(states, states[:, : model.points] + decay * smooth(model, members + 1, rng))
     states = model.advance(states, 0.0, ADJUSTMENT)
     return states[0], states[1:]
-
-
-# --- filters see the temperature alone -------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Free:
-    """No filter: the analysis is the prior."""
-
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """The prior."""
-        return Analysis(prior, memory)
-
-
-@dataclass(frozen=True)
-class OfTemperature:
-    """A filter of complete restarts, made of one of temperatures; the operator is one of temperatures too.
-
-    Parameters
-    ----------
-    filter : Filter
-    model : VerosACC
-    """
-
-    filter: Any
-    model: VerosACC
-
-    def analyse(self, prior: Array, observation: Observation, rng: Generator, memory: Any = None) -> Analysis:
-        """Analysis ensemble ``(member, state)``."""
-        analysis = self.filter.analyse(prior[:, : self.model.points].copy(), observation, rng, memory)
-        return replace(analysis, ensemble=self.model.warmed(prior, analysis.ensemble))
 
 
 # --- the experiment --------------------------------------------------------------------------------------
@@ -179,7 +144,7 @@ class OceanExperiment(TwinExperiment):
         model: VerosACC = shown.model
         cycles = twin(
             model,
-            OfTemperature(method.filter, model),
+            PartialState(method.filter, model.points),
             self.network,
             self.initial,
             members=method.members,
@@ -194,7 +159,7 @@ class OceanExperiment(TwinExperiment):
 
 def experiment(model: VerosACC, network: Sparse = Sparse(), half_width: float = 1200.0) -> OceanExperiment:
     """The experiment on another grid, with another network or localization (Gaspari-Cohn half-width, km)."""
-    local = Localization(model.position, Product(Sphere(), half_width), half_width)
+    local = Localization(model.positions, Product(Sphere(), half_width), half_width)
     inner = Rotation(LETSF(local, information_limit=InformationLimit()))
     return OceanExperiment(
         name="veros_acc",
@@ -203,7 +168,7 @@ def experiment(model: VerosACC, network: Sparse = Sparse(), half_width: float = 
         network=network.on(model),
         initial=Perturbed(model),
         methods={
-            "free": Method(Free(), MEMBERS, "no analysis"),
+            "free": Method(FreeRun(), MEMBERS, "no analysis"),
             "letkf": Method(RTPS(LETKF(local), 0.5), MEMBERS, "LETKF, RTPS 0.5"),
             "letsf": Method(AdaptiveInflation(inner, local), MEMBERS, "LETSF, adaptive inflation, rotated"),
         },

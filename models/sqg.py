@@ -111,6 +111,12 @@ class SQG:
         return {"z": np.array([0.0, self.H]), "y": line, "x": line}
 
     @property
+    def positions(self) -> np.ndarray:
+        """Place of each state variable, ``(state, 3)``: y, x and height, km."""
+        z, y, x = np.meshgrid(*(self.coords[name] / 1000 for name in self.dims), indexing="ij")
+        return np.stack([y.ravel(), x.ravel(), z.ravel()], axis=1)
+
+    @property
     def size(self) -> int:
         """Number of state variables."""
         return 2 * self.n * self.n
@@ -246,6 +252,11 @@ class SQGTemperature:
     def coords(self) -> dict[str, np.ndarray]:
         """Heights of the boundaries and grid points, m."""
         return self.model.coords
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Place of each state variable, ``(state, 3)``: y, x and height, km."""
+        return self.model.positions
 
     @property
     def dt(self) -> float:

@@ -98,8 +98,8 @@ class VerosACC:
         return np.broadcast_to(plane, (len(self.depth), *plane.shape))
 
     @cached_property
-    def position(self) -> np.ndarray:
-        """Latitude and longitude in degrees and depth in km of each wet point, ``(point, 3)``."""
+    def positions(self) -> np.ndarray:
+        """Place of each wet point, ``(point, 3)``: latitude and longitude in degrees, depth in km."""
         axes = np.meshgrid(self.depth / 1000, self.latitude, self.longitude, indexing="ij")
         depth, latitude, longitude = (axis[self.wet] for axis in axes)
         return np.stack([latitude, longitude, depth], axis=1)
@@ -107,7 +107,7 @@ class VerosACC:
     @property
     def points(self) -> int:
         """Number of wet points: so many first entries of a state are temperatures in degrees Celsius."""
-        return len(self.position)
+        return len(self.positions)
 
     def grid(self, temperature: np.ndarray) -> np.ndarray:
         """``(..., point) -> (..., depth, latitude, longitude)``, NaN on land."""
@@ -189,6 +189,11 @@ class WetTemperature:
     def shape(self) -> tuple[int, ...]:
         """Number of wet points."""
         return (self.model.points,)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Place of each wet point, ``(point, 3)``: latitude and longitude in degrees, depth in km."""
+        return self.model.positions
 
     @property
     def coords(self) -> Mapping[str, np.ndarray]:

@@ -6,7 +6,7 @@ from eofs.examples import example_data_path
 
 from ensf.dataset import interpolate, pack, positions, unpack
 from ensf.diagnostics import rmse
-from ensf.filters.kalman.filters import LETKF
+from ensf.filters import LETKF
 from ensf.localization import Localization, Sphere
 from ensf.observations import Linear, Observation
 

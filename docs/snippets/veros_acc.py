@@ -12,7 +12,7 @@ from ensf.runs.netcdf.writer import read
 COLOURS = {"free": "#666666", "letkf": "#0072B2", "letsf": "#D55E00"}
 MODEL = page.EXPERIMENT.model.model
 HIDDEN = page.unobserved(page.EXPERIMENT)
-SEEN = MODEL.position[list(page.EXPERIMENT.network.operator.index)]
+SEEN = MODEL.positions[list(page.EXPERIMENT.network.operator.index)]
 LEVEL, MERIDIAN = 5, 7  # layer of the map at depth, column of the section
 
 

@@ -15,7 +15,7 @@ __all__ = ["compare"]
 def compare(arguments: list[str]) -> int:
     """Run what a board lacks, then write its files."""
     from ensf import plot
-    from ensf.experiments._benchmark import plan as board
+    from ensf.experiments import _benchmark as board
     from ensf.runs import runner
 
     values = _options(arguments)
@@ -24,21 +24,23 @@ def compare(arguments: list[str]) -> int:
         methods=options.named(values["methods"], board.METHODS, "method"),
         seeds=tuple(options.seeds(values["seeds"])),
         tuning_seeds=tuple(options.seeds(values["tuning_seeds"], "--tuning-seeds")),
-        **{name: values[name] for name in ("trials", "cycles", "tuning_cycles")},
+        trials=values["trials"],
+        cycles=values["cycles"],
+        tuning_cycles=values["tuning_cycles"],
     )
     if values["jobs"] < 0:
         raise ValueError(f"--jobs is {values['jobs']}: give a number of processes, or 0 for one per processor")
     directory = Path(values["output"])
     runner.prepare(directory, [], replace=True)
-    records = board.run(plan, directory, values["jobs"] or os.cpu_count() or 1)
-    board.write(records, plan, directory, shlex.join(["ensf", "board", *arguments]))
-    plot.figure_board(*board.heat(records)).savefig(directory / "heatmap.png", dpi=120)
+    rows = board.run(plan, directory, values["jobs"] or os.cpu_count() or 1)
+    board.write(rows, plan, directory, shlex.join(["ensf", "board", *arguments]))
+    plot.figure_board(*board.heat_map(rows)).savefig(directory / "heatmap.png", dpi=120)
     print((directory / "board.md").read_text(), end="")
     return 0
 
 
 def _options(arguments: list[str]) -> Options:
-    from ensf.experiments._benchmark import plan as board
+    from ensf.experiments import _benchmark as board
 
     parser = options.parser("ensf board", "Experiments x methods x seeds, each method tuned on other seeds; resumable")
     add, plan = parser.add_argument, board.Plan()
@@ -46,8 +48,8 @@ def _options(arguments: list[str]) -> Options:
         default = ",".join(map(str, getattr(plan, name)))
         add(f"--{name.replace('_', '-')}", default=default, help="separated by commas")
     add("--trials", type=int, default=plan.trials, help="settings tried for each method that is tuned")
-    add("--cycles", type=int, default=plan.cycles, help="most cycles of a scored run; 0 = each experiment's own")
-    add("--tuning-cycles", type=int, default=plan.tuning_cycles, help="most cycles of a tuning run")
+    add("--cycles", type=int, default=plan.cycles, help="cut scored runs after so many cycles; 0 = not at all")
+    add("--tuning-cycles", type=int, default=plan.tuning_cycles, help="cut tuning runs after so many cycles")
     add("--jobs", type=int, default=0, help="processes, of one thread each; 0 = one per processor")
-    add("--output", default="results/board", help="folder for the files; finished runs in it are kept")
+    add("--output", default="results/board", help="folder for the files; finished runs in it are not run again")
     return options.read(parser, arguments)

@@ -9,8 +9,10 @@
     ParticleFilter  weights and resampling              any law, few variables                 effective_sample_size
     FixedGainMAP    nudging of observed variables       Gaussian errors, single variables      -
     EnSF            reverse-time diffusion              adjoint of h, whole states             steps, clipped
+    OptimalInterpolation  static correlation            Gaussian errors, whole states          -
+    FreeRun         the prior, as a reference           -                                      -
 
-None of them remembers anything from cycle to cycle. All but `EnSF` are `Preparable`: they know of the state only what
+None of them remembers anything from cycle to cycle. All but those of whole states are `Preparable`: they know of the state only what
 the members predict of the observations, and their `prepare` gives an update for any part of it. Where "places" are
 needed, a filter without localization does without.
 """
@@ -18,8 +20,10 @@ needed, a filter without localization does without.
 from ensf.filters.base import Analysis, Filter, Part, Preparable, Prepared, Update, usable
 from ensf.filters.ensf import EnSF, StiffnessWarning
 from ensf.filters.fixed_gain import FixedGainMAP
+from ensf.filters.free_run import FreeRun
 from ensf.filters.kalman import ETKF, LETKF, EnKF
 from ensf.filters.letsf import LETSF
+from ensf.filters.optimal_interpolation import OptimalInterpolation
 from ensf.filters.particle import ParticleFilter
 from ensf.filters.quantile import Kernel, QuantileFilter, RankHistogram
 
@@ -30,9 +34,11 @@ __all__ = [
     "EnSF",
     "Filter",
     "FixedGainMAP",
+    "FreeRun",
     "Kernel",
     "LETKF",
     "LETSF",
+    "OptimalInterpolation",
     "Part",
     "ParticleFilter",
     "Preparable",

@@ -13,6 +13,8 @@
     Standardised       sees standardised members              whole states                -                 -
     Copula             sees Gaussian marginals                whole states                -                 -
     Tempered           the likelihood in pieces               whole states                -                 -
+    PartialState       analyses the first entries             whole states                -                 -
+    InvertedArctan     sees tan(y), an error that is constant  -                          -                 -
     ModelInTheLoop     analyses the start of the window       the window of a twin        -                 model_runs
 
 All remember and report what the filter inside does, too. A wrapper without "whole states" around a `Preparable` filter
@@ -26,7 +28,9 @@ from ensf.wrappers.collapse_guard import CollapseGuard
 from ensf.wrappers.copula import Copula
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.finite_size import FiniteSize
+from ensf.wrappers.inverted_arctan import InvertedArctan
 from ensf.wrappers.model_in_the_loop import ModelInTheLoop
+from ensf.wrappers.partial_state import PartialState
 from ensf.wrappers.published import published
 from ensf.wrappers.recommended import letsf
 from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
@@ -41,7 +45,9 @@ __all__ = [
     "DeferredAnalysis",
     "FiniteSize",
     "ForecastInflation",
+    "InvertedArctan",
     "ModelInTheLoop",
+    "PartialState",
     "RTPP",
     "RTPS",
     "Rotation",

@@ -1,8 +1,8 @@
 """Cells: single runs of a board, each finished once, in its own file, in this process or in several.
 
-A finished cell is one file, written at once under its final name and kept. It holds a hash of all that determines
-the run; a cell whose recipe has changed is run again. A run that raises an error counts as diverged and keeps the
-message: remove its file to try again.
+A finished cell is one file, written at once under its final name. It holds a hash of all that determines the run; a
+cell whose recipe has changed is run again. A run that raises an error counts as diverged and its file holds the
+message: remove it to try again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +38,30 @@ from ensf.experiments._benchmark.methods import RECIPES
 from ensf.runs.files import write_json
 from ensf.runs.interrupts import answered, deferred
 from ensf.runs.recipe.describe import digest, run_recipe
-from ensf.twin.experiment import Method, summarise
+from ensf.twin import Method, TwinExperiment, summarise
 
-__all__ = ["Cell", "complete"]
+__all__ = ["Cell", "Record", "complete"]
+
+Record = dict[str, Any]
+"""What the file of a cell holds: its fields, its scores by name, `diverged`, or the `error` that ended it."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: experiment, method, tuned settings, seed, most cycles (0 = all); `trial` is -1 if it is scored."""
+    """One run.
+
+    Parameters
+    ----------
+    experiment, method : str
+        Their names.
+    settings : tuple of (str, float)
+        Those that are tuned.
+    seed : int
+    cycles : int
+        The run is cut after so many; 0 = not at all.
+    trial : int
+        Its number; -1 for a run that is scored.
+    """
 
     experiment: str
     method: str
@@ -55,10 +73,10 @@ class Cell:
     @property
     def file(self) -> str:
         """Name of its file."""
-        part = f"trial{self.trial}." if self.trial >= 0 else ""
-        return f"{self.experiment}.{self.method}.{part}seed{self.seed}.json"
+        trial = f"trial{self.trial}." if self.trial >= 0 else ""
+        return f"{self.experiment}.{self.method}.{trial}seed{self.seed}.json"
 
-    def load(self) -> tuple[Any, Method]:
+    def load(self) -> tuple[TwinExperiment, Method]:
         """The experiment, shortened, and the method with its settings."""
         experiment = _shortened(self.experiment, self.cycles)
         return experiment, RECIPES[self.method].method(experiment, dict(self.settings))
@@ -71,9 +89,9 @@ class Cell:
 
 
 @cache
-def _shortened(name: str, cycles: int) -> Any:
+def _shortened(name: str, cycles: int) -> TwinExperiment:
     """The experiment with at most that many cycles, half of them burn-in at most."""
-    experiment = experiments.load(name)
+    experiment: TwinExperiment = experiments.load(name)
     if not 0 < cycles < experiment.cycles:
         return experiment
     burn_in = min(experiment.burn_in, cycles // 2 * experiment.interval)
@@ -85,13 +103,13 @@ def _shortened(name: str, cycles: int) -> Any:
 
 def _finish(cell: Cell, folder: Path, check: Callable[[], None] = lambda: None) -> None:
     """Run a cell into its file."""
-    with _alone():
+    with _one_thread():
         about = asdict(cell) | {"settings": dict(cell.settings), "recipe": cell.recipe, "version": version("ensf")}
         record = about | _outcome(cell, check)
     write_json(folder / cell.file, record)
 
 
-def _outcome(cell: Cell, check: Callable[[], None]) -> dict[str, Any]:
+def _outcome(cell: Cell, check: Callable[[], None]) -> Record:
     try:
         measured = _measure(*cell.load(), cell.seed, check)
     except Exception as error:
@@ -99,23 +117,22 @@ def _outcome(cell: Cell, check: Callable[[], None]) -> dict[str, Any]:
     return {name: value if math.isfinite(value) else None for name, value in measured.items()}
 
 
-def _measure(experiment: Any, method: Method, seed: int, check: Callable[[], None]) -> dict[str, Any]:
+def _measure(experiment: TwinExperiment, method: Method, seed: int, check: Callable[[], None]) -> Record:
     """Scores of one run; `check` is called between cycles."""
     history: list[tuple[float, Mapping[str, float]]] = []
     forecast, analysis = 0.0, 0.0
-    with closing(experiment.run(method, seed)) as cycles:
-        for cycle in cycles:
-            history.append((cycle.time, scores(cycle)))
-            forecast += cycle.seconds_forecast
-            analysis += cycle.seconds_analysis
-            check()
+    for cycle in experiment.run(method, seed):
+        history.append((cycle.time, scores(cycle)))
+        forecast += cycle.seconds_forecast
+        analysis += cycle.seconds_analysis
+        check()
     seconds = {"seconds_forecast": forecast / len(history), "seconds_analysis": analysis / len(history)}
     return {"members": method.members} | summarise(experiment, history) | seconds
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One thread, and no word about overflow in runs that are lost."""
+def _one_thread() -> Iterator[None]:
+    """One thread, and no warning of overflow in runs that diverge."""
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
@@ -126,7 +143,7 @@ def _alone() -> Iterator[None]:
         numba.set_num_threads(threads)
 
 
-def _read(cell: Cell, folder: Path) -> dict[str, Any] | None:
+def _read(cell: Cell, folder: Path) -> Record | None:
     """Record of a finished cell; None if there is none, or one of another recipe."""
     try:
         record = json.loads((folder / cell.file).read_text())
@@ -138,12 +155,29 @@ def _read(cell: Cell, folder: Path) -> dict[str, Any] | None:
 # --- many cells ------------------------------------------------------------------------------------------
 
 
-def complete(cells: Iterable[Cell], folder: Path, jobs: int, what: str) -> dict[Cell, dict[str, Any]]:
-    """Records of all cells; those without a file are run."""
-    records: dict[Cell, Any] = {cell: _read(cell, folder) for cell in cells}
-    missing = [cell for cell, record in records.items() if record is None]
-    done, every = len(records) - len(missing), 0.5 if sys.stderr.isatty() else 30
-    with tqdm(total=len(records), initial=done, desc=what, unit="run", mininterval=every) as bar:
+def complete(cells: Iterable[Cell], folder: Path, jobs: int, what: str) -> dict[Cell, Record]:
+    """Records of all cells; those without a file are run.
+
+    Parameters
+    ----------
+    cells : iterable of Cell
+    folder : Path
+        Where their files are.
+    jobs : int
+        Processes; with 1 everything runs in this one.
+    what : str
+        Title of the progress bar.
+
+    Raises
+    ------
+    OSError
+        If a process dies.
+    """
+    stored = {cell: _read(cell, folder) for cell in cells}
+    records = {cell: record for cell, record in stored.items() if record is not None}
+    missing = [cell for cell, record in stored.items() if record is None]
+    interval = 0.5 if sys.stderr.isatty() else 30
+    with tqdm(total=len(stored), initial=len(records), desc=what, unit="run", mininterval=interval) as bar:
         work = _in_turn(missing, folder) if jobs == 1 else _in_processes(missing, folder, jobs)
         with closing(work):
             for cell in work:
@@ -185,17 +219,16 @@ def _close(pool: ProcessPoolExecutor) -> None:
         raise KeyboardInterrupt
 
 
-_STOP: Any = None
-"""Event of a worker that says when to stop; a process of a pool can only get it when it starts."""
+_STOP: Event | None = None
 
 
-def _start_worker(stop: Any) -> None:
+def _start_worker(stop: Event) -> None:
     global _STOP
     _STOP = stop
     threading.Thread(target=_leave_with, args=(multiprocessing.parent_process(),), daemon=True).start()
 
 
-def _leave_with(parent: Any) -> None:
+def _leave_with(parent: BaseProcess) -> None:
     parent.join()
     os._exit(1)
 
@@ -205,5 +238,5 @@ def _work(cell: Cell, folder: Path) -> None:
 
 
 def _check_stop() -> None:
-    if _STOP.is_set():
+    if _STOP is not None and _STOP.is_set():
         raise KeyboardInterrupt

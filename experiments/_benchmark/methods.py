@@ -9,25 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from ensf.diffusion.sampler import ReverseSDE
+from ensf.diffusion import ReverseSDE
 from ensf.experiments import names
 from ensf.experiments._letsf import in_the_loop
-from ensf.filters import ETKF, LETKF, LETSF, EnKF, FixedGainMAP, ParticleFilter, QuantileFilter
-from ensf.filters.base import Filter
-from ensf.localization import Euclidean, Localization, periodic_line
-from ensf.localization.information_limit import InformationLimit
+from ensf.filters import ETKF, LETKF, LETSF, EnKF, Filter, FixedGainMAP, ParticleFilter, QuantileFilter
+from ensf.localization import Euclidean, InformationLimit, Localization, periodic_line
 from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
 from ensf.models.lorenz63 import Lorenz63
 from ensf.models.lorenz96 import Lorenz96
-from ensf.twin.experiment import Method
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
-from ensf.wrappers.finite_size import FiniteSize
-from ensf.wrappers.published import published
-from ensf.wrappers.spread import AnalysisInflation, Rotation
+from ensf.twin import Method, TwinExperiment
+from ensf.wrappers import AdaptiveInflation, AnalysisInflation, FiniteSize, Rotation, published
 
 __all__ = ["EXPERIMENTS", "RECIPES", "Axis", "Recipe"]
 
@@ -45,18 +39,18 @@ class Axis:
     low, high : float
         Smallest and largest distance from the origin; both are tried.
     origin : float
-    on_grid : bool
-        True for a length: the range is in grid intervals of the ring. Without a ring there is no such setting.
+    on_ring : bool
+        True for a length on the ring, in grid intervals. Without a ring there is no such setting.
     """
 
     low: float
     high: float
     origin: float = 0.0
-    on_grid: bool = False
+    on_ring: bool = False
 
-    def at(self, fraction: float, scale: float) -> float:
+    def at(self, fraction: float) -> float:
         """The value at a fraction in [0, 1] of the range, to four digits."""
-        return float(f"{self.origin + scale * self.low * (self.high / self.low) ** fraction:.4g}")
+        return float(f"{self.origin + self.low * (self.high / self.low) ** fraction:.4g}")
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class Recipe:
     build : callable
         ``build(experiment, **settings) -> Filter``.
     axes : mapping of str to Axis
-        Ranges of the settings that are tuned; none for a method that is the same everywhere.
+        Ranges of the settings that are tuned, two at most; none for a method that is the same everywhere.
     fits : callable
         ``fits(experiment) -> bool``.
     members : int
@@ -79,20 +73,18 @@ class Recipe:
     summary: str
     build: Callable[..., Filter]
     axes: Mapping[str, Axis] = field(default_factory=dict)
-    fits: Callable[[Any], bool] = lambda experiment: True
+    fits: Callable[[TwinExperiment], bool] = lambda experiment: True
     members: int = 0
 
-    def trials(self, experiment: Any, count: int) -> list[dict[str, float]]:
+    def trials(self, experiment: TwinExperiment, count: int) -> list[dict[str, float]]:
         """Settings of each trial: `count` of them, or none if nothing is tuned."""
-        interval = _interval(experiment)
-        axes = {name: axis for name, axis in self.axes.items() if interval or not axis.on_grid}
-        scales = {name: interval if axis.on_grid else 1.0 for name, axis in axes.items()}
+        axes = {name: axis for name, axis in self.axes.items() if _has_ring(experiment) or not axis.on_ring}
         return [
-            {name: axes[name].at(u, scales[name]) for name, u in zip(axes, _lattice(k, count), strict=False)}
+            {name: axis.at(u) for (name, axis), u in zip(axes.items(), _lattice(k, count), strict=False)}
             for k in range(count if axes else 0)
         ]
 
-    def method(self, experiment: Any, settings: Mapping[str, float]) -> Method:
+    def method(self, experiment: TwinExperiment, settings: Mapping[str, float]) -> Method:
         """The method with these settings."""
         members = self.members or _members(experiment)
         return Method(self.build(experiment, **settings), members, self.summary)
@@ -103,7 +95,7 @@ def _lattice(trial: int, count: int) -> tuple[float, float]:
     return first, (trial * GOLDEN + 0.5) % 1.0
 
 
-def _members(experiment: Any) -> int:
+def _members(experiment: TwinExperiment) -> int:
     """What the page's own methods agree on, else 40."""
     sizes = {method.members for method in experiment.methods.values()}
     return sizes.pop() if len(sizes) == 1 else MEMBERS
@@ -112,115 +104,105 @@ def _members(experiment: Any) -> int:
 # --- places ----------------------------------------------------------------------------------------------
 
 
-def _length(experiment: Any) -> float:
-    """Length of the ring of variables, 0 if there is none."""
-    model = experiment.model
-    if isinstance(model, KuramotoSivashinsky):
-        return model.length
-    return float(model.shape[0]) if isinstance(model, Lorenz96) else 0.0
+def _size(experiment: TwinExperiment) -> int:
+    """Number of state variables."""
+    return math.prod(experiment.model.shape)
 
 
-def _interval(experiment: Any) -> float:
-    """Distance of neighbours on the ring, 0 if there is none."""
-    return _length(experiment) / math.prod(experiment.model.shape)
+def _has_ring(experiment: TwinExperiment) -> bool:
+    return isinstance(experiment.model, Lorenz96 | KuramotoSivashinsky)
 
 
-def _has_ring(experiment: Any) -> bool:
-    return _length(experiment) > 0
-
-
-def _is_lorenz(experiment: Any) -> bool:
+def _is_lorenz(experiment: TwinExperiment) -> bool:
     return isinstance(experiment.model, Lorenz63 | Lorenz96)
 
 
-def _has_few_variables(experiment: Any) -> bool:
-    return math.prod(experiment.model.shape) <= 3
+def _has_few_variables(experiment: TwinExperiment) -> bool:
+    return _size(experiment) <= 3
 
 
-def _localization(experiment: Any, half_width: float) -> Localization:
-    """Positions on the ring; one place for all variables if there is none."""
-    size = math.prod(experiment.model.shape)
+def _localization(experiment: TwinExperiment, half_width: float) -> Localization:
+    """On the ring, half-width in grid intervals; one place for all variables if there is no ring."""
     if _has_ring(experiment):
-        return periodic_line(size, half_width, _length(experiment))
-    return Localization(np.zeros((size, 1)), Euclidean(), math.inf)
+        return periodic_line(_size(experiment), half_width)
+    return Localization(np.zeros((_size(experiment), 1)), Euclidean(), math.inf)
 
 
 # --- recipes ---------------------------------------------------------------------------------------------
 
 
-def _etkf(experiment: Any, inflation: float) -> Filter:
+def _etkf(experiment: TwinExperiment, inflation: float) -> Filter:
     return AnalysisInflation(Rotation(ETKF()), inflation)
 
 
-def _etkf_n(experiment: Any) -> Filter:
+def _etkf_n(experiment: TwinExperiment) -> Filter:
     return FiniteSize(Rotation(ETKF()))
 
 
-def _enkf(experiment: Any, inflation: float) -> Filter:
+def _enkf(experiment: TwinExperiment, inflation: float) -> Filter:
     return AnalysisInflation(EnKF(), inflation)
 
 
-def _letkf(experiment: Any, inflation: float, half_width: float) -> Filter:
+def _letkf(experiment: TwinExperiment, inflation: float, half_width: float) -> Filter:
     return AnalysisInflation(Rotation(LETKF(_localization(experiment, half_width))), inflation)
 
 
-def _letkf_adaptive(experiment: Any, half_width: float) -> Filter:
+def _letkf_adaptive(experiment: TwinExperiment, half_width: float) -> Filter:
     localization = _localization(experiment, half_width)
     return AdaptiveInflation(Rotation(LETKF(localization)), localization)
 
 
-def _letsf(experiment: Any, inflation: float, half_width: float = math.inf) -> Filter:
+def _letsf(experiment: TwinExperiment, inflation: float, half_width: float = math.inf) -> Filter:
     return AnalysisInflation(Rotation(LETSF(_localization(experiment, half_width))), inflation)
 
 
-def _letkf_limited(experiment: Any) -> Filter:
+def _letkf_limited(experiment: TwinExperiment) -> Filter:
     wide, near = _wide_and_near(experiment)
     return AdaptiveInflation(Rotation(LETKF(wide, information_limit=InformationLimit())), near)
 
 
-def _letsf_limited(experiment: Any) -> Filter:
+def _letsf_limited(experiment: TwinExperiment) -> Filter:
     wide, near = _wide_and_near(experiment)
     return AdaptiveInflation(Rotation(LETSF(wide, information_limit=_limit(experiment))), near)
 
 
-def _letsf_loop(experiment: Any) -> Filter:
+def _letsf_loop(experiment: TwinExperiment) -> Filter:
     wide, near = _wide_and_near(experiment)
     return in_the_loop(LETSF(wide, steps=1, information_limit=_limit(experiment)), near)
 
 
-def _wide_and_near(experiment: Any) -> tuple[Localization, Localization]:
+def _wide_and_near(experiment: TwinExperiment) -> tuple[Localization, Localization]:
     """Half-widths of the experiments' own pages: 20 (Kuramoto-Sivashinsky: 60) and 10 grid points."""
-    points = 60.0 if isinstance(experiment.model, KuramotoSivashinsky) else 20.0
-    interval = _interval(experiment)
-    return _localization(experiment, points * interval), _localization(experiment, 10.0 * interval)
+    wide = 60.0 if isinstance(experiment.model, KuramotoSivashinsky) else 20.0
+    return _localization(experiment, wide), _localization(experiment, 10.0)
 
 
-def _limit(experiment: Any) -> InformationLimit | None:
+def _limit(experiment: TwinExperiment) -> InformationLimit | None:
     return InformationLimit() if _has_ring(experiment) else None
 
 
-def _quantile(experiment: Any, inflation: float, half_width: float = math.inf) -> Filter:
+def _quantile(experiment: TwinExperiment, inflation: float, half_width: float = math.inf) -> Filter:
     return AnalysisInflation(QuantileFilter(_localization(experiment, half_width)), inflation)
 
 
-def _ensf(experiment: Any) -> Filter:
+def _ensf(experiment: TwinExperiment) -> Filter:
     return published("cmame", sampler=ReverseSDE(200))
 
 
-def _ensf_inflated(experiment: Any, inflation: float) -> Filter:
+def _ensf_inflated(experiment: TwinExperiment, inflation: float) -> Filter:
     return AnalysisInflation(_ensf(experiment), inflation)
 
 
-def _map(experiment: Any, deviation: float) -> Filter:
+def _map(experiment: TwinExperiment, deviation: float) -> Filter:
     return FixedGainMAP(deviation)
 
 
-def _particle(experiment: Any, jitter: float) -> Filter:
+def _particle(experiment: TwinExperiment, jitter: float) -> Filter:
     return ParticleFilter(jitter)
 
 
 INFLATION = {"inflation": Axis(0.01, 0.32, origin=1.0)}
-HALF_WIDTH = {"half_width": Axis(4.0, 24.0, on_grid=True)}
+HALF_WIDTH = {"half_width": Axis(4.0, 24.0, on_ring=True)}
 
 RECIPES = {
     "etkf": Recipe("ETKF, inflated, rotated", _etkf, INFLATION),

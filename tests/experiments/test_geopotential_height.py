@@ -13,7 +13,8 @@ from ensf import experiments
 from ensf.arrays import namespace
 from ensf.diagnostics import rmse, scores
 from ensf.experiments import _geopotential as page
-from ensf.observations import Observation, Select
+from ensf.filters.free_run import FreeRun
+from ensf.observations.observation import Observation, Select, tangent
 from ensf.twin.experiment import Method, summarise
 
 pytest.importorskip("eofs", reason='the data come with pip install "ensf[examples]"')
@@ -41,7 +42,7 @@ def test_the_winters_are_whole():
     assert heights.shape == (65, 29 * 49) and heights.dtype == np.float64
     assert np.array_equal(years, np.arange(1948, 2013))
     assert heights.min() > 4900 and heights.max() < 5900
-    north = page.POSITION[:, 0] == 90
+    north = page.POSITIONS[:, 0] == 90
     assert np.ptp(heights[:, north], axis=1).max() == 0
 
 
@@ -67,7 +68,7 @@ def test_stations_and_errors_depend_on_the_seed_alone(name):
 def test_stations_are_distinct_and_spread_evenly_over_the_area(rng):
     drawn = [page.scatter(25, rng) for _ in range(400)]
     assert all(len(np.unique(points)) == 25 for points in drawn)
-    latitude, area = page.POSITION[:, 0], np.cos(np.deg2rad(page.POSITION[:, 0]))
+    latitude, area = page.POSITIONS[:, 0], np.cos(np.deg2rad(page.POSITIONS[:, 0]))
     expected = np.average(latitude, weights=area)
     assert np.mean(latitude[np.concatenate(drawn)]) == pytest.approx(expected, abs=0.6)
     assert abs(latitude.mean() - expected) > 5
@@ -75,7 +76,7 @@ def test_stations_are_distinct_and_spread_evenly_over_the_area(rng):
 
 def test_fewer_members_are_other_winters():
     experiment = experiments.load("geopotential_height")
-    cycle = next(experiment.run(Method(page.Climatology(), 20), 1))
+    cycle = next(experiment.run(Method(FreeRun(), 20), 1))
     whole = cycles("geopotential_height", "climatology", 1)[0].forecast
     assert cycle.forecast.shape == (20, 1421)
     assert all((whole == member).all(axis=1).any() for member in cycle.forecast)
@@ -92,7 +93,7 @@ def test_fewer_members_are_other_winters():
 def test_more_than_there_is_is_refused(changes, members, message):
     experiment = replace(experiments.load("geopotential_height"), **changes)
     with pytest.raises(ValueError, match=message):
-        next(experiment.run(Method(page.Climatology(), members), 1))
+        next(experiment.run(Method(FreeRun(), members), 1))
 
 
 def test_without_the_data_pages_load_and_runs_say_what_to_install(monkeypatch):
@@ -116,38 +117,7 @@ def test_the_saturating_sensor_is_as_accurate_as_the_other_for_small_anomalies(p
     np.testing.assert_allclose(network.operator(2 * deviation), np.arctan(2.0))
 
 
-# --- optimal interpolation -------------------------------------------------------------------------------
-
-
-def test_correlation_is_one_at_home_and_falls_with_distance():
-    oi = page.OptimalInterpolation(800.0)
-    place = page.POSITION.tolist()
-    here, north = place.index([40.0, 0.0]), place.index([60.0, 0.0])
-    distance = 6371.0 * np.deg2rad(20.0) / 800.0
-    np.testing.assert_allclose(np.diag(oi.correlation), 1.0, atol=1e-6)
-    np.testing.assert_allclose(oi.correlation[here, north], (1 + distance) * np.exp(-distance))
-    assert np.linalg.eigvalsh(oi.correlation).min() > -1e-6
-
-
-def test_one_station_has_the_closed_form(prior):
-    oi, k = page.OptimalInterpolation(800.0), 500
-    observation = Observation(np.array([30.0]), Select((k,)), 10.0)
-    analysis = oi.analyse(prior, observation, None).ensemble
-    deviation = prior.std(axis=0, ddof=1)
-    pull = deviation * oi.correlation[:, k] * deviation[k] / (deviation[k] ** 2 + 100.0)
-    np.testing.assert_allclose(analysis.mean(axis=0), 30.0 * pull, atol=1e-8)
-    variance = deviation**2 - pull * deviation * oi.correlation[:, k] * deviation[k]
-    np.testing.assert_allclose(analysis.var(axis=0, ddof=1), variance, rtol=1e-9)
-
-
-def test_the_linearised_sensor_gives_the_same_analysis(prior, rng):
-    oi, points = page.OptimalInterpolation(), page.scatter(25, rng)
-    linear, saturating = (sensor.network(points, prior) for sensor in (page.Height(), page.Saturating()))
-    value = rng.normal(0.0, 30.0, 25)
-    scaled = value / prior[:, points].std(axis=0, ddof=1)
-    one = oi.analyse(prior, Observation(value, linear.operator, linear.error), rng)
-    two = oi.analyse(prior, Observation(scaled, saturating.operator, saturating.error), rng)
-    np.testing.assert_allclose(one.ensemble, two.ensemble, atol=1e-7)
+# --- references ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["climatology", "oi"])

@@ -9,12 +9,13 @@ import pytest
 
 from ensf import experiments
 from ensf.experiments import _sqg
-from ensf.experiments._sqg import InitialSpread, InvertedSensor, Shocks, Struck
+from ensf.experiments._sqg import Shocks, Struck
 from ensf.filters.base import Analysis
 from ensf.localization import gaspari_cohn
-from ensf.observations import Identity, Observation, Pointwise, Select, arctan
 from ensf.runs.nature import NatureRun, Trajectory
 from ensf.twin.experiment import Method
+from ensf.wrappers.inverted_arctan import InvertedArctan
+from ensf.wrappers.published import published
 
 PAGES = [name for name in experiments.names() if name.startswith("sqg")]
 SHOCK = Shocks(1.0, (1000.0,), (1.0,))
@@ -40,14 +41,14 @@ def cycles(name, seed=1, count=3, **changes):
     return list(experiment.run(Method(Keep(), 3), seed))
 
 
-def test_shocks_have_the_sizes_and_shares_that_they_say():
+def test_shocks_have_the_sizes_and_weights_that_they_say():
     rng, truth = np.random.default_rng(1), np.zeros(200, np.float32)
     sizes = np.array([SHOCKS.strike(truth, rng).std() for _ in range(4000)]) / _sqg.KELVIN
     struck = sizes[sizes > 0]
     assert len(struck) / 4000 == pytest.approx(0.5, abs=0.03)
     nearest = np.array(SHOCKS.sizes)[abs(struck[:, None] - SHOCKS.sizes).argmin(axis=1)]
-    for size, share in zip(SHOCKS.sizes, SHOCKS.shares, strict=True):
-        assert np.mean(nearest == size) == pytest.approx(share, abs=0.05)
+    for size, weight in zip(SHOCKS.sizes, SHOCKS.weights, strict=True):
+        assert np.mean(nearest == size) == pytest.approx(weight, abs=0.05)
     assert SHOCKS.strike(truth, rng).dtype == np.float32
 
 
@@ -95,11 +96,16 @@ def test_a_page_goes_on_from_a_restart(stored):
         assert one.observation.value.tobytes() == other.observation.value.tobytes()
 
 
-def test_who_cannot_see_through_an_arctangent_gets_an_inverted_sensor():
-    filters = {name: method.filter for name, method in _sqg.methods(2800.0, 0.8, InvertedSensor).items()}
-    assert {name for name, one in filters.items() if isinstance(one, InvertedSensor)} == {"ensf", "map"}
+def test_filters_that_need_linear_observations_get_an_inverted_sensor():
+    filters = {name: method.filter for name, method in _sqg.methods(2800.0, 0.8, InvertedArctan).items()}
+    assert {name for name, one in filters.items() if isinstance(one, InvertedArctan)} == {"ensf", "map"}
     assert filters["ensf"].filter == _sqg.PUBLISHED and filters["letkf"].strength == 0.8
-    assert not any(isinstance(method.filter, InvertedSensor) for method in _sqg.LINEAR.values())
+    assert not any(isinstance(method.filter, InvertedArctan) for method in _sqg.LINEAR.values())
+
+
+def test_the_published_filter_is_the_named_one_with_the_spread_of_the_initial_members():
+    assert _sqg.PUBLISHED.filter == published("sqg").filter
+    assert _sqg.PUBLISHED.deviation == pytest.approx(2.98, abs=0.005)
 
 
 def test_all_of_a_short_run_is_used(monkeypatch):
@@ -141,39 +147,9 @@ def test_members_start_about_the_truth(stored):
     assert (truth == 5.0).all()
 
 
-def test_inverted_sensor_gives_the_tangent(rng):
-    prior = rng.normal(size=(4, 3))
-    for operator, linear in ((Pointwise(arctan), Identity), (Pointwise(arctan, Select((0, 2))), Select)):
-        value = np.arctan(operator.linear(np.array([2.0, 0.5, -3.0])))
-        seen = InvertedSensor(Keep()).analyse(prior, Observation(value, operator, 0.01), rng).info["observation"]
-        np.testing.assert_allclose(seen.value, np.tan(value))
-        assert isinstance(seen.operator, linear) and seen.error == 1.0
-
-
-def test_inverted_sensor_is_bounded(rng):
-    value = np.array([1.9, -1.9, 1.57], np.float32)
-    seen = InvertedSensor(Keep()).analyse(rng.normal(size=(4, 3)), Observation(value, Pointwise(arctan), 0.01), rng)
-    np.testing.assert_allclose(seen.info["observation"].value, [40.0, -40.0, 40.0], rtol=1e-4)
-
-
-@pytest.mark.parametrize("method", [InitialSpread(Keep()), InvertedSensor(Keep())])
-def test_wrappers_pass_the_memory_on(method, rng):
-    observation = Observation(np.zeros(3), Pointwise(arctan), 0.01)
-    assert method.analyse(rng.normal(size=(4, 3)), observation, rng, "kept").memory == "kept"
-
-
-def test_initial_spread_keeps_the_mean(rng):
-    prior = rng.normal(size=(20, 7)).astype(np.float32)
-    ensemble = InitialSpread(Keep(), 2.0).analyse(prior, Observation(prior[0], Identity(), 1.0), rng).ensemble
-    np.testing.assert_allclose(ensemble.std(axis=0, ddof=1), 2.0, rtol=1e-5)
-    np.testing.assert_allclose(ensemble.mean(axis=0), prior.mean(axis=0), atol=1e-6)
-    assert ensemble.dtype == np.float32
-    assert InitialSpread(Keep()).deviation == pytest.approx(2.98, abs=0.005)
-
-
 def test_published_taper():
     """Zero at the cut-off; the other level counts by the same function of the deformation radius, 1000 km."""
-    localization = _sqg.box(2200.0)
+    localization = _sqg.localization(2200.0)
     patches = localization.patches(localization.position)
     place = 64 * 20 + 30
     row = np.flatnonzero(patches.variables[:, 0] == place)[0]

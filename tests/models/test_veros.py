@@ -19,6 +19,7 @@ from ensf.runs import restart
 from ensf.runs.netcdf.writer import read, save
 from ensf.twin.experiment import Method
 from ensf.twin.twin import Streams
+from ensf.wrappers.partial_state import PartialState
 
 COARSE = VerosACC(spacing=12.0, processes=1)
 
@@ -63,7 +64,7 @@ def test_wet_points_have_places():
     field = model.grid(temperature)
     assert field.shape == (15, 21, 15) and np.isnan(field).sum() == 15 * 16
     np.testing.assert_array_equal(field[model.wet], temperature)
-    last = model.position[-1]
+    last = model.positions[-1]
     np.testing.assert_allclose(last, [42.0, 58.0, (sum(model.thickness) - 138) / 1000])
 
 
@@ -147,7 +148,7 @@ def test_truth_and_observations_depend_on_the_seed_alone(small):
 
 
 def test_only_temperature_is_analysed(small):
-    whole = page.OfTemperature(small.methods["letkf"].filter, COARSE)
+    whole = PartialState(small.methods["letkf"].filter, COARSE.points)
     truth, prior = small.initial.draw(4, Streams.spawn(1))
     observation = small.network.observe(truth, 0, np.random.default_rng(1))
     analysis = whole.analyse(prior, observation, np.random.default_rng(2)).ensemble

@@ -1,0 +1,95 @@
+"""Optimal interpolation: variances of the ensemble, and a correlation that is a function of distance.
+
+With prior mean m, standard deviation s of each variable over the members, d_ij the distance of two variables, and H the
+operator linearised at m,
+
+    B_ij = s_i s_j (1 + d_ij / L) exp(-d_ij / L) G(d_ij / c),
+    K    = B H^T (H B H^T + R)^{-1},   mean <- m + K (y - h(m)),   variance <- diag(B - K H B).
+
+The correlation is autoregressive of second order (Daley 1991, Atmospheric Data Analysis, section 4.3); G is the taper
+of the localization with half-width c, 1 if that is infinite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ensf.arrays import Array, Generator, like, namespace
+from ensf.filters.base import Analysis, usable
+from ensf.localization.localization import Localization
+from ensf.localization.taper import gaspari_cohn
+from ensf.observations.observation import Observation
+
+__all__ = ["OptimalInterpolation"]
+
+
+@dataclass(frozen=True)
+class OptimalInterpolation:
+    """Linear analysis with a static correlation; of the ensemble it takes mean and standard deviations.
+
+    The analysis members are the anomalies of the prior, scaled to the analysis variance of each variable. Needs the
+    memory of two ``(state, state)`` arrays: for states of up to some ten thousand variables.
+
+    Parameters
+    ----------
+    localization : Localization
+        What distance means, and where correlations end (infinity = nowhere).
+    length : float
+        L, in the unit of the geometry's distance; on a ring or sphere short against half of its circumference, beyond
+        which the correlation is no longer positive definite.
+
+    Raises
+    ------
+    ValueError
+        If the length is not positive.
+    """
+
+    localization: Localization
+    length: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.length < np.inf:
+            raise ValueError(f"correlation length is {self.length}: give a positive length")
+
+    def correlation(self, positions: np.ndarray) -> np.ndarray:
+        """Correlation of each pair of variables, ``(state, state)``, 0 beyond the support of the taper."""
+        half_width = self.localization.half_width
+        pairs = self.localization.geometry.pairs(positions, positions, 2 * half_width)
+        ratio = pairs.data / self.length
+        pairs.data = (1 + ratio) * np.exp(-ratio) * gaspari_cohn(pairs.data, half_width)
+        return pairs.toarray()
+
+    def analyse(
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: Any = None,
+        positions: np.ndarray | None = None,
+    ) -> Analysis:
+        """Analysis ensemble ``(member, state)``.
+
+        Raises
+        ------
+        ValueError
+            If the prior, the predicted observations or the positions do not fit, or the error law is not Gaussian.
+        """
+        prior, observation, positions = usable(prior, observation, positions)
+        if observation.size == 0:
+            return Analysis(prior, memory)
+        if not observation.law.is_gaussian:
+            raise ValueError("OptimalInterpolation needs Gaussian errors: give standard deviations, or use LETSF")
+        xp, operator = namespace(prior), observation.operator
+        observation.predict(prior)
+        mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
+        covariance = deviation[:, None] * like(self.correlation(positions), prior) * deviation
+        across = operator.tangent(mean, covariance)
+        system = operator.tangent(mean, across.T) + observation.law.covariance(observation.value)
+        gain = xp.linalg.solve(system, across.T).T
+        centre = mean + gain @ (observation.value - operator(mean))
+        variance = xp.where(deviation > 0, deviation**2, xp.ones_like(deviation))
+        remaining = xp.clip(1 - xp.sum(gain * across, axis=1) / variance, 0.0, None)
+        return Analysis(centre + xp.sqrt(remaining) * (prior - mean), memory)

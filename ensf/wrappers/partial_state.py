@@ -1,0 +1,61 @@
+"""A part of the state is analysed: the rest of a complete restart keeps its values and adjusts in the next forecast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ensf.arrays import Array, Generator, namespace
+from ensf.filters.base import Analysis, Filter
+from ensf.observations.observation import Observation
+
+__all__ = ["PartialState"]
+
+
+@dataclass(frozen=True)
+class PartialState:
+    """A filter of the first entries of the state; the others keep the values of the prior, member by member.
+
+    Parameters
+    ----------
+    filter : Filter
+    size : int
+        Number of entries that are analysed. Observations are of them alone: the operator never sees the others.
+
+    Raises
+    ------
+    ValueError
+        If the size is not positive.
+    """
+
+    filter: Filter
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"the analysed part of the state has {self.size} entries: give 1 or more")
+
+    def analyse(
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: Any = None,
+        positions: np.ndarray | None = None,
+    ) -> Analysis:
+        """Analysis ensemble ``(member, state)``.
+
+        Raises
+        ------
+        ValueError
+            If the state has fewer entries than are to be analysed, or as the wrapped filter.
+        """
+        xp = namespace(prior)
+        if prior.shape[-1] < self.size:
+            raise ValueError(f"the prior has {prior.shape[-1]} state variables: {self.size} are to be analysed")
+        analysed = xp.asarray(prior[:, : self.size], copy=True)
+        places = None if positions is None else positions[: self.size]
+        analysis = self.filter.analyse(analysed, observation, rng, memory, places)
+        return replace(analysis, ensemble=xp.concat([analysis.ensemble, prior[:, self.size :]], axis=1), update=None)

@@ -1,0 +1,35 @@
+"""A part of the state is analysed as if it were all, and the rest is kept."""
+
+import numpy as np
+import pytest
+
+from ensf.filters.kalman.filters import LETKF
+from ensf.localization import periodic_line
+from ensf.observations.observation import Observation, Select
+from ensf.wrappers.partial_state import PartialState
+
+LOCAL = LETKF(periodic_line(8, 2.0))
+OBSERVATION = Observation(np.array([1.0, -1.0]), Select((2, 6)), 0.5)
+
+
+def test_the_first_entries_are_analysed_and_the_others_kept(rng):
+    prior = rng.normal(size=(6, 20))
+    before = prior.copy()
+    analysis = PartialState(LOCAL, 8).analyse(prior, OBSERVATION, rng)
+    alone = LOCAL.analyse(prior[:, :8].copy(), OBSERVATION, rng)
+    np.testing.assert_array_equal(analysis.ensemble, np.concatenate([alone.ensemble, before[:, 8:]], axis=1))
+    np.testing.assert_array_equal(prior, before)
+    assert np.abs(analysis.ensemble - before)[:, :8].max() > 0.1
+
+
+def test_all_of_the_state_is_a_part_of_it(rng):
+    prior = rng.normal(size=(6, 8))
+    analysis = PartialState(LOCAL, 8).analyse(prior, OBSERVATION, rng)
+    np.testing.assert_array_equal(analysis.ensemble, LOCAL.analyse(prior, OBSERVATION, rng).ensemble)
+
+
+def test_a_part_larger_than_the_state_is_refused(rng):
+    with pytest.raises(ValueError, match="7 state variables: 8 are to be analysed"):
+        PartialState(LOCAL, 8).analyse(rng.normal(size=(6, 7)), OBSERVATION, rng)
+    with pytest.raises(ValueError, match="give 1 or more"):
+        PartialState(LOCAL, 0)
