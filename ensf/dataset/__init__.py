@@ -13,17 +13,17 @@ variable is (`positions`), and which of them a station sees (`nearest`, `interpo
 
 Grid points without data, such as land, are masked: they are not in the state, and keep their value. A variable may be
 analysed in other coordinates (`Log`, `Logit`, `Scale`, `Standardise`) and clipped afterwards (`Bounds`). Observations
-are of x, whatever the coordinates z in which the filter works (`seen`).
+are of x, whatever the coordinates z in which the filter works.
 """
 
-from ensf.dataset.blocks import Blocks, fit_blocks
+from ensf.dataset.blocks import Blocks, Transforms
 from ensf.dataset.coordinates import positions, recognise
 from ensf.dataset.interpolation import interpolate, nearest
 from ensf.dataset.layout import Layout
-from ensf.dataset.local import Local
 from ensf.dataset.packing import choose, pack, restore, unpack
-from ensf.dataset.physical import Physical, seen
+from ensf.dataset.pipeline import Pipeline
 from ensf.dataset.problem import Problem, analyse
+from ensf.dataset.reach import first_localization
 from ensf.dataset.transforms import Bounds, Chain, Log, Logit, Scale, Standardise, Transform
 
 __all__ = [
@@ -31,23 +31,22 @@ __all__ = [
     "Bounds",
     "Chain",
     "Layout",
-    "Local",
     "Log",
     "Logit",
-    "Physical",
+    "Pipeline",
     "Problem",
     "Scale",
     "Standardise",
     "Transform",
+    "Transforms",
     "analyse",
     "choose",
-    "fit_blocks",
+    "first_localization",
     "interpolate",
     "nearest",
     "pack",
     "positions",
     "recognise",
     "restore",
-    "seen",
     "unpack",
 ]

@@ -1,28 +1,38 @@
-"""From a Dataset to what a filter gets to see, and back."""
+"""A Dataset in, a Dataset out."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import xarray as xr
 
-from ensf.arrays import Array, Generator, to_numpy
-from ensf.dataset.blocks import Blocks, fit_blocks
+from ensf.arrays import Array, Generator, generator
+from ensf.dataset.blocks import Transforms
 from ensf.dataset.layout import Layout
-from ensf.dataset.local import check_order, find_localization, place
+from ensf.dataset.methods import Method, check_order
 from ensf.dataset.packing import choose, pack, restore
-from ensf.dataset.physical import Physical, seen
-from ensf.dataset.transforms import Bounds, several
-from ensf.filters.base import Analysis, Filter, check_predicted
+from ensf.dataset.pipeline import Pipeline
+from ensf.dataset.transforms import Setting, several
+from ensf.filters.base import Analysis
 from ensf.observations.observation import Observation
 
-__all__ = ["Problem", "analyse"]
+__all__ = ["Observations", "Problem", "analyse"]
 
-LOGGER = logging.getLogger("ensf")
+
+class Table(Protocol):
+    """What makes observations of a layout: an observation table."""
+
+    def observe(self, layout: Layout) -> Any:
+        """An `Observation`, or a record that has one as `observation`."""
+
+
+Observations = Observation | Table | Callable[[Layout], Any]
+Variables = Mapping[Hashable, Setting] | Iterable[Hashable] | None
+Mask = bool | xr.DataArray | Mapping[Hashable, xr.DataArray] | None
+Data = TypeVar("Data", xr.Dataset, xr.DataArray)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,113 +43,85 @@ class Problem:
     ----------
     forecast : (member, state) array
         The physical ensemble.
-    prior : (member, state) array
-        The same in the coordinates of the analysis.
-    observation : Observation
-        Of such states.
-    method : Filter
-        With its places.
-    layout : Layout
-        Which entry of the state is which grid point.
-    blocks : Blocks
-        Transforms of the variables.
-    bounds : mapping of str to tuple of Bounds
-        Limits of the analysis.
+    pipeline : Pipeline
+        The filter, the observations as it sees them, layout and transforms.
     dataset : xarray.Dataset
         As it was given, with the variables of the state in memory.
     """
 
     forecast: np.ndarray
-    prior: np.ndarray
-    observation: Observation
-    method: Filter
-    layout: Layout
-    blocks: Blocks
-    bounds: Mapping[Hashable, tuple[Bounds, ...]]
+    pipeline: Pipeline
     dataset: xr.Dataset
 
     @classmethod
     def of(
         cls,
         dataset: xr.Dataset,
-        observations: Any,
-        method: Any,
+        observations: Observations,
+        method: Method = None,
         *,
         member_dim: str = "realization",
-        variables: Mapping[Hashable, Any] | Iterable[Hashable] | None = None,
-        mask: Any = None,
+        variables: Variables = None,
+        mask: Mask = None,
     ) -> Problem:
         """The problem of a Dataset; parameters and errors are those of `analyse`."""
         settings = _settings(dataset, variables, member_dim)
         chosen = choose(dataset, member_dim, settings)
-        physical, layout = pack(chosen, member_dim, mask=mask)
+        forecast, layout = pack(chosen, member_dim, mask=mask)
         observation = _observation(observations, layout)
-        if hasattr(observations, "axes"):
-            check_order(method, observations.axes)
-        check_predicted(observation.operator(physical[:1]), observation)
-        blocks = fit_blocks(settings, layout, physical)
-        method = place(method, layout)
-        transformed = _located(seen(observation, blocks), observation, method, layout.size)
-        bounds = {name: tuple(one for one in those if isinstance(one, Bounds)) for name, those in settings.items()}
+        transforms = Transforms.fit(settings, layout, forecast)
+        pipeline = Pipeline.of(method, observation, layout, transforms)
+        if axes := getattr(observations, "axes", None):
+            check_order(pipeline.method, axes)
         loaded = dataset.assign({name: variable.variable for name, variable in chosen.items()})
-        return cls(physical, blocks.forward(physical), transformed, method, layout, blocks, bounds, loaded)
+        return cls(forecast, pipeline, loaded)
 
-    def analyse(self, rng: Generator, memory: Any = None) -> Analysis:
-        """The filter's own record: ensemble ``(member, state)`` in the coordinates of the analysis, memory, info."""
-        return self.method.analyse(self.prior, self.observation, rng, memory)
+    @property
+    def layout(self) -> Layout:
+        """Which entry of the state is which grid point."""
+        return self.pipeline.layout
 
-    def restore(self, ensemble: Array) -> xr.Dataset:
-        """Dataset like the forecast, of an ensemble ``(member, state)`` in the coordinates of the analysis.
+    def analyse(self, rng: Generator | int | None, memory: Any = None) -> Analysis:
+        """The filter's own record, with a physical ensemble ``(member, state)``.
 
-        Entries that are those of the prior are those of the forecast, to the last bit.
+        Parameters
+        ----------
+        rng : numpy.random.Generator, int or None
+            Random stream, or its seed.
+        memory : object
+            What the cycle before left.
 
         Raises
         ------
         ValueError
-            If a variable is not finite.
+            As the filter, or if the analysis of a variable is not finite.
         """
-        physical = self._physical(to_numpy(ensemble))
-        if any(self.bounds.values()):
-            names = self.layout.template.data_vars
-            physical = np.concatenate([self._clipped(name, physical) for name in names], axis=1)
-        for name in self.layout.template.data_vars:
-            _check_finite(name, physical[:, self.layout.block(name)])
-        return restore(self.dataset, physical, self.layout)
+        update = self.pipeline.prepare(self.forecast, generator(rng), memory)
+        ensemble, fields = self.forecast.copy(), dict[str, np.ndarray]()
+        self.pipeline.apply(update, ensemble, fields=fields)
+        return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
 
-    def _physical(self, ensemble: np.ndarray) -> np.ndarray:
-        if self.blocks.unchanged or ensemble.shape != self.prior.shape:
-            return self.blocks.inverse(ensemble)
-        with np.errstate(over="ignore"):
-            return np.where(ensemble == self.prior, self.forecast, self.blocks.inverse(ensemble))
+    def restore(self, ensemble: Array) -> xr.Dataset:
+        """Dataset like the forecast, of a physical ensemble ``(member, state)``.
 
-    def _clipped(self, name: Hashable, physical: np.ndarray) -> np.ndarray:
-        values = physical[:, self.layout.block(name)]
-        for limits in self.bounds[name]:
-            values, clipped = limits.clip(values)
-            if clipped:
-                LOGGER.warning("analysis of %r: %d of %d values clipped to %s", name, clipped, values.size, limits)
-        return values
-
-
-def _check_finite(name: Hashable, values: np.ndarray) -> None:
-    if not np.isfinite(values).all():
-        member = int(np.argwhere(~np.isfinite(values))[0, 0])
-        raise ValueError(
-            f"the analysis of variable {name!r} is not finite in member {member}: "
-            "observations are too far from the prior for its transform"
-        )
+        Raises
+        ------
+        ValueError
+            If it does not fit.
+        """
+        return restore(self.dataset, ensemble, self.layout)
 
 
 def analyse(
-    dataset: xr.Dataset | xr.DataArray,
-    observations: Any,
-    method: Any,
-    rng: Generator,
+    dataset: Data,
+    observations: Observations,
+    method: Method,
+    rng: Generator | int | None,
     *,
     member_dim: str = "realization",
-    variables: Mapping[Hashable, Any] | Iterable[Hashable] | None = None,
-    mask: Any = None,
-) -> Any:
+    variables: Variables = None,
+    mask: Mask = None,
+) -> Data:
     """Analysis of a forecast ensemble.
 
     Parameters
@@ -150,9 +132,11 @@ def analyse(
     observations : Observation, object with ``observe(layout)``, or callable
         Of the physical state: an `Observation` on the flat state; or what makes one from the `Layout`, such as an
         observation table or a function ``layout -> Observation``.
-    method : Filter, or callable
-        A filter; `Local`, also inside wrappers; or a function ``layout -> Filter``.
-    rng : numpy.random.Generator
+    method : Filter, callable, str, or None
+        A filter, whose localization finds places by its `dims` among the coordinates; a function
+        ``layout -> Filter``; ``"letsf"`` or None = `ensf.letsf`, with a first localization from the coordinates.
+    rng : numpy.random.Generator, int or None
+        Random stream, or its seed.
     member_dim : str
         Dimension that counts the members.
     variables : iterable of str, or mapping of str to settings, optional
@@ -175,8 +159,9 @@ def analyse(
     """
     if isinstance(dataset, xr.DataArray):
         name = "variable" if dataset.name is None else dataset.name
-        options: dict[str, Any] = {"member_dim": member_dim, "variables": variables, "mask": mask}
-        return analyse(dataset.to_dataset(name=name), observations, method, rng, **options)[name].rename(dataset.name)
+        whole = dataset.to_dataset(name=name)
+        analysis = analyse(whole, observations, method, rng, member_dim=member_dim, variables=variables, mask=mask)
+        return analysis[name].rename(dataset.name)
     problem = Problem.of(dataset, observations, method, member_dim=member_dim, variables=variables, mask=mask)
     return problem.restore(problem.analyse(rng).ensemble)
 
@@ -184,7 +169,7 @@ def analyse(
 # --- what the user may hand in ---------------------------------------------------------------------------
 
 
-def _settings(dataset: xr.Dataset, variables: Any, member_dim: str) -> dict[Hashable, tuple[Any, ...]]:
+def _settings(dataset: xr.Dataset, variables: Variables, member_dim: str) -> dict[Hashable, tuple[Any, ...]]:
     """Settings of every variable to analyse, as tuples."""
     if variables is None:
         variables = [name for name, variable in dataset.items() if member_dim in variable.dims]
@@ -200,25 +185,13 @@ def _settings(dataset: xr.Dataset, variables: Any, member_dim: str) -> dict[Hash
     return {name: several(name, setting) for name, setting in variables.items()}
 
 
-def _observation(observations: Any, layout: Layout) -> Observation:
-    if hasattr(observations, "observe"):
-        observations = observations.observe(layout)
-    elif callable(observations):
-        observations = observations(layout)
-    made = getattr(observations, "observation", observations)
-    if not isinstance(made, Observation):
+def _observation(observations: Observations, layout: Layout) -> Observation:
+    observe = getattr(observations, "observe", observations)
+    made = observe(layout) if callable(observe) else observe
+    observation = getattr(made, "observation", made)
+    if not isinstance(observation, Observation):
         raise ValueError(
             f"observations are a {type(made).__name__}: give an Observation, an observation table, or a function "
             "layout -> Observation"
         )
-    return made
-
-
-def _located(transformed: Observation, original: Observation, method: Any, size: int) -> Observation:
-    """The transformed observation, at the places of the original if it does not show any more which entries it sees."""
-    if transformed.position is not None or not isinstance(transformed.operator, Physical):
-        return transformed
-    localization = find_localization(method)
-    if localization is None:
-        return transformed
-    return replace(transformed, position=observed_positions(original, localization, size))
+    return observation

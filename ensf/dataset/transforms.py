@@ -13,13 +13,16 @@ with x the physical value and z what the filter works on. `slope` is dx/dz at z.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ensf.arrays import Array, namespace
 
-__all__ = ["Bounds", "Chain", "Log", "Logit", "Scale", "Standardise", "Transform", "fitted", "several"]
+__all__ = ["Bounds", "Chain", "Inverse", "Log", "Logit", "Scale", "Standardise", "Transform", "fitted", "several"]
+
+COLUMNS = 2**18
+"""Entries of the state that are checked at once."""
 
 
 class Transform(Protocol):
@@ -133,6 +136,11 @@ class Scale:
         """``1 / factor``."""
         return namespace(values).full_like(values, 1 / self.factor)
 
+    @property
+    def affine(self) -> tuple[float, float]:
+        """a and d of ``x = a + d z``."""
+        return self.shift, 1 / self.factor
+
 
 @dataclass(frozen=True)
 class Standardise:
@@ -187,10 +195,54 @@ class Chain:
             slope, values = slope * transform.slope(values), transform.inverse(values)
         return slope
 
+    @property
+    def affine(self) -> tuple[float, float] | None:
+        """a and d of ``x = a + d z``; None if a transform is not of that form."""
+        offset, factor = 0.0, 1.0
+        for transform in reversed(self.transforms):
+            part = getattr(transform, "affine", None)
+            if part is None:
+                return None
+            offset, factor = part[0] + part[1] * offset, part[1] * factor
+        return offset, factor
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """x of z as a function of single variables, through which observations see z (`Operator.through`).
+
+    Parameters
+    ----------
+    chain : Chain
+    """
+
+    chain: Chain
+
+    def __call__(self, values: Array) -> Array:
+        """x of z."""
+        return self.chain.inverse(values)
+
+    def slope(self, values: Array) -> Array:
+        """dx/dz at z."""
+        return self.chain.slope(values)
+
+    def column(self) -> Inverse:
+        """Itself: it acts on arrays of any shape."""
+        return self
+
+    def restrict(self, index: Any) -> Inverse:
+        """Itself: it is the same for every variable."""
+        return self
+
+    @property
+    def affine(self) -> tuple[float, float] | None:
+        """a and d of ``x = a + d z``, or None."""
+        return self.chain.affine
+
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of the physical values: the analysis is clipped to them, the prior and the filter are not touched.
+    """Limits of the physical values: what the analysis changes is clipped to them, prior and filter are not touched.
 
     Parameters
     ----------
@@ -212,6 +264,10 @@ class Bounds:
         return xp.clip(values, self.low, self.high), int(xp.count_nonzero(outside))
 
 
+Setting = Transform | Standardise | Bounds | tuple[Transform | Standardise | Bounds, ...] | None
+"""What a user may give for a variable."""
+
+
 def several(name: Hashable, setting: Any) -> tuple[Any, ...]:
     """What a user may give for a variable, nothing, one setting or several, as a tuple.
 
@@ -230,19 +286,30 @@ def several(name: Hashable, setting: Any) -> tuple[Any, ...]:
     return tuple(chosen)
 
 
-def fitted(settings: Iterable[Any], prior: Array) -> Chain:
+def fitted(settings: Iterable[Any], prior: Array, label: Callable[[int], str] = "member {}".format) -> Chain:
     """The transforms among `settings`, fitted one after another to prior values ``(member, state)``.
+
+    Parameters
+    ----------
+    settings : iterable of Transform, or what has ``fit``
+    prior : (member, state) array
+    label : callable
+        Number of a member to what errors call it.
 
     Raises
     ------
     ValueError
         If prior values are outside the domain of a transform, or one cannot be fitted; the sentence has no subject.
     """
+    settings = list(_flat(settings))
+    if not any(hasattr(setting, "fit") for setting in settings):
+        for start in range(0, prior.shape[1] if settings else 0, COLUMNS):
+            _checked(settings, prior[:, start : start + COLUMNS], label)
+        return Chain(tuple(settings))
     chain: list[Any] = []
-    for setting in _flat(settings):
+    for setting in settings:
         transform = setting.fit(prior) if hasattr(setting, "fit") else setting
-        _check_domain(transform, prior)
-        prior = transform.forward(prior)
+        prior = _checked([transform], prior, label)
         chain.append(transform)
     return Chain(tuple(chain))
 
@@ -255,15 +322,17 @@ def _flat(settings: Iterable[Any]) -> Iterator[Any]:
             yield setting
 
 
-def _check_domain(transform: Any, values: Array) -> None:
-    if not hasattr(transform, "domain"):
-        return
-    xp, (low, high) = namespace(values), transform.domain
-    inside = (values > low) & (values < high)
-    if not bool(xp.all(inside)):
-        member, worst = divmod(int(xp.argmin(xp.astype(inside, xp.int8))), values.shape[1])
-        raise ValueError(
-            f"is {float(values[member, worst]):.6g} in member {member}, but {transform} needs values above {low:g}"
-            + (f" and below {high:g}" if math.isfinite(high) else "")
-            + ": change that range, or repair the member"
-        )
+def _checked(transforms: Iterable[Any], values: Array, label: Callable[[int], str]) -> Array:
+    """z of values that must be in the domain of each transform."""
+    for transform in transforms:
+        xp, (low, high) = namespace(values), getattr(transform, "domain", (-math.inf, math.inf))
+        inside = (values > low) & (values < high)
+        if not bool(xp.all(inside)):
+            member, worst = divmod(int(xp.argmin(xp.astype(inside, xp.int8))), values.shape[1])
+            raise ValueError(
+                f"is {float(values[member, worst]):.6g} in {label(member)}, but {transform} needs values above {low:g}"
+                + (f" and below {high:g}" if math.isfinite(high) else "")
+                + ": change that range, or repair the member"
+            )
+        values = transform.forward(values)
+    return values

@@ -93,7 +93,8 @@ class Operator:
         read = self.reads()
         if read is None:
             return _Through(self, change, Identity())
-        return _Through(self.narrowed(read), change.restrict(read), Select(read))
+        own = change.restrict(read)
+        return self if own is identity else _Through(self.narrowed(read), own, Select(read))
 
     def on(self, array: Array) -> Operator:
         """The operator with its arrays on the device of `array`."""
@@ -374,6 +375,8 @@ class Linear(Operator):
         """``L g(z)``, which is ``L a + L diag(d) z`` where the variables that are read change as ``a + d z``."""
         read = self.reads()
         change = change.restrict(read)
+        if change is identity:
+            return self
         affine = change.affine
         if affine is None:
             return _Through(self.narrowed(read), change, Select(read))

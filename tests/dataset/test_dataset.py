@@ -11,37 +11,52 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ensf import (
+    ETKF,
+    LETKF,
+    LETSF,
+    RTPS,
+    AnalysisInflation,
+    Callback,
+    Correlated,
+    Euclidean,
+    Identity,
+    InformationLimit,
+    Layered,
+    Linear,
+    Localization,
+    Observation,
+    Pointwise,
+    Select,
+    Sphere,
+    StudentT,
+    WindSpeed,
+    arctan,
+    letsf,
+    published,
+)
 from ensf.dataset import (
     Blocks,
     Bounds,
     Chain,
-    Local,
     Log,
     Logit,
-    Physical,
     Problem,
     Scale,
     Standardise,
     analyse,
+    first_localization,
     interpolate,
     nearest,
     pack,
     positions,
-    seen,
     unpack,
 )
-from ensf.dataset.local import check_order
-from ensf.filters.kalman.filters import ETKF, LETKF, observed_positions
-from ensf.filters.letsf.filter import LETSF
-from ensf.localization import Euclidean, Layered, Localization, Sphere
-from ensf.localization.information_limit import InformationLimit
+from ensf.dataset.blocks import Change, observation_of
+from ensf.dataset.methods import check_order, method_for
 from ensf.observations.combined import Combined
 from ensf.observations.joined import Joined
-from ensf.observations.non_gaussian import StudentT
-from ensf.observations import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, WindSpeed, arctan
 from ensf.tables import ObservationTable
-from ensf.wrappers.published import published
-from ensf.wrappers.spread import RTPS, AnalysisInflation
 
 RNG = np.random.default_rng
 LATITUDE, LONGITUDE = np.array([55.0, 50.0, 45.0]), np.array([0.0, 5.0, 10.0, 15.0])
@@ -105,7 +120,7 @@ def gusts(layout):
 
 
 STATE = ["t", "q"]
-NEAR = Local(LETKF, Sphere(), half_width=600.0)
+NEAR = LETKF(Localization(Sphere(), 600.0))
 
 
 # --- structure -------------------------------------------------------------------------------------------
@@ -116,7 +131,7 @@ def test_an_analysis_is_that_of_the_flat_arrays():
     before = dataset.copy(deep=True)
     analysis = analyse(dataset, stations, NEAR, RNG(1), variables=STATE)
     array, layout = pack(dataset, "realization", STATE)
-    flat = LETKF(Localization(positions(layout), Sphere(), 600.0)).analyse(array, stations(layout), RNG(1))
+    flat = NEAR.analyse(array, stations(layout), RNG(1), positions=positions(layout))
     xr.testing.assert_identical(analysis[STATE], unpack(flat.ensemble, layout))
     assert not analysis.t.equals(dataset.t)
     xr.testing.assert_identical(dataset, before)
@@ -147,7 +162,8 @@ def test_without_data_nothing_changes():
     xr.testing.assert_identical(analyse(dataset, silent, ETKF(), RNG(1), variables=STATE), dataset)
     units = {"t": (Log(50.0), Standardise()), "q": Logit(-0.1, 0.3)}
     problem = Problem.of(dataset, silent, ETKF(), variables=units)
-    assert 0 < np.abs(problem.blocks.inverse(problem.prior) - problem.forecast).max() < 1e-10
+    blocks = problem.pipeline.transforms.blocks(problem.layout)
+    assert 0 < np.abs(blocks.inverse(blocks.forward(problem.forecast)) - problem.forecast).max() < 1e-10
     xr.testing.assert_identical(analyse(dataset, silent, ETKF(), RNG(1), variables=units), dataset)
 
 
@@ -257,21 +273,31 @@ def test_local_filters_take_their_places_from_the_dataset():
     dataset = forecast()
 
     def explicit(layout):
-        return RTPS(LETKF(Localization(positions(layout), Sphere(), 600.0)), 0.3)
+        return RTPS(LETKF(Localization(Sphere(), 600.0, ("nav_lat", "nav_lon"))), 0.3)
 
-    wrapped = RTPS(NEAR, 0.3)
-    one = analyse(dataset, points, explicit, RNG(1), variables=STATE)
-    xr.testing.assert_identical(analyse(dataset, points, wrapped, RNG(1), variables=STATE), one)
-    deeper = AnalysisInflation(wrapped, 1.0)
-    xr.testing.assert_allclose(analyse(dataset, points, deeper, RNG(1), variables=STATE), one, rtol=1e-12)
-    assert repr(wrapped) == (
-        "RTPS(filter=Local(LETKF, Sphere(radius=6371.0), half_width=600.0, dims=('latitude', 'longitude'), at=None), "
-        "strength=0.3)"
+    named = dataset.assign_coords(
+        nav_lat=(("latitude", "longitude"), np.repeat(LATITUDE[:, None], 4, 1)),
+        nav_lon=(("latitude", "longitude"), np.repeat(LONGITUDE[None], 3, 0)),
     )
+    wrapped = RTPS(NEAR, 0.3)
+    one = analyse(named, points, explicit, RNG(1), variables=STATE)
+    xr.testing.assert_identical(analyse(named, points, wrapped, RNG(1), variables=STATE), one)
+    deeper = AnalysisInflation(wrapped, 1.0)
+    xr.testing.assert_allclose(analyse(named, points, deeper, RNG(1), variables=STATE), one, rtol=1e-12)
+
+
+def test_the_recommended_filter_has_a_localization_from_the_coordinates():
+    """Nothing, its name, and the call that these stand for."""
+    dataset = forecast()
+    _, layout = pack(dataset, "realization", STATE)
+    made = letsf(first_localization(layout))
+    assert method_for(None, layout) == method_for("letsf", layout) == made
+    one, other = (analyse(dataset, stations, method, RNG(1), variables=STATE) for method in ("letsf", made))
+    xr.testing.assert_identical(one, other)
 
 
 def test_local_filters_with_settings_of_their_own():
-    narrow = Local(partial(LETKF, information_limit=InformationLimit(0.2)), Sphere(), half_width=600.0)
+    narrow = LETKF(Localization(Sphere(), 600.0), InformationLimit(0.2))
     one, other = (analyse(forecast(), points, method, RNG(1), variables=STATE) for method in (narrow, NEAR))
     assert not one.t.equals(other.t)
 
@@ -280,7 +306,8 @@ def test_a_vertical_coordinate_narrows_the_reach():
     dataset = forecast()
     height = xr.DataArray([1.5, 5.5], dims="level", attrs={"units": "km"})
     dataset = dataset.assign_coords(height=height)
-    method = Local(LETKF, Layered(Sphere(), 200.0), 300.0, dims=("latitude", "longitude", "height"), at={"height": 0.0})
+    dims = ("latitude", "longitude", "height")
+    method = LETKF(Localization(Layered(Sphere(), 200.0), 300.0, dims, at={"height": 0.0}))
 
     def at_ground(layout):
         return Observation(np.array([0.01]), Select([layout.offset["q"]]), 1e-3)
@@ -315,7 +342,7 @@ def test_a_box_with_two_grids():
         {"a": (("m", "y", "x"), a), "b": (("m", "across"), b)},
         coords={"y": 10.0 * np.arange(5), "x": 10.0 * np.arange(4), "across": 5.0 * np.arange(9), "line": 20.0},
     )
-    box = Local(LETKF, Euclidean(), 4.0, dims={"a": ("y", "x"), "b": ("line", "across")})
+    box = LETKF(Localization(Euclidean(), 4.0, dims={"a": ("y", "x"), "b": ("line", "across")}))
 
     def corner(layout):
         return Observation(np.array([3.0]), Select([9]), 0.1)  # a at y = 20, x = 10
@@ -323,22 +350,20 @@ def test_a_box_with_two_grids():
     analysis = analyse(dataset, corner, box, RNG(1), member_dim="m")
     changed = np.abs(analysis.b - dataset.b).max("m") > 1e-9
     assert changed.values.tolist() == [False, True, True, True, False, False, False, False, False]
-    single = analyse(dataset[["a"]], corner, Local(LETKF, Euclidean(), 4.0, dims=("y", "x")), RNG(1), member_dim="m")
+    plane = LETKF(Localization(Euclidean(), 4.0, dims=("y", "x")))
+    single = analyse(dataset[["a"]], corner, plane, RNG(1), member_dim="m")
     xr.testing.assert_allclose(single.a, analysis.a)
     with pytest.raises(ValueError, match="dims= has no coordinates for variable 'b'"):
-        analyse(dataset, corner, Local(LETKF, Euclidean(), 4.0, dims={"a": ("y", "x")}), RNG(1), member_dim="m")
-
-
-def test_a_local_filter_is_refused_without_places():
-    with pytest.raises(ValueError, match=r"Local\(LETKF, .* has no places in a flat state"):
-        NEAR.analyse(np.ones((2, 3)), Observation(np.ones(3), Identity(), 1.0), RNG(1))
+        analyse(dataset, corner, LETKF(Localization(Euclidean(), 4.0, dims={"a": ("y", "x")})), RNG(1), member_dim="m")
 
 
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (LETKF, "method is the class LETKF: give a filter, or Local"),
-        ("letkf", "method is a str: give a filter, Local"),
+        (LETKF, "method is the class LETKF: give a filter, such as LETKF"),
+        ("letkf", "method is 'letkf': give a filter such as LETKF"),
+        (lambda layout: layout.size, "method is 36: give a filter such as LETKF"),
+        (LETKF(Localization(Sphere(), 600.0, ("latitude", "east"))), "'t' has no coordinate 'east': give dims="),
     ],
 )
 def test_what_is_no_method_is_refused(method, message):
@@ -423,7 +448,7 @@ def test_transforms_have_an_inverse_and_its_slope(transform, values):
 def test_chains_and_tuples_are_the_same():
     settings = [(Log(), Standardise(), Scale(2.0)), Chain((Log(), Chain((Standardise(),)), Scale(2.0)))]
     one, other = (Problem.of(forecast(), points, ETKF(), variables={"t": ..., "q": s}) for s in settings)
-    assert one.blocks == other.blocks
+    assert one.pipeline.transforms == other.pipeline.transforms
     with pytest.raises(ValueError, match="needs values above 1"):
         Problem.of(forecast(), points, ETKF(), variables={"t": ..., "q": Chain((Log(-1.0),))})
 
@@ -439,7 +464,7 @@ def test_transforms_keep_dtype_namespace_and_device(dtype):
     back = blocks.inverse(z)
     assert bool(xp.all(xp.abs(back - x) < 1e-5))
     assert Standardise().fit(x).forward(x).dtype == x.dtype
-    operator = Physical(WindSpeed(Select([0]), Select([1])), blocks.at(np.array([0, 1])), Select([0, 1]))
+    operator = WindSpeed(Select([0]), Select([1])).through(Change(blocks))
     assert operator(z).dtype == x.dtype
     assert operator.adjoint(z, operator(z)).shape == (2, 3)
 
@@ -545,54 +570,67 @@ def test_observations_see_the_physical_variable(operator, names, law):
     }
     original = Observation(rng.random(size), operator, errors[law])
     z = blocks.forward(x)
-    transformed = seen(original, blocks)
+    transformed = observation_of(original, blocks)
     expected, actual = original.log_likelihood(x), transformed.log_likelihood(z)
     np.testing.assert_allclose(actual - actual[0], expected - expected[0], rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(transformed.score(z), blocks.slope(z) * original.score(x), rtol=1e-7, atol=1e-9)
-    if hasattr(transformed.operator, "tangent"):
-        v, h = rng.standard_normal(z.shape), 1e-6
-        numeric = (transformed.operator(z + h * v) - transformed.operator(z - h * v)) / (2 * h)
-        np.testing.assert_allclose(transformed.operator.tangent(z, v), numeric, rtol=1e-6, atol=1e-8)
+    v, h = rng.standard_normal(z.shape), 1e-6
+    numeric = (transformed.operator(z + h * v) - transformed.operator(z - h * v)) / (2 * h)
+    np.testing.assert_allclose(transformed.operator.tangent(z, v), numeric, rtol=1e-6, atol=1e-8)
+    usable = transformed.without_scaling()
+    assert usable.part.function(usable.predict(z)) == pytest.approx(usable.operator(z))
 
 
 @pytest.mark.parametrize(
-    ("names", "operator", "kind"),
+    ("names", "operator", "structure"),
     [
-        ("none log", "first", Select),
-        ("units log", "first", Select),
-        ("units other", "both", Select),
-        ("units other", "sparse", Linear),
-        ("none log", "last", Pointwise),
-        ("log log", "identity", Pointwise),
-        ("log none", "pointwise", Pointwise),
-        ("log none", "both", Pointwise),
-        ("units log", "pointwise both", Pointwise),
-        ("units log", "joined", Pointwise),
-        ("none log", "joined linear", Physical),
-        ("none log", "product", Physical),
-        ("none log", "dense", Physical),
-        ("none log", "speed", Physical),
+        ("none log", "first", "the same"),
+        ("units log", "first", "linear"),
+        ("units other", "both", "linear"),
+        ("units other", "sparse", "linear"),
+        ("units none", "dense", "linear"),
+        ("none log", "last", "pointwise"),
+        ("log log", "identity", "pointwise"),
+        ("log none", "pointwise", "pointwise"),
+        ("log none", "both", "pointwise"),
+        ("units log", "pointwise both", "pointwise"),
+        ("units log", "joined", "pointwise"),
+        ("units other", "pointwise linear", "pointwise"),
+        ("none none", "speed", "the same"),
     ],
 )
-def test_the_structure_of_operators_is_kept(names, operator, kind):
+def test_the_structure_of_operators_is_kept(names, operator, structure):
     blocks = Blocks((3, 6), tuple(CHAINS[name] for name in names.split()))
     size = OPERATORS[operator](np.ones(6)).shape[0]
     observation = Observation(np.ones(size), OPERATORS[operator], 0.1)
-    transformed = seen(observation, blocks)
-    assert type(transformed.operator) is kind
-    assert (transformed is observation) == (names == "none log" and operator == "first")
+    transformed = observation_of(observation, blocks).without_scaling()
+    assert (transformed is observation) == (structure == "the same")
+    if structure != "the same":
+        part = transformed.operator.linear_part()
+        assert part.pointwise and part.exact == (structure == "linear") and transformed.law.is_gaussian
+        assert type(part.linear) in (Identity, Select, Linear)
+
+
+def test_a_wind_beside_other_coordinates_keeps_its_components():
+    blocks = Blocks((3, 6), (CHAINS["none"], CHAINS["log"]))
+    joined = Joined((WindSpeed(Select([0]), Select([1])), Select([5])), ((0,), (1,)))
+    operator = observation_of(Observation(np.ones(2), joined, 0.1), blocks).operator
+    z = RNG(1).standard_normal((4, 6))
+    np.testing.assert_array_equal(operator.linear_part().linear(z), z[:, [0, 1, 5]])
 
 
 def test_only_what_is_read_is_transformed():
     blocks = Blocks((500, 1000), (CHAINS["log"], CHAINS["units"]))
     matrix = scipy.sparse.csr_array(([0.5, 0.5], ([0, 0], [3, 700])), shape=(1, 1000))
-    operator = seen(Observation(np.ones(1), Linear(matrix), 0.1), blocks).operator
-    assert operator.blocks.stops == (1, 2)
+    operator = observation_of(Observation(np.ones(1), Linear(matrix), 0.1), blocks).operator
+    assert operator.reads().tolist() == [3, 700]
     z = RNG(1).standard_normal((2, 1000))
     np.testing.assert_allclose(operator(z), Linear(matrix)(blocks.inverse(z)))
+    z[:, 4] = np.inf
+    assert np.isfinite(operator(z)).all()
 
 
-@pytest.mark.parametrize("method", [ETKF(), NEAR, Local(LETSF, Sphere(), half_width=600.0)], ids=str)
+@pytest.mark.parametrize("method", [ETKF(), NEAR, LETSF(Localization(Sphere(), 600.0))], ids=str)
 @pytest.mark.parametrize("observations", [stations, points])
 def test_other_units_do_not_change_an_analysis(method, observations):
     units = {"t": Scale(-0.1, 273.15), "q": (Scale(1000.0), Standardise())}
@@ -605,16 +643,12 @@ def test_mixed_networks_are_where_their_grid_points_are():
     """Humidity in logarithms and temperature as it is: the places come from the localization."""
     both, places = {"t": None, "q": Log()}, [[45, 5], [55, 15], [45, 5], [55, 15]]
     problem = Problem.of(forecast(), points, NEAR, variables=both)
-    assert isinstance(problem.observation.operator, Pointwise)
-    assert np.array_equal(
-        observed_positions(problem.observation, problem.method.localization, problem.layout.size), places
-    )
+    assert np.array_equal(problem.pipeline.observation.position, places)
+    assert problem.pipeline.observation.part.pointwise
     analysis = analyse(forecast(), points, NEAR, RNG(1), variables=both)
     assert float(analysis.q.min()) > 0
     fast = Problem.of(forecast(), gusts, NEAR, variables=both)
-    assert isinstance(fast.observation.operator, Physical)
-    assert np.array_equal(fast.observation.position, [[45, 5], [55, 15]])
-    assert Problem.of(forecast(), gusts, ETKF(), variables=both).observation.position is None
+    assert np.array_equal(fast.pipeline.observation.position, [[45, 5], [55, 15]])
 
 
 def test_a_mixed_network_at_grid_points_is_analysed_exactly():
@@ -662,7 +696,7 @@ def test_filters_that_care_for_units_see_variables_alike():
     """EnSF takes a prior of magnitude one; temperature in kelvin is none."""
     units = {"t": Standardise(), "q": (Log(), Standardise())}
     problem = Problem.of(forecast(40), stations, published("cmame"), variables=units)
-    spread = problem.prior.std(axis=0, ddof=1)
+    spread = problem.pipeline.states(problem.forecast).std(axis=0, ddof=1)
     assert 0.7 < spread.min() < spread.max() < 1.4
     analysis = problem.restore(problem.analyse(RNG(1)).ensemble)
     assert 270 < float(analysis.t.min()) < float(analysis.t.max()) < 290
@@ -700,14 +734,14 @@ def test_coordinates_the_other_way_round_than_the_table_are_refused():
     table = ObservationTable(
         ["q"], value=[0.0], error=[1.0], time=["2026-01-01"], position=[[2.0, 1.0]], axes=("x", "y")
     )
-    right = Local(LETKF, Euclidean(), 1.0, dims=("x", "y"))
+    right = LETKF(Localization(Euclidean(), 1.0, dims=("x", "y")))
     assert analyse(field.rename("q"), table, right, RNG(1)).shape == field.shape
     for dims in (("y", "x"), {"p": ("x", "y"), "q": ("y", "x")}):
-        wrong = RTPS(Local(LETKF, Euclidean(), 1.0, dims=dims), 0.3)
+        wrong = RTPS(LETKF(Localization(Euclidean(), 1.0, dims=dims)), 0.3)
         with pytest.raises(ValueError, match=r"dims=\('y', 'x'\) but .* positions \('x', 'y'\): .* dims=\('x', 'y'\)"):
             analyse(field.rename("q"), table, wrong, RNG(1))
 
 
 @pytest.mark.parametrize("dims", [("longitude",), ("longitude", "level"), ("latitude", "longitude", "level")])
 def test_coordinates_of_a_line_or_a_section_are_not_the_other_way_round(dims):
-    check_order(Local(LETKF, Euclidean(), 1.0, dims=dims), ("lat", "lon"))
+    check_order(LETKF(Localization(Euclidean(), 1.0, dims=dims)), ("lat", "lon"))

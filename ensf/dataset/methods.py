@@ -1,0 +1,100 @@
+"""The filter that a method is on a layout, and where its localization takes the state variables to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+
+from ensf.dataset.coordinates import positions
+from ensf.dataset.layout import Layout
+from ensf.dataset.reach import first_localization
+from ensf.filters.base import Filter
+from ensf.localization import Localization
+from ensf.wrappers import letsf
+
+__all__ = ["Method", "check_order", "dims_of", "find_localization", "method_for", "places"]
+
+Method = Filter | Callable[[Layout], Filter] | str | None
+"""A filter, a function that makes one of a layout, or the recommended one: its name, or nothing."""
+
+
+def method_for(method: Method, layout: Layout) -> Filter:
+    """The filter that a method is on a layout.
+
+    Parameters
+    ----------
+    method : Filter, callable, str, or None
+        A filter; a function ``layout -> Filter``; ``"letsf"`` or None = `ensf.letsf` with a first localization from
+        the coordinates.
+    layout : Layout
+
+    Raises
+    ------
+    ValueError
+        If it is no method.
+    """
+    if method is None or method == "letsf":
+        return letsf(first_localization(layout))
+    if isinstance(method, type):
+        raise ValueError(f"method is the class {method.__name__}: give a filter, such as {method.__name__}(...)")
+    made = method(layout) if callable(method) else method
+    if isinstance(made, type) or not hasattr(made, "analyse"):
+        raise ValueError(
+            f"method is {made!r}: give a filter such as LETKF(Localization(Sphere(), 500.0)), a function "
+            "layout -> filter, or letsf"
+        )
+    return made
+
+
+def find_localization(method: object) -> Localization | None:
+    """The first localization in a method and what it wraps."""
+    if isinstance(method, Localization):
+        return method
+    if not is_dataclass(method):
+        return None
+    parts = (find_localization(getattr(method, part.name)) for part in fields(method))
+    return next((one for one in parts if one is not None), None)
+
+
+def dims_of(localization: Localization) -> Sequence[str] | Mapping[Hashable, Sequence[str]]:
+    """Coordinates that make a position, of every variable or by variable."""
+    by_variable = {one[0]: one[1] for one in localization.dims if not isinstance(one, str)}
+    return by_variable or tuple(map(str, localization.dims))
+
+
+def places(localization: Localization | None, layout: Layout, entries: np.ndarray) -> np.ndarray:
+    """Where the entries of a layout are, ``(entry, dimension)``: at their index where nothing is localized.
+
+    Parameters
+    ----------
+    localization : Localization or None
+    layout : Layout
+        Of the entries.
+    entries : (entry,) array of int
+        Their indices in the whole state.
+
+    Raises
+    ------
+    ValueError
+        If a variable has no such coordinate.
+    """
+    if localization is None:
+        return entries[:, None].astype(np.float64)
+    return positions(layout, dims_of(localization), dict(localization.at))
+
+
+def check_order(method: object, axes: Sequence[str]) -> None:
+    """Raise ValueError if a localization names its coordinates the other way round than a table its positions."""
+    if isinstance(method, Localization):
+        dims = dims_of(method)
+        for pair in dims.values() if isinstance(dims, Mapping) else [dims]:
+            if len(pair) > 1 and pair[0].startswith(axes[1]) and pair[1].startswith(axes[0]):
+                raise ValueError(
+                    f"the localization has dims={tuple(pair)!r} but the observations have positions {tuple(axes)!r}: "
+                    f"name the coordinates in the same order, dims={(pair[1], pair[0], *pair[2:])!r}"
+                )
+    elif is_dataclass(method) and not isinstance(method, type):
+        for part in fields(method):
+            check_order(getattr(method, part.name, None), axes)

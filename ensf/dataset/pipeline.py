@@ -1,0 +1,281 @@
+"""From a physical ensemble and its observations to the analysis, tile by tile: one way, whatever the ensemble is from.
+
+    physical states x --transforms--> z --filter--> z --inverse, bounds--> x
+
+The observations are of x; the filter sees what they see of z. A filter that knows of the state only what the members
+predict of the observations is prepared once, from those entries that the observations read; its update then turns the
+ensemble into the analysis one tile after another, in place. A filter of whole states analyses all of z at once.
+
+What the filter leaves alone, and entries in which all members agree, keep every bit; what it changes is clipped to its
+bounds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from ensf.arrays import Array, Generator, to_numpy
+from ensf.dataset.blocks import Blocks, Transforms, observation_of
+from ensf.dataset.layout import Layout
+from ensf.dataset.methods import Method, find_localization, method_for, places
+from ensf.dataset.tiles import Tile, cut
+from ensf.dataset.transforms import Bounds
+from ensf.filters.base import Filter, Part, Preparable, Unchanged, Update, as_part
+from ensf.localization import Localization
+from ensf.observations import Observation
+
+__all__ = ["Follow", "Pipeline", "quiet"]
+
+LOGGER = logging.getLogger("ensf")
+AT_ONCE = 2**22
+"""Values of an ensemble that are changed to other coordinates at once, to predict observations."""
+
+Step = TypeVar("Step")
+Clipped = Counter[tuple[Hashable, Bounds]]
+
+
+class Follow(Protocol):
+    """What may show the progress of steps."""
+
+    def __call__(self, steps: Iterable[Step], what: str, /) -> Iterable[Step]:
+        """The same steps."""
+
+
+def quiet(steps: Iterable[Step], what: str) -> Iterable[Step]:
+    """The steps, without showing progress."""
+    return steps
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A filter and observations, ready for ensembles of one layout.
+
+    Attributes
+    ----------
+    method : Filter
+    observation : Observation
+        Of states z.
+    layout : Layout
+    transforms : Transforms
+        Of each variable, and its bounds.
+    label : callable
+        Number of a member to what errors call it.
+    """
+
+    method: Filter
+    observation: Observation
+    layout: Layout
+    transforms: Transforms
+    label: Callable[[int], str] = "member {}".format
+
+    @classmethod
+    def of(
+        cls,
+        method: Method,
+        observation: Observation,
+        layout: Layout,
+        transforms: Transforms,
+        label: Callable[[int], str] = "member {}".format,
+    ) -> Pipeline:
+        """For observations of physical states.
+
+        Parameters
+        ----------
+        method : Filter, callable, str, or None
+            As in `ensf.dataset.methods.method_for`.
+        observation : Observation
+            Of physical states.
+        layout, transforms, label
+            As above.
+
+        Raises
+        ------
+        ValueError
+            If it is no method, or a variable has no place that the localization could use.
+        """
+        filter = method_for(method, layout)
+        here = observation_of(observation, transforms.blocks(layout))
+        here = replace(here, error=here.law, state_size=layout.size)
+        if here.position is None and here.size:
+            here = here.located(places(find_localization(filter), layout, np.arange(layout.size)))
+        return cls(filter, here, layout, transforms, label)
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the filter is prepared once, and needs no whole states."""
+        return isinstance(self.method, Preparable)
+
+    @property
+    def localization(self) -> Localization | None:
+        """Of the filter."""
+        return find_localization(self.method)
+
+    @cached_property
+    def tiles(self) -> Sequence[Tile]:
+        """The state, cut."""
+        position = self.observation.position
+        return cut(self.layout, self.localization, None if position is None else to_numpy(position))
+
+    def states(self, ensemble: np.ndarray) -> np.ndarray:
+        """z of a physical ensemble ``(member, state)``."""
+        return self.transforms.blocks(self.layout).forward(ensemble)
+
+    # --- once ---------------------------------------------------------------------------------------------
+
+    def prepare(self, ensemble: np.ndarray, rng: Generator, memory: Any = None) -> Update:
+        """The analysis of a physical ensemble ``(member, state)``, as an update of its tiles.
+
+        Parameters
+        ----------
+        ensemble : (member, state) array
+        rng : numpy.random.Generator
+        memory : object
+            What the cycle before left.
+
+        Raises
+        ------
+        ValueError
+            As the filter.
+        """
+        usable = self.observation.present(ensemble.dtype).without_scaling()
+        if isinstance(self.method, Preparable) and usable.size:
+            return self.method.prepare(self._predicted(usable, ensemble), usable, rng, memory)
+        where = places(self.localization, self.layout, np.arange(self.layout.size))
+        states = self.states(ensemble)
+        analysis = self.method.analyse(states, self.observation, rng, memory, where)
+        if analysis.ensemble is states:
+            return Unchanged(analysis.memory, analysis.info)
+        return Whole(analysis.memory, analysis.info, ensemble=analysis.ensemble)
+
+    def _predicted(self, observation: Observation, ensemble: np.ndarray) -> Array:
+        """What the members predict, ``(member, column)``: of a large ensemble one after another."""
+        blocks, read = self.transforms.blocks(self.layout), observation.operator.reads()
+        if ensemble.size <= AT_ONCE:
+            return observation.predict(_read(ensemble, blocks, read))
+        members = (ensemble[j : j + 1] for j in range(len(ensemble)))
+        return np.concatenate([observation.predict(_read(one, blocks, read)) for one in members])
+
+    # --- for each tile --------------------------------------------------------------------------------------
+
+    def apply(
+        self,
+        update: Update,
+        ensemble: np.ndarray,
+        *,
+        uncorrected: np.ndarray | None = None,
+        fields: dict[str, np.ndarray] | None = None,
+        follow: Follow = quiet,
+    ) -> None:
+        """Overwrite the physical ensemble ``(member, state)`` by its analysis.
+
+        A warning is logged for what was clipped.
+
+        Parameters
+        ----------
+        update : Update
+            Of `prepare`.
+        ensemble : (member, state) array
+        uncorrected : (member, state) array, optional
+            Gets the analysis before corrections of the spread.
+        fields : dict, optional
+            Gets what one may look at of the entries, ``(state,)`` each, such as degrees of freedom.
+        follow : callable
+            ``follow(steps, what)`` gives the same steps and may show progress.
+
+        Raises
+        ------
+        ValueError
+            If the analysis is not finite; tiles before are overwritten already.
+        """
+        clipped: Clipped = Counter()
+        for tile in follow(self.tiles, "analysis"):
+            physical, part = self._part(ensemble, tile)
+            if uncorrected is not None:
+                uncorrected[:, tile.entries] = self._physical(update.uncorrected(part), part, physical, tile)
+            result, looks = update.analysed(part)
+            ensemble[:, tile.entries] = self._physical(result, part, physical, tile, clipped)
+            for name, values in looks.items() if fields is not None else ():
+                host = to_numpy(values)
+                fields.setdefault(name, np.full(self.layout.size, np.nan, dtype=host.dtype))[tile.entries] = host
+        for (name, bounds), number in clipped.items():
+            total = ensemble[:, self.layout.block(name)].size
+            LOGGER.warning("analysis of %r: %d of %d values clipped to %s", name, number, total, bounds)
+
+    def before(self, update: Update, ensemble: np.ndarray) -> np.ndarray:
+        """The physical ensemble as the filter takes it: after inflation of the forecast."""
+        inflated = np.empty_like(ensemble)
+        for tile in self.tiles:
+            physical, part = self._part(ensemble, tile)
+            inflated[:, tile.entries] = self._physical(update.before(part), part, physical, tile)
+        return inflated
+
+    def _part(self, ensemble: np.ndarray, tile: Tile) -> tuple[np.ndarray, Part]:
+        """Physical members of a tile, and the part z of them."""
+        physical = np.ascontiguousarray(ensemble[:, tile.entries])
+        states = self.transforms.blocks(tile.layout).forward(physical)
+        return physical, as_part(states, places(self.localization, tile.layout, tile.entries), tile.entries)
+
+    def _physical(
+        self, result: Array, part: Part, physical: np.ndarray, tile: Tile, clipped: Clipped | None = None
+    ) -> np.ndarray:
+        """Physical members of a result in z, where it differs from the part that it came from; counts what is clipped.
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite; it names variable and member.
+        """
+        layout = tile.layout
+        kept = (result == part.values) | (physical == physical[:1]).all(axis=0)
+        with np.errstate(over="ignore"):
+            values = np.where(kept, physical, self.transforms.blocks(layout).inverse(result))
+        for name in layout.template.data_vars:
+            block = layout.block(name)
+            finite = np.isfinite(values[:, block]).all(axis=1)
+            if not finite.all():
+                raise ValueError(
+                    f"the analysis of variable {name!r} is not finite in {self.label(int(np.argmin(finite)))}: "
+                    "observations are too far from the forecast, reject them, or use another transform"
+                )
+            for bounds in self.transforms.bounds[name]:
+                within, _ = bounds.clip(values[:, block])
+                outside = (within != values[:, block]) & ~kept[:, block]
+                values[:, block] = np.where(outside, within, values[:, block])
+                if clipped is not None and outside.any():
+                    clipped[name, bounds] += int(np.count_nonzero(outside))
+        return values
+
+
+def _read(ensemble: np.ndarray, blocks: Blocks, read: np.ndarray | None) -> np.ndarray:
+    """z of a physical ensemble, at the entries that are read; whatever elsewhere."""
+    if read is None or blocks.unchanged:
+        return blocks.forward(ensemble)
+    states = np.zeros_like(ensemble)
+    states[:, read] = blocks.at(read).forward(np.ascontiguousarray(ensemble[:, read]))
+    return states
+
+
+# --- updates that are finished ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Whole(Update):
+    """The analysis of a filter of whole states.
+
+    Attributes
+    ----------
+    ensemble : (member, state) array
+    """
+
+    ensemble: Array = field(kw_only=True)
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        """The members at the entries of a part."""
+        return np.ascontiguousarray(self.ensemble[:, part.entries]), {}
