@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["analyse"]
 
 Follow = Callable[[Iterable[Any], str], Iterable[Any]]
-REQUIRED = ("prior", "observations", "method", "output")
+REQUIRED = ("prior", "observations", "output")
 
 
 def analyse(arguments: list[str]) -> int:
@@ -49,7 +49,9 @@ def _parser() -> ArgumentParser:
     add = parser.add_argument
     add("--prior", nargs="+", type=str, default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
     add("--observations", default="", help="table of observations, CSV or NetCDF")
-    add("--method", default="", help="letsf, or a filter as Python writes it: LETKF(Localization(Sphere(), 500.0))")
+    add(
+        "--method", default="letsf", help="letsf, or a filter as Python writes it: LETKF(Localization(Sphere(), 500.0))"
+    )
     add("--output", default="", help="folder for the files")
     files.add(parser)
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
@@ -91,10 +93,9 @@ def _dry_run(values: Options, follow: Follow) -> int:
 
 def _settings(values: Options) -> Offline:
     from ensf.offline import Offline
-    from ensf.runs.recipe.reader import read_method
 
     return Offline(
-        method=read_method(values["method"]),
+        method=files.method(values["method"]),
         member_dim=values["member_dim"],
         mask=values["mask"],
         stages=files.words(values["stages"]),

@@ -29,8 +29,8 @@ HELP = {
     "interval": "model time between observations; seconds if start is a date",
     "start": "model time of the initial files: a number or a date",
     "seed": "of the filter and of stochastic models",
-    "least": "go on without failed members while there are this many; 0 = stop",
-    "keep": "cycles whose files are kept; 0 = all",
+    "min_members": "go on without failed members while there are this many; 0 = stop",
+    "keep_cycles": "cycles whose files are kept; 0 = all",
 }
 
 
@@ -66,7 +66,7 @@ def _parser() -> ArgumentParser:
         kind = numbers.get(name, str if missing else type(default))
         parser.add_argument(f"--{name}", type=kind, default=kind() if missing else default, help=words)
     files.add(parser)
-    parser.add_argument("--method", default="", help="letsf, or a filter as Python writes it: RTPS(ETKF(), 0.3)")
+    parser.add_argument("--method", default="letsf", help="letsf, or a filter as Python writes it: RTPS(ETKF(), 0.3)")
     parser.add_argument("--output", default="cycles", help="folder for the files")
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped or killed")
     parser.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
@@ -75,14 +75,13 @@ def _parser() -> ArgumentParser:
 
 def _settings(values: Options, folder: Path) -> Cycling:
     from ensf.offline.cycle import Command, Cycling
-    from ensf.runs.recipe.reader import read_method
 
-    for name in ("command", "method", "initial", "observations", "members", "cycles", "interval"):
+    for name in ("command", "initial", "observations", "members", "cycles", "interval"):
         if not values[name]:
             raise ValueError(f"the configuration has no {name}: give {HELP.get(name, 'a filter')}")
     model = Command(**{part.name: values[part.name] for part in fields(Command)})
     values = values | {"start": str(values["start"])}
     own = {part.name: values[part.name] for part in fields(Cycling) if part.name in HELP}
     return Cycling(
-        model=model, method=read_method(values["method"]), folder=str(folder), **own, **files.settings(values)
+        model=model, method=files.method(values["method"]), folder=str(folder), **own, **files.settings(values)
     )

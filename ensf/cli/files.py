@@ -9,7 +9,9 @@ from ensf.cli.options import Options
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-__all__ = ["add", "settings", "table", "words"]
+    from ensf.dataset.methods import Method
+
+__all__ = ["add", "method", "settings", "table", "words"]
 
 
 def add(parser: ArgumentParser) -> None:
@@ -33,6 +35,13 @@ def settings(values: Options) -> Options:
         "periods": {name: float(value) for name, value in table(values, "periods").items()},
         "strict": values["strict"],
     }
+
+
+def method(text: str) -> Method:
+    """A filter as Python writes it; ``letsf``, or nothing, is the recommended one, which asks the files for places."""
+    from ensf.runs.recipe.reader import read_method
+
+    return "letsf" if text.strip() in ("", "letsf") else read_method(text)
 
 
 def table(values: Options, name: str) -> Options:

@@ -1,13 +1,12 @@
 """Files in, files out: read this first.
 
-`Offline.prepare` reads and checks everything, `Offline.analyse` does it and then the rest: inflation of the forecast,
-the analysis part by part in the memory of the forecast, the files.
+`Offline.prepare` reads and checks everything, `Offline.analyse` does it and then the rest: the update of the filter,
+prepared once and applied tile by tile in the memory of the forecast (`ensf.dataset.pipeline`), and the files.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,22 @@ from typing import Any
 import numpy as np
 
 from ensf.arrays import Generator
-from ensf.dataset import seen as transformed
-from ensf.dataset.local import check_order, place
+from ensf.dataset.blocks import Transforms
+from ensf.dataset.methods import Method, check_order, dims_of, find_localization, method_for
+from ensf.dataset.pipeline import Follow, Pipeline, quiet
+from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis
-from ensf.offline import observations as seen
-from ensf.offline.coordinates import Coordinates
 from ensf.offline.job import Job
 from ensf.offline.members import Source, find_files
-from ensf.offline.parts import Predicted, cut, find_local, in_parts, on_part, split, whole
+from ensf.offline.observations import check_prior, compare, locate, meet, refuse_rejected
 from ensf.offline.staging import check_free, staged
-from ensf.offline.writer import RECORD, TABLE, Follow, Writer, names
+from ensf.offline.writer import RECORD, TABLE, Writer, names
+from ensf.tables import Check, ObservationTable, read
 
 __all__ = ["STAGES", "Offline", "analyse_files"]
 
 STAGES = ("forecast", "preassim", "postassim", "analysis")
-
-
-def quiet(steps: Iterable[Any], what: str) -> Iterable[Any]:
-    """The steps, without showing progress."""
-    return steps
+Paths = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,9 @@ class Offline:
 
     Parameters
     ----------
-    method : Filter
-        `ensf.dataset.Local` for a local filter.
+    method : Filter, callable, str, or None
+        As in `ensf.dataset.analyse`: ``"letsf"`` or None is `ensf.letsf` with a first localization from the
+        coordinates of the files.
     variables : sequence of str, or mapping of str to settings
         What is analysed, as in `ensf.dataset.analyse`; all variables of floating point if empty.
     checks : tuple of Check
@@ -68,9 +65,9 @@ class Offline:
         If there is no such stage.
     """
 
-    method: Any
-    variables: Sequence[str] | Mapping[str, Any] = ()
-    checks: tuple[Any, ...] = ()
+    method: Method = None
+    variables: Sequence[str] | Mapping[str, Setting] = ()
+    checks: tuple[Check, ...] = ()
     member_dim: str = "realization"
     mask: bool = False
     coordinates: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +82,13 @@ class Offline:
                 raise ValueError(f"there is no stage {stage!r}: choose from {', '.join(STAGES)}")
 
     def prepare(
-        self, prior: Any, observations: Any, output: Any, *, overwrite: bool = False, follow: Follow = quiet
+        self,
+        prior: Paths,
+        observations: str | Path,
+        output: str | Path,
+        *,
+        overwrite: bool = False,
+        follow: Follow = quiet,
     ) -> Job:
         """Read and check everything; write nothing.
 
@@ -111,39 +114,40 @@ class Offline:
         ValueError, OSError
             One sentence that names the file, and what to do.
         """
-        from ensf import tables
-
+        table_path, folder = Path(observations), Path(output)
         paths = find_files(prior)
         source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask)
+        layout = source.layout
+
         files = names(source, self.stages, self.statistics)
-        _check_apart([*paths, Path(observations)], Path(output), files)
-        written = len(self.stages) * sum(path.stat().st_size for path in paths)
-        check_free(Path(output), files, written, overwrite)
-        table = tables.read(observations)
+        _check_apart([*paths, table_path], folder, files)
+        check_free(folder, files, len(self.stages) * sum(path.stat().st_size for path in paths), overwrite)
+
         options = {"coordinates": self.coordinates, "periods": self.periods}
-        observed = seen.meet(table, Path(observations), source.layout, self.checks, options)
+        observed = meet(read(observations), table_path, layout, self.checks, options)
         ensemble = source.load(lambda members: follow(members, "reading"))
-        settings = self.variables if isinstance(self.variables, Mapping) else {}
-        coordinates = Coordinates.fit(settings, source, ensemble)
-        observed = seen.check_prior(observed, ensemble, self.checks)
+        observed = check_prior(observed, ensemble, self.checks)
         if self.strict:
-            seen.refuse_rejected(observed.table, Path(observations))
-        observed = self._located(observed, source, Path(observations))
-        observation = transformed(observed.observation, coordinates.blocks(source.layout))
-        check_order(self.method, observed.table.axes)
-        method = split(self.method)[1]
-        parts = [whole(source.layout)]
-        if divided := in_parts(method, observation.operator):
-            parts = cut(source.layout, method, _positions(observed))
-        else:
-            place(method, source.layout)
-        return Job(source, ensemble, observed, coordinates, parts, divided, Path(observations), Path(output))
+            refuse_rejected(observed.table, table_path)
+
+        method = method_for(self.method, layout)
+        check_order(method, observed.table.axes)
+        localization = find_localization(method)
+        if localization is not None and observed.observation.size:
+            position = locate(observed, layout, dims_of(localization), self.coordinates, table_path)
+            observed = replace(observed, observation=replace(observed.observation, position=position))
+
+        settings = self.variables if isinstance(self.variables, Mapping) else {}
+        chosen = {name: several(name, setting) for name, setting in settings.items()}
+        transforms = Transforms.fit(chosen, layout, ensemble, source.label)
+        pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
+        return Job(source, ensemble, observed, pipeline, table_path, folder)
 
     def analyse(
         self,
-        prior: Any,
-        observations: Any,
-        output: Any,
+        prior: Paths,
+        observations: str | Path,
+        output: str | Path,
         *,
         rng: Generator,
         memory: Any = None,
@@ -179,66 +183,31 @@ class Offline:
         job = self.prepare(prior, observations, output, overwrite=overwrite, follow=follow)
         with staged(Path(output), RECORD) as folder:
             writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
-            memory, table = self._run(job, rng, memory, writer, follow)
+            analysis = _run(job, rng, memory, writer, follow)
             if record:
-                table.write(folder / TABLE)
-                writer.record(self, job, table)
-        return Analysis(job.ensemble, memory, {"table": table})
-
-    def _run(self, job: Job, rng: Generator, memory: Any, writer: Writer, follow: Follow) -> tuple[Any, Any]:
-        """All stages; the forecast in memory becomes the analysis."""
-        inflation, method = split(self.method)
-        ensemble, observed = job.ensemble, job.observed
-        writer.save("forecast", ensemble)
-        if inflation is not None and observed.observation.size:
-            _inflate(job, inflation.factor)
-        writer.save("preassim", ensemble)
-        before = ensemble.copy() if writer.wants("postassim") else None
-        if observed.observation.size:
-            memory = _assimilate(job, method, rng, memory, before, follow)
-        writer.save("postassim", ensemble if before is None else before)
-        writer.save("analysis", ensemble)
-        return memory, seen.compare(observed, "analysis", ensemble).table
-
-    def _located(self, observed: Any, source: Source, path: Path) -> Any:
-        """Observations at places in the coordinates of the localization."""
-        local = find_local(self.method)
-        if local is None or not observed.observation.size:
-            return observed
-        position = seen.locate(observed, source.layout, local.dims, self.coordinates, path)
-        return replace(observed, observation=replace(observed.observation, position=position))
+                analysis.info["table"].write(folder / TABLE)
+                writer.record(self, job, analysis.info["table"])
+        return analysis
 
 
-def _inflate(job: Job, factor: float) -> None:
-    """Overwrite the forecast by itself with larger anomalies."""
-    for part in job.parts:
-        physical = job.ensemble[:, part.index]
-        job.ensemble[:, part.index] = job.coordinates.inflated(part.layout, physical, factor)
-
-
-def _assimilate(job: Job, method: Any, rng: Generator, memory: Any, before: Any, follow: Follow) -> Any:
-    """Overwrite the forecast by the analysis, and `before` by what it is without corrections; return the memory."""
-    observation, ensemble = job.observed.observation, job.ensemble
-    if job.divided:
-        observation = replace(observation, operator=Predicted(seen.predict(observation, ensemble)))
-    else:
-        observation = transformed(observation, job.coordinates.blocks(job.source.layout))
-    last, result = rng, memory
-    for part in follow(job.parts, "analysis"):
-        last = copy.deepcopy(rng)
-        filter = on_part(method, part.layout) if job.divided else place(method, part.layout)
-        physical = ensemble[:, part.index]
-        core, final, result = job.coordinates.analysed(part.layout, physical, observation, filter, last, memory)
-        ensemble[:, part.index] = final
-        if before is not None:
-            before[:, part.index] = core
-    rng.bit_generator.state = last.bit_generator.state
-    return result
-
-
-def _positions(observed: Any) -> np.ndarray:
-    position = observed.observation.position
-    return np.zeros((0, 2)) if position is None else position
+def _run(job: Job, rng: Generator, memory: Any, writer: Writer, follow: Follow) -> Analysis:
+    """All stages; the forecast in memory becomes the analysis."""
+    ensemble, pipeline = job.ensemble, job.pipeline
+    writer.save("forecast", ensemble)
+    if not job.observed.observation.size:
+        for stage in ("preassim", "postassim", "analysis"):
+            writer.save(stage, ensemble)
+        return Analysis(ensemble, memory, {"table": compare(job.observed, "analysis", ensemble).table})
+    update = pipeline.prepare(ensemble, rng, memory)
+    if writer.wants("preassim"):
+        writer.save("preassim", pipeline.before(update, ensemble))
+    uncorrected = np.empty_like(ensemble) if writer.wants("postassim") else None
+    pipeline.apply(update, ensemble, uncorrected=uncorrected, follow=follow)
+    if uncorrected is not None:
+        writer.save("postassim", uncorrected)
+    writer.save("analysis", ensemble)
+    table: ObservationTable = compare(job.observed, "analysis", ensemble).table
+    return Analysis(ensemble, update.memory, {**update.info, "table": table}, update)
 
 
 def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> None:
@@ -250,7 +219,14 @@ def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> N
 
 
 def analyse_files(
-    prior: Any, observations: Any, method: Any, output: Any, *, rng: Generator, memory: Any = None, **settings: Any
+    prior: Paths,
+    observations: str | Path,
+    method: Method,
+    output: str | Path,
+    *,
+    rng: Generator,
+    memory: Any = None,
+    **settings: Any,
 ) -> Analysis:
     """Analysis of files without a record, which replaces files that are there: what cycling needs.
 
@@ -258,7 +234,8 @@ def analyse_files(
     ----------
     prior, observations, output, rng, memory
         As in `Offline.analyse`.
-    method : Filter
+    method : Filter, callable, str, or None
+        As in `Offline`.
     **settings
         Of `Offline`.
     """

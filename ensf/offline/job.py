@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ensf.offline.coordinates import Coordinates
+from ensf.dataset.pipeline import Pipeline
 from ensf.offline.members import Source
 from ensf.offline.observations import counts
-from ensf.offline.parts import Part
+from ensf.tables import Observed
 
 __all__ = ["Job"]
 
@@ -31,27 +30,22 @@ class Job:
         Physical forecast.
     observed : Observed
         The table, with codes and what the forecast predicts, and the observation.
-    coordinates : Coordinates
-        Transforms and bounds.
-    parts : list of Part
-    divided : bool
-        The filter goes part by part.
-    observations, output : Path
+    pipeline : Pipeline
+        The filter, and the observations as it sees them.
+    table_path, output : Path
     """
 
     source: Source
     ensemble: np.ndarray
-    observed: Any
-    coordinates: Coordinates
-    parts: list[Part]
-    divided: bool
-    observations: Path
+    observed: Observed
+    pipeline: Pipeline
+    table_path: Path
     output: Path
 
     @property
     def memory(self) -> float:
         """Bytes needed at most, about."""
-        return self.ensemble.nbytes * (1.5 if self.divided else WHOLE) + 3e8
+        return self.ensemble.nbytes * (1.5 if self.pipeline.is_prepared else WHOLE) + 3e8
 
     def lines(self, files: list[str]) -> Iterator[str]:
         """What would be done."""
@@ -61,6 +55,8 @@ class Job:
         yield f"variables: {names}; {size} values of {self.ensemble.dtype}, {self.ensemble.nbytes / 1e6:.3g} MB"
         yield f"observations: {self.observed.observation.size} of {len(self.observed.table)} rows used"
         yield from (f"    {number} {reason}" for reason, number in counts(self.observed.table).items())
-        how = f"in {len(self.parts)} parts" if self.divided else "of the whole state at once"
+        tiles = len(self.pipeline.tiles)
+        how = f"in {tiles} parts" if self.pipeline.is_prepared else "of the whole state at once"
+        yield f"method: {self.pipeline.method}"
         yield f"analysis {how}, about {self.memory / 1e9:.2g} GB of memory"
         yield f"files in {self.output}: {', '.join(files[:3])}{f' ... {files[-1]}' if len(files) > 3 else ''}"

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
+from ensf.arrays import Array
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import column_coordinate, find_coordinate
-from ensf.observations.observation import Observation
-from ensf.offline.parts import Predicted
-from ensf.tables import Observed
+from ensf.observations import Operator
+from ensf.tables import Check, ObservationTable, Observed
 
-__all__ = ["check_prior", "compare", "counts", "locate", "meet", "predict", "refuse_rejected"]
+__all__ = ["check_prior", "compare", "counts", "locate", "meet", "refuse_rejected"]
 
 
-def meet(table: Any, path: Path, layout: Layout, checks: Sequence[Any], options: Mapping[str, Any]) -> Observed:
+def meet(
+    table: ObservationTable, path: Path, layout: Layout, checks: Sequence[Check], options: Mapping[str, Any]
+) -> Observed:
     """The rows that are left by the checks that need no forecast, on a layout."""
     for check in checks:
         if not hasattr(check, "stage"):
@@ -29,25 +32,36 @@ def meet(table: Any, path: Path, layout: Layout, checks: Sequence[Any], options:
         raise ValueError(f"{path}: {error}") from error
 
 
-def check_prior(observed: Observed, ensemble: np.ndarray, checks: Sequence[Any]) -> Observed:
+def check_prior(observed: Observed, ensemble: np.ndarray, checks: Sequence[Check]) -> Observed:
     """The rows that are left by the checks that need the forecast, and what it predicts."""
     return compare(observed, "prior", ensemble).check(*(check for check in checks if hasattr(check, "stage")))
 
 
-def predict(observation: Observation, ensemble: np.ndarray) -> np.ndarray:
-    """Predicted observations ``(member, observation)``, member by member: no copy of the ensemble is made."""
-    rows = [observation.operator(ensemble[member : member + 1]) for member in range(len(ensemble))]
-    return np.concatenate(rows)
+@dataclass(frozen=True, eq=False)
+class _Predicted(Operator):
+    """The operator of states whose predicted observations are there already, ``(member, observation)``."""
+
+    values: Array
+
+    def __call__(self, states: Array) -> Array:
+        return self.values
 
 
 def compare(observed: Observed, stage: str, ensemble: np.ndarray) -> Observed:
-    """`Observed.compare` without a copy of the ensemble."""
-    known = Predicted(predict(observed.observation, ensemble))
-    stand_in = replace(observed, observation=replace(observed.observation, operator=known))
-    return replace(observed, table=stand_in.compare(stage, ensemble).table)
+    """`Observed.compare` member by member: no copy of the ensemble is made."""
+    observation = observed.observation
+    predicted = np.concatenate([observation.operator(ensemble[j : j + 1]) for j in range(len(ensemble))])
+    stand_in = replace(observation, operator=_Predicted(predicted), error=observation.law)
+    return replace(observed, table=replace(observed, observation=stand_in).compare(stage, ensemble).table)
 
 
-def locate(observed: Observed, layout: Layout, dims: Any, coordinates: Mapping[str, str], path: Path) -> np.ndarray:
+def locate(
+    observed: Observed,
+    layout: Layout,
+    dims: Sequence[str] | Mapping[Hashable, Sequence[str]],
+    coordinates: Mapping[str, str],
+    path: Path,
+) -> np.ndarray:
     """Positions ``(observation, dimension)`` in the coordinates of a localization.
 
     Raises
@@ -70,7 +84,7 @@ def locate(observed: Observed, layout: Layout, dims: Any, coordinates: Mapping[s
     return np.stack(columns, axis=1)
 
 
-def _axis(variable: Any, dim: str, axes: tuple[str, str], coordinates: Mapping[str, str]) -> str:
+def _axis(variable: xr.DataArray, dim: str, axes: tuple[str, str], coordinates: Mapping[str, str]) -> str:
     """Column of a table for a coordinate of the localization."""
     wanted = find_coordinate(variable, dim)
     for axis in axes:
@@ -79,13 +93,13 @@ def _axis(variable: Any, dim: str, axes: tuple[str, str], coordinates: Mapping[s
     return "z"
 
 
-def counts(table: Any) -> dict[str, int]:
+def counts(table: ObservationTable) -> dict[str, int]:
     """Number of rows by reason."""
     reasons, numbers = np.unique(table.reason, return_counts=True)
     return dict(zip(reasons.tolist(), numbers.tolist(), strict=True))
 
 
-def refuse_rejected(table: Any, path: Path) -> None:
+def refuse_rejected(table: ObservationTable, path: Path) -> None:
     """Raise ValueError that names the first row that is not used."""
     if not table.used.all():
         row = int(np.argmax(~table.used))

@@ -5,26 +5,27 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import netCDF4
 import numpy as np
 
 from ensf.dataset import unpack
+from ensf.dataset.pipeline import Follow
+from ensf.offline.job import Job
 from ensf.offline.members import Source
 from ensf.offline.observations import counts
 from ensf.offline.packing import overwrite
+from ensf.tables import ObservationTable
 
 __all__ = ["RECORD", "TABLE", "Writer", "names"]
 
 RECORD = "analysis.json"
 TABLE = "observations.nc"
 COLUMNS = 2**20
-Follow = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 def names(source: Source, stages: Sequence[str], statistics: Sequence[str]) -> list[str]:
@@ -127,15 +128,16 @@ class Writer:
         (self.folder / "statistics").mkdir(exist_ok=True)
         dataset.to_netcdf(self.folder / "statistics" / f"{name}.nc", engine="netcdf4")
 
-    def record(self, settings: Any, job: Any, table: Any) -> None:
+    def record(self, settings: object, job: Job, table: ObservationTable) -> None:
         """Write what was done, and what was used and rejected."""
         content = {
             "package": f"ensf {version('ensf')}",
             "date_created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "command": self.command,
             "settings": repr(settings),
+            "method": repr(job.pipeline.method),
             "forecast": [job.source.label(member) for member in range(job.source.members)],
-            "observations": {"file": str(job.observations), "rows": counts(table)},
+            "observations": {"file": str(job.table_path), "rows": counts(table)},
             "innovations": _innovations(table),
         }
         (self.folder / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -151,7 +153,7 @@ def _moments(ensemble: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, spread
 
 
-def _innovations(table: Any) -> dict[str, float | None]:
+def _innovations(table: ObservationTable) -> dict[str, float | None]:
     """Root mean square of observation minus mean, of forecast and analysis, over the rows that were used."""
     found = {}
     for stage in ("prior", "analysis"):

@@ -121,7 +121,7 @@ def run(
         while checkpoint.cycles < cycling.cycles:
             checkpoint = _cycle(checkpoint, cycling, directory, analyse, show)
             _save(checkpoint, cycling, directory)
-            _prune(checkpoint.cycles, cycling.keep, directory)
+            _prune(checkpoint.cycles, cycling.keep_cycles, directory)
             if stopping():
                 raise KeyboardInterrupt
     return checkpoint.records
@@ -193,13 +193,17 @@ def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path, forecasts:
         yield Task(member, given, (forecasts / name).resolve(), values)
 
 
-def _check_failures(failed: dict[int, str], left: int, least: int, cycle: int) -> None:
+def _check_failures(failed: dict[int, str], left: int, min_members: int, cycle: int) -> None:
     """Raise OSError if there are more failures than may be."""
-    if not failed or least and left >= least:
+    if not failed or min_members and left >= min_members:
         return
     member, reason = next(iter(failed.items()))
     others = f" (and {len(failed) - 1} others)" if len(failed) > 1 else ""
-    advice = f"{left} members are left but least is {least}" if least else "or set least, to go on without it"
+    advice = (
+        f"{left} members are left but min_members is {min_members}"
+        if min_members
+        else "or set min_members, to go on without it"
+    )
     raise OSError(f"member {member}{others} failed in cycle {cycle}: {reason}; repair it and resume, {advice}")
 
 
@@ -253,10 +257,10 @@ def _drop_analysis(place: Path) -> None:
         path.unlink()
 
 
-def _prune(cycles: int, keep: int, directory: Path) -> None:
+def _prune(cycles: int, keep_cycles: int, directory: Path) -> None:
     """Remove the files of old cycles."""
-    for path in directory.glob("cycle_*") if keep else ():
-        if int(path.name.removeprefix("cycle_")) <= cycles - keep:
+    for path in directory.glob("cycle_*") if keep_cycles else ():
+        if int(path.name.removeprefix("cycle_")) <= cycles - keep_cycles:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -33,9 +33,9 @@ class Cycling:
         Model time of the initial files: a number, or an ISO-8601 date.
     seed : int
         Of the filter, and of the numbers that stochastic models get.
-    least : int
+    min_members : int
         Go on without members that failed while there are this many; 0 = a member that fails stops the run.
-    keep : int
+    keep_cycles : int
         Cycles whose files are kept, counted from the last; 0 = all.
     variables, checks, coordinates, periods, strict
         Of the analysis, as in `ensf.offline.Offline`.
@@ -57,8 +57,8 @@ class Cycling:
     interval: float
     start: str = "0"
     seed: int = 1
-    least: int = 0
-    keep: int = 0
+    min_members: int = 0
+    keep_cycles: int = 0
     variables: Sequence[str] | Mapping[str, Any] = ()
     checks: tuple[Any, ...] = ()
     coordinates: Mapping[str, str] = field(default_factory=dict)
@@ -67,13 +67,15 @@ class Cycling:
     folder: str = "."
 
     def __post_init__(self) -> None:
-        if self.members < 2 or self.cycles < 1 or not self.interval > 0 or self.seed < 0 or self.keep < 0:
+        if self.members < 2 or self.cycles < 1 or not self.interval > 0 or self.seed < 0 or self.keep_cycles < 0:
             raise ValueError(
                 f"members {self.members}, cycles {self.cycles}, interval {self.interval:g}, seed {self.seed}, "
-                f"keep {self.keep}: give 2 members and 1 cycle or more, and no negative number"
+                f"keep {self.keep_cycles}: give 2 members and 1 cycle or more, and no negative number"
             )
-        if self.least and not 2 <= self.least <= self.members:
-            raise ValueError(f"least is {self.least}: give 0, or a number from 2 to the {self.members} members")
+        if self.min_members and not 2 <= self.min_members <= self.members:
+            raise ValueError(
+                f"min_members is {self.min_members}: give 0, or a number from 2 to the {self.members} members"
+            )
         if self.path(self.initial, member=1) == self.path(self.initial, member=2):
             raise ValueError(
                 f"initial {self.initial!r} is one file for all members: write {{member}} where its number is"
@@ -112,6 +114,6 @@ class Cycling:
     @property
     def recipe(self) -> dict[str, str]:
         """What the files depend on: all but limits, the number of cycles, and how the work is done."""
-        free = ("cycles", "least", "keep", "folder", "model.timeout", "model.retries", "model.jobs")
+        free = ("cycles", "min_members", "keep_cycles", "folder", "model.timeout", "model.retries", "model.jobs")
         found = describe.recipe(cycling=self)
         return {name: text for name, text in found.items() if name not in [f"cycling.{one}" for one in free]}
