@@ -175,7 +175,7 @@ class LeaveOneOut:
             observation = self.sensor.network(points, anomalies).observe(truth, index, streams.observations)
             prior = anomalies[np.sort(streams.ensemble.permutation(len(others))[: method.members])]
             started = clock.process_time()
-            analysis = method.filter.analyse(prior, observation, streams.filter)
+            analysis = method.filter.analyse(prior, observation, streams.filter, positions=POSITIONS)
             seconds = clock.process_time() - started
             yield Cycle(index, float(year), truth, observation, prior, analysis, 0.0, seconds, streams)
 

@@ -97,7 +97,7 @@ def localization(cut_off: float) -> Localization:
     """Gaspari-Cohn taper that is zero from `cut_off` on, times the same function of the deformation radius; km."""
     side = MODEL.model.L / 1000
     scale = MODEL.model.deformation_radius / MODEL.model.H
-    return Localization(MODEL.positions, Product(Periodic((side, side)), scale), half_width=cut_off / 2)
+    return Localization(Product(Periodic((side, side)), scale), cut_off / 2, dims=("y", "x", "z"))
 
 
 ENSF = EnSF(schedule=LinearSchedule(0.05, 0.0), sampler=ReverseSDE(1000, stop=RunningMeanStop()))

@@ -13,14 +13,14 @@ With a Gaussian score and conditional guidance it is the ETKF, up to sampling.
 import math
 
 from ensf.diffusion import ConditionalGuidance, GaussianScore, ProbabilityFlow, VariancePreserving
-from ensf.experiments._geopotential import Height, LeaveOneOut, Winters
+from ensf.experiments._geopotential import Height, LeaveOneOut
 from ensf.filters import ETKF, LETKF, LETSF, EnSF, FreeRun, OptimalInterpolation
 from ensf.localization import Localization, Sphere
 from ensf.twin import Method
 from ensf.wrappers import Standardised, published
 
-NEAR = Localization(Winters.positions, Sphere(), half_width=4000.0)
-EVERYWHERE = Localization(Winters.positions, Sphere(), half_width=math.inf)
+NEAR = Localization(Sphere(), 4000.0)
+EVERYWHERE = Localization(Sphere(), math.inf)
 GAUSSIAN = EnSF(VariancePreserving(), GaussianScore(), ConditionalGuidance(), ProbabilityFlow(30))
 
 EXPERIMENT = LeaveOneOut(

@@ -4,6 +4,8 @@ One RK4 step per 0.01; observation error variance 2; truth and members start fro
 scores are means over t > 16.
 """
 
+import math
+
 import numpy as np
 
 from ensf.experiments._letsf import in_the_loop
@@ -14,7 +16,7 @@ from ensf.twin import GaussianStart, Method, Network, TwinExperiment
 from ensf.wrappers import AdaptiveInflation, AnalysisInflation, Rotation
 
 ERROR = 2**0.5
-EVERYWHERE = Localization(np.zeros((3, 1)), Euclidean(), np.inf)
+EVERYWHERE = Localization(Euclidean(), math.inf)
 
 EXPERIMENT = TwinExperiment(
     name="lorenz63_sakov2012",

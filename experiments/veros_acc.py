@@ -159,7 +159,7 @@ class OceanExperiment(TwinExperiment):
 
 def experiment(model: VerosACC, network: Sparse = Sparse(), half_width: float = 1200.0) -> OceanExperiment:
     """The experiment on another grid, with another network or localization (Gaspari-Cohn half-width, km)."""
-    local = Localization(model.positions, Product(Sphere(), half_width), half_width)
+    local = Localization(Product(Sphere(), half_width), half_width)
     inner = Rotation(LETSF(local, information_limit=InformationLimit()))
     return OceanExperiment(
         name="veros_acc",

@@ -49,9 +49,7 @@ def _parser() -> ArgumentParser:
     add = parser.add_argument
     add("--prior", nargs="+", type=str, default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
     add("--observations", default="", help="table of observations, CSV or NetCDF")
-    add(
-        "--method", default="letsf", help="letsf, or a filter as Python writes it: LETKF(Localization(Sphere(), 500.0))"
-    )
+    add("--method", default="letsf", help="letsf, or a filter: LETKF(Localization(Sphere(), 500.0))")
     add("--output", default="", help="folder for the files")
     files.add(parser)
     add("--member-dim", default="realization", help="dimension that counts the members in one file")

@@ -23,7 +23,7 @@ from ensf.observations.functions import Mixed, PointwiseFunction, identity
 __all__ = ["Blocks", "Change", "Transforms", "observation_of"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Transforms:
     """Transform and bounds of each variable of a state.
 

@@ -1,20 +1,20 @@
 """PRIOR + OBSERVATION -> ANALYSIS: the filters. Read `base` first, then the one you are after.
 
-    filter          one line                            needs                                  reports in info
-    EnKF            perturbed observations              Gaussian errors, also correlated       -
-    ETKF            symmetric square root               Gaussian errors, also correlated       degrees_of_freedom
-    LETKF           an ETKF at every place              independent Gaussian errors, places    degrees_of_freedom
-    LETSF           score flow at every place           independent errors of any law, places  degrees_of_freedom
-    QuantileFilter  quantiles kept, serial (EAKF, RHF)  independent errors of any law, places  -
-    ParticleFilter  weights and resampling              any law, few variables                 effective_sample_size
-    FixedGainMAP    nudging of observed variables       Gaussian errors, single variables      -
-    EnSF            reverse-time diffusion              adjoint of h, whole states             steps, clipped
-    OptimalInterpolation  static correlation            Gaussian errors, whole states          -
-    FreeRun         the prior, as a reference           -                                      -
+    filter                one line                            needs                                  reports
+    EnKF                  perturbed observations              Gaussian errors, also correlated       -
+    ETKF                  symmetric square root               Gaussian errors, also correlated       degrees_of_freedom
+    LETKF                 an ETKF at every place              independent Gaussian errors, places    degrees_of_freedom
+    LETSF                 score flow at every place           independent errors of any law, places  degrees_of_freedom
+    QuantileFilter        quantiles kept, serial (EAKF, RHF)  independent errors of any law, places  -
+    ParticleFilter        weights and resampling              any law, few variables                 effective_size
+    FixedGainMAP          nudging of observed variables       Gaussian errors, single variables      -
+    EnSF                  reverse-time diffusion              adjoint of h, whole states             steps, clipped
+    OptimalInterpolation  a static correlation                Gaussian errors, whole states          -
+    FreeRun               the prior, as a reference           -                                      -
 
-None of them remembers anything from cycle to cycle. All but those of whole states are `Preparable`: they know of the state only what
-the members predict of the observations, and their `prepare` gives an update for any part of it. Where "places" are
-needed, a filter without localization does without.
+None of them remembers anything from cycle to cycle. All but those of whole states are `Preparable`: they know of the
+state only what the members predict of the observations, and their `prepare` gives an update for any part of it. Where
+"places" are needed, a filter without localization does without.
 """
 
 from ensf.filters.base import Analysis, Filter, Part, Preparable, Prepared, Update, usable

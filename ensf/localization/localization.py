@@ -54,6 +54,11 @@ class Localization:
     at: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
+        if not callable(getattr(self.geometry, "pairs", None)):
+            raise ValueError(
+                f"localization geometry is a {type(self.geometry).__name__}: give Sphere(), Euclidean(), ...; "
+                "positions come with the state, as positions= beside an array"
+            )
         if not self.half_width > 0:
             raise ValueError(f"localization half-width is {self.half_width}: give a positive length")
         if isinstance(self.dims, Mapping):

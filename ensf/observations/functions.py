@@ -251,7 +251,9 @@ class Mixed:
             return None
         groups, order = self._order
         offset, factor = (
-            np.concatenate([np.broadcast_to(one[part], few.shape) for one, few in zip(each, groups, strict=True)])
+            np.concatenate(
+                [np.zeros(0), *(np.broadcast_to(one[part], few.shape) for one, few in zip(each, groups, strict=True))]
+            )
             for part in (0, 1)
         )
         return offset[order], factor[order]
@@ -261,7 +263,7 @@ class Mixed:
         """Observations of each function, and where each observation is among these one after another."""
         number = np.asarray(self.number, dtype=np.int64)
         rows = [np.flatnonzero(number == n) for n in range(len(self.functions))]
-        return rows, np.argsort(np.concatenate(rows))
+        return rows, np.argsort(np.concatenate([number[:0], *rows]))
 
     def _each(self, values: Array, verbs: list[Callable[[Array], Array]]) -> Array:
         xp, (rows, order) = namespace(values), self._order

@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from ensf.diffusion import ReverseSDE
 from ensf.experiments import names
 from ensf.experiments._letsf import in_the_loop
@@ -125,7 +123,7 @@ def _localization(experiment: TwinExperiment, half_width: float) -> Localization
     """On the ring, half-width in grid intervals; one place for all variables if there is no ring."""
     if _has_ring(experiment):
         return periodic_line(_size(experiment), half_width)
-    return Localization(np.zeros((_size(experiment), 1)), Euclidean(), math.inf)
+    return Localization(Euclidean(), math.inf)
 
 
 # --- recipes ---------------------------------------------------------------------------------------------

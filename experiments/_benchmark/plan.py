@@ -45,8 +45,8 @@ COLUMNS = {
 MEANINGS = "; ".join(f"{title(key)}: {SCORES[key].long_name}" for key in COLUMNS if key in SCORES)
 LEGEND = f"""Medians over seeds, of analyses after burn-in. {MEANINGS}; diverged: RMSE above half the climatological
 spread for the last fifth of the run, or an error; ms: processor time of one cycle on one thread. A run that ended in an
-error has an infinite RMSE and CRPS and no part in the other medians; "–" is a median that is not finite. Half-widths are
-in grid intervals."""
+error has an infinite RMSE and CRPS and no part in the other medians; "–" is a median that is not finite. Half-widths
+are in grid intervals."""
 
 Pair = tuple[str, str]
 Settings = tuple[tuple[str, float], ...]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensf.dataset import coordinates, interpolate, nearest, pack, positions, recognise, restore, unpack
-from ensf.localization import Localization, Sphere
+from ensf.localization.patches import grouped
 from ensf.observations import Linear, Select
 
 LATITUDE = np.array([60.0, 50.0, 40.0, 30.0], dtype=np.float32)
@@ -341,7 +341,7 @@ def test_positions_repeat_for_levels_and_variables():
     assert place.shape == (60, 2)
     expected = np.stack([g.ravel() for g in np.meshgrid(LATITUDE, LONGITUDE, indexing="ij")], axis=1)
     assert np.array_equal(place, np.tile(expected, (3, 1)))
-    assert Localization(place, Sphere(), 500.0).variables.shape == (20, 3)
+    assert grouped(place).shape == (20, 3)
 
 
 def test_positions_on_a_curvilinear_grid():

@@ -70,7 +70,7 @@ class Cycling:
         if self.members < 2 or self.cycles < 1 or not self.interval > 0 or self.seed < 0 or self.keep_cycles < 0:
             raise ValueError(
                 f"members {self.members}, cycles {self.cycles}, interval {self.interval:g}, seed {self.seed}, "
-                f"keep {self.keep_cycles}: give 2 members and 1 cycle or more, and no negative number"
+                f"keep_cycles {self.keep_cycles}: give 2 members and 1 cycle or more, and no negative number"
             )
         if self.min_members and not 2 <= self.min_members <= self.members:
             raise ValueError(
