@@ -84,7 +84,7 @@ def load(folder, pattern="forecast_*.nc", names=("t", "q", "sst")):
 
 
 def command(folder, *more, output="out"):
-    method = "RTPS(Local(LETKF, Sphere(), half_width=300.0), 0.3)"
+    method = "RTPS(LETKF(Localization(Sphere(), 300.0)), 0.3)"
     words = ["analyse", "--prior", f"{folder}/forecast_*.nc", "--observations", f"{folder}/obs.csv"]
     return [*words, "--method", method, "--mask", "--output", str(folder / output), *more]
 

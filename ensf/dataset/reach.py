@@ -31,10 +31,10 @@ def first_localization(layout: Layout) -> Localization:
     Raises
     ------
     ValueError
-        If not all variables have latitude and longitude, y and x, or one coordinate of their own in common.
+        If not all variables have latitude and longitude, x and y, or one coordinate of their own in common.
     """
     variables = list(layout.template.data_vars.values())
-    for dims in (("latitude", "longitude"), ("y", "x"), ("x",)):
+    for dims in (("latitude", "longitude"), ("x", "y"), ("x",)):
         coordinates = [[find_coordinate(variable, dim) for dim in dims] for variable in variables]
         if all(one is not None for several in coordinates for one in several):
             ranges = [
@@ -45,7 +45,7 @@ def first_localization(layout: Layout) -> Localization:
                 return Localization(Sphere(), min(LONGEST, PART * _longest_side(*ranges)), dims)
             return Localization(Euclidean(), PART * max(high - low for low, high in ranges), dims)
     raise ValueError(
-        "the variables have no coordinates (latitude, longitude) or (y, x) in common from which a localization could "
+        "the variables have no coordinates (latitude, longitude) or (x, y) in common from which a localization could "
         "be made: name them with coordinates, or give a method such as "
         "LETKF(Localization(Euclidean(), 10.0, dims=('row', 'column')))"
     )

@@ -32,9 +32,8 @@ from offline_files import (
 )
 
 from ensf.cli import main
-from ensf.dataset import Local
-from ensf.filters.kalman.filters import LETKF
-from ensf.localization import Layered, Sphere
+from ensf.filters import LETKF
+from ensf.localization import Layered, Localization, Sphere
 from ensf.offline import Offline, writer
 from ensf.tables import read
 
@@ -126,14 +125,14 @@ def test_one_sentence_and_nothing_written(folder, capsys, case, mode):
 
 SETTINGS = {
     "unknown method": (["--method", "LETFK()"], "unknown method 'LETFK'"),
-    "no method": (["--method", ""], "--method is not given"),
-    "a class": (["--method", "LETKF"], "is no filter"),
+    "a class": (["--method", "LETKF"], "write LETKF(...)"),
     "variable": (["--variables", "q,rain"], "forecast_1.nc has no variable 'rain': choose from t, q, sst, orography"),
     "integers": (["--variables", "q,step"], "variable 'step' of"),
     "unobserved": (["--variables", "q"], "obs.csv: row 0"),
-    "check": (["--quality", "LETKF"], "which is no check"),
+    "check": (["--quality", "ETKF()"], "which is no check"),
+    "check class": (["--quality", "GrossCheck"], "write GrossCheck(...)"),
     "stage": (["--stages", "analysis,after"], "no stage 'after'"),
-    "dims": (["--method", "Local(LETKF, Sphere(), 300.0, dims=('y', 'x'))"], "'y'"),
+    "dims": (["--method", "LETKF(Localization(Sphere(), 300.0, ('y', 'x')))"], "'y'"),
     "seed": (["--seed", "-1"], "--seed is -1"),
     "option": (["--priors", "x"], "unknown option --priors"),
     "folder of the forecast": (["--output", "{folder}"], "would be overwritten"),
@@ -153,7 +152,7 @@ def test_settings_that_do_not_fit(folder, capsys, case):
 
 
 def test_a_row_without_the_height_that_the_localization_uses(folder):
-    layered = Local(LETKF, Layered(Sphere(), 1.0), 300.0, dims=("lat", "lon", "level"), at={"level": 1000.0})
+    layered = LETKF(Localization(Layered(Sphere(), 1.0), 300.0, dims=("lat", "lon", "level"), at={"level": 1000.0}))
     with pytest.raises(ValueError, match="obs.csv: row 1 has no z, but the localization uses 'level': give it"):
         Offline(layered, mask=True).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
 

@@ -63,7 +63,7 @@ def measure(tmp_path, method, *shape):
     return size, json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("method", ["RTPS(ETKF(), 0.3)", "Local(LETKF, Sphere(), half_width=300.0)"])
+@pytest.mark.parametrize("method", ["RTPS(ETKF(), 0.3)", "LETKF(Localization(Sphere(), 300.0))"])
 def test_memory_grows_by_less_than_the_bound(tmp_path, method):
     """Beside what the process has before: one ensemble, and the parts."""
     size, found = measure(tmp_path, method, 150, 200, 500)
@@ -73,6 +73,6 @@ def test_memory_grows_by_less_than_the_bound(tmp_path, method):
 @pytest.mark.slow
 def test_ten_million_values(tmp_path):
     """10^7 values x 20 members of 4 bytes, everything in the process counted."""
-    size, found = measure(tmp_path, "Local(LETKF, Sphere(), half_width=150.0)", 500, 1000, 20_000)
+    size, found = measure(tmp_path, "LETKF(Localization(Sphere(), 150.0))", 500, 1000, 20_000)
     assert size == 8e8 and found["peak"] < LIMIT * size
     print(f"{found['peak'] / 1e6:.0f} MB, {found['seconds']:.0f} s")

@@ -167,7 +167,7 @@ def _forecast(
     check = partial(members.check_member, variables=tuple(cycling.variables))
     failed = cycling.model.forecast(tasks, place / "runs", check, Path(cycling.folder))
     prior = {task.member: task.output for task in tasks if task.member not in failed}
-    _check_failures(failed, len(prior), cycling.least, checkpoint.cycles + 1)
+    _check_failures(failed, len(prior), cycling.min_members, checkpoint.cycles + 1)
     return prior, failed
 
 

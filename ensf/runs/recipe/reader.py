@@ -112,6 +112,8 @@ def _value(node: ast.expr) -> Any:
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):
             options = {keyword.arg: _value(keyword.value) for keyword in keywords if keyword.arg}
             return _maker(name)(*map(_value, arguments), **options)
+        case ast.Name(id=name) if name in makers():
+            raise ValueError(f"{name} is a name without its settings: write {name}(...)")
     raise ValueError(f"{ast.unparse(node)!r} cannot be part of a method: write classes, numbers and text")
 
 
