@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from ensf.arrays import Array, namespace
 
-__all__ = ["Bounds", "Chain", "Inverse", "Log", "Logit", "Scale", "Standardise", "Transform", "fitted", "several"]
+__all__ = ["Bounds", "Chain", "Log", "Logit", "Scale", "Standardise", "Transform", "fitted", "several"]
 
 COLUMNS = 2**18
 """Entries of the state that are checked at once."""

@@ -139,7 +139,7 @@ class Observation:
         """With the places of the observations among ``(state, dimension)`` positions, unless they are there already."""
         place = self.operator.places(positions) if self.position is None else self.position
         if place is not None:
-            self._check_number(len(place))
+            self._check_number(place.shape[0])
         located = copy(self)  # the same values, operator and law: nothing to check again
         object.__setattr__(located, "position", place)
         object.__setattr__(located, "state_size", len(positions))

@@ -54,8 +54,7 @@ from ensf.dataset import (
 )
 from ensf.dataset.blocks import Change, observation_of
 from ensf.dataset.methods import check_order, method_for
-from ensf.observations.combined import Combined
-from ensf.observations.joined import Joined
+from ensf.observations import Combined, Joined
 from ensf.tables import ObservationTable
 
 RNG = np.random.default_rng

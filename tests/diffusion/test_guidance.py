@@ -7,9 +7,23 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from ensf.arrays import to_numpy
-from ensf.diffusion.guidance import ConditionalGuidance, DampedGuidance
-from ensf.diffusion.prior_scores import GaussianScore
-from ensf.observations import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, WindSpeed, absolute, arctan, cube, exponential, log, square
+from ensf.diffusion import ConditionalGuidance, DampedGuidance, GaussianScore
+from ensf.observations import (
+    Callback,
+    Correlated,
+    Identity,
+    Linear,
+    Observation,
+    Pointwise,
+    Select,
+    WindSpeed,
+    absolute,
+    arctan,
+    cube,
+    exponential,
+    log,
+    square,
+)
 
 T, ALPHA, VARIANCE = 0.3, 0.8, 0.36
 

@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from ensf.arrays import to_numpy
-from ensf.diffusion.sampler import (
+from ensf.diffusion import (
+    LinearSchedule,
     ProbabilityFlow,
     ReverseSDE,
     RunningMeanStop,
     StandardisedNoise,
     StandardNoise,
-    stable_steps,
+    VariancePreserving,
 )
-from ensf.diffusion.schedule import LinearSchedule, VariancePreserving
+from ensf.diffusion.sampler import stable_steps
 
 SMOOTH = VariancePreserving(0.5, 8.0)
 SCHEDULES = [SMOOTH, LinearSchedule(), LinearSchedule(0.5, 0.025)]

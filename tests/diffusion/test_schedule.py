@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensf.diffusion.schedule import LinearSchedule, VariancePreserving
+from ensf.diffusion import LinearSchedule, VariancePreserving
 
 TIMES = st.floats(0.01, 0.99)
 LINEAR = st.builds(LinearSchedule, st.floats(0.01, 0.99), st.floats(0.0, 0.9))

@@ -8,7 +8,8 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from ensf.arrays import to_numpy
-from ensf.diffusion.prior_scores import GaussianScore, MiniBatchScore, MixtureScore, PairedScore, principal_axes
+from ensf.diffusion import GaussianScore, MiniBatchScore, MixtureScore, PairedScore
+from ensf.diffusion.prior_scores import principal_axes
 
 SCORES = [PairedScore(), MixtureScore(), MiniBatchScore(100), GaussianScore()]
 ALPHA, VARIANCE = 0.7, 0.4

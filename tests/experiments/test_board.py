@@ -19,7 +19,7 @@ from ensf.experiments._benchmark import plan as board
 from ensf.experiments._benchmark.cells import Cell
 from ensf.experiments._benchmark.methods import RECIPES
 from ensf.experiments._benchmark.plan import Plan, Row
-from ensf.twin.twin import Streams
+from ensf.twin import Streams
 
 TINY = Plan(("lorenz63_sakov2012",), ("etkf", "map"), (1, 2), (106, 107), trials=3, cycles=8, tuning_cycles=6)
 TINY_FILES = 2 * (3 * 2 + 2)

@@ -7,7 +7,7 @@ import pytest
 
 from ensf import experiments
 from ensf.diagnostics import scores
-from ensf.twin.experiment import summarise
+from ensf.twin import summarise
 
 
 def expected(name):

@@ -13,9 +13,9 @@ from ensf import experiments
 from ensf.arrays import namespace
 from ensf.diagnostics import rmse, scores
 from ensf.experiments import _geopotential as page
-from ensf.filters.free_run import FreeRun
-from ensf.observations.observation import Observation, Select, tangent
-from ensf.twin.experiment import Method, summarise
+from ensf.filters import FreeRun
+from ensf.observations import Observation, Select
+from ensf.twin import Method, summarise
 
 pytest.importorskip("eofs", reason='the data come with pip install "ensf[examples]"')
 
@@ -112,7 +112,7 @@ def test_the_saturating_sensor_is_as_accurate_as_the_other_for_small_anomalies(p
     network = page.Saturating(10.0).network(points, prior)
     direction = np.zeros(prior.shape[1])
     direction[points] = 10.0
-    np.testing.assert_allclose(tangent(network.operator, 0 * direction, direction), network.error)
+    np.testing.assert_allclose(network.operator.tangent(0 * direction, direction), network.error)
     deviation = prior.std(axis=0, ddof=1)
     np.testing.assert_allclose(network.operator(2 * deviation), np.arctan(2.0))
 

@@ -10,12 +10,11 @@ import pytest
 from ensf import experiments
 from ensf.experiments import _sqg
 from ensf.experiments._sqg import Shocks, Struck
-from ensf.filters.base import Analysis
+from ensf.filters import Analysis
 from ensf.localization import gaspari_cohn
 from ensf.runs.nature import NatureRun, Trajectory
-from ensf.twin.experiment import Method
-from ensf.wrappers.inverted_arctan import InvertedArctan
-from ensf.wrappers.published import published
+from ensf.twin import Method
+from ensf.wrappers import InvertedArctan, published
 
 PAGES = [name for name in experiments.names() if name.startswith("sqg")]
 SHOCK = Shocks(1.0, (1000.0,), (1.0,))
@@ -25,7 +24,7 @@ SHOCKS = Shocks(0.5, (1500.0, 1200.0, 900.0, 600.0), (0.1, 0.2, 0.3, 0.4))
 class Keep:
     """A filter that returns the prior, and what it was given."""
 
-    def analyse(self, prior, observation, rng, memory=None):
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
         return Analysis(prior, memory, {"observation": observation})
 
 

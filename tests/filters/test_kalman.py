@@ -12,10 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ensf.arrays import to_numpy
-from ensf.filters.fixed_gain import FixedGainMAP
-from ensf.filters.kalman import ETKF, LETKF, EnKF
+from ensf.filters import ETKF, LETKF, EnKF, FixedGainMAP, ParticleFilter
 from ensf.filters.kalman import local_transform as letkf
-from ensf.filters.particle import ParticleFilter
 from ensf.localization import Euclidean, Localization, gaspari_cohn, periodic_line
 from ensf.observations import (
     Callback,
@@ -25,6 +23,7 @@ from ensf.observations import (
     Laplace,
     Linear,
     Observation,
+    Operator,
     Pointwise,
     Poisson,
     Select,
@@ -34,7 +33,6 @@ from ensf.observations import (
     exponential,
     square,
 )
-from ensf.observations.operators import Operator
 
 FILTERS = [
     EnKF(),

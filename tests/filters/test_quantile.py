@@ -10,9 +10,7 @@ from exact import kalman_posterior, scalar_posterior
 from scipy.special import ndtri
 
 from ensf.arrays import to_numpy
-from ensf.filters.base import Preparable
-from ensf.filters.kalman import ETKF
-from ensf.filters.quantile.filter import Kernel, QuantileFilter, RankHistogram
+from ensf.filters import ETKF, Kernel, Preparable, QuantileFilter, RankHistogram
 from ensf.localization import gaspari_cohn, periodic_line
 from ensf.observations import (
     Correlated,

@@ -24,7 +24,7 @@ from ensf import (
     square,
 )
 from ensf.arrays import like, to_numpy
-from ensf.observations.non_gaussian import Censored, Laplace, Poisson, StudentT, Threshold
+from ensf.observations import Censored, Laplace, Poisson, StudentT, Threshold
 
 LINE = periodic_line(40, half_width=7.3)
 

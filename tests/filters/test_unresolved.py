@@ -7,8 +7,8 @@ from scipy import stats
 
 from ensf import LETKF, LETSF, Identity, Linear, Observation, Pointwise, Select, absolute, arctan, periodic_line
 from ensf.filters.kalman.unresolved import observed_entries
-from ensf.localization.information_limit import InformationLimit
-from ensf.observations.non_gaussian import Laplace
+from ensf.localization import InformationLimit
+from ensf.observations import Laplace
 
 LINE = periodic_line(30, half_width=7.3)
 EVERYWHERE = periodic_line(30, half_width=1e9)

@@ -7,8 +7,8 @@ from threadpoolctl import threadpool_limits
 
 from ensf import LETKF, LETSF, Identity, Observation, periodic_line
 from ensf.arrays import like, to_numpy
-from ensf.localization import Localization, Periodic, gaspari_cohn
-from ensf.localization.information_limit import InformationLimit, degrees_of_freedom
+from ensf.localization import InformationLimit, Localization, Periodic, gaspari_cohn
+from ensf.localization.information_limit import degrees_of_freedom
 
 LINE = periodic_line(30, half_width=8.0)
 PLACES = np.arange(30.0)[:, None]

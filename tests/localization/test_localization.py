@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from ensf.arrays import to_numpy
-from ensf.filters.kalman.letkf import LETKF
-from ensf.filters.letsf.filter import LETSF
+from ensf.filters import LETKF, LETSF
 from ensf.localization import Euclidean, Layered, Localization, Periodic, Product, Sphere, gaspari_cohn, periodic_line
 from ensf.localization.localization import _REMEMBERED, NETWORKS
 from ensf.localization.patches import grouped
 from ensf.observations import Observation, Select
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+from ensf.wrappers import AdaptiveInflation
 
 LINE = np.arange(30.0)[:, None]
 

@@ -17,9 +17,8 @@ from ensf.models import veros_steps
 from ensf.models.veros_acc import FORCING, VerosACC
 from ensf.runs import restart
 from ensf.runs.netcdf.writer import read, save
-from ensf.twin.experiment import Method
-from ensf.twin.twin import Streams
-from ensf.wrappers.partial_state import PartialState
+from ensf.twin import Method, Streams
+from ensf.wrappers import PartialState
 
 COARSE = VerosACC(spacing=12.0, processes=1)
 

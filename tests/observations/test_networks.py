@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from ensf.observations import Pointwise, Select, arctan
-from ensf.observations.networks import RandomPoints, RegularPoints
+from ensf.observations import Pointwise, RandomPoints, RegularPoints, Select, arctan
 
 SHAPE = (2, 6, 8)
 TRUTH = np.arange(96.0)

@@ -22,8 +22,7 @@ import xarray as xr
 from kills import kill
 
 from ensf.cli import main
-from ensf.filters.base import Analysis
-from ensf.filters.kalman.filters import ETKF
+from ensf.filters import ETKF, Analysis
 from ensf.localization import Euclidean, Localization
 from ensf.observations import Linear, Observation
 from ensf.offline import cycle as external
@@ -31,7 +30,7 @@ from ensf.offline.cycle import Command, Cycling
 from ensf.runs.netcdf.locks import held
 from ensf.runs.recipe.reader import read_method
 from ensf.tables import read
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
+from ensf.wrappers import AdaptiveInflation
 
 MODEL = Path(__file__).parents[1] / "external_model.py"
 PROGRAM = f"{shlex.quote(sys.executable)} -S -I {shlex.quote(str(MODEL))}"

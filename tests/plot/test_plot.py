@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ensf.filters.base import Analysis
+from ensf.filters import Analysis
 from ensf.models.sqg import SQG, SQGTemperature
 from ensf.observations import Identity, Observation
 from ensf.plot import figure_board, figure_ranks, figure_rmse, figure_spectra, figure_states, folder, report
@@ -18,7 +18,7 @@ from ensf.plot.fields import figure_fields
 from ensf.plot.reading import read_runs
 from ensf.plot.style import INK, PALETTE
 from ensf.runs.netcdf.writer import Writer, read
-from ensf.twin.twin import Cycle
+from ensf.twin import Cycle
 
 RING = SimpleNamespace(shape=(12,), dims=("i",), coords={"i": np.arange(12)}, units="K", long_name="temperature")
 TINY = SimpleNamespace(shape=(3,), dims=("i",), coords={"i": np.arange(3)})

@@ -10,13 +10,13 @@ import pytest
 from matplotlib.animation import PillowWriter
 
 from ensf.cli import main
-from ensf.filters.base import Analysis
+from ensf.filters import Analysis
 from ensf.models.lorenz96 import Lorenz96
 from ensf.models.sqg import SQG, SQGTemperature
 from ensf.observations import Observation, Select
 from ensf.plot.fields import Frame, Spectra, animate, figure_fields, figure_spectra, frames, power
 from ensf.runs.netcdf import writer
-from ensf.twin.twin import Cycle
+from ensf.twin import Cycle
 
 MODEL = SQGTemperature(SQG(n=16))
 SIZE = 2 * 16 * 16

@@ -15,7 +15,7 @@ import xarray as xr
 from compliance_checker.suite import CheckSuite
 
 from ensf import diagnostics
-from ensf.filters.base import Analysis
+from ensf.filters import Analysis
 from ensf.models.sqg import SQG, SQGTemperature
 from ensf.observations import Identity, Observation, Pointwise, Select, arctan
 from ensf.runs.netcdf import variables as output

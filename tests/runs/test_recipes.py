@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ensf
-from ensf.dataset.transforms import Bounds, Chain, Log, Logit, Scale, Standardise
+from ensf.dataset import Bounds, Chain, Log, Logit, Scale, Standardise
 from ensf.diffusion import (
     ConditionalGuidance,
     DampedGuidance,
@@ -31,7 +31,9 @@ from ensf.filters import (
     EnKF,
     EnSF,
     FixedGainMAP,
+    FreeRun,
     Kernel,
+    OptimalInterpolation,
     ParticleFilter,
     QuantileFilter,
     RankHistogram,
@@ -59,7 +61,9 @@ from ensf.wrappers import (
     DeferredAnalysis,
     FiniteSize,
     ForecastInflation,
+    InvertedArctan,
     ModelInTheLoop,
+    PartialState,
     Rotation,
     SpreadReset,
     Standardised,
@@ -72,6 +76,10 @@ GLOBE = Localization(Sphere(), 500.0, dims={"t": ("y", "x")}, at={"height": -1.5
 LINE = periodic_line(40, 4.0)
 
 METHODS = [
+    FreeRun(),
+    OptimalInterpolation(periodic_line(40, 4.0), 2.0),
+    InvertedArctan(ETKF(), 0.5),
+    PartialState(ETKF(), 3),
     EnKF(),
     ETKF(),
     LETSF(),
@@ -166,7 +174,7 @@ def test_only_what_builds_a_method_can_be_named():
 REFUSED = {
     "pack(1, 2)": "unknown method 'pack'",
     "ETFK()": "unknown method 'ETFK': the nearest are ETKF",
-    "ETKF": "'ETKF' cannot be part of a method",
+    "ETKF": "write ETKF\\(...\\)",
     "2.0": "is no filter: write one such as AnalysisInflation",
     "Sphere()": "is no filter: write one such as",
     "ETKF(3": "is no recipe",

@@ -25,8 +25,7 @@ from ensf.runs import restart, runner
 from ensf.runs.netcdf.journal import Journal
 from ensf.runs.recipe import describe
 from ensf.runs.run import Run
-from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
-from ensf.twin.twin import Network, Streams, twin
+from ensf.twin import GaussianStart, Method, Network, Streams, TwinExperiment, twin
 from ensf.wrappers import AdaptiveInflation, FiniteSize, Rotation, SpreadReset
 
 LINE = periodic_line(40, half_width=6.0)

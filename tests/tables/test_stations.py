@@ -9,11 +9,8 @@ from ensf.arrays import to_numpy
 from ensf.dataset import interpolate, pack
 from ensf.dataset.grids import Curvilinear, Regular, bracket
 from ensf.dataset.grids import _inverse as inverse
-from ensf.observations.combined import Combined
-from ensf.observations.functions import log, square
-from ensf.observations.joined import Joined, join
-from ensf.observations.observation import Observation
-from ensf.observations import Linear, Pointwise, Select, WindSpeed
+from ensf.observations import Combined, Joined, Linear, Observation, Pointwise, Select, WindSpeed, log, square
+from ensf.observations.joined import join
 from ensf.tables import ObservationTable
 from ensf.tables.flags import LAND, LEVEL, OUTSIDE
 from ensf.tables.quality.boxes import Boxes

@@ -10,13 +10,10 @@ import numpy as np
 import pytest
 
 from ensf.arrays import normal
-from ensf.filters.base import Analysis
-from ensf.filters.ensf import EnSF
-from ensf.filters.kalman.filters import ETKF
+from ensf.filters import ETKF, Analysis, EnSF
 from ensf.observations import Correlated, Identity, Select
 from ensf.runs import runner
-from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
-from ensf.twin.twin import Lost, Network, Streams, twin
+from ensf.twin import GaussianStart, Lost, Method, Network, Streams, TwinExperiment, twin
 
 SIZE = 5
 

@@ -7,8 +7,7 @@ import numpy as np
 from ensf import experiments
 from ensf.diagnostics import rmse
 from ensf.models.lorenz96 import Lorenz96
-from ensf.twin.experiment import Climatology, PerturbedTruth
-from ensf.twin.twin import Streams
+from ensf.twin import Climatology, PerturbedTruth, Streams
 
 MODEL, ZERO = Lorenz96(size=40, forcing=8.0, dt=0.05), np.zeros(40)
 

@@ -6,10 +6,11 @@ import array_api_strict as xp
 import numpy as np
 import pytest
 
-from ensf.filters.kalman.filters import ETKF
+from ensf.filters import ETKF
 from ensf.observations import Identity, Observation, Select
 from ensf.runs.recipe.reader import read_method
-from ensf.wrappers.deferred_analysis import DeferralMemory, DeferredAnalysis
+from ensf.wrappers import DeferredAnalysis
+from ensf.wrappers.deferred_analysis import DeferralMemory
 
 SIZE, MEMBERS = 40, 20
 
@@ -78,7 +79,7 @@ def test_where_the_limit_is(prior):
 
 def test_the_memory_of_the_filter_stays(prior):
     class Counting:
-        def analyse(self, prior, observation, rng, memory=None):
+        def analyse(self, prior, observation, rng, memory=None, positions=None):
             analysis = ETKF().analyse(prior, observation, rng)
             return type(analysis)(analysis.ensemble, (memory or 0) + 1, {"count": memory})
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ensf import experiments
-from ensf.filters.kalman.filters import ETKF
+from ensf.filters import ETKF
 from ensf.observations import Correlated, Identity, Linear, Observation
-from ensf.twin.experiment import Method
-from ensf.wrappers.finite_size import FiniteSize, finite_size_factor
-from ensf.wrappers.spread import ForecastInflation, Rotation
+from ensf.twin import Method
+from ensf.wrappers import FiniteSize, ForecastInflation, Rotation
+from ensf.wrappers.finite_size import finite_size_factor
 
 
 def factor_of(method, prior, observation):

@@ -10,14 +10,11 @@ import pytest
 from ensf import experiments
 from ensf.arrays import to_numpy
 from ensf.diagnostics import rmse, spread
-from ensf.filters.kalman.filters import ETKF
-from ensf.filters.letsf.filter import LETSF
-from ensf.observations import Identity, Observation, Pointwise, arctan
-from ensf.observations.non_gaussian import Laplace
+from ensf.filters import ETKF, LETSF
+from ensf.observations import Identity, Laplace, Observation, Pointwise, arctan
 from ensf.runs import restart
-from ensf.twin.experiment import Climatology, GaussianStart, Method, PerturbedTruth
-from ensf.wrappers.collapse_guard import CollapseGuard
-from ensf.wrappers.spread import Rotation
+from ensf.twin import Climatology, GaussianStart, Method, PerturbedTruth
+from ensf.wrappers import CollapseGuard, Rotation
 
 SIZE, MEMBERS = 30, 20
 
@@ -90,7 +87,7 @@ def test_the_widened_prior_explains_the_innovations(rng):
     given = []
 
     class Looking:
-        def analyse(self, prior, observation, rng, memory=None):
+        def analyse(self, prior, observation, rng, memory=None, positions=None):
             given.append((prior, observation))
             return ETKF().analyse(prior, observation, rng)
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from ensf.filters.kalman.filters import LETKF
+from ensf.filters import LETKF
 from ensf.localization import periodic_line
-from ensf.observations.observation import Observation, Select
-from ensf.wrappers.partial_state import PartialState
+from ensf.observations import Observation, Select
+from ensf.wrappers import PartialState
 
 LOCAL = LETKF(periodic_line(8, 2.0))
 OBSERVATION = Observation(np.array([1.0, -1.0]), Select((2, 6)), 0.5)

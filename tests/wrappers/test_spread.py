@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from ensf.arrays import to_numpy
-from ensf.filters.base import Analysis
-from ensf.filters.kalman.filters import ETKF
+from ensf.filters import ETKF, Analysis
 from ensf.observations import Identity, Observation
-from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
+from ensf.wrappers import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Shrink:
 
     factor: float = 0.5
 
-    def analyse(self, prior, observation, rng, memory=None):
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
         mean = prior.mean(axis=0)
         return Analysis(mean + 1 + self.factor * (prior - mean), (memory or 0) + 1, {"seen": observation.size})
 

@@ -12,21 +12,13 @@ import pytest
 from ensf import experiments
 from ensf.arrays import to_numpy
 from ensf.diagnostics import rmse, scores
-from ensf.filters.base import Analysis
-from ensf.filters.kalman.filters import ETKF, EnKF
-from ensf.filters.kalman.letkf import LETKF
-from ensf.filters.letsf.filter import LETSF
-from ensf.localization import periodic_line
-from ensf.localization.information_limit import InformationLimit
+from ensf.filters import ETKF, LETKF, LETSF, Analysis, EnKF
+from ensf.localization import InformationLimit, periodic_line
 from ensf.models.lorenz96 import Lorenz96
-from ensf.observations import Callback, Identity, Linear, Observation, Pointwise, Select, WindSpeed, arctan
+from ensf.observations import Callback, Identity, Linear, Observation, Pointwise, Select, Window, WindSpeed, arctan
 from ensf.runs import restart, runner
-from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
-from ensf.twin.twin import Network, Streams, twin
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
-from ensf.wrappers.model_in_the_loop import ModelInTheLoop, Window
-from ensf.wrappers.spread import Rotation
-from ensf.wrappers.tempered import Tempered
+from ensf.twin import GaussianStart, Method, Network, Streams, TwinExperiment, twin
+from ensf.wrappers import AdaptiveInflation, ModelInTheLoop, Rotation, Tempered
 
 SIZE, MEMBERS = 12, 15
 EVERYTHING = Identity()
@@ -61,7 +53,8 @@ def window(model, rng):
 
 
 def analyse(method, window, observation, seed=1, memory=None):
-    return method.analyse_window(window, observation, np.random.default_rng(seed), memory)
+    windowed = replace(observation, error=observation.law, window=window)
+    return method.analyse(window.end, windowed, np.random.default_rng(seed), memory)
 
 
 def observed(rng, operator=EVERYTHING, error=0.3):
@@ -120,9 +113,10 @@ def test_the_forecast_of_the_cycle_is_not_repeated(method, runs, operator, windo
 
 
 @pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan)])
-def test_a_look_at_one_member_leaves_the_forecast_of_the_cycle(operator, window, model, rng):
-    analysis = analyse(ModelInTheLoop(LETSF(steps=1)), window, observed(rng, operator))
-    assert analysis.info["model_runs"] == pytest.approx(2 + 1 / MEMBERS)
+def test_letsf_asks_for_the_forecast_of_the_cycle_alone(operator, window, model, rng):
+    """Its steps stay in the space of the observations."""
+    analysis = analyse(ModelInTheLoop(LETSF(steps=3)), window, observed(rng, operator))
+    assert analysis.info["model_runs"] == 2 and model.members == MEMBERS
 
 
 def test_inflation_costs_one_more_forecast(window, model, rng):
@@ -148,7 +142,7 @@ def test_without_observations_the_forecast_is_the_analysis(window, model):
 class Reporting:
     """A filter that reports runs."""
 
-    def analyse(self, prior, observation, rng, memory=None):
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
         return Analysis(prior, None, {"model_runs": 3})
 
 
@@ -166,8 +160,9 @@ def test_runs_are_a_score_if_the_filter_reports_them():
 class Counting:
     """A filter of windows that counts its analyses in its memory."""
 
-    def analyse_window(self, window, observation, rng, memory=None):
-        return Analysis(window.end, (memory or 0) + 1)
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
+        assert observation.window.end is prior
+        return Analysis(prior, (memory or 0) + 1)
 
 
 def test_the_memory_goes_from_window_to_window():
@@ -234,13 +229,13 @@ def test_arguments_are_not_changed(window, rng):
 
 @pytest.mark.parametrize("method", [LOOP, Rotation(LOOP)])
 def test_without_a_window_it_says_what_it_needs(method, window, rng):
-    with pytest.raises(ValueError, match=r"needs the window that ends here: call analyse_window\(Window\(start"):
+    with pytest.raises(ValueError, match=r"needs the window that ends with the observation: .* window=Window\(start"):
         method.analyse(window.end, observed(rng), rng)
 
 
 def test_an_adjoint_is_refused_with_what_to_use(window, rng):
     class ByGradient:
-        def analyse(self, prior, observation, rng, memory=None):
+        def analyse(self, prior, observation, rng, memory=None, positions=None):
             return Analysis(prior + observation.score(prior))
 
     with pytest.raises(ValueError, match="no adjoint: put an ensemble filter such as ETKF"):

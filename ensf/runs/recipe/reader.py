@@ -83,7 +83,8 @@ def makers() -> Mapping[str, Maker]:
 
 def _compares_by_value(kind: object) -> bool:
     """True for classes of settings; records of arrays are compared by identity."""
-    return isinstance(kind, type) and is_dataclass(kind) and kind.__eq__ is not object.__eq__
+    made = isinstance(kind, type) and is_dataclass(kind) and kind.__eq__ is not object.__eq__
+    return made and not kind.__module__.endswith(".base")
 
 
 def _evaluated(expression: str, what: str, example: str) -> Any:
