@@ -20,8 +20,8 @@ stations = Linear(interpolate(layout, "z", latitude, longitude))
 seen = stations(truth) + rng.normal(0, 10, 25)
 observation = Observation(seen, stations, error=10.0, position=np.stack([latitude, longitude], axis=1))
 
-letkf = LETKF(Localization(positions(layout), Sphere(), half_width=4000))  # km
-analysis = letkf.analyse(prior, observation, rng).ensemble
+letkf = LETKF(Localization(Sphere(), half_width=4000))  # km
+analysis = letkf.analyse(prior, observation, rng, positions=positions(layout)).ensemble
 
 fields = unpack(analysis, layout)  # a Dataset again, with the grid and attributes of `winters`
 print(f"RMSE {rmse(prior, truth):.1f} m before, {rmse(analysis, truth):.1f} m after")

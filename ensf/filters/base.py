@@ -24,7 +24,7 @@ import numpy as np
 from ensf.arrays import Array, Generator, as_floating, generator, is_host, member_mean, namespace, summary, to_numpy
 from ensf.observations.observation import Observation
 
-__all__ = ["Analysis", "Filter", "Part", "Preparable", "Prepared", "Unchanged", "Update", "usable"]
+__all__ = ["Analysis", "Filter", "Part", "Preparable", "Prepared", "Unchanged", "Update", "as_ensemble", "usable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,22 +263,13 @@ def usable(
         If the prior is not a finite (member, state) ensemble, lives elsewhere than the observation, or does not fit
         the positions.
     """
-    if isinstance(prior, np.ma.MaskedArray) and np.ma.getmaskarray(prior).any():
-        member, variable = np.argwhere(np.ma.getmaskarray(prior))[0].tolist()
-        raise ValueError(f"prior member {member} is masked at state variable {variable}: leave masked points out")
-    prior = as_floating(prior, "prior")
-    if prior.ndim != 2 or prior.shape[0] < 2:
-        raise ValueError(
-            f"prior must be an array (member, state) of two members or more, not shape {tuple(prior.shape)}"
-        )
+    prior = as_ensemble(prior)
     xp = namespace(prior)
     if namespace(observation.value) is not xp:
         raise ValueError(
             f"prior is a {type(prior).__module__} array but the observation a {type(observation.value).__module__} "
             "one: move one to the other with ensf.arrays.like"
         )
-    if not bool(xp.isfinite(xp.sum(prior))):
-        _name_bad_entry(to_numpy(prior))
     if positions is None:
         positions = np.arange(prior.shape[1], dtype=np.float64)[:, None]
     elif len(positions) != prior.shape[1]:
@@ -288,6 +279,27 @@ def usable(
         )
     present = observation.present(prior.dtype).without_scaling()
     return prior, present.located(positions) if present.size else present, positions
+
+
+def as_ensemble(prior: Array) -> Array:
+    """A finite (member, state) array of what a caller has.
+
+    Raises
+    ------
+    ValueError
+        If it is masked, not finite, or has another shape.
+    """
+    if isinstance(prior, np.ma.MaskedArray) and np.ma.getmaskarray(prior).any():
+        member, variable = np.argwhere(np.ma.getmaskarray(prior))[0].tolist()
+        raise ValueError(f"prior member {member} is masked at state variable {variable}: leave masked points out")
+    prior = as_floating(prior, "prior")
+    if prior.ndim != 2 or prior.shape[0] < 2:
+        raise ValueError(
+            f"prior must be an array (member, state) of two members or more, not shape {tuple(prior.shape)}"
+        )
+    if not bool(namespace(prior).isfinite(namespace(prior).sum(prior))):
+        _name_bad_entry(to_numpy(prior))
+    return prior
 
 
 def _name_bad_entry(prior: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from ensf.arrays import Array, is_host, like, member_mean, namespace
 from ensf.filters.base import Part, Update
 
-__all__ = ["WeightsUpdate", "combine", "gain", "precise", "spectrum"]
+__all__ = ["WeightsUpdate", "combine", "gain", "precise", "spectrum", "symmetric_root"]
 
 ACCURATE = 2e6
 """Information (trace of S S^T) above which eigenvectors of the Gram matrix lose digits, and S itself is decomposed."""
@@ -25,19 +25,21 @@ class WeightsUpdate(Update):
 
     Attributes
     ----------
-    weights : (member, member) array
-        D.
+    weights : tuple of arrays
+        Factors of D, ``(member, member)``; two narrow ones where the observations are fewer than the members.
     anomalies : (member, observation) array
         S: whitened, predicted.
     """
 
-    weights: Array = field(kw_only=True)
+    weights: tuple[Array, ...] = field(kw_only=True)
     anomalies: Array = field(kw_only=True)
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part."""
-        anomalies = part.values - member_mean(part.values)
-        return part.values + combine(anomalies, self.weights), {}
+        increments = part.values - member_mean(part.values)
+        for factor in self.weights:
+            increments = combine(increments, factor)
+        return part.values + increments, {}
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
         """The same at each position: sum of l / (1 + l)."""
@@ -47,13 +49,19 @@ class WeightsUpdate(Update):
 
 
 def combine(anomalies: Array, weights: Array) -> Array:
-    """``sum_k A_k D_kj``, ``(member, entry)``: for each entry one fixed sequence of operations on the host."""
+    """``sum_k A_k W_kj``, ``(column, entry)``: for each entry one fixed sequence of operations on the host.
+
+    Parameters
+    ----------
+    anomalies : (member, entry) array
+    weights : (member, column) array
+    """
     if not is_host(anomalies):
         xp = namespace(anomalies)
         return xp.matmul(xp.astype(weights, anomalies.dtype, copy=False).T, anomalies)
     from ensf.filters.loops import combine_columns
 
-    increments = np.empty_like(anomalies)
+    increments = np.empty((weights.shape[1], anomalies.shape[1]), dtype=anomalies.dtype)
     combine_columns(anomalies, np.ascontiguousarray(weights, dtype=np.float64), increments)
     return increments
 
@@ -96,8 +104,8 @@ def spectrum(whitened: Array, departures: Array) -> tuple[Array, Array, Array]:
     return vectors, singular * singular, (singular[:, None] if pulls.ndim > 1 else singular) * pulls
 
 
-def gain(whitened: Array, departures: Array) -> Array:
-    """``(I + S S^T)^{-1} S D``, ``(member, column)``, through the smaller of the two equivalent systems.
+def gain(whitened: Array, departures: Array) -> tuple[Array, ...]:
+    """Factors of ``(I + S S^T)^{-1} S D``, ``(member, column)``, through the smaller of the two equivalent systems.
 
     Parameters
     ----------
@@ -110,9 +118,28 @@ def gain(whitened: Array, departures: Array) -> Array:
     whitened, departures = precise(whitened), precise(departures)
     if float(xp.sum(whitened * whitened)) > ACCURATE:
         vectors, values, pulls = spectrum(whitened, departures)
-        return xp.matmul(vectors / (1 + values), pulls)
+        return vectors / (1 + values), pulls
     few = min(whitened.shape)
     identity = xp.eye(few, dtype=whitened.dtype, device=array_api_compat.device(whitened))
     if whitened.shape[0] == few:
-        return xp.linalg.solve(identity + xp.matmul(whitened, whitened.T), xp.matmul(whitened, departures))
-    return xp.matmul(whitened, xp.linalg.solve(identity + xp.matmul(whitened.T, whitened), departures))
+        system = identity + xp.matmul(whitened, whitened.T)
+        return (xp.linalg.solve(system, xp.matmul(whitened, departures)),)
+    return whitened, xp.linalg.solve(identity + xp.matmul(whitened.T, whitened), departures)
+
+
+def symmetric_root(vectors: Array, values: Array, mean: Array) -> tuple[Array, ...]:
+    """Factors of ``Q ((1 + l)^{-1/2} - 1) Q^T`` and, for every member, of the weights of the mean.
+
+    Parameters
+    ----------
+    vectors : (member, direction) array
+        Q.
+    values : (direction,) array
+        l.
+    mean : (member,) array
+    """
+    xp = namespace(vectors)
+    growth = xp.sqrt(1 + values)
+    left = xp.concat([vectors * (-values / (growth * (1 + growth))), mean[:, None]], axis=1)
+    right = xp.concat([vectors.T, xp.ones_like(mean)[None, :]], axis=0)
+    return (left, right) if 2 * left.shape[1] < left.shape[0] else (xp.matmul(left, right),)

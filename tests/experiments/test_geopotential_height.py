@@ -125,11 +125,11 @@ def test_references_refuse_missing_values_and_keep_their_arguments(prior, method
     reference = experiments.load("geopotential_height").methods[method].filter
     observation = Observation(np.array([30.0]), Select((7,)), 10.0)
     before = prior.copy()
-    assert namespace(reference.analyse(prior, observation, None).ensemble) is namespace(prior)
+    assert namespace(reference.analyse(prior, observation, None, positions=page.POSITIONS).ensemble) is namespace(prior)
     assert np.array_equal(prior, before)
     prior[3, 5] = np.nan
     with pytest.raises(ValueError, match="member 3 has nan at state variable 5"):
-        reference.analyse(prior, observation, None)
+        reference.analyse(prior, observation, None, positions=page.POSITIONS)
 
 
 # --- what the methods do ---------------------------------------------------------------------------------

@@ -96,7 +96,6 @@ def test_what_does_not_fit_is_refused(prior):
         OptimalInterpolation(LINE, 0.0)
     with pytest.raises(ValueError, match="Gaussian errors"):
         OptimalInterpolation(LINE, 4.0).analyse(prior, Observation(np.zeros(1), Select((2,)), Laplace(1.0)), None)
-    with pytest.raises(ValueError, match="9 positions but the state 30"):
-        OptimalInterpolation(periodic_line(9, 2.0), 4.0).analyse(
-            prior, Observation(np.zeros(1), Select((2,)), 1.0), None
-        )
+    with pytest.raises(ValueError, match="9 positions but the prior has 30"):
+        observation = Observation(np.zeros(1), Select((2,)), 1.0)
+        OptimalInterpolation(LINE, 4.0).analyse(prior, observation, None, positions=INDEX[:9])

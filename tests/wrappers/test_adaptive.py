@@ -25,7 +25,7 @@ class Freedom(Update):
     freedom: Any = 0.0
 
     def degrees_of_freedom(self, positions):
-        return self.freedom + (0.0 if np.ndim(self.freedom) else np.zeros(len(positions)))
+        return self.freedom
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ensf.arrays import Array, Generator, member_mean, namespace, normal, stream
 from ensf.filters.base import Prepared, Update
-from ensf.filters.weights import WeightsUpdate, gain, precise, spectrum
+from ensf.filters.weights import WeightsUpdate, gain, precise, spectrum, symmetric_root
 from ensf.observations.observation import Observation
 
 __all__ = ["ETKF", "EnKF", "whitened"]
@@ -41,7 +41,7 @@ class EnKF(Prepared):
         noise = normal(stream(rng, predicted), anomalies.shape, predicted)
         root = math.sqrt(anomalies.shape[0] - 1)
         departures = precise(innovation + noise - member_mean(noise)) - root * precise(anomalies)
-        return WeightsUpdate(memory, weights=gain(anomalies, departures.T) / root, anomalies=anomalies)
+        return WeightsUpdate(memory, weights=gain(anomalies, departures.T / root), anomalies=anomalies)
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,9 @@ class ETKF(Prepared):
         xp = namespace(predicted)
         anomalies, innovation = whitened(predicted, observation)
         vectors, values, pulls = spectrum(anomalies, innovation)
-        growth = xp.sqrt(1 + values)
         mean = xp.matmul(vectors, pulls / (1 + values)) / math.sqrt(anomalies.shape[0] - 1)
-        shrink = xp.matmul(vectors * (-values / (growth * (1 + growth))), vectors.T)
         info = {"degrees_of_freedom": float(xp.sum(values / (1 + values)))}
-        return WeightsUpdate(memory, info, weights=shrink + mean[:, None], anomalies=anomalies)
+        return WeightsUpdate(memory, info, weights=symmetric_root(vectors, values, mean), anomalies=anomalies)
 
 
 def whitened(predicted: Array, observation: Observation) -> tuple[Array, Array]:
