@@ -145,6 +145,11 @@ class Observation:
         object.__setattr__(located, "state_size", len(positions))
         return located
 
+    @property
+    def column_position(self) -> np.ndarray | None:
+        """Where each column of the linear part is, ``(column, dimension)``; None if that is not known."""
+        return None if self.position is None else to_numpy(self.position)[self.part.owners(self.size)]
+
     def without_scaling(self) -> Observation:
         """The same information with h(x) = L x in place of h(x) = a + d L x, where the law can be rescaled."""
         form = self.part.function.affine if self.part.pointwise and not self.part.exact else None

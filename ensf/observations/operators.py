@@ -75,6 +75,10 @@ class Operator:
         """State variables that are read at all, ascending; None for all, or if the operator does not say."""
         return None
 
+    def nearest_row(self) -> np.ndarray | None:
+        """For a linear map, the observation in which each state variable weighs most, ``(state,)``; else None."""
+        return None
+
     def narrowed(self, entries: np.ndarray) -> Operator:
         """The operator on the part of the state at `entries`, ascending, which hold all that `reads` names."""
         raise NotImplementedError
@@ -144,7 +148,7 @@ class LinearPart:
         return np.arange(observations) if self.pointwise else self.function.owners(observations)
 
 
-VERBS = ("tangent", "adjoint", "linear_part", "entries", "reads", "narrowed", "places", "restrict", "through", "on")
+VERBS = ("tangent", "adjoint", "linear_part", "entries", "reads", "nearest_row", "narrowed", "places", "restrict", "through", "on")
 
 
 @dataclass(frozen=True, eq=False)
@@ -360,6 +364,11 @@ class Linear(Operator):
         else:
             columns = np.nonzero(to_numpy(self.matrix))[1]
         return np.unique(to_numpy(columns)).astype(np.int64)
+
+    def nearest_row(self) -> np.ndarray:
+        """The row in which a column weighs most."""
+        size = abs(self.matrix)
+        return to_numpy(size.argmax(axis=0) if _is_sparse(size) else namespace(size).argmax(size, axis=0)).ravel()
 
     def narrowed(self, entries: np.ndarray) -> Linear:
         """The columns at `entries`."""
@@ -777,6 +786,21 @@ class _Restricted(Operator):
         return _Restricted(self.operator.on(array), self.select)
 
 
+@dataclass(frozen=True, eq=False)
+class _OfEntries:
+    """h(g(c)) of columns that are the entries that h reads, each beside the observation that weighs it most."""
+
+    operator: Operator
+    change: PointwiseFunction
+    nearest: np.ndarray
+
+    def __call__(self, columns: Array) -> Array:
+        return self.operator(self.change(columns))
+
+    def owners(self, observations: int) -> np.ndarray:
+        return self.nearest
+
+
 @dataclass(frozen=True)
 class _Through(Operator):
     """h(g(S z)): S the entries that h reads, g the change of each."""
@@ -796,6 +820,13 @@ class _Through(Operator):
         read = self.select(states)
         pulled = self.operator.adjoint(self.change(read), residuals)
         return self.select.adjoint(states, self.change.slope(read) * pulled)
+
+    def linear_part(self) -> LinearPart:
+        """The entries that h reads, and h of g of them: filters linearise it anew where they move these columns."""
+        nearest = self.operator.nearest_row()
+        if nearest is None:
+            return super().linear_part()
+        return LinearPart(self.select, _OfEntries(self.operator, self.change, nearest), pointwise=False)
 
     def entries(self, size: int) -> np.ndarray | None:
         entries = self.operator.entries(len(self.select.entries(size)))

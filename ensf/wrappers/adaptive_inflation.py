@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, counted_normal, is_host, like, member_mean, namespace, to_numpy
+from ensf.arrays import Array, Generator, counted_normal, is_host, like, member_mean, namespace
 from ensf.filters.base import Analysis, Part, Update, as_part, innovations, with_values
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches, gaspari_cohn
@@ -135,7 +135,8 @@ class AdaptiveInflation(Wrapper):
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
         remembered, widening = self._learnt(predicted, observation, rng, memory)
-        columns = Part(predicted, _column_positions(observation), _column_entries(observation))
+        entries = _column_entries(observation, predicted.shape[1])
+        columns = Part(predicted, observation.column_position, entries)
         update = self._inner(widening.inflated(columns), observation, rng, remembered.inner)
         remembered = remembered.with_update(update, update.memory)
         return _AdaptivelyInflated(remembered, update.info, update=update, widening=widening)
@@ -274,17 +275,11 @@ class _Widening:
         return 1 + cover * followed, cover * excess
 
 
-def _column_positions(observation: Observation) -> np.ndarray:
-    """Where each column is."""
-    return to_numpy(observation.position)[observation.part.owners(observation.size)]
-
-
-def _column_entries(observation: Observation) -> np.ndarray:
+def _column_entries(observation: Observation, columns: int) -> np.ndarray:
     """Variable that each column is, so that it draws as that one does; else numbers that no variable has."""
-    columns = observation.part.owners(observation.size)
     size = observation.state_size or 0
     entries = observation.part.linear.entries(size)
-    return size + np.arange(len(columns)) if entries is None else entries
+    return size + np.arange(columns) if entries is None else entries
 
 
 def _covering(knots: np.ndarray, position: np.ndarray, localization: Localization) -> np.ndarray:

@@ -65,8 +65,8 @@ class Sensor(Protocol):
         """What the members of the prior predict, ``(member, column)``: what the flow moves."""
 
     @property
-    def owners(self) -> np.ndarray:
-        """Observation that each column belongs to."""
+    def column_position(self) -> np.ndarray | None:
+        """Where each column is."""
 
     def look(self, moved: Array, alpha: float) -> Look:
         """Coefficients at alpha for columns that have moved."""
@@ -103,8 +103,8 @@ class _LinearSensor:
     is_nonlinear: ClassVar[bool] = False
 
     @property
-    def owners(self) -> np.ndarray:
-        return np.arange(self.observation.size)
+    def column_position(self) -> np.ndarray | None:
+        return self.observation.position
 
     def look(self, moved: Array, alpha: float) -> Look:
         value = self.observation.value
@@ -130,8 +130,8 @@ class _PointwiseSensor:
     is_nonlinear: ClassVar[bool] = True
 
     @property
-    def owners(self) -> np.ndarray:
-        return np.arange(self.observation.size)
+    def column_position(self) -> np.ndarray | None:
+        return self.observation.position
 
     def look(self, moved: Array, alpha: float) -> Look:
         xp = namespace(self.columns)
@@ -169,8 +169,8 @@ class _RegressedSensor:
     is_nonlinear: ClassVar[bool] = True
 
     @property
-    def owners(self) -> np.ndarray:
-        return self.observation.part.owners(self.observation.size)
+    def column_position(self) -> np.ndarray | None:
+        return self.observation.column_position
 
     def look(self, moved: Array, alpha: float) -> Look:
         value, function, prior = self.observation.value, self.observation.part.function, self.columns
