@@ -148,7 +148,19 @@ class LinearPart:
         return np.arange(observations) if self.pointwise else self.function.owners(observations)
 
 
-VERBS = ("tangent", "adjoint", "linear_part", "entries", "reads", "nearest_row", "narrowed", "places", "restrict", "through", "on")
+VERBS = (
+    "tangent",
+    "adjoint",
+    "linear_part",
+    "entries",
+    "reads",
+    "nearest_row",
+    "narrowed",
+    "places",
+    "restrict",
+    "through",
+    "on",
+)
 
 
 @dataclass(frozen=True, eq=False)

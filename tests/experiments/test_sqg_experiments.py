@@ -149,7 +149,8 @@ def test_members_start_about_the_truth(stored):
 def test_published_taper():
     """Zero at the cut-off; the other level counts by the same function of the deformation radius, 1000 km."""
     localization = _sqg.localization(2200.0)
-    patches = localization.patches(localization.position)
+    positions = _sqg.MODEL.positions
+    patches = localization.patches(positions, positions)
     place = 64 * 20 + 30
     row = np.flatnonzero(patches.variables[:, 0] == place)[0]
     near = slice(patches.indptr[row], patches.indptr[row + 1])

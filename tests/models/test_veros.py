@@ -150,7 +150,7 @@ def test_only_temperature_is_analysed(small):
     whole = PartialState(small.methods["letkf"].filter, COARSE.points)
     truth, prior = small.initial.draw(4, Streams.spawn(1))
     observation = small.network.observe(truth, 0, np.random.default_rng(1))
-    analysis = whole.analyse(prior, observation, np.random.default_rng(2)).ensemble
+    analysis = whole.analyse(prior, observation, np.random.default_rng(2), positions=COARSE.positions).ensemble
     np.testing.assert_array_equal(analysis[:, COARSE.points :], prior[:, COARSE.points :])
     hidden = page.unobserved(small)
     assert hidden.size + observation.size == COARSE.points

@@ -25,7 +25,7 @@ class Freedom(Update):
     freedom: Any = 0.0
 
     def degrees_of_freedom(self, positions):
-        return self.freedom
+        return np.broadcast_to(np.float64(self.freedom), len(positions))
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,8 +107,7 @@ class LETSF(Prepared):
             update = replace(update, flow=(*update.flow, step))
             if k + 1 < len(grid) - 1:
                 if patches is None:
-                    places = None if position is None else sensor.column_position
-                    patches = update.patches(places, prior.shape[1])
+                    patches = update.patches(observation.column_position, prior.shape[1])
                 increments, freedom = exponential_step(anomalies, *step, patches)
                 if k == 0:
                     update = replace(update, first=FirstStep.of(observation, prior, increments, freedom))

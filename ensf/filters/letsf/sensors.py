@@ -64,10 +64,6 @@ class Sensor(Protocol):
     def columns(self) -> Array:
         """What the members of the prior predict, ``(member, column)``: what the flow moves."""
 
-    @property
-    def column_position(self) -> np.ndarray | None:
-        """Where each column is."""
-
     def look(self, moved: Array, alpha: float) -> Look:
         """Coefficients at alpha for columns that have moved."""
 
@@ -102,10 +98,6 @@ class _LinearSensor:
     unresolved: Array | float
     is_nonlinear: ClassVar[bool] = False
 
-    @property
-    def column_position(self) -> np.ndarray | None:
-        return self.observation.position
-
     def look(self, moved: Array, alpha: float) -> Look:
         value = self.observation.value
         variance = self.observation.law.standard_deviation(value) ** 2
@@ -128,10 +120,6 @@ class _PointwiseSensor:
     function: PointwiseFunction
     unresolved: Array | float
     is_nonlinear: ClassVar[bool] = True
-
-    @property
-    def column_position(self) -> np.ndarray | None:
-        return self.observation.position
 
     def look(self, moved: Array, alpha: float) -> Look:
         xp = namespace(self.columns)
@@ -167,10 +155,6 @@ class _RegressedSensor:
     observation: Observation
     columns: Array
     is_nonlinear: ClassVar[bool] = True
-
-    @property
-    def column_position(self) -> np.ndarray | None:
-        return self.observation.column_position
 
     def look(self, moved: Array, alpha: float) -> Look:
         value, function, prior = self.observation.value, self.observation.part.function, self.columns
