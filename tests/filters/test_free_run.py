@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ensf.filters.free_run import FreeRun
-from ensf.observations.observation import Observation, Select
+from ensf.observations import Observation, Select
 
 
 def test_the_analysis_is_the_prior_and_the_memory_is_kept(backend, rng):

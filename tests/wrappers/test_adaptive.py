@@ -26,13 +26,13 @@ class Keep:
 
     freedom: Any = 0.0
 
-    def analyse(self, prior, observation, rng, memory=None):
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
         return Analysis(prior, (memory or 0) + 1, {"degrees_of_freedom": self.freedom})
 
 
-def apart(size):
+def apart():
     """Places that see nothing but themselves."""
-    return Localization(100.0 * np.arange(size)[:, None], Euclidean(), 1.0)
+    return Localization(Euclidean(), 0.4)
 
 
 def members(rng, variance, count=10):
@@ -47,13 +47,13 @@ def repeated(size, times):
     return np.repeat(np.arange(size), times)
 
 
-def analysed(filter, prior, observation, memory=None, seed=0):
-    return filter.analyse(prior, observation, np.random.default_rng(seed), memory)
+def analysed(filter, prior, observation, memory=None, seed=0, positions=None):
+    return filter.analyse(prior, observation, np.random.default_rng(seed), memory, positions)
 
 
 def calm(localization, filter=None, **settings):
     """Nothing is learnt, nothing surprises, unless `settings` say so."""
-    defaults = {"sampling": 0.0, "deviation": 1e-9, "surprise": np.inf}
+    defaults = {"sampling": 0.0, "deviation": 1e-9, "surprise_limit": np.inf}
     return AdaptiveInflation(filter or Keep(), localization, **(defaults | settings))
 
 
@@ -63,7 +63,7 @@ def calm(localization, filter=None, **settings):
 def test_sampling_error_is_that_of_the_cycle_before(rng):
     freedom = np.array([0.0, 1.0, 4.0, 2.5])
     prior, observation = members(rng, np.ones(4)), Observation(np.zeros(4), Identity(), 1.0)
-    wrapper = calm(apart(4), Keep(freedom), sampling=0.7)
+    wrapper = calm(apart(), Keep(freedom), sampling=0.7)
     first = analysed(wrapper, prior, observation)
     second = analysed(wrapper, prior, observation, first.memory)
     np.testing.assert_allclose(first.info["inflation"], 1.0)
@@ -71,10 +71,10 @@ def test_sampling_error_is_that_of_the_cycle_before(rng):
     np.testing.assert_allclose(second.ensemble.var(axis=0, ddof=1), 1 + 0.7 * freedom / 9)
 
 
-@pytest.mark.parametrize("inner", [ETKF(), LETKF(apart(4)), Rotation(LETKF(apart(4)))])
+@pytest.mark.parametrize("inner", [ETKF(), LETKF(apart()), Rotation(LETKF(apart()))])
 def test_degrees_of_freedom_come_from_the_filter_within(inner, rng):
     prior, observation = members(rng, np.ones(4)), Observation(np.zeros(4), Identity(), np.array([0.1, 0.5, 1.0, 9.0]))
-    wrapper = calm(apart(4), inner, sampling=1.0)
+    wrapper = calm(apart(), inner, sampling=1.0)
     first = analysed(wrapper, prior, observation)
     second = analysed(wrapper, prior, observation, first.memory)
     freedom = first.info["degrees_of_freedom"] + np.zeros(4)
@@ -107,7 +107,7 @@ def test_ratio_and_its_noise_by_hand(rng):
 
 def test_a_far_ratio_counts_as_three_standard_deviations(rng):
     observation = Observation(np.array([1e4]), Identity(), 1.0)
-    after = analysed(calm(apart(1), deviation=0.1), members(rng, 1.0), observation).memory
+    after = analysed(calm(apart(), deviation=0.1), members(rng, 1.0), observation).memory
     total = 0.1**2 + 2 * (1 + 1) ** 2
     np.testing.assert_allclose(after.departure, 0.1**2 / total * 3 * np.sqrt(total), rtol=1e-12)
 
@@ -117,7 +117,7 @@ def test_variance_of_the_departure_solves_the_riccati_equation(rng):
     error, deviation, persistence = 0.5, 0.3, 20.0
     prior = members(rng, np.ones(2))
     observation = Observation(np.full(10, np.sqrt(1 + error**2)), Select(repeated(2, 5)), error)
-    wrapper, memory = calm(apart(2), deviation=deviation, persistence=persistence), None
+    wrapper, memory = calm(apart(), deviation=deviation, persistence=persistence), None
     for _ in range(200):
         memory = analysed(wrapper, prior, observation, memory).memory
     noise, kept = 2 * (1 + error**2) ** 2 / 5, np.exp(-2 / persistence)
@@ -130,7 +130,7 @@ def test_variance_of_the_departure_solves_the_riccati_equation(rng):
 
 
 def test_without_observations_nearby_the_departure_reverts(rng):
-    wrapper = calm(apart(2), deviation=0.2, persistence=7.0)
+    wrapper = calm(apart(), deviation=0.2, persistence=7.0)
     memory = InflationMemory(np.array([0.5, 0.5]), np.array([0.001, 0.001]), np.zeros(2))
     observation = Observation(np.zeros(1), Select((0,)), 1.0)
     prior = members(rng, np.ones(2))
@@ -144,7 +144,7 @@ def test_without_observations_nearby_the_departure_reverts(rng):
 
 def test_places_without_observations_get_nothing(rng):
     prior, observation = members(rng, np.ones(3)), Observation(np.array([30.0]), Select((1,)), 1.0)
-    analysis = analysed(AdaptiveInflation(Keep(), apart(3)), prior, observation)
+    analysis = analysed(AdaptiveInflation(Keep(), apart()), prior, observation)
     np.testing.assert_array_equal(analysis.info["inflation"][[0, 2]], 1.0)
     np.testing.assert_allclose(analysis.ensemble[:, [0, 2]], prior[:, [0, 2]], rtol=1e-14)
     assert analysis.info["inflation"][1] > 5
@@ -155,7 +155,7 @@ def test_units_of_distant_observations_do_not_matter(rng):
     prior, unit = members(rng, np.ones(1)) * np.ones(2), np.array([1.0, 1e-9])
     for value in (1.7, 9.0):
         observation = Observation(value * unit, Identity(), 0.3 * unit)
-        analysis = analysed(AdaptiveInflation(Keep(), apart(2), share=0.0), prior * unit, observation)
+        analysis = analysed(AdaptiveInflation(Keep(), apart(), independent_part=0.0), prior * unit, observation)
         np.testing.assert_allclose(analysis.ensemble[:, 1] * 1e9, analysis.ensemble[:, 0], rtol=1e-10)
         assert np.ptp(analysis.info["inflation"]) < 1e-10
 
@@ -170,7 +170,7 @@ def test_consistent_innovations_surprise_at_the_nominal_rate(times, deviations, 
     variance = np.full(size, 0.7)
     observed = Select(repeated(size, times))
     value = np.sqrt(np.repeat(0.7, size * times) + error**2) * rng.standard_normal(size * times)
-    wrapper = calm(apart(size), surprise=deviations, share=0.0)
+    wrapper = calm(apart(), surprise_limit=deviations, independent_part=0.0)
     inflation = analysed(wrapper, members(rng, variance, 3), Observation(value, observed, error)).info["inflation"]
     nominal = scipy.stats.norm.sf(deviations)
     assert 0.5 * nominal < np.mean(inflation > 1 + 1e-6) < 2 * nominal
@@ -181,7 +181,7 @@ def test_a_shock_is_answered_in_the_same_cycle(rng):
     prior, error = members(rng, np.array([1.0, 2.0])), 0.1
     value = np.array([8.0, 9.0, 10.0, -1.4, 1.4, 1.4])
     observation = Observation(value, Select(repeated(2, 3)), error)
-    analysis = analysed(AdaptiveInflation(Keep(), apart(2), share=0.0), prior, observation)
+    analysis = analysed(AdaptiveInflation(Keep(), apart(), independent_part=0.0), prior, observation)
     variance = analysis.ensemble.var(axis=0, ddof=1)
     np.testing.assert_allclose(variance[0] + error**2, np.mean(value[:3] ** 2), rtol=1e-9)
     np.testing.assert_allclose(variance, analysis.info["inflation"] ** 2 * [1.0, 2.0])
@@ -193,7 +193,7 @@ def test_a_share_of_the_surprise_is_independent_noise(rng):
     size, value = 600, 6.0
     prior = members(rng, np.ones(1), 20) * np.ones(size)
     observation = Observation(np.full(4 * size, value), Select(repeated(size, 4)), 1.0)
-    wrapper = calm(apart(size), surprise=3.5, share=0.25)
+    wrapper = calm(apart(), surprise_limit=3.5, independent_part=0.25)
     analysis = analysed(wrapper, prior, observation)
     excess = value**2 - 1 - 1
     np.testing.assert_allclose(analysis.info["inflation"] ** 2, 1 + excess)
@@ -203,33 +203,33 @@ def test_a_share_of_the_surprise_is_independent_noise(rng):
     np.testing.assert_allclose(np.diag(covariance).mean(), 1 + excess, rtol=0.03)
     np.testing.assert_allclose(analysis.ensemble.mean(axis=0), 0.0, atol=1e-12)
     assert np.linalg.matrix_rank(analysis.ensemble) == 19 and np.linalg.matrix_rank(prior) == 1
-    grown = analysed(replace(wrapper, share=0.0), prior, observation).ensemble
+    grown = analysed(replace(wrapper, independent_part=0.0), prior, observation).ensemble
     assert np.linalg.matrix_rank(grown) == 1
 
 
 def test_after_a_surprise_the_departure_wakes(rng):
     prior = members(rng, np.ones(2))
     observation = Observation(np.array([1.0, 50.0]), Identity(), 1.0)
-    wrapper = AdaptiveInflation(Keep(), apart(2), deviation=0.1, persistence=100.0, wake=0.15)
+    wrapper = AdaptiveInflation(Keep(), apart(), deviation=0.1, persistence=100.0, wake=0.15)
     after = analysed(wrapper, prior, observation).memory
     assert after.variance[0] < 0.1**2 and after.variance[1] == 0.15
-    asleep = analysed(replace(wrapper, surprise=np.inf), prior, observation).memory
+    asleep = analysed(replace(wrapper, surprise_limit=np.inf), prior, observation).memory
     assert asleep.variance[1] < 0.1**2
 
 
 def test_most_bounds_what_is_followed_and_what_surprises(rng):
     prior, observation = members(rng, np.ones(1)), Observation(np.array([1e3]), Identity(), 1.0)
-    surprised = analysed(calm(apart(1), surprise=3.5, most=16.0), prior, observation)
+    surprised = analysed(calm(apart(), surprise_limit=3.5, max_inflation=4.0), prior, observation)
     np.testing.assert_allclose(surprised.info["inflation"], np.sqrt(1 + 16), rtol=1e-6)
     memory = InflationMemory(np.array([1e5]), np.array([1e-9]), np.zeros(1))
-    followed = analysed(calm(apart(1), most=16.0), prior, observation, memory)
+    followed = analysed(calm(apart(), max_inflation=4.0), prior, observation, memory)
     np.testing.assert_allclose(followed.info["inflation"], 4.0, rtol=1e-6)
 
 
 def test_no_less_than_the_prior_and_nothing_from_members_that_agree(rng):
     memory = InflationMemory(np.array([-0.9, 0.0]), np.full(2, 1e-9), np.zeros(2))
     prior = members(rng, np.ones(2)) * [1.0, 0.0]
-    analysis = analysed(AdaptiveInflation(Keep(), apart(2)), prior, Observation(np.zeros(2), Identity(), 1.0), memory)
+    analysis = analysed(AdaptiveInflation(Keep(), apart()), prior, Observation(np.zeros(2), Identity(), 1.0), memory)
     np.testing.assert_array_equal(analysis.info["inflation"], 1.0)
     np.testing.assert_allclose(analysis.ensemble, prior, atol=1e-15)
 
@@ -250,7 +250,7 @@ def test_a_known_lack_of_variance_is_found(factor, rng):
         ensemble = 0.9 * ensemble + np.sqrt(0.19) * rng.standard_normal((count, size))
         mean = ensemble.mean(axis=0)
         ensemble = mean + (ensemble - mean) / np.sqrt(factor)
-        observation = Observation(truth + 0.4 * rng.standard_normal(size), Identity(), 0.4, line.position)
+        observation = Observation(truth + 0.4 * rng.standard_normal(size), Identity(), 0.4)
         analysis = wrapper.analyse(ensemble, observation, rng, memory)
         ensemble, memory = analysis.ensemble, analysis.memory
         found.append(analysis.info["inflation"] ** 2)
@@ -261,7 +261,7 @@ def test_memory_resumes(rng):
     line = periodic_line(20, 3.0)
     wrapper = AdaptiveInflation(Keep(), line)
     prior = members(rng, np.ones(20))
-    networks = [Observation(3 * rng.standard_normal(20), Identity(), 0.5, line.position) for _ in range(4)]
+    networks = [Observation(3 * rng.standard_normal(20), Identity(), 0.5) for _ in range(4)]
     memory = None
     for k, observation in enumerate(networks):
         straight = analysed(wrapper, prior, observation, memory)
@@ -278,8 +278,8 @@ def test_missing_observations_are_those_that_are_not_there(rng):
     gaps = np.full(12, np.nan)
     gaps[seen] = value[seen]
     wrapper = AdaptiveInflation(Keep(), line)
-    with_gaps = analysed(wrapper, prior, Observation(gaps, Identity(), 0.5, line.position))
-    without = analysed(wrapper, prior, Observation(value[seen], Select(seen), 0.5, line.position[seen]))
+    with_gaps = analysed(wrapper, prior, Observation(gaps, Identity(), 0.5))
+    without = analysed(wrapper, prior, Observation(value[seen], Select(seen), 0.5))
     np.testing.assert_array_equal(with_gaps.ensemble, without.ensemble)
     nothing = analysed(wrapper, prior, Observation(np.full(12, np.nan), Identity(), 0.5), with_gaps.memory)
     assert nothing.ensemble is prior and nothing.memory is with_gaps.memory
@@ -290,7 +290,7 @@ def test_missing_observations_are_those_that_are_not_there(rng):
 
 def test_array_and_dtype_are_kept(backend, rng):
     line = periodic_line(16, 3.0)
-    wrapper = AdaptiveInflation(LETKF(line), line, share=0.0, deviation=0.5)
+    wrapper = AdaptiveInflation(LETKF(line), line, independent_part=0.0, deviation=0.5)
     prior, value = members(rng, np.linspace(0.5, 2.0, 16)), rng.standard_normal(16) + 6.0 * (np.arange(16) == 5)
     given, expected = [], []
     for make, kept in ((backend.array, given), (np.asarray, expected)):
@@ -308,7 +308,7 @@ def test_array_and_dtype_are_kept(backend, rng):
 def test_noise_is_drawn_beside_the_array(backend, rng):
     prior = members(rng, np.ones(3))
     observation = Observation(backend.array(np.full(3, 20.0)), Identity(), 1.0)
-    analysis = analysed(AdaptiveInflation(Keep(), apart(3)), backend.array(prior), observation)
+    analysis = analysed(AdaptiveInflation(Keep(), apart()), backend.array(prior), observation)
     assert backend.owns(analysis.ensemble) and np.linalg.matrix_rank(to_numpy(analysis.ensemble)) == 3
 
 
@@ -321,18 +321,18 @@ def test_noise_is_drawn_beside_the_array(backend, rng):
         ("sampling", -0.1, "0 or more"),
         ("deviation", 0.0, "a positive number"),
         ("persistence", 0.0, "a positive number of cycles"),
-        ("surprise", 0.0, "infinity for never"),
-        ("wake", -1.0, "0 or more"),
-        ("share", 1.1, "0 to 1"),
-        ("share", -0.1, "0 to 1"),
-        ("most", 0.5, "1 or more"),
-        *((name, np.nan, "give") for name in ("sampling", "deviation", "persistence", "surprise", "wake", "share")),
+        ("surprise_limit", 0.0, "infinity for never"),
+        ("deviation_after_surprise", -1.0, "0 or more"),
+        ("independent_part", 1.1, "0 to 1"),
+        ("independent_part", -0.1, "0 to 1"),
+        ("max_inflation", 0.5, "1 or more"),
+        *((name, np.nan, "give") for name in ("sampling", "deviation", "persistence", "surprise_limit", "deviation_after_surprise", "independent_part")),
     ],
 )
 def test_impossible_settings_are_refused(name, value, advice):
     with pytest.raises(ValueError, match=f"{name} of the adaptive inflation is {value}: .*{advice}"):
-        AdaptiveInflation(Keep(), apart(2), **{name: value})
+        AdaptiveInflation(Keep(), apart(), **{name: value})
 
 
 def test_settings_at_their_limits_are_taken():
-    AdaptiveInflation(Keep(), apart(2), sampling=0.0, surprise=np.inf, wake=0.0, share=1.0, most=1.0)
+    AdaptiveInflation(Keep(), apart(), sampling=0.0, surprise_limit=np.inf, deviation_after_surprise=0.0, independent_part=1.0, max_inflation=1.0)

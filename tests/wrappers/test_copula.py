@@ -17,7 +17,7 @@ from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.copula import Copula, Warp
 from ensf.wrappers.spread import Rotation
 
-LINE = periodic_line(12, 3.0)
+LINE, PLACES = periodic_line(12, 3.0), np.arange(12.0)[:, None]
 BANDWIDTHS = pytest.mark.parametrize("bandwidth", [1.0, 0.8, 0.5, 0.2, 0.05])
 
 
@@ -98,7 +98,7 @@ def test_bandwidth_one_changes_nothing(rng):
 )
 def test_bandwidth_one_is_the_filter_itself(method, operator, rng):
     prior = bimodal(rng)
-    observation = Observation(operator(prior[1]), operator, 0.5, position=LINE.position[: operator(prior).shape[1]])
+    observation = Observation(operator(prior[1]), operator, 0.5, position=PLACES[: operator(prior).shape[1]])
     one, alone = (
         filter.analyse(prior, observation, np.random.default_rng(2)).ensemble
         for filter in (Copula(method, 1.0), method)
@@ -109,7 +109,7 @@ def test_bandwidth_one_is_the_filter_itself(method, operator, rng):
 @pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan, Select((0, 5))), Linear(np.ones((2, 12)))])
 def test_bandwidth_near_one_is_near_the_filter(operator, rng):
     prior = bimodal(rng)
-    observation = Observation(operator(prior[1]), operator, 0.5, position=LINE.position[: operator(prior).shape[1]])
+    observation = Observation(operator(prior[1]), operator, 0.5, position=PLACES[: operator(prior).shape[1]])
     near, alone = (filter.analyse(prior, observation, rng).ensemble for filter in (Copula(ETKF(), 1 - 1e-9), ETKF()))
     np.testing.assert_allclose(near, alone, atol=1e-3)
 
@@ -189,9 +189,9 @@ def test_what_is_seen_of_the_state_is_the_same(rng):
     seen = {}
 
     class Peek:
-        def analyse(self, prior, observation, rng, memory=None):
+        def analyse(self, prior, observation, rng, memory=None, positions=None):
             seen["prior"], seen["observation"] = prior, observation
-            return LETSF().analyse(prior, observation, rng, memory)
+            return LETSF().analyse(prior, observation, rng, memory, positions)
 
     operators = (
         Select((3, 1)),

@@ -78,8 +78,8 @@ def test_where_the_limit_is(prior):
 
 def test_the_memory_of_the_filter_stays(prior):
     class Counting:
-        def analyse(self, prior, observation, rng, memory=None):
-            analysis = ETKF().analyse(prior, observation, rng)
+        def analyse(self, prior, observation, rng, memory=None, positions=None):
+            analysis = ETKF().analyse(prior, observation, rng, positions=positions)
             return type(analysis)(analysis.ensemble, (memory or 0) + 1, {"count": memory})
 
     memory, far, near = None, seen(10, 6.0), seen(10, 1.0)

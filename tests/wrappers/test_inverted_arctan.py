@@ -5,14 +5,14 @@ import pytest
 
 from ensf.filters.base import Analysis
 from ensf.filters.kalman.filters import ETKF
-from ensf.observations.observation import Identity, Observation, Pointwise, Select, absolute, arctan
+from ensf.observations import Identity, Observation, Pointwise, Select, absolute, arctan
 from ensf.wrappers.inverted_arctan import InvertedArctan
 
 
 class Keep:
     """A filter that returns the prior, and what it received."""
 
-    def analyse(self, prior, observation, rng, memory=None):
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
         return Analysis(prior, memory, {"observation": observation})
 
 

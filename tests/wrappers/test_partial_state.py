@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ensf.filters.kalman.filters import LETKF
+from ensf.filters.kalman.letkf import LETKF
 from ensf.localization import periodic_line
-from ensf.observations.observation import Observation, Select
+from ensf.observations import Observation, Select
 from ensf.wrappers.partial_state import PartialState
 
 LOCAL = LETKF(periodic_line(8, 2.0))

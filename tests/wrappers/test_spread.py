@@ -20,7 +20,7 @@ class Shrink:
 
     factor: float = 0.5
 
-    def analyse(self, prior, observation, rng, memory=None):
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
         mean = prior.mean(axis=0)
         return Analysis(mean + 1 + self.factor * (prior - mean), (memory or 0) + 1, {"seen": observation.size})
 

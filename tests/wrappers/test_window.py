@@ -19,12 +19,12 @@ from ensf.filters.letsf.filter import LETSF
 from ensf.localization import periodic_line
 from ensf.localization.information_limit import InformationLimit
 from ensf.models.lorenz96 import Lorenz96
-from ensf.observations import Callback, Identity, Linear, Observation, Pointwise, Select, WindSpeed, arctan
+from ensf.observations import Callback, Identity, Linear, Observation, Pointwise, Select, WindSpeed, Window, arctan
 from ensf.runs import restart, runner
 from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
 from ensf.twin.twin import Network, Streams, twin
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
-from ensf.wrappers.model_in_the_loop import ModelInTheLoop, Window
+from ensf.wrappers.model_in_the_loop import ModelInTheLoop
 from ensf.wrappers.spread import Rotation
 from ensf.wrappers.tempered import Tempered
 
@@ -61,7 +61,8 @@ def window(model, rng):
 
 
 def analyse(method, window, observation, seed=1, memory=None):
-    return method.analyse_window(window, observation, np.random.default_rng(seed), memory)
+    observation = replace(observation, error=observation.law, window=window)
+    return method.analyse(window.end, observation, np.random.default_rng(seed), memory)
 
 
 def observed(rng, operator=EVERYTHING, error=0.3):
@@ -119,10 +120,19 @@ def test_the_forecast_of_the_cycle_is_not_repeated(method, runs, operator, windo
     assert model.members == runs * MEMBERS
 
 
+class LookingAtOne:
+    """The filter, after a look at what the first member predicts."""
+
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
+        observation.operator(prior[:1])
+        return LETSF(steps=1).analyse(prior, observation, rng, memory, positions)
+
+
 @pytest.mark.parametrize("operator", [Identity(), Pointwise(arctan)])
 def test_a_look_at_one_member_leaves_the_forecast_of_the_cycle(operator, window, model, rng):
-    analysis = analyse(ModelInTheLoop(LETSF(steps=1)), window, observed(rng, operator))
+    analysis = analyse(ModelInTheLoop(LookingAtOne()), window, observed(rng, operator))
     assert analysis.info["model_runs"] == pytest.approx(2 + 1 / MEMBERS)
+    assert analyse(ModelInTheLoop(LETSF(steps=1)), window, observed(rng, operator)).info["model_runs"] == 2
 
 
 def test_inflation_costs_one_more_forecast(window, model, rng):
@@ -148,7 +158,7 @@ def test_without_observations_the_forecast_is_the_analysis(window, model):
 class Reporting:
     """A filter that reports runs."""
 
-    def analyse(self, prior, observation, rng, memory=None):
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
         return Analysis(prior, None, {"model_runs": 3})
 
 
@@ -166,8 +176,11 @@ def test_runs_are_a_score_if_the_filter_reports_them():
 class Counting:
     """A filter of windows that counts its analyses in its memory."""
 
-    def analyse_window(self, window, observation, rng, memory=None):
-        return Analysis(window.end, (memory or 0) + 1)
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
+        window = observation.window
+        assert prior is window.end
+        np.testing.assert_allclose(window.forecast(window.start), prior, rtol=1e-12)
+        return Analysis(prior, (memory or 0) + 1)
 
 
 def test_the_memory_goes_from_window_to_window():
@@ -234,13 +247,13 @@ def test_arguments_are_not_changed(window, rng):
 
 @pytest.mark.parametrize("method", [LOOP, Rotation(LOOP)])
 def test_without_a_window_it_says_what_it_needs(method, window, rng):
-    with pytest.raises(ValueError, match=r"needs the window that ends here: call analyse_window\(Window\(start"):
+    with pytest.raises(ValueError, match=r"needs the window .* run it in a twin experiment, or give .*window=Window\(start"):
         method.analyse(window.end, observed(rng), rng)
 
 
 def test_an_adjoint_is_refused_with_what_to_use(window, rng):
     class ByGradient:
-        def analyse(self, prior, observation, rng, memory=None):
+        def analyse(self, prior, observation, rng, memory=None, positions=None):
             return Analysis(prior + observation.score(prior))
 
     with pytest.raises(ValueError, match="no adjoint: put an ensemble filter such as ETKF"):
