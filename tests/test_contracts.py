@@ -20,12 +20,10 @@ from ensf.observations import Callback, Correlated, Identity, Linear, Observatio
 # Promises that a filter does not keep yet, by test and row, with the reason.
 UNKEPT = {
     ("test_order_of_observations_does_not_matter", "QuantileFilter"): "serial: it matters a little",
-    ("test_returns_an_analysis_in_the_place_of_the_prior", "FreeRun"): "the analysis is the prior",
-    ("test_the_posterior_is_nearer_to_accurate_observations", "FreeRun"): "the analysis is the prior",
 }
 
-# Filters that need more than the prior; test_window.py has what they promise.
-NEED_MORE = {"ModelInTheLoop", "Prepared", "Wrapper"}  # a window; bases
+# Filters that promise other things, see test_window.py and test_free_run.py, and bases.
+NEED_MORE = {"ModelInTheLoop", "FreeRun", "Prepared", "Wrapper"}
 
 OPERATORS = {
     "identity": Identity(),

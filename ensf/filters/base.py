@@ -263,14 +263,7 @@ def usable(
         If the prior is not a finite (member, state) ensemble, lives elsewhere than the observation, or does not fit
         the positions.
     """
-    if isinstance(prior, np.ma.MaskedArray) and np.ma.getmaskarray(prior).any():
-        member, variable = np.argwhere(np.ma.getmaskarray(prior))[0].tolist()
-        raise ValueError(f"prior member {member} is masked at state variable {variable}: leave masked points out")
-    prior = as_floating(prior, "prior")
-    if prior.ndim != 2 or prior.shape[0] < 2:
-        raise ValueError(
-            f"prior must be an array (member, state) of two members or more, not shape {tuple(prior.shape)}"
-        )
+    prior = as_ensemble(prior)
     xp = namespace(prior)
     if namespace(observation.value) is not xp:
         raise ValueError(
@@ -288,6 +281,25 @@ def usable(
         )
     present = observation.present(prior.dtype).without_scaling()
     return prior, present.located(positions) if present.size else present, positions
+
+
+def as_ensemble(prior: Array) -> Array:
+    """The prior as a floating-point array ``(member, state)``.
+
+    Raises
+    ------
+    ValueError
+        If it is none, is masked somewhere, or has fewer than two members.
+    """
+    if isinstance(prior, np.ma.MaskedArray) and np.ma.getmaskarray(prior).any():
+        member, variable = np.argwhere(np.ma.getmaskarray(prior))[0].tolist()
+        raise ValueError(f"prior member {member} is masked at state variable {variable}: leave masked points out")
+    prior = as_floating(prior, "prior")
+    if prior.ndim != 2 or prior.shape[0] < 2:
+        raise ValueError(
+            f"prior must be an array (member, state) of two members or more, not shape {tuple(prior.shape)}"
+        )
+    return prior
 
 
 def _name_bad_entry(prior: np.ndarray) -> None:

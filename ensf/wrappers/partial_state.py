@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter
+from ensf.filters.base import Analysis, Filter, as_ensemble
 from ensf.observations.observation import Observation
 
 __all__ = ["PartialState"]
@@ -52,9 +52,10 @@ class PartialState:
         ValueError
             If the state has fewer entries than are to be analysed, or as the wrapped filter.
         """
+        prior = as_ensemble(prior)
         xp = namespace(prior)
-        if prior.shape[-1] < self.size:
-            raise ValueError(f"the prior has {prior.shape[-1]} state variables: {self.size} are to be analysed")
+        if prior.shape[1] < self.size:
+            raise ValueError(f"the prior has {prior.shape[1]} state variables: {self.size} are to be analysed")
         analysed = xp.asarray(prior[:, : self.size], copy=True)
         places = None if positions is None else positions[: self.size]
         analysis = self.filter.analyse(analysed, observation, rng, memory, places)
