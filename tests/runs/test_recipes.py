@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ensf
-from ensf.dataset.transforms import Bounds, Chain, Log, Logit, Scale, Standardise
+from ensf.dataset.transforms import Bounds, Chain, Inverse, Log, Logit, Scale, Standardise
 from ensf.diffusion import (
     ConditionalGuidance,
     DampedGuidance,
@@ -31,7 +31,9 @@ from ensf.filters import (
     EnKF,
     EnSF,
     FixedGainMAP,
+    FreeRun,
     Kernel,
+    OptimalInterpolation,
     ParticleFilter,
     QuantileFilter,
     RankHistogram,
@@ -59,7 +61,9 @@ from ensf.wrappers import (
     DeferredAnalysis,
     FiniteSize,
     ForecastInflation,
+    InvertedArctan,
     ModelInTheLoop,
+    PartialState,
     Rotation,
     SpreadReset,
     Standardised,
@@ -81,6 +85,8 @@ METHODS = [
     QuantileFilter(marginal=RankHistogram(lower=0.0)),
     ParticleFilter(0.1),
     FixedGainMAP(0.2, steps=3),
+    FreeRun(),
+    OptimalInterpolation(LINE, 3.0),
     EnSF(),
     EnSF(VariancePreserving(), MixtureScore(), ConditionalGuidance(), ProbabilityFlow(20), StandardisedNoise(), 5.0),
     EnSF(score=MiniBatchScore(7), sampler=ReverseSDE(30, RunningMeanStop(tolerance=0.01))),
@@ -95,6 +101,9 @@ METHODS = [
     RTPS(Rotation(ETKF()), 0.3),
     RTPP(ETKF(), 0.4),
     SpreadReset(EnSF()),
+    SpreadReset(EnSF(), 0.5),
+    PartialState(ETKF(), 30),
+    InvertedArctan(ETKF(), error=0.5),
     FiniteSize(ETKF()),
     CollapseGuard(Copula(Tempered(LETSF(), 2), 0.7), limit=4.0),
     DeferredAnalysis(LETSF(), chi2_limit=1.6),
@@ -117,6 +126,7 @@ SETTINGS = [
     Bounds(low=0.0),
     Chain((Log(), Scale(2.0, 1.0))),
     Logit(-0.01, 1.01),
+    Inverse(Chain((Log(), Logit(0.0, 1.0)))),
     Standardise(),
     GrossCheck(3.0),
     Duplicates(),
@@ -166,6 +176,8 @@ def test_only_what_builds_a_method_can_be_named():
 REFUSED = {
     "pack(1, 2)": "unknown method 'pack'",
     "ETFK()": "unknown method 'ETFK': the nearest are ETKF",
+    "Wrapper(ETKF())": "unknown method 'Wrapper'",
+    "Prepared()": "unknown method 'Prepared'",
     "ETKF": "'ETKF' cannot be part of a method",
     "2.0": "is no filter: write one such as AnalysisInflation",
     "Sphere()": "is no filter: write one such as",
