@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from ensf.arrays import to_numpy
-from ensf.filters.base import Analysis
+from ensf.filters.base import Analysis, Unchanged
 from ensf.filters.kalman.filters import ETKF
 from ensf.filters.kalman.letkf import LETKF
 from ensf.localization import Euclidean, Localization, gaspari_cohn, periodic_line
@@ -24,10 +24,32 @@ from ensf.wrappers.spread import Rotation
 class Keep:
     """No analysis: the inflated prior comes back; counts its calls in memory."""
 
-    freedom: Any = 0.0
-
     def analyse(self, prior, observation, rng, memory=None, positions=None):
-        return Analysis(prior, (memory or 0) + 1, {"degrees_of_freedom": self.freedom})
+        return Analysis(prior, (memory or 0) + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class KeepPrepared:
+    """The same as a preparable filter, with degrees of freedom at the places 0, 1, ..."""
+
+    freedom: Any
+
+    def prepare(self, predicted, observation, rng, memory=None):
+        return Kept((memory or 0) + 1, freedom=self.freedom)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept(Unchanged):
+    freedom: Any = None
+
+    def degrees_of_freedom(self, positions):
+        return self.freedom[positions[:, 0].astype(int)]
+
+
+def remembered(departure, variance, places=None):
+    """Memory at places, by default 0, 1, ..."""
+    places = np.arange(len(departure)) if places is None else places
+    return InflationMemory(np.asarray(places, float)[:, None], departure, variance, np.zeros(len(departure)))
 
 
 def apart():
@@ -63,7 +85,7 @@ def calm(localization, filter=None, **settings):
 def test_sampling_error_is_that_of_the_cycle_before(rng):
     freedom = np.array([0.0, 1.0, 4.0, 2.5])
     prior, observation = members(rng, np.ones(4)), Observation(np.zeros(4), Identity(), 1.0)
-    wrapper = calm(apart(), Keep(freedom), sampling=0.7)
+    wrapper = calm(apart(), KeepPrepared(freedom), sampling=0.7)
     first = analysed(wrapper, prior, observation)
     second = analysed(wrapper, prior, observation, first.memory)
     np.testing.assert_allclose(first.info["inflation"], 1.0)
@@ -87,12 +109,13 @@ def test_degrees_of_freedom_come_from_the_filter_within(inner, rng):
 
 def test_ratio_and_its_noise_by_hand(rng):
     """Three observations of unlike errors within reach of one place, and one beyond."""
-    place = Localization(np.array([[0.0], [1.0], [1.5], [50.0]]), Euclidean(), 2.0)
+    place, reach = np.array([0.0, 1.0, 1.5, 50.0]), Localization(Euclidean(), 2.0)
     variance, error = np.array([1.0, 4.0, 0.25, 1.0]), np.array([0.5, 1.0, 2.0, 1.0])
     value = np.array([2.0, -1.0, 3.0, 7.0])
-    memory = InflationMemory(np.full(4, 0.2), np.full(4, 0.3), np.zeros(4))
-    wrapper = calm(place, deviation=0.5, persistence=10.0)
-    after = analysed(wrapper, members(rng, variance), Observation(value, Identity(), error), memory).memory
+    memory = remembered(np.full(4, 0.2), np.full(4, 0.3), place)
+    wrapper = calm(reach, deviation=0.25, persistence=10.0)
+    observation = Observation(value, Identity(), error)
+    after = analysed(wrapper, members(rng, variance), observation, memory, positions=place[:, None]).memory
 
     kept = np.exp(-0.1)
     expected, expected_variance = kept * 0.2, kept**2 * 0.3 + (1 - kept**2) * 0.25
@@ -107,7 +130,7 @@ def test_ratio_and_its_noise_by_hand(rng):
 
 def test_a_far_ratio_counts_as_three_standard_deviations(rng):
     observation = Observation(np.array([1e4]), Identity(), 1.0)
-    after = analysed(calm(apart(), deviation=0.1), members(rng, 1.0), observation).memory
+    after = analysed(calm(apart(), deviation=0.05), members(rng, 1.0), observation).memory
     total = 0.1**2 + 2 * (1 + 1) ** 2
     np.testing.assert_allclose(after.departure, 0.1**2 / total * 3 * np.sqrt(total), rtol=1e-12)
 
@@ -117,7 +140,7 @@ def test_variance_of_the_departure_solves_the_riccati_equation(rng):
     error, deviation, persistence = 0.5, 0.3, 20.0
     prior = members(rng, np.ones(2))
     observation = Observation(np.full(10, np.sqrt(1 + error**2)), Select(repeated(2, 5)), error)
-    wrapper, memory = calm(apart(), deviation=deviation, persistence=persistence), None
+    wrapper, memory = calm(apart(), deviation=deviation / 2, persistence=persistence), None
     for _ in range(200):
         memory = analysed(wrapper, prior, observation, memory).memory
     noise, kept = 2 * (1 + error**2) ** 2 / 5, np.exp(-2 / persistence)
@@ -130,8 +153,8 @@ def test_variance_of_the_departure_solves_the_riccati_equation(rng):
 
 
 def test_without_observations_nearby_the_departure_reverts(rng):
-    wrapper = calm(apart(), deviation=0.2, persistence=7.0)
-    memory = InflationMemory(np.array([0.5, 0.5]), np.array([0.001, 0.001]), np.zeros(2))
+    wrapper = calm(apart(), deviation=0.1, persistence=7.0)
+    memory = remembered(np.array([0.5, 0.5]), np.array([0.001, 0.001]))
     observation = Observation(np.zeros(1), Select((0,)), 1.0)
     prior = members(rng, np.ones(2))
     for _ in range(5):
@@ -188,7 +211,7 @@ def test_a_shock_is_answered_in_the_same_cycle(rng):
     assert variance[1] < 2.2
 
 
-def test_a_share_of_the_surprise_is_independent_noise(rng):
+def test_a_part_of_the_surprise_is_independent_noise(rng):
     """All variables agree in the prior: what they share afterwards is the part that is not noise."""
     size, value = 600, 6.0
     prior = members(rng, np.ones(1), 20) * np.ones(size)
@@ -207,31 +230,62 @@ def test_a_share_of_the_surprise_is_independent_noise(rng):
     assert np.linalg.matrix_rank(grown) == 1
 
 
-def test_after_a_surprise_the_departure_wakes(rng):
+def test_after_a_surprise_the_departure_is_learnt_faster(rng):
     prior = members(rng, np.ones(2))
     observation = Observation(np.array([1.0, 50.0]), Identity(), 1.0)
-    wrapper = AdaptiveInflation(Keep(), apart(), deviation=0.1, persistence=100.0, wake=0.15)
+    wrapper = AdaptiveInflation(Keep(), apart(), deviation=0.05, persistence=100.0, deviation_after_surprise=0.2)
     after = analysed(wrapper, prior, observation).memory
-    assert after.variance[0] < 0.1**2 and after.variance[1] == 0.15
-    asleep = analysed(replace(wrapper, surprise_limit=np.inf), prior, observation).memory
-    assert asleep.variance[1] < 0.1**2
+    assert after.variance[0] < 0.1**2 and after.variance[1] == pytest.approx(0.4**2)
+    unsurprised = analysed(replace(wrapper, surprise_limit=np.inf), prior, observation).memory
+    assert unsurprised.variance[1] < 0.1**2
 
 
-def test_most_bounds_what_is_followed_and_what_surprises(rng):
+def test_max_inflation_bounds_what_is_followed_and_what_surprises(rng):
     prior, observation = members(rng, np.ones(1)), Observation(np.array([1e3]), Identity(), 1.0)
     surprised = analysed(calm(apart(), surprise_limit=3.5, max_inflation=4.0), prior, observation)
     np.testing.assert_allclose(surprised.info["inflation"], np.sqrt(1 + 16), rtol=1e-6)
-    memory = InflationMemory(np.array([1e5]), np.array([1e-9]), np.zeros(1))
+    memory = remembered(np.array([1e5]), np.array([1e-9]))
     followed = analysed(calm(apart(), max_inflation=4.0), prior, observation, memory)
     np.testing.assert_allclose(followed.info["inflation"], 4.0, rtol=1e-6)
 
 
 def test_no_less_than_the_prior_and_nothing_from_members_that_agree(rng):
-    memory = InflationMemory(np.array([-0.9, 0.0]), np.full(2, 1e-9), np.zeros(2))
+    memory = remembered(np.array([-0.9, 0.0]), np.full(2, 1e-9))
     prior = members(rng, np.ones(2)) * [1.0, 0.0]
     analysis = analysed(AdaptiveInflation(Keep(), apart()), prior, Observation(np.zeros(2), Identity(), 1.0), memory)
     np.testing.assert_array_equal(analysis.info["inflation"], 1.0)
     np.testing.assert_allclose(analysis.ensemble, prior, atol=1e-15)
+
+
+# --- knots -----------------------------------------------------------------------------------------------
+
+
+def test_knots_cover_what_was_observed_so_far_and_what_they_learnt_stays(rng):
+    place = 0.1 * np.arange(200)[:, None]
+    wrapper, prior = calm(Localization(Euclidean(), 1.0), deviation=0.2), members(rng, np.ones(200))
+    west, east = np.arange(80), np.arange(60, 160)
+    first = analysed(wrapper, prior, Observation(np.full(80, 2.0), Select(west), 1.0), positions=place).memory
+    second = analysed(wrapper, prior, Observation(np.ones(100), Select(east), 1.0), first, positions=place).memory
+    for knots, last in ((first.knots, 80), (second.knots, 160)):
+        assert np.abs(place[:last] - knots.T).min(axis=1).max() <= 0.25
+        assert len(knots) < last / 2
+    np.testing.assert_array_equal(second.knots[: len(first.knots)], first.knots)
+    forgot = np.exp(-1 / wrapper.persistence)
+    alone = first.knots[:, 0] < 60 * 0.1 - 2
+    assert alone.any()
+    np.testing.assert_allclose(second.departure[: len(alone)][alone], forgot * first.departure[alone], rtol=1e-12)
+
+
+def test_the_factor_between_knots_is_between_theirs(rng):
+    place, reach = np.arange(0, 20, 0.05)[:, None], Localization(Euclidean(), 2.0)
+    prior, observed = members(rng, np.ones(len(place))), np.arange(0, len(place), 5)
+    value = np.where(place[observed, 0] < 10, 4.0, 0.0)
+    wrapper = calm(reach, deviation=0.5)
+    analysis = analysed(wrapper, prior, Observation(value, Select(observed), 1.0), positions=place)
+    factor, learnt = analysis.info["inflation"] ** 2, 1 + np.clip(analysis.memory.departure, 0, None)
+    assert learnt.min() - 1e-9 <= factor.min() < 1.05 and 1.5 < factor.max() <= learnt.max() + 1e-9
+    assert np.abs(np.diff(factor)).max() < 0.1 * np.ptp(factor)  # ten places from knot to knot
+    assert factor[place[:, 0] < 8].min() > 1.5 and factor[place[:, 0] > 14].max() < 1.05
 
 
 # --- many cycles -----------------------------------------------------------------------------------------
@@ -242,7 +296,7 @@ def test_a_known_lack_of_variance_is_found(factor, rng):
     """A linear twin whose forecast variances are too small by `factor`: lambda^2 becomes that factor."""
     size, count, memory = 30, 30, None
     line = periodic_line(size, 1.5)
-    wrapper = AdaptiveInflation(Rotation(LETKF(line)), line, deviation=1.0, persistence=1e4)
+    wrapper = AdaptiveInflation(Rotation(LETKF(line)), line, deviation=0.5, persistence=1e4)
     truth, ensemble = rng.standard_normal(size), rng.standard_normal((count, size))
     found = []
     for _ in range(200):
@@ -290,7 +344,7 @@ def test_missing_observations_are_those_that_are_not_there(rng):
 
 def test_array_and_dtype_are_kept(backend, rng):
     line = periodic_line(16, 3.0)
-    wrapper = AdaptiveInflation(LETKF(line), line, independent_part=0.0, deviation=0.5)
+    wrapper = AdaptiveInflation(LETKF(line), line, independent_part=0.0, deviation=0.25)
     prior, value = members(rng, np.linspace(0.5, 2.0, 16)), rng.standard_normal(16) + 6.0 * (np.arange(16) == 5)
     given, expected = [], []
     for make, kept in ((backend.array, given), (np.asarray, expected)):
@@ -326,7 +380,17 @@ def test_noise_is_drawn_beside_the_array(backend, rng):
         ("independent_part", 1.1, "0 to 1"),
         ("independent_part", -0.1, "0 to 1"),
         ("max_inflation", 0.5, "1 or more"),
-        *((name, np.nan, "give") for name in ("sampling", "deviation", "persistence", "surprise_limit", "deviation_after_surprise", "independent_part")),
+        *(
+            (name, np.nan, "give")
+            for name in (
+                "sampling",
+                "deviation",
+                "persistence",
+                "surprise_limit",
+                "deviation_after_surprise",
+                "independent_part",
+            )
+        ),
     ],
 )
 def test_impossible_settings_are_refused(name, value, advice):
@@ -335,4 +399,12 @@ def test_impossible_settings_are_refused(name, value, advice):
 
 
 def test_settings_at_their_limits_are_taken():
-    AdaptiveInflation(Keep(), apart(), sampling=0.0, surprise_limit=np.inf, deviation_after_surprise=0.0, independent_part=1.0, max_inflation=1.0)
+    AdaptiveInflation(
+        Keep(),
+        apart(),
+        sampling=0.0,
+        surprise_limit=np.inf,
+        deviation_after_surprise=0.0,
+        independent_part=1.0,
+        max_inflation=1.0,
+    )

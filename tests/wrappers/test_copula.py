@@ -10,9 +10,20 @@ from ensf.filters.kalman.letkf import LETKF
 from ensf.filters.letsf.filter import LETSF
 from ensf.filters.quantile.filter import Kernel, QuantileFilter
 from ensf.localization import periodic_line
+from ensf.observations import (
+    Callback,
+    Function,
+    Identity,
+    Linear,
+    Observation,
+    Pointwise,
+    Select,
+    WindSpeed,
+    absolute,
+    arctan,
+)
 from ensf.observations.functions import Composed, Mixed
 from ensf.observations.non_gaussian import StudentT
-from ensf.observations import Callback, Function, Identity, Linear, Observation, Pointwise, Select, WindSpeed, absolute, arctan
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.copula import Copula, Warp
 from ensf.wrappers.spread import Rotation

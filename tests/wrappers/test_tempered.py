@@ -15,9 +15,9 @@ from ensf.filters.kalman.letkf import LETKF
 from ensf.filters.letsf.filter import LETSF
 from ensf.localization import periodic_line
 from ensf.localization.information_limit import InformationLimit
+from ensf.observations import Identity, Linear, Observation, Pointwise, Select, absolute, arctan, square
 from ensf.observations.error_laws import Correlated, Gaussian
 from ensf.observations.non_gaussian import Censored, Laplace, Poisson, StudentT, Threshold
-from ensf.observations import Identity, Linear, Observation, Pointwise, Select, absolute, arctan, square
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.spread import Rotation
 from ensf.wrappers.tempered import Tempered, tempering

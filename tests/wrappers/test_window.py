@@ -19,7 +19,7 @@ from ensf.filters.letsf.filter import LETSF
 from ensf.localization import periodic_line
 from ensf.localization.information_limit import InformationLimit
 from ensf.models.lorenz96 import Lorenz96
-from ensf.observations import Callback, Identity, Linear, Observation, Pointwise, Select, WindSpeed, Window, arctan
+from ensf.observations import Callback, Identity, Linear, Observation, Pointwise, Select, Window, WindSpeed, arctan
 from ensf.runs import restart, runner
 from ensf.twin.experiment import GaussianStart, Method, TwinExperiment
 from ensf.twin.twin import Network, Streams, twin
@@ -247,7 +247,7 @@ def test_arguments_are_not_changed(window, rng):
 
 @pytest.mark.parametrize("method", [LOOP, Rotation(LOOP)])
 def test_without_a_window_it_says_what_it_needs(method, window, rng):
-    with pytest.raises(ValueError, match=r"needs the window .* run it in a twin experiment, or give .*window=Window\(start"):
+    with pytest.raises(ValueError, match=r"needs the window .* run it in a twin .*window=Window\(start"):
         method.analyse(window.end, observed(rng), rng)
 
 
