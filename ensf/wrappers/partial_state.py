@@ -54,8 +54,8 @@ class PartialState:
         """
         prior = as_ensemble(prior)
         xp = namespace(prior)
-        if prior.shape[-1] < self.size:
-            raise ValueError(f"the prior has {prior.shape[-1]} state variables: {self.size} are to be analysed")
+        if prior.shape[1] < self.size:
+            raise ValueError(f"the prior has {prior.shape[1]} state variables: {self.size} are to be analysed")
         analysed = xp.asarray(prior[:, : self.size], copy=True)
         places = None if positions is None else positions[: self.size]
         analysis = self.filter.analyse(analysed, observation, rng, memory, places)

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from ensf.arrays import to_numpy
-from ensf.filters import OptimalInterpolation
+from ensf.filters.optimal_interpolation import OptimalInterpolation
 from ensf.localization import Localization, Periodic, Sphere, gaspari_cohn, periodic_line
 from ensf.observations import Correlated, Laplace, Linear, Observation, Pointwise, Select, arctan
 
 SIZE = 30
-LINE = periodic_line(SIZE, math.inf)
-INDEX = np.arange(float(SIZE))[:, None]
+LINE, PLACES = periodic_line(SIZE, math.inf), np.arange(SIZE)[:, None]
 
 
 @pytest.fixture
@@ -27,24 +26,24 @@ def correlation(length):
 
 
 def test_correlation_is_one_at_home_and_falls_with_distance():
-    oi = OptimalInterpolation(LINE, 1.0)
+    found = OptimalInterpolation(LINE, 1.0).correlation(PLACES)
     expected = np.array([np.roll(correlation(1.0), k) for k in range(SIZE)])
-    np.testing.assert_allclose(oi.correlation(INDEX), expected, rtol=1e-12)
-    assert np.linalg.eigvalsh(oi.correlation(INDEX)).min() > -1e-6
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert np.linalg.eigvalsh(found).min() > -1e-6
 
 
 def test_correlation_on_the_sphere_is_of_great_circle_distance():
     places = np.array([[40.0, 0.0], [60.0, 0.0], [40.0, 180.0]])
-    oi = OptimalInterpolation(Localization(Sphere(), math.inf), 800.0).correlation(places)
+    found = OptimalInterpolation(Localization(Sphere(), math.inf), 800.0).correlation(places)
     distance = 6371.0 * np.deg2rad([20.0, 100.0]) / 800.0
-    np.testing.assert_allclose(oi[0, 1:], (1 + distance) * np.exp(-distance), rtol=1e-9)
+    np.testing.assert_allclose(found[0, 1:], (1 + distance) * np.exp(-distance), rtol=1e-9)
 
 
 def test_the_taper_of_the_localization_ends_correlations():
-    oi = OptimalInterpolation(Localization(Periodic((SIZE,)), 3.0), 4.0).correlation(INDEX)
+    found = OptimalInterpolation(Localization(Periodic((SIZE,)), 3.0), 4.0).correlation(PLACES)
     distance = np.minimum(np.arange(SIZE), SIZE - np.arange(SIZE)).astype(float)
-    np.testing.assert_allclose(oi[0], correlation(4.0) * gaspari_cohn(distance, 3.0), rtol=1e-12)
-    assert oi[0, 6] == 0 < oi[0, 5]
+    np.testing.assert_allclose(found[0], correlation(4.0) * gaspari_cohn(distance, 3.0), rtol=1e-12)
+    assert found[0, 6] == 0 < found[0, 5]
 
 
 def test_one_observation_has_the_closed_form(backend, prior):
@@ -96,6 +95,18 @@ def test_what_does_not_fit_is_refused(prior):
         OptimalInterpolation(LINE, 0.0)
     with pytest.raises(ValueError, match="Gaussian errors"):
         OptimalInterpolation(LINE, 4.0).analyse(prior, Observation(np.zeros(1), Select((2,)), Laplace(1.0)), None)
-    with pytest.raises(ValueError, match="9 positions but the prior has 30"):
-        observation = Observation(np.zeros(1), Select((2,)), 1.0)
-        OptimalInterpolation(LINE, 4.0).analyse(prior, observation, None, positions=INDEX[:9])
+    with pytest.raises(ValueError, match="9 positions but the prior has 30 variables"):
+        OptimalInterpolation(LINE, 4.0).analyse(
+            prior, Observation(np.zeros(1), Select((2,)), 1.0), None, positions=PLACES[:9]
+        )
+
+
+def test_positions_say_which_variables_are_near(prior, rng):
+    order = rng.permutation(SIZE)
+    number = int(np.flatnonzero(order == 7)[0])
+    oi = OptimalInterpolation(LINE, 4.0)
+    straight = oi.analyse(prior, Observation(np.array([3.0]), Select((7,)), 0.4), None).ensemble
+    shuffled = oi.analyse(
+        prior[:, order], Observation(np.array([3.0]), Select((number,)), 0.4), None, positions=PLACES[order]
+    ).ensemble
+    np.testing.assert_allclose(shuffled, straight[:, order], rtol=1e-12)

@@ -9,6 +9,7 @@ import pytest
 
 import ensf
 from ensf.dataset import Bounds, Chain, Log, Logit, Scale, Standardise
+from ensf.dataset.transforms import Inverse
 from ensf.diffusion import (
     ConditionalGuidance,
     DampedGuidance,
@@ -89,6 +90,8 @@ METHODS = [
     QuantileFilter(marginal=RankHistogram(lower=0.0)),
     ParticleFilter(0.1),
     FixedGainMAP(0.2, steps=3),
+    FreeRun(),
+    OptimalInterpolation(LINE, 3.0),
     EnSF(),
     EnSF(VariancePreserving(), MixtureScore(), ConditionalGuidance(), ProbabilityFlow(20), StandardisedNoise(), 5.0),
     EnSF(score=MiniBatchScore(7), sampler=ReverseSDE(30, RunningMeanStop(tolerance=0.01))),
@@ -103,6 +106,9 @@ METHODS = [
     RTPS(Rotation(ETKF()), 0.3),
     RTPP(ETKF(), 0.4),
     SpreadReset(EnSF()),
+    SpreadReset(EnSF(), 0.5),
+    PartialState(ETKF(), 30),
+    InvertedArctan(ETKF(), error=0.5),
     FiniteSize(ETKF()),
     CollapseGuard(Copula(Tempered(LETSF(), 2), 0.7), limit=4.0),
     DeferredAnalysis(LETSF(), chi2_limit=1.6),
@@ -125,6 +131,7 @@ SETTINGS = [
     Bounds(low=0.0),
     Chain((Log(), Scale(2.0, 1.0))),
     Logit(-0.01, 1.01),
+    Inverse(Chain((Log(), Logit(0.0, 1.0)))),
     Standardise(),
     GrossCheck(3.0),
     Duplicates(),
@@ -175,6 +182,8 @@ REFUSED = {
     "pack(1, 2)": "unknown method 'pack'",
     "ETFK()": "unknown method 'ETFK': the nearest are ETKF",
     "ETKF": "write ETKF\\(...\\)",
+    "Wrapper(ETKF())": "unknown method 'Wrapper'",
+    "Prepared()": "unknown method 'Prepared'",
     "2.0": "is no filter: write one such as AnalysisInflation",
     "Sphere()": "is no filter: write one such as",
     "ETKF(3": "is no recipe",

@@ -11,43 +11,50 @@ import pytest
 import scipy.stats
 
 from ensf.arrays import to_numpy
-from ensf.filters import ETKF, LETKF, Analysis, Update
+from ensf.filters.base import Analysis, Unchanged
+from ensf.filters.kalman.filters import ETKF
+from ensf.filters.kalman.letkf import LETKF
 from ensf.localization import Euclidean, Localization, gaspari_cohn, periodic_line
 from ensf.observations import Identity, Observation, Select
-from ensf.wrappers import AdaptiveInflation, Rotation
-from ensf.wrappers.adaptive_inflation import InflationMemory
-
-
-@dataclass(frozen=True, eq=False)
-class Freedom(Update):
-    """Degrees of freedom that are stated."""
-
-    freedom: Any = 0.0
-
-    def degrees_of_freedom(self, positions):
-        return np.broadcast_to(np.float64(self.freedom), len(positions))
+from ensf.wrappers.adaptive_inflation import AdaptiveInflation, InflationMemory
+from ensf.wrappers.spread import Rotation
 
 
 @dataclass(frozen=True, eq=False)
 class Keep:
     """No analysis: the inflated prior comes back; counts its calls in memory."""
 
-    freedom: Any = 0.0
-
     def analyse(self, prior, observation, rng, memory=None, positions=None):
-        return Analysis(prior, (memory or 0) + 1, {}, Freedom(freedom=self.freedom))
+        return Analysis(prior, (memory or 0) + 1)
 
 
-def apart(size):
-    """Variables at their index see nothing but themselves."""
-    return Localization(Euclidean(), 0.25)
+@dataclass(frozen=True, eq=False)
+class KeepPrepared:
+    """The same as a preparable filter, with degrees of freedom at the places 0, 1, ..."""
+
+    freedom: Any
+
+    def prepare(self, predicted, observation, rng, memory=None):
+        return Kept((memory or 0) + 1, freedom=self.freedom)
 
 
-def remembered(departure, variance, positions=None):
-    """Memory at knots where the variables are."""
-    size = len(departure)
-    knots = np.arange(float(size))[:, None] if positions is None else positions
-    return InflationMemory(knots, np.array(departure), np.array(variance), np.zeros(size))
+@dataclass(frozen=True, eq=False)
+class Kept(Unchanged):
+    freedom: Any = None
+
+    def degrees_of_freedom(self, positions):
+        return self.freedom[positions[:, 0].astype(int)]
+
+
+def remembered(departure, variance, places=None):
+    """Memory at places, by default 0, 1, ..."""
+    places = np.arange(len(departure)) if places is None else places
+    return InflationMemory(np.asarray(places, float)[:, None], departure, variance, np.zeros(len(departure)))
+
+
+def apart():
+    """Places that see nothing but themselves."""
+    return Localization(Euclidean(), 0.4)
 
 
 def members(rng, variance, count=10):
@@ -78,7 +85,7 @@ def calm(localization, filter=None, **settings):
 def test_sampling_error_is_that_of_the_cycle_before(rng):
     freedom = np.array([0.0, 1.0, 4.0, 2.5])
     prior, observation = members(rng, np.ones(4)), Observation(np.zeros(4), Identity(), 1.0)
-    wrapper = calm(apart(4), Keep(freedom), sampling=0.7)
+    wrapper = calm(apart(), KeepPrepared(freedom), sampling=0.7)
     first = analysed(wrapper, prior, observation)
     second = analysed(wrapper, prior, observation, first.memory)
     np.testing.assert_allclose(first.info["inflation"], 1.0)
@@ -86,10 +93,10 @@ def test_sampling_error_is_that_of_the_cycle_before(rng):
     np.testing.assert_allclose(second.ensemble.var(axis=0, ddof=1), 1 + 0.7 * freedom / 9)
 
 
-@pytest.mark.parametrize("inner", [ETKF(), LETKF(apart(4)), Rotation(LETKF(apart(4)))])
+@pytest.mark.parametrize("inner", [ETKF(), LETKF(apart()), Rotation(LETKF(apart()))])
 def test_degrees_of_freedom_come_from_the_filter_within(inner, rng):
     prior, observation = members(rng, np.ones(4)), Observation(np.zeros(4), Identity(), np.array([0.1, 0.5, 1.0, 9.0]))
-    wrapper = calm(apart(4), inner, sampling=1.0)
+    wrapper = calm(apart(), inner, sampling=1.0)
     first = analysed(wrapper, prior, observation)
     second = analysed(wrapper, prior, observation, first.memory)
     freedom = first.info["degrees_of_freedom"] + np.zeros(4)
@@ -102,13 +109,13 @@ def test_degrees_of_freedom_come_from_the_filter_within(inner, rng):
 
 def test_ratio_and_its_noise_by_hand(rng):
     """Three observations of unlike errors within reach of one place, and one beyond."""
-    places = np.array([[0.0], [1.0], [1.5], [50.0]])
+    place, reach = np.array([0.0, 1.0, 1.5, 50.0]), Localization(Euclidean(), 2.0)
     variance, error = np.array([1.0, 4.0, 0.25, 1.0]), np.array([0.5, 1.0, 2.0, 1.0])
     value = np.array([2.0, -1.0, 3.0, 7.0])
-    memory = remembered(np.full(4, 0.2), np.full(4, 0.3), places)
-    wrapper = calm(Localization(Euclidean(), 2.0), deviation=0.25, persistence=10.0)
+    memory = remembered(np.full(4, 0.2), np.full(4, 0.3), place)
+    wrapper = calm(reach, deviation=0.25, persistence=10.0)
     observation = Observation(value, Identity(), error)
-    after = analysed(wrapper, members(rng, variance), observation, memory, positions=places).memory
+    after = analysed(wrapper, members(rng, variance), observation, memory, positions=place[:, None]).memory
 
     kept = np.exp(-0.1)
     expected, expected_variance = kept * 0.2, kept**2 * 0.3 + (1 - kept**2) * 0.25
@@ -123,7 +130,7 @@ def test_ratio_and_its_noise_by_hand(rng):
 
 def test_a_far_ratio_counts_as_three_standard_deviations(rng):
     observation = Observation(np.array([1e4]), Identity(), 1.0)
-    after = analysed(calm(apart(1), deviation=0.05), members(rng, 1.0), observation).memory
+    after = analysed(calm(apart(), deviation=0.05), members(rng, 1.0), observation).memory
     total = 0.1**2 + 2 * (1 + 1) ** 2
     np.testing.assert_allclose(after.departure, 0.1**2 / total * 3 * np.sqrt(total), rtol=1e-12)
 
@@ -133,7 +140,7 @@ def test_variance_of_the_departure_solves_the_riccati_equation(rng):
     error, deviation, persistence = 0.5, 0.3, 20.0
     prior = members(rng, np.ones(2))
     observation = Observation(np.full(10, np.sqrt(1 + error**2)), Select(repeated(2, 5)), error)
-    wrapper, memory = calm(apart(2), deviation=deviation / 2, persistence=persistence), None
+    wrapper, memory = calm(apart(), deviation=deviation / 2, persistence=persistence), None
     for _ in range(200):
         memory = analysed(wrapper, prior, observation, memory).memory
     noise, kept = 2 * (1 + error**2) ** 2 / 5, np.exp(-2 / persistence)
@@ -146,8 +153,8 @@ def test_variance_of_the_departure_solves_the_riccati_equation(rng):
 
 
 def test_without_observations_nearby_the_departure_reverts(rng):
-    wrapper = calm(apart(2), deviation=0.1, persistence=7.0)
-    memory = remembered([0.5, 0.5], [0.001, 0.001])
+    wrapper = calm(apart(), deviation=0.1, persistence=7.0)
+    memory = remembered(np.array([0.5, 0.5]), np.array([0.001, 0.001]))
     observation = Observation(np.zeros(1), Select((0,)), 1.0)
     prior = members(rng, np.ones(2))
     for _ in range(5):
@@ -160,7 +167,7 @@ def test_without_observations_nearby_the_departure_reverts(rng):
 
 def test_places_without_observations_get_nothing(rng):
     prior, observation = members(rng, np.ones(3)), Observation(np.array([30.0]), Select((1,)), 1.0)
-    analysis = analysed(AdaptiveInflation(Keep(), apart(3)), prior, observation)
+    analysis = analysed(AdaptiveInflation(Keep(), apart()), prior, observation)
     np.testing.assert_array_equal(analysis.info["inflation"][[0, 2]], 1.0)
     np.testing.assert_allclose(analysis.ensemble[:, [0, 2]], prior[:, [0, 2]], rtol=1e-14)
     assert analysis.info["inflation"][1] > 5
@@ -171,7 +178,7 @@ def test_units_of_distant_observations_do_not_matter(rng):
     prior, unit = members(rng, np.ones(1)) * np.ones(2), np.array([1.0, 1e-9])
     for value in (1.7, 9.0):
         observation = Observation(value * unit, Identity(), 0.3 * unit)
-        analysis = analysed(AdaptiveInflation(Keep(), apart(2), independent_part=0.0), prior * unit, observation)
+        analysis = analysed(AdaptiveInflation(Keep(), apart(), independent_part=0.0), prior * unit, observation)
         np.testing.assert_allclose(analysis.ensemble[:, 1] * 1e9, analysis.ensemble[:, 0], rtol=1e-10)
         assert np.ptp(analysis.info["inflation"]) < 1e-10
 
@@ -186,7 +193,7 @@ def test_consistent_innovations_surprise_at_the_nominal_rate(times, deviations, 
     variance = np.full(size, 0.7)
     observed = Select(repeated(size, times))
     value = np.sqrt(np.repeat(0.7, size * times) + error**2) * rng.standard_normal(size * times)
-    wrapper = calm(apart(size), surprise_limit=deviations, independent_part=0.0)
+    wrapper = calm(apart(), surprise_limit=deviations, independent_part=0.0)
     inflation = analysed(wrapper, members(rng, variance, 3), Observation(value, observed, error)).info["inflation"]
     nominal = scipy.stats.norm.sf(deviations)
     assert 0.5 * nominal < np.mean(inflation > 1 + 1e-6) < 2 * nominal
@@ -197,19 +204,19 @@ def test_a_shock_is_answered_in_the_same_cycle(rng):
     prior, error = members(rng, np.array([1.0, 2.0])), 0.1
     value = np.array([8.0, 9.0, 10.0, -1.4, 1.4, 1.4])
     observation = Observation(value, Select(repeated(2, 3)), error)
-    analysis = analysed(AdaptiveInflation(Keep(), apart(2), independent_part=0.0), prior, observation)
+    analysis = analysed(AdaptiveInflation(Keep(), apart(), independent_part=0.0), prior, observation)
     variance = analysis.ensemble.var(axis=0, ddof=1)
     np.testing.assert_allclose(variance[0] + error**2, np.mean(value[:3] ** 2), rtol=1e-9)
     np.testing.assert_allclose(variance, analysis.info["inflation"] ** 2 * [1.0, 2.0])
     assert variance[1] < 2.2
 
 
-def test_a_share_of_the_surprise_is_independent_noise(rng):
+def test_a_part_of_the_surprise_is_independent_noise(rng):
     """All variables agree in the prior: what they share afterwards is the part that is not noise."""
     size, value = 600, 6.0
     prior = members(rng, np.ones(1), 20) * np.ones(size)
     observation = Observation(np.full(4 * size, value), Select(repeated(size, 4)), 1.0)
-    wrapper = calm(apart(size), surprise_limit=3.5, independent_part=0.25)
+    wrapper = calm(apart(), surprise_limit=3.5, independent_part=0.25)
     analysis = analysed(wrapper, prior, observation)
     excess = value**2 - 1 - 1
     np.testing.assert_allclose(analysis.info["inflation"] ** 2, 1 + excess)
@@ -223,31 +230,62 @@ def test_a_share_of_the_surprise_is_independent_noise(rng):
     assert np.linalg.matrix_rank(grown) == 1
 
 
-def test_after_a_surprise_the_departure_wakes(rng):
+def test_after_a_surprise_the_departure_is_learnt_faster(rng):
     prior = members(rng, np.ones(2))
     observation = Observation(np.array([1.0, 50.0]), Identity(), 1.0)
-    wrapper = AdaptiveInflation(Keep(), apart(2), deviation=0.05, persistence=100.0, deviation_after_surprise=0.2)
+    wrapper = AdaptiveInflation(Keep(), apart(), deviation=0.05, persistence=100.0, deviation_after_surprise=0.2)
     after = analysed(wrapper, prior, observation).memory
-    assert after.variance[0] < 0.1**2 and after.variance[1] == 0.4**2
-    asleep = analysed(replace(wrapper, surprise_limit=np.inf), prior, observation).memory
-    assert asleep.variance[1] < 0.1**2
+    assert after.variance[0] < 0.1**2 and after.variance[1] == pytest.approx(0.4**2)
+    unsurprised = analysed(replace(wrapper, surprise_limit=np.inf), prior, observation).memory
+    assert unsurprised.variance[1] < 0.1**2
 
 
-def test_the_largest_inflation_bounds_what_is_followed_and_what_surprises(rng):
+def test_max_inflation_bounds_what_is_followed_and_what_surprises(rng):
     prior, observation = members(rng, np.ones(1)), Observation(np.array([1e3]), Identity(), 1.0)
-    surprised = analysed(calm(apart(1), surprise_limit=3.5, max_inflation=4.0), prior, observation)
+    surprised = analysed(calm(apart(), surprise_limit=3.5, max_inflation=4.0), prior, observation)
     np.testing.assert_allclose(surprised.info["inflation"], np.sqrt(1 + 16), rtol=1e-6)
-    memory = remembered([1e5], [1e-9])
-    followed = analysed(calm(apart(1), max_inflation=4.0), prior, observation, memory)
+    memory = remembered(np.array([1e5]), np.array([1e-9]))
+    followed = analysed(calm(apart(), max_inflation=4.0), prior, observation, memory)
     np.testing.assert_allclose(followed.info["inflation"], 4.0, rtol=1e-6)
 
 
 def test_no_less_than_the_prior_and_nothing_from_members_that_agree(rng):
-    memory = remembered([-0.9, 0.0], np.full(2, 1e-9))
+    memory = remembered(np.array([-0.9, 0.0]), np.full(2, 1e-9))
     prior = members(rng, np.ones(2)) * [1.0, 0.0]
-    analysis = analysed(AdaptiveInflation(Keep(), apart(2)), prior, Observation(np.zeros(2), Identity(), 1.0), memory)
+    analysis = analysed(AdaptiveInflation(Keep(), apart()), prior, Observation(np.zeros(2), Identity(), 1.0), memory)
     np.testing.assert_array_equal(analysis.info["inflation"], 1.0)
     np.testing.assert_allclose(analysis.ensemble, prior, atol=1e-15)
+
+
+# --- knots -----------------------------------------------------------------------------------------------
+
+
+def test_knots_cover_what_was_observed_so_far_and_what_they_learnt_stays(rng):
+    place = 0.1 * np.arange(200)[:, None]
+    wrapper, prior = calm(Localization(Euclidean(), 1.0), deviation=0.2), members(rng, np.ones(200))
+    west, east = np.arange(80), np.arange(60, 160)
+    first = analysed(wrapper, prior, Observation(np.full(80, 2.0), Select(west), 1.0), positions=place).memory
+    second = analysed(wrapper, prior, Observation(np.ones(100), Select(east), 1.0), first, positions=place).memory
+    for knots, last in ((first.knots, 80), (second.knots, 160)):
+        assert np.abs(place[:last] - knots.T).min(axis=1).max() <= 0.25
+        assert len(knots) < last / 2
+    np.testing.assert_array_equal(second.knots[: len(first.knots)], first.knots)
+    forgot = np.exp(-1 / wrapper.persistence)
+    alone = first.knots[:, 0] < 60 * 0.1 - 2
+    assert alone.any()
+    np.testing.assert_allclose(second.departure[: len(alone)][alone], forgot * first.departure[alone], rtol=1e-12)
+
+
+def test_the_factor_between_knots_is_between_theirs(rng):
+    place, reach = np.arange(0, 20, 0.05)[:, None], Localization(Euclidean(), 2.0)
+    prior, observed = members(rng, np.ones(len(place))), np.arange(0, len(place), 5)
+    value = np.where(place[observed, 0] < 10, 4.0, 0.0)
+    wrapper = calm(reach, deviation=0.5)
+    analysis = analysed(wrapper, prior, Observation(value, Select(observed), 1.0), positions=place)
+    factor, learnt = analysis.info["inflation"] ** 2, 1 + np.clip(analysis.memory.departure, 0, None)
+    assert learnt.min() - 1e-9 <= factor.min() < 1.05 and 1.5 < factor.max() <= learnt.max() + 1e-9
+    assert np.abs(np.diff(factor)).max() < 0.1 * np.ptp(factor)  # ten places from knot to knot
+    assert factor[place[:, 0] < 8].min() > 1.5 and factor[place[:, 0] > 14].max() < 1.05
 
 
 # --- many cycles -----------------------------------------------------------------------------------------
@@ -324,7 +362,7 @@ def test_array_and_dtype_are_kept(backend, rng):
 def test_noise_is_drawn_beside_the_array(backend, rng):
     prior = members(rng, np.ones(3))
     observation = Observation(backend.array(np.full(3, 20.0)), Identity(), 1.0)
-    analysis = analysed(AdaptiveInflation(Keep(), apart(3)), backend.array(prior), observation)
+    analysis = analysed(AdaptiveInflation(Keep(), apart()), backend.array(prior), observation)
     assert backend.owns(analysis.ensemble) and np.linalg.matrix_rank(to_numpy(analysis.ensemble)) == 3
 
 
@@ -342,18 +380,28 @@ def test_noise_is_drawn_beside_the_array(backend, rng):
         ("independent_part", 1.1, "0 to 1"),
         ("independent_part", -0.1, "0 to 1"),
         ("max_inflation", 0.5, "1 or more"),
-        *((name, np.nan, "give") for name in ("sampling", "deviation", "persistence", "surprise_limit")),
+        *(
+            (name, np.nan, "give")
+            for name in (
+                "sampling",
+                "deviation",
+                "persistence",
+                "surprise_limit",
+                "deviation_after_surprise",
+                "independent_part",
+            )
+        ),
     ],
 )
 def test_impossible_settings_are_refused(name, value, advice):
     with pytest.raises(ValueError, match=f"{name} of the adaptive inflation is {value}: .*{advice}"):
-        AdaptiveInflation(Keep(), apart(2), **{name: value})
+        AdaptiveInflation(Keep(), apart(), **{name: value})
 
 
 def test_settings_at_their_limits_are_taken():
     AdaptiveInflation(
         Keep(),
-        apart(2),
+        apart(),
         sampling=0.0,
         surprise_limit=np.inf,
         deviation_after_surprise=0.0,

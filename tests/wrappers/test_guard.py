@@ -89,7 +89,7 @@ def test_the_widened_prior_explains_the_innovations(rng):
     class Looking:
         def analyse(self, prior, observation, rng, memory=None, positions=None):
             given.append((prior, observation))
-            return ETKF().analyse(prior, observation, rng)
+            return ETKF().analyse(prior, observation, rng, memory, positions)
 
     past = [2 * rng.standard_normal((MEMBERS, SIZE)) for _ in range(5)]
     bad = 2.5 + 1e-3 * rng.standard_normal((MEMBERS, SIZE))

@@ -74,10 +74,12 @@ def read_settings(text: str) -> tuple[Any, ...]:
 
 @cache
 def makers() -> Mapping[str, Maker]:
-    """All that can be named in a recipe."""
+    """All that can be named in a recipe: settings and functions that make them, not the bases of settings."""
     rooms = [importlib.import_module(f"ensf.{room}") for room in ROOMS]
     public = {name: getattr(room, name) for room in rooms for name in room.__all__}
-    classes = {name: kind for name, kind in public.items() if _compares_by_value(kind)}
+    settings = {name: kind for name, kind in public.items() if _compares_by_value(kind)}
+    bases = {base for kind in settings.values() for base in kind.__mro__[1:]}
+    classes = {name: kind for name, kind in settings.items() if kind not in bases}
     return classes | {name: getattr(importlib.import_module(home), name) for name, home in FUNCTIONS.items()}
 
 
