@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import array_api_compat
 import numpy as np
@@ -67,7 +67,7 @@ def _numpy_namespace() -> ModuleType:
     return array_api_compat.numpy
 
 
-def is_host(array: Array) -> bool:
+def is_host(array: Any) -> TypeGuard[np.ndarray]:
     """True for NumPy arrays, which compiled loops may read."""
     return isinstance(array, np.ndarray)
 
@@ -125,7 +125,7 @@ def generator(rng: Any) -> Generator:
     return np.random.default_rng(rng) if isinstance(rng, int | np.integer) else rng
 
 
-def summary(array: Array) -> str:
+def summary(array: Array | float) -> str:
     """Shape, dtype and range of an array in a few words."""
     host = to_numpy(array)
     finite = host[np.isfinite(host)] if host.dtype.kind == "f" else host
@@ -161,7 +161,7 @@ def rows(matrix: Any, index: Any) -> Any:
     return namespace(matrix).take(matrix, like(np.asarray(index, dtype=np.int64), matrix), axis=0)
 
 
-def to_numpy(array: Array) -> np.ndarray:
+def to_numpy(array: Any) -> np.ndarray:
     """Copy to the host, explicitly."""
     if is_host(array):
         return array

@@ -105,8 +105,5 @@ FILTERS = {
     "AdaptiveInflation of whole states": local(AdaptiveInflation(Tempered(LETKF(LINE), 2), LINE)),
     "DeferredAnalysis": Row(DeferredAnalysis(ETKF())),
     "letsf": local(letsf(LINE), symmetric=False),
-    "OptimalInterpolation": Row(OptimalInterpolation(LINE, 2.0)),
-    "PartialState": Row(PartialState(ETKF(), SIZE)),
-    "InvertedArctan": Row(InvertedArctan(ETKF(), 0.5)),
 }
 """By name. A new filter or wrapper is a line here, and then keeps every promise that it does not deny."""

@@ -110,7 +110,7 @@ class Blocks:
         return all(chain == Chain() for chain in self.chains)
 
     def _each(self, verbs: Sequence[Callable[[Array], Array]], states: Array, axis: int = -1) -> Array:
-        behind = (slice(None),) * (-axis - 1)
+        behind: tuple[Any, ...] = (slice(None),) * (-axis - 1)
         parts = zip((0, *self.stops), self.stops, verbs, strict=False)
         return namespace(states).concat([verb(states[(..., slice(a, b), *behind)]) for a, b, verb in parts], axis=axis)
 

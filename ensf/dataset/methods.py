@@ -60,8 +60,10 @@ def find_localization(method: object) -> Localization | None:
 
 def dims_of(localization: Localization) -> Sequence[str] | Mapping[Hashable, Sequence[str]]:
     """Coordinates that make a position, of every variable or by variable."""
-    by_variable = {one[0]: one[1] for one in localization.dims if not isinstance(one, str)}
-    return by_variable or tuple(map(str, localization.dims))
+    by_variable: dict[Hashable, Sequence[str]] = {
+        one[0]: one[1] for one in localization.dims if not isinstance(one, str)
+    }
+    return by_variable if by_variable else tuple(map(str, localization.dims))
 
 
 def places(localization: Localization | None, layout: Layout, entries: np.ndarray) -> np.ndarray:

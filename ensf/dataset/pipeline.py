@@ -53,6 +53,11 @@ def quiet(steps: Iterable[Step], what: str) -> Iterable[Step]:
     return steps
 
 
+def member_label(number: int) -> str:
+    """What errors call a member."""
+    return f"member {number}"
+
+
 @dataclass(frozen=True, eq=False)
 class Pipeline:
     """A filter and observations, ready for ensembles of one layout.
@@ -73,7 +78,7 @@ class Pipeline:
     observation: Observation
     layout: Layout
     transforms: Transforms
-    label: Callable[[int], str] = "member {}".format
+    label: Callable[[int], str] = member_label
 
     @classmethod
     def of(
@@ -82,7 +87,7 @@ class Pipeline:
         observation: Observation,
         layout: Layout,
         transforms: Transforms,
-        label: Callable[[int], str] = "member {}".format,
+        label: Callable[[int], str] = member_label,
     ) -> Pipeline:
         """For observations of physical states.
 
@@ -201,9 +206,11 @@ class Pipeline:
                 uncorrected[:, tile.entries] = self._physical(update.uncorrected(part), part, physical, tile)
             result, looks = update.analysed(part)
             ensemble[:, tile.entries] = self._physical(result, part, physical, tile, clipped)
-            for name, values in looks.items() if fields is not None else ():
+            if fields is None:
+                continue
+            for look, values in looks.items():
                 host = to_numpy(values)
-                fields.setdefault(name, np.full(self.layout.size, np.nan, dtype=host.dtype))[tile.entries] = host
+                fields.setdefault(look, np.full(self.layout.size, np.nan, dtype=host.dtype))[tile.entries] = host
         for (name, bounds), number in clipped.items():
             total = ensemble[:, self.layout.block(name)].size
             LOGGER.warning("analysis of %r: %d of %d values clipped to %s", name, number, total, bounds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -84,7 +85,7 @@ def _tile(
     names: Sequence[Hashable],
     where: Mapping[Hashable, slice],
 ) -> Tile:
-    template = layout.template[names].isel(where)
+    template: Any = layout.template[names].isel(where)
     masks = {}
     for name in set(names) & set(layout.masks):
         masks[name] = layout.masks[name][tuple(where.get(dim, slice(None)) for dim in layout.template[name].dims)]

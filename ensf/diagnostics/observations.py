@@ -38,7 +38,7 @@ def departures(ensemble: Array, observation: Observation) -> Array:
     if not hasattr(observation.law, "whiten"):
         raise ValueError(f"error law {observation.law!r} cannot be whitened: give a Gaussian error")
     observation = observation.present()
-    return observation.law.whiten(observation.value - observation.operator(ensemble))
+    return observation.law.whiten(observation.value - observation.operator(ensemble))  # type: ignore[attr-defined]
 
 
 def innovation_chi2(forecast: Array, observation: Observation) -> Array:

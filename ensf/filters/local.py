@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -70,13 +71,13 @@ class LocalUpdate(Update):
             self._last_narrowed.update(wide=patches, narrow=narrow)
         return self._last_narrowed["narrow"]
 
-    def near(self, positions: np.ndarray) -> LocalUpdate:
+    def near(self, positions: np.ndarray) -> Self:
         """With the observations that reach the positions alone."""
         if self.localization is None or self.position is None:
             return self
         return self.restrict(self.localization.reached(to_numpy(positions), self.position))
 
-    def restrict(self, index: np.ndarray) -> LocalUpdate:
+    def restrict(self, index: np.ndarray) -> Self:
         """With the observations at `index` alone."""
         assert self.position is not None
         anomalies = namespace(self.anomalies).take(self.anomalies, like(index, self.anomalies), axis=1)

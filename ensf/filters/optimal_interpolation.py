@@ -87,7 +87,7 @@ class OptimalInterpolation:
         mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
         covariance = deviation[:, None] * like(self.correlation(positions), prior) * deviation
         across = operator.tangent(mean, covariance)
-        system = operator.tangent(mean, across.T) + observation.law.covariance(observation.value)
+        system = operator.tangent(mean, across.T) + observation.law.covariance(observation.value)  # type: ignore[attr-defined]
         gain = xp.linalg.solve(system, across.T).T
         centre = mean + gain @ (observation.value - operator(mean))
         variance = xp.where(deviation > 0, deviation**2, xp.ones_like(deviation))

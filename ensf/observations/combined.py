@@ -62,7 +62,7 @@ class Combined(Operator):
         """Where all maps are, if that is one place."""
         return common_places(self.linear, positions)
 
-    def restrict(self, rows: Sequence[int]) -> Combined:
+    def restrict(self, rows: Sequence[int] | np.ndarray) -> Combined:
         """Of some of the observations."""
         return Combined(self.function, tuple(linear.restrict(rows) for linear in self.linear))
 

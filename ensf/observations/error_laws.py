@@ -182,10 +182,10 @@ class Gaussian(Independent):
         """``R^(-1/2) r`` along the last axis."""
         return residuals / self._scale(residuals)
 
-    def rescaled(self, factor: Any) -> Gaussian:
+    def rescaled(self, factor: Any) -> Any:
         """Law of errors that are `factor` times as large."""
         if np.ndim(factor) and is_host(factor) and np.ndim(self.deviation) and not is_host(self.deviation):
-            factor = like(factor, self.deviation)
+            factor = like(factor, self.deviation)  # type: ignore[arg-type]
         return Gaussian(self.deviation * abs(factor))
 
     def weigh(self, residuals: Array) -> Array:
@@ -238,7 +238,7 @@ class _Tempered:
         return self.weight * self.law.log_density(value, predicted)
 
     def score(self, value: Array, predicted: Array) -> Array:
-        return self.weight * self.law.score(value, predicted)
+        return self.weight * self.law.score(value, predicted)  # type: ignore[attr-defined]
 
     def draw(self, predicted: Array, rng: Generator) -> Array:
         raise ValueError(f"a part of {self.law!r} is no density to draw from: draw from the law itself")

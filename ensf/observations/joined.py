@@ -98,7 +98,7 @@ class Joined(Operator):
             return None
         return np.concatenate(named)[np.argsort(np.concatenate([np.asarray(rows) for rows in self.rows]))]
 
-    def restrict(self, rows: Sequence[int]) -> Operator:
+    def restrict(self, rows: Sequence[int] | np.ndarray) -> Operator:
         """Some of the observations."""
         wanted = np.asarray(rows, dtype=np.int64)
         place = np.full(sum(map(len, self.rows)), -1)
@@ -146,12 +146,14 @@ def join(parts: list[tuple[Operator, np.ndarray]]) -> Operator:
     """One operator of several, each with the rows that it predicts: `Select` or `Linear` if all are, else `Joined`."""
     if not parts:
         return Select(())
-    if all(isinstance(operator, Select) for operator, _ in parts):
-        return Select(np.concatenate([operator.index for operator, _ in parts]).astype(np.int64)[_order(parts)])
+    selects = [operator.index for operator, _ in parts if isinstance(operator, Select)]
+    if len(selects) == len(parts):
+        return Select(np.concatenate(selects).astype(np.int64)[_order(parts)])
     if len(parts) == 1:
         return parts[0][0] if _is_sorted(parts[0][1]) else parts[0][0].restrict(_order(parts))
-    if all(isinstance(operator, Linear) for operator, _ in parts):
-        return stacked_matrices([operator.matrix for operator, _ in parts]).restrict(_order(parts))
+    matrices = [operator.matrix for operator, _ in parts if isinstance(operator, Linear)]
+    if len(matrices) == len(parts):
+        return stacked_matrices(matrices).restrict(_order(parts))
     return Joined(tuple(operator for operator, _ in parts), tuple(tuple(rows.tolist()) for _, rows in parts))
 
 

@@ -88,7 +88,7 @@ class Operator:
         index = self.entries(len(positions))
         return None if index is None else positions[index]
 
-    def restrict(self, rows: Sequence[int]) -> Operator:
+    def restrict(self, rows: Sequence[int] | np.ndarray) -> Operator:
         """The observations at `rows` only."""
         return _Restricted(self, Select(rows))
 
@@ -135,7 +135,7 @@ class LinearPart:
     """
 
     linear: Operator
-    function: PointwiseFunction | Callable[[Array], Array]
+    function: Any
     pointwise: bool = True
 
     @property
@@ -203,7 +203,7 @@ class Identity(Operator):
         """All of them."""
         return np.arange(size)
 
-    def restrict(self, rows: Sequence[int]) -> Select:
+    def restrict(self, rows: Sequence[int] | np.ndarray) -> Select:
         """A `Select` of these."""
         return Select(rows)
 
@@ -227,7 +227,7 @@ class Select(Operator):
         If the entries are neither integers nor a one-dimensional mask.
     """
 
-    index: Sequence[int]
+    index: Sequence[int] | np.ndarray
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", _whole_numbers(self.index))
@@ -269,7 +269,7 @@ class Select(Operator):
         """The same variables in a part of the state."""
         return Select(np.searchsorted(entries, np.asarray(self.index, dtype=np.int64)))
 
-    def restrict(self, rows: Sequence[int]) -> Select:
+    def restrict(self, rows: Sequence[int] | np.ndarray) -> Select:
         """Some of the variables."""
         return Select(np.asarray(self.index, dtype=np.int64)[np.asarray(rows, dtype=np.int64)])
 
@@ -388,7 +388,7 @@ class Linear(Operator):
             return Linear(self.matrix.tocsc()[:, entries].tocsr())
         return Linear(namespace(self.matrix).take(self.matrix, like(entries, self.matrix), axis=1))
 
-    def restrict(self, rows_: Sequence[int]) -> Linear:
+    def restrict(self, rows_: Sequence[int] | np.ndarray) -> Linear:
         """Some of the rows."""
         return Linear(rows(self.matrix, rows_))
 
@@ -501,7 +501,8 @@ class Stacked(Operator):
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(x)^T r``."""
-        total, start = 0, 0
+        total: Any = 0
+        start = 0
         for operator in self.operators:
             stop = start + operator(states[..., :1, :] if states.ndim > 1 else states).shape[-1]
             total, start = total + operator.adjoint(states, residuals[..., start:stop]), stop
@@ -596,7 +597,7 @@ class Pointwise(Operator):
         """Those of L."""
         return self.linear.places(positions)
 
-    def restrict(self, rows: Sequence[int]) -> Pointwise:
+    def restrict(self, rows: Sequence[int] | np.ndarray) -> Pointwise:
         """Some of the functions, of some of the linear map."""
         return Pointwise(self.function.restrict(rows), self.linear.restrict(rows))
 
@@ -665,7 +666,7 @@ class WindSpeed(Operator):
         """Where both components are, if that is one place."""
         return common_places((self.eastward, self.northward), positions)
 
-    def restrict(self, rows: Sequence[int]) -> WindSpeed:
+    def restrict(self, rows: Sequence[int] | np.ndarray) -> WindSpeed:
         """Of some of the observations."""
         return WindSpeed(self.eastward.restrict(rows), self.northward.restrict(rows))
 
@@ -710,7 +711,7 @@ def combined_part(function: Callable[..., Array], operators: Sequence[Operator],
     parts = [operator.linear_part() for operator in operators]
     if not all(part.pointwise for part in parts):
         return otherwise
-    inner = tuple(part.function for part in parts)
+    inner: tuple[PointwiseFunction, ...] = tuple(part.function for part in parts)
     return LinearPart(Stacked(tuple(part.linear for part in parts)), _OfGroups(function, inner), pointwise=False)
 
 
@@ -791,7 +792,7 @@ class _Restricted(Operator):
         places = self.operator.places(positions)
         return None if places is None else places[list(self.select.index)]
 
-    def restrict(self, rows: Sequence[int]) -> Operator:
+    def restrict(self, rows: Sequence[int] | np.ndarray) -> Operator:
         return _Restricted(self.operator, self.select.restrict(rows))
 
     def on(self, array: Array) -> Operator:
@@ -819,7 +820,7 @@ class _Through(Operator):
 
     operator: Operator
     change: PointwiseFunction
-    select: Identity | Select
+    select: Any
 
     def __call__(self, states: Array) -> Array:
         return self.operator(self.change(self.select(states)))
@@ -853,7 +854,7 @@ class _Through(Operator):
     def places(self, positions: np.ndarray) -> np.ndarray | None:
         return self.operator.places(self.select.places(positions))
 
-    def restrict(self, rows: Sequence[int]) -> Operator:
+    def restrict(self, rows: Sequence[int] | np.ndarray) -> Operator:
         return replace(self, operator=self.operator.restrict(rows))
 
     def on(self, array: Array) -> Operator:

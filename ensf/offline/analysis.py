@@ -6,7 +6,7 @@ prepared once and applied tile by tile in the memory of the forecast (`ensf.data
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ class Offline:
             observed = replace(observed, observation=replace(observed.observation, position=position))
 
         settings = self.variables if isinstance(self.variables, Mapping) else {}
-        chosen = {name: several(name, setting) for name, setting in settings.items()}
+        chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         transforms = Transforms.fit(chosen, layout, ensemble, source.label)
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
         return Job(source, ensemble, observed, pipeline, table_path, folder)

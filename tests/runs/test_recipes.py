@@ -9,7 +9,6 @@ import pytest
 
 import ensf
 from ensf.dataset import Bounds, Chain, Log, Logit, Scale, Standardise
-from ensf.dataset.transforms import Inverse
 from ensf.diffusion import (
     ConditionalGuidance,
     DampedGuidance,
@@ -131,7 +130,6 @@ SETTINGS = [
     Bounds(low=0.0),
     Chain((Log(), Scale(2.0, 1.0))),
     Logit(-0.01, 1.01),
-    Inverse(Chain((Log(), Logit(0.0, 1.0)))),
     Standardise(),
     GrossCheck(3.0),
     Duplicates(),

@@ -82,7 +82,7 @@ def whitened(predicted: Array, observation: Observation) -> tuple[Array, Array]:
     ValueError
         If the errors are not Gaussian.
     """
-    law = observation.law
+    law: Any = observation.law
     if not law.is_gaussian:
         raise ValueError(f"a Kalman filter needs Gaussian errors, not {law}: give standard deviations or Correlated")
     values = observation.part.function(predicted)

@@ -115,5 +115,5 @@ def _regressed_moments(
     slope = shared / xp.clip(variance, xp.finfo(variance.dtype).smallest_normal, None)
     lacking = fraction * variance
     gain = slope * lacking / (1 + lacking)
-    departures = observation.law.whiten(observation.value - observation.part.function(centre))
+    departures = observation.law.whiten(observation.value - observation.part.function(centre))  # type: ignore[attr-defined]
     return centre + gain * departures, spread**2 - gain * slope * lacking

@@ -108,7 +108,7 @@ class LETSF(Prepared):
             if k + 1 < len(grid) - 1:
                 if patches is None:
                     patches = update.patches(observation.column_position, prior.shape[1])
-                increments, freedom = exponential_step(anomalies, *step, patches)
+                increments, freedom = step(anomalies, patches)
                 if k == 0:
                     update = replace(update, first=FirstStep.of(observation, prior, increments, freedom))
                 moved = moved + increments
@@ -126,8 +126,9 @@ class Step:
     start: float
     end: float
 
-    def __iter__(self) -> Any:
-        return iter((self.rows, self.start, self.end))
+    def __call__(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
+        """Change of members with these anomalies, and degrees of freedom."""
+        return exponential_step(anomalies, self.rows, self.start, self.end, patches)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +198,7 @@ class LETSFUpdate(LocalUpdate):
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Sum of the changes of all steps, and degrees of freedom of the first."""
         anomalies = anomalies / math.sqrt(anomalies.shape[0] - 1)
-        steps = [exponential_step(anomalies, *step, patches) for step in self.flow]
+        steps = [step(anomalies, patches) for step in self.flow]
         return reduce(add, (increments for increments, _ in steps)), steps[0][1]
 
     def restrict(self, index: np.ndarray) -> LETSFUpdate:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -141,7 +141,8 @@ class _PointwiseSensor:
 
         def log_likelihood(states: Array, part: slice) -> Array:
             whole, index = part.stop - part.start == value.shape[0], np.arange(part.start, part.stop)
-            here, predicted = (one if whole else one.restrict(index) for one in (law, function))
+            here: Any = law if whole else law.restrict(index)
+            predicted = function if whole else function.restrict(index)
             return here.column().each(value[part, None], predicted.column()(states))
 
         mean, variance = tilted_moments(log_likelihood, centre, xp.broadcast_to(spread, centre.shape))
