@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -56,6 +55,8 @@ def tilted_moments(
     parts = [slice(first, min(first + step, entries)) for first in range(0, max(1, entries), max(1, step))]
     if len(parts) == 1:
         return _block(log_likelihood, mean, deviation, parts[0])
+    from concurrent.futures import ThreadPoolExecutor
+
     import numba
 
     with ThreadPoolExecutor(numba.get_num_threads()) as threads:
