@@ -33,7 +33,7 @@ from ensf.localization.patches import everything
 from ensf.observations.functions import identity
 from ensf.observations.observation import Observation
 
-__all__ = ["Kernel", "QuantileFilter", "RankHistogram"]
+__all__ = ["QuantileFilter"]
 
 
 @dataclass(frozen=True)
