@@ -27,7 +27,7 @@ import numpy as np
 from ensf.arrays import SMALL, Array, Generator, is_host, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Part, Prepared, Update, with_values
 from ensf.filters.local import LocalUpdate, check_local
-from ensf.filters.quantile.marginals import Kernel, Marginal, RankHistogram, normal_scores
+from ensf.filters.quantile.marginals import Marginal, RankHistogram, normal_scores
 from ensf.localization import Localization, Patches
 from ensf.localization.patches import everything
 from ensf.observations.functions import identity
