@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from typing import Any
+
+from ensf.twin import Experiment
 
 __all__ = ["load", "names"]
 
@@ -18,7 +19,7 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
-def load(name: str) -> Any:
+def load(name: str) -> Experiment:
     """Experiment record of that name.
 
     Raises

@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 import time as clock
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, Protocol
@@ -153,7 +154,7 @@ class LeaveOneOut:
     climatology: ClassVar[float] = math.inf
     last: ClassVar[int] = 0
 
-    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Iterator[Cycle]:
+    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> abc.Generator[Cycle, None, None]:
         """One `Cycle` per winter after those of `start`, its time the year; stations depend on the seed alone.
 
         Raises

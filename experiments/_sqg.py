@@ -7,7 +7,8 @@ lasts, on the truth itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import abc
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol, cast
@@ -60,7 +61,7 @@ class Shocks:
 class SourceOfTruth(Protocol):
     """What makes the truth: a model or a trajectory."""
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """Truth ``(state,)`` at ``time + duration``."""
 
 
@@ -71,8 +72,16 @@ class Struck:
     source: SourceOfTruth
     shocks: Shocks
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
-        """Truth ``(state,)`` at ``time + duration``."""
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
+        """Truth ``(state,)`` at ``time + duration``.
+
+        Raises
+        ------
+        ValueError
+            If there is no `rng`.
+        """
+        if rng is None:
+            raise ValueError("shocks draw random numbers: give advance an rng")
         return self.shocks.strike(self.source.advance(states, time, duration, rng), rng)
 
 
@@ -164,7 +173,7 @@ class SQGExperiment(TwinExperiment):
     lasting: bool = False
     deviation: float = 1000.0 * KELVIN
 
-    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Iterator[Cycle]:
+    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> abc.Generator[Cycle, None, None]:
         """Cycles of one method and seed, after those of `start`; truth and observations depend on the seed alone."""
         truth = self.truth(seed)
         source = cast(Model, Struck(self.model if self.lasting else truth, self.shocks))

@@ -8,10 +8,9 @@ kept, and adjust in the steps that follow. `unobserved` has the points without a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import abc
 from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -56,9 +55,11 @@ class Sparse:
         return Network(Select(tuple(np.concatenate([surface, deep.ravel()]).tolist())), np.array(error))
 
 
-def unobserved(experiment: Any) -> np.ndarray:
+def unobserved(experiment: OceanExperiment) -> np.ndarray:
     """Numbers of the wet points at which there is no observation."""
-    return np.setdiff1d(np.arange(experiment.model.model.points), experiment.network.operator.index)
+    points = np.arange(experiment.model.model.points)
+    observed = experiment.network.operator.entries(points.size)
+    return np.setdiff1d(points, points if observed is None else observed)
 
 
 # --- truth and members at the start ----------------------------------------------------------------------
@@ -138,10 +139,11 @@ class OceanCycle(Cycle):
 class OceanExperiment(TwinExperiment):
     """A twin experiment that carries complete restarts and shows temperatures."""
 
-    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Iterator[Cycle]:
+    model: WetTemperature
+
+    def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> abc.Generator[Cycle, None, None]:
         """Cycles of one method and seed, after those of `start`."""
-        shown: Any = self.model
-        model: VerosACC = shown.model
+        model = self.model.model
         cycles = twin(
             model,
             PartialState(method.filter, model.points),

@@ -14,13 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import array_api_compat
 import numpy as np
 
-Array = Any
-Generator = Any
+Array: TypeAlias = np.ndarray
+"""An array of NumPy, or of CuPy or another library that follows the array API; typed as the first."""
+Generator: TypeAlias = np.random.Generator
 
 __all__ = [
     "Etdrk4",
@@ -37,6 +38,11 @@ __all__ = [
 
 def whole_steps(duration: float, dt: float) -> int:
     """Number of steps of length `dt` in `duration`.
+
+    Parameters
+    ----------
+    duration, dt : float
+        In the same units of time.
 
     Raises
     ------
@@ -56,6 +62,10 @@ def rk4(tendency: Callable[[Array], Array], states: Array, dt: float, steps: int
     ----------
     tendency : callable
         ``f``, of and to an array shaped like `states`.
+    states : (..., state) array
+    dt : float
+        In the units of time of `tendency`.
+    steps : int
     """
     result = array_api_compat.array_namespace(states).asarray(states, copy=True)
     for _ in range(steps):
@@ -94,10 +104,19 @@ class Etdrk4(NamedTuple):
 
     @classmethod
     def of(cls, linear: np.ndarray, dt: float, points: int) -> Etdrk4:
-        """Coefficients for the real diagonal `linear`, as means over `points` nodes of a unit half circle.
+        """Coefficients for a real diagonal, as means over nodes of a unit half circle.
 
         The contour avoids the cancellation of the closed forms near zero
         (A.-K. Kassam and L. N. Trefethen, SIAM J. Sci. Comput. 26 (2005) 1214, eqs. 2.5 and 3.2).
+
+        Parameters
+        ----------
+        linear : (wave,) array
+            c, per unit of time.
+        dt : float
+            Length of the step.
+        points : int
+            Number of nodes.
         """
         nodes = np.exp(1j * np.pi * (np.arange(points) + 0.5) / points)
         z = dt * linear[:, None] + nodes
@@ -114,7 +133,20 @@ class Etdrk4(NamedTuple):
 
 
 def etdrk4(nonlinear: Callable[[Array], Array], table: Etdrk4, v: Array) -> Array:
-    """One ETDRK4 step (Kassam & Trefethen 2005, eq. 2.5, after Cox & Matthews 2002)."""
+    """One ETDRK4 step (Kassam & Trefethen 2005, eq. 2.5, after Cox & Matthews 2002).
+
+    Parameters
+    ----------
+    nonlinear : callable
+        ``N``, of and to an array shaped like `v`.
+    table : Etdrk4
+        Coefficients ``(wave,)``, which hold the length of the step.
+    v : (..., wave) array
+
+    Returns
+    -------
+    (..., wave) array
+    """
     at_start = nonlinear(v)
     drifted = table.half * v
     a = drifted + table.stage * at_start

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import ClassVar
 
 import array_api_compat
 import numpy as np
@@ -88,8 +89,19 @@ class KuramotoSivashinsky:
         phase = 2 * math.pi / self.length * self.coords["x"]
         return self.advance(np.cos(phase) * (1 + np.sin(phase)), 0.0, after)
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """States ``(..., state)`` after `duration`.
+
+        Parameters
+        ----------
+        states : (..., state) array
+            Dimensionless.
+        time : float
+            Not used: the model does not depend on it.
+        duration : float
+            A multiple of `dt`, dimensionless.
+        rng : numpy.random.Generator, optional
+            Not used: the model draws nothing.
 
         Raises
         ------
@@ -121,6 +133,6 @@ def _coefficients(model: KuramotoSivashinsky) -> tuple[np.ndarray, ...]:
     return (slope, *(c.astype(complex) for c in table))
 
 
-def _fft(states: Array) -> Any:
+def _fft(states: Array) -> ModuleType:
     """FFT module that keeps the precision of `states`."""
     return scipy.fft if isinstance(states, np.ndarray) else array_api_compat.array_namespace(states).fft

@@ -71,8 +71,19 @@ class Lorenz63:
         slopes = (self.sigma * (y - x), x * (self.rho - z) - y, x * y - self.beta * z)
         return array_api_compat.array_namespace(states).stack(slopes, axis=-1)
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """States ``(..., 3)`` after `duration`.
+
+        Parameters
+        ----------
+        states : (..., 3) array
+            Dimensionless.
+        time : float
+            Not used: the model does not depend on it.
+        duration : float
+            A multiple of `dt`, dimensionless.
+        rng : numpy.random.Generator, optional
+            Not used: the model draws nothing.
 
         Raises
         ------

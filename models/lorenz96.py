@@ -83,8 +83,19 @@ class Lorenz96:
         """``dx/dt``, ``(..., state) -> (..., state)``."""
         return self.advection(states) - states + self.forcing
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """States ``(..., state)`` after `duration`.
+
+        Parameters
+        ----------
+        states : (..., state) array
+            Dimensionless.
+        time : float
+            Not used: the model does not depend on it.
+        duration : float
+            A multiple of `dt`, dimensionless.
+        rng : numpy.random.Generator, optional
+            Not used: the model draws nothing.
 
         Raises
         ------

@@ -18,7 +18,8 @@ J. Whitaker's `sqgturb`, whose Jacobian is 9/4 too large: ``jacobian_factor=2.25
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import ClassVar
 
 import array_api_compat
 import numpy as np
@@ -143,14 +144,34 @@ class SQG:
         return np.repeat(np.concatenate([surface, lid]), self.n)
 
     def noise(self, rng: Generator, deviation: float = 100.0, blob: float = 2000.0) -> np.ndarray:
-        """A state to spin up from: white noise in m/s and one warm blob at the lid, without level means."""
+        """A state ``(state,)`` to spin up from: white noise and one warm blob at the lid, without level means.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        deviation : float
+            Standard deviation of the noise, m/s.
+        blob : float
+            Height of the blob, m/s.
+        """
         x = 2 * np.pi / self.n * np.arange(self.n)
         state = deviation * rng.standard_normal(self.shape)
         state[1] += blob * (np.sin(x / 2) ** 40) * (np.sin(x)[:, None] ** 20)
         return (state - state.mean(axis=(1, 2), keepdims=True)).reshape(-1)
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """States ``(..., state)`` in m/s after `duration` seconds.
+
+        Parameters
+        ----------
+        states : (..., state) array
+            In m/s.
+        time : float
+            Not used: the model does not depend on it.
+        duration : float
+            A multiple of `dt`, in s.
+        rng : numpy.random.Generator, optional
+            Not used: the model draws nothing.
 
         Raises
         ------
@@ -264,11 +285,28 @@ class SQGTemperature:
         return self.model.dt
 
     def noise(self, rng: Generator) -> np.ndarray:
-        """A state to spin up from, in K."""
+        """A state ``(state,)`` to spin up from, in K."""
         return self.model.kelvin * self.model.noise(rng)
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
-        """States ``(..., state)`` in K after `duration` seconds."""
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
+        """States ``(..., state)`` in K after `duration` seconds.
+
+        Parameters
+        ----------
+        states : (..., state) array
+            In K.
+        time : float
+            Not used: the model does not depend on it.
+        duration : float
+            A multiple of `dt`, in s.
+        rng : numpy.random.Generator, optional
+            Not used: the model draws nothing.
+
+        Raises
+        ------
+        ValueError
+            If `duration` is not a whole number of steps, or the last axis is not the state.
+        """
         kelvin = self.model.kelvin
         return kelvin * self.model.advance(states / kelvin, time, duration, rng)
 
@@ -277,6 +315,6 @@ class SQGTemperature:
         return self.model.spectral_fields(states / self.model.kelvin)
 
 
-def _fft(states: Array) -> Any:
+def _fft(states: Array) -> ModuleType:
     """FFT module that keeps the precision of `states`."""
     return scipy.fft if isinstance(states, np.ndarray) else array_api_compat.array_namespace(states).fft

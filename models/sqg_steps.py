@@ -8,15 +8,16 @@ are elementwise on the same bytes. Blocks of members that fit a core's cache go 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import numba
 import numpy as np
 import scipy.fft
 
 from ensf.models.integrate import rk4_table
+from ensf.models.sqg_waves import Settings, Tables
 
 __all__ = ["march"]
 
@@ -24,14 +25,17 @@ BLOCK = 3 * 2**19  # bytes of the work array of one thread, below the cache of a
 LARGE = 2**23  # bytes of work per member above which its transforms are worth several threads
 
 
-def march(waves: np.ndarray, tables: Any, model: Any, steps: int) -> None:
+def march(waves: np.ndarray, tables: Tables, model: Settings, steps: int) -> None:
     """Overwrite Fourier coefficients ``(member, 2, n, n/2 + 1)`` with those after `steps` steps.
 
     Parameters
     ----------
+    waves : (member, 2, n, n/2 + 1) complex array
+        In m/s, of members, divided by the number of grid points.
     tables : ensf.models.sqg_waves.Tables
         In the precision of `waves`.
     model : SQG
+    steps : int
     """
     threads, bytes_each = numba.get_num_threads(), 4 * (3 * model.n // 2) ** 2 * waves.itemsize
     members = max(1, min(BLOCK // bytes_each, -(-len(waves) // threads)))
@@ -45,7 +49,7 @@ def march(waves: np.ndarray, tables: Any, model: Any, steps: int) -> None:
         deque(pool.map(march_block, blocks), maxlen=0)
 
 
-def _march(waves: np.ndarray, tables: Any, model: Any, steps: int, workers: int) -> None:
+def _march(waves: np.ndarray, tables: Tables, model: Settings, steps: int, workers: int) -> None:
     fine, real = 3 * model.n // 2, waves.real.dtype
     work = np.empty((len(waves), 4, fine, fine), waves.dtype)
     k, l = (np.ascontiguousarray(table.imag.reshape(-1)) for table in (tables.x, tables.y))  # noqa: E741
@@ -84,7 +88,7 @@ def _to_waves(work: np.ndarray, n: int, workers: int) -> None:
         _in_place(scipy.fft.fft, columns, -2, workers)
 
 
-def _in_place(transform: Any, array: np.ndarray, axis: int, workers: int) -> None:
+def _in_place(transform: Callable[..., np.ndarray], array: np.ndarray, axis: int, workers: int) -> None:
     result = transform(array, axis=axis, norm="forward", overwrite_x=True, workers=workers)
     if result.ctypes.data != array.ctypes.data:
         array[...] = result

@@ -7,14 +7,14 @@ are the same on any grid: l = 0, ..., n/2 - 1, -n/2, ..., -1 along y and k = 0, 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import array_api_compat
 import numpy as np
 
 from ensf.models.integrate import Array
 
-__all__ = ["Tables", "conjugate_last", "padded", "tables", "truncated"]
+__all__ = ["Settings", "Tables", "conjugate_last", "padded", "tables", "truncated"]
 
 
 def conjugate_last(waves: Array) -> Array:
@@ -66,8 +66,49 @@ class Tables(NamedTuple):
         return xp.stack(psi, axis=-3)
 
 
+class Settings(Protocol):
+    """What the constants follow from: an `ensf.models.sqg.SQG`, which has their units."""
+
+    @property
+    def n(self) -> int: ...
+
+    @property
+    def dt(self) -> float: ...
+
+    @property
+    def diff_efold(self) -> float: ...
+
+    @property
+    def diff_order(self) -> int: ...
+
+    @property
+    def r(self) -> float: ...
+
+    @property
+    def tdiab(self) -> float: ...
+
+    @property
+    def symmetric(self) -> bool: ...
+
+    @property
+    def jacobian_factor(self) -> float: ...
+
+    @property
+    def L(self) -> float: ...
+
+    @property
+    def H(self) -> float: ...
+
+    @property
+    def deformation_radius(self) -> float: ...
+
+    def jet(self) -> np.ndarray: ...
+
+    def transform(self, states: Array) -> Array: ...
+
+
 @lru_cache(maxsize=8)
-def tables(model: Any) -> Tables:
+def tables(model: Settings) -> Tables:
     """Constants of an `SQG` model, on the host."""
     n, unit = model.n, 2 * np.pi / model.L
     k, l = unit * np.arange(n // 2 + 1), unit * np.fft.fftfreq(n, 1 / n)[:, None]  # noqa: E741

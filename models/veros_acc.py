@@ -134,11 +134,24 @@ class VerosACC:
         """States with other coefficients ``(..., 12)`` of the forcing."""
         return _joined(states[..., :-FORCING], coefficients)
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
-        """States ``(..., state)`` after `duration` days, a whole number of steps (else ValueError).
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
+        """States ``(..., state)`` after `duration` days.
+
+        Parameters
+        ----------
+        states : (..., state) array
+            In the units of Veros, temperature in degrees Celsius.
+        time : float
+            Not used: the model does not depend on it.
+        duration : float
+            A multiple of `dt`, in days.
+        rng : numpy.random.Generator, optional
+            Not used: the model draws nothing.
 
         Raises
         ------
+        ValueError
+            If `duration` is not a whole number of steps, or the last axis is not the state.
         ModuleNotFoundError
             If Veros is not installed.
         RuntimeError
@@ -200,7 +213,7 @@ class WetTemperature:
         """Number of each wet point."""
         return {"point": np.arange(self.model.points)}
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """Complete restarts, as those of the model."""
         return self.model.advance(states, time, duration, rng)
 

@@ -16,7 +16,8 @@ import math
 import warnings
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from types import EllipsisType
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,7 +35,39 @@ HALO = slice(2, -2)
 DAY = 86400.0
 
 
-def entries(model: Any) -> Iterator[tuple[str, bool, tuple[int, ...]]]:
+class Ocean(Protocol):
+    """What a simulation needs of the model: an `ensf.models.veros_acc.VerosACC`, which has units and shapes."""
+
+    @property
+    def spacing(self) -> float: ...
+
+    @property
+    def dt(self) -> float: ...
+
+    @property
+    def dt_momentum(self) -> float: ...
+
+    @property
+    def longitude(self) -> np.ndarray: ...
+
+    @property
+    def latitude(self) -> np.ndarray: ...
+
+    @property
+    def thickness(self) -> np.ndarray: ...
+
+    @property
+    def wet(self) -> np.ndarray: ...
+
+    @property
+    def points(self) -> int: ...
+
+    def grid(self, temperature: np.ndarray) -> np.ndarray: ...
+
+    def __hash__(self) -> int: ...
+
+
+def entries(model: Ocean) -> Iterator[tuple[str, bool, tuple[int, ...]]]:
     """Name, whether at the level before, and shape, of what follows the temperature in a state."""
     depth, latitude, longitude = model.wet.shape
     for before, names in ((False, NOW), (True, BEFORE)):
@@ -43,12 +76,12 @@ def entries(model: Any) -> Iterator[tuple[str, bool, tuple[int, ...]]]:
             yield name, before, (ISLANDS,) if name == "dpsin" else plane
 
 
-def initial(model: Any) -> np.ndarray:
+def initial(model: Ocean) -> np.ndarray:
     """Veros' own initial state, without forcing."""
     return _read(model, _simulation(model))
 
 
-def advance_one(model: Any, state: np.ndarray, forcing: tuple[np.ndarray, np.ndarray], steps: int) -> np.ndarray:
+def advance_one(model: Ocean, state: np.ndarray, forcing: tuple[np.ndarray, np.ndarray], steps: int) -> np.ndarray:
     """One state ``(state,)`` after so many steps under anomalies of wind stress (N/m^2) and air temperature (K).
 
     The anomalies are ``(longitude, latitude)``; neither state has the coefficients of the forcing.
@@ -64,7 +97,7 @@ def advance_one(model: Any, state: np.ndarray, forcing: tuple[np.ndarray, np.nda
 # --- states ----------------------------------------------------------------------------------------------
 
 
-def _read(model: Any, simulation: Any) -> np.ndarray:
+def _read(model: Ocean, simulation: Any) -> np.ndarray:
     """State of a simulation."""
     vs = simulation.state.variables
     temperature = vs.temp[HALO, HALO, ::-1, int(vs.tau)].T[model.wet]
@@ -72,7 +105,7 @@ def _read(model: Any, simulation: Any) -> np.ndarray:
     return np.concatenate([temperature, *(part.ravel() for part in rest)])
 
 
-def _load(model: Any, simulation: Any, state: np.ndarray) -> None:
+def _load(model: Ocean, simulation: Any, state: np.ndarray) -> None:
     """Put a state into a simulation."""
     from veros.core.thermodynamics import calc_eq_of_state
 
@@ -87,7 +120,7 @@ def _load(model: Any, simulation: Any, state: np.ndarray) -> None:
         vs.update(calc_eq_of_state(simulation.state, int(vs.tau)))
 
 
-def _level(vs: Any, name: str, before: bool) -> tuple[Array, Any]:
+def _level(vs: Any, name: str, before: bool) -> tuple[Array, EllipsisType | tuple[EllipsisType, int]]:
     """A variable at a time level, and the index of that level; a variable without levels, and everything."""
     values = np.asarray(getattr(vs, name))
     if name == "K_diss_v":
@@ -108,7 +141,7 @@ def _put(vs: Any, name: str, before: bool, values: np.ndarray) -> None:
     setattr(vs, name, stored)
 
 
-def _inside(name: str) -> Any:
+def _inside(name: str) -> EllipsisType | tuple[slice, slice]:
     """All of it, where the halo holds values on the coast."""
     return ... if name in WHOLE else (HALO, HALO)
 
@@ -132,7 +165,7 @@ def _force(simulation: Any, wind: np.ndarray, air: np.ndarray) -> None:
 
 
 @cache
-def _simulation(model: Any) -> Any:
+def _simulation(model: Ocean) -> Any:
     """The one simulation of a process, into which members are loaded in turn."""
     showwarning = warnings.showwarning
     try:
@@ -162,7 +195,7 @@ def _setup() -> Any:
     from veros.setups.acc.acc import ACCSetup
 
     class Simulation(ACCSetup):
-        def __init__(self, model: Any) -> None:
+        def __init__(self, model: Ocean) -> None:
             self.model, self.air = model, 0.0
             super().__init__()
 

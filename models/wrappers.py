@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Protocol
 
 import array_api_compat
 import numpy as np
@@ -22,10 +22,38 @@ from ensf.models.integrate import Array, Generator, like, whole_steps
 __all__ = ["Clipped", "Shocked"]
 
 
+class Model(Protocol):
+    """What wrappers need of a model."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dims(self) -> tuple[str, ...]: ...
+
+    @property
+    def coords(self) -> Mapping[str, np.ndarray]: ...
+
+    @property
+    def dt(self) -> float: ...
+
+    @property
+    def variable(self) -> str: ...
+
+    @property
+    def long_name(self) -> str: ...
+
+    @property
+    def units(self) -> str: ...
+
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
+        """States ``(..., state)`` at ``time + duration``."""
+
+
 class _Wrapper:
     """Grid, names and time step are those of the model inside."""
 
-    model: Any
+    model: Model
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,15 +107,32 @@ class Clipped(_Wrapper):
         If the bound is not positive.
     """
 
-    model: Any
+    model: Model
     bound: float
 
     def __post_init__(self) -> None:
         if not self.bound > 0:
             raise ValueError(f"bound is {self.bound}: give a positive number")
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
-        """States ``(..., state)`` after `duration`, a whole number of steps (else ValueError)."""
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
+        """States ``(..., state)`` after `duration`.
+
+        Parameters
+        ----------
+        states : (..., state) array
+            In the units of the model.
+        time : float
+            Handed on to the model, step by step.
+        duration : float
+            A multiple of `dt`, in its units of time.
+        rng : numpy.random.Generator, optional
+            Handed on to the model.
+
+        Raises
+        ------
+        ValueError
+            If `duration` is not a whole number of steps.
+        """
         steps = whole_steps(duration, self.dt)
         if steps == 0:
             return self.model.advance(states, time, 0.0, rng)
@@ -115,7 +160,7 @@ class Shocked(_Wrapper):
         If an entry of the profile is negative or not finite.
     """
 
-    model: Any
+    model: Model
     profile: tuple[float, ...]
 
     def __post_init__(self) -> None:
@@ -127,8 +172,19 @@ class Shocked(_Wrapper):
     def _shocked_steps(self) -> np.ndarray:
         return np.flatnonzero(self.profile)
 
-    def advance(self, states: Array, time: float, duration: float, rng: Generator = None) -> Array:
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
         """States ``(..., state)`` after `duration`; every state gets noise of its own.
+
+        Parameters
+        ----------
+        states : (..., state) array
+            In the units of the model.
+        time : float
+            A multiple of `dt`: it tells which shocks of the profile strike.
+        duration : float
+            A multiple of `dt`, in its units of time.
+        rng : numpy.random.Generator, optional
+            For the shocks; needed if there is one in this interval.
 
         Raises
         ------
@@ -144,7 +200,7 @@ class Shocked(_Wrapper):
             now = step + 1
         return self.model.advance(states, now * self.dt, (end - now) * self.dt, rng)
 
-    def _shock(self, states: Array, size: float, rng: Generator) -> Array:
+    def _shock(self, states: Array, size: float, rng: Generator | None) -> Array:
         if rng is None:
             raise ValueError("a shocked model draws random numbers: give advance an rng")
         noise = like(rng.standard_normal(tuple(states.shape)), states)

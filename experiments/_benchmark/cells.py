@@ -25,7 +25,7 @@ from importlib.metadata import version
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numba
 import numpy as np
@@ -91,7 +91,7 @@ class Cell:
 @cache
 def _shortened(name: str, cycles: int) -> TwinExperiment:
     """The experiment with at most that many cycles, half of them burn-in at most."""
-    experiment: TwinExperiment = experiments.load(name)
+    experiment = cast(TwinExperiment, experiments.load(name))
     if not 0 < cycles < experiment.cycles:
         return experiment
     burn_in = min(experiment.burn_in, cycles // 2 * experiment.interval)
