@@ -88,10 +88,15 @@ class Cell:
         return digest(run_recipe(experiment, method=method.filter, members=method.members, seed=self.seed))
 
 
+def page(name: str) -> TwinExperiment:
+    """Experiment of that name, whose parts recipes look at."""
+    return cast(TwinExperiment, experiments.load(name))
+
+
 @cache
 def _shortened(name: str, cycles: int) -> TwinExperiment:
     """The experiment with at most that many cycles, half of them burn-in at most."""
-    experiment = cast(TwinExperiment, experiments.load(name))
+    experiment = page(name)
     if not 0 < cycles < experiment.cycles:
         return experiment
     burn_in = min(experiment.burn_in, cycles // 2 * experiment.interval)

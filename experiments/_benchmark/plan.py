@@ -20,9 +20,8 @@ from itertools import groupby
 from pathlib import Path
 from statistics import median
 
-from ensf import experiments
 from ensf.diagnostics.score_table import SCORES, title
-from ensf.experiments._benchmark.cells import Cell, Record, complete
+from ensf.experiments._benchmark.cells import Cell, Record, complete, page
 from ensf.experiments._benchmark.methods import EXPERIMENTS, RECIPES
 from ensf.runs.files import write_json, write_text
 
@@ -156,11 +155,11 @@ class Plan:
     def pairs(self) -> list[Pair]:
         """Experiments and methods that fit together."""
         pairs = [(experiment, method) for experiment in self.experiments for method in self.methods]
-        return [pair for pair in pairs if RECIPES[pair[1]].fits(experiments.load(pair[0]))]
+        return [pair for pair in pairs if RECIPES[pair[1]].fits(page(pair[0]))]
 
     def trial_cells(self, pair: Pair) -> list[list[Cell]]:
         """One list of cells, over tuning seeds, for each trial."""
-        points = RECIPES[pair[1]].trials(experiments.load(pair[0]), self.trials)
+        points = RECIPES[pair[1]].trials(page(pair[0]), self.trials)
         return [
             [Cell(*pair, tuple(point.items()), seed, self.tuning_cycles, trial) for seed in self.tuning_seeds]
             for trial, point in enumerate(points)
@@ -298,9 +297,9 @@ def _list(numbers: tuple[int, ...]) -> str:
 
 
 def _section(name: str, rows: list[Row]) -> str:
-    page, first = experiments.load(name), rows[0]
-    short = f" of {page.cycles}" if first.cycles < page.cycles else ""
-    head = f"## {name}\n\n{page.summary}. {first.cycles}{short} cycles, scored after t = {first.burn_in:g}."
+    experiment, first = page(name), rows[0]
+    short = f" of {experiment.cycles}" if first.cycles < experiment.cycles else ""
+    head = f"## {name}\n\n{experiment.summary}. {first.cycles}{short} cycles, scored after t = {first.burn_in:g}."
     return f"{head}\n\n{table(rows)}"
 
 
