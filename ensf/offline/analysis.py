@@ -24,6 +24,8 @@ from ensf.offline.members import Source, find_files
 from ensf.offline.observations import check_prior, compare, locate, meet, refuse_rejected
 from ensf.offline.staging import check_free, staged
 from ensf.offline.writer import RECORD, TABLE, Writer, names
+from ensf.runs.files import expanded
+from ensf.runs.owner import owned
 from ensf.tables import Check, ObservationTable, read
 
 __all__ = ["STAGES", "Offline", "analyse_files"]
@@ -114,7 +116,7 @@ class Offline:
         ValueError, OSError
             One sentence that names the file, and what to do.
         """
-        table_path, folder = Path(observations), Path(output)
+        table_path, folder = expanded(observations), expanded(output)
         paths = find_files(prior)
         source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask)
         layout = source.layout
@@ -156,7 +158,7 @@ class Offline:
         record: bool = True,
         follow: Follow = quiet,
     ) -> Analysis:
-        """Analysis of files into files of the same names in the folder `output`.
+        """Analysis of files into files of the same names in the folder `output`, which is owned meanwhile.
 
         Parameters
         ----------
@@ -180,13 +182,15 @@ class Offline:
         ValueError, OSError
             As in `prepare`, or if the analysis cannot be stored; the files that were there are untouched.
         """
-        job = self.prepare(prior, observations, output, overwrite=overwrite, follow=follow)
-        with staged(Path(output), RECORD) as folder:
-            writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
-            analysis = _run(job, rng, memory, writer, follow)
-            if record:
-                analysis.info["table"].write(folder / TABLE)
-                writer.record(self, job, analysis.info["table"])
+        place = expanded(output)
+        with owned(place) as fresh:
+            job = self.prepare(prior, observations, place, overwrite=overwrite, follow=follow)
+            with staged(place, RECORD, fresh) as folder:
+                writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
+                analysis = _run(job, rng, memory, writer, follow)
+                if record:
+                    analysis.info["table"].write(folder / TABLE)
+                    writer.record(self, job, analysis.info["table"])
         return analysis
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset import Layout
+from ensf.runs.files import expanded
 
 __all__ = ["Source", "find_files"]
 
@@ -36,7 +37,8 @@ def find_files(patterns: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
     """
     found: list[Path] = []
     for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
-        fits = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern))
+        whole = expanded(pattern)
+        fits = [str(whole)] if whole.is_file() else glob.glob(str(whole))
         if not fits:
             raise FileNotFoundError(f"there is no file {pattern}: check the name or pattern of the forecast")
         found += [Path(one) for one in sorted(fits, key=_natural)]

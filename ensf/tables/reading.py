@@ -34,7 +34,8 @@ def read(path: str | Path) -> ObservationTable:
     ValueError
         If it is not such a file, lacks a column, or has a row that is to be used and cannot be.
     """
-    return _table_in(Path(path), files.load(Path(path)))
+    path = files.existing(path)
+    return _table_in(path, files.load(path))
 
 
 def read_ioda(

@@ -31,10 +31,14 @@ from pathlib import Path
 from typing import Any
 
 from ensf.offline.cycle.processes import Processes
+from ensf.runs.files import expanded
 
-__all__ = ["WORDS", "Command", "Task"]
+__all__ = ["UNREADABLE", "WORDS", "Command", "Task"]
 
 WORDS = ("member", "cycle", "input", "output", "start", "end", "duration", "seed", "directory", "folder")
+
+UNREADABLE = (KeyError, ValueError, IndexError, AttributeError, TypeError, MemoryError, OverflowError)
+"""What a wrong format of a word raises."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,12 @@ class Command:
     def arguments(self, values: Mapping[str, Any]) -> list[str]:
         """Program and arguments with the words replaced."""
         try:
-            return [part.format(**values) for part in shlex.split(self.command)]
+            return [os.path.expanduser(part.format(**values)) for part in shlex.split(self.command)]
         except KeyError as error:
             raise ValueError(
                 f"command {self.command!r} has the unknown word {{{error.args[0]}}}: choose from {', '.join(WORDS)}"
             ) from None
-        except (ValueError, IndexError, AttributeError) as error:
+        except UNREADABLE as error:
             raise ValueError(f"command {self.command!r} cannot be read: {error}") from None
 
     def forecast(
@@ -121,7 +125,7 @@ class Command:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True, exist_ok=True)
         processes = Processes()
-        once = partial(self._run, template=folder / self.template, check=check, processes=processes)
+        once = partial(self._run, template=folder / expanded(self.template), check=check, processes=processes)
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
                 futures = {task.member: pool.submit(self._try, task, directory.resolve(), once) for task in tasks}

@@ -9,6 +9,7 @@ is the same, bit for bit, as if it had never stopped.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -22,13 +23,13 @@ import numpy as np
 from ensf.arrays import Generator
 from ensf.filters.base import Analysis
 from ensf.offline import analyse_files
-from ensf.offline.cycle import members
+from ensf.offline.cycle import folders, members
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.settings import Cycling
 from ensf.runs import restart
-from ensf.runs.files import clear_unfinished, write_json
+from ensf.runs.files import clear_unfinished, expanded, write_json
 from ensf.runs.interrupts import deferred
-from ensf.runs.netcdf.locks import held
+from ensf.runs.owner import owned
 from ensf.runs.recipe import describe
 
 __all__ = ["Analyse", "Checkpoint", "run"]
@@ -93,7 +94,7 @@ def run(
     resume : bool
         Go on where a run stopped.
     overwrite : bool
-        Remove the run that the folder holds.
+        Remove the run that the folder holds, and nothing else.
     analyse : Analyse, optional
         By default `ensf.offline.analyse_files`.
     show : callable, optional
@@ -102,22 +103,24 @@ def run(
     Raises
     ------
     ValueError, OSError
-        If a file is missing or another recipe's, a member fails and is not to, or an analysis is refused. What is
-        finished is kept: `resume` goes on there.
+        If a file is missing or another recipe's, a member fails and is not to, an analysis is refused, or another
+        process owns the folder. What is finished is kept: `resume` goes on there.
     KeyboardInterrupt
-        After the cycle in which Ctrl-C or SIGTERM came; a second one ends the cycle at once.
+        After the cycle in which Ctrl-C, SIGTERM or SIGHUP came; a second one ends the cycle at once.
     """
     analyse = analyse or partial(analyse_files, **cycling.analysis)
     show = show or partial(print, file=sys.stderr, flush=True)
-    checkpoint = _checkpoint(cycling, directory, resume, overwrite)
-    _check_files(cycling, checkpoint.cycles)
-    directory.mkdir(parents=True, exist_ok=True)
-    with held(directory / ".lock"), deferred() as stopping:
-        if checkpoint.cycles == 0 and not resume:
-            _clear(directory)
+    directory = expanded(directory)
+    with owned(directory), deferred() as stopping:
+        checkpoint, cleared = _checkpoint(cycling, directory, resume, overwrite)
+        _check_files(cycling, checkpoint.cycles)
         for name in ("restart.npz", "summary.json"):
             clear_unfinished(directory / name)
+        if not cleared:
+            _save(checkpoint, cycling, directory, cleared=False)
+            _clear(directory)
         _save(checkpoint, cycling, directory)
+        _prune(checkpoint.cycles, cycling.keep_cycles, directory)
         while checkpoint.cycles < cycling.cycles:
             checkpoint = _cycle(checkpoint, cycling, directory, analyse, show)
             _save(checkpoint, cycling, directory)
@@ -132,15 +135,15 @@ def _cycle(
 ) -> Checkpoint:
     """Forecast and analysis."""
     cycle = checkpoint.cycles + 1
-    place, label = _folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
+    place, label = folders.folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
     prior, failed = _forecast(checkpoint, cycling, directory, place)
     for member, reason in failed.items():
         show(f"{label}: goes on without member {member}: {reason}")
     observed = cycling.observed(cycle)
     if not observed.is_file():
         raise FileNotFoundError(f"there is no file {observed} with the observations of cycle {cycle}: make it, resume")
-    _drop_analysis(place)
-    (place / "analysis").mkdir()
+    folders.remove_analysis(place)
+    (place / "analysis").mkdir(exist_ok=True)
     analysis = analyse(
         list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=checkpoint.memory
     )
@@ -165,7 +168,7 @@ def _forecast(
     (place / "forecast").mkdir(parents=True, exist_ok=True)
     tasks = list(_tasks(checkpoint, cycling, directory, place / "forecast"))
     check = partial(members.check_member, variables=tuple(cycling.variables))
-    failed = cycling.model.forecast(tasks, place / "runs", check, Path(cycling.folder))
+    failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder))
     prior = {task.member: task.output for task in tasks if task.member not in failed}
     _check_failures(failed, len(prior), cycling.min_members, checkpoint.cycles + 1)
     return prior, failed
@@ -187,7 +190,7 @@ def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path, forecasts:
         given = cycling.path(cycling.initial, member=member)
         name = f"member_{member:04d}{given.suffix}"
         if cycle > 1:
-            given = _folder(directory, cycle - 1) / "analysis" / name
+            given = folders.folder(directory, cycle - 1) / "analysis" / name
         seed = int(np.random.SeedSequence((cycling.seed, cycle, member)).generate_state(1)[0]) % 2**31
         values = {"cycle": cycle, "seed": seed, "folder": Path(cycling.folder).resolve(), **times}
         yield Task(member, given, (forecasts / name).resolve(), values)
@@ -210,13 +213,9 @@ def _check_failures(failed: dict[int, str], left: int, min_members: int, cycle: 
 # --- files of a run --------------------------------------------------------------------------------------
 
 
-def _folder(directory: Path, cycle: int) -> Path:
-    return directory / f"cycle_{cycle:04d}"
-
-
 def _check_files(cycling: Cycling, cycles: int) -> None:
     """Raise if there is no template, or before the first cycle no initial file."""
-    template = Path(cycling.folder) / cycling.model.template
+    template = expanded(cycling.folder) / expanded(cycling.model.template)
     if not template.is_dir():
         raise FileNotFoundError(f"there is no folder {template}: check template")
     for member in range(1, cycling.members + 1) if cycles == 0 else ():
@@ -227,45 +226,52 @@ def _check_files(cycling: Cycling, cycles: int) -> None:
             )
 
 
-def _checkpoint(cycling: Cycling, directory: Path, resume: bool, overwrite: bool) -> Checkpoint:
-    """Where the run stands; refused if the folder holds another one, or one that is not to be resumed."""
+def _checkpoint(cycling: Cycling, directory: Path, resume: bool, overwrite: bool) -> tuple[Checkpoint, bool]:
+    """Where the run stands, and whether nothing of a former one is left beside it.
+
+    Refused if the folder holds another run, or one that is not to be resumed.
+    """
     path = directory / "restart.npz"
     if path.exists() and resume:
         content = restart.read(path)
         describe.check_recipe(cycling.recipe, content["recipe"], path)
-        return content["checkpoint"]
-    if not overwrite and (path.exists() or any(directory.glob("cycle_*"))):
+        return content["checkpoint"], content["cleared"]
+    _check_summary(directory / "summary.json")
+    if not overwrite and (path.exists() or folders.numbered(directory)):
         raise FileExistsError(
             f"{directory} already holds {'a run' if path.exists() else 'cycles, but no restart'}: "
             "choose another output, say --overwrite to replace it, or --resume to go on"
         )
-    return Checkpoint.begin(cycling)
+    return Checkpoint.begin(cycling), not (path.exists() or folders.numbered(directory))
 
 
-def _save(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> None:
+def _check_summary(path: Path) -> None:
+    """Raise FileExistsError if there is a summary of anything but cycles."""
+    if not path.exists():
+        return
+    try:
+        is_ours = all("cycle" in record for record in json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        is_ours = False
+    if not is_ours:
+        raise FileExistsError(f"{path} is no summary of cycles: choose another output, or remove it")
+
+
+def _save(checkpoint: Checkpoint, cycling: Cycling, directory: Path, cleared: bool = True) -> None:
     recipe = cycling.recipe
-    content = {"checkpoint": checkpoint, "time": cycling.time(checkpoint.cycles), "recipe": recipe}
+    content = {"checkpoint": checkpoint, "time": cycling.time(checkpoint.cycles), "recipe": recipe, "cleared": cleared}
     restart.write(directory / "restart.npz", content | {"recipe_hash": describe.digest(recipe)})
     write_json(directory / "summary.json", checkpoint.records)
 
 
-def _drop_analysis(place: Path) -> None:
-    """Remove what a killed run left of an analysis, under its name or, unfinished, under a hidden one."""
-    for path in [*place.glob(".analysis-*"), *place.glob("analysis")]:
-        shutil.rmtree(path)
-    for path in place.glob(".observations-*"):
-        path.unlink()
-
-
 def _prune(cycles: int, keep_cycles: int, directory: Path) -> None:
     """Remove the files of old cycles."""
-    for path in directory.glob("cycle_*") if keep_cycles else ():
-        if int(path.name.removeprefix("cycle_")) <= cycles - keep_cycles:
-            shutil.rmtree(path, ignore_errors=True)
+    for number, path in folders.numbered(directory).items() if keep_cycles else ():
+        if number <= cycles - keep_cycles:
+            folders.remove(path)
 
 
 def _clear(directory: Path) -> None:
-    """Remove what a run left in its folder."""
-    (directory / "restart.npz").unlink(missing_ok=True)
-    for path in directory.glob("cycle_*"):
-        shutil.rmtree(path)
+    """Remove the cycles of a former run."""
+    for path in folders.numbered(directory).values():
+        folders.remove(path)

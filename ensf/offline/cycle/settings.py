@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ensf.offline.cycle.command import Command
+from ensf.offline.cycle.command import UNREADABLE, Command
+from ensf.runs.files import expanded
 from ensf.runs.recipe import describe
 
 __all__ = ["Cycling"]
@@ -81,12 +82,13 @@ class Cycling:
                 f"initial {self.initial!r} is one file for all members: write {{member}} where its number is"
             )
         self.observed(1)
+        self.observed(self.cycles)
 
     def path(self, pattern: str, **words: Any) -> Path:
         """A path with its words replaced."""
         try:
-            return Path(self.folder) / pattern.format(**words)
-        except (KeyError, ValueError, IndexError) as error:
+            return expanded(self.folder) / expanded(pattern.format(**words))
+        except UNREADABLE as error:
             known = " or ".join(f"{{{word}}}" for word in words)
             raise ValueError(f"path {pattern!r} cannot be read ({error}): write {known} where the number is") from None
 
@@ -102,6 +104,10 @@ class Cycling:
             pass
         try:
             return (datetime.fromisoformat(self.start) + timedelta(seconds=cycle * self.interval)).isoformat()
+        except OverflowError:
+            raise ValueError(
+                f"{cycle} cycles of interval {self.interval:g} after {self.start} are no date: give a shorter interval"
+            ) from None
         except ValueError:
             raise ValueError(f"start {self.start!r} is no time: give a number, or a date as 2020-01-31T06:00") from None
 
