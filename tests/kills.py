@@ -116,9 +116,11 @@ class Server:
             stdout=subprocess.DEVNULL,
         )
 
-    def _order(self, **order: object) -> dict[str, int]:
+    def _order(self, **order: object) -> None:
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
+
+    def _answer(self) -> dict[str, int]:
         answers: list[str] = []
         while line := self.process.stderr.readline():
             if line.startswith("{"):
@@ -129,11 +131,12 @@ class Server:
     def warm(self, arguments: Sequence[str]) -> None:
         """Run a command in the server itself, so that children find all that is imported and compiled."""
         self._order(warm=True, arguments=list(arguments))
+        self._answer()
 
-    def run(
+    def begin(
         self, arguments: Sequence[str], kill: int = -1, midst: bool = False, room: int = -1, seconds: float = 0
-    ) -> Ended:
-        """Run a command in a child.
+    ) -> None:
+        """Start a command in a child.
 
         Parameters
         ----------
@@ -149,8 +152,16 @@ class Server:
         """
         names = {name: str(self.folder / name) for name in ("stdout", "stderr")}
         how = {"kill": kill, "midst": midst, "room": room, "seconds": seconds, "counted": self.counted}
-        ended = self._order(arguments=list(arguments), **how, **names)
-        return Ended(**ended, shown=Path(names["stderr"]).read_text())
+        self._order(arguments=list(arguments), **how, **names)
+
+    def ended(self) -> Ended:
+        """Wait for it."""
+        return Ended(**self._answer(), shown=(self.folder / "stderr").read_text())
+
+    def run(self, arguments: Sequence[str], **how: float) -> Ended:
+        """Start a command as `begin` does, and wait for it."""
+        self.begin(arguments, **how)
+        return self.ended()
 
     def close(self) -> None:
         self.process.kill()

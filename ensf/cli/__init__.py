@@ -60,6 +60,13 @@ def _status(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("\nensf: interrupted; what is finished is kept: --resume goes on", file=sys.stderr)
         return interrupts.status()
+    except UnicodeEncodeError as error:
+        print(
+            f"ensf: {ascii(error.object)} cannot be written in {error.encoding}, as this locale has it: "
+            "set LC_ALL=C.UTF-8, or use other names",
+            file=sys.stderr,
+        )
+        return 2
     except (ValueError, OSError, ImportError) as error:
         print(f"ensf: {_sentence(error)}", file=sys.stderr)
         return 2

@@ -24,7 +24,7 @@ from ensf.offline.members import Source, find_files
 from ensf.offline.observations import check_prior, compare, locate, meet, refuse_rejected
 from ensf.offline.staging import check_free, staged
 from ensf.offline.writer import RECORD, TABLE, Writer, names
-from ensf.runs.files import expanded
+from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.tables import Check, ObservationTable, read
 
@@ -216,10 +216,10 @@ def _run(job: Job, rng: Generator, memory: Any, writer: Writer, follow: Follow) 
 
 def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> None:
     """Raise ValueError if a file that is read would be written."""
-    read = {path.resolve(): path for path in paths}
+    read = {resolved(path): path for path in paths}
     for name in files:
-        if (output / name).resolve() in read:
-            raise ValueError(f"{read[(output / name).resolve()]} would be overwritten: choose another output folder")
+        if resolved(output / name) in read:
+            raise ValueError(f"{read[resolved(output / name)]} would be overwritten: choose another output folder")
 
 
 def analyse_files(

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset import Layout
-from ensf.runs.files import expanded
+from ensf.runs.files import expanded, resolved
 
 __all__ = ["Source", "find_files"]
 
@@ -44,9 +44,9 @@ def find_files(patterns: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
         found += [Path(one) for one in sorted(fits, key=_natural)]
     real: dict[Path, Path] = {}
     for path in found:
-        if path.resolve() in real:
-            raise ValueError(f"{path} and {real[path.resolve()]} are the same file: name each member once")
-        real[path.resolve()] = path
+        if resolved(path) in real:
+            raise ValueError(f"{path} and {real[resolved(path)]} are the same file: name each member once")
+        real[resolved(path)] = path
     return tuple(found)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ensf.runs.files import resolved
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import OWNER
 
@@ -59,7 +60,7 @@ def staged(output: Path, last: str, fresh: bool) -> Iterator[Path]:
     OSError
         If something cannot be written; nothing is left of it.
     """
-    absolute = Path(os.path.realpath(output))
+    absolute = resolved(output)
     folder = (absolute.parent if fresh else absolute) / f".{absolute.name}-{uuid.uuid4().hex}"
     try:
         for place in {absolute.parent, absolute}:

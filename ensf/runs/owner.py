@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
+from ensf.runs.files import resolved
+
 __all__ = ["OWNER", "alone", "lock", "owned"]
 
 OWNER = ".ensf-owner"
@@ -67,7 +69,7 @@ def owned(folder: Path, *, make: bool = True) -> Iterator[bool]:
     OSError
         If it is no folder, or cannot be written.
     """
-    place = Path(os.path.realpath(folder))
+    place = resolved(folder)
     if place in _OWNED.get():
         yield False
         return

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from ensf.offline.cycle.processes import Processes
-from ensf.runs.files import expanded
+from ensf.runs.files import expanded, resolved
 
 __all__ = ["UNREADABLE", "WORDS", "Command", "Task"]
 
@@ -128,7 +128,7 @@ class Command:
         once = partial(self._run, template=folder / expanded(self.template), check=check, processes=processes)
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
-                futures = {task.member: pool.submit(self._try, task, directory.resolve(), once) for task in tasks}
+                futures = {task.member: pool.submit(self._try, task, resolved(directory), once) for task in tasks}
                 reasons = {member: future.result() for member, future in futures.items()}
             except BaseException:
                 processes.stop()

@@ -27,7 +27,7 @@ from ensf.offline.cycle import folders, members
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.settings import Cycling
 from ensf.runs import restart
-from ensf.runs.files import clear_unfinished, expanded, write_json
+from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
 from ensf.runs.recipe import describe
@@ -192,8 +192,8 @@ def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path, forecasts:
         if cycle > 1:
             given = folders.folder(directory, cycle - 1) / "analysis" / name
         seed = int(np.random.SeedSequence((cycling.seed, cycle, member)).generate_state(1)[0]) % 2**31
-        values = {"cycle": cycle, "seed": seed, "folder": Path(cycling.folder).resolve(), **times}
-        yield Task(member, given, (forecasts / name).resolve(), values)
+        values = {"cycle": cycle, "seed": seed, "folder": resolved(expanded(cycling.folder)), **times}
+        yield Task(member, given, resolved(forecasts / name), values)
 
 
 def _check_failures(failed: dict[int, str], left: int, min_members: int, cycle: int) -> None:
