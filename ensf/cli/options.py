@@ -67,8 +67,13 @@ def _toml(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8-sig")
         tomllib.loads(text)
+        os.fsencode(text)
     except OSError as error:
         raise OSError(f"config file {path} cannot be read ({error.strerror}): check the path") from error
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"config file {path} has characters that this locale cannot write ({error.encoding}): set LC_ALL=C.UTF-8"
+        ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"config file {path} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:

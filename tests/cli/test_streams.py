@@ -51,10 +51,11 @@ def test_a_locale_of_ascii(tmp_path):
     offline_files.write(tmp_path)
     words = " ".join(f"'{word}'" for word in offline_files.command(tmp_path))
     (tmp_path / "c.toml").write_text("# Übung\nseed = 3\n", encoding="utf-8")
-    assert shell(f"{words} --config '{tmp_path}/c.toml'", **ASCII) == (0, "")
-    status, errors = shell(f"{words} --output '{tmp_path}/Übung'", **ASCII)
-    assert status == 2 and errors.count("\n") == 1 and errors.startswith("ensf: "), errors
-    assert "bung" in errors and "set LC_ALL=C.UTF-8" in errors
+    assert shell(words, **ASCII) == (0, "")
+    for more, name in ((f"--config '{tmp_path}/c.toml'", "c.toml"), (f"--output '{tmp_path}/Übung'", "bung")):
+        status, errors = shell(f"{words} --overwrite {more}", **ASCII)
+        assert status == 2 and errors.count("\n") == 1 and errors.startswith("ensf: "), errors
+        assert name in errors and "set LC_ALL=C.UTF-8" in errors
 
 
 @pytest.mark.parametrize("name", ["loop", "loop/x"])

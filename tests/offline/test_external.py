@@ -501,6 +501,21 @@ def test_control_c_finishes_the_cycle(folder):
     assert [record["cycle"] for record in json.loads((folder / "cycles" / "summary.json").read_text())] == [1]
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_second_signal_leaves_no_member_running(folder, number):
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND + " hang"))
+    command = [sys.executable, "-c", "from ensf.cli import main; raise SystemExit(main())"]
+    process = subprocess.Popen([*command, "cycle", str(folder / "c.toml")], stderr=subprocess.PIPE, text=True)
+    while len(list(folder.glob("cycles/cycle_0001/runs/member_*/input.nc"))) < 2:
+        time.sleep(0.01)
+    for _ in range(2):
+        time.sleep(0.2)
+        process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "interrupted" in errors and "Traceback" not in errors
+    assert subprocess.run(["pgrep", "-f", str(folder)], capture_output=True).stdout == b""
+
+
 # --- refused ---------------------------------------------------------------------------------------------
 
 

@@ -40,6 +40,8 @@ def create(path: Path, overwrite: bool) -> netCDF4.Dataset:
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise PermissionError(f"{path} cannot be written: write elsewhere, or change its permissions")
     try:
+        if path.exists():
+            os.truncate(path, 0)  # HDF5 refuses to replace a file that a kill has left in part
         return netCDF4.Dataset(path, "w", clobber=overwrite)
     except OSError as error:
         raise OSError(f"{path} cannot be created ({error}): write elsewhere") from error
