@@ -12,6 +12,7 @@ from typing import Any
 import netCDF4
 import numpy as np
 
+from ensf.runs.files import resolved
 from ensf.runs.netcdf.variables import Row
 
 __all__ = ["SMALL", "TIME", "choose", "create", "disk", "fill", "layout", "numbers", "used", "variable"]
@@ -40,8 +41,7 @@ def create(path: Path, overwrite: bool) -> netCDF4.Dataset:
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise PermissionError(f"{path} cannot be written: write elsewhere, or change its permissions")
     try:
-        if path.exists():
-            os.truncate(path, 0)  # HDF5 refuses to replace a file that a kill has left in part
+        resolved(path).unlink(missing_ok=True)  # HDF5 keeps a damaged file open that it could not read
         return netCDF4.Dataset(path, "w", clobber=overwrite)
     except OSError as error:
         raise OSError(f"{path} cannot be created ({error}): write elsewhere") from error
