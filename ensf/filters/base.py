@@ -17,11 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, as_floating, generator, is_host, member_mean, namespace, summary, to_numpy
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    as_floating,
+    generator,
+    is_host,
+    member_mean,
+    namespace,
+    summary,
+    to_numpy,
+)
 from ensf.observations.observation import Observation
 
 __all__ = ["Analysis", "Filter", "Part", "Preparable", "Prepared", "Unchanged", "Update", "as_ensemble", "usable"]
@@ -91,7 +102,7 @@ class Preparable(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Part(Record):
     """A part of the state, at the time of the analysis or another.
 
     Attributes
@@ -115,7 +126,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Update:
+class Update(Record):
     """An analysis that is ready to be applied; subclasses say how in `analysed`.
 
     Attributes
@@ -206,8 +217,6 @@ class Unchanged(Update):
 @dataclass(frozen=True)
 class Prepared:
     """`analyse` for a filter with `prepare`: the three steps on everything."""
-
-    is_local: ClassVar[bool] = False
 
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
         """The analysis as an update for any part of the state."""

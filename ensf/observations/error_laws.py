@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, as_floating, is_host, like, namespace, normal, rows, summary, to_numpy
+from ensf.arrays import Array, Generator, Record, as_floating, is_host, like, namespace, normal, rows, summary, to_numpy
 
 __all__ = ["Correlated", "ErrorLaw", "Gaussian", "Independent", "is_error_law"]
 
@@ -58,7 +58,7 @@ def is_error_law(error: object) -> bool:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Independent:
+class Independent(Record):
     """Errors of the observations are independent, with a standard deviation each.
 
     Subclasses are dataclasses, whose fields are the parameters of the law: a number for all observations, or an array
@@ -146,11 +146,6 @@ class Independent:
             raise ValueError(
                 f"observation error number {k} is {deviation[k]}: give a positive, finite standard deviation"
             )
-
-    def __repr__(self) -> str:
-        arrays = self._arrays
-        parts = (f"{name}={summary(n) if name in arrays else n}" for name, n in self._parameters.items())
-        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def _label(law: Independent, name: str) -> str:

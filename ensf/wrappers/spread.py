@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, member_mean, namespace, normal, stream
+from ensf.arrays import Array, Generator, Record, generator, member_mean, namespace, normal, stream
 from ensf.filters.base import Analysis, Filter, Part, Update, usable, with_values
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
@@ -231,7 +231,7 @@ class _Rotated(WrappedUpdate):
 
 
 @dataclass(frozen=True, eq=False)
-class ResetMemory:
+class ResetMemory(Record):
     """What `SpreadReset` carries from cycle to cycle: the first prior's spread and the wrapped filter's memory."""
 
     spread: Array

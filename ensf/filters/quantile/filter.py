@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +57,6 @@ class QuantileFilter(Prepared):
     localization: Localization | None = None
     marginal: Marginal = RankHistogram()
     probit: bool = False
-    is_local: ClassVar[bool] = True
 
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
         """What each observation makes of the members at its turn.
