@@ -147,13 +147,14 @@ class Record:
         return f"{type(self).__name__}({', '.join(f'{name}={_in_words(getattr(self, name))}' for name in shown)})"
 
 
-def _in_words(value: object) -> str:
+def _in_words(value: Any) -> str:
+    has_axes = array_api_compat.is_array_api_obj(value) and value.ndim > 0
     match value:
         case Mapping():
             return f"{{{', '.join(f'{key}: {_in_words(part)}' for key, part in value.items())}}}"
         case tuple() if type(value) is tuple:
             return f"({', '.join(map(_in_words, value))})"
-    return summary(value) if array_api_compat.is_array_api_obj(value) and value.ndim else repr(value)
+    return summary(value) if has_axes else repr(value)
 
 
 def member_mean(ensemble: Array) -> Array:

@@ -177,7 +177,7 @@ class Update(Record):
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part, and what one may look at of its entries: name and ``(entry,)`` array."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no analysed: it gives the members and a mapping")
 
     def before(self, part: Part) -> Array:
         """The members as the filter takes them: after inflation of the forecast."""
@@ -188,8 +188,17 @@ class Update(Record):
         return self.analysed(part)[0]
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
-        """Degrees of freedom that the observations take at each position, ``(position,)``."""
-        raise NotImplementedError
+        """Degrees of freedom that the observations take at each position, ``(position,)``.
+
+        Raises
+        ------
+        ValueError
+            If the filter does not tell.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not tell its degrees of freedom, which adaptive inflation needs: give it "
+            "degrees_of_freedom(positions), or use another inflation"
+        )
 
 
 def as_part(
@@ -220,7 +229,7 @@ class Prepared:
 
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
         """The analysis as an update for any part of the state."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no prepare: it gives an Update")
 
     def analyse(
         self,

@@ -97,7 +97,15 @@ class Independent(Record):
 
     def each(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` of every observation up to a constant, shape of `predicted`."""
-        raise NotImplementedError
+        raise _lacking(self, "each(value, predicted), the log density of every observation")
+
+    def score(self, value: Array, predicted: Array) -> Array:
+        """Derivative of `each` by the prediction, shape of `predicted`."""
+        raise _lacking(self, "score(value, predicted), the derivative of its log density by the prediction")
+
+    def draw(self, predicted: Array, rng: Generator) -> Array:
+        """Observations of states with these predictions, shape of `predicted`."""
+        raise _lacking(self, "draw(predicted, rng), which makes observations")
 
     def log_density(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` up to a constant."""
@@ -146,6 +154,10 @@ class Independent(Record):
             raise ValueError(
                 f"observation error number {k} is {deviation[k]}: give a positive, finite standard deviation"
             )
+
+
+def _lacking(law: Independent, verb: str) -> ValueError:
+    return ValueError(f"{type(law).__name__} has no {verb}: give its class this method, or take another error law")
 
 
 def _label(law: Independent, name: str) -> str:
