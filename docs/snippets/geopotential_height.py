@@ -6,9 +6,7 @@ from eofs.examples import example_data_path
 
 from ensf.dataset import interpolate, pack, positions, unpack
 from ensf.diagnostics import rmse
-from ensf.filters import LETKF
-from ensf.localization import Localization, Sphere
-from ensf.observations import Linear, Observation
+from ensf import LETKF, Linear, Localization, Observation, Sphere
 
 winters = xr.open_dataset(example_data_path("hgt_djf.nc"), decode_times=False)
 heights, layout = pack(winters, "time", ["z"])  # (65, 1421): a winter is a member
