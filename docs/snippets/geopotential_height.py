@@ -4,9 +4,9 @@ import numpy as np
 import xarray as xr
 from eofs.examples import example_data_path
 
+from ensf import LETKF, Linear, Localization, Observation, Sphere
 from ensf.dataset import interpolate, pack, positions, unpack
 from ensf.diagnostics import rmse
-from ensf import LETKF, Linear, Localization, Observation, Sphere
 
 winters = xr.open_dataset(example_data_path("hgt_djf.nc"), decode_times=False)
 heights, layout = pack(winters, "time", ["z"])  # (65, 1421): a winter is a member
