@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -35,7 +35,24 @@ from ensf.arrays import (
 )
 from ensf.observations.observation import Observation
 
-__all__ = ["Analysis", "Filter", "Part", "Preparable", "Prepared", "Unchanged", "Update", "as_ensemble", "usable"]
+Memory: TypeAlias = Any
+"""What a filter leaves for its next cycle; nobody but the filter looks into it."""
+Info: TypeAlias = Mapping[str, Any]
+"""What one looks at: scalars, or arrays with an entry per variable. No filter reads it."""
+
+__all__ = [
+    "Analysis",
+    "Filter",
+    "Info",
+    "Memory",
+    "Part",
+    "Preparable",
+    "Prepared",
+    "Unchanged",
+    "Update",
+    "as_ensemble",
+    "usable",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +71,8 @@ class Analysis:
     """
 
     ensemble: Array
-    memory: Any = None
-    info: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = None
+    info: Info = field(default_factory=dict)
     update: Update | None = None
 
     def __repr__(self) -> str:
@@ -70,7 +87,7 @@ class Filter(Protocol):
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble from a prior ensemble ``(member, state)``; arguments are never changed.
@@ -83,7 +100,7 @@ class Filter(Protocol):
 class Preparable(Protocol):
     """A filter that knows of the state only what the members predict of the observations."""
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The analysis as an update for any part of the state.
 
         Parameters
@@ -137,8 +154,8 @@ class Update(Record):
         What one looks at. No filter reads it.
     """
 
-    memory: Any = None
-    info: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = None
+    info: Info = field(default_factory=dict)
 
     def near(self, positions: np.ndarray) -> Update:
         """The update without what does not reach the positions: for parts there it gives the same bits."""
@@ -227,7 +244,7 @@ class Unchanged(Update):
 class Prepared:
     """`analyse` for a filter with `prepare`: the three steps on everything."""
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The analysis as an update for any part of the state."""
         raise NotImplementedError(f"{type(self).__name__} has no prepare: it gives an Update")
 
@@ -236,7 +253,7 @@ class Prepared:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.
