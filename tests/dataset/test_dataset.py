@@ -743,4 +743,4 @@ def test_coordinates_the_other_way_round_than_the_table_are_refused():
 
 @pytest.mark.parametrize("dims", [("longitude",), ("longitude", "level"), ("latitude", "longitude", "level")])
 def test_coordinates_of_a_line_or_a_section_are_not_the_other_way_round(dims):
-    check_order(LETKF(Localization(Euclidean(), 1.0, dims=dims)), ("lat", "lon"))
+    check_order(Localization(Euclidean(), 1.0, dims=dims), ("lat", "lon"))
