@@ -152,12 +152,16 @@ class Pipeline:
         usable = self.observation.present(ensemble.dtype).without_scaling()
         if isinstance(self.method, Preparable) and usable.size:
             return self.method.prepare(self._predicted(usable, ensemble), usable, rng, memory)
+        if isinstance(self.method, Preparable):  # it knows nothing of the state, but remembers
+            where = places(self.localization, self.tiles[0].layout, self.tiles[0].entries)[:0]
+            unobserved = self.method.analyse(ensemble[:, :0], usable, rng, memory, where)
+            return Unchanged(unobserved.memory, unobserved.info)
         where = places(self.localization, self.layout, np.arange(self.layout.size))
         states = self.states(ensemble)
         analysis = self.method.analyse(states, self.observation, rng, memory, where)
         if analysis.ensemble is states:
             return Unchanged(analysis.memory, analysis.info)
-        return Whole(analysis.memory, analysis.info, ensemble=analysis.ensemble)
+        return Whole(analysis.memory, analysis.info, ensemble=analysis.ensemble, taken=analysis.before)
 
     def _predicted(self, observation: Observation, ensemble: np.ndarray) -> Array:
         """What the members predict, ``(member, column)``: of a large ensemble one after another."""
@@ -279,9 +283,16 @@ class Whole(Update):
     Attributes
     ----------
     ensemble : (member, state) array
+    taken : callable
+        Members of a part as the filter took them.
     """
 
     ensemble: Array = field(kw_only=True)
+    taken: Callable[[Part], Array] = field(kw_only=True)
+
+    def before(self, part: Part) -> Array:
+        """The members as the filter took them."""
+        return self.taken(part)
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """The members at the entries of a part."""

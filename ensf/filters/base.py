@@ -15,14 +15,27 @@ A filter that needs whole states (a score filter, a copula) has `analyse` alone:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, as_floating, generator, is_host, member_mean, namespace, summary, to_numpy
+from ensf.arrays import (
+    Array,
+    Generator,
+    as_floating,
+    generator,
+    is_host,
+    like,
+    member_mean,
+    namespace,
+    summary,
+    to_numpy,
+)
 from ensf.observations.observation import Observation
+from ensf.observations.operators import Select
 
 __all__ = ["Analysis", "Filter", "Part", "Preparable", "Prepared", "Unchanged", "Update", "as_ensemble", "usable"]
 
@@ -40,12 +53,15 @@ class Analysis:
         What one looks at: scalars or arrays that no filter reads again.
     update : Update, optional
         What was applied to the prior, by a filter that prepares one: it serves parameters, and states at earlier times.
+    before : callable
+        Members of a part of the prior as the filter took them: after inflation of the forecast.
     """
 
     ensemble: Array
     memory: Any = None
     info: Mapping[str, Any] = field(default_factory=dict)
     update: Update | None = None
+    before: Callable[[Part], Array] = attrgetter("values")
 
     def __repr__(self) -> str:
         return f"Analysis(ensemble {summary(self.ensemble)}, info {', '.join(self.info) or 'none'})"
@@ -244,7 +260,7 @@ class Prepared:
             return Analysis(prior, memory)
         update = self.prepare(observation.predict(prior), observation, generator(rng), memory)
         ensemble, fields = update.analysed(as_part(prior, positions))
-        return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
+        return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)
 
 
 # --- what every filter asks of its input -------------------------------------------------------------------
@@ -310,6 +326,19 @@ def _name_bad_entry(prior: np.ndarray) -> None:
             f"prior member {member} has {prior[member, variable]} at state variable {variable}: "
             "repair or drop that member before the analysis"
         )
+
+
+def observed_variables(observation: Observation) -> np.ndarray | None:
+    """Variable that each observation is a function of, ``(observation,)``; None unless its column is that variable."""
+    size = observation.state_size or observation.size
+    entries, part = observation.operator.entries(size), observation.part
+    if entries is None or not part.pointwise:
+        return None
+    probe = np.zeros((1, size))
+    probe[:, entries] = np.cos(1.0 + entries)
+    states = like(probe, observation.value)
+    same = namespace(states).all(part.linear(states) == Select(entries)(states))
+    return entries if bool(same) else None
 
 
 def innovations(predicted: Array, observation: Observation) -> tuple[Array, Array]:

@@ -190,10 +190,6 @@ def _run(job: Job, rng: Generator, memory: Any, writer: Writer, follow: Follow) 
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
-    if not job.observed.observation.size:
-        for stage in ("preassim", "postassim", "analysis"):
-            writer.save(stage, ensemble)
-        return Analysis(ensemble, memory, {"table": compare(job.observed, "analysis", ensemble).table})
     update = pipeline.prepare(ensemble, rng, memory)
     if writer.wants("preassim"):
         writer.save("preassim", pipeline.before(update, ensemble))

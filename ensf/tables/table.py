@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, like, namespace, rows, to_numpy
+from ensf.arrays import Array, like, namespace, to_numpy
 from ensf.dataset.coordinates import variable_dims
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import netCDF4
@@ -21,6 +22,7 @@ from ensf import (
     RTPS,
     AdaptiveInflation,
     AnalysisInflation,
+    CollapseGuard,
     Copula,
     DeferredAnalysis,
     EnKF,
@@ -35,6 +37,8 @@ from ensf import (
     ReverseSDE,
     Rotation,
     Sphere,
+    SpreadReset,
+    Standardised,
     letsf,
     published,
 )
@@ -89,9 +93,7 @@ METHODS = {
     "LETKF with height": LETKF(HIGH),
     "letsf with height": letsf(HIGH),
     "LETKF in a section": LETKF(SECTION),
-    "LETKF of sections": LETKF(
-        Localization(Euclidean(), 60.0, dict.fromkeys(("t", "q", "sst"), SECTION.dims), {"level": 1e3})
-    ),
+    "LETKF of sections": LETKF(replace(SECTION, dims=dict.fromkeys(("t", "q", "sst"), ("lon", "level")))),
     "Copula": Copula(LETSF(NEAR)),
     "published": published("sqg", sampler=ReverseSDE(20)),
 }
@@ -156,7 +158,7 @@ def test_observations_are_where_the_localization_takes_them_to_be(folder, locali
             "q,0.008,0.001,2024-01-31T03:00,43.3,8.2,",
             "row 1 has no z, but .* 'level': give it",
         ),
-        (("lon", "lat"), ROWS[2], r"dims=\('lon', 'lat'\) but the observations have positions \('lat', 'lon'\)"),
+        (("lon", "lat"), ROWS[2], r".*dims=\('lon', 'lat'\) but the observations have positions"),
         (("lat", "lon", "height"), ROWS[2], "the column z is in 'level' but the localization uses 'height': name the"),
     ],
 )
@@ -315,6 +317,51 @@ def test_without_observations_the_analysis_is_the_forecast(folder, capsys):
             assert all((before[name][...] == after[name][...]).all() for name in ("t", "q", "sst"))
 
 
+REMEMBERING = {
+    "SpreadReset": SpreadReset(LETKF(NEAR)),
+    "wrapped": ForecastInflation(Copula(RTPS(DeferredAnalysis(AdaptiveInflation(SpreadReset(LOCAL), NEAR)), 0.3)), 1.1),
+    "DeferredAnalysis": Rotation(DeferredAnalysis(LOCAL)),
+    "letsf": letsf(NEAR),
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["plain", "transformed"])
+@pytest.mark.parametrize("method", REMEMBERING.values(), ids=REMEMBERING)
+@pytest.mark.parametrize("row", [(), ("t,280,1.0,2024-01-31T03:00,80,4.2,850",)], ids=["no row", "no row used"])
+def test_a_cycle_without_observations_is_remembered(folder, method, row, settings):
+    (folder / "obs.csv").write_text("\n".join([HEAD, *row]) + "\n")
+    problem = Problem.of(load(folder), read(folder / "obs.csv"), method, variables=settings, mask=True)
+    memory = problem.analyse(np.random.default_rng(1)).memory
+    offline = Offline(method, settings, mask=True)
+    given = folder / "forecast_*.nc", folder / "obs.csv", folder / "out"
+    forecast = offline.prepare(*given).ensemble
+    analysis = offline.analyse(*given, rng=np.random.default_rng(1))
+    assert repr(analysis.memory) == repr(memory) != "None"
+    np.testing.assert_array_equal(analysis.ensemble, forecast)
+    if isinstance(method, SpreadReset):
+        spread = problem.pipeline.states(problem.forecast).std(axis=0, ddof=1)
+        np.testing.assert_allclose(analysis.memory.spread, spread, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "method, factor",
+    [
+        (ForecastInflation(SpreadReset(LOCAL), 1.5), 1.5),
+        (RTPS(ForecastInflation(DeferredAnalysis(SpreadReset(ForecastInflation(LOCAL, 1.2)), 1e9), 1.5), 0.3), 1.8),
+        (SpreadReset(Standardised(ForecastInflation(LOCAL, 1.5))), 1.5),
+        (Copula(ForecastInflation(LOCAL, 1.5), bandwidth=0.999), 1.5),
+        (CollapseGuard(ForecastInflation(LOCAL, 1.5), limit=1e9), 1.5),
+    ],
+)
+def test_what_a_filter_of_the_whole_state_takes_is_the_inflated_forecast(folder, method, factor):
+    offline = Offline(method, mask=True, stages=("preassim",))
+    offline.analyse(folder / "forecast_*.nc", folder / "obs.csv", folder / "out", rng=np.random.default_rng(1))
+    forecast, inflated = load(folder).q, load(folder / "out" / "preassim").q
+    np.testing.assert_allclose(inflated.mean("realization"), forecast.mean("realization"), rtol=2e-3)
+    np.testing.assert_allclose(inflated.std("realization"), factor * forecast.std("realization"), rtol=2e-2)
+    assert (inflated != forecast).all()
+
+
 def test_progress_can_be_followed(folder):
     seen = []
 
@@ -425,8 +472,8 @@ def test_parts_are_cut_by_pairs_of_place_and_observation(folder, monkeypatch):
 def test_the_record_comes_after_the_files_of_its_analysis(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "another").touch()
-    moved, replace = [], os.replace
-    monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(target.name), replace(source, target)))
+    moved, rename = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(target.name), rename(source, target)))
     with staged(tmp_path / "out", "analysis.json") as folder:
         for name in ("a.nc", "analysis.json", "z.nc"):
             (folder / name).touch()
