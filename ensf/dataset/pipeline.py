@@ -34,8 +34,6 @@ from ensf.observations import Observation
 __all__ = ["Follow", "Pipeline", "quiet"]
 
 LOGGER = logging.getLogger("ensf")
-AT_ONCE = 2**22
-"""Values of an ensemble that are changed to other coordinates at once, to predict observations."""
 
 Step = TypeVar("Step")
 Clipped = Counter[tuple[Hashable, Bounds]]
@@ -151,7 +149,8 @@ class Pipeline:
         """
         usable = self.observation.present(ensemble.dtype).without_scaling()
         if isinstance(self.method, Preparable) and usable.size:
-            return self.method.prepare(self._predicted(usable, ensemble), usable, rng, memory)
+            states = _read(ensemble, self.transforms.blocks(self.layout), usable.operator.reads())
+            return self.method.prepare(usable.predict(states), usable, rng, memory)
         if isinstance(self.method, Preparable):  # it knows nothing of the state, but remembers
             where = places(self.localization, self.tiles[0].layout, self.tiles[0].entries)[:0]
             unobserved = self.method.analyse(ensemble[:, :0], usable, rng, memory, where)
@@ -162,14 +161,6 @@ class Pipeline:
         if analysis.ensemble is states:
             return Unchanged(analysis.memory, analysis.info)
         return Whole(analysis.memory, analysis.info, ensemble=analysis.ensemble, taken=analysis.before)
-
-    def _predicted(self, observation: Observation, ensemble: np.ndarray) -> Array:
-        """What the members predict, ``(member, column)``: of a large ensemble one after another."""
-        blocks, read = self.transforms.blocks(self.layout), observation.operator.reads()
-        if ensemble.size <= AT_ONCE:
-            return observation.predict(_read(ensemble, blocks, read))
-        members = (ensemble[j : j + 1] for j in range(len(ensemble)))
-        return np.concatenate([observation.predict(_read(one, blocks, read)) for one in members])
 
     # --- for each tile --------------------------------------------------------------------------------------
 

@@ -36,6 +36,9 @@ __all__ = [
     "as_operator",
 ]
 
+AT_ONCE = 2**22
+"""Values of vectors that a sparse matrix acts on at once."""
+
 
 class Operator:
     """Observation operator h, with a general default for every verb but the call."""
@@ -476,6 +479,9 @@ def _apply(matrix: Any, vectors: Array) -> Array:
         )
     if _is_host_sparse(matrix) or not hasattr(matrix, "__array_namespace__"):
         flat = vectors.reshape(-1, vectors.shape[-1])
+        if _is_host_sparse(matrix) and flat.size > AT_ONCE:  # the same bits without a copy of all vectors
+            each = np.stack([matrix @ vector for vector in flat])
+            return each.reshape(*vectors.shape[:-1], matrix.shape[0]).astype(vectors.dtype, copy=False)
         return (matrix @ flat.T).T.reshape(*vectors.shape[:-1], matrix.shape[0]).astype(vectors.dtype, copy=False)
     xp = namespace(vectors)
     return xp.matmul(vectors, xp.astype(matrix, vectors.dtype, copy=False).T)
