@@ -61,9 +61,12 @@ def find_localization(method: object) -> Localization | None:
     if not is_dataclass(method) or isinstance(method, type):
         return None
     parts = (find_localization(getattr(method, part.name, None)) for part in fields(method))
-    first, *others = [one for one in parts if one is not None] or [None]
+    localizations = [one for one in parts if one is not None]
+    if not localizations:
+        return None
+    first, *others = localizations
     for other in others:
-        if first is not None and other is not None and (first.dims, first.at) != (other.dims, other.at):
+        if (first.dims, first.at) != (other.dims, other.at):
             raise ValueError(
                 f"{type(method).__name__} has localizations with dims={first.dims!r}, at={first.at!r} and with "
                 f"dims={other.dims!r}, at={other.at!r}: name the same coordinates in both"

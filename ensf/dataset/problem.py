@@ -16,7 +16,7 @@ from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.packing import choose, pack, restore
 from ensf.dataset.pipeline import Pipeline
 from ensf.dataset.transforms import Setting, several
-from ensf.filters.base import Analysis
+from ensf.filters.base import Analysis, Memory
 from ensf.localization import Localization
 from ensf.observations.observation import Observation
 
@@ -93,7 +93,7 @@ class Problem:
         """Which entry of the state is which grid point."""
         return self.pipeline.layout
 
-    def analyse(self, rng: Generator | int | None, memory: Any = None) -> Analysis:
+    def analyse(self, rng: Generator | int | None, memory: Memory = None) -> Analysis:
         """The filter's own record, with a physical ensemble ``(member, state)``.
 
         Parameters

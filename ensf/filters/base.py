@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -37,7 +37,24 @@ from ensf.arrays import (
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
 
-__all__ = ["Analysis", "Filter", "Part", "Preparable", "Prepared", "Unchanged", "Update", "as_ensemble", "usable"]
+Memory: TypeAlias = Any
+"""What a filter leaves for its next cycle; nobody but the filter looks into it."""
+Info: TypeAlias = Mapping[str, Any]
+"""What one looks at: scalars, or arrays with an entry per variable. No filter reads it."""
+
+__all__ = [
+    "Analysis",
+    "Filter",
+    "Info",
+    "Memory",
+    "Part",
+    "Preparable",
+    "Prepared",
+    "Unchanged",
+    "Update",
+    "as_ensemble",
+    "usable",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +75,8 @@ class Analysis:
     """
 
     ensemble: Array
-    memory: Any = None
-    info: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = None
+    info: Info = field(default_factory=dict)
     update: Update | None = None
     before: Callable[[Part], Array] = attrgetter("values")
 
@@ -75,7 +92,7 @@ class Filter(Protocol):
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble from a prior ensemble ``(member, state)``; arguments are never changed.
@@ -88,7 +105,7 @@ class Filter(Protocol):
 class Preparable(Protocol):
     """A filter that knows of the state only what the members predict of the observations."""
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The analysis as an update for any part of the state.
 
         Parameters
@@ -142,8 +159,8 @@ class Update:
         What one looks at. No filter reads it.
     """
 
-    memory: Any = None
-    info: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = None
+    info: Info = field(default_factory=dict)
 
     def near(self, positions: np.ndarray) -> Update:
         """The update without what does not reach the positions: for parts there it gives the same bits."""
@@ -225,7 +242,7 @@ class Prepared:
 
     is_local: ClassVar[bool] = False
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The analysis as an update for any part of the state."""
         raise NotImplementedError
 
@@ -234,7 +251,7 @@ class Prepared:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.
@@ -332,7 +349,7 @@ def observed_variables(observation: Observation) -> np.ndarray | None:
     """Variable that each observation is a function of, ``(observation,)``; None unless its column is that variable."""
     size = observation.state_size or observation.size
     entries, part = observation.operator.entries(size), observation.part
-    if entries is None or not part.pointwise:
+    if entries is None or part.pointwise is None:
         return None
     probe = np.zeros((1, size))
     probe[:, entries] = np.cos(1.0 + entries)
