@@ -207,6 +207,6 @@ def _observation(observations: Observations, layout: Layout, localization: Local
     if not isinstance(observation, Observation):
         raise ValueError(
             f"observations are a {type(made).__name__}: give an Observation, an observation table, or a function "
-            "layout -> Observation"
+            "layout -> Observation, or -> a record with `observation` and `locate`"
         )
     return observation

@@ -1,5 +1,6 @@
 """Analysis of a Dataset: as on flat arrays, in other coordinates by change of variables, and nothing else changed."""
 
+from dataclasses import dataclass
 from functools import partial
 from operator import mul
 
@@ -374,7 +375,15 @@ class Table:
     """What an observation table is to an analysis."""
 
     def observe(self, layout):
-        return type("Observed", (), {"observation": stations(layout)})()
+        return Record(stations(layout))
+
+
+@dataclass(frozen=True)
+class Record:
+    observation: Observation
+
+    def locate(self, localization):
+        return self
 
 
 def test_observations_come_as_table_function_or_observation():
