@@ -29,7 +29,7 @@ from ensf.dataset.tiles import Tile, cut
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
 from ensf.localization import Localization
-from ensf.observations import Observation
+from ensf.observations import Observation, Operator
 
 __all__ = ["Follow", "Pipeline", "quiet"]
 
@@ -149,7 +149,7 @@ class Pipeline:
         """
         usable = self.observation.present(ensemble.dtype).without_scaling()
         if isinstance(self.method, Preparable) and usable.size:
-            states = _read(ensemble, self.transforms.blocks(self.layout), usable.operator.reads())
+            states = _read(ensemble, self.transforms.blocks(self.layout), usable.operator)
             return self.method.prepare(usable.predict(states), usable, rng, memory)
         if isinstance(self.method, Preparable):  # it knows nothing of the state, but remembers
             where = places(self.localization, self.tiles[0].layout, self.tiles[0].entries)[:0]
@@ -255,9 +255,12 @@ class Pipeline:
         return values
 
 
-def _read(ensemble: np.ndarray, blocks: Blocks, read: np.ndarray | None) -> np.ndarray:
-    """z of a physical ensemble, at the entries that are read; whatever elsewhere."""
-    if read is None or blocks.unchanged:
+def _read(ensemble: np.ndarray, blocks: Blocks, operator: Operator) -> np.ndarray:
+    """z of a physical ensemble, at the entries that the operator reads; whatever elsewhere."""
+    if blocks.unchanged:
+        return ensemble
+    read = operator.reads()
+    if read is None:
         return blocks.forward(ensemble)
     states = np.zeros_like(ensemble)
     states[:, read] = blocks.at(read).forward(np.ascontiguousarray(ensemble[:, read]))

@@ -396,10 +396,8 @@ class Linear(Operator):
     def reads(self) -> np.ndarray:
         """Columns with an entry that is not zero."""
         if _is_sparse(self.matrix):
-            columns = self.matrix.indices[self.matrix.data != 0]
-        else:
-            columns = np.nonzero(to_numpy(self.matrix))[1]
-        return np.unique(to_numpy(columns)).astype(np.int64)
+            return np.unique(to_numpy(self.matrix.indices[self.matrix.data != 0])).astype(np.int64)
+        return np.flatnonzero((to_numpy(self.matrix) != 0).any(axis=0))
 
     def nearest_row(self) -> np.ndarray:
         """The row in which a column weighs most."""
