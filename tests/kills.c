@@ -18,7 +18,12 @@ static long fatal = -1;
 static int armed, limited, halves;
 
 void arm(long kill_at, int in_the_midst, long bytes) {
-    calls = 0, fatal = kill_at, halves = in_the_midst, left = bytes, limited = bytes >= 0, armed = 1;
+    calls = 0;
+    fatal = kill_at;
+    halves = in_the_midst;
+    left = bytes;
+    limited = bytes >= 0;
+    armed = 1;
 }
 
 long count(void) { return calls; }
@@ -96,6 +101,15 @@ WRITE(write, (int fd, const void *content, size_t size), (fd, content, size))
 WRITE(pwrite, (int fd, const void *content, size_t size, off_t place), (fd, content, size, place))
 WRITE(pwrite64, (int fd, const void *content, size_t size, off64_t place), (fd, content, size, place))
 
+/* A copy may ask for more than there is: what was not written is still free. */
+#define counted(there, copy)                                                                                           \
+    ({                                                                                                                 \
+        ssize_t fits = there;                                                                                          \
+        ssize_t copied = fits < 0 ? -1 : copy;                                                                         \
+        if (limited && fits > 0) atomic_fetch_add(&left, fits - (copied > 0 ? copied : 0));                            \
+        copied;                                                                                                        \
+    })
+
 ssize_t writev(int fd, const struct iovec *parts, int number) {
     if (on_disk(fd) && doomed()) die();
     size_t size = 0;
@@ -107,15 +121,11 @@ ssize_t writev(int fd, const struct iovec *parts, int number) {
 ssize_t sendfile64(int to, int from, off64_t *place, size_t size);
 ssize_t sendfile(int to, int from, off_t *place, size_t size) {
     if (on_disk(to) && doomed()) die();
-    ssize_t fits = room(to, size > 1 << 20 ? 1 << 20 : size);
-    if (fits < 0) return -1;
-    return REAL(sendfile)(to, from, place, fits);
+    return counted(room(to, size), REAL(sendfile)(to, from, place, fits));
 }
 ssize_t sendfile64(int to, int from, off64_t *place, size_t size) { return sendfile(to, from, place, size); }
 
 ssize_t copy_file_range(int from, off64_t *a, int to, off64_t *b, size_t size, unsigned flags) {
     if (on_disk(to) && doomed()) die();
-    ssize_t fits = room(to, size);
-    if (fits < 0) return -1;
-    return REAL(copy_file_range)(from, a, to, b, fits, flags);
+    return counted(room(to, size), REAL(copy_file_range)(from, a, to, b, fits, flags));
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import shlex
@@ -34,8 +35,14 @@ def parser(program: str, description: str) -> ArgumentParser:
     class Config(ActionConfigFile):
         """A file in UTF-8, whatever the locale; what cannot be read names it."""
 
-        def __call__(self, parser: ArgumentParser, cfg: Any, values: str, option_string: str | None = None) -> None:
-            self.apply_config(parser, cfg, self.dest, _toml(expanded(values)))
+        def __call__(
+            self,
+            parser: argparse.ArgumentParser,
+            cfg: argparse.Namespace,
+            values: str | Sequence[str] | None,
+            option_string: str | None = None,
+        ) -> None:
+            self.apply_config(parser, cfg, self.dest, _toml(expanded(str(values))))
 
     made = ArgumentParser(
         prog=program, description=description, parser_mode="toml", exit_on_error=False, allow_abbrev=False

@@ -19,7 +19,12 @@ def server(tmp_path_factory):
     server.close()
 
 
-@pytest.fixture(scope="module", params=CASES)
+SLOW = ("report", "cache")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES]
+)
 def started(request, server, tmp_path_factory):
     """A case, the server after it has done it once, the folder with its input, what it should leave, and its calls."""
     case, source = CASES[request.param], tmp_path_factory.mktemp(request.param)
@@ -68,7 +73,7 @@ def spread(calls, count):
 
 
 def test_a_kill_at_some_calls(started):
-    killed(started, [(number, bool(k % 2)) for k, number in enumerate(spread(started[-1], 4))])
+    killed(started, [(number, bool(k % 2)) for k, number in enumerate(spread(started[-1], 3))])
 
 
 @pytest.mark.slow
