@@ -20,7 +20,7 @@ from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis
 from ensf.offline.job import Job
-from ensf.offline.members import Source, find_files
+from ensf.offline.members import Source
 from ensf.offline.observations import check_prior, compare, locate, meet, refuse_rejected
 from ensf.offline.staging import check_free, staged
 from ensf.offline.writer import RECORD, TABLE, Writer, names

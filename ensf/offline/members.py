@@ -6,9 +6,7 @@ must share (dimensions, coordinates, dtypes, units) is compared with the first o
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,35 +19,7 @@ import xarray as xr
 
 from ensf.dataset import Layout
 
-__all__ = ["Source", "find_files"]
-
-
-def find_files(patterns: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
-    """Files of one or more names or patterns, in the natural order of their names: ``m2.nc`` before ``m10.nc``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a name or pattern fits no file.
-    ValueError
-        If one file is there twice.
-    """
-    found: list[Path] = []
-    for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
-        fits = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern))
-        if not fits:
-            raise FileNotFoundError(f"there is no file {pattern}: check the name or pattern of the forecast")
-        found += [Path(one) for one in sorted(fits, key=_natural)]
-    real: dict[Path, Path] = {}
-    for path in found:
-        if path.resolve() in real:
-            raise ValueError(f"{path} and {real[path.resolve()]} are the same file: name each member once")
-        real[path.resolve()] = path
-    return tuple(found)
-
-
-def _natural(name: str) -> list[tuple[int, Any]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name)]
+__all__ = ["Source"]
 
 
 @dataclass(frozen=True, eq=False)
