@@ -48,7 +48,7 @@ def _parser() -> ArgumentParser:
     parser = options.parser("ensf analyse", "The files of a forecast ensemble and a table in, analysis files out")
     add = parser.add_argument
     add("--prior", nargs="+", type=str, default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
-    add("--observations", default="", help="table of observations, CSV or NetCDF")
+    add("--observations", nargs="+", type=str, default=[], help="tables of observations, CSV or NetCDF, or patterns")
     add("--method", default="letsf", help="letsf, or a filter: LETKF(Localization(Sphere(), 500.0))")
     add("--output", default="", help="folder for the files")
     files.add(parser)
@@ -65,20 +65,23 @@ def _parser() -> ArgumentParser:
 def _run(values: Options, command: str, follow: Follow) -> int:
     import numpy as np
 
+    from ensf.offline.observations import summary
+
     offline = _settings(values)
     rng = np.random.default_rng(_seed(values["seed"]))
     paths = {name: values[name] for name in ("prior", "observations", "output")}
     analysis = offline.analyse(**paths, rng=rng, overwrite=values["overwrite"], command=command, follow=follow)
     table = analysis.info["table"]
     if not table.used.any():
-        print("no observation can be used: the analysis is the forecast")
-    print(f"{len(analysis.ensemble)} members, {table.used.sum()} of {len(table)} observations used; ", end="")
-    print(f"files in {values['output']}")
+        print(f"ensf: {summary(table)}: the analysis is the forecast", file=sys.stderr)
+    used = f", {summary(table)}" if table.used.any() else ""
+    print(f"{len(analysis.ensemble)} members{used}; files in {values['output']}")
     return 0
 
 
 def _dry_run(values: Options, follow: Follow) -> int:
     from ensf.offline import names
+    from ensf.offline.observations import summary
 
     offline = _settings(values)
     _seed(values["seed"])
@@ -86,6 +89,8 @@ def _dry_run(values: Options, follow: Follow) -> int:
     job = offline.prepare(**paths, overwrite=values["overwrite"], follow=follow)
     for line in job.lines(names(job.source, offline.stages, offline.statistics)):
         print(line)
+    if not job.observed.table.used.any():
+        print(f"ensf: {summary(job.observed.table)}: the analysis would be the forecast", file=sys.stderr)
     return 0
 
 

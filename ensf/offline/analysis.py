@@ -21,9 +21,11 @@ from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis
 from ensf.offline.job import Job
 from ensf.offline.members import Source
-from ensf.offline.observations import check_prior, compare, locate, meet, refuse_rejected
+from ensf.offline.observations import check_prior, compare, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free, staged
+from ensf.offline.windows import window_of
 from ensf.offline.writer import RECORD, TABLE, Writer, names
+from ensf.runs.patterns import find_files
 from ensf.tables import Check, ObservationTable, read
 
 __all__ = ["STAGES", "Offline", "analyse_files"]
@@ -58,6 +60,13 @@ class Offline:
         Stages of which files with mean and spread are written.
     strict : bool
         Refuse a table with a row that cannot be used.
+    good : tuple of int
+        Codes in the column `qc` of rows that are to be used.
+    surface : tuple of str
+        Variables with levels of which rows without a height see the level nearest to the surface.
+    window : str
+        Times of rows that are used: ``START/END``, the end excluded; a duration such as ``6h``, centred at the time of
+        the forecast; or ``all``. By default six hours if the files say what time it is.
 
     Raises
     ------
@@ -75,6 +84,9 @@ class Offline:
     stages: tuple[str, ...] = ("analysis",)
     statistics: tuple[str, ...] = ()
     strict: bool = False
+    good: tuple[int, ...] = (0,)
+    surface: tuple[str, ...] = ()
+    window: str = ""
 
     def __post_init__(self) -> None:
         for stage in (*self.stages, *self.statistics):
@@ -84,7 +96,7 @@ class Offline:
     def prepare(
         self,
         prior: Paths,
-        observations: str | Path,
+        observations: Paths,
         output: str | Path,
         *,
         overwrite: bool = False,
@@ -96,8 +108,8 @@ class Offline:
         ----------
         prior : str, Path, or sequence of these
             Names or patterns of the files of the forecast.
-        observations : str or Path
-            A table, as `ensf.tables.read` takes it.
+        observations : str, Path, or sequence of these
+            Tables, as `ensf.tables.read` takes them.
         output : str or Path
             Folder; made if it is not there.
         overwrite : bool
@@ -114,39 +126,42 @@ class Offline:
         ValueError, OSError
             One sentence that names the file, and what to do.
         """
-        table_path, folder = Path(observations), Path(output)
-        paths = find_files(prior)
+        folder, paths = Path(output), find_files(prior, "the forecast")
+        tables = find_files(observations, "the observations")
         source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask)
         layout = source.layout
 
         files = names(source, self.stages, self.statistics)
-        _check_apart([*paths, table_path], folder, files)
+        _check_apart([*paths, *tables], folder, files)
         check_free(folder, files, len(self.stages) * sum(path.stat().st_size for path in paths), overwrite)
 
-        options = {"coordinates": self.coordinates, "periods": self.periods}
-        observed = meet(read(observations), table_path, layout, self.checks, options)
+        window = window_of(self.window, paths)
+        table = read(tables, good=self.good)
+        table = table if window is None else table.within(*window)
+        options = {"coordinates": self.coordinates, "periods": self.periods, "surface": self.surface}
+        observed = meet(table, named(tables), layout, self.checks, options)
         ensemble = source.load(lambda members: follow(members, "reading"))
         observed = check_prior(observed, ensemble, self.checks)
         if self.strict:
-            refuse_rejected(observed.table, table_path)
+            refuse_rejected(observed.table)
 
         method = method_for(self.method, layout)
         check_order(method, observed.table.axes)
         localization = find_localization(method)
         if localization is not None and observed.observation.size:
-            position = locate(observed, layout, dims_of(localization), self.coordinates, table_path)
+            position = locate(observed, layout, dims_of(localization), self.coordinates, named(tables))
             observed = replace(observed, observation=replace(observed.observation, position=position))
 
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         transforms = Transforms.fit(chosen, layout, ensemble, source.label)
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
-        return Job(source, ensemble, observed, pipeline, table_path, folder)
+        return Job(source, ensemble, observed, pipeline, tables, folder, window)
 
     def analyse(
         self,
         prior: Paths,
-        observations: str | Path,
+        observations: Paths,
         output: str | Path,
         *,
         rng: Generator,
@@ -220,7 +235,7 @@ def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> N
 
 def analyse_files(
     prior: Paths,
-    observations: str | Path,
+    observations: Paths,
     method: Method,
     output: str | Path,
     *,

@@ -11,6 +11,7 @@ import numpy as np
 from ensf.dataset.pipeline import Pipeline
 from ensf.offline.members import Source
 from ensf.offline.observations import counts
+from ensf.offline.windows import Window
 from ensf.tables import Observed
 
 __all__ = ["Job"]
@@ -32,15 +33,20 @@ class Job:
         The table, with codes and what the forecast predicts, and the observation.
     pipeline : Pipeline
         The filter, and the observations as it sees them.
-    table_path, output : Path
+    tables : tuple of Path
+        Files of the observations.
+    output : Path
+    window : tuple of two datetime64, or None
+        Times of observations that are used, the second excluded; None = all.
     """
 
     source: Source
     ensemble: np.ndarray
     observed: Observed
     pipeline: Pipeline
-    table_path: Path
+    tables: tuple[Path, ...]
     output: Path
+    window: Window | None = None
 
     @property
     def memory(self) -> float:
@@ -53,6 +59,8 @@ class Job:
         source, names = self.source, ", ".join(map(str, self.source.layout.template.data_vars))
         yield f"forecast: {members} members, {source.label(0)} to {source.label(members - 1)}"
         yield f"variables: {names}; {size} values of {self.ensemble.dtype}, {self.ensemble.nbytes / 1e6:.3g} MB"
+        if self.window is not None:
+            yield "window: " + " to ".join(str(time.astype("datetime64[s]")) for time in self.window)
         yield f"observations: {self.observed.observation.size} of {len(self.observed.table)} rows used"
         yield from (f"    {number} {reason}" for reason, number in counts(self.observed.table).items())
         tiles = len(self.pipeline.tiles)

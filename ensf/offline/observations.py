@@ -16,11 +16,11 @@ from ensf.dataset.coordinates import column_coordinate, find_coordinate
 from ensf.observations import Operator
 from ensf.tables import Check, ObservationTable, Observed
 
-__all__ = ["check_prior", "compare", "counts", "locate", "meet", "refuse_rejected"]
+__all__ = ["check_prior", "compare", "counts", "locate", "meet", "named", "refuse_rejected", "summary"]
 
 
 def meet(
-    table: ObservationTable, path: Path, layout: Layout, checks: Sequence[Check], options: Mapping[str, Any]
+    table: ObservationTable, tables: str, layout: Layout, checks: Sequence[Check], options: Mapping[str, Any]
 ) -> Observed:
     """The rows that are left by the checks that need no forecast, on a layout."""
     for check in checks:
@@ -29,7 +29,7 @@ def meet(
     try:
         return table.observe(layout, **options)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{tables}: {error}") from error
 
 
 def check_prior(observed: Observed, ensemble: np.ndarray, checks: Sequence[Check]) -> Observed:
@@ -60,7 +60,7 @@ def locate(
     layout: Layout,
     dims: Sequence[str] | Mapping[Hashable, Sequence[str]],
     coordinates: Mapping[str, str],
-    path: Path,
+    tables: str,
 ) -> np.ndarray:
     """Positions ``(observation, dimension)`` in the coordinates of a localization.
 
@@ -79,7 +79,7 @@ def locate(
         column = table.height if axis == "z" else table.position[:, table.axes.index(axis)]
         if np.isnan(column[rows]).any():
             row = int(rows[np.argmax(np.isnan(column[rows]))])
-            raise ValueError(f"{path}: row {row} has no {axis}, but the localization uses {dim!r}: give it")
+            raise ValueError(f"{tables}: row {row} has no {axis}, but the localization uses {dim!r}: give it")
         columns.append(column[rows])
     return np.stack(columns, axis=1)
 
@@ -99,8 +99,25 @@ def counts(table: ObservationTable) -> dict[str, int]:
     return dict(zip(reasons.tolist(), numbers.tolist(), strict=True))
 
 
-def refuse_rejected(table: ObservationTable, path: Path) -> None:
+def summary(table: ObservationTable) -> str:
+    """How many rows are used, and why others are not, in a line."""
+    used, others = int(table.used.sum()), counts(table.take(~table.used))
+    rejected = ", ".join(f"{number} {reason}" for reason, number in others.items())
+    why = f" ({rejected})" if rejected else ""
+    if used or not len(table):
+        return f"{used} of {len(table)} observations used{why}"
+    hint = "; say which codes are good, --good" if "provider" in rejected else ""
+    return f"warning: none of {len(table)} observations used{why}{hint}"
+
+
+def named(tables: Sequence[Path]) -> str:
+    """What errors call some tables."""
+    more = f" and {len(tables) - 1} more" if len(tables) > 1 else ""
+    return f"{tables[0]}{more}"
+
+
+def refuse_rejected(table: ObservationTable) -> None:
     """Raise ValueError that names the first row that is not used."""
     if not table.used.all():
         row = int(np.argmax(~table.used))
-        raise ValueError(f"{path}: row {row} is not used ({table.reason[row]}): repair it, or leave out --strict")
+        raise ValueError(f"{table.place(row)} is not used ({table.reason[row]}): repair it, or leave out --strict")

@@ -137,7 +137,11 @@ class Writer:
             "settings": repr(settings),
             "method": repr(job.pipeline.method),
             "forecast": [job.source.label(member) for member in range(job.source.members)],
-            "observations": {"file": str(job.table_path), "rows": counts(table)},
+            "observations": {
+                "files": [str(path) for path in job.tables],
+                "window": None if job.window is None else [str(time) for time in job.window],
+                "rows": counts(table),
+            },
             "innovations": _innovations(table),
         }
         (self.folder / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

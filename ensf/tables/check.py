@@ -12,7 +12,7 @@ __all__ = ["VERTICAL", "check_rows", "check_shapes", "first_problem", "on_earth"
 
 ROUNDING = 1e-5
 """Degrees by which a latitude may be beyond a pole: those of 4 bytes, and of radians."""
-LIMITS = {"lat": (-90.0, 90.0), "lon": (-180.0 - ROUNDING, 360.0 + ROUNDING)}
+LIMITS = {"lat": (-90.0 - ROUNDING, 90.0 + ROUNDING), "lon": (-180.0 - ROUNDING, 360.0 + ROUNDING)}
 VERTICAL = ("z", "depth", "height", "pressure")
 """Columns that say how high."""
 

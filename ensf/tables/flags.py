@@ -52,6 +52,6 @@ REASONS = {
     NO_TIME: "time missing",
     BAD_POSITION: "no such place",
     BAD_HEIGHT: "height not finite",
-    NOT_GOOD: "code 0 of its provider, which is not good",
+    NOT_GOOD: "code 0 of its provider is not good",
 }
 """Sentence of each code that this package gives."""

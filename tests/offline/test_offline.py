@@ -245,7 +245,8 @@ def test_the_table_says_what_was_used(folder):
 def test_without_observations_the_analysis_is_the_forecast(folder, capsys):
     (folder / "obs.csv").write_text("\n".join([HEAD, "t,280,1.0,2024-01-31T03:00,80,4.2,850"]) + "\n")
     assert main(command(folder)) == 0
-    assert "no observation can be used" in capsys.readouterr().out
+    warning = "ensf: warning: none of 1 observations used (1 out of domain): the analysis is the forecast"
+    assert warning in capsys.readouterr().err
     for path in folder.glob("forecast_*.nc"):
         with netCDF4.Dataset(path) as before, netCDF4.Dataset(folder / "out" / path.name) as after:
             before.set_auto_maskandscale(False), after.set_auto_maskandscale(False)

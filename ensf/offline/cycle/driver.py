@@ -25,6 +25,7 @@ from ensf.offline import analyse_files
 from ensf.offline.cycle import members
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.settings import Cycling
+from ensf.offline.observations import summary
 from ensf.runs import restart
 from ensf.runs.files import clear_unfinished, write_json
 from ensf.runs.interrupts import deferred
@@ -38,7 +39,15 @@ class Analyse(Protocol):
     """The analysis of member files: `ensf.offline.analyse_files`, or one's own."""
 
     def __call__(
-        self, prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Any
+        self,
+        prior_paths: Any,
+        observations_path: Path,
+        method: Any,
+        output_dir: Path,
+        *,
+        rng: Any,
+        memory: Any,
+        window: str,
     ) -> Analysis:
         """Write a file of the same name for each prior file; `memory` of the result is for the next cycle."""
 
@@ -142,7 +151,13 @@ def _cycle(
     _drop_analysis(place)
     (place / "analysis").mkdir()
     analysis = analyse(
-        list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=checkpoint.memory
+        list(prior.values()),
+        observed,
+        cycling.method,
+        place / "analysis",
+        rng=checkpoint.rng,
+        memory=checkpoint.memory,
+        window=cycling.window_of(cycle),
     )
     used = _write_table(analysis, place)
     show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
@@ -177,7 +192,7 @@ def _write_table(analysis: Analysis, place: Path) -> str:
     if table is None:
         return ""
     table.write(place / "observations.csv", overwrite=True)
-    return f"{table.used.sum()} of {len(table)} observations used"
+    return summary(table)
 
 
 def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path, forecasts: Path) -> Iterator[Task]:
