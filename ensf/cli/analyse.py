@@ -47,8 +47,8 @@ def analyse(arguments: list[str]) -> int:
 def _parser() -> ArgumentParser:
     parser = options.parser("ensf analyse", "The files of a forecast ensemble and a table in, analysis files out")
     add = parser.add_argument
-    add("--prior", nargs="+", type=str, default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
-    add("--observations", nargs="+", type=str, default=[], help="tables of observations, CSV or NetCDF, or patterns")
+    add("--prior", nargs="+", default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
+    add("--observations", nargs="+", default=[], help="tables of observations, CSV or NetCDF, or patterns")
     add("--method", default="letsf", help="letsf, or a filter: LETKF(Localization(Sphere(), 500.0))")
     add("--output", default="", help="folder for the files")
     files.add(parser)
@@ -69,8 +69,16 @@ def _run(values: Options, command: str, follow: Follow) -> int:
 
     offline = _settings(values)
     rng = np.random.default_rng(_seed(values["seed"]))
-    paths = {name: values[name] for name in ("prior", "observations", "output")}
-    analysis = offline.analyse(**paths, rng=rng, overwrite=values["overwrite"], command=command, follow=follow)
+    prior, observations = (files.several(values[name]) for name in ("prior", "observations"))
+    analysis = offline.analyse(
+        prior,
+        observations,
+        values["output"],
+        rng=rng,
+        overwrite=values["overwrite"],
+        command=command,
+        follow=follow,
+    )
     table = analysis.info["table"]
     if not table.used.any():
         print(f"ensf: {summary(table)}: the analysis is the forecast", file=sys.stderr)
@@ -85,8 +93,8 @@ def _dry_run(values: Options, follow: Follow) -> int:
 
     offline = _settings(values)
     _seed(values["seed"])
-    paths = {name: values[name] for name in ("prior", "observations", "output")}
-    job = offline.prepare(**paths, overwrite=values["overwrite"], follow=follow)
+    prior, observations = (files.several(values[name]) for name in ("prior", "observations"))
+    job = offline.prepare(prior, observations, values["output"], overwrite=values["overwrite"], follow=follow)
     for line in job.lines(names(job.source, offline.stages, offline.statistics)):
         print(line)
     if not job.observed.table.used.any():

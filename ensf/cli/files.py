@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ensf.dataset.methods import Method
 
-__all__ = ["add", "method", "settings", "table", "words"]
+__all__ = ["add", "method", "settings", "several", "table", "words"]
 
 
 def add(parser: ArgumentParser) -> None:
@@ -54,6 +54,11 @@ def method(text: str) -> Method:
 def table(values: Options, name: str) -> Options:
     """A table of the configuration, which comes as dotted names."""
     return {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}
+
+
+def several(value: Any) -> tuple[str, ...]:
+    """Names or patterns, or a single one."""
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
 
 
 def words(text: str) -> tuple[str, ...]:
