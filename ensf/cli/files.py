@@ -23,7 +23,6 @@ def add(parser: ArgumentParser) -> None:
     option("--periods", type=dict, default={}, help="period of x or y in a periodic domain")
     option("--good", type=Any, default=0, help="codes of qc that are to be used: 0; for Argo 1,2")
     option("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
-    option("--window", default="", help="times that are used: 6h around the forecast, START/END, or all")
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")
 
 
@@ -36,7 +35,6 @@ def settings(values: Options) -> Options:
         "variables": variables,
         "good": _codes(values["good"]),
         "surface": (*surface, *_words(values["surface"])),
-        "window": values["window"].strip(),
         "checks": _checks(read_settings(values["quality"])),
         "coordinates": table(values, "coordinates"),
         "periods": {name: float(value) for name, value in table(values, "periods").items()},

@@ -14,7 +14,7 @@ import xarray as xr
 
 from ensf.dataset.coordinates import CRITERIA
 
-__all__ = ["Window", "around", "valid_time", "window_of"]
+__all__ = ["Window", "valid_time", "window_of"]
 
 Window = tuple[np.datetime64, np.datetime64]
 UNITS = {"s": "s", "min": "m", "h": "h", "d": "D"}
@@ -51,24 +51,6 @@ def window_of(text: str, paths: Sequence[Path]) -> Window | None:
             raise ValueError(f"{paths[0]} does not say what time it is, but the window is {text!r}: give START/END, or all")
         return None
     return times[0] - width // 2, times[0] - width // 2 + width
-
-
-def around(text: str, time: np.datetime64, interval: np.timedelta64) -> str:
-    """The window of a cycle as a text for `window_of`.
-
-    Parameters
-    ----------
-    text : str
-        A duration, ``all``, or nothing, which is the interval between cycles.
-    time : datetime64
-        End of the cycle, which is the middle of the window.
-    interval : timedelta64
-    """
-    if text == "all":
-        return text
-    width = _duration(text) if text else interval
-    start = time - width // 2
-    return f"{start}/{start + width}"
 
 
 def _interval(text: str) -> Window:

@@ -219,7 +219,7 @@ def test_old_cycles_are_removed(folder):
 def test_the_analysis_may_be_ones_own(folder):
     calls = []
 
-    def copy(prior_paths, observations_path, method, output_dir, *, rng, memory, window):
+    def copy(prior_paths, observations_path, method, output_dir, *, rng, memory):
         calls.append((len(prior_paths), observations_path.name, memory))
         for path in prior_paths:
             shutil.copyfile(path, output_dir / path.name)

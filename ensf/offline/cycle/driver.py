@@ -25,7 +25,6 @@ from ensf.offline import analyse_files
 from ensf.offline.cycle import members
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.settings import Cycling
-from ensf.offline.observations import summary
 from ensf.runs import restart
 from ensf.runs.files import clear_unfinished, write_json
 from ensf.runs.interrupts import deferred
@@ -39,15 +38,7 @@ class Analyse(Protocol):
     """The analysis of member files: `ensf.offline.analyse_files`, or one's own."""
 
     def __call__(
-        self,
-        prior_paths: Any,
-        observations_path: Path,
-        method: Any,
-        output_dir: Path,
-        *,
-        rng: Any,
-        memory: Any,
-        window: str,
+        self, prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Any
     ) -> Analysis:
         """Write a file of the same name for each prior file; `memory` of the result is for the next cycle."""
 
@@ -151,13 +142,7 @@ def _cycle(
     _drop_analysis(place)
     (place / "analysis").mkdir()
     analysis = analyse(
-        list(prior.values()),
-        observed,
-        cycling.method,
-        place / "analysis",
-        rng=checkpoint.rng,
-        memory=checkpoint.memory,
-        window=cycling.window_of(cycle),
+        list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=checkpoint.memory
     )
     used = _write_table(analysis, place)
     show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
@@ -192,7 +177,7 @@ def _write_table(analysis: Analysis, place: Path) -> str:
     if table is None:
         return ""
     table.write(place / "observations.csv", overwrite=True)
-    return summary(table)
+    return f"{table.used.sum()} of {len(table)} observations used"
 
 
 def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path, forecasts: Path) -> Iterator[Task]:

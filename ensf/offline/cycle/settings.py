@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ensf.offline.cycle.command import Command
-from ensf.offline.windows import around
 from ensf.runs.recipe import describe
 
 __all__ = ["Cycling"]
-
-
-class _Date(datetime):
-    """A date that is written in ISO 8601, or as its format says: ``{time:%Y%m%d%H}``."""
-
-    def __format__(self, form: str) -> str:
-        return self.strftime(form) if form else self.isoformat()
 
 
 @dataclass(frozen=True)
@@ -35,8 +25,7 @@ class Cycling:
     initial : str
         Restart file of each member at the start: a path with ``{member}``, which counts from 1.
     observations : str
-        Table of each cycle: a path with ``{cycle}``, which counts from 1, or ``{time}``, the end of the cycle, also as
-        ``{time:%Y%m%d%H}``. Without these it is one table from which each cycle takes its rows.
+        Table of each cycle: a path with ``{cycle}``, which counts from 1, or ``{time}``, the end of the cycle.
     members, cycles : int
     interval : float
         Model time between observations; seconds if `start` is a date.
@@ -48,11 +37,8 @@ class Cycling:
         Go on without members that failed while there are this many; 0 = a member that fails stops the run.
     keep_cycles : int
         Cycles whose files are kept, counted from the last; 0 = all.
-    variables, checks, coordinates, periods, strict, good, surface
+    variables, checks, coordinates, periods, strict
         Of the analysis, as in `ensf.offline.Offline`.
-    window : str
-        Times of rows that are used: a duration such as ``6h``, centred at the end of the cycle, or ``all``; by default
-        the interval if `start` is a date, else as in `ensf.offline.Offline`.
     folder : str
         Where relative paths count from.
 
@@ -78,9 +64,6 @@ class Cycling:
     coordinates: Mapping[str, str] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
     strict: bool = False
-    good: tuple[int, ...] = (0,)
-    surface: tuple[str, ...] = ()
-    window: str = ""
     folder: str = "."
 
     def __post_init__(self) -> None:
@@ -97,12 +80,7 @@ class Cycling:
             raise ValueError(
                 f"initial {self.initial!r} is one file for all members: write {{member}} where its number is"
             )
-        if self.cycles > 1 and self.observed(1) == self.observed(2) and not self.window and not self._counts_dates:
-            raise ValueError(
-                f"observations {self.observations!r} is one table for all cycles, but start {self.start!r} is a number, "
-                "which says of no row to which cycle it belongs: give a date, or write {cycle} or {time} into the path"
-            )
-        self.window_of(1)
+        self.observed(1)
 
     def path(self, pattern: str, **words: Any) -> Path:
         """A path with its words replaced."""
@@ -114,20 +92,7 @@ class Cycling:
 
     def observed(self, cycle: int) -> Path:
         """Table of a cycle."""
-        time = self.time(cycle)
-        return self.path(self.observations, cycle=cycle, time=_Date.fromisoformat(time) if self._counts_dates else time)
-
-    def window_of(self, cycle: int) -> str:
-        """Times of the rows of a cycle, as `ensf.offline.Offline` takes them."""
-        if not self._counts_dates:
-            return self.window
-        end = datetime.fromisoformat(self.time(cycle))
-        time = np.datetime64(end if end.tzinfo is None else end.astimezone(UTC).replace(tzinfo=None), "us")
-        return around(self.window, time, np.timedelta64(round(self.interval * 1e6), "us"))
-
-    @property
-    def _counts_dates(self) -> bool:
-        return isinstance(self.time(0), str)
+        return self.path(self.observations, cycle=cycle, time=self.time(cycle))
 
     def time(self, cycle: int) -> Any:
         """Model time at the end of a cycle: a number, or an ISO-8601 date."""
@@ -143,7 +108,7 @@ class Cycling:
     @property
     def analysis(self) -> dict[str, Any]:
         """Settings of the analysis of files."""
-        names = ("variables", "checks", "coordinates", "periods", "strict", "good", "surface")
+        names = ("variables", "checks", "coordinates", "periods", "strict")
         return {name: getattr(self, name) for name in names}
 
     @property
