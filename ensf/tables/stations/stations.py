@@ -140,7 +140,7 @@ class Column:
         index = index.squeeze([dim for dim in index.dims if dim not in dims and index.sizes[dim] == 1])
         others = [dim for dim in index.dims if dim not in dims]
         time = find_coordinate(index, "time")
-        if time is not None and others == list(time.dims) and "z" not in stations.coordinates:
+        if time is not None and others and others == list(time.dims) and "z" not in stations.coordinates:
             raise ValueError(f"variable {variable!r} has several times along {others}: choose one, with isel or sel")
         if len(others) > 1:
             raise ValueError(f"variable {variable!r} has several values along {others}: one vertical dimension at most")
