@@ -17,14 +17,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, as_floating, generator, is_host, member_mean, namespace, summary, to_numpy
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    as_floating,
+    generator,
+    is_host,
+    member_mean,
+    namespace,
+    summary,
+    to_numpy,
+)
 from ensf.observations.observation import Observation
 
-__all__ = ["Analysis", "Filter", "Part", "Preparable", "Prepared", "Unchanged", "Update", "as_ensemble", "usable"]
+Memory: TypeAlias = Any
+"""What a filter leaves for its next cycle; nobody but the filter looks into it."""
+Info: TypeAlias = Mapping[str, Any]
+"""What one looks at: scalars, or arrays with an entry per variable. No filter reads it."""
+
+__all__ = [
+    "Analysis",
+    "Filter",
+    "Info",
+    "Memory",
+    "Part",
+    "Preparable",
+    "Prepared",
+    "Unchanged",
+    "Update",
+    "as_ensemble",
+    "usable",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +71,8 @@ class Analysis:
     """
 
     ensemble: Array
-    memory: Any = None
-    info: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = None
+    info: Info = field(default_factory=dict)
     update: Update | None = None
 
     def __repr__(self) -> str:
@@ -59,7 +87,7 @@ class Filter(Protocol):
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble from a prior ensemble ``(member, state)``; arguments are never changed.
@@ -72,7 +100,7 @@ class Filter(Protocol):
 class Preparable(Protocol):
     """A filter that knows of the state only what the members predict of the observations."""
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The analysis as an update for any part of the state.
 
         Parameters
@@ -91,7 +119,7 @@ class Preparable(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Part(Record):
     """A part of the state, at the time of the analysis or another.
 
     Attributes
@@ -115,7 +143,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Update:
+class Update(Record):
     """An analysis that is ready to be applied; subclasses say how in `analysed`.
 
     Attributes
@@ -126,8 +154,8 @@ class Update:
         What one looks at. No filter reads it.
     """
 
-    memory: Any = None
-    info: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = None
+    info: Info = field(default_factory=dict)
 
     def near(self, positions: np.ndarray) -> Update:
         """The update without what does not reach the positions: for parts there it gives the same bits."""
@@ -166,7 +194,7 @@ class Update:
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part, and what one may look at of its entries: name and ``(entry,)`` array."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no analysed: it gives the members and a mapping")
 
     def before(self, part: Part) -> Array:
         """The members as the filter takes them: after inflation of the forecast."""
@@ -177,8 +205,17 @@ class Update:
         return self.analysed(part)[0]
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
-        """Degrees of freedom that the observations take at each position, ``(position,)``."""
-        raise NotImplementedError
+        """Degrees of freedom that the observations take at each position, ``(position,)``.
+
+        Raises
+        ------
+        ValueError
+            If the filter does not tell.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not tell its degrees of freedom, which adaptive inflation needs: give it "
+            "degrees_of_freedom(positions), or use another inflation"
+        )
 
 
 def as_part(
@@ -207,18 +244,16 @@ class Unchanged(Update):
 class Prepared:
     """`analyse` for a filter with `prepare`: the three steps on everything."""
 
-    is_local: ClassVar[bool] = False
-
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The analysis as an update for any part of the state."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no prepare: it gives an Update")
 
     def analyse(
         self,
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.

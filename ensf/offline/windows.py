@@ -45,10 +45,10 @@ def window_of(text: str, paths: Sequence[Path]) -> Window | None:
     times = [valid_time(path) for path in paths]
     for path, time in zip(paths, times, strict=True):
         if time != times[0]:
-            raise ValueError(f"{path} is of {_said(time)} but {paths[0]} of {_said(times[0])}: give members of one time")
+            raise ValueError(f"{path} is of {_said(time)} but {paths[0]} of {_said(times[0])}: make members alike")
     if times[0] is None:
         if text:
-            raise ValueError(f"{paths[0]} does not say what time it is, but the window is {text!r}: give START/END, or all")
+            raise ValueError(f"{paths[0]} does not say what time it is, which window {text!r} needs: give START/END")
         return None
     return times[0] - width // 2, times[0] - width // 2 + width
 
@@ -97,7 +97,7 @@ def valid_time(path: Path) -> np.datetime64 | None:
             return np.datetime64(value if isinstance(value, np.datetime64) else value.isoformat(), "us")
         except Exception as error:  # the libraries below raise many kinds of error for units that they cannot read
             problem = " ".join(str(error).split())[:200]
-            raise ValueError(f"{path}: variable {time.name!r} is no date ({problem}): say --window START/END") from error
+            raise ValueError(f"{path}: variable {time.name!r} is no date ({problem}): say window START/END") from error
 
 
 def _time_variable(file: xr.Dataset) -> xr.DataArray | None:

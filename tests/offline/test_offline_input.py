@@ -97,7 +97,10 @@ CASES = {
         "obs.csv has no column 'error'",
     ),
     "no row of the state": (rows("wind,3,1,2024-01-31,44,5,"), "obs.csv: row 0: variable 'wind' is unknown"),
-    "no z": (rows("t,3,1,2024-01-31,44,5,"), "obs.csv: variable 't' has levels but its rows have no z: give the column"),
+    "no z": (
+        rows("t,3,1,2024-01-31,44,5,"),
+        "obs.csv: variable 't' has levels but its rows have no z",
+    ),
     "empty table": (lambda folder: (folder / "obs.csv").write_text(""), "obs.csv"),
     "output a file": (lambda folder: (folder / "out").write_text("mine"), "out is a file: name a folder"),
     "output there": (
@@ -152,7 +155,10 @@ SETTINGS = {
     "variable": (["--variables", "q,rain"], "forecast_1.nc has no variable 'rain': choose from t, q, sst, orography"),
     "integers": (["--variables", "q,step"], "variable 'step' of"),
     "unobserved": (["--variables", "sst"], "obs.csv: row 0: variable 't' is unknown"),
-    "window": (["--window", "6 hours"], "window '6 hours' cannot be read: give a duration such as 6h, START/END, or all"),
+    "window": (
+        ["--window", "6 hours"],
+        "window '6 hours' cannot be read: give a duration",
+    ),
     "no window": (["--window", "2024-02-01/2024-01-01"], "is empty: give START before END"),
     "codes": (["--good", "best"], "--good 'best' is no list of codes"),
     "check": (["--quality", "ETKF()"], "which is no check"),

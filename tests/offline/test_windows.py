@@ -10,8 +10,6 @@ import pytest
 from offline_files import HEAD, ROWS, command, write
 
 from ensf.cli import main
-from ensf.filters import ETKF
-from ensf.offline.cycle import Command, Cycling
 from ensf.offline.windows import valid_time, window_of
 from ensf.tables import read
 
@@ -56,7 +54,7 @@ def test_the_time_of_a_file_of_wrf(tmp_path):
 
 def test_a_date_that_no_year_has_is_refused(tmp_path):
     path = dated(tmp_path / "m.nc", value=24.0 * 3, calendar="360_day")
-    with pytest.raises(ValueError, match=r"m\.nc: variable 'time' is no date .*: say --window START/END"):
+    with pytest.raises(ValueError, match=r"m\.nc: variable 'time' is no date .*: say window START/END"):
         valid_time(path)
 
 
@@ -68,34 +66,10 @@ def test_windows(tmp_path):
     assert window_of("2024-01-01/2024-01-02T06:00", paths)[1] == np.datetime64("2024-01-02T06")
     assert window_of("all", paths) is None
     assert window_of("", [dated(tmp_path / "m3.nc", units="hours")]) is None
-    with pytest.raises(ValueError, match=r"m3\.nc does not say what time it is, but the window is '6h'"):
+    with pytest.raises(ValueError, match=r"m3\.nc does not say what time it is, which window '6h' needs"):
         window_of("6h", [tmp_path / "m3.nc"])
     with pytest.raises(ValueError, match=r"m4\.nc is of 2024-02-27T04:00:00 but .*m1\.nc of 2024-02-27T03:00:00"):
         window_of("", [*paths, dated(tmp_path / "m4.nc", value=4.0)])
-
-
-def cycling(**changes):
-    settings = {"observations": "all.csv", "start": "2020-01-01T00:00", "interval": 21600.0, "cycles": 3}
-    return Cycling(Command("cp {input} {output}"), ETKF(), "m{member}.nc", members=3, **(settings | changes))
-
-
-def test_windows_of_cycles_meet():
-    edges = [cycling().window_of(cycle).split("/") for cycle in (1, 2, 3)]
-    assert edges[0] == ["2020-01-01T03:00:00.000000", "2020-01-01T09:00:00.000000"]
-    assert [end for _, end in edges[:-1]] == [start for start, _ in edges[1:]]
-    assert cycling(window="2h").window_of(2).startswith("2020-01-01T11:00")
-    assert cycling(window="all").window_of(2) == "all"
-    assert cycling(start="2020-01-01T00:00+01:00").window_of(1).startswith("2020-01-01T02:00")
-
-
-def test_paths_of_observations_take_dates():
-    assert cycling(observations="obs_{time:%Y%m%d%H}.csv").observed(2).name == "obs_2020010112.csv"
-    assert cycling(observations="obs_{time}.csv").observed(2).name == "obs_2020-01-01T12:00:00.csv"
-    assert cycling(observations="obs_{time:04.0f}.csv", start="0", interval=6.0).observed(2).name == "obs_0012.csv"
-    with pytest.raises(ValueError, match="one table for all cycles, but start '0' is a number"):
-        cycling(start="0")
-    with pytest.raises(ValueError, match="window '6 hours' cannot be read"):
-        cycling(window="6 hours")
 
 
 def test_several_tables_and_options_of_a_file(tmp_path, monkeypatch, capsys):
@@ -122,4 +96,6 @@ def test_several_tables_and_options_of_a_file(tmp_path, monkeypatch, capsys):
         assert record["window"] == ["2024-01-31T00:00:00.000000", "2024-01-31T06:00:00.000000"]
     words = [*command(folder, output="none"), "--observations", "buoy_9.csv", "--variables", "t", "--surface", "t"]
     assert main(words) == 0
-    assert "none of 2 observations used (2 rejected by its provider, code 1); say which codes" in capsys.readouterr().err
+    assert (
+        "none of 2 observations used (2 rejected by its provider, code 1); say which codes" in capsys.readouterr().err
+    )
