@@ -17,6 +17,8 @@ from ensf.tables.stations.vertical import SI, factor
 __all__ = ["NUMBERS", "Columns", "axes", "codes", "in_units", "import_row", "renamed"]
 
 NUMBERS = ("value", "error", "lat", "lon", "x", "y", *VERTICAL, "qc")
+WIDEST = 1000
+"""Columns of a table: what is carried along is written again, which takes seconds for so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,8 @@ def import_row(row: int) -> str:
 
 def renamed(names: list[str], path: Path) -> list[str]:
     """Names of columns, other names of latitude and longitude replaced; ValueError if one is missing or twice there."""
+    if len(names) > WIDEST:
+        raise ValueError(f"{path} has {len(names)} columns: keep {WIDEST} or fewer, for each observation is a row")
     aliases = {
         alias: column for column, coordinate in COLUMNS.items() for alias in (coordinate, *CRITERIA[coordinate].names)
     }

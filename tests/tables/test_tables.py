@@ -2,6 +2,7 @@
 
 import string
 import sys
+import time
 from pathlib import Path
 
 import netCDF4
@@ -232,6 +233,14 @@ def test_a_broken_header_is_one_sentence(tmp_path, header, message):
         read(csv_file(tmp_path, [], header))
     assert "obs.csv" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_ten_thousand_columns_are_refused_at_once(tmp_path):
+    header = ",".join([HEADER, *(f"c{number}" for number in range(10_000))])
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=r"obs\.csv has 10008 columns: keep 1000 or fewer"):
+        read(csv_file(tmp_path, [], header))
+    assert time.perf_counter() - start < 2
 
 
 def test_an_open_quote_is_no_csv(tmp_path):
