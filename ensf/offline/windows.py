@@ -17,7 +17,7 @@ from ensf.dataset.coordinates import CRITERIA
 __all__ = ["Window", "valid_time", "window_of"]
 
 Window = tuple[np.datetime64, np.datetime64]
-UNITS = {"s": "s", "min": "m", "h": "h", "d": "D"}
+SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DEFAULT = "6h"
 
 
@@ -68,7 +68,7 @@ def _duration(text: str) -> np.timedelta64:
     match = re.fullmatch(r"(\d+)\s*(s|min|h|d)", text.strip())
     if match is None or int(match[1]) == 0:
         raise ValueError(f"window {text!r} cannot be read: give a duration such as 6h, START/END, or all")
-    return np.timedelta64(int(match[1]), UNITS[match[2]]).astype("timedelta64[us]")
+    return np.timedelta64(int(match[1]) * SECONDS[match[2]] * 10**6, "us")
 
 
 def _said(time: np.datetime64 | None) -> str:
@@ -94,7 +94,7 @@ def valid_time(path: Path) -> np.datetime64 | None:
             return _of_wrf(file)
         try:
             value = xr.conventions.decode_cf_variable("time", time.variable.load()).values.reshape(-1)[0]
-            return np.datetime64(value if isinstance(value, np.datetime64) else value.isoformat(), "us")
+            return np.datetime64(str(value) if isinstance(value, np.datetime64) else value.isoformat(), "us")
         except Exception as error:  # the libraries below raise many kinds of error for units that they cannot read
             problem = " ".join(str(error).split())[:200]
             raise ValueError(f"{path}: variable {time.name!r} is no date ({problem}): say window START/END") from error

@@ -68,7 +68,7 @@ def _rules(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> Iterator
             yield name, np.isinf(columns[name]), BAD_HEIGHT, "give a finite number, or leave it empty"
 
 
-def on_earth(position: np.ndarray, axes: tuple[str, str]) -> np.ndarray:
+def on_earth(position: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
     """Positions whose latitude is a pole if it is beyond one by no more than rounding, ``(row, 2)``."""
     if "lat" not in axes or position.ndim != 2:
         return position

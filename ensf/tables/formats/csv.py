@@ -47,7 +47,8 @@ def load(path: Path, good: Collection[int]) -> Columns:
     header = _header(text, path)
     units = dict(_split(name) for name in header)
     names = renamed([_split(name)[0] for name in header], path)
-    columns, problems = _at_once(content, names), {}
+    problems: dict[int, str] = {}
+    columns = _at_once(content, names)
     if columns is None:
         columns, problems = _one_by_one(text, names, path)
     for name in columns:
@@ -152,7 +153,8 @@ def _at_once(content: bytes, names: list[str]) -> dict[str, np.ndarray] | None:
 
 def _one_by_one(text: str, names: list[str], path: Path) -> tuple[dict[str, np.ndarray], dict[int, str]]:
     """Columns, and what is wrong with rows that cannot be read."""
-    rows, problems = [], {}
+    rows: list[list[str]] = []
+    problems: dict[int, str] = {}
     for entries in _reader(text, path):
         if entries:
             if len(entries) != len(names):
@@ -161,14 +163,15 @@ def _one_by_one(text: str, names: list[str], path: Path) -> tuple[dict[str, np.n
                 entries = [""] * len(names)
             rows.append(entries)
     columns = {}
-    for name, entries in zip(names, zip(*rows[1:], strict=True) if rows[1:] else [()] * len(names), strict=True):
+    by_column = zip(*rows[1:], strict=True) if rows[1:] else [()] * len(names)
+    for name, column in zip(names, by_column, strict=True):
         if name in NUMBERS:
-            columns[name] = _readable(name, entries, _number, np.nan, "give a number", problems, np.float64)
+            columns[name] = _readable(name, column, _number, np.nan, "give a number", problems, np.float64)
         elif name == "time":
             advice = "give ISO 8601 such as 2024-01-31T12:00:00"
-            columns[name] = _readable(name, entries, _time, None, advice, problems, "datetime64[us]")
+            columns[name] = _readable(name, column, _time, None, advice, problems, "datetime64[us]")
         else:
-            columns[name] = _carried(name, entries)
+            columns[name] = _carried(name, column)
     return columns, problems
 
 

@@ -70,8 +70,8 @@ def _series(
             yield inside, None, called
         else:
             count = variable.shape[1]
-            for channel, number in enumerate(numbers if len(numbers) == count else range(1, count + 1)):
-                yield inside, channel, f"{called}_{number}"
+            for channel, own in enumerate(numbers if len(numbers) == count else range(1, count + 1)):
+                yield inside, channel, f"{called}_{own}"
 
 
 def _listed(numbers: list[int]) -> str:
