@@ -7,7 +7,7 @@ prepared once and applied tile by tile in the memory of the forecast (`ensf.data
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, check_order, dims_of, find_localization, method_for
+from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory
@@ -146,11 +146,7 @@ class Offline:
             refuse_rejected(observed.table)
 
         method = method_for(self.method, layout)
-        check_order(method, observed.table.axes)
-        localization = find_localization(method)
-        if localization is not None and observed.observation.size:
-            position = locate(observed, layout, dims_of(localization), self.coordinates, named(tables))
-            observed = replace(observed, observation=replace(observed.observation, position=position))
+        observed = locate(observed, find_localization(method), named(tables))
 
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
@@ -209,10 +205,6 @@ def _run(job: Job, rng: Generator, memory: Memory, writer: Writer, follow: Follo
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
-    if not job.observed.observation.size:
-        for stage in ("preassim", "postassim", "analysis"):
-            writer.save(stage, ensemble)
-        return Analysis(ensemble, memory, {"table": compare(job.observed, "analysis", ensemble).table})
     update = pipeline.prepare(ensemble, rng, memory)
     if writer.wants("preassim"):
         writer.save("preassim", pipeline.before(update, ensemble))

@@ -9,6 +9,7 @@ from ensf.arrays import to_numpy
 from ensf.dataset import interpolate, pack
 from ensf.dataset.grids import Curvilinear, Regular, bracket
 from ensf.dataset.grids import _inverse as inverse
+from ensf.localization import Layered, Localization, Sphere
 from ensf.observations import Combined, Joined, Linear, Observation, Pointwise, Select, WindSpeed, log, square
 from ensf.observations.joined import join
 from ensf.tables import ObservationTable
@@ -345,6 +346,8 @@ def test_heights_of_any_kind_meet_the_vertical_axis(about, levels, column, value
     assert seen.table.codes.tolist() == [0, LEVEL, 0]
     np.testing.assert_allclose(seen.observation.operator(state)[0], affine(45.0, 3.0, np.array([expected, levels[0]])))
     np.testing.assert_allclose(seen.table.z[[0, 2]], [expected, levels[0]])
+    located = seen.locate(Localization(Layered(Sphere(), 1.0), 300.0, dims=("lat", "lon", "lev")))
+    np.testing.assert_allclose(located.observation.position[:, 2], [expected, levels[0]])
 
 
 @pytest.mark.parametrize(
