@@ -51,6 +51,7 @@ def _parser() -> ArgumentParser:
     add("--observations", default="", help="table of observations, CSV or NetCDF")
     add("--method", default="letsf", help="letsf, or a filter: LETKF(Localization(Sphere(), 500.0))")
     add("--output", default="", help="folder for the files")
+    add("--memory", default="", help="memory.nc that the analysis before has left, for filters that remember something")
     files.add(parser)
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
     add("--stages", default="analysis", help="forecast, preassim, postassim, analysis: whose members are written")
@@ -68,6 +69,7 @@ def _run(values: Options, command: str, follow: Follow) -> int:
     offline = _settings(values)
     rng = np.random.default_rng(_seed(values["seed"]))
     paths = {name: values[name] for name in ("prior", "observations", "output")}
+    paths["memory"] = values["memory"] or None
     analysis = offline.analyse(**paths, rng=rng, overwrite=values["overwrite"], command=command, follow=follow)
     table = analysis.info["table"]
     if not table.used.any():
@@ -79,12 +81,14 @@ def _run(values: Options, command: str, follow: Follow) -> int:
 
 def _dry_run(values: Options, follow: Follow) -> int:
     from ensf.offline import names
+    from ensf.offline.memory import keepers
 
     offline = _settings(values)
     _seed(values["seed"])
     paths = {name: values[name] for name in ("prior", "observations", "output")}
+    paths["memory"] = values["memory"] or None
     job = offline.prepare(**paths, overwrite=values["overwrite"], follow=follow)
-    for line in job.lines(names(job.source, offline.stages, offline.statistics)):
+    for line in job.lines(names(job.source, offline.stages, offline.statistics, bool(keepers(job.pipeline.method)))):
         print(line)
     return 0
 

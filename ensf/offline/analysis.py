@@ -21,6 +21,7 @@ from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory
 from ensf.offline.job import Job
 from ensf.offline.members import Source, find_files
+from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
 from ensf.offline.observations import check_prior, compare, locate, meet, refuse_rejected
 from ensf.offline.staging import check_free, staged
 from ensf.offline.writer import RECORD, TABLE, Writer, names
@@ -87,6 +88,7 @@ class Offline:
         observations: str | Path,
         output: str | Path,
         *,
+        memory: Memory | str | Path = None,
         overwrite: bool = False,
         follow: Follow = quiet,
     ) -> Job:
@@ -100,6 +102,8 @@ class Offline:
             A table, as `ensf.tables.read` takes it.
         output : str or Path
             Folder; made if it is not there.
+        memory : object, str or Path
+            What the filter left in the cycle before, or its file ``memory.nc``.
         overwrite : bool
             Replace files that are there.
         follow : callable
@@ -119,8 +123,10 @@ class Offline:
         source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask)
         layout = source.layout
 
-        files = names(source, self.stages, self.statistics)
-        _check_apart([*paths, table_path], folder, files)
+        method = method_for(self.method, layout)
+        files = names(source, self.stages, self.statistics, bool(keepers(method)))
+        former = [Path(memory)] if isinstance(memory, str | Path) else []
+        _check_apart([*paths, table_path, *former], folder, files)
         check_free(folder, files, len(self.stages) * sum(path.stat().st_size for path in paths), overwrite)
 
         options = {"coordinates": self.coordinates, "periods": self.periods}
@@ -130,7 +136,8 @@ class Offline:
         if self.strict:
             refuse_rejected(observed.table, table_path)
 
-        method = method_for(self.method, layout)
+        for path in former:
+            memory = read_memory(path, method, layout, ensemble.dtype)
         check_order(method, observed.table.axes)
         localization = find_localization(method)
         if localization is not None and observed.observation.size:
@@ -141,7 +148,7 @@ class Offline:
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         transforms = Transforms.fit(chosen, layout, ensemble, source.label)
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
-        return Job(source, ensemble, observed, pipeline, table_path, folder)
+        return Job(source, ensemble, observed, pipeline, table_path, folder, memory)
 
     def analyse(
         self,
@@ -150,7 +157,7 @@ class Offline:
         output: str | Path,
         *,
         rng: Generator,
-        memory: Memory = None,
+        memory: Memory | str | Path = None,
         overwrite: bool = False,
         command: str | None = None,
         record: bool = True,
@@ -160,11 +167,9 @@ class Offline:
 
         Parameters
         ----------
-        prior, observations, output, overwrite, follow
+        prior, observations, output, memory, overwrite, follow
             As in `prepare`.
         rng : numpy.random.Generator
-        memory : object
-            What the filter left in the cycle before.
         command : str, optional
             Appended to the attribute ``history`` of the files, with the date.
         record : bool
@@ -173,32 +178,35 @@ class Offline:
         Returns
         -------
         Analysis
-            Its ensemble ``(member, state)`` is physical; `info` has the table of the observations.
+            Its ensemble ``(member, state)`` is physical; `info` has the table of the observations. If the filter
+            remembers something, ``memory.nc`` is in the folder.
 
         Raises
         ------
         ValueError, OSError
             As in `prepare`, or if the analysis cannot be stored; the files that were there are untouched.
         """
-        job = self.prepare(prior, observations, output, overwrite=overwrite, follow=follow)
+        job = self.prepare(prior, observations, output, memory=memory, overwrite=overwrite, follow=follow)
         with staged(Path(output), RECORD) as folder:
             writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
-            analysis = _run(job, rng, memory, writer, follow)
+            analysis = _run(job, rng, writer, follow)
+            if keepers(job.pipeline.method):
+                write_memory(folder / MEMORY, analysis.memory, job.pipeline.method, job.source.layout)
             if record:
                 analysis.info["table"].write(folder / TABLE)
                 writer.record(self, job, analysis.info["table"])
         return analysis
 
 
-def _run(job: Job, rng: Generator, memory: Memory, writer: Writer, follow: Follow) -> Analysis:
+def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
     if not job.observed.observation.size:
         for stage in ("preassim", "postassim", "analysis"):
             writer.save(stage, ensemble)
-        return Analysis(ensemble, memory, {"table": compare(job.observed, "analysis", ensemble).table})
-    update = pipeline.prepare(ensemble, rng, memory)
+        return Analysis(ensemble, job.memory, {"table": compare(job.observed, "analysis", ensemble).table})
+    update = pipeline.prepare(ensemble, rng, job.memory)
     if writer.wants("preassim"):
         writer.save("preassim", pipeline.before(update, ensemble))
     uncorrected = np.empty_like(ensemble) if writer.wants("postassim") else None
@@ -225,7 +233,7 @@ def analyse_files(
     output: str | Path,
     *,
     rng: Generator,
-    memory: Memory = None,
+    memory: Memory | str | Path = None,
     **settings: Any,
 ) -> Analysis:
     """Analysis of files without a record, which replaces files that are there: what cycling needs.

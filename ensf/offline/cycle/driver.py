@@ -26,6 +26,7 @@ from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import check_time, content, unlike
 from ensf.offline.cycle.settings import Cycling, Date, Time
+from ensf.offline.memory import MEMORY
 from ensf.offline.observations import counts
 from ensf.runs import restart
 from ensf.runs.files import clear_unfinished, write_json
@@ -166,8 +167,10 @@ def _cycle(
     _drop_analysis(place)
     (place / "analysis").mkdir()
     analyse = analyse or partial(analyse_files, **cycling.analysis(cycle))
+    former = _folder(directory, cycle - 1) / "analysis" / MEMORY
+    memory = former if former.is_file() else checkpoint.memory
     analysis = analyse(
-        list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=checkpoint.memory
+        list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=memory
     )
     used = _write_table(analysis, place)
     show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
