@@ -11,7 +11,8 @@ import xarray as xr
 from ensf.cli import main
 from ensf.offline import Offline
 from ensf.offline.memory import keepers
-from ensf.runs.recipe.reader import read_method
+from ensf.runs.recipe.reader import read_method, read_settings
+from ensf.wrappers import letsf
 
 SPHERE = "Localization(Sphere(), 600.0)"
 ADAPTIVE = f"AdaptiveInflation(LETKF({SPHERE}), {SPHERE})"
@@ -53,7 +54,25 @@ def test_by_file_and_in_python_are_the_same_bits(forecasts, tmp_path, text):
     by_file = analyse(forecasts, tmp_path / "3", 2, text, tmp_path / "1" / "memory.nc")
     assert carried.ensemble.tobytes() == by_file.ensemble.tobytes()
     assert same(carried.memory, by_file.memory)
-    assert not same(carried.memory, analyse(forecasts, tmp_path / "4", 2, text).memory)
+
+
+@pytest.mark.parametrize("text", [ADAPTIVE, "SpreadReset(CollapseGuard(ETKF(), limit=1.01, cycles=1))"])
+def test_what_is_remembered_matters(forecasts, tmp_path, text):
+    analyse(forecasts, tmp_path / "1", 1, text)
+    carried = analyse(forecasts, tmp_path / "2", 2, text, tmp_path / "1" / "memory.nc")
+    assert not same(carried.memory, analyse(forecasts, tmp_path / "3", 2, text).memory)
+
+
+def test_who_has_waited_waits_no_more(forecasts, tmp_path):
+    """One number, changed by hand."""
+    text = next(one for one in METHODS if one.startswith("RTPS"))
+    analyse(forecasts, tmp_path / "1", 1, text)
+    waited = []
+    for number in (0, 1):
+        edit(tmp_path / "1" / "memory.nc", lambda file, number=number: file["waited"].assignValue(number))
+        made = analyse(forecasts, tmp_path / f"w{number}", 2, text, tmp_path / "1" / "memory.nc")
+        waited.append((made.info["waited"], made.memory.waited))
+    assert waited == [(1.0, 1), (0.0, 0)]
 
 
 def same(one, other):
@@ -68,9 +87,8 @@ def same(one, other):
 
 def test_every_filter_that_remembers_is_found():
     for text, names in METHODS.items():
-        method = read_method("letsf()" if text == "letsf" else text) if text != "letsf" else None
-        if method is not None:
-            assert tuple(type(one).__name__ for one in keepers(method)) == names
+        method = letsf(read_settings(SPHERE)[0]) if text == "letsf" else read_method(text)
+        assert tuple(type(one).__name__ for one in keepers(method)) == names
 
 
 def test_float32_stays(tmp_path):
