@@ -23,7 +23,7 @@ HELP = {
     "retries": "how often a member that failed is run again",
     "jobs": "members at the same time",
     "initial": "restart file of each member at the start, with {member}",
-    "observations": "table of observations of each cycle, with {cycle} or {time:%%Y%%m%%d%%H}; or one for all cycles",
+    "observations": "table of observations of each cycle, with {cycle} or {time}; or one for all cycles",
     "members": "ensemble size",
     "cycles": "number of cycles",
     "interval": "model time between observations; seconds if start is a date",

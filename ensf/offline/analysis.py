@@ -7,7 +7,7 @@ prepared once and applied tile by tile in the memory of the forecast (`ensf.data
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, check_order, dims_of, find_localization, method_for
+from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory
@@ -138,11 +138,7 @@ class Offline:
 
         for path in former:
             memory = read_memory(path, method, layout, ensemble.dtype)
-        check_order(method, observed.table.axes)
-        localization = find_localization(method)
-        if localization is not None and observed.observation.size:
-            position = locate(observed, layout, dims_of(localization), self.coordinates, table_path)
-            observed = replace(observed, observation=replace(observed.observation, position=position))
+        observed = locate(observed, find_localization(method), table_path)
 
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
@@ -202,10 +198,6 @@ def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
-    if not job.observed.observation.size:
-        for stage in ("preassim", "postassim", "analysis"):
-            writer.save(stage, ensemble)
-        return Analysis(ensemble, job.memory, {"table": compare(job.observed, "analysis", ensemble).table})
     update = pipeline.prepare(ensemble, rng, job.memory)
     if writer.wants("preassim"):
         writer.save("preassim", pipeline.before(update, ensemble))

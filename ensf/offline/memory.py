@@ -1,8 +1,8 @@
 """What a filter remembers, in a file: NetCDF that anyone can read, and change by hand.
 
-Adaptive inflation lives at knots, places of its own, and so survives a change of the grid and of the network: a table of
-points. What is remembered of every variable is a field on the grid of the state. Everything in the file is read again,
-bit for bit; there is nothing else in it.
+Adaptive inflation lives at knots, places of its own, and so survives a change of the grid and of the network: a table
+of points. What is remembered of every variable is a field on the grid of the state. Everything in the file is read
+again, bit for bit; there is nothing else in it.
 """
 
 from __future__ import annotations

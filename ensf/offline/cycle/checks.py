@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ensf.dataset.methods import check_order, dims_of, find_localization, method_for, places
+from ensf.dataset.methods import find_localization, method_for, places
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
 from ensf.offline.cycle.settings import Cycling
@@ -108,11 +108,7 @@ def _table(cycling: Cycling, source: Source, cycle: int, first: int) -> Observat
     if cycling.strict:
         refuse_rejected(observed.table, path)
     method = method_for(cycling.method, source.layout)
-    check_order(method, observed.table.axes)
-    localization = find_localization(method)
-    if localization is not None and observed.observation.size:
-        locate(observed, source.layout, dims_of(localization), cycling.coordinates, path)
-    return observed.table
+    return locate(observed, find_localization(method), path).table
 
 
 # --- in words --------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ __all__ = ["Cycling", "Date"]
 
 
 class Date(str):
-    """A date in ISO 8601, which takes the formats of text and of dates: ``{time}``, ``{time:.10}``, ``{time:%Y%m%d%H}``."""
+    """A date in ISO 8601, which takes the formats of text and of dates: ``{time:.10}``, ``{time:%Y%m%d%H}``."""
 
     def __format__(self, form: str) -> str:
         if "%" not in form:
@@ -125,7 +125,7 @@ class Cycling:
         self.model.arguments(self.words(1) | {"member": 1, "seed": 1, "input": "", "output": "", "directory": ""})
 
     def _check_observations(self) -> None:
-        """Raise ValueError unless paths can be written, and each cycle has a table or can tell which rows are its own."""
+        """Raise ValueError unless each cycle has a table, or can tell which rows of one are its own."""
         window = self.window or (0.0, 1.0)
         if len(window) != 2 or not -math.inf < -window[0] < window[1] < math.inf:
             raise ValueError(f"window is {self.window}: give the seconds before and after the end of a cycle")
