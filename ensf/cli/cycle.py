@@ -32,7 +32,7 @@ HELP = {
     "min_members": "go on without failed members while there are this many; 0 = stop",
     "keep_cycles": "cycles whose member files are kept, counted from the last; 0 = all",
     "keep_every": "of the cycles before, each so many keep theirs too; 0 = none",
-    "window": "seconds before and after the end of a cycle in which it takes observations; by default half the interval",
+    "window": "seconds before and after the end of a cycle in which it takes observations; else half the interval",
     "check_time": "a member whose file has another time than the end of the cycle has failed",
     "mask": "NaN in the first member means that there is no data",
 }

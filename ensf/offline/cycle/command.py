@@ -14,7 +14,7 @@ it and in the path of the template, with Python's formats (``{member:03d}``, ``{
 A member has failed if the command cannot start, does not return 0, takes too long, leaves no output of its own, or one
 that is not valid or unlike those of the others. Its directory, with ``stdout.txt`` and ``stderr.txt``, is then kept.
 
-Programs run from several threads; files are read in the main thread alone, for the NetCDF library is not safe elsewhere.
+Programs run from several threads; files are read in the main one alone, for the NetCDF library is not safe elsewhere.
 """
 
 from __future__ import annotations
