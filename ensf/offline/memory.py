@@ -50,7 +50,7 @@ class Quantity:
 class Kind:
     """The memory of a wrapper."""
 
-    memory: type
+    memory: type[Any]
     quantities: tuple[Quantity, ...]
 
 
@@ -119,7 +119,7 @@ def write_memory(path: Path, memory: Memory, method: Filter, layout: Layout) -> 
         if memory is None:
             break
         kind = KINDS[type(keeper)]
-        if type(memory) is not kind.memory:
+        if not isinstance(memory, kind.memory):
             raise ValueError(f"{path}: a {type(memory).__name__} is not what {type(keeper).__name__} remembers")
         dataset = dataset.assign(_variables(memory, keeper, layout))
         stored.append(type(keeper).__name__)

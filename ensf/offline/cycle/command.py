@@ -94,7 +94,7 @@ class Command:
                 f"timeout {self.timeout:g}, retries {self.retries}, jobs {self.jobs}: give no negative number, "
                 "and one job or more"
             )
-        trial = dict.fromkeys(WORDS, "x") | {"member": 1, "cycle": 1, "seed": 1, "duration": 1.0}
+        trial: dict[str, object] = dict.fromkeys(WORDS, "x") | {"member": 1, "cycle": 1, "seed": 1, "duration": 1.0}
         trial |= dict.fromkeys(("start", "end", "time"), _Anything())
         self.arguments(trial)
         self.template_folder(trial)

@@ -106,8 +106,8 @@ class Cycling:
         if self.members < 2 or self.cycles < 1 or not 0 < self.interval < math.inf or min(numbers) < 0:
             raise ValueError(
                 f"members {self.members}, cycles {self.cycles}, interval {self.interval:g}, seed {self.seed}, "
-                f"keep_cycles {self.keep_cycles}, keep_every {self.keep_every}: give 2 members and 1 cycle or more, and "
-                "no negative number"
+                f"keep_cycles {self.keep_cycles}, keep_every {self.keep_every}: give 2 members and 1 cycle or "
+                "more, and no negative number"
             )
         if self.min_members and not 2 <= self.min_members <= self.members:
             raise ValueError(
