@@ -132,7 +132,7 @@ WAYS = {
     "units": "its output is unlike the others: variable 'q': time 1 x y 3 x x 4, float64, units degC, not time 1",
     "coordinate": "its output is unlike the others: coordinate 'x' of variable 'q': values ",
     "name": "its output is unlike the others: it has no variable 'q'",
-    "grid": "its output is unlike the others: variable 'q': time 1 x y 3 x x 5, float64, units K, not time 1 x y 3 x x 4",
+    "grid": "its output is unlike the others: variable 'q': time 1 x y 3 x x 5, float64, units K, not time 1 x y 3 x x 4",  # noqa: E501
     "exit": "it ended with exit status 3",
     "nothing": "it left no output file",
     "hang": "it took longer than 2 s",

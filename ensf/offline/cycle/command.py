@@ -174,8 +174,8 @@ class Command:
                 for run in as_completed(runs):
                     yield runs[run], *run.result()
             except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
                 processes.stop()
-                pool.shutdown(cancel_futures=True)
                 raise
 
     def _run(self, task: Task, directory: Path, folder: Path, processes: Processes) -> tuple[Path, str]:
