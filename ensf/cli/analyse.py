@@ -51,6 +51,7 @@ def _parser() -> ArgumentParser:
     add("--observations", nargs="+", default=[], help="tables of observations, CSV or NetCDF, or patterns")
     add("--method", default="letsf", help="letsf, or a filter: LETKF(Localization(Sphere(), 500.0))")
     add("--output", default="", help="folder for the files")
+    add("--memory", default="", help="memory.nc that the analysis before has left, for filters that remember something")
     files.add(parser)
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
     add("--stages", default="analysis", help="forecast, preassim, postassim, analysis: whose members are written")
@@ -76,6 +77,7 @@ def _run(values: Options, command: str, follow: Follow) -> int:
         observations,
         values["output"],
         rng=rng,
+        memory=values["memory"] or None,
         overwrite=values["overwrite"],
         command=command,
         follow=follow,
@@ -90,13 +92,21 @@ def _run(values: Options, command: str, follow: Follow) -> int:
 
 def _dry_run(values: Options, follow: Follow) -> int:
     from ensf.offline import names
+    from ensf.offline.memory import keepers
     from ensf.offline.observations import summary
 
     offline = _settings(values)
     _seed(values["seed"])
     prior, observations = (files.several(values[name]) for name in ("prior", "observations"))
-    job = offline.prepare(prior, observations, values["output"], overwrite=values["overwrite"], follow=follow)
-    for line in job.lines(names(job.source, offline.stages, offline.statistics)):
+    job = offline.prepare(
+        prior,
+        observations,
+        values["output"],
+        memory=values["memory"] or None,
+        overwrite=values["overwrite"],
+        follow=follow,
+    )
+    for line in job.lines(names(job.source, offline.stages, offline.statistics, bool(keepers(job.pipeline.method)))):
         print(line)
     if not job.observed.table.used.any():
         print(f"ensf: {summary(job.observed.table)}: the analysis would be the forecast", file=sys.stderr)

@@ -23,7 +23,7 @@ HELP = {
     "retries": "how often a member that failed is run again",
     "jobs": "members at the same time",
     "initial": "restart file of each member at the start, with {member}",
-    "observations": "table of observations of each cycle, with {cycle} or {time:%%Y%%m%%d%%H}; or one for all cycles",
+    "observations": "table of observations of each cycle, with {cycle} or {time}; or one for all cycles",
     "members": "ensemble size",
     "cycles": "number of cycles",
     "interval": "model time between observations; seconds if start is a date",
@@ -32,7 +32,7 @@ HELP = {
     "min_members": "go on without failed members while there are this many; 0 = stop",
     "keep_cycles": "cycles whose member files are kept, counted from the last; 0 = all",
     "keep_every": "of the cycles before, each so many keep theirs too; 0 = none",
-    "window": "seconds before and after the end of a cycle in which it takes observations; by default half the interval",
+    "window": "seconds before and after the end of a cycle in which it takes observations; else half the interval",
     "check_time": "a member whose file has another time than the end of the cycle has failed",
     "mask": "NaN in the first member means that there is no data",
 }

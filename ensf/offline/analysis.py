@@ -21,6 +21,7 @@ from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory
 from ensf.offline.job import Job
 from ensf.offline.members import Source
+from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
 from ensf.offline.observations import check_prior, compare, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free, staged
 from ensf.offline.windows import window_of
@@ -99,6 +100,7 @@ class Offline:
         observations: Paths,
         output: str | Path,
         *,
+        memory: Memory | str | Path = None,
         overwrite: bool = False,
         follow: Follow = quiet,
     ) -> Job:
@@ -112,6 +114,8 @@ class Offline:
             Tables, as `ensf.tables.read` takes them.
         output : str or Path
             Folder; made if it is not there.
+        memory : object, str or Path
+            What the filter left in the cycle before, or its file ``memory.nc``.
         overwrite : bool
             Replace files that are there.
         follow : callable
@@ -131,8 +135,10 @@ class Offline:
         source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask)
         layout = source.layout
 
-        files = names(source, self.stages, self.statistics)
-        _check_apart([*paths, *tables], folder, files)
+        method = method_for(self.method, layout)
+        files = names(source, self.stages, self.statistics, bool(keepers(method)))
+        former = [Path(memory)] if isinstance(memory, str | Path) else []
+        _check_apart([*paths, *tables, *former], folder, files)
         check_free(folder, files, len(self.stages) * sum(path.stat().st_size for path in paths), overwrite)
 
         window = window_of(self.window, paths)
@@ -145,14 +151,15 @@ class Offline:
         if self.strict:
             refuse_rejected(observed.table)
 
-        method = method_for(self.method, layout)
+        for path in former:
+            memory = read_memory(path, method, layout, ensemble.dtype)
         observed = locate(observed, find_localization(method), named(tables))
 
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         transforms = Transforms.fit(chosen, layout, ensemble, source.label)
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
-        return Job(source, ensemble, observed, pipeline, tables, folder, window)
+        return Job(source, ensemble, observed, pipeline, tables, folder, window, memory)
 
     def analyse(
         self,
@@ -161,7 +168,7 @@ class Offline:
         output: str | Path,
         *,
         rng: Generator,
-        memory: Memory = None,
+        memory: Memory | str | Path = None,
         overwrite: bool = False,
         command: str | None = None,
         record: bool = True,
@@ -171,11 +178,9 @@ class Offline:
 
         Parameters
         ----------
-        prior, observations, output, overwrite, follow
+        prior, observations, output, memory, overwrite, follow
             As in `prepare`.
         rng : numpy.random.Generator
-        memory : object
-            What the filter left in the cycle before.
         command : str, optional
             Appended to the attribute ``history`` of the files, with the date.
         record : bool
@@ -184,28 +189,31 @@ class Offline:
         Returns
         -------
         Analysis
-            Its ensemble ``(member, state)`` is physical; `info` has the table of the observations.
+            Its ensemble ``(member, state)`` is physical; `info` has the table of the observations. If the filter
+            remembers something, ``memory.nc`` is in the folder.
 
         Raises
         ------
         ValueError, OSError
             As in `prepare`, or if the analysis cannot be stored; the files that were there are untouched.
         """
-        job = self.prepare(prior, observations, output, overwrite=overwrite, follow=follow)
+        job = self.prepare(prior, observations, output, memory=memory, overwrite=overwrite, follow=follow)
         with staged(Path(output), RECORD) as folder:
             writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
-            analysis = _run(job, rng, memory, writer, follow)
+            analysis = _run(job, rng, writer, follow)
+            if keepers(job.pipeline.method):
+                write_memory(folder / MEMORY, analysis.memory, job.pipeline.method, job.source.layout)
             if record:
                 analysis.info["table"].write(folder / TABLE)
                 writer.record(self, job, analysis.info["table"])
         return analysis
 
 
-def _run(job: Job, rng: Generator, memory: Memory, writer: Writer, follow: Follow) -> Analysis:
+def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
-    update = pipeline.prepare(ensemble, rng, memory)
+    update = pipeline.prepare(ensemble, rng, job.memory)
     if writer.wants("preassim"):
         writer.save("preassim", pipeline.before(update, ensemble))
     uncorrected = np.empty_like(ensemble) if writer.wants("postassim") else None
@@ -232,7 +240,7 @@ def analyse_files(
     output: str | Path,
     *,
     rng: Generator,
-    memory: Memory = None,
+    memory: Memory | str | Path = None,
     **settings: Any,
 ) -> Analysis:
     """Analysis of files without a record, which replaces files that are there: what cycling needs.

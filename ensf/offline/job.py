@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ensf.dataset.pipeline import Pipeline
+from ensf.filters.base import Memory
 from ensf.offline.members import Source
+from ensf.offline.memory import keepers
 from ensf.offline.observations import counts
 from ensf.offline.windows import Window
 from ensf.tables import Observed
@@ -40,6 +42,8 @@ class Job:
     output : Path
     window : tuple of two datetime64, or None
         Times of observations that are used, the second excluded; None = all.
+    memory : object
+        What the filter remembers of the cycle before.
     """
 
     source: Source
@@ -49,9 +53,10 @@ class Job:
     tables: tuple[Path, ...]
     output: Path
     window: Window | None = None
+    memory: Memory = None
 
     @property
-    def memory(self) -> float:
+    def bytes(self) -> float:
         """Bytes needed at most, about."""
         return self.ensemble.nbytes * (PREPARED if self.pipeline.is_prepared else WHOLE) + 3e8
 
@@ -68,5 +73,8 @@ class Job:
         tiles = len(self.pipeline.tiles)
         how = f"in {tiles} parts" if self.pipeline.is_prepared else "of the whole state at once"
         yield f"method: {self.pipeline.method}"
-        yield f"analysis {how}, about {self.memory / 1e9:.2g} GB of memory"
+        kept = [type(keeper).__name__ for keeper in keepers(self.pipeline.method)]
+        if kept:
+            yield f"memory of {', '.join(kept)}: {'none yet' if self.memory is None else 'of the analysis before'}"
+        yield f"analysis {how}, about {self.bytes / 1e9:.2g} GB of memory"
         yield f"files in {self.output}: {', '.join(files[:3])}{f' ... {files[-1]}' if len(files) > 3 else ''}"

@@ -14,6 +14,7 @@ from ensf.dataset import Layout
 from ensf.localization import Localization
 from ensf.observations import Operator
 from ensf.tables import Check, ObservationTable, Observed
+from ensf.tables.flags import WINDOW
 
 __all__ = ["check_prior", "compare", "counts", "locate", "meet", "named", "refuse_rejected", "summary"]
 
@@ -88,7 +89,8 @@ def named(tables: Sequence[Path]) -> str:
 
 
 def refuse_rejected(table: ObservationTable) -> None:
-    """Raise ValueError that names the first row that is not used."""
-    if not table.used.all():
-        row = int(np.argmax(~table.used))
+    """Raise ValueError that names the first row that is not used, unless it belongs to another window."""
+    refused = ~table.used & (table.codes != WINDOW)
+    if refused.any():
+        row = int(np.argmax(refused))
         raise ValueError(f"{table.place(row)} is not used ({table.reason[row]}): repair it, or leave out --strict")

@@ -17,6 +17,7 @@ from ensf.dataset import unpack
 from ensf.dataset.pipeline import Follow
 from ensf.offline.job import Job
 from ensf.offline.members import Source
+from ensf.offline.memory import MEMORY
 from ensf.offline.observations import counts
 from ensf.offline.packing import overwrite
 from ensf.tables import ObservationTable
@@ -28,8 +29,8 @@ TABLE = "observations.nc"
 COLUMNS = 2**20
 
 
-def names(source: Source, stages: Sequence[str], statistics: Sequence[str]) -> list[str]:
-    """All files of an analysis, relative to its folder.
+def names(source: Source, stages: Sequence[str], statistics: Sequence[str], remembers: bool = False) -> list[str]:
+    """All files of an analysis, relative to its folder; with a memory if the method remembers something.
 
     Raises
     ------
@@ -38,7 +39,7 @@ def names(source: Source, stages: Sequence[str], statistics: Sequence[str]) -> l
     """
     members = _members(source)
     fields = (f"statistics/{stage}_{what}.nc" for stage in statistics for what in ("mean", "spread"))
-    others = [*fields, TABLE, RECORD]
+    others = [*fields, *([MEMORY] if remembers else []), TABLE, RECORD]
     taken = [name for name in members if name in others]
     if taken:
         raise ValueError(f"a file of the forecast is called {taken[0]}, as one of the analysis: rename it")

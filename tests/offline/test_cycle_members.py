@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from ensf.cli import main
 from ensf.filters import ETKF
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling
+from ensf.runs.recipe.reader import read_method
 from ensf.tables import read
 
 COPY = "cp {input} {output}"
@@ -57,7 +59,9 @@ def write(path, seed, time=0.0, land=(), columns=4, way=""):
 MODEL = """
 given=$1; made=$2; member=$3; cycle=$4; folder=$5; shift 5
 if [ $member = 3 ]; then
-    printf x >> $folder/tries; shift $(($(wc -c < $folder/tries) - 1)); word=${1:-well}
+    printf x >> $folder/tries; tries=$(wc -c < $folder/tries)
+    while [ $tries -gt 1 ] && [ $# -gt 0 ]; do shift; tries=$((tries - 1)); done
+    word=${1:-well}
     echo step 1 >&2; echo "forrtl: $word" >&2
     case $word in
         exit) exit 3;;
@@ -128,7 +132,7 @@ WAYS = {
     "units": "its output is unlike the others: variable 'q': time 1 x y 3 x x 4, float64, units degC, not time 1",
     "coordinate": "its output is unlike the others: coordinate 'x' of variable 'q': values ",
     "name": "its output is unlike the others: it has no variable 'q'",
-    "grid": "its output is unlike the others: variable 'q': time 1 x y 3 x x 5, float64, units K, not time 1 x y 3 x x 4",
+    "grid": "its output is unlike the others: variable 'q': time 1 x y 3 x x 5, float64, units K, not time 1 x y 3 x x 4",  # noqa: E501
     "exit": "it ended with exit status 3",
     "nothing": "it left no output file",
     "hang": "it took longer than 2 s",
@@ -408,23 +412,35 @@ def test_a_dry_run_finds_what_a_run_would_stumble_over(folder, capsys, changes, 
 
 # --- queues ----------------------------------------------------------------------------------------------
 
-SBATCH = """#!/bin/sh
 # Like `sbatch --wait`: hands a job to a server, in another session, and waits for its end.
-id=$$; echo "Submitted batch job $id"
-setsid sh -c 'echo $$ > "$0/job"; sleep 1; if [ -e "$0/slow" ]; then sleep 30; fi; cp "$1" "$2"; echo done > "$0/done"' "$QUEUE" "$2" "$3" &
+SBATCH = """#!/bin/sh
+setsid sh -c '
+    echo $$ > "$QUEUE/job"
+    sleep 1
+    if [ -e "$QUEUE/slow" ]; then sleep 30; fi
+    cp "$GIVEN" "$MADE"
+    echo done > "$QUEUE/done"
+' &
 wait $!
 """
-RUN = """#!/bin/sh
-trap 'kill -- -$(cat "$QUEUE/job"); echo cancelled > "$QUEUE/cancelled"; exit 1' TERM
-sbatch --wait "$1" "$2" &
-wait $!
+SCANCEL = """#!/bin/sh
+echo "$1" > "$QUEUE/cancelled"
+kill -9 -$(cat "$QUEUE/job")
 """
+PAGE = (Path(__file__).parents[2] / "docs" / "queues.md").read_text()
+RUN = PAGE.split("```sh\n")[1].split("```")[0]
+
+
+def has_ended(job):
+    """Gone, or waiting for whoever started it to notice."""
+    status = Path(f"/proc/{job}/stat")
+    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
 
 @pytest.fixture
 def queue(folder, monkeypatch):
     (folder / "template").mkdir()
-    for name, text in (("bin/sbatch", SBATCH), ("template/run.sh", RUN)):
+    for name, text in (("bin/sbatch", SBATCH), ("bin/scancel", SCANCEL), ("template/run.sh", RUN)):
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
@@ -448,10 +464,9 @@ def test_a_job_that_waits_in_a_queue_is_waited_for(folder, queue):
 def test_a_timeout_asks_first_so_that_a_script_can_cancel_its_job(folder, queue):
     (queue / "slow").touch()
     assert "it took longer than 1.5 s" in one(folder, timeout=1.5)[1]
-    assert (queue / "cancelled").exists()
-    job = int((queue / "job").read_text())
+    assert (queue / "cancelled").read_text().startswith("--name=member_")
     time.sleep(0.2)
-    assert not Path(f"/proc/{job}").exists() and not (queue / "done").exists()
+    assert has_ended(int((queue / "job").read_text())) and not (queue / "done").exists()
 
 
 def test_a_program_that_does_not_listen_is_killed(folder, monkeypatch):
@@ -475,4 +490,89 @@ def test_a_second_control_c_asks_too(folder, queue):
         time.sleep(0.3)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in errors
-    assert (queue / "cancelled").exists() and not (queue / "done").exists()
+    assert (queue / "cancelled").exists() and has_ended(int((queue / "job").read_text()))
+
+
+# --- all of it together ----------------------------------------------------------------------------------
+
+OCEAN = """
+import os, struct, sys
+given, made, member, cycle, folder = sys.argv[1:]
+with open(given, "rb") as file:
+    content = file.read()
+way = ""
+if member == "7":
+    with open(folder + "/tries_" + cycle, "a") as log:
+        log.write("x")
+    way = {1: "exit", 2: "short", 3: "time"}.get(os.path.getsize(folder + "/tries_" + cycle), "")
+if way == "exit":
+    sys.exit("blow up")
+hours = 6.0 * int(cycle) - (6.0 if way == "time" else 0.0)
+with open(made, "wb") as file:
+    file.write(content[:-8] + struct.pack(">d", hours) if way != "short" else content[:900])
+"""
+
+
+def write_ocean(path, seed):
+    """t, u and v on a staggered grid with land; a classic file that ends with its time."""
+    rng = np.random.default_rng(seed)
+    centre, corner = np.arange(40.0, 48.0), np.arange(39.5, 47.5)
+    land = np.zeros((8, 10), dtype=bool)
+    land[:3, :4] = True
+    with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as file:
+        file.createDimension("time", 1)
+        grids = {"yc": centre, "yg": corner, "xc": np.arange(10.0), "xg": np.arange(10.0) - 0.5}
+        for name, values in grids.items():
+            file.createDimension(name, len(values))
+            file.createVariable(name, "f8", (name,))[:] = values
+            file[name].units = "degrees_north" if name.startswith("y") else "degrees_east"
+        for name, dims in (("t", ("yc", "xc")), ("u", ("yc", "xg")), ("v", ("yg", "xc"))):
+            field = rng.normal() + 0.3 * rng.normal(size=(8, 10))
+            file.createVariable(name, "f8", ("time", *dims), fill_value=-1e30)[:] = np.ma.masked_array(field, land)[
+                None
+            ]
+        file.createVariable("time", "f8", ("time",)).units = "hours since 2020-01-01"
+        file["time"].standard_name = "time"
+        file["time"][:] = 0.0
+
+
+@pytest.mark.parametrize("cycles", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_an_ocean_is_cycled_with_a_member_that_fails_three_ways_and_resumed_twice(tmp_path, cycles):
+    """20 jobs, land, one table for all cycles, adaptive inflation: the bits of the undisturbed run."""
+    (tmp_path / "initial").mkdir()
+    (tmp_path / "ocean.py").write_text(OCEAN)
+    for member in range(1, 21):
+        write_ocean(tmp_path / "initial" / f"m{member}.nc", member)
+    rng = np.random.default_rng(0)
+    times = np.datetime64("2020-01-01T00:00") + np.arange(6 * (cycles + 1)) * np.timedelta64(60, "m")
+    rows = [f"t,{rng.normal():.3f},0.3,{when},{rng.uniform(43, 47):.2f},{rng.uniform(0, 9):.2f}" for when in times]
+    (tmp_path / "all.csv").write_text("variable,value,error,time,lat,lon\n" + "\n".join(rows) + "\n")
+    where = "Localization(Sphere(), 300.0)"
+    settings = {
+        "method": read_method(f"RTPS(AdaptiveInflation(LETKF({where}), {where}), 0.2)"),
+        "initial": "initial/m{member}.nc",
+        "observations": "all.csv",
+        "folder": str(tmp_path),
+        "mask": True,
+        "members": 20,
+        "interval": 21600.0,
+        "start": "2020-01-01",
+    }
+    program = (
+        f"{shlex.quote(sys.executable)} -S -I {{folder}}/ocean.py {{input}} {{output}} {{member}} {{cycle}} {{folder}}"
+    )
+    model = Command(program, retries=3, jobs=20)
+    records = []
+    for part in (1, 2, cycles):
+        cycling = Cycling(model, cycles=part, **settings)
+        records = external.run(cycling, tmp_path / "out", resume=part > 1, show=lambda line: None)
+    assert [record["members"] for record in records] == [20] * cycles
+    assert (tmp_path / "tries_1").read_text() == "xxxx"
+    external.run(Cycling(model, cycles=cycles, **settings), tmp_path / "whole", show=lambda line: None)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    used = [int(read(tmp_path / f"out/cycle_{k + 1:04d}/observations.csv").used.sum()) for k in range(cycles)]
+    assert used == [6] * cycles
+    assert (tmp_path / f"out/cycle_{cycles:04d}/analysis/memory.nc").exists()
+    with netCDF4.Dataset(tmp_path / f"out/cycle_{cycles:04d}/analysis/member_0001.nc") as file:
+        assert all(np.ma.getmaskarray(file[name][0])[:3, :4].all() for name in "tuv")
+    assert struct.unpack(">d", (tmp_path / "out/cycle_0002/analysis/member_0001.nc").read_bytes()[-8:]) == (12.0,)

@@ -37,7 +37,10 @@ MODEL = Path(__file__).parents[1] / "external_model.py"
 PROGRAM = f"{shlex.quote(sys.executable)} -S -I {shlex.quote(str(MODEL))}"
 COMMAND = f"{PROGRAM} {{input}} {{output}} {{start}} {{duration}} {{seed}}"
 MEMBERS, CYCLES = 4, 3
-RENAMED = 'import os, sys, netCDF4; f = netCDF4.Dataset("other.nc", "a"); f.renameVariable("q", "p"); f.close(); os.rename("other.nc", sys.argv[1])'
+RENAMED = (
+    'import os, sys, netCDF4; f = netCDF4.Dataset("other.nc", "a"); f.renameVariable("q", "p"); f.close(); '
+    'os.rename("other.nc", sys.argv[1])'
+)
 
 
 def write_member(path, rng):

@@ -110,8 +110,7 @@ def _table(cycling: Cycling, source: Source, cycle: int, first: int) -> Observat
     if cycling.strict:
         refuse_rejected(observed.table)
     method = method_for(cycling.method, source.layout)
-    locate(observed, find_localization(method), str(path))
-    return observed.table
+    return locate(observed, find_localization(method), str(path)).table
 
 
 # --- in words --------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ it and in the path of the template, with Python's formats (``{member:03d}``, ``{
 A member has failed if the command cannot start, does not return 0, takes too long, leaves no output of its own, or one
 that is not valid or unlike those of the others. Its directory, with ``stdout.txt`` and ``stderr.txt``, is then kept.
 
-Programs run from several threads; files are read in the main thread alone, for the NetCDF library is not safe in others.
+Programs run from several threads; files are read in the main one alone, for the NetCDF library is not safe elsewhere.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Command:
                 f"timeout {self.timeout:g}, retries {self.retries}, jobs {self.jobs}: give no negative number, "
                 "and one job or more"
             )
-        trial = dict.fromkeys(WORDS, "x") | {"member": 1, "cycle": 1, "seed": 1, "duration": 1.0}
+        trial: dict[str, object] = dict.fromkeys(WORDS, "x") | {"member": 1, "cycle": 1, "seed": 1, "duration": 1.0}
         trial |= dict.fromkeys(("start", "end", "time"), _Anything())
         self.arguments(trial)
         self.template_folder(trial)
@@ -174,8 +174,8 @@ class Command:
                 for run in as_completed(runs):
                     yield runs[run], *run.result()
             except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
                 processes.stop()
-                pool.shutdown(cancel_futures=True)
                 raise
 
     def _run(self, task: Task, directory: Path, folder: Path, processes: Processes) -> tuple[Path, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import check_time, content, unlike
 from ensf.offline.cycle.settings import Cycling, Date, Time
+from ensf.offline.memory import MEMORY
 from ensf.offline.observations import summary
 from ensf.runs import restart
 from ensf.runs.files import clear_unfinished, write_json
@@ -165,9 +166,11 @@ def _cycle(
         raise FileNotFoundError(f"there is no file {observed} with the observations of cycle {cycle}: make it, resume")
     _drop_analysis(place)
     (place / "analysis").mkdir()
-    analyse = analyse or partial(analyse_files, **cycling.analysis(cycle))
+    analyse = analyse or _of_files(cycling.analysis(cycle))
+    former = _folder(directory, cycle - 1) / "analysis" / MEMORY
+    memory = former if former.is_file() else checkpoint.memory
     analysis = analyse(
-        list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=checkpoint.memory
+        list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=memory
     )
     used = _write_table(analysis, place)
     show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
@@ -200,6 +203,17 @@ def _forecast(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> tupl
     prior = {task.member: task.output for task in tasks if task.member not in failed}
     _check_failures(failed, len(prior), cycling.min_members, cycle)
     return prior, failed
+
+
+def _of_files(settings: Mapping[str, Any]) -> Analyse:
+    """`ensf.offline.analyse_files` with settings."""
+
+    def analyse(
+        prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Any
+    ) -> Analysis:
+        return analyse_files(prior_paths, observations_path, method, output_dir, rng=rng, memory=memory, **settings)
+
+    return analyse
 
 
 def _plain(time: Time) -> float | str:

@@ -21,7 +21,7 @@ __all__ = ["Cycling", "Date"]
 
 
 class Date(str):
-    """A date in ISO 8601, which takes the formats of text and of dates: ``{time}``, ``{time:.10}``, ``{time:%Y%m%d%H}``."""
+    """A date in ISO 8601, which takes the formats of text and of dates: ``{time:.10}``, ``{time:%Y%m%d%H}``."""
 
     def __format__(self, form: str) -> str:
         if "%" not in form:
@@ -108,8 +108,8 @@ class Cycling:
         if self.members < 2 or self.cycles < 1 or not 0 < self.interval < math.inf or min(numbers) < 0:
             raise ValueError(
                 f"members {self.members}, cycles {self.cycles}, interval {self.interval:g}, seed {self.seed}, "
-                f"keep_cycles {self.keep_cycles}, keep_every {self.keep_every}: give 2 members and 1 cycle or more, and "
-                "no negative number"
+                f"keep_cycles {self.keep_cycles}, keep_every {self.keep_every}: give 2 members and 1 cycle or "
+                "more, and no negative number"
             )
         if self.min_members and not 2 <= self.min_members <= self.members:
             raise ValueError(
@@ -127,7 +127,7 @@ class Cycling:
         self.model.arguments(self.words(1) | {"member": 1, "seed": 1, "input": "", "output": "", "directory": ""})
 
     def _check_observations(self) -> None:
-        """Raise ValueError unless paths can be written, and each cycle has a table or can tell which rows are its own."""
+        """Raise ValueError unless each cycle has a table, or can tell which rows of one are its own."""
         window = self.window or (0.0, 1.0)
         if len(window) != 2 or not -math.inf < -window[0] < window[1] < math.inf:
             raise ValueError(f"window is {self.window}: give the seconds before and after the end of a cycle")
