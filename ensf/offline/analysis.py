@@ -116,7 +116,7 @@ class Offline:
         """
         table_path, folder = Path(observations), Path(output)
         paths = find_files(prior)
-        source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask)
+        source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask, self.coordinates.values())
         layout = source.layout
 
         files = names(source, self.stages, self.statistics)
