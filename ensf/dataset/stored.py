@@ -123,9 +123,12 @@ class Stored:
     def pack(self, numbers: np.ndarray) -> np.ndarray:
         """The nearest numbers that can be stored, as `dtype`, where there is one; whatever elsewhere."""
         with np.errstate(all="ignore"):
-            if not self.is_packed:
+            if not self.is_packed and (self.scale, self.offset) == (1.0, 0.0):
                 return np.asarray(numbers, self.dtype)
-            wide = np.rint((np.asarray(numbers, np.float64) - self.offset) / self.scale)
+            wide = (np.asarray(numbers, np.float64) - self.offset) / self.scale
+            if not self.is_packed:
+                return wide.astype(self.dtype)
+            wide = np.rint(wide)
             limits = np.iinfo(self.dtype)
             return np.clip(np.nan_to_num(wide), limits.min, limits.max).astype(self.dtype)
 

@@ -14,11 +14,13 @@ import netCDF4
 import numpy as np
 
 from ensf.dataset import unpack
+from ensf.dataset.netcdf import opened, save
 from ensf.dataset.pipeline import Follow
+from ensf.dataset.stored import LIMITS
 from ensf.offline.job import Job
 from ensf.offline.members import Source
 from ensf.offline.observations import counts
-from ensf.offline.packing import overwrite
+from ensf.offline.packing import FORMER, overwrite
 from ensf.tables import ObservationTable
 
 __all__ = ["RECORD", "TABLE", "Writer", "names"]
@@ -108,9 +110,11 @@ class Writer:
             target = self.folder / (_folder(stage) + name)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-            with netCDF4.Dataset(target, "r+") as file:
-                for member in range(len(ensemble)) if source.single else [number]:
-                    overwrite(file, layout, ensemble[member], {layout.member_dim: member} if source.single else {})
+            with opened(target, "r+") as file:
+                if source.single:
+                    overwrite(file, layout, ensemble, layout.member_dim)
+                else:
+                    overwrite(file, layout, ensemble[number : number + 1], None)
                 self._append_history(file)
 
     def _append_history(self, file: netCDF4.Dataset) -> None:
@@ -120,13 +124,16 @@ class Writer:
 
     def _statistic(self, name: str, state: np.ndarray, method: str) -> None:
         dataset = unpack(state, self.source.layout)
-        for variable in dataset.data_vars.values():
-            variable.attrs["cell_methods"] = f"{variable.attrs.get('cell_methods', '')} {method}".strip()
+        for variable in dataset.variables.values():
             variable.encoding = {}
+        for variable in dataset.data_vars.values():
+            kept = {key: value for key, value in variable.attrs.items() if key not in LIMITS and not FORMER.fullmatch(key)}
+            variable.attrs = kept | {"cell_methods": f"{kept.get('cell_methods', '')} {method}".strip()}
         dataset.attrs["history"] = "\n".join(filter(None, [dataset.attrs.get("history"), self.history]))
         dataset.encoding = {}
         (self.folder / "statistics").mkdir(exist_ok=True)
-        dataset.to_netcdf(self.folder / "statistics" / f"{name}.nc", engine="netcdf4")
+        compression = {key: {"zlib": True, "complevel": 1} for key in dataset.data_vars if dataset[key].ndim}
+        save(dataset, self.folder / "statistics" / f"{name}.nc", compression)
 
     def record(self, settings: object, job: Job, table: ObservationTable) -> None:
         """Write what was done, and what was used and rejected."""
