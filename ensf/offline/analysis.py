@@ -6,6 +6,7 @@ prepared once and applied tile by tile in the memory of the forecast (`ensf.data
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from ensf.tables import Check, ObservationTable, read
 
 __all__ = ["STAGES", "Offline", "analyse_files"]
 
+LOGGER = logging.getLogger("ensf")
 STAGES = ("forecast", "preassim", "postassim", "analysis")
 Paths = str | Path | Sequence[str | Path]
 
@@ -181,12 +183,15 @@ class Offline:
             As in `prepare`, or if the analysis cannot be stored; the files that were there are untouched.
         """
         job = self.prepare(prior, observations, output, overwrite=overwrite, follow=follow)
+        strange = job.observed.far_off()
         with staged(Path(output), RECORD) as folder:
             writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
             analysis = _run(job, rng, memory, writer, follow)
             if record:
                 analysis.info["table"].write(folder / TABLE)
                 writer.record(self, job, analysis.info["table"])
+        for sentence in strange:
+            LOGGER.warning(sentence)
         return analysis
 
 

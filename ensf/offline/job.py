@@ -60,3 +60,4 @@ class Job:
         yield f"method: {self.pipeline.method}"
         yield f"analysis {how}, about {self.memory / 1e9:.2g} GB of memory"
         yield f"files in {self.output}: {', '.join(files[:3])}{f' ... {files[-1]}' if len(files) > 3 else ''}"
+        yield from self.observed.far_off()

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from ensf.dataset import netcdf
+from ensf.dataset.stored import JEDI_INTEGERS
 from ensf.tables.columns import Columns, import_row
 from ensf.tables.flags import NO_ERROR
 from ensf.tables.formats.cf_points import dates, opened, text
 from ensf.tables.formats.csv import times
+from ensf.tables.units import stated
 
 __all__ = ["load"]
 
@@ -31,7 +34,7 @@ def load(path: Path, variables: Mapping[str, str] | None, vertical: str | None, 
     """
     there = _groups(path)
     groups = {name: _group(path, name, there) for name in ("MetaData", "ObsValue", "ObsError")}
-    groups["PreQC"] = opened(path, "PreQC") if "PreQC" in there else xr.Dataset()
+    groups["PreQC"] = opened(path, "PreQC", JEDI_INTEGERS) if "PreQC" in there else xr.Dataset()
     names = dict(variables) if variables is not None else {str(name): str(name) for name in groups["ObsValue"]}
     if not names:
         raise ValueError(f"{path} has no variables in its group ObsValue: there is nothing to import")
@@ -56,21 +59,22 @@ def _part(
         "lon": _numbers(path, groups, "MetaData", "longitude"),
         "qc": np.where(without_error, NO_ERROR, qc),
     }
+    units = {"value": groups["ObsValue"][inside].attrs, "error": groups["ObsError"][inside].attrs}
+    columns |= stated(len(value), columns, units)
     return columns if vertical is None else columns | {"z": _numbers(path, groups, "MetaData", vertical)}
 
 
 def _groups(path: Path) -> tuple[str, ...]:
     """Names of the groups of a file that can be read."""
     opened(path)
-    tree = xr.backends.NetCDF4DataStore.open(path)
-    with tree:
-        return tuple(tree.ds.groups)
+    with netcdf.opened(path) as file:
+        return tuple(file.groups)
 
 
 def _group(path: Path, name: str, there: tuple[str, ...]) -> xr.Dataset:
     if name not in there:
         raise ValueError(f"{path} has no group {name!r}: an IODA file has MetaData, ObsValue and ObsError")
-    return opened(path, name)
+    return opened(path, name, JEDI_INTEGERS)
 
 
 def _numbers(path: Path, groups: Mapping[str, xr.Dataset], group: str, name: str) -> np.ndarray:
