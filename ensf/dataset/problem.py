@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -27,6 +28,14 @@ class Table(Protocol):
 
     def observe(self, layout: Layout) -> Any:
         """An `Observation`, or a record that has one as `observation`."""
+
+
+@runtime_checkable
+class Compared(Protocol):
+    """What can say how observations look beside the forecast."""
+
+    def far_off(self, ensemble: np.ndarray) -> list[str]:
+        """Sentences on observations that are far from the forecast ``(member, state)``, as in other units."""
 
 
 Observations = Observation | Table | Callable[[Layout], Any]
@@ -68,7 +77,7 @@ class Problem:
         settings = _settings(dataset, variables, member_dim)
         chosen = choose(dataset, member_dim, settings)
         forecast, layout = pack(chosen, member_dim, mask=mask)
-        observation = _observation(observations, layout)
+        observation = _observation(observations, layout, forecast)
         transforms = Transforms.fit(settings, layout, forecast)
         pipeline = Pipeline.of(method, observation, layout, transforms)
         if axes := getattr(observations, "axes", None):
@@ -185,7 +194,8 @@ def _settings(dataset: xr.Dataset, variables: Variables, member_dim: str) -> dic
     return {name: several(name, setting) for name, setting in variables.items()}
 
 
-def _observation(observations: Observations, layout: Layout) -> Observation:
+def _observation(observations: Observations, layout: Layout, forecast: np.ndarray) -> Observation:
+    """The observation; a line is logged for those that are far from the forecast."""
     observe = getattr(observations, "observe", observations)
     made = observe(layout) if callable(observe) else observe
     observation = getattr(made, "observation", made)
@@ -194,4 +204,6 @@ def _observation(observations: Observations, layout: Layout) -> Observation:
             f"observations are a {type(made).__name__}: give an Observation, an observation table, or a function "
             "layout -> Observation"
         )
+    for sentence in made.far_off(forecast) if isinstance(made, Compared) else ():
+        logging.getLogger("ensf").warning(sentence)
     return observation

@@ -16,15 +16,16 @@ the NetCDF Users Guide says.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import netCDF4
 import numpy as np
 import xarray as xr
 
-__all__ = ["JEDI_INTEGERS", "LIMITS", "Stored", "decoded"]
+__all__ = ["JEDI_INTEGERS", "LIMITS", "Stored", "decoded", "without_marks"]
 
 MARKS = ("_FillValue", "missing_value")
 PACKING = ("scale_factor", "add_offset", "_Unsigned")
@@ -79,7 +80,8 @@ class Stored:
             dtype = np.dtype(f"u{dtype.itemsize}")
         packing = [np.ravel(attributes[key])[0] for key in PACKING[:2] if key in attributes]
         scale, offset = (
-            float(np.ravel(attributes.get(key, usual))[0]) for key, usual in (("scale_factor", 1.0), ("add_offset", 0.0))
+            float(np.ravel(attributes.get(key, usual))[0])
+            for key, usual in (("scale_factor", 1.0), ("add_offset", 0.0))
         )
         number = dtype
         if packing:
@@ -132,10 +134,59 @@ class Stored:
             limits = np.iinfo(self.dtype)
             return np.clip(np.nan_to_num(wide), limits.min, limits.max).astype(self.dtype)
 
+    def clear_of_marks(self, codes: np.ndarray) -> np.ndarray:
+        """Numbers of floating point as they are to be stored, the next one where one is a mark."""
+        hit = np.isin(codes, self.marks)
+        if not hit.any() or codes.dtype.kind != "f":
+            return codes
+        return np.where(hit, np.nextafter(codes, codes.dtype.type(0)), codes)
+
+    def holding(self, values: np.ndarray) -> Stored:
+        """The same, or if it cannot hold the values to half a step, with another `scale` and `offset`.
+
+        These use all numbers of the type on one side of the marks.
+        """
+        if not self.is_packed or not values.size or all(self._holds(row) for row in values.reshape(len(values), -1)):
+            return self
+        limits = np.iinfo(self.dtype)
+        ends = [limits.min - 1, *np.sort(self.marks).tolist(), limits.max + 1]
+        room, first = max((above - below - 2, below + 1) for below, above in itertools.pairwise(ends))
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        smallest_step = np.finfo(self.number).eps * max(abs(low), abs(high), 1e-300)
+        scale = float(self.number.type(max((high - low) / max(room, 1) * (1 + 1e-6), smallest_step)))
+        return replace(self, scale=scale, offset=float(self.number.type(low - scale * first)))
+
+    def _holds(self, row: np.ndarray) -> bool:
+        """Whether values can be packed to half a step and rounding, and none is a mark."""
+        row = row[~np.isnan(row)]
+        codes = self.pack(row)
+        size = np.abs(row.astype(np.float64)) + abs(self.offset)
+        rounding = 4 * np.finfo(np.float32 if self.number == np.float32 else np.float64).eps * size
+        misfit = np.abs(codes.astype(np.float64) * self.scale + self.offset - row)
+        return not np.isin(codes, self.marks).any() and bool(np.all(misfit <= 0.5001 * abs(self.scale) + rounding))
+
     def _bare(self, stored: np.ndarray) -> np.ndarray:
         """Without a mask, and unsigned where that is what the bits mean."""
         data = np.ma.getdata(stored)
-        return data.view(self.dtype) if data.dtype != self.dtype and data.dtype.itemsize == self.dtype.itemsize else data
+        return (
+            data.view(self.dtype) if data.dtype != self.dtype and data.dtype.itemsize == self.dtype.itemsize else data
+        )
+
+
+def without_marks(variable: xr.Variable) -> xr.Variable:
+    """A variable of a decoded Dataset, NaN also where an entry is missing that xarray left as it was.
+
+    That is the default fill where nothing was ever written, and what is outside of `valid_range`. Packed numbers are
+    compared as they were stored, which the encoding says.
+    """
+    how = Stored.of(np.dtype(variable.encoding.get("dtype", variable.dtype)), {**variable.attrs, **variable.encoding})
+    if how.number.kind != "f" or variable.dtype.kind != "f":
+        return variable
+    values = variable.values
+    missing = how.missing(how.pack(values)) & ~np.isnan(values)
+    if not missing.any():
+        return variable
+    return variable.copy(data=np.where(missing, values.dtype.type(np.nan), values))
 
 
 def decoded(dataset: xr.Dataset, others: tuple[int, ...] = ()) -> xr.Dataset:

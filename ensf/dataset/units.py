@@ -1,7 +1,7 @@
 """Units as UDUNITS knows them, the library of the CF conventions: ``degC``, ``m s-1``, ``1e-3``, ``degrees_north``.
 
-    value:  y = slope x + shift        degC to K: x + 273.15
-    error:  y = |slope| x              a standard deviation has no shift
+value:  y = slope x + shift        degC to K: x + 273.15
+error:  y = |slope| x              a standard deviation has no shift
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def conversion(units: str, wanted: str) -> tuple[float, float]:
             parsed.append(Unit(one))
         except ValueError as error:
             raise ValueError(
-                f"units {units!r} and {wanted!r} differ, and {one!r} is no unit of the CF conventions: give both in the "
-                "same units"
+                f"units {units!r} and {wanted!r} differ, and {one!r} is no unit of the CF conventions: give both in "
+                "the same units"
             ) from error
     here, there = parsed
     if not here.is_convertible(there) or here.is_time_reference() or there.is_time_reference():

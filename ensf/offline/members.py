@@ -79,7 +79,12 @@ class Source:
 
     @classmethod
     def of(
-        cls, paths: Sequence[Path], member_dim: str, variables: Iterable[str], mask: bool, coordinates: Iterable[str] = ()
+        cls,
+        paths: Sequence[Path],
+        member_dim: str,
+        variables: Iterable[str],
+        mask: bool,
+        coordinates: Iterable[str] = (),
     ) -> Source:
         """The source of some files.
 
@@ -152,7 +157,7 @@ class Source:
         Raises
         ------
         ValueError
-            If a value is not finite, masks differ, or two members are the same.
+            If a value is infinite, missing values are not those of the other members, or two members are the same.
         """
         dtype = np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
         ensemble = np.empty((self.members, self.layout.size), dtype=dtype)
@@ -204,7 +209,9 @@ class Source:
             if (usual & ~hole).any():
                 what = "values where other members have none: their missing values"
                 self._refuse(member, name, usual & ~hole, what, "make the masks equal")
-        self._refuse(0, name, usual, "missing values, as all members do", "repair it, or say --mask if there is no data")
+        self._refuse(
+            0, name, usual, "missing values, as all members do", "repair it, or say --mask if there is no data"
+        )
 
     def _refuse(self, member: int, name: str, bad: np.ndarray, what: str, advice: str) -> None:
         variable = self.layout.template[name]
@@ -212,8 +219,8 @@ class Source:
         where = ", ".join(f"{dim} {i}" for dim, i in zip(variable.dims, place, strict=True)) or "its only point"
         number = np.count_nonzero(bad)
         raise ValueError(
-            f"{self.label(member)}: variable {name!r} has {number} {what}, the first at {where} (never written, NaN, or "
-            f"marked as missing): {advice}"
+            f"{self.label(member)}: variable {name!r} has {number} {what}, the first at {where} (never written, NaN, "
+            f"or marked as missing): {advice}"
         )
 
     def _check_alike(self, path: Path) -> None:

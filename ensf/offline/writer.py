@@ -14,13 +14,14 @@ import netCDF4
 import numpy as np
 
 from ensf.dataset import unpack
+from ensf.dataset.encoding import FORMER
 from ensf.dataset.netcdf import opened, save
 from ensf.dataset.pipeline import Follow
 from ensf.dataset.stored import LIMITS
 from ensf.offline.job import Job
 from ensf.offline.members import Source
 from ensf.offline.observations import counts
-from ensf.offline.packing import FORMER, overwrite
+from ensf.offline.packing import overwrite
 from ensf.tables import ObservationTable
 
 __all__ = ["RECORD", "TABLE", "Writer", "names"]
@@ -127,7 +128,8 @@ class Writer:
         for variable in dataset.variables.values():
             variable.encoding = {}
         for variable in dataset.data_vars.values():
-            kept = {key: value for key, value in variable.attrs.items() if key not in LIMITS and not FORMER.fullmatch(key)}
+            former = [key for key in variable.attrs if key in LIMITS or FORMER.fullmatch(key)]
+            kept = {key: value for key, value in variable.attrs.items() if key not in former}
             variable.attrs = kept | {"cell_methods": f"{kept.get('cell_methods', '')} {method}".strip()}
         dataset.attrs["history"] = "\n".join(filter(None, [dataset.attrs.get("history"), self.history]))
         dataset.encoding = {}

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import netCDF4
 import numpy as np
 from tqdm import tqdm
 

@@ -59,7 +59,8 @@ def load(path: Path) -> Columns:
         along = {str(name): variable for name, variable in file.variables.items() if variable.dims == dims}
         names = renamed(list(along), path)
         columns = {new: _column(new, old, along[old], path) for new, old in zip(names, along, strict=True)}
-        columns |= stated(len(file["value"]), columns, {new: along[old].attrs for new, old in zip(names, along)})
+        attributes = {new: along[old].attrs for new, old in zip(names, along, strict=True)}
+        columns |= stated(len(file["value"]), columns, attributes)
         meanings = _meanings(along["qc"].attrs) if "qc" in along else {}
 
     def where(row: int) -> str:
