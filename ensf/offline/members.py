@@ -178,7 +178,7 @@ class Source:
         """The values in the state, all of them finite."""
         flat = values.ravel()
         if np.isinf(flat).any():
-            self._refuse(member, name, np.isinf(flat), "infinite values", "repair it")
+            self._refuse(member, name, np.isinf(flat), "is infinite", "repair it")
         if name not in self.layout.masks:
             if np.isnan(flat).any():
                 self._refuse_holes(name)
@@ -205,13 +205,11 @@ class Source:
         for member, hole in enumerate(holes):
             if (hole & ~usual).any():
                 advice = "repair it, or leave the member out"
-                self._refuse(member, name, hole & ~usual, "missing values that other members do not have", advice)
+                self._refuse(member, name, hole & ~usual, "is missing, unlike in other members,", advice)
             if (usual & ~hole).any():
-                what = "values where other members have none: their missing values"
+                what = "is missing in other members"
                 self._refuse(member, name, usual & ~hole, what, "make the masks equal")
-        self._refuse(
-            0, name, usual, "missing values, as all members do", "repair it, or say --mask if there is no data"
-        )
+        self._refuse(0, name, usual, "is missing, as in all members,", "repair it, or say --mask if there is no data")
 
     def _refuse(self, member: int, name: str, bad: np.ndarray, what: str, advice: str) -> None:
         variable = self.layout.template[name]
@@ -219,8 +217,8 @@ class Source:
         where = ", ".join(f"{dim} {i}" for dim, i in zip(variable.dims, place, strict=True)) or "its only point"
         number = np.count_nonzero(bad)
         raise ValueError(
-            f"{self.label(member)}: variable {name!r} has {number} {what}, the first at {where} (never written, NaN, "
-            f"or marked as missing): {advice}"
+            f"{self.label(member)}: variable {name!r} {what} at {number} {'point' if number == 1 else 'points'}, the "
+            f"first {where}: {advice}"
         )
 
     def _check_alike(self, path: Path) -> None:

@@ -55,8 +55,8 @@ def overwrite(file: netCDF4.Dataset, layout: Layout, states: np.ndarray, member_
             old = np.asarray(variable[place])
             bare = _coded(name, row, old.reshape(-1), layout.kept(name), former, new, same_packing=packed is former)
             variable[place] = bare.view(variable.dtype).reshape(old.shape)
-        for key in [key for key in attributes if key not in truthful]:
-            variable.delncattr(str(key))
+        for dropped in [str(key) for key in attributes if key not in truthful]:
+            variable.delncattr(dropped)
         variable.setncatts({key: value for key, value in truthful.items() if value is not attributes.get(key)})
 
 
