@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.stored import LIMITS, Stored
+from ensf.dataset.stored import LIMITS, Stored, storage
 
 __all__ = ["FORMER", "of_one_state", "truthful", "truthful_attributes"]
 
@@ -32,8 +32,10 @@ def of_one_state(encoding: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
     return {key: value for key, value in encoding.items() if key not in SHAPED}
 
 
-def truthful(name: Hashable, variable: xr.Variable, kept: np.ndarray | slice) -> xr.Variable:
-    """A decoded variable whose attributes and encoding are true of its values, which are no marks of missing ones.
+def truthful(
+    name: Hashable, variable: xr.Variable, values: np.ndarray
+) -> tuple[dict[Hashable, Any], dict[Hashable, Any]]:
+    """Attributes and encoding of a decoded variable that are true of new values.
 
     A line is logged if it is packed otherwise.
 
@@ -41,33 +43,24 @@ def truthful(name: Hashable, variable: xr.Variable, kept: np.ndarray | slice) ->
     ----------
     name : str
     variable : xarray.Variable
-        With the new values.
-    kept : bool array, or slice
-        Which entries of a member's grid are in the state; others keep their bits.
+        With the former values.
+    values : (member, entry) array
+        The new ones, without what is missing.
     """
-    encoding = dict(variable.encoding)
-    dtype = np.dtype(encoding.get("dtype", variable.dtype))
-    if dtype.kind not in "fiu":
-        return variable
-    how = {key: value for key, value in encoding.items() if key in PACKED}
-    stored = Stored.of(dtype, {**variable.attrs, **how})
-    values = np.where(stored.missing(stored.pack(variable.values)), np.nan, variable.values)
+    encoding, stored = dict(variable.encoding), storage(variable)
     packed = stored.holding(values)
     if packed is not stored:
         logging.getLogger("ensf").warning(
             "the packing of %r in its encoding cannot hold the analysis: it is renewed", name
         )
+    how = {key: value for key, value in encoding.items() if key in PACKED}
     attributes = truthful_attributes({**variable.attrs, **how}, stored, packed, values)
     encoding |= {key: attributes.pop(key) for key in PACKED if key in attributes}
     if {"_FillValue", "missing_value"} <= set(encoding) and not _same(
         encoding["_FillValue"], encoding["missing_value"]
     ):
         del encoding["missing_value"]  # every missing value is NaN by now, and xarray writes one mark
-    data = variable.values
-    if not stored.is_packed:
-        hit = np.isin(data, stored.marks) & ~np.isnan(values)
-        data = np.where(hit, np.nextafter(data, data.dtype.type(0)), data) if hit.any() else data
-    return xr.Variable(variable.dims, data, attributes, encoding)
+    return attributes, encoding
 
 
 def _same(fill: Any, missing: Any) -> bool:

@@ -13,7 +13,7 @@ from ensf.dataset.coordinates import located
 from ensf.dataset.encoding import of_one_state, truthful
 from ensf.dataset.layout import Layout
 from ensf.dataset.masks import Mask, find_masks, point
-from ensf.dataset.stored import without_marks
+from ensf.dataset.stored import storage, without_marks
 
 __all__ = ["choose", "pack", "restore", "unpack"]
 
@@ -176,16 +176,18 @@ def restore(dataset: xr.Dataset, ensemble: Array, layout: Layout) -> xr.Dataset:
             f"ensemble of shape {values.shape} does not fit the dataset: "
             f"give ({dataset.sizes[layout.member_dim]}, {layout.size})"
         )
-    fields = {name: _replaced(dataset[name], values, layout) for name in layout.template.data_vars}
-    return dataset.assign({name: truthful(name, field, layout.kept(name)) for name, field in fields.items()})
+    return dataset.assign({name: _replaced(dataset[name], values, layout) for name in layout.template.data_vars})
 
 
 def _replaced(original: xr.DataArray, values: np.ndarray, layout: Layout) -> xr.Variable:
     """A variable with its entries of the state replaced."""
     members_first = original.variable.transpose(layout.member_dim, ...)
     data = np.array(members_first.values).reshape(len(values), -1)
-    data[:, layout.kept(original.name)] = values[:, layout.block(original.name)]
-    return members_first.copy(data=data.reshape(members_first.shape)).transpose(*original.dims)
+    new = values[:, layout.block(original.name)]
+    data[:, layout.kept(original.name)] = storage(original.variable).clear_of_marks(new)
+    attributes, encoding = truthful(original.name, original.variable, new)
+    whole = xr.Variable(members_first.dims, data.reshape(members_first.shape), attributes, encoding)
+    return whole.transpose(*original.dims)
 
 
 # --- errors of users -------------------------------------------------------------------------------------

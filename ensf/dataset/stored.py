@@ -25,7 +25,7 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-__all__ = ["JEDI_INTEGERS", "LIMITS", "Stored", "decoded", "without_marks"]
+__all__ = ["JEDI_INTEGERS", "LIMITS", "Stored", "decoded", "storage", "without_marks"]
 
 MARKS = ("_FillValue", "missing_value")
 PACKING = ("scale_factor", "add_offset", "_Unsigned")
@@ -136,8 +136,10 @@ class Stored:
 
     def clear_of_marks(self, codes: np.ndarray) -> np.ndarray:
         """Numbers of floating point as they are to be stored, the next one where one is a mark."""
+        if self.dtype.kind != "f":
+            return codes
         hit = np.isin(codes, self.marks)
-        if not hit.any() or codes.dtype.kind != "f":
+        if not hit.any():
             return codes
         return np.where(hit, np.nextafter(codes, codes.dtype.type(0)), codes)
 
@@ -173,13 +175,18 @@ class Stored:
         )
 
 
+def storage(variable: xr.Variable) -> Stored:
+    """How a variable of a decoded Dataset will be stored, as its encoding says."""
+    return Stored.of(np.dtype(variable.encoding.get("dtype", variable.dtype)), {**variable.attrs, **variable.encoding})
+
+
 def without_marks(variable: xr.Variable) -> xr.Variable:
     """A variable of a decoded Dataset, NaN also where an entry is missing that xarray left as it was.
 
     That is the default fill where nothing was ever written, and what is outside of `valid_range`. Packed numbers are
     compared as they were stored, which the encoding says.
     """
-    how = Stored.of(np.dtype(variable.encoding.get("dtype", variable.dtype)), {**variable.attrs, **variable.encoding})
+    how = storage(variable)
     if how.number.kind != "f" or variable.dtype.kind != "f":
         return variable
     values = variable.values

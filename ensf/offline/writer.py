@@ -125,8 +125,8 @@ class Writer:
 
     def _statistic(self, name: str, state: np.ndarray, method: str) -> None:
         dataset = unpack(state, self.source.layout)
-        for name in dataset.variables:
-            dataset[name].encoding = {}
+        for key in dataset.variables:
+            dataset[key].encoding = {}
         for variable in dataset.data_vars.values():
             former = [key for key in variable.attrs if key in LIMITS or FORMER.fullmatch(key)]
             kept = {key: value for key, value in variable.attrs.items() if key not in former}

@@ -22,10 +22,10 @@ def values(member):
     return 280 + rng.normal() + np.cumsum(0.3 * rng.normal(size=(21, 31)), axis=1)
 
 
-def write(path, field, kind="f8", fill=None, places=(LAT, LON), units=("degrees_north", "degrees_east"), **attributes):
+def write(path, field, kind="f8", fill=None, places=(LAT, LON), of=("degrees_north", "degrees_east"), **attributes):
     options = {"zlib": True, "complevel": 4, "chunksizes": (7, 31)} if kind == "i2" else {}
     with netCDF4.Dataset(path, "w") as file:
-        for name, grid, unit in zip(("lat", "lon"), places, units, strict=True):
+        for name, grid, unit in zip(("lat", "lon"), places, of, strict=True):
             file.createDimension(name, len(grid))
             file.createVariable(name, "f8", (name,))[:] = grid
             file[name].setncatts({"units": unit, "standard_name": {"lat": "latitude", "lon": "longitude"}[name]})
@@ -146,7 +146,7 @@ def test_a_grid_in_radians(tmp_path):
     (tmp_path / "obs.csv").write_text(PLAIN)
     for k in range(1, 5):
         write(tmp_path / f"m{k}.nc", values(k))
-        write(tmp_path / f"r{k}.nc", values(k), places=(np.deg2rad(LAT), np.deg2rad(LON)), units=("radian", "rad"))
+        write(tmp_path / f"r{k}.nc", values(k), places=(np.deg2rad(LAT), np.deg2rad(LON)), of=("radian", "rad"))
     same = analysed(tmp_path).ensemble
     np.testing.assert_allclose(analysed(tmp_path, prior="r*.nc").ensemble, same, rtol=1e-9)
 
