@@ -11,22 +11,26 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 
 import array_api_compat
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from threadpoolctl import ThreadpoolController
 
 Array: TypeAlias = np.ndarray
 """An array of NumPy, or of CuPy or another library that follows the array API; typed as the first."""
 Generator: TypeAlias = np.random.Generator
 """A random generator of NumPy, or one of CuPy from `stream`; typed as the first."""
+Numbers: TypeAlias = np.ndarray | float
+"""An array, or one number for all of its entries."""
 
 __all__ = [
     "SMALL",
@@ -37,6 +41,8 @@ __all__ = [
     "summary",
     "Array",
     "Generator",
+    "Record",
+    "Numbers",
     "add_scaled_noise",
     "blas_threads",
     "fft",
@@ -67,12 +73,12 @@ def _numpy_namespace() -> ModuleType:
     return array_api_compat.numpy
 
 
-def is_host(array: Any) -> TypeGuard[np.ndarray]:
+def is_host(array: object) -> TypeGuard[np.ndarray]:
     """True for NumPy arrays, which compiled loops may read."""
     return isinstance(array, np.ndarray)
 
 
-def as_floating(values: Any, name: str) -> Array:
+def as_floating(values: ArrayLike | Array, name: str) -> Array:
     """Floating-point array of what users have: lists, Series, DataArrays, masked arrays (masked = NaN), integers.
 
     Parameters
@@ -92,9 +98,10 @@ def as_floating(values: Any, name: str) -> Array:
         If it is not made of real numbers.
     """
     if array_api_compat.is_array_api_obj(values) and not isinstance(values, np.ndarray | np.generic):
-        if not namespace(values).isdtype(values.dtype, "real floating"):
-            raise ValueError(f"{name} has dtype {values.dtype}: give float32 or float64")
-        return values
+        array = cast(Array, values)
+        if not namespace(array).isdtype(array.dtype, "real floating"):
+            raise ValueError(f"{name} has dtype {array.dtype}: give float32 or float64")
+        return array
     mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
     try:
         numbers = np.asarray(values)
@@ -120,17 +127,39 @@ _ADVICE = {
 }
 
 
-def generator(rng: Any) -> Generator:
-    """A random generator, or one from an integer seed."""
-    return np.random.default_rng(rng) if isinstance(rng, int | np.integer) else rng
+def generator(rng: Generator | int | None) -> Generator:
+    """A random generator, or one from an integer seed; None stays None, for a filter that draws nothing."""
+    return np.random.default_rng(rng) if isinstance(rng, int | np.integer) else cast(Generator, rng)
 
 
 def summary(array: Array | float) -> str:
     """Shape, dtype and range of an array in a few words."""
     host = to_numpy(array)
     finite = host[np.isfinite(host)] if host.dtype.kind == "f" else host
-    span = f", {finite.min():.4g} to {finite.max():.4g}" if finite.size else ""
+    span = f", {finite.min():.4g} to {finite.max():.4g}" if finite.size and host.dtype.kind in "fiu" else ""
     return f"{tuple(host.shape)} {host.dtype}{span}"
+
+
+class Record:
+    """Base of dataclasses of data: they, and what is derived of them, print arrays by shape, dtype and range."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        setattr(cls, "__repr__", cls.__repr__)  # noqa: B010  before the decorator, which keeps what is there
+
+    def __repr__(self) -> str:
+        shown = [one.name for one in fields(self) if one.repr and one.init]  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{name}={_in_words(getattr(self, name))}' for name in shown)})"
+
+
+def _in_words(value: Any) -> str:
+    has_axes = array_api_compat.is_array_api_obj(value) and value.ndim > 0
+    match value:
+        case Mapping():
+            return f"{{{', '.join(f'{key}: {_in_words(part)}' for key, part in value.items())}}}"
+        case tuple() if type(value) is tuple:
+            return f"({', '.join(map(_in_words, value))})"
+    return summary(value) if has_axes else repr(value)
 
 
 def member_mean(ensemble: Array) -> Array:
@@ -144,7 +173,7 @@ def member_mean(ensemble: Array) -> Array:
     return namespace(ensemble).mean(ensemble, axis=0)
 
 
-def like(values: Any, array: Array) -> Array:
+def like(values: ArrayLike, array: Array) -> Array:
     """Values from the host as an array with the namespace, device and (if floating) dtype of `array`."""
     values = np.asarray(values)
     if values.dtype.kind == "f":
@@ -161,15 +190,14 @@ def rows(matrix: Any, index: Any) -> Any:
     return namespace(matrix).take(matrix, like(np.asarray(index, dtype=np.int64), matrix), axis=0)
 
 
-def to_numpy(array: Any) -> np.ndarray:
+def to_numpy(array: Array | float) -> np.ndarray:
     """Copy to the host, explicitly."""
     if is_host(array):
         return array
     if array_api_compat.is_cupy_array(array):
-        on_device: Any = array
-        return on_device.get()
+        return array.get()  # type: ignore[union-attr]
     if hasattr(array, "__array_namespace__"):
-        xp = namespace(array)
+        xp = namespace(cast(Array, array))
         if hasattr(xp, "Device"):
             array = array_api_compat.to_device(array, xp.Device("CPU_DEVICE"))
     return np.asarray(array)

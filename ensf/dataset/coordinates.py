@@ -26,6 +26,7 @@ __all__ = [
     "located",
     "positions",
     "recognise",
+    "variable_dims",
     "without_place",
 ]
 
@@ -149,12 +150,19 @@ def positions(
     """
     blocks = []
     for name, variable in layout.template.data_vars.items():
-        columns = [_column(variable, dim, at or {})[layout.kept(name)] for dim in _dims(name, dims)]
+        columns = [_column(variable, dim, at or {})[layout.kept(name)] for dim in variable_dims(name, dims)]
         blocks.append(np.stack(columns, axis=1))
     return np.concatenate(blocks).astype(np.float64)
 
 
-def _dims(name: Hashable, dims: Sequence[str] | Mapping[Hashable, Sequence[str]]) -> Sequence[str]:
+def variable_dims(name: Hashable, dims: Sequence[str] | Mapping[Hashable, Sequence[str]]) -> Sequence[str]:
+    """Coordinates that make a position of one variable.
+
+    Raises
+    ------
+    ValueError
+        If a mapping lacks the variable.
+    """
     if isinstance(dims, Mapping) and name not in dims:
         raise ValueError(f"dims= has no coordinates for variable {name!r}: give those of every variable")
     return dims[name] if isinstance(dims, Mapping) else dims

@@ -17,6 +17,7 @@ import numpy as np
 from ensf.arrays import Array, like, namespace
 from ensf.diffusion.prior_scores import principal_axes
 from ensf.observations import Observation
+from ensf.observations.error_laws import is_gaussian
 
 __all__ = ["ConditionalGuidance", "DampedGuidance", "Guidance"]
 
@@ -62,7 +63,7 @@ def _largest_curvature(states: Array, observation: Observation, iterations: int 
 
 def _weighed(observation: Observation, residuals: Array) -> Array:
     law = observation.law
-    if hasattr(law, "weigh"):
+    if is_gaussian(law):
         return law.weigh(residuals)
     return residuals / law.standard_deviation(observation.value) ** 2
 
@@ -79,7 +80,7 @@ class ConditionalGuidance:
     def fit(self, prior: Array, observation: Observation) -> FittedGuidance:
         """Guidance function for one observation; works in the span of the ensemble, r <= member - 1."""
         xp, operator, law = namespace(prior), observation.operator, observation.law
-        if not hasattr(law, "whiten"):
+        if not is_gaussian(law):
             raise ValueError(
                 f"ConditionalGuidance needs Gaussian errors, not {type(law).__name__}: use DampedGuidance or LETSF"
             )
@@ -88,11 +89,11 @@ class ConditionalGuidance:
 
         def guide(z: Array, score: Array, t: float, alpha: float, variance: float) -> Array:
             denoised = (z + variance * score) / alpha
-            seen = law.whiten(operator.tangent(denoised[:, None, :], axes[None, :, :]))
+            tangents = law.whiten(operator.tangent(denoised[:, None, :], axes[None, :, :]))
             departure = law.whiten(observation.value - operator(denoised))
             gain = variances / (alpha**2 * variances + variance)
-            system = identity + xp.matmul(seen, xp.matrix_transpose(seen)) * (variance * gain)
-            pull = xp.linalg.solve(system, xp.matmul(seen, _columns(departure, seen.shape[0])))
+            system = identity + xp.matmul(tangents, xp.matrix_transpose(tangents)) * (variance * gain)
+            pull = xp.linalg.solve(system, xp.matmul(tangents, _columns(departure, tangents.shape[0])))
             return alpha * xp.matmul(gain * xp.reshape(xp.matrix_transpose(pull), (z.shape[0], -1)), axes)
 
         return guide

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, check_order, dims_of, find_localization, method_for
+from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
-from ensf.filters.base import Analysis
+from ensf.filters.base import Analysis, Memory
 from ensf.offline.job import Job
 from ensf.offline.members import Source, find_files
 from ensf.offline.observations import check_prior, compare, locate, meet, refuse_rejected
@@ -133,11 +133,7 @@ class Offline:
             refuse_rejected(observed.table, table_path)
 
         method = method_for(self.method, layout)
-        check_order(method, observed.table.axes)
-        localization = find_localization(method)
-        if localization is not None and observed.observation.size:
-            position = locate(observed, layout, dims_of(localization), self.coordinates, table_path)
-            observed = replace(observed, observation=replace(observed.observation, position=position))
+        observed = locate(observed, find_localization(method), table_path)
 
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
@@ -152,7 +148,7 @@ class Offline:
         output: str | Path,
         *,
         rng: Generator,
-        memory: Any = None,
+        memory: Memory = None,
         overwrite: bool = False,
         command: str | None = None,
         record: bool = True,
@@ -195,14 +191,10 @@ class Offline:
         return analysis
 
 
-def _run(job: Job, rng: Generator, memory: Any, writer: Writer, follow: Follow) -> Analysis:
+def _run(job: Job, rng: Generator, memory: Memory, writer: Writer, follow: Follow) -> Analysis:
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
-    if not job.observed.observation.size:
-        for stage in ("preassim", "postassim", "analysis"):
-            writer.save(stage, ensemble)
-        return Analysis(ensemble, memory, {"table": compare(job.observed, "analysis", ensemble).table})
     update = pipeline.prepare(ensemble, rng, memory)
     if writer.wants("preassim"):
         writer.save("preassim", pipeline.before(update, ensemble))
@@ -230,7 +222,7 @@ def analyse_files(
     output: str | Path,
     *,
     rng: Generator,
-    memory: Any = None,
+    memory: Memory = None,
     **settings: Any,
 ) -> Analysis:
     """Analysis of files without a record, which replaces files that are there: what cycling needs.

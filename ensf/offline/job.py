@@ -15,6 +15,8 @@ from ensf.tables import Observed
 
 __all__ = ["Job"]
 
+PREPARED = 2
+"""Ensembles that a filter that is prepared once needs in memory at most: what is read is transformed."""
 WHOLE = 8
 """Ensembles that a filter of the whole state needs in memory, about."""
 
@@ -45,7 +47,7 @@ class Job:
     @property
     def memory(self) -> float:
         """Bytes needed at most, about."""
-        return self.ensemble.nbytes * (1.5 if self.pipeline.is_prepared else WHOLE) + 3e8
+        return self.ensemble.nbytes * (PREPARED if self.pipeline.is_prepared else WHOLE) + 3e8
 
     def lines(self, files: list[str]) -> Iterator[str]:
         """What would be done."""

@@ -161,17 +161,17 @@ class Source:
         """
         dtype = np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
         ensemble = np.empty((self.members, self.layout.size), dtype=dtype)
-        seen: dict[bytes, int] = {}
+        numbers: dict[bytes, int] = {}
         for member in follow(range(self.members)):
             for name, values in self.fields(member):
                 ensemble[member, self.layout.block(name)] = self._kept(member, name, values)
             key = hashlib.blake2b(ensemble[member].data).digest()
-            if key in seen:
+            if key in numbers:
                 raise ValueError(
-                    f"{self.label(member)} and {self.label(seen[key])} hold the same state: "
+                    f"{self.label(member)} and {self.label(numbers[key])} hold the same state: "
                     "each member must be a forecast of its own"
                 )
-            seen[key] = member
+            numbers[key] = member
         return ensemble
 
     def _kept(self, member: int, name: str, values: np.ndarray) -> np.ndarray:

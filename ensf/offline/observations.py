@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from ensf.arrays import Array
 from ensf.dataset import Layout
-from ensf.dataset.coordinates import column_coordinate, find_coordinate
+from ensf.localization import Localization
 from ensf.observations import Operator
 from ensf.tables import Check, ObservationTable, Observed
 
@@ -55,42 +54,14 @@ def compare(observed: Observed, stage: str, ensemble: np.ndarray) -> Observed:
     return replace(observed, table=replace(observed, observation=stand_in).compare(stage, ensemble).table)
 
 
-def locate(
-    observed: Observed,
-    layout: Layout,
-    dims: Sequence[str] | Mapping[Hashable, Sequence[str]],
-    coordinates: Mapping[str, str],
-    path: Path,
-) -> np.ndarray:
-    """Positions ``(observation, dimension)`` in the coordinates of a localization.
-
-    Raises
-    ------
-    ValueError
-        If the table has no column for one of them, or a row is empty there.
-    """
-    table, rows = observed.table, observed.used
-    variable = layout.template[next(iter(layout.template.data_vars))]
-    if isinstance(dims, Mapping):
-        dims = dims.get(variable.name, ())
-    columns = []
-    for dim in dims:
-        axis = _axis(variable, dim, table.axes, coordinates)
-        column = table.height if axis == "z" else table.position[:, table.axes.index(axis)]
-        if np.isnan(column[rows]).any():
-            row = int(rows[np.argmax(np.isnan(column[rows]))])
-            raise ValueError(f"{path}: row {row} has no {axis}, but the localization uses {dim!r}: give it")
-        columns.append(column[rows])
-    return np.stack(columns, axis=1)
-
-
-def _axis(variable: xr.DataArray, dim: str, axes: tuple[str, str], coordinates: Mapping[str, str]) -> str:
-    """Column of a table for a coordinate of the localization."""
-    wanted = find_coordinate(variable, dim)
-    for axis in axes:
-        if wanted is not None and column_coordinate(variable, axis, coordinates).name == wanted.name:
-            return axis
-    return "z"
+def locate(observed: Observed, localization: Localization | None, path: Path) -> Observed:
+    """`Observed.locate` where there is a localization; a sentence names the file."""
+    if localization is None:
+        return observed
+    try:
+        return observed.locate(localization)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def counts(table: ObservationTable) -> dict[str, int]:

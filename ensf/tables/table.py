@@ -13,10 +13,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, like, namespace, rows, to_numpy
+from ensf.arrays import Array, like, namespace, to_numpy
+from ensf.dataset.coordinates import variable_dims
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout
+from ensf.dataset.methods import check_order, dims_of
 from ensf.dataset.summary import as_html, as_text, span
+from ensf.localization import Localization
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
 from ensf.tables.check import RowError, check_rows, check_shapes
@@ -234,7 +237,7 @@ class ObservationTable:
         place[used] = np.arange(len(used))
         operator = join([(operator, place[which]) for operator, which in parts if len(which)])
         value, error = _numbers(table, used, stations.dtype)
-        return Observed(Observation(value, operator, error, table.position[used]), used, table)
+        return Observed(Observation(value, operator, error, table.position[used]), used, table, stations)
 
     def in_units_of(self, layout: Layout) -> ObservationTable:
         """The table with values and errors in the units of the variables of a layout, where both sides state units.
@@ -290,16 +293,19 @@ class Observed:
     Attributes
     ----------
     observation : Observation
-        Of the rows that are used; its positions are in the coordinates of the table.
+        Of the rows that are used; its positions are in the coordinates of the table, or of what it was located for.
     used : (observation,) int64 array
         Rows of the table.
     table : ObservationTable
         All rows, with codes and reasons.
+    stations : Stations
+        All rows, on the grids of the layout.
     """
 
     observation: Observation
     used: np.ndarray
     table: ObservationTable
+    stations: Stations
 
     def __repr__(self) -> str:
         return as_text(*self._summary())
@@ -317,6 +323,31 @@ class Observed:
             )
         facts += [(reason, f"{count} rows") for reason, count in _counts(table.reason[~table.used])]
         return f"Observed: {len(self.used)} of {len(table)} rows", facts
+
+    def locate(self, localization: Localization) -> Observed:
+        """The record with the observations where a localization takes them to be, in its coordinates and their order.
+
+        Parameters
+        ----------
+        localization : Localization
+            Its coordinates are those of the columns ``lat``, ``lon``, ``x``, ``y`` or ``z``.
+
+        Raises
+        ------
+        ValueError
+            If a coordinate is in no column, or a row that is used is empty there.
+        """
+        check_order(localization, self.table.axes)
+        columns = []
+        first = next(iter(self.stations.layout.template.data_vars))
+        for dim in variable_dims(first, dims_of(localization)):
+            name, values = self.stations.column(dim)
+            empty = np.isnan(values[self.used])
+            if empty.any():
+                row = int(self.used[np.argmax(empty)])
+                raise ValueError(f"row {row} has no {name}, but the localization uses {dim!r}: give it")
+            columns.append(values[self.used])
+        return replace(self, observation=replace(self.observation, position=np.stack(columns, axis=1)))
 
     def compare(self, stage: str, ensemble: Array) -> Observed:
         """The record with columns ``<stage>_mean`` and ``<stage>_spread``: the ensemble as the stations see it.
@@ -368,8 +399,7 @@ class Observed:
         if len(kept) == len(self.used):
             return replace(self, table=table)
         used, whole = self.used[kept], self.observation
-        operator, law = whole.operator.restrict(kept), whole.law.restrict(kept)
-        return Observed(Observation(rows(whole.value, kept), operator, law, table.position[used]), used, table)
+        return replace(self, observation=whole.restrict(kept), used=used, table=table)
 
     def beside(self, array: Array) -> Observed:
         """The record with the observation on the device of `array` and in its dtype: what a filter there needs."""

@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, counted_normal, is_host, like, member_mean, namespace
-from ensf.filters.base import Analysis, Part, Update, as_part, innovations, with_values
+from ensf.arrays import Array, Generator, Record, counted_normal, is_host, like, member_mean, namespace
+from ensf.filters.base import Analysis, Memory, Part, Update, as_part, innovations, with_values
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches, gaspari_cohn
 from ensf.observations.observation import Observation
@@ -47,7 +47,7 @@ FAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class InflationMemory:
+class InflationMemory(Record):
     """What the next cycle needs.
 
     Attributes
@@ -66,9 +66,9 @@ class InflationMemory:
     departure: Array
     variance: Array
     freedom: Array
-    inner: Any = None
+    inner: Memory = None
 
-    def with_update(self, update: Update | None, inner: Any) -> InflationMemory:
+    def with_update(self, update: Update | None, inner: Memory) -> InflationMemory:
         """With the degrees of freedom that an update takes, and the memory of the filter."""
         xp, freedom = namespace(self.departure), 0 * self.departure
         if update is not None:
@@ -133,7 +133,7 @@ class AdaptiveInflation(Wrapper):
             if not kept:
                 raise ValueError(f"{name} of the adaptive inflation is {getattr(self, name)}: give {rule}")
 
-    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         remembered, widening = self._learnt(predicted, observation, rng, memory)
         entries = _column_entries(observation, predicted.shape[1])
         columns = Part(predicted, observation.column_position, entries)
@@ -142,13 +142,25 @@ class AdaptiveInflation(Wrapper):
         return _AdaptivelyInflated(remembered, update.info, update=update, widening=widening)
 
     def _analyse_whole(
-        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
         remembered, widening = self._learnt(observation.predict(prior), observation, rng, memory)
         part = as_part(prior, positions)
         analysis = self.filter.analyse(widening.inflated(part), observation, rng, remembered.inner, positions)
         info = {**analysis.info, "inflation": widening.factor(part)}
-        return replace(analysis, memory=remembered.with_update(analysis.update, analysis.memory), info=info)
+        return replace(
+            analysis,
+            memory=remembered.with_update(analysis.update, analysis.memory),
+            info=info,
+            before=lambda part: analysis.before(with_values(part, widening.inflated(part))),
+        )
+
+    def _without_observations(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        memory = memory or _no_knots(positions.shape[1], prior)
+        inner = super()._without_observations(prior, observation, rng, memory.inner, positions).memory
+        return Analysis(prior, replace(memory, inner=inner))
 
     def _learnt(
         self, predicted: Array, observation: Observation, rng: Generator, memory: InflationMemory | None
@@ -173,9 +185,7 @@ class AdaptiveInflation(Wrapper):
     def _recalled(self, memory: InflationMemory | None, position: np.ndarray, predicted: Array) -> InflationMemory:
         """Departure and variance as expected before the innovations are seen, at knots that cover the observations."""
         xp = namespace(predicted)
-        zeros = like(np.zeros(0), predicted)
-        if memory is None:
-            memory = InflationMemory(np.zeros((0, position.shape[1])), zeros, zeros, zeros)
+        memory = memory or _no_knots(position.shape[1], predicted)
         knots = _covering(memory.knots, position, self.localization)
         kept = math.exp(-1 / self.persistence)
         initial = (2 * self.deviation) ** 2
@@ -210,7 +220,7 @@ class _AdaptivelyInflated(WrappedUpdate):
 
 
 @dataclass(frozen=True, eq=False)
-class _Widening:
+class _Widening(Record):
     """Larger anomalies and independent noise, from what is known at knots.
 
     Attributes
@@ -275,6 +285,12 @@ class _Widening:
         return 1 + cover * followed, cover * excess
 
 
+def _no_knots(dimensions: int, array: Array) -> InflationMemory:
+    """What is remembered before the first observation, beside an array."""
+    zeros = like(np.zeros(0), array)
+    return InflationMemory(np.zeros((0, dimensions)), zeros, zeros, zeros)
+
+
 def _column_entries(observation: Observation, columns: int) -> np.ndarray:
     """Variable that each column is, so that it draws as that one does; else numbers that no variable has."""
     size = observation.state_size or 0
@@ -305,7 +321,7 @@ def _covering(knots: np.ndarray, position: np.ndarray, localization: Localizatio
 
 
 @dataclass(frozen=True, eq=False)
-class _Evidence:
+class _Evidence(Record):
     """Of each knot: ratio and its variance, chi^2 over n, and n."""
 
     ratio: Array

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator
-from ensf.filters.base import Analysis, Filter, Part, Preparable, Update, as_part, usable
+from ensf.filters.base import Analysis, Filter, Memory, Part, Preparable, Update, as_part, usable
 from ensf.observations.observation import Observation
 
 __all__ = ["WrappedUpdate", "Wrapper"]
@@ -33,30 +32,32 @@ class Wrapper:
         if isinstance(self.filter, Preparable):
             object.__setattr__(self, "prepare", self._prepare)
 
-    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The update of the wrapper, around that of the filter (`_inner`)."""
         raise NotImplementedError
 
-    def _inner(self, predicted: Array, observation: Observation, rng: Generator, memory: Any) -> Update:
+    def _inner(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory) -> Update:
         """Update of the filter inside."""
         assert isinstance(self.filter, Preparable)
         return self.filter.prepare(predicted, observation, rng, memory)
 
     def _analyse_whole(
-        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
         raise NotImplementedError
 
-    def _without_observations(self, prior: Array, memory: Any) -> Analysis:
-        """The prior, and the memory as it is."""
-        return Analysis(prior, memory)
+    def _without_observations(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        """The prior, and what the filter inside remembers of a cycle in which nothing is observed."""
+        return Analysis(prior, self.filter.analyse(prior, observation, rng, memory, positions).memory)
 
     def analyse(
         self,
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.
@@ -78,14 +79,14 @@ class Wrapper:
             As the filter.
         """
         prior, observation, positions = usable(prior, observation, positions)
-        if observation.size == 0:
-            return self._without_observations(prior, memory)
         rng = generator(rng)
+        if observation.size == 0:
+            return self._without_observations(prior, observation, rng, memory, positions)
         if not isinstance(self.filter, Preparable):
             return self._analyse_whole(prior, observation, rng, memory, positions)
         update = self._prepare(observation.predict(prior), observation, rng, memory)
         ensemble, fields = update.analysed(as_part(prior, positions))
-        return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
+        return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,12 +18,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
-from ensf.filters.base import Analysis, Filter, usable
+from ensf.filters.base import Analysis, Filter, Memory, Part, usable, with_values
 from ensf.observations.observation import Observation
 
 __all__ = ["Copula", "Warp"]
@@ -61,7 +60,7 @@ class Copula:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis of the wrapped filter, made in z.
@@ -72,14 +71,19 @@ class Copula:
             If the prior does not fit, and as the filter.
         """
         prior, observation, positions = usable(prior, observation, positions)
-        if observation.size == 0:
-            return Analysis(prior, memory)
         if self.bandwidth == 1:
             return self.filter.analyse(prior, observation, rng, memory, positions)
         warp = Warp.fitted(prior, self.bandwidth)
         warped = replace(observation, operator=observation.operator.through(warp), error=observation.law)
         analysis = self.filter.analyse(warp.inverse(prior), warped, rng, memory, positions)
-        return replace(analysis, ensemble=warp(analysis.ensemble))
+        if observation.size == 0:
+            return Analysis(prior, analysis.memory)
+
+        def before(part: Part) -> Array:
+            here = warp.restrict(part.entries)
+            return here(analysis.before(with_values(part, here.inverse(part.values))))
+
+        return replace(analysis, ensemble=warp(analysis.ensemble), before=before)
 
 
 # --- the change of coordinates ---------------------------------------------------------------------------
@@ -132,7 +136,7 @@ class Warp:
         """The same for values with one more axis behind that of the variables."""
         return replace(self, behind=self.behind + 1)
 
-    def restrict(self, index: Any) -> Warp:
+    def restrict(self, index: Array) -> Warp:
         """The functions of the variables at `index`."""
         return Warp(rows(self.mean, index), rows(self.spread, index), rows(self.table, index), self.behind)
 

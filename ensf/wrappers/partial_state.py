@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, as_ensemble
+from ensf.filters.base import Analysis, Filter, Memory, Part, as_ensemble, as_part
 from ensf.observations.observation import Observation
 
 __all__ = ["PartialState"]
@@ -42,7 +41,7 @@ class PartialState:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.
@@ -59,4 +58,13 @@ class PartialState:
         analysed = xp.asarray(prior[:, : self.size], copy=True)
         places = None if positions is None else positions[: self.size]
         analysis = self.filter.analyse(analysed, observation, rng, memory, places)
-        return replace(analysis, ensemble=xp.concat([analysis.ensemble, prior[:, self.size :]], axis=1), update=None)
+
+        def before(part: Part) -> Array:
+            inside = np.flatnonzero(part.entries < self.size)
+            values = xp.asarray(part.values, copy=True)
+            place = None if part.positions is None else part.positions[inside]
+            values[:, inside] = analysis.before(as_part(part.values[:, inside], place, part.entries[inside]))
+            return values
+
+        ensemble = xp.concat([analysis.ensemble, prior[:, self.size :]], axis=1)
+        return replace(analysis, ensemble=ensemble, update=None, before=before)

@@ -15,12 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator, namespace
-from ensf.filters.base import Analysis, Filter, Part, Update, innovations, usable, with_values
+from ensf.filters.base import Analysis, Filter, Memory, Part, Update, innovations, usable, with_values
 from ensf.observations.observation import Observation
 
 __all__ = ["Tempered", "tempering"]
@@ -50,7 +49,7 @@ class Tempered:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``; `info` has the degrees of freedom of all pieces together.
@@ -63,18 +62,20 @@ class Tempered:
         prior, observation, positions = usable(prior, observation, positions)
         rng = generator(rng)
         if observation.size == 0:
-            return Analysis(prior, memory)
-        analysis, freedom, updates = Analysis(prior, memory), 0.0, []
+            return Analysis(prior, self.filter.analyse(prior, observation, rng, memory, positions).memory)
+        analysis, freedom, updates, befores = Analysis(prior, memory), 0.0, [], []
         for weight in tempering(self.pieces, _largest_ratio(prior, observation)).tolist():
             piece = replace(observation, error=observation.law.tempered(weight))
             analysis = self.filter.analyse(analysis.ensemble, piece, rng, analysis.memory, positions)
             freedom = freedom + analysis.info.get("degrees_of_freedom", 0.0)
             updates.append(analysis.update)
+            befores.append(analysis.before)
         info = analysis.info
         if "degrees_of_freedom" in info:
             info = {**info, "degrees_of_freedom": freedom}
         prepared = [update for update in updates if update is not None]
-        return replace(analysis, info=info, update=InPieces(updates=tuple(prepared)) if prepared else None)
+        update = InPieces(updates=tuple(prepared)) if prepared else None
+        return replace(analysis, info=info, update=update, before=befores[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,6 +74,35 @@ class Stations:
         object.__setattr__(chosen, "_grids", self._grids)
         return chosen
 
+    def column(self, coordinate: str) -> tuple[str, np.ndarray]:
+        """Name and values ``(station,)`` of the column of a table for a coordinate of the grid.
+
+        Parameters
+        ----------
+        coordinate : str
+            As in `ensf.dataset.positions`. What no variable of the layout has is the vertical.
+
+        Raises
+        ------
+        ValueError
+            If the column is in another coordinate.
+        """
+        for variable in self.layout.template.data_vars.values():
+            wanted = find_coordinate(variable, coordinate)
+            if wanted is None:
+                continue
+            for axis, values in zip(self.axes, self.position.T, strict=True):
+                if column_coordinate(variable, axis, self.coordinates).name == wanted.name:
+                    return axis, values
+            vertical = Column.of(self.take(np.arange(0)), str(variable.name)).vertical
+            if vertical is not None and vertical.name != wanted.name:
+                raise ValueError(
+                    f"the column z is in {vertical.name!r} but the localization uses {coordinate!r}: name the same, "
+                    f"dims= of the localization or coordinates={{'z': {wanted.name!r}}} of the table"
+                )
+            break
+        return "z", self.height
+
     def linear(self, variable: str) -> StationOperator:
         """Interpolation of a variable to each station, `Select` or `Linear`, and the code of each station."""
         column = Column.of(self, variable)
