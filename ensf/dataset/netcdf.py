@@ -67,7 +67,7 @@ def reading(path: str | Path, group: str | None = None) -> Iterator[xr.Dataset]:
     with LOCK:
         with _readable(path, Exception):  # what the libraries raise for a damaged file has no end
             dataset = _open(path, group, mask_and_scale=False, decode_coords="all", cache=False)
-        with dataset, _readable(path, OSError, RuntimeError, MemoryError, OverflowError):
+        with dataset, _readable(path, OSError, RuntimeError, TypeError, MemoryError, OverflowError):
             yield dataset
 
 

@@ -75,7 +75,15 @@ class Stored:
             Of the variable in the file.
         others : tuple of int
             More marks, such as `JEDI_INTEGERS`.
+
+        Raises
+        ------
+        TypeError
+            If `scale_factor` or `add_offset` is no number.
         """
+        for key in PACKING[:2]:
+            if np.size(attributes.get(key, 1.0)) != 1 or np.asarray(attributes.get(key, 1.0)).dtype.kind not in "fiu":
+                raise TypeError(f"{key} is {attributes[key]!r}, not a number")
         if str(attributes.get("_Unsigned", "")).lower() == "true" and dtype.kind == "i":
             dtype = np.dtype(f"u{dtype.itemsize}")
         packing = [np.ravel(attributes[key])[0] for key in PACKING[:2] if key in attributes]

@@ -247,7 +247,7 @@ def _read(path: Path, name: str, model: NatureModel) -> np.ndarray:
             variable.set_auto_maskandscale(False)
             stored = Stored.of(variable.dtype, {key: variable.getncattr(key) for key in variable.ncattrs()})
             states = stored.numbers(variable[:]).astype(np.float32, copy=False)
-    except OSError as error:
+    except (OSError, TypeError) as error:
         raise ValueError(f"{path} is not a NetCDF file, or damaged ({error}): give another one") from error
     if not np.isfinite(states).all():
         raise ValueError(f"{name} in {path} has missing or infinite values: give a complete run")

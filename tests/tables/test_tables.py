@@ -280,7 +280,7 @@ def edited(path, **changes):
             "a calendar of real dates",
         ),
         ({"time": lambda v: v.where(v < 0)}, "obs 0: time is NaT"),
-        ({"lat": lambda v: v.assign_attrs(units="radians")}, "'lat' has units 'radians': give degrees_north"),
+        ({"lat": lambda v: v.assign_attrs(units="metres")}, "'lat' has units 'metres': give degrees_north"),
         ({"lon": lambda v: v.assign_attrs(units="degrees_west")}, "'lon' has units 'degrees_west'"),
         ({"qc": lambda v: v + 0.5}, "obs 0: qc is 0.5: give an integer"),
         ({"variable": lambda v: xr.zeros_like(v, dtype=np.int32)}, "variable 'variable' has dtype int32"),
