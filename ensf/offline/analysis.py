@@ -6,6 +6,7 @@ prepared once and applied tile by tile in the memory of the forecast (`ensf.data
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from ensf.tables import Check, ObservationTable, read
 
 __all__ = ["STAGES", "Offline", "analyse_files"]
 
+LOGGER = logging.getLogger("ensf")
 STAGES = ("forecast", "preassim", "postassim", "analysis")
 Paths = str | Path | Sequence[str | Path]
 
@@ -132,7 +134,7 @@ class Offline:
         """
         folder, paths = Path(output), find_files(prior, "the forecast")
         tables = find_files(observations, "the observations")
-        source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask)
+        source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask, self.coordinates.values())
         layout = source.layout
 
         method = method_for(self.method, layout)
@@ -198,6 +200,7 @@ class Offline:
             As in `prepare`, or if the analysis cannot be stored; the files that were there are untouched.
         """
         job = self.prepare(prior, observations, output, memory=memory, overwrite=overwrite, follow=follow)
+        strange = job.observed.far_off()
         with staged(Path(output), RECORD) as folder:
             writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
             analysis = _run(job, rng, writer, follow)
@@ -206,6 +209,8 @@ class Offline:
             if record:
                 analysis.info["table"].write(folder / TABLE)
                 writer.record(self, job, analysis.info["table"])
+        for sentence in strange:
+            LOGGER.warning(sentence)
         return analysis
 
 

@@ -78,3 +78,4 @@ class Job:
             yield f"memory of {', '.join(kept)}: {'none yet' if self.memory is None else 'of the analysis before'}"
         yield f"analysis {how}, about {self.bytes / 1e9:.2g} GB of memory"
         yield f"files in {self.output}: {', '.join(files[:3])}{f' ... {files[-1]}' if len(files) > 3 else ''}"
+        yield from self.observed.far_off()

@@ -17,9 +17,10 @@ import numpy as np
 import xarray as xr
 
 from ensf.arrays import to_numpy
-from ensf.dataset import Layout
+from ensf.dataset import Layout, netcdf
 from ensf.dataset.coordinates import cf_attributes
 from ensf.dataset.methods import dims_of
+from ensf.dataset.stored import decoded
 from ensf.filters.base import Filter, Memory
 from ensf.localization import Localization
 from ensf.wrappers import AdaptiveInflation, CollapseGuard, DeferredAnalysis, SpreadReset
@@ -132,7 +133,7 @@ def write_memory(path: Path, memory: Memory, method: Filter, layout: Layout) -> 
         "method": repr(method),
         "remembered_by": " ".join(stored),
     }
-    dataset.to_netcdf(path, engine="netcdf4", encoding={name: {"_FillValue": None} for name in dataset.variables})
+    netcdf.save(dataset, path, {name: {"_FillValue": None} for name in dataset.variables})
 
 
 def _variables(memory: Memory, keeper: Filter, layout: Layout) -> dict[str, xr.Variable]:
@@ -210,11 +211,8 @@ def read_memory(path: Path, method: Filter, layout: Layout, dtype: np.dtype[Any]
 def _loaded(path: Path) -> xr.Dataset:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: check memory, or leave it out in the first cycle")
-    try:
-        stored = xr.load_dataset(path, engine="netcdf4", decode_times=False, decode_coords=False)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is not a NetCDF file, or damaged ({reason}): give what an analysis left") from error
+    with netcdf.reading(path) as file:
+        stored = decoded(file).load()
     if "remembered_by" not in stored.attrs:
         raise ValueError(f"{path} is not the memory of a filter: give {MEMORY} of an earlier analysis")
     return stored

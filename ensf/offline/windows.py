@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from ensf.dataset import netcdf
 from ensf.dataset.coordinates import CRITERIA
 
 __all__ = ["Window", "valid_time", "window_of"]
@@ -88,7 +89,7 @@ def valid_time(path: Path) -> np.datetime64 | None:
     ValueError
         If the time cannot be read as a date.
     """
-    with xr.open_dataset(path, engine="netcdf4", decode_times=False, cache=False) as file:
+    with netcdf.reading(path) as file:
         time = _time_variable(file)
         if time is None:
             return _of_wrf(file)

@@ -14,7 +14,7 @@ from ensf.tables.check import VERTICAL
 from ensf.tables.flags import NOT_GOOD, UNREADABLE, USED
 from ensf.tables.stations.vertical import SI, factor
 
-__all__ = ["NUMBERS", "Columns", "axes", "codes", "in_units", "import_row", "renamed"]
+__all__ = ["NUMBERS", "Columns", "axes", "codes", "import_row", "in_table_units", "renamed"]
 
 NUMBERS = ("value", "error", "lat", "lon", "x", "y", *VERTICAL, "qc")
 WIDEST = 1000
@@ -92,7 +92,7 @@ def codes(column: np.ndarray, good: Collection[int]) -> np.ndarray:
     return np.where(used, USED, np.where(whole == USED, NOT_GOOD, whole)).astype(np.int32)
 
 
-def in_units(name: str, column: np.ndarray, units: str, path: Path, advice: str) -> np.ndarray:
+def in_table_units(name: str, column: np.ndarray, units: str, path: Path, advice: str) -> np.ndarray:
     """A column that says how high, in the units of the table.
 
     Parameters

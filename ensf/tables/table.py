@@ -27,6 +27,7 @@ from ensf.tables.flags import BAD_VALUE, REASONS, UNKNOWN, USED, WINDOW
 from ensf.tables.formats import files
 from ensf.tables.stations.derived import Derived, registered
 from ensf.tables.stations.stations import StationOperator, Stations
+from ensf.tables.units import far_off, in_units_of
 
 __all__ = ["FILE", "ROW", "Check", "ObservationTable", "Observed"]
 
@@ -270,7 +271,9 @@ class ObservationTable:
             self.vertical,
             tuple(surface),
         )
-        table, height, parts = _within_numbers(_of_the_state(self, layout, quantities), stations.dtype), self.height, []
+        table = _within_numbers(_of_the_state(self.in_units_of(layout), layout, quantities), stations.dtype)
+        height = self.height
+        parts = []
         first = str(next(iter(layout.template.data_vars)))
         for name, which in _kinds(table):
             there = stations.take(which)
@@ -291,6 +294,23 @@ class ObservationTable:
         return Observed(
             Observation(value, operator, error, table.position[used]), used, table, replace(stations, height=height)
         )
+
+    def in_units_of(self, layout: Layout) -> ObservationTable:
+        """The table with values and errors in the units of the variables of a layout, where both sides state units.
+
+        The units of a value are in the column `units`, those of its error, if they are others, in `error_units`.
+
+        Raises
+        ------
+        ValueError
+            If units cannot be converted, or are those of a variance.
+        """
+        grids = layout.template.data_vars.items()
+        wanted = {str(name): str(grid.attrs["units"]) for name, grid in grids if grid.attrs.get("units")}
+        if not wanted or not {"units", "error_units"} & set(self.extra):
+            return self
+        value, error, extra = in_units_of(wanted, self.variable, self.value, self.error, self.extra)
+        return replace(self, value=value, error=error, extra=extra)
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write all rows, rejected ones too, with their codes and reasons: CSV or CF NetCDF, as the suffix says.
@@ -403,6 +423,18 @@ class Observed:
         }
         columns = {name: self._column(name, to_numpy(values)) for name, values in statistics.items()}
         return replace(self, table=replace(self.table, extra={**self.table.extra, **columns}))
+
+    def far_off(self, ensemble: Array | None = None) -> list[str]:
+        """A sentence per variable whose values are far from the forecast, as in other units.
+
+        Parameters
+        ----------
+        ensemble : (member, state) array, optional
+            The forecast; without, what `compare` has left of the stage ``prior``.
+        """
+        table = self.table if ensemble is None else self.compare("prior", ensemble).table
+        columns = (table.variable, table.value, table.error, table.extra["prior_mean"], table.extra["prior_spread"])
+        return far_off(*(column[self.used] for column in columns))
 
     def check(self, *checks: Check) -> Observed:
         """The record without the observations that fail the checks, one after another.

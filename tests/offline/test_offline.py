@@ -438,7 +438,7 @@ def test_values_that_stay_keep_their_bits_in_packed_floats_too(tmp_path, rng):
     with netCDF4.Dataset(paths[0], "r+") as file:
         file.set_auto_maskandscale(False)
         former = file["v"][:]
-        overwrite(file, source.layout, state, {})
+        overwrite(file, source.layout, state[None], None)
         assert np.flatnonzero(file["v"][:] != former).tolist() == [7]
 
 

@@ -54,6 +54,7 @@ def folder(original, tmp_path):
 # --- mutations of a valid input: (folder) -> None -----------------------------------------------------------
 
 
+HOLE = "is missing, unlike in other members,"
 CASES = {
     "no forecast": (
         lambda folder: [path.unlink() for path in folder.glob("forecast_*")],
@@ -72,14 +73,17 @@ CASES = {
         lambda folder: edit(member(folder), lambda file: file["t"].setncattr("units", "degC")),
         "has units degC in {folder}/forecast_3.nc but K",
     ),
-    "other packing": (
-        lambda folder: edit(member(folder), lambda file: file["t"].setncattr("scale_factor", 0.02)),
-        "variable 't' has packing",
+    "nan": (put("q", np.nan, 17), f"forecast_3.nc: variable 'q' {HOLE} at 1 point, the first lat 1, lon 7: repair"),
+    "infinity": (put("q", -np.inf, 17), "forecast_3.nc: variable 'q' is infinite at 1 point, the first lat 1, lon 7"),
+    "never written": (put("q", 9.96921e36, 17), f"forecast_3.nc: variable 'q' {HOLE} at 1 point"),
+    "never written first": (put("q", 9.96921e36, 17, 1), f"forecast_1.nc: variable 'q' {HOLE} at 1 point"),
+    "fill value": (
+        put("t", -32767, 25),
+        f"forecast_3.nc: variable 't' {HOLE} at 1 point, the first time 0, level 0, lat 2, lon 5",
     ),
-    "nan": (put("q", np.nan, 17), "forecast_3.nc: variable 'q' is nan at lat 1, lon 7: repair"),
-    "infinity": (put("q", -np.inf, 17), "forecast_3.nc: variable 'q' is -inf at lat 1, lon 7"),
-    "fill value": (put("t", -32767, 25), "forecast_3.nc: variable 't' is nan at time 0, level 0, lat 2, lon 5"),
-    "other mask": (put("sst", -1e30, 5), "variable 'sst' is masked here or in the first member"),
+    "other mask": (put("sst", -1e30, 5), f"forecast_3.nc: variable 'sst' {HOLE}"),
+    "first mask": (put("sst", -1e30, 5, 1), f"forecast_1.nc: variable 'sst' {HOLE}"),
+    "no mask": (put("sst", 280.0, 0), "forecast_3.nc: variable 'sst' is missing in other members at 1 point"),
     "duplicate member": (
         lambda folder: shutil.copy(member(folder, 2), member(folder, 5)),
         "forecast_5.nc and {folder}/forecast_2.nc hold the same state",
@@ -194,14 +198,6 @@ def test_domain_of_a_transform_names_variable_and_member(folder, capsys):
     (folder / "method.toml").write_text('[variables]\nt = ""\nq = "Log()"\n')
     assert main([*command(folder), "--config", str(folder / "method.toml")]) == 2
     assert "variable 'q' is -0.5 in " in (shown := capsys.readouterr().err) and "forecast_3.nc" in shown
-
-
-def test_packing_that_cannot_hold_the_analysis(folder, capsys):
-    (folder / "obs.csv").write_text(f"{HEAD}\nt,9000,0.01,2024-01-31,47.3,4.2,850\n")
-    before = contents(folder)
-    assert main(command(folder)) == 2
-    assert "its packing as int16 cannot hold" in capsys.readouterr().err
-    assert contents(folder) == before
 
 
 def test_files_that_are_there_are_replaced_on_demand_only(folder):

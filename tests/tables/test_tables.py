@@ -397,7 +397,7 @@ def edited(path, **changes):
             {"time": lambda v: v.assign_attrs(units="days since 1970-01-01", calendar="360_day")},
             "a calendar of real dates",
         ),
-        ({"lat": lambda v: v.assign_attrs(units="radians")}, "'lat' has units 'radians': give degrees_north"),
+        ({"lat": lambda v: v.assign_attrs(units="metres")}, "'lat' has units 'metres': give degrees_north"),
         ({"lon": lambda v: v.assign_attrs(units="degrees_west")}, "'lon' has units 'degrees_west'"),
         ({"variable": lambda v: xr.zeros_like(v, dtype=np.int32)}, "variable 'variable' has dtype int32"),
     ],

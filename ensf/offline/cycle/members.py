@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import cftime
-import netCDF4
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.netcdf import reading
+from ensf.dataset.stored import Stored
 from ensf.offline.cycle.settings import Date, Time
 
 __all__ = ["Content", "check_time", "content", "unlike"]
@@ -23,8 +22,6 @@ Content = Mapping[str, str]
 """What must be the same in the files of all members: what of which variable, and its value or a hash."""
 NEAR = 0.01
 """Part of the interval by which the time in a file may differ from that of the cycle, which is rounding."""
-LETTERS = 200
-"""Of what a library says, in a message."""
 ADVICE = " (check_time = false, if that is right)"
 
 
@@ -44,43 +41,30 @@ def content(path: Path, variables: Sequence[str] = (), mask: bool = False) -> di
     ValueError
         If it cannot be read, lacks a variable, or has a value that is missing or not finite; in one sentence.
     """
-    with _opened(path) as file:
+    with reading(path) as file:
         missing = [name for name in variables if name not in file.data_vars]
         if missing:
             raise ValueError(f"it has no variable {missing[0]!r}")
-        chosen = [str(name) for name in variables or file.data_vars if file[name].dtype.kind == "f"]
+        stored = {name: Stored.of(file[name].dtype, file[name].attrs) for name in variables or file.data_vars}
+        chosen = {name: how for name, how in stored.items() if how.number.kind == "f"}
         if not chosen:
             raise ValueError("it has no variable of floating point")
         holds: dict[str, str] = {}
-        for name in chosen:
+        for name, how in chosen.items():
             variable = file[name].load()
-            holds |= _described(variable) | _holes(variable, mask)
+            numbers, absent = how.numbers(variable.values), how.missing(variable.values)
+            holds |= _described(variable, how.number) | _holes(name, numbers, absent, mask)
         return holds
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[xr.Dataset]:
-    """The file, its times as they are; whatever a library says of a damaged one becomes a sentence."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with xr.open_dataset(path, engine="netcdf4", decode_times=False, decode_coords="all", cache=False) as file:
-                yield file
-    except (OSError, RuntimeError, KeyError, TypeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:LETTERS]
-        raise ValueError(f"it is not a NetCDF file, or damaged ({reason})") from error
-
-
-def _holes(variable: xr.DataArray, mask: bool) -> dict[str, str]:
+def _holes(name: Hashable, numbers: np.ndarray, missing: np.ndarray, mask: bool) -> dict[str, str]:
     """Where there is no data."""
-    values = variable.values
-    missing = np.isnan(values) | (values == _default_fill(variable))
-    infinite, number = int(np.count_nonzero(np.isinf(values))), int(np.count_nonzero(missing))
+    infinite, count = int(np.count_nonzero(np.isinf(numbers))), int(np.count_nonzero(missing))
     if infinite:
-        raise ValueError(f"variable {variable.name!r} is infinite at {infinite} of {values.size} points")
-    if number and not mask:
-        raise ValueError(f"variable {variable.name!r} has no value at {number} of {values.size} points")
-    return {f"points without data of variable {variable.name!r}": f"{number} ({_hash(np.packbits(missing))})"}
+        raise ValueError(f"variable {name!r} is infinite at {infinite} of {numbers.size} points")
+    if count and not mask:
+        raise ValueError(f"variable {name!r} has no value at {count} of {numbers.size} points")
+    return {f"points without data of variable {name!r}": f"{count} ({_hash(np.packbits(missing))})"}
 
 
 def unlike(contents: Mapping[int, Content]) -> dict[int, str]:
@@ -104,10 +88,10 @@ def _difference(mine: Content, others: Content) -> str:
     return "its variables come in another order"
 
 
-def _described(variable: xr.DataArray) -> dict[str, str]:
+def _described(variable: xr.DataArray, number: np.dtype) -> dict[str, str]:
     sizes = " x ".join(f"{dim} {size}" for dim, size in variable.sizes.items()) or "one value"
     units = variable.attrs.get("units", "none")
-    content = {f"variable {variable.name!r}": f"{sizes}, {variable.dtype}, units {units}"}
+    content = {f"variable {variable.name!r}": f"{sizes}, {number}, units {units}"}
     for name, coordinate in sorted(variable.coords.items(), key=lambda item: str(item[0])):
         values = coordinate.values
         if values.dtype.kind in "fiu" and values.size == 1 and "since" in coordinate.attrs.get("units", ""):
@@ -120,13 +104,6 @@ def _described(variable: xr.DataArray) -> dict[str, str]:
 def _hash(values: np.ndarray) -> str:
     content = repr(values.tolist()).encode() if values.dtype.hasobject else np.ascontiguousarray(values).tobytes()
     return hashlib.blake2b(content, digest_size=4).hexdigest()
-
-
-def _default_fill(variable: xr.DataArray) -> float:
-    """What NetCDF leaves where nothing was written, if the file does not say otherwise."""
-    if "_FillValue" in variable.encoding or "scale_factor" in variable.encoding:
-        return np.nan
-    return float(netCDF4.default_fillvals[f"f{variable.dtype.itemsize}"])
 
 
 # --- time ------------------------------------------------------------------------------------------------
@@ -165,7 +142,7 @@ def check_time(path: Path, given: Path, start: Time, end: Time) -> None:
 
 def _time(path: Path) -> tuple[str, float, str, str] | None:
     """Name, last value, units and calendar of the time in a file."""
-    with _opened(path) as file:
+    with reading(path) as file:
         for variable in _candidates(file):
             values = np.asarray(variable.values, dtype=np.float64)
             if values.size:

@@ -13,9 +13,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.coordinates import COLUMNS, CRITERIA, cf_attributes
+from ensf.dataset import netcdf
+from ensf.dataset.coordinates import COLUMNS, CRITERIA, RADIANS, cf_attributes
+from ensf.dataset.stored import decoded
+from ensf.dataset.units import in_units
 from ensf.tables.check import VERTICAL
-from ensf.tables.columns import NUMBERS, Columns, axes, codes, in_units, renamed
+from ensf.tables.columns import NUMBERS, Columns, axes, codes, in_table_units, renamed
+from ensf.tables.units import stated
 
 __all__ = ["dates", "load", "opened", "save", "text"]
 
@@ -65,6 +69,8 @@ def load(path: Path, good: Collection[int]) -> Columns:
         along = {str(name): variable for name, variable in file.variables.items() if variable.dims == dims}
         names = renamed(list(along), path)
         columns = {new: _column(new, old, along[old], path) for new, old in zip(names, along, strict=True)}
+        attributes = {new: along[old].attrs for new, old in zip(names, along, strict=True)}
+        columns |= stated(len(file["value"]), columns, attributes)
         meanings = _meanings(along["qc"].attrs) if "qc" in along else {}
 
     def where(row: int) -> str:
@@ -88,16 +94,13 @@ def save(path: Path, columns: Mapping[str, np.ndarray], meanings: Mapping[int, s
     title : str
         What the table is called; a global attribute.
     """
-    _dataset(columns, meanings, title).to_netcdf(path, engine="netcdf4", encoding=dict(_encodings(columns)))
+    netcdf.save(_dataset(columns, meanings, title), path, dict(_encodings(columns)))
 
 
-def opened(path: Path, group: str | None = None) -> xr.Dataset:
-    """The file or one group of it; missing values are NaN, times are numbers."""
-    try:
-        return xr.open_dataset(path, engine="netcdf4", group=group, decode_times=False).load()
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, MemoryError) as error:
-        problem = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is not a NetCDF file, or damaged ({problem}): make it again") from None
+def opened(path: Path, group: str | None = None, others: tuple[int, ...] = ()) -> xr.Dataset:
+    """The file or one group of it; missing values are NaN, times are numbers; `others` are more marks of these."""
+    with netcdf.reading(path, group) as dataset:
+        return decoded(dataset, others)
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -113,12 +116,16 @@ def _column(name: str, inside: str, variable: xr.Variable, path: Path) -> np.nda
         if kind not in "fiu":
             raise ValueError(f"{path}: variable {inside!r} has dtype {variable.dtype}: give numbers")
         units = variable.attrs.get("units", "degrees")
+        if name in COLUMNS and units in RADIANS:
+            return in_units(variable.values.astype(np.float64), units, "degrees")
         if name in COLUMNS and units not in ("degrees", "degree", *CRITERIA[COLUMNS[name]].units):
             raise ValueError(f"{path}: variable {inside!r} has units {units!r}: give {ABOUT[name]['units']}")
-        stated = str(variable.attrs.get("units", ""))
+        units = str(variable.attrs.get("units", ""))
         numbers = variable.values.astype(np.float64)
         turned = {"depth": "up", "height": "down"}.get(name, "neither") == variable.attrs.get("positive")
-        return in_units(name, -numbers if turned else numbers, stated, path, "give the variable an attribute units")
+        return in_table_units(
+            name, -numbers if turned else numbers, units, path, "give the variable an attribute units"
+        )
     if name == "variable":
         return _names(variable, path)
     return variable.values if kind in "fiub" else text(variable.values)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ensf.tables.columns import NUMBERS, Columns, codes, in_units, renamed
+from ensf.tables.columns import NUMBERS, Columns, codes, in_table_units, renamed
 from ensf.tables.flags import UNREADABLE, USED
 from ensf.tables.stations.vertical import SI
 
@@ -52,7 +52,7 @@ def load(path: Path, good: Collection[int]) -> Columns:
     if columns is None:
         columns, problems = _one_by_one(text, names, path)
     for name in columns:
-        columns[name] = in_units(name, columns[name], units.get(name, ""), path, ADVICE)
+        columns[name] = in_table_units(name, columns[name], units.get(name, ""), path, ADVICE)
     size = len(columns["value"])
     if "qc" in columns or problems:
         columns["qc"] = codes(columns.get("qc", np.zeros(size)), good if "qc" in columns else (0,))

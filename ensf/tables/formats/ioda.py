@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from ensf.dataset import netcdf
+from ensf.dataset.stored import JEDI_INTEGERS
 from ensf.tables.columns import Columns, codes, import_row
 from ensf.tables.flags import NO_ERROR
 from ensf.tables.formats.cf_points import dates, opened, text
 from ensf.tables.formats.csv import times
 from ensf.tables.stations.vertical import SI, factor
+from ensf.tables.units import stated
 
 __all__ = ["load"]
 
@@ -36,7 +39,7 @@ def load(path: Path, variables: Mapping[str, str] | None, vertical: str | None, 
     """
     there = _groups(path)
     groups = {name: _group(path, name, there) for name in ("MetaData", "ObsValue", "ObsError")}
-    groups["PreQC"] = opened(path, "PreQC") if "PreQC" in there else xr.Dataset()
+    groups["PreQC"] = opened(path, "PreQC", JEDI_INTEGERS) if "PreQC" in there else xr.Dataset()
     names = dict(variables) if variables is not None else {str(name): str(name) for name in groups["ObsValue"]}
     if not names:
         raise ValueError(f"{path} has no variables in its group ObsValue: there is nothing to import")
@@ -51,7 +54,11 @@ def load(path: Path, variables: Mapping[str, str] | None, vertical: str | None, 
         {"variable": np.full(len(place["time"]), called), **_part(path, groups, inside, channel, good), **place}
         for inside, channel, called in _series(path, groups["ObsValue"], names, numbers)
     ]
-    return Columns({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, {}, import_row)
+    names_of_all = list(dict.fromkeys(name for part in parts for name in part))
+    none = np.full(len(place["time"]), "")
+    return Columns(
+        {name: np.concatenate([part.get(name, none) for part in parts]) for name in names_of_all}, {}, import_row
+    )
 
 
 def _series(
@@ -95,7 +102,9 @@ def _part(
     qc = np.nan_to_num(_numbers(path, groups, "PreQC", inside, channel), nan=-1) if there else np.zeros(len(value))
     qc = codes(qc, good) if there else qc.astype(np.int32)
     without_error = (qc == 0) & ~np.isnan(value) & np.isnan(error)
-    return {"value": value, "error": error, "qc": np.where(without_error, NO_ERROR, qc)}
+    columns = {"value": value, "error": error, "qc": np.where(without_error, NO_ERROR, qc)}
+    units = {"value": groups["ObsValue"][inside].attrs, "error": groups["ObsError"][inside].attrs}
+    return columns | stated(len(value), columns, units)
 
 
 def _height(path: Path, groups: Mapping[str, xr.Dataset], vertical: str) -> dict[str, np.ndarray]:
@@ -110,15 +119,14 @@ def _height(path: Path, groups: Mapping[str, xr.Dataset], vertical: str) -> dict
 def _groups(path: Path) -> tuple[str, ...]:
     """Names of the groups of a file that can be read."""
     opened(path)
-    tree = xr.backends.NetCDF4DataStore.open(path)
-    with tree:
-        return tuple(tree.ds.groups)
+    with netcdf.opened(path) as file:
+        return tuple(file.groups)
 
 
 def _group(path: Path, name: str, there: tuple[str, ...]) -> xr.Dataset:
     if name not in there:
         raise ValueError(f"{path} has no group {name!r}: an IODA file has MetaData, ObsValue and ObsError")
-    return opened(path, name)
+    return opened(path, name, JEDI_INTEGERS)
 
 
 def _numbers(

@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset.coordinates import CRITERIA
+from ensf.dataset.units import conversion
 
 __all__ = ["SI", "advice", "factor", "heights", "is_time", "is_vertical", "kind", "surface_level"]
 
@@ -28,10 +29,8 @@ PRESSURES = ("air_pressure", "sea_water_pressure")
 @lru_cache(maxsize=256)
 def factor(units: str, target: str) -> float | None:
     """By what numbers in `units` are multiplied to be in `target`; None if these are no such units."""
-    from cf_units import Unit
-
     try:
-        return float(Unit({"mb": "hPa"}.get(units, units)).convert(1.0, target))
+        return conversion({"mb": "hPa"}.get(units, units), target)[0]
     except ValueError:
         return None
 
