@@ -81,10 +81,16 @@ def _words(task: Task, place: Path) -> Mapping[str, object]:
 
 def _source(cycling: Cycling, tasks: Sequence[Task]) -> Source:
     """The members as they are before the first forecast, alike and without holes."""
-    source = Source.of([task.input for task in tasks], "realization", tuple(cycling.variables), cycling.mask)
+    source = Source.of(
+        [task.input for task in tasks],
+        "realization",
+        tuple(cycling.variables),
+        cycling.mask,
+        cycling.coordinates.values(),
+    )
     for task in tasks:
         try:
-            content(task.input, tuple(cycling.variables), cycling.mask)
+            content(task.input, tuple(cycling.variables), cycling.mask, cycling.coordinates.values())
         except ValueError as error:
             advice = "" if cycling.mask else ", or give mask = true if there is no data"
             raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None
