@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ensf.cli import files, options
 from ensf.cli.options import Options
-from ensf.runs.interrupts import noticed
+from ensf.runs.interrupts import noticed, status
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -35,13 +34,13 @@ def analyse(arguments: list[str]) -> int:
     try:
         with noticed() as interrupted:
             follow = partial(_follow, interrupted)
-            command = shlex.join(["ensf", "analyse", *arguments])
+            command = options.command("analyse", *arguments)
             code = _dry_run(values, follow) if values["dry_run"] else _run(values, command, follow)
             _stop_if(interrupted)
             return code
     except KeyboardInterrupt:
         print("\nensf: interrupted; the analysis is there as a whole, or not at all", file=sys.stderr)
-        return 130
+        return status()
 
 
 def _parser() -> ArgumentParser:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ensf.cli import files, options
 from ensf.cli.options import Options
+from ensf.runs.files import expanded
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -47,10 +48,10 @@ def cycle(arguments: list[str]) -> int:
         return 0
     if not arguments or arguments[0].startswith("-"):
         raise ValueError("name one configuration: ensf cycle CONFIG.toml")
-    config = Path(arguments[0])
+    config = expanded(arguments[0])
     values = options.read(_parser(), ["--config", *arguments])
     settings = _settings(values, config.parent)
-    directory = config.parent / values["output"]
+    directory = config.parent / expanded(values["output"])
     if values["overwrite"] and values["resume"]:
         raise ValueError("--overwrite and --resume exclude each other: give one of them")
     if values["dry_run"]:

@@ -27,6 +27,8 @@ from ensf.offline.observations import check_prior, compare, locate, meet, named,
 from ensf.offline.staging import check_free, staged
 from ensf.offline.windows import window_of
 from ensf.offline.writer import RECORD, TABLE, Writer, names
+from ensf.runs.files import expanded, resolved
+from ensf.runs.owner import owned
 from ensf.runs.patterns import find_files
 from ensf.tables import Check, ObservationTable, read
 
@@ -132,7 +134,7 @@ class Offline:
         ValueError, OSError
             One sentence that names the file, and what to do.
         """
-        folder, paths = Path(output), find_files(prior, "the forecast")
+        folder, paths = expanded(output), find_files(prior, "the forecast")
         tables = find_files(observations, "the observations")
         source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask, self.coordinates.values())
         layout = source.layout
@@ -176,7 +178,7 @@ class Offline:
         record: bool = True,
         follow: Follow = quiet,
     ) -> Analysis:
-        """Analysis of files into files of the same names in the folder `output`.
+        """Analysis of files into files of the same names in the folder `output`, which is owned meanwhile.
 
         Parameters
         ----------
@@ -199,16 +201,18 @@ class Offline:
         ValueError, OSError
             As in `prepare`, or if the analysis cannot be stored; the files that were there are untouched.
         """
-        job = self.prepare(prior, observations, output, memory=memory, overwrite=overwrite, follow=follow)
-        strange = job.observed.far_off()
-        with staged(Path(output), RECORD) as folder:
-            writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
-            analysis = _run(job, rng, writer, follow)
-            if keepers(job.pipeline.method):
-                write_memory(folder / MEMORY, analysis.memory, job.pipeline.method, job.source.layout)
-            if record:
-                analysis.info["table"].write(folder / TABLE)
-                writer.record(self, job, analysis.info["table"])
+        place = expanded(output)
+        with owned(place) as fresh:
+            job = self.prepare(prior, observations, place, memory=memory, overwrite=overwrite, follow=follow)
+            strange = job.observed.far_off()
+            with staged(place, RECORD, fresh) as folder:
+                writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
+                analysis = _run(job, rng, writer, follow)
+                if keepers(job.pipeline.method):
+                    write_memory(folder / MEMORY, analysis.memory, job.pipeline.method, job.source.layout)
+                if record:
+                    analysis.info["table"].write(folder / TABLE)
+                    writer.record(self, job, analysis.info["table"])
         for sentence in strange:
             LOGGER.warning(sentence)
         return analysis
@@ -232,10 +236,10 @@ def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
 
 def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> None:
     """Raise ValueError if a file that is read would be written."""
-    read = {path.resolve(): path for path in paths}
+    read = {resolved(path): path for path in paths}
     for name in files:
-        if (output / name).resolve() in read:
-            raise ValueError(f"{read[(output / name).resolve()]} would be overwritten: choose another output folder")
+        if resolved(output / name) in read:
+            raise ValueError(f"{read[resolved(output / name)]} would be overwritten: choose another output folder")
 
 
 def analyse_files(

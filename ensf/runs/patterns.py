@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ensf.runs.files import expanded, resolved
+
 __all__ = ["find_files"]
 
 
@@ -29,15 +31,16 @@ def find_files(patterns: str | Path | Sequence[str | Path], what: str) -> tuple[
     """
     paths: list[Path] = []
     for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
-        fits = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern))
+        whole = expanded(pattern)
+        fits = [str(whole)] if whole.is_file() else glob.glob(str(whole))
         if not fits:
             raise FileNotFoundError(f"there is no file {pattern}: check the name or pattern of {what}")
         paths += [Path(one) for one in sorted(fits, key=_natural)]
     real: dict[Path, Path] = {}
     for path in paths:
-        if path.resolve() in real:
-            raise ValueError(f"{path} and {real[path.resolve()]} are the same file: name it once")
-        real[path.resolve()] = path
+        if resolved(path) in real:
+            raise ValueError(f"{path} and {real[resolved(path)]} are the same file: name it once")
+        real[resolved(path)] = path
     return tuple(paths)
 
 

@@ -151,8 +151,8 @@ def _one_thread() -> Iterator[None]:
 def _read(cell: Cell, folder: Path) -> CellRecord | None:
     """Record of a finished cell; None if there is none, or one of another recipe."""
     try:
-        record = json.loads((folder / cell.file).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        record = json.loads((folder / cell.file).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return None
     return record if record.get("recipe") == cell.recipe else None
 
@@ -186,7 +186,7 @@ def complete(cells: Iterable[Cell], folder: Path, jobs: int, what: str) -> dict[
         work = _in_turn(missing, folder) if jobs == 1 else _in_processes(missing, folder, jobs)
         with closing(work):
             for cell in work:
-                records[cell] = json.loads((folder / cell.file).read_text())
+                records[cell] = json.loads((folder / cell.file).read_text(encoding="utf-8"))
                 bar.set_postfix_str(f"{cell.experiment} {cell.method}", refresh=False)
                 bar.update()
     return records

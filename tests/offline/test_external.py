@@ -26,9 +26,9 @@ from ensf.filters import ETKF, Analysis
 from ensf.localization import Euclidean, Localization
 from ensf.observations import Linear, Observation
 from ensf.offline import cycle as external
-from ensf.offline.cycle import Command, Cycling
+from ensf.offline.cycle import Command, Cycling, folders
 from ensf.offline.cycle.members import content
-from ensf.runs.netcdf.locks import held
+from ensf.runs.owner import OWNER
 from ensf.runs.recipe.reader import read_method
 from ensf.tables import read
 from ensf.wrappers import AdaptiveInflation
@@ -87,9 +87,7 @@ def run(folder, words="", output="out", resume=False, analyse=None, **changes):
 
 def contents(directory):
     """All files of the cycles, and the summary."""
-    names = sorted(
-        path for path in directory.rglob("*") if path.is_file() and path.name not in ("restart.npz", ".lock")
-    )
+    names = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in ("restart.npz", OWNER))
     return {str(path.relative_to(directory)): path.read_bytes() for path in names}
 
 
@@ -412,10 +410,11 @@ def test_what_a_kill_left_of_an_analysis_goes(folder):
     run(folder, output="whole")
     run(folder, cycles=1)
     place = folder / "out" / "cycle_0002"
-    for half in (place / ".analysis-0123", place / "analysis", place / "analysis" / ".analysis-4567"):
+    hidden = f".analysis-{32 * '0'}"
+    for half in (place / hidden, place / "analysis", place / "analysis" / hidden):
         half.mkdir(parents=True)
         (half / "member_9999.nc").write_bytes(b"half")
-    for table in ("observations.csv", ".observations-0123.csv"):
+    for table in ("observations.csv", f".observations-{32 * '7'}.csv"):
         (place / table).write_text("variable,val")
     run(folder, resume=True)
     assert contents(folder / "out") == contents(folder / "whole")
@@ -539,12 +538,33 @@ def test_control_c_finishes_the_cycle(folder):
     assert [record["cycle"] for record in json.loads((folder / "cycles" / "summary.json").read_text())] == [1]
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_second_signal_leaves_no_member_running(folder, number):
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND + " hang"))
+    command = [sys.executable, "-c", "from ensf.cli import main; raise SystemExit(main())"]
+    process = subprocess.Popen([*command, "cycle", str(folder / "c.toml")], stderr=subprocess.PIPE, text=True)
+    while len(list(folder.glob("cycles/cycle_0001/runs/member_*/input.nc"))) < 2:
+        time.sleep(0.01)
+    for _ in range(2):
+        time.sleep(0.2)
+        process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "interrupted" in errors and "Traceback" not in errors
+    assert subprocess.run(["pgrep", "-f", str(folder)], capture_output=True).stdout == b""
+
+
 # --- refused ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
+        ('command = "model {member.x}"', ["command", "cannot be read"]),
+        ('command = "model {member[0]}"', ["command", "cannot be read"]),
+        ('initial = "initial/m{member.x}.nc"', ["path 'initial/m{member.x}.nc' cannot be read"]),
+        ('observations = "obs_{cycle.x}.csv"', ["path 'obs_{cycle.x}.csv' cannot be read"]),
+        ('observations = "obs_{cycle:~}.csv"', ["path 'obs_{cycle:~}.csv' cannot be read"]),
+        ('interval = 1e300\nstart = "2020-01-01"', ["interval 1e+300", "no date"]),
         ('command = "model {inptu}"', ["unknown word {inptu}", "input"]),
         ('command = "model {input"', ["command", "cannot be read"]),
         ('method = "ETFK()"', ["unknown method 'ETFK'", "ETKF"]),
@@ -634,22 +654,63 @@ def test_overwriting_starts_again_and_a_mistake_keeps_the_run(folder, capsys):
     assert contents(folder / "cycles") != before
 
 
-def test_a_run_that_is_replaced_in_part_cannot_be_resumed(folder, monkeypatch):
-    run(folder, cycles=1)
+def test_a_run_that_is_replaced_in_part_is_replaced_as_a_whole(folder, monkeypatch):
+    run(folder, cycles=2)
 
     def fail(path):
         raise OSError(f"{path} cannot be removed")
 
-    monkeypatch.setattr(shutil, "rmtree", fail)
-    with pytest.raises(OSError, match="cycle_0001 cannot be removed"):
-        external.run(cycling(folder, cycles=1), folder / "out", overwrite=True, show=print)
-    assert not (folder / "out" / "restart.npz").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(folders, "_remove", lambda place, names: fail(place))
+        with pytest.raises(OSError, match="analysis cannot be removed"):
+            external.run(cycling(folder, seed=2), folder / "out", overwrite=True, show=print)
+    run(folder, resume=True, seed=2)
+    run(folder, output="new", seed=2)
+    assert contents(folder / "out") == contents(folder / "new")
+
+
+def test_only_what_a_run_wrote_is_removed(folder):
+    """By exact name, also where the output is the folder of everything else."""
+    mine = ["cycle_observations/a.csv", "cycle_0001/notes.txt", "cycle_0001/analysis/map.png", "cycle_12/x"]
+    for name in [*mine, "cycle_0007"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    before, place = contents(folder), folder.stat()
+    for keep in (0, 1):
+        external.run(cycling(folder, keep_cycles=keep), folder, overwrite=True, show=print)
+        now = contents(folder)
+        assert {name: now.get(name) for name in before} == before
+    assert (folder / "cycle_0001" / "analysis" / "map.png").exists()
+    assert sorted(path.name for path in (folder / "cycle_0001").rglob("*")) == ["analysis", "map.png", "notes.txt"]
+    assert (folder.stat().st_ino, folder.stat().st_mode) == (place.st_ino, place.st_mode)
+
+
+def test_a_summary_of_something_else_is_not_replaced(folder):
+    (folder / "out").mkdir()
+    for text in ('[{"method": "enkf", "seed": 1}]', "no summary"):
+        (folder / "out" / "summary.json").write_text(text)
+        for how in ({}, {"overwrite": True}, {"resume": True}):
+            with pytest.raises(FileExistsError, match=r"summary\.json is no summary of cycles"):
+                external.run(cycling(folder), folder / "out", show=print, **how)
+        assert (folder / "out" / "summary.json").read_text() == text
 
 
 def test_two_processes_do_not_write_one_run(folder):
     run(folder, cycles=1)
-    with held(folder / "out" / ".lock"), pytest.raises(OSError, match=r"another process is writing .*\.lock: wait"):
-        run(folder, resume=True)
+    before = contents(folder / "out")
+    code = (
+        "import sys, time; from pathlib import Path; from ensf.runs.owner import owned\n"
+        "with owned(Path(sys.argv[1])):\n    print('mine', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(folder / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        for how in ({"resume": True}, {"overwrite": True}, {}):
+            with pytest.raises(BlockingIOError, match=rf"out is in use by process {process.pid} on "):
+                external.run(cycling(folder), folder / "out", show=print, **how)
+        process.kill()
+    assert contents(folder / "out") == before
+    run(folder, resume=True)
 
 
 def test_the_last_line_counts_the_members_that_are_left(folder, capsys):

@@ -17,6 +17,7 @@ from ensf.offline.cycle.settings import Cycling
 from ensf.offline.members import Source
 from ensf.offline.observations import counts, locate, meet, refuse_rejected
 from ensf.offline.staging import check_free
+from ensf.runs.files import expanded
 from ensf.tables import ObservationTable, read
 
 __all__ = ["check_inputs", "lines"]
@@ -61,7 +62,7 @@ def check_inputs(
 def _check_program(cycling: Cycling, task: Task) -> None:
     """Raise OSError if there is no template, or no program that could be started."""
     words = _words(task, task.output.parent)
-    template = Path(cycling.folder) / cycling.model.template_folder(words)
+    template = expanded(cycling.folder) / cycling.model.template_folder(words)
     if not template.is_dir():
         raise FileNotFoundError(f"there is no folder {template}: check template")
     program = cycling.model.arguments(words)[0]
@@ -90,7 +91,7 @@ def _source(cycling: Cycling, tasks: Sequence[Task]) -> Source:
     )
     for task in tasks:
         try:
-            content(task.input, tuple(cycling.variables), cycling.mask, cycling.coordinates.values())
+            content(task.input, tuple(cycling.variables), cycling.mask)
         except ValueError as error:
             advice = "" if cycling.mask else ", or give mask = true if there is no data"
             raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None

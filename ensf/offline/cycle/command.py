@@ -33,11 +33,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ensf.offline.cycle.processes import Processes
+from ensf.runs.files import resolved
 
 __all__ = ["UNREADABLE", "WORDS", "Command", "Task"]
 
 WORDS = ("member", "cycle", "input", "output", "start", "end", "time", "duration", "seed", "directory", "folder")
-UNREADABLE = (KeyError, ValueError, IndexError, AttributeError, TypeError)
+UNREADABLE = (KeyError, ValueError, IndexError, AttributeError, TypeError, MemoryError, OverflowError)
 """What a pattern raises whose words in braces cannot be replaced."""
 LINES, LETTERS = 3, 300
 """How much of what a program said last is part of a message."""
@@ -105,11 +106,11 @@ class Command:
             parts = shlex.split(self.command)
         except ValueError as error:
             raise ValueError(f"command {self.command!r} cannot be read: {error}") from None
-        return [_filled(part, values, f"command {self.command!r}") for part in parts]
+        return [os.path.expanduser(_filled(part, values, f"command {self.command!r}")) for part in parts]
 
     def template_folder(self, values: Mapping[str, Any]) -> str:
         """The path of the template with the words replaced."""
-        return _filled(self.template, values, f"template {self.template!r}")
+        return os.path.expanduser(_filled(self.template, values, f"template {self.template!r}"))
 
     def forecast(
         self,
@@ -140,7 +141,7 @@ class Command:
         """
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True, exist_ok=True)
-        directory = directory.resolve()
+        directory = resolved(directory)
         contents, said, reasons = _finished(tasks, check), dict[int, str](), dict[int, str]()
         for _ in range(1 + self.retries):
             waiting = [task for task in tasks if task.member not in contents]

@@ -14,6 +14,7 @@ import numpy as np
 from ensf.dataset.methods import Method
 from ensf.offline.cycle.command import UNREADABLE, Command
 from ensf.offline.windows import Window
+from ensf.runs.files import expanded, resolved
 from ensf.runs.recipe import describe
 from ensf.tables import Check
 
@@ -154,7 +155,7 @@ class Cycling:
     def _path(self, pattern: str, **words: Any) -> Path:
         """A path with its words replaced."""
         try:
-            return Path(self.folder) / pattern.format(**words)
+            return expanded(self.folder) / expanded(pattern.format(**words))
         except UNREADABLE as error:
             choice = " or ".join(f"{{{word}}}" for word in words)
             raise ValueError(f"path {pattern!r} cannot be read ({error}): write {choice} where they are") from None
@@ -201,7 +202,7 @@ class Cycling:
             "end": end,
             "time": end,
             "duration": self.interval,
-            "folder": Path(self.folder).resolve(),
+            "folder": resolved(expanded(self.folder)),
         }
 
     def span(self, cycle: int) -> Window | None:

@@ -13,6 +13,7 @@ import netCDF4
 import numpy as np
 
 from ensf.dataset.netcdf import LOCK, opened, start
+from ensf.runs.files import resolved
 from ensf.runs.netcdf.variables import Row
 
 __all__ = ["SMALL", "TIME", "choose", "create", "disk", "fill", "layout", "numbers", "used", "variable"]
@@ -42,6 +43,7 @@ def create(path: Path, overwrite: bool) -> netCDF4.Dataset:
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise PermissionError(f"{path} cannot be written: write elsewhere, or change its permissions")
     try:
+        resolved(path).unlink(missing_ok=True)  # HDF5 keeps a damaged file open that it could not read
         return start(path, "w", clobber=overwrite)
     except OSError as error:
         raise OSError(f"{path} cannot be created ({error}): write elsewhere") from error

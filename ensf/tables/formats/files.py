@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ensf.runs.files import replacing
+from ensf.runs.files import expanded, replacing
 from ensf.tables.columns import Columns
 from ensf.tables.formats import cf_points, csv
 
@@ -69,6 +69,7 @@ def save(
     OSError
         If it cannot be written; a file that was there before is untouched.
     """
+    path = expanded(path)
     form = _format(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists: write elsewhere, or say overwrite to replace it")
@@ -80,9 +81,10 @@ def save(
 
 def existing(path: str | Path) -> Path:
     """The path, if there is such a file."""
-    if not Path(path).is_file():
+    whole = expanded(path)
+    if not whole.is_file():
         raise FileNotFoundError(f"there is no file {path}: check its name")
-    return Path(path)
+    return whole
 
 
 def _format(path: Path) -> Format:
