@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
@@ -40,6 +41,14 @@ class Table(Protocol):
 
     def observe(self, layout: Layout) -> Observation | Observed:
         """The observations."""
+
+
+@runtime_checkable
+class Compared(Protocol):
+    """What can say how observations look beside the forecast."""
+
+    def far_off(self, ensemble: np.ndarray) -> list[str]:
+        """Sentences on observations that are far from the forecast ``(member, state)``, as in other units."""
 
 
 Observations = Observation | Table | Callable[[Layout], Observation | Observed]
@@ -82,7 +91,7 @@ class Problem(Record):
         chosen = choose(dataset, member_dim, settings)
         forecast, layout = pack(chosen, member_dim, mask=mask)
         filter = method_for(method, layout)
-        observation = _observation(observations, layout, find_localization(filter))
+        observation = _observation(observations, layout, find_localization(filter), forecast)
         transforms = Transforms.fit(settings, layout, forecast)
         pipeline = Pipeline.of(filter, observation, layout, transforms)
         loaded = dataset.assign({name: variable.variable for name, variable in chosen.items()})
@@ -197,8 +206,13 @@ def _settings(dataset: xr.Dataset, variables: Variables, member_dim: str) -> dic
     return {name: several(name, setting) for name, setting in variables.items()}
 
 
-def _observation(observations: Observations, layout: Layout, localization: Localization | None) -> Observation:
-    """The observations of a layout, where the localization takes them to be."""
+def _observation(
+    observations: Observations, layout: Layout, localization: Localization | None, forecast: np.ndarray
+) -> Observation:
+    """The observations of a layout, where the localization takes them to be.
+
+    A line is logged for those that are far from the forecast.
+    """
     observe = getattr(observations, "observe", observations)
     made = observe(layout) if callable(observe) else observe
     if isinstance(made, Observed):
@@ -209,4 +223,6 @@ def _observation(observations: Observations, layout: Layout, localization: Local
             f"observations are a {type(made).__name__}: give an Observation, an observation table, or a function "
             "layout -> Observation, or -> a record with `observation` and `locate`"
         )
+    for sentence in made.far_off(forecast) if isinstance(made, Compared) else ():
+        logging.getLogger("ensf").warning(sentence)
     return observation

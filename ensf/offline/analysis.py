@@ -6,6 +6,7 @@ prepared once and applied tile by tile in the memory of the forecast (`ensf.data
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +21,20 @@ from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory
 from ensf.offline.job import Job
-from ensf.offline.members import Source, find_files
-from ensf.offline.observations import check_prior, compare, locate, meet, refuse_rejected
+from ensf.offline.members import Source
+from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
+from ensf.offline.observations import check_prior, compare, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free, staged
+from ensf.offline.windows import window_of
 from ensf.offline.writer import RECORD, TABLE, Writer, names
 from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
+from ensf.runs.patterns import find_files
 from ensf.tables import Check, ObservationTable, read
 
 __all__ = ["STAGES", "Offline", "analyse_files"]
 
+LOGGER = logging.getLogger("ensf")
 STAGES = ("forecast", "preassim", "postassim", "analysis")
 Paths = str | Path | Sequence[str | Path]
 
@@ -60,6 +65,13 @@ class Offline:
         Stages of which files with mean and spread are written.
     strict : bool
         Refuse a table with a row that cannot be used.
+    good : tuple of int
+        Codes in the column `qc` of rows that are to be used.
+    surface : tuple of str
+        Variables with levels of which rows without a height see the level nearest to the surface.
+    window : str
+        Times of rows that are used: ``START/END``, the end excluded; a duration such as ``6h``, centred at the time of
+        the forecast; or ``all``. By default six hours if the files say what time it is.
 
     Raises
     ------
@@ -77,6 +89,9 @@ class Offline:
     stages: tuple[str, ...] = ("analysis",)
     statistics: tuple[str, ...] = ()
     strict: bool = False
+    good: tuple[int, ...] = (0,)
+    surface: tuple[str, ...] = ()
+    window: str = ""
 
     def __post_init__(self) -> None:
         for stage in (*self.stages, *self.statistics):
@@ -86,9 +101,10 @@ class Offline:
     def prepare(
         self,
         prior: Paths,
-        observations: str | Path,
+        observations: Paths,
         output: str | Path,
         *,
+        memory: Memory | str | Path = None,
         overwrite: bool = False,
         follow: Follow = quiet,
     ) -> Job:
@@ -98,10 +114,12 @@ class Offline:
         ----------
         prior : str, Path, or sequence of these
             Names or patterns of the files of the forecast.
-        observations : str or Path
-            A table, as `ensf.tables.read` takes it.
+        observations : str, Path, or sequence of these
+            Tables, as `ensf.tables.read` takes them.
         output : str or Path
             Folder; made if it is not there.
+        memory : object, str or Path
+            What the filter left in the cycle before, or its file ``memory.nc``.
         overwrite : bool
             Replace files that are there.
         follow : callable
@@ -116,39 +134,45 @@ class Offline:
         ValueError, OSError
             One sentence that names the file, and what to do.
         """
-        table_path, folder = expanded(observations), expanded(output)
-        paths = find_files(prior)
-        source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask)
+        folder, paths = expanded(output), find_files(prior, "the forecast")
+        tables = find_files(observations, "the observations")
+        source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask, self.coordinates.values())
         layout = source.layout
 
-        files = names(source, self.stages, self.statistics)
-        _check_apart([*paths, table_path], folder, files)
+        method = method_for(self.method, layout)
+        files = names(source, self.stages, self.statistics, bool(keepers(method)))
+        former = [Path(memory)] if isinstance(memory, str | Path) else []
+        _check_apart([*paths, *tables, *former], folder, files)
         check_free(folder, files, len(self.stages) * sum(path.stat().st_size for path in paths), overwrite)
 
-        options = {"coordinates": self.coordinates, "periods": self.periods}
-        observed = meet(read(observations), table_path, layout, self.checks, options)
+        window = window_of(self.window, paths)
+        table = read(tables, good=self.good)
+        table = table if window is None else table.within(*window)
+        options = {"coordinates": self.coordinates, "periods": self.periods, "surface": self.surface}
+        observed = meet(table, named(tables), layout, self.checks, options)
         ensemble = source.load(lambda members: follow(members, "reading"))
         observed = check_prior(observed, ensemble, self.checks)
         if self.strict:
-            refuse_rejected(observed.table, table_path)
+            refuse_rejected(observed.table)
 
-        method = method_for(self.method, layout)
-        observed = locate(observed, find_localization(method), table_path)
+        for path in former:
+            memory = read_memory(path, method, layout, ensemble.dtype)
+        observed = locate(observed, find_localization(method), named(tables))
 
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         transforms = Transforms.fit(chosen, layout, ensemble, source.label)
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
-        return Job(source, ensemble, observed, pipeline, table_path, folder)
+        return Job(source, ensemble, observed, pipeline, tables, folder, window, memory)
 
     def analyse(
         self,
         prior: Paths,
-        observations: str | Path,
+        observations: Paths,
         output: str | Path,
         *,
         rng: Generator,
-        memory: Memory = None,
+        memory: Memory | str | Path = None,
         overwrite: bool = False,
         command: str | None = None,
         record: bool = True,
@@ -158,11 +182,9 @@ class Offline:
 
         Parameters
         ----------
-        prior, observations, output, overwrite, follow
+        prior, observations, output, memory, overwrite, follow
             As in `prepare`.
         rng : numpy.random.Generator
-        memory : object
-            What the filter left in the cycle before.
         command : str, optional
             Appended to the attribute ``history`` of the files, with the date.
         record : bool
@@ -171,7 +193,8 @@ class Offline:
         Returns
         -------
         Analysis
-            Its ensemble ``(member, state)`` is physical; `info` has the table of the observations.
+            Its ensemble ``(member, state)`` is physical; `info` has the table of the observations. If the filter
+            remembers something, ``memory.nc`` is in the folder.
 
         Raises
         ------
@@ -180,21 +203,26 @@ class Offline:
         """
         place = expanded(output)
         with owned(place) as fresh:
-            job = self.prepare(prior, observations, place, overwrite=overwrite, follow=follow)
+            job = self.prepare(prior, observations, place, memory=memory, overwrite=overwrite, follow=follow)
+            strange = job.observed.far_off()
             with staged(place, RECORD, fresh) as folder:
                 writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
-                analysis = _run(job, rng, memory, writer, follow)
+                analysis = _run(job, rng, writer, follow)
+                if keepers(job.pipeline.method):
+                    write_memory(folder / MEMORY, analysis.memory, job.pipeline.method, job.source.layout)
                 if record:
                     analysis.info["table"].write(folder / TABLE)
                     writer.record(self, job, analysis.info["table"])
+        for sentence in strange:
+            LOGGER.warning(sentence)
         return analysis
 
 
-def _run(job: Job, rng: Generator, memory: Memory, writer: Writer, follow: Follow) -> Analysis:
+def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
-    update = pipeline.prepare(ensemble, rng, memory)
+    update = pipeline.prepare(ensemble, rng, job.memory)
     if writer.wants("preassim"):
         writer.save("preassim", pipeline.before(update, ensemble))
     uncorrected = np.empty_like(ensemble) if writer.wants("postassim") else None
@@ -216,12 +244,12 @@ def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> N
 
 def analyse_files(
     prior: Paths,
-    observations: str | Path,
+    observations: Paths,
     method: Method,
     output: str | Path,
     *,
     rng: Generator,
-    memory: Memory = None,
+    memory: Memory | str | Path = None,
     **settings: Any,
 ) -> Analysis:
     """Analysis of files without a record, which replaces files that are there: what cycling needs.

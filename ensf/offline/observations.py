@@ -14,12 +14,13 @@ from ensf.dataset import Layout
 from ensf.localization import Localization
 from ensf.observations import Operator
 from ensf.tables import Check, ObservationTable, Observed
+from ensf.tables.flags import WINDOW
 
-__all__ = ["check_prior", "compare", "counts", "locate", "meet", "refuse_rejected"]
+__all__ = ["check_prior", "compare", "counts", "locate", "meet", "named", "refuse_rejected", "summary"]
 
 
 def meet(
-    table: ObservationTable, path: Path, layout: Layout, checks: Sequence[Check], options: Mapping[str, Any]
+    table: ObservationTable, tables: str, layout: Layout, checks: Sequence[Check], options: Mapping[str, Any]
 ) -> Observed:
     """The rows that are left by the checks that need no forecast, on a layout."""
     for check in checks:
@@ -28,7 +29,7 @@ def meet(
     try:
         return table.observe(layout, **options)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{tables}: {error}") from error
 
 
 def check_prior(observed: Observed, ensemble: np.ndarray, checks: Sequence[Check]) -> Observed:
@@ -54,14 +55,14 @@ def compare(observed: Observed, stage: str, ensemble: np.ndarray) -> Observed:
     return replace(observed, table=replace(observed, observation=stand_in).compare(stage, ensemble).table)
 
 
-def locate(observed: Observed, localization: Localization | None, path: Path) -> Observed:
+def locate(observed: Observed, localization: Localization | None, tables: str) -> Observed:
     """`Observed.locate` where there is a localization; a sentence names the file."""
     if localization is None:
         return observed
     try:
         return observed.locate(localization)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{tables}: {error}") from error
 
 
 def counts(table: ObservationTable) -> dict[str, int]:
@@ -70,8 +71,26 @@ def counts(table: ObservationTable) -> dict[str, int]:
     return dict(zip(reasons.tolist(), numbers.tolist(), strict=True))
 
 
-def refuse_rejected(table: ObservationTable, path: Path) -> None:
-    """Raise ValueError that names the first row that is not used."""
-    if not table.used.all():
-        row = int(np.argmax(~table.used))
-        raise ValueError(f"{path}: row {row} is not used ({table.reason[row]}): repair it, or leave out --strict")
+def summary(table: ObservationTable) -> str:
+    """How many rows are used, and why others are not, in a line."""
+    used, others = int(table.used.sum()), counts(table.take(~table.used))
+    rejected = ", ".join(f"{number} {reason}" for reason, number in others.items())
+    why = f" ({rejected})" if rejected else ""
+    if used or not len(table):
+        return f"{used} of {len(table)} observations used{why}"
+    hint = "; say which codes are good, --good" if "provider" in rejected else ""
+    return f"warning: none of {len(table)} observations used{why}{hint}"
+
+
+def named(tables: Sequence[Path]) -> str:
+    """What errors call some tables."""
+    more = f" and {len(tables) - 1} more" if len(tables) > 1 else ""
+    return f"{tables[0]}{more}"
+
+
+def refuse_rejected(table: ObservationTable) -> None:
+    """Raise ValueError that names the first row that is not used, unless it belongs to another window."""
+    refused = ~table.used & (table.codes != WINDOW)
+    if refused.any():
+        row = int(np.argmax(refused))
+        raise ValueError(f"{table.place(row)} is not used ({table.reason[row]}): repair it, or leave out --strict")

@@ -21,6 +21,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ensf.arrays import Array, Generator, summary
+from ensf.dataset.netcdf import opened
+from ensf.dataset.stored import Stored
 from ensf.runs.files import clear_unfinished, expanded, replacing
 from ensf.runs.owner import alone
 from ensf.twin.twin import Model
@@ -223,7 +225,7 @@ def cache_folder() -> Path:
 
 def _write(path: Path, states: np.ndarray, model: NatureModel, attributes: Mapping[str, str]) -> None:
     """A file of that name is complete."""
-    with replacing(path) as hidden, netCDF4.Dataset(hidden, "w") as file:
+    with replacing(path) as hidden, opened(hidden, "w") as file:
         _fill(file, states.reshape(-1, *model.shape), model)
         file.setncatts(attributes)
 
@@ -259,10 +261,12 @@ def _read(path: Path, name: str, model: NatureModel) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"there is no nature run {path}: check its name")
     try:
-        with netCDF4.Dataset(path) as file:
+        with opened(path) as file:
             variable = _variable(file, name, model, path)
-            states = np.ma.filled(np.ma.asarray(variable[:], np.float32), np.nan)
-    except (OSError, RuntimeError) as error:
+            variable.set_auto_maskandscale(False)
+            stored = Stored.of(variable.dtype, {key: variable.getncattr(key) for key in variable.ncattrs()})
+            states = stored.numbers(variable[:]).astype(np.float32, copy=False)
+    except (OSError, RuntimeError, TypeError) as error:
         raise ValueError(f"{path} is not a NetCDF file, or damaged ({error}): give another one") from error
     if not np.isfinite(states).all():
         raise ValueError(f"{name} in {path} has missing or infinite values: give a complete run")

@@ -310,7 +310,8 @@ def test_the_table_says_what_was_used(folder):
 def test_without_observations_the_analysis_is_the_forecast(folder, capsys):
     (folder / "obs.csv").write_text("\n".join([HEAD, "t,280,1.0,2024-01-31T03:00,80,4.2,850"]) + "\n")
     assert main(command(folder)) == 0
-    assert "no observation can be used" in capsys.readouterr().out
+    warning = "ensf: warning: none of 1 observations used (1 out of domain): the analysis is the forecast"
+    assert warning in capsys.readouterr().err
     for path in folder.glob("forecast_*.nc"):
         with netCDF4.Dataset(path) as before, netCDF4.Dataset(folder / "out" / path.name) as after:
             before.set_auto_maskandscale(False), after.set_auto_maskandscale(False)
@@ -437,7 +438,7 @@ def test_values_that_stay_keep_their_bits_in_packed_floats_too(tmp_path, rng):
     with netCDF4.Dataset(paths[0], "r+") as file:
         file.set_auto_maskandscale(False)
         former = file["v"][:]
-        overwrite(file, source.layout, state, {})
+        overwrite(file, source.layout, state[None], None)
         assert np.flatnonzero(file["v"][:] != former).tolist() == [7]
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["folder", "numbered", "remove", "remove_analysis"]
+__all__ = ["folder", "numbered", "remove", "remove_analysis", "remove_members"]
 
 NUMBER = re.compile(r"cycle_(\d{4,})")
 MEMBER = re.compile(r"member_\d{4,}\.[^.]+|\.member_\d{4,}-[0-9a-f]{32}\.[^.]+")
+ANALYSIS = re.compile(rf"{MEMBER.pattern}|memory\.nc|\.memory-[0-9a-f]{{32}}\.nc|\.ensf-owner")
 TABLE = re.compile(r"observations\.csv|\.observations-[0-9a-f]{32}\.csv")
 HALF = re.compile(r"\.analysis-[0-9a-f]{32}")
 
@@ -34,29 +35,43 @@ def remove(place: Path) -> None:
     OSError
         If something cannot be removed.
     """
-    remove_analysis(place)
-    if (place / "runs").is_dir():
-        shutil.rmtree(place / "runs")
-    _remove(place / "forecast", MEMBER)
-    with suppress(OSError):
-        place.rmdir()
+    remove_members(place)
+    _remove(place, TABLE)
 
 
-def remove_analysis(place: Path) -> None:
-    """Remove an analysis, finished or not, under its name or a hidden one.
+def remove_members(place: Path) -> None:
+    """Remove the files of the members, and what the filter remembered.
 
     Raises
     ------
     OSError
         If something cannot be removed.
     """
+    if (place / "runs").is_dir():
+        shutil.rmtree(place / "runs")
+    _remove(place / "forecast", MEMBER)
+    _remove_analysis_files(place)
+
+
+def remove_analysis(place: Path) -> None:
+    """Remove an analysis, finished or not, under its name or a hidden one, and its table.
+
+    Raises
+    ------
+    OSError
+        If something cannot be removed.
+    """
+    _remove_analysis_files(place)
+    for path in [path for path in _content(place) if TABLE.fullmatch(path.name)]:
+        path.unlink()
+
+
+def _remove_analysis_files(place: Path) -> None:
     for path in [path for path in _content(place) if HALF.fullmatch(path.name)]:
         shutil.rmtree(path)
     for path in [path for path in _content(place / "analysis") if HALF.fullmatch(path.name)]:
         shutil.rmtree(path)
-    _remove(place / "analysis", re.compile(rf"{MEMBER.pattern}|\.ensf-owner"))
-    for path in [path for path in _content(place) if TABLE.fullmatch(path.name)]:
-        path.unlink()
+    _remove(place / "analysis", ANALYSIS)
 
 
 def _remove(place: Path, names: re.Pattern[str]) -> None:

@@ -23,6 +23,7 @@ import netCDF4
 import numpy as np
 
 from ensf import diagnostics
+from ensf.dataset.netcdf import LOCK, lazy
 from ensf.runs.files import expanded
 from ensf.runs.netcdf import cf, records, variables
 from ensf.runs.netcdf.journal import Journal
@@ -52,10 +53,8 @@ def read(path: str | Path) -> xr.Dataset:
     path = expanded(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: check its name")
-    import xarray as xr
-
     try:
-        return xr.open_dataset(path, engine="netcdf4", decode_times=False)
+        return lazy(path)
     except OSError as error:
         raise ValueError(f"{path} is not a NetCDF file, or damaged ({error}): make it again") from error
 
@@ -111,7 +110,8 @@ class Writer:
     ) -> None:
         self.path, self.model, self.every = path, model, every
         self._file, self._columns, self._member_columns = file, columns, member_columns
-        self._members, self._slots = file.dimensions["realization"].size, file.dimensions["observation"].size
+        with LOCK:
+            self._members, self._slots = file.dimensions["realization"].size, file.dimensions["observation"].size
         self._layout, self._journal = layout, journal
         self._count = count  # records that the file has
 

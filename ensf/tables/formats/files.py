@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ __all__ = ["existing", "load", "save"]
 class Format(NamedTuple):
     """How columns are read from a file, and written with meanings of codes and a title."""
 
-    load: Callable[[Path], Columns]
+    load: Callable[[Path, Collection[int]], Columns]
     save: Callable[[Path, Mapping[str, np.ndarray], Mapping[int, str], str], None]
 
 
@@ -26,8 +26,14 @@ CSV, CF_POINTS = Format(csv.load, csv.save), Format(cf_points.load, cf_points.sa
 FORMATS = {".csv": CSV, ".nc": CF_POINTS, ".nc4": CF_POINTS}
 
 
-def load(path: Path) -> Columns:
+def load(path: Path, good: Collection[int]) -> Columns:
     """Columns of a CSV file, or of a NetCDF file of CF points.
+
+    Parameters
+    ----------
+    path : Path
+    good : collection of int
+        Codes of rows that are to be used.
 
     Raises
     ------
@@ -36,7 +42,7 @@ def load(path: Path) -> Columns:
     ValueError
         If it is not such a file, or lacks a column.
     """
-    return _format(existing(path)).load(path)
+    return _format(existing(path)).load(path, good)
 
 
 def save(
