@@ -153,7 +153,7 @@ class Offline:
         ensemble = source.load(lambda members: follow(members, "reading"))
         observed = check_prior(observed, ensemble, self.checks)
         if self.strict:
-            refuse_rejected(observed.table)
+            refuse_rejected(observed.table, bool(self.window))
 
         for path in former:
             memory = read_memory(path, method, layout, ensemble.dtype)

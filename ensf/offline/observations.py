@@ -88,9 +88,9 @@ def named(tables: Sequence[Path]) -> str:
     return f"{tables[0]}{more}"
 
 
-def refuse_rejected(table: ObservationTable) -> None:
-    """Raise ValueError that names the first row that is not used, unless it belongs to another window."""
-    refused = ~table.used & (table.codes != WINDOW)
+def refuse_rejected(table: ObservationTable, within_window: bool) -> None:
+    """Raise ValueError that names the first row that is not used; of those in the window only, if one was asked for."""
+    refused = ~table.used & ~(within_window & (table.codes == WINDOW))
     if refused.any():
         row = int(np.argmax(refused))
         raise ValueError(f"{table.place(row)} is not used ({table.reason[row]}): repair it, or leave out --strict")

@@ -44,9 +44,11 @@ def read(paths: str | Path | Sequence[str | Path], *, good: Collection[int] = (0
     ValueError
         If a file is not such a file, lacks a column, or has positions in other coordinates than the first.
     """
-    tables = []
-    for path in find_files(paths, "the observations"):
-        tables.append(_table(files.load(path, good), str(path)))
+    tables: list[ObservationTable] = []
+    whole = find_files(paths, "the observations")
+    are_told_apart = len({path.name for path in whole}) == len(whole)
+    for path in whole:
+        tables.append(_table(files.load(path, good), path.name if are_told_apart else str(path)))
         if tables[-1].axes != tables[0].axes:
             raise ValueError(
                 f"{path} has positions in {tables[-1].axes} but the first table in {tables[0].axes}: convert one"

@@ -475,7 +475,7 @@ def test_the_record_comes_after_the_files_of_its_analysis(tmp_path, monkeypatch)
     (tmp_path / "out" / "another").touch()
     moved, rename = [], os.replace
     monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(target.name), rename(source, target)))
-    with staged(tmp_path / "out", "analysis.json") as folder:
+    with staged(tmp_path / "out", "analysis.json", fresh=False) as folder:
         for name in ("a.nc", "analysis.json", "z.nc"):
             (folder / name).touch()
     assert moved == ["a.nc", "z.nc", "analysis.json"]

@@ -115,7 +115,7 @@ def _table(cycling: Cycling, source: Source, cycle: int, first: int) -> Observat
     table = table if window is None else table.within(*window)
     observed = meet(table, str(path), source.layout, settings["checks"], options)
     if cycling.strict:
-        refuse_rejected(observed.table)
+        refuse_rejected(observed.table, True)
     method = method_for(cycling.method, source.layout)
     return locate(observed, find_localization(method), str(path)).table
 

@@ -47,10 +47,10 @@ def remove_members(place: Path) -> None:
     OSError
         If something cannot be removed.
     """
+    _remove_analysis_files(place)
     if (place / "runs").is_dir():
         shutil.rmtree(place / "runs")
     _remove(place / "forecast", MEMBER)
-    _remove_analysis_files(place)
 
 
 def remove_analysis(place: Path) -> None:
