@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -31,7 +31,7 @@ from ensf.filters.base import Filter, Part, Preparable, Unchanged, Update, as_pa
 from ensf.localization import Localization
 from ensf.observations import Observation
 
-__all__ = ["Follow", "Pipeline", "quiet"]
+__all__ = ["Done", "Follow", "Pipeline", "Watch", "quiet", "unwatched"]
 
 LOGGER = logging.getLogger("ensf")
 AT_ONCE = 2**22
@@ -56,6 +56,32 @@ def quiet(steps: Iterable[Step], what: str) -> Iterable[Step]:
 def member_label(number: int) -> str:
     """What errors call a member."""
     return f"member {number}"
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """A tile and its analysis.
+
+    Attributes
+    ----------
+    tile : Tile
+    prior, analysis : (member, entry) array
+        Physical.
+    looks : mapping of str to (entry,) array
+        What one may look at, such as degrees of freedom.
+    """
+
+    tile: Tile
+    prior: np.ndarray
+    analysis: np.ndarray
+    looks: Mapping[str, np.ndarray]
+
+
+Watch = Callable[[Done], None]
+
+
+def unwatched(done: Done) -> None:
+    """Nobody looks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +201,7 @@ class Pipeline:
         ensemble: np.ndarray,
         *,
         uncorrected: np.ndarray | None = None,
-        fields: dict[str, np.ndarray] | None = None,
+        watch: Watch = unwatched,
         follow: Follow = quiet,
     ) -> None:
         """Overwrite the physical ensemble ``(member, state)`` by its analysis.
@@ -189,8 +215,8 @@ class Pipeline:
         ensemble : (member, state) array
         uncorrected : (member, state) array, optional
             Gets the analysis before corrections of the spread.
-        fields : dict, optional
-            Gets what one may look at of the entries, ``(state,)`` each, such as degrees of freedom.
+        watch : callable
+            ``watch(done)`` is called with every `Done` tile.
         follow : callable
             ``follow(steps, what)`` gives the same steps and may show progress.
 
@@ -201,19 +227,30 @@ class Pipeline:
         """
         clipped: Clipped = Counter()
         for tile in follow(self.tiles, "analysis"):
-            physical, part = self._part(ensemble, tile)
             if uncorrected is not None:
+                physical, part = self._part(ensemble, tile)
                 uncorrected[:, tile.entries] = self._physical(update.uncorrected(part), part, physical, tile)
-            result, looks = update.analysed(part)
-            ensemble[:, tile.entries] = self._physical(result, part, physical, tile, clipped)
-            if fields is None:
-                continue
-            for look, values in looks.items():
-                host = to_numpy(values)
-                fields.setdefault(look, np.full(self.layout.size, np.nan, dtype=host.dtype))[tile.entries] = host
+            done = self.analysed(update, ensemble, tile, clipped)
+            ensemble[:, tile.entries] = done.analysis
+            watch(done)
         for (name, bounds), number in clipped.items():
             total = ensemble[:, self.layout.block(name)].size
             LOGGER.warning("analysis of %r: %d of %d values clipped to %s", name, number, total, bounds)
+
+    def analysed(
+        self, update: Update, ensemble: np.ndarray, tile: Tile, clipped: Clipped | None = None
+    ) -> Done:
+        """The analysis of one tile of a physical ensemble ``(member, state)``, which stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If it is not finite.
+        """
+        physical, part = self._part(ensemble, tile)
+        result, looks = update.analysed(part)
+        analysis = self._physical(result, part, physical, tile, clipped)
+        return Done(tile, physical, analysis, {name: to_numpy(values) for name, values in looks.items()})
 
     def before(self, update: Update, ensemble: np.ndarray) -> np.ndarray:
         """The physical ensemble as the filter takes it: after inflation of the forecast."""

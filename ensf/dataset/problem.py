@@ -14,7 +14,7 @@ from ensf.dataset.blocks import Transforms
 from ensf.dataset.layout import Layout
 from ensf.dataset.methods import Method, check_order
 from ensf.dataset.packing import choose, pack, restore
-from ensf.dataset.pipeline import Pipeline
+from ensf.dataset.pipeline import Done, Pipeline
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis
 from ensf.observations.observation import Observation
@@ -98,7 +98,12 @@ class Problem:
         """
         update = self.pipeline.prepare(self.forecast, generator(rng), memory)
         ensemble, fields = self.forecast.copy(), dict[str, np.ndarray]()
-        self.pipeline.apply(update, ensemble, fields=fields)
+
+        def collect(done: Done) -> None:
+            for look, values in done.looks.items():
+                fields.setdefault(look, np.full(self.layout.size, np.nan, values.dtype))[done.tile.entries] = values
+
+        self.pipeline.apply(update, ensemble, watch=collect)
         return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
 
     def restore(self, ensemble: Array) -> xr.Dataset:

@@ -45,7 +45,7 @@ class LocalUpdate(Update):
     information_limit: InformationLimit | None = field(kw_only=True)
     position: np.ndarray | None = field(kw_only=True)
     anomalies: Array = field(kw_only=True)
-    _last_narrowed: dict[str, Patches] = field(init=False, repr=False, default_factory=dict)
+    _last_narrowed: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Change of members with these prior anomalies ``(member, entry)``, and degrees of freedom by entry."""
@@ -57,19 +57,37 @@ class LocalUpdate(Update):
         if part.positions is None and self.localization is not None:
             return part.values + combine(anomalies, self._mean_weights), {}
         increments, freedom = self.increments(anomalies, self.patches(part.positions, part.values.shape[1]))
-        return part.values + increments, {"degrees_of_freedom": freedom}
+        return part.values + increments, self.looks(part, freedom)
+
+    def looks(self, part: Part, freedom: Array) -> dict[str, Array]:
+        """What one may look at of a part: degrees of freedom, and the half-widths that an information limit chose."""
+        looks = {"degrees_of_freedom": freedom}
+        if self._narrowed(part.positions):
+            patches, half_width = self._last_narrowed["wide"], self._last_narrowed["half_width"]
+            looks["half_width"] = half_width[patches.slots // patches.variables.shape[1]]
+        return looks
 
     def patches(self, positions: np.ndarray | None, entries: int) -> Patches:
         """What each place learns from, of so many entries at ``(entry, dimension)`` positions."""
         if self.localization is None or positions is None or self.position is None:
             return everything(entries, self.anomalies.shape[1])
+        if self._narrowed(positions):
+            return self._last_narrowed["narrow"]
+        return self.localization.patches(positions, self.position)
+
+    def _narrowed(self, positions: np.ndarray | None) -> bool:
+        """Whether an information limit narrows patches at these positions; then the last ones are theirs."""
+        if self.localization is None or positions is None or self.position is None:
+            return False
+        if self.information_limit is None or np.isinf(self.localization.half_width):
+            return False
         patches = self.localization.patches(positions, self.position)
-        if self.information_limit is None:
-            return patches
         if self._last_narrowed.get("wide") is not patches:
-            narrow = self.information_limit.narrow(patches, self.localization.half_width, self.anomalies)
-            self._last_narrowed.update(wide=patches, narrow=narrow)
-        return self._last_narrowed["narrow"]
+            half_width = self.localization.half_width * self.information_limit.chosen(
+                patches, self.localization.half_width, self.anomalies
+            )
+            self._last_narrowed.update(wide=patches, narrow=patches.narrowed(half_width), half_width=half_width)
+        return True
 
     def near(self, positions: np.ndarray) -> Self:
         """With the observations that reach the positions alone."""
