@@ -15,18 +15,21 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 
 import array_api_compat
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from threadpoolctl import ThreadpoolController
 
 Array: TypeAlias = np.ndarray
 """An array of NumPy, or of CuPy or another library that follows the array API; typed as the first."""
 Generator: TypeAlias = np.random.Generator
 """A random generator of NumPy, or one of CuPy from `stream`; typed as the first."""
+Numbers: TypeAlias = np.ndarray | float
+"""An array, or one number for all of its entries."""
 
 __all__ = [
     "SMALL",
@@ -37,6 +40,7 @@ __all__ = [
     "summary",
     "Array",
     "Generator",
+    "Numbers",
     "add_scaled_noise",
     "blas_threads",
     "fft",
@@ -67,12 +71,12 @@ def _numpy_namespace() -> ModuleType:
     return array_api_compat.numpy
 
 
-def is_host(array: Any) -> TypeGuard[np.ndarray]:
+def is_host(array: object) -> TypeGuard[np.ndarray]:
     """True for NumPy arrays, which compiled loops may read."""
     return isinstance(array, np.ndarray)
 
 
-def as_floating(values: Any, name: str) -> Array:
+def as_floating(values: ArrayLike | Array, name: str) -> Array:
     """Floating-point array of what users have: lists, Series, DataArrays, masked arrays (masked = NaN), integers.
 
     Parameters
@@ -92,9 +96,10 @@ def as_floating(values: Any, name: str) -> Array:
         If it is not made of real numbers.
     """
     if array_api_compat.is_array_api_obj(values) and not isinstance(values, np.ndarray | np.generic):
-        if not namespace(values).isdtype(values.dtype, "real floating"):
-            raise ValueError(f"{name} has dtype {values.dtype}: give float32 or float64")
-        return values
+        array = cast(Array, values)
+        if not namespace(array).isdtype(array.dtype, "real floating"):
+            raise ValueError(f"{name} has dtype {array.dtype}: give float32 or float64")
+        return array
     mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
     try:
         numbers = np.asarray(values)
@@ -120,9 +125,9 @@ _ADVICE = {
 }
 
 
-def generator(rng: Any) -> Generator:
-    """A random generator, or one from an integer seed."""
-    return np.random.default_rng(rng) if isinstance(rng, int | np.integer) else rng
+def generator(rng: Generator | int | None) -> Generator:
+    """A random generator, or one from an integer seed; None stays None, for a filter that draws nothing."""
+    return np.random.default_rng(rng) if isinstance(rng, int | np.integer) else cast(Generator, rng)
 
 
 def summary(array: Array | float) -> str:
@@ -144,7 +149,7 @@ def member_mean(ensemble: Array) -> Array:
     return namespace(ensemble).mean(ensemble, axis=0)
 
 
-def like(values: Any, array: Array) -> Array:
+def like(values: ArrayLike, array: Array) -> Array:
     """Values from the host as an array with the namespace, device and (if floating) dtype of `array`."""
     values = np.asarray(values)
     if values.dtype.kind == "f":
@@ -161,15 +166,14 @@ def rows(matrix: Any, index: Any) -> Any:
     return namespace(matrix).take(matrix, like(np.asarray(index, dtype=np.int64), matrix), axis=0)
 
 
-def to_numpy(array: Any) -> np.ndarray:
+def to_numpy(array: Array | float) -> np.ndarray:
     """Copy to the host, explicitly."""
     if is_host(array):
         return array
     if array_api_compat.is_cupy_array(array):
-        on_device: Any = array
-        return on_device.get()
+        return array.get()  # type: ignore[union-attr]
     if hasattr(array, "__array_namespace__"):
-        xp = namespace(array)
+        xp = namespace(cast(Array, array))
         if hasattr(xp, "Device"):
             array = array_api_compat.to_device(array, xp.Device("CPU_DEVICE"))
     return np.asarray(array)

@@ -147,7 +147,7 @@ class Change:
         """The same for values with one more axis behind that of the entries."""
         return replace(self, axis=self.axis - 1)
 
-    def restrict(self, index: Any) -> PointwiseFunction:
+    def restrict(self, index: Array) -> PointwiseFunction:
         """The functions of the entries at `index`, in any order; one function where it is the same for all."""
         block = np.searchsorted(self.blocks.stops, np.asarray(index, dtype=np.int64), side="right")
         used, number = np.unique(block, return_inverse=True)

@@ -89,14 +89,11 @@ def places(localization: Localization | None, layout: Layout, entries: np.ndarra
 
 def check_order(method: object, axes: Sequence[str]) -> None:
     """Raise ValueError if a localization names its coordinates the other way round than a table its positions."""
-    if isinstance(method, Localization):
-        dims = dims_of(method)
-        for pair in dims.values() if isinstance(dims, Mapping) else [dims]:
-            if len(pair) > 1 and pair[0].startswith(axes[1]) and pair[1].startswith(axes[0]):
-                raise ValueError(
-                    f"the localization has dims={tuple(pair)!r} but the observations have positions {tuple(axes)!r}: "
-                    f"name the coordinates in the same order, dims={(pair[1], pair[0], *pair[2:])!r}"
-                )
-    elif is_dataclass(method) and not isinstance(method, type):
-        for part in fields(method):
-            check_order(getattr(method, part.name, None), axes)
+    localization = find_localization(method)
+    dims = () if localization is None else dims_of(localization)
+    for pair in dims.values() if isinstance(dims, Mapping) else [dims]:
+        if len(pair) > 1 and pair[0].startswith(axes[1]) and pair[1].startswith(axes[0]):
+            raise ValueError(
+                f"the localization has dims={tuple(pair)!r} but the observations have positions {tuple(axes)!r}: "
+                f"name the coordinates in the same order, dims={(pair[1], pair[0], *pair[2:])!r}"
+            )

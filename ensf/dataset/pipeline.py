@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from ensf.dataset.layout import Layout
 from ensf.dataset.methods import Method, find_localization, method_for, places
 from ensf.dataset.tiles import Tile, cut
 from ensf.dataset.transforms import Bounds
-from ensf.filters.base import Filter, Part, Preparable, Unchanged, Update, as_part
+from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
 from ensf.localization import Localization
 from ensf.observations import Observation
 
@@ -160,7 +160,7 @@ class Pipeline:
 
     # --- once ---------------------------------------------------------------------------------------------
 
-    def prepare(self, ensemble: np.ndarray, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, ensemble: np.ndarray, rng: Generator, memory: Memory = None) -> Update:
         """The analysis of a physical ensemble ``(member, state)``, as an update of its tiles.
 
         Parameters

@@ -16,7 +16,7 @@ from ensf.dataset.methods import Method, check_order
 from ensf.dataset.packing import choose, pack, restore
 from ensf.dataset.pipeline import Done, Pipeline
 from ensf.dataset.transforms import Setting, several
-from ensf.filters.base import Analysis
+from ensf.filters.base import Analysis, Memory
 from ensf.observations.observation import Observation
 
 __all__ = ["Observations", "Problem", "analyse"]
@@ -81,7 +81,7 @@ class Problem:
         """Which entry of the state is which grid point."""
         return self.pipeline.layout
 
-    def analyse(self, rng: Generator | int | None, memory: Any = None) -> Analysis:
+    def analyse(self, rng: Generator | int | None, memory: Memory = None) -> Analysis:
         """The filter's own record, with a physical ensemble ``(member, state)``.
 
         Parameters

@@ -230,7 +230,7 @@ class Inverse:
         """Itself: it acts on arrays of any shape."""
         return self
 
-    def restrict(self, index: Any) -> Inverse:
+    def restrict(self, index: Array) -> Inverse:
         """Itself: it is the same for every variable."""
         return self
 

@@ -50,7 +50,7 @@ def scores(cycle: Cycle) -> dict[str, float]:
     """
     forecast, analysis, observation = cycle.forecast, cycle.analysis.ensemble, cycle.observation
     values = [*marginal_scores(forecast, cycle.truth)[:4], *marginal_scores(analysis, cycle.truth)]
-    if hasattr(observation.law, "whiten"):
+    if observation.law.is_gaussian:
         values += consistency(departures(forecast, observation), departures(analysis, observation))
     host = values if is_host(forecast) else to_numpy(namespace(forecast).stack(values))
     numbers = [float(value) for value in host]

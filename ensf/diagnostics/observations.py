@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from ensf.arrays import Array, namespace
+from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
 
 __all__ = ["Desroziers", "consistency", "departures", "desroziers", "innovation_chi2"]
@@ -35,10 +36,11 @@ def departures(ensemble: Array, observation: Observation) -> Array:
     ValueError
         If the errors are not Gaussian.
     """
-    if not hasattr(observation.law, "whiten"):
-        raise ValueError(f"error law {observation.law!r} cannot be whitened: give a Gaussian error")
     observation = observation.present()
-    return observation.law.whiten(observation.value - observation.operator(ensemble))  # type: ignore[attr-defined]
+    law = observation.law
+    if not is_gaussian(law):
+        raise ValueError(f"error law {law!r} cannot be whitened: give a Gaussian error")
+    return law.whiten(observation.value - observation.operator(ensemble))
 
 
 def innovation_chi2(forecast: Array, observation: Observation) -> Array:

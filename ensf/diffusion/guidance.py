@@ -17,6 +17,7 @@ import numpy as np
 from ensf.arrays import Array, like, namespace
 from ensf.diffusion.prior_scores import principal_axes
 from ensf.observations import Observation
+from ensf.observations.error_laws import is_gaussian
 
 __all__ = ["ConditionalGuidance", "DampedGuidance", "Guidance"]
 
@@ -62,7 +63,7 @@ def _largest_curvature(states: Array, observation: Observation, iterations: int 
 
 def _weighed(observation: Observation, residuals: Array) -> Array:
     law = observation.law
-    if hasattr(law, "weigh"):
+    if is_gaussian(law):
         return law.weigh(residuals)
     return residuals / law.standard_deviation(observation.value) ** 2
 
@@ -79,7 +80,7 @@ class ConditionalGuidance:
     def fit(self, prior: Array, observation: Observation) -> FittedGuidance:
         """Guidance function for one observation; works in the span of the ensemble, r <= member - 1."""
         xp, operator, law = namespace(prior), observation.operator, observation.law
-        if not hasattr(law, "whiten"):
+        if not is_gaussian(law):
             raise ValueError(
                 f"ConditionalGuidance needs Gaussian errors, not {type(law).__name__}: use DampedGuidance or LETSF"
             )

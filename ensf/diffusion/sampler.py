@@ -13,7 +13,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from ensf.arrays import Array, Generator, add_scaled_noise, namespace, normal
 from ensf.diffusion.schedule import Schedule
@@ -93,7 +93,7 @@ class RunningMeanStop:
     def start(self) -> Callable[[Array, int], bool]:
         """Rule ``(z, step) -> stop?`` with its own history."""
         recent: deque[Array] = deque()
-        total: Any = 0.0
+        total: Array | float = 0.0
         previous: Array | None = None
 
         def settled(z: Array, step: int) -> bool:

@@ -17,14 +17,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, as_floating, generator, is_host, member_mean, namespace, summary, to_numpy
 from ensf.observations.observation import Observation
 
-__all__ = ["Analysis", "Filter", "Part", "Preparable", "Prepared", "Unchanged", "Update", "as_ensemble", "usable"]
+Memory: TypeAlias = Any
+"""What a filter leaves for its next cycle; nobody but the filter looks into it."""
+Info: TypeAlias = Mapping[str, Any]
+"""What one looks at: scalars, or arrays with an entry per variable. No filter reads it."""
+
+__all__ = [
+    "Analysis",
+    "Filter",
+    "Info",
+    "Memory",
+    "Part",
+    "Preparable",
+    "Prepared",
+    "Unchanged",
+    "Update",
+    "as_ensemble",
+    "usable",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +60,8 @@ class Analysis:
     """
 
     ensemble: Array
-    memory: Any = None
-    info: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = None
+    info: Info = field(default_factory=dict)
     update: Update | None = None
 
     def __repr__(self) -> str:
@@ -59,7 +76,7 @@ class Filter(Protocol):
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble from a prior ensemble ``(member, state)``; arguments are never changed.
@@ -72,7 +89,7 @@ class Filter(Protocol):
 class Preparable(Protocol):
     """A filter that knows of the state only what the members predict of the observations."""
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The analysis as an update for any part of the state.
 
         Parameters
@@ -126,8 +143,8 @@ class Update:
         What one looks at. No filter reads it.
     """
 
-    memory: Any = None
-    info: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = None
+    info: Info = field(default_factory=dict)
 
     def near(self, positions: np.ndarray) -> Update:
         """The update without what does not reach the positions: for parts there it gives the same bits."""
@@ -209,7 +226,7 @@ class Prepared:
 
     is_local: ClassVar[bool] = False
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The analysis as an update for any part of the state."""
         raise NotImplementedError
 
@@ -218,7 +235,7 @@ class Prepared:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.

@@ -20,7 +20,7 @@ from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import PairedScore, PriorScore
 from ensf.diffusion.sampler import ReverseSDE, Sampler, StandardNoise
 from ensf.diffusion.schedule import LinearSchedule, Schedule
-from ensf.filters.base import Analysis, usable
+from ensf.filters.base import Analysis, Memory, usable
 from ensf.observations.observation import Observation
 
 __all__ = ["EnSF", "StiffnessWarning"]
@@ -67,7 +67,7 @@ class EnSF:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble from a prior ensemble ``(member, state)``.

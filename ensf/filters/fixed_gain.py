@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, like, namespace, normal, stream
-from ensf.filters.base import Part, Prepared, Update
+from ensf.filters.base import Memory, Part, Prepared, Update
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
 
@@ -48,7 +47,7 @@ class FixedGainMAP(Prepared):
         if not (0 < self.deviation < math.inf and self.steps >= 1):
             raise ValueError(f"{self}: give a positive deviation and at least one step")
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """Change of the observed variables.
 
         Raises
@@ -56,9 +55,9 @@ class FixedGainMAP(Prepared):
         ValueError
             If errors are not independent Gaussian, or an observation sees several variables.
         """
-        law, function = observation.law, observation.part.function
+        law, function = observation.law, observation.part.pointwise
         entries = _observed_variables(observation)
-        if entries is None or not (law.is_gaussian and law.is_independent):
+        if function is None or entries is None or not (law.is_gaussian and law.is_independent):
             raise ValueError(
                 "FixedGainMAP needs independent Gaussian errors and observations of single variables (Identity, "
                 "Select, Pointwise of these): use a Kalman filter otherwise"
@@ -72,7 +71,7 @@ class FixedGainMAP(Prepared):
         precision = 1 / self.deviation**2
         for _ in range(self.steps):
             columns = observed(states)
-            slope = function.slope(columns)  # type: ignore[attr-defined]
+            slope = function.slope(columns)
             curvature = precision + observed.adjoint(states, (slope / error) ** 2)
             pull = observed.adjoint(states, slope * (perturbed - function(columns)) / error**2)
             states = states + (precision * (prior - states) + pull) / curvature
@@ -83,7 +82,7 @@ def _observed_variables(observation: Observation) -> np.ndarray | None:
     """Variable that is the column of each observation; None if a column is anything else."""
     size = observation.state_size or observation.size
     entries, part = observation.operator.entries(size), observation.part
-    if entries is None or not part.pointwise:
+    if entries is None or part.pointwise is None:
         return None
     probe = like(np.cos(np.arange(1.0, size + 1))[None, :], observation.value)
     same = namespace(probe).all(part.linear(probe) == Select(entries)(probe))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ensf.arrays import Array, Generator
-from ensf.filters.base import Prepared, Unchanged, Update
+from ensf.filters.base import Memory, Prepared, Unchanged, Update
 from ensf.observations.observation import Observation
 
 __all__ = ["FreeRun"]
@@ -16,6 +15,6 @@ __all__ = ["FreeRun"]
 class FreeRun(Prepared):
     """The analysis is the prior, whatever was observed: a free run where there is a model, else climatology."""
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """Nothing is changed."""
         return Unchanged(memory)

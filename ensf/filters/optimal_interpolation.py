@@ -13,14 +13,14 @@ of the localization with half-width c, 1 if that is infinite.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, like, namespace
-from ensf.filters.base import Analysis, usable
+from ensf.filters.base import Analysis, Memory, usable
 from ensf.localization.localization import Localization
 from ensf.localization.taper import gaspari_cohn
+from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
 
 __all__ = ["OptimalInterpolation"]
@@ -67,7 +67,7 @@ class OptimalInterpolation:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.
@@ -80,14 +80,15 @@ class OptimalInterpolation:
         prior, observation, positions = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
-        if not observation.law.is_gaussian:
+        law = observation.law
+        if not is_gaussian(law):
             raise ValueError("OptimalInterpolation needs Gaussian errors: give standard deviations, or use LETSF")
         xp, operator = namespace(prior), observation.operator
         observation.predict(prior)
         mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
         covariance = deviation[:, None] * like(self.correlation(positions), prior) * deviation
         across = operator.tangent(mean, covariance)
-        system = operator.tangent(mean, across.T) + observation.law.covariance(observation.value)  # type: ignore[attr-defined]
+        system = operator.tangent(mean, across.T) + law.covariance(observation.value)
         gain = xp.linalg.solve(system, across.T).T
         centre = mean + gain @ (observation.value - operator(mean))
         variance = xp.where(deviation > 0, deviation**2, xp.ones_like(deviation))

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, like, member_mean, namespace, normal, stream
-from ensf.filters.base import Part, Prepared, Update
+from ensf.filters.base import Memory, Part, Prepared, Update
 from ensf.filters.weights import combine, precise
 from ensf.observations.observation import Observation
 
@@ -45,7 +44,7 @@ class ParticleFilter(Prepared):
         if not 0 <= self.jitter < math.inf:
             raise ValueError(f"jitter is {self.jitter}: give 0 or a positive fraction of the spread")
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """Chosen members and the weights of the noise; `info` has the effective sample size ``1 / sum w^2``.
 
         Raises

@@ -9,20 +9,42 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol, Self, TypeGuard, cast
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, as_floating, is_host, like, namespace, normal, rows, summary, to_numpy
+from ensf.arrays import (
+    Array,
+    Generator,
+    Numbers,
+    as_floating,
+    is_host,
+    like,
+    namespace,
+    normal,
+    rows,
+    summary,
+    to_numpy,
+)
 
-__all__ = ["Correlated", "ErrorLaw", "Gaussian", "Independent", "is_error_law"]
+__all__ = [
+    "Correlated",
+    "ErrorLaw",
+    "Gaussian",
+    "GaussianLaw",
+    "Independent",
+    "IndependentLaw",
+    "is_error_law",
+    "is_gaussian",
+    "is_independent",
+]
 
 
 class ErrorLaw(Protocol):
     """Density of the observation given its prediction."""
 
-    is_gaussian: bool
-    is_independent: bool
+    is_gaussian: ClassVar[bool]
+    is_independent: ClassVar[bool]
 
     def log_density(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` up to a constant, summed over observations: ``(..., observation) -> (...)``."""
@@ -42,7 +64,7 @@ class ErrorLaw(Protocol):
     def tempered(self, weight: float) -> ErrorLaw:
         """Law whose log density is `weight` times this one's."""
 
-    def rescaled(self, factor: Any) -> ErrorLaw | None:
+    def rescaled(self, factor: Numbers) -> ErrorLaw | None:
         """Law of errors that are `factor` times as large, of either sign, a number or one per observation.
 
         None if there is no such.
@@ -52,9 +74,42 @@ class ErrorLaw(Protocol):
         """Raise ValueError if the law does not fit the values; of missing ones (NaN) nothing is asked."""
 
 
-def is_error_law(error: object) -> bool:
+class IndependentLaw(ErrorLaw, Protocol):
+    """A law of errors that are independent."""
+
+    def each(self, value: Array, predicted: Array) -> Array:
+        """``log p(y | h)`` of every observation up to a constant, shape of `predicted`."""
+
+    def column(self) -> IndependentLaw:
+        """The same law for predictions with one more axis behind that of the observations."""
+
+
+class GaussianLaw(ErrorLaw, Protocol):
+    """A law of Gaussian errors."""
+
+    def whiten(self, residuals: Array) -> Array:
+        """``R^(-1/2) r`` along the last axis."""
+
+    def weigh(self, residuals: Array) -> Array:
+        """``R^(-1) r`` along the last axis."""
+
+    def covariance(self, value: Array) -> Array:
+        """Matrix R for observations shaped like `value`."""
+
+
+def is_error_law(error: object) -> TypeGuard[ErrorLaw]:
     """Whether it is a law, rather than standard deviations."""
     return hasattr(error, "log_density")
+
+
+def is_gaussian(law: ErrorLaw) -> TypeGuard[GaussianLaw]:
+    """Whether errors are Gaussian: then the law can whiten."""
+    return law.is_gaussian
+
+
+def is_independent(law: ErrorLaw) -> TypeGuard[IndependentLaw]:
+    """Whether errors are independent: then the law has a density for each."""
+    return law.is_independent
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,7 +130,7 @@ class Independent:
         If a parameter is not made of real numbers.
     """
 
-    deviation: Array | float
+    deviation: Numbers
     is_gaussian: ClassVar[bool] = False
     is_independent: ClassVar[bool] = True
 
@@ -87,7 +142,7 @@ class Independent:
             object.__setattr__(self, name, array if array.ndim else float(array))
 
     @property
-    def _parameters(self) -> dict[str, Any]:
+    def _parameters(self) -> dict[str, Numbers]:
         return {parameter.name: getattr(self, parameter.name) for parameter in fields(self) if parameter.init}
 
     @property
@@ -103,7 +158,15 @@ class Independent:
         """``log p(y | h)`` up to a constant."""
         return namespace(predicted).sum(self.each(value, predicted), axis=-1)
 
-    def column(self) -> Any:
+    def score(self, value: Array, predicted: Array) -> Array:
+        """``d log p(y | h) / d h``."""
+        raise NotImplementedError
+
+    def draw(self, predicted: Array, rng: Generator) -> Array:
+        """Observations of the predicted values."""
+        raise NotImplementedError
+
+    def column(self) -> Self:
         """The same law for predictions with one more axis behind that of the observations."""
         return replace(self, **{name: numbers[..., None] for name, numbers in self._arrays.items()})
 
@@ -111,19 +174,19 @@ class Independent:
         """Standard deviation per observation, shape of `value`."""
         return namespace(value).zeros_like(value) + beside(self.deviation, value)
 
-    def restrict(self, index: np.ndarray) -> Any:
+    def restrict(self, index: np.ndarray) -> Self:
         """Law of the observations at `index`."""
         return replace(self, **{name: rows(numbers, index) for name, numbers in self._arrays.items()})
 
-    def tempered(self, weight: float) -> Any:
+    def tempered(self, weight: float) -> Independent | _Tempered:
         """Law whose log density is `weight` times this one's."""
         return _Tempered(self, weight)
 
-    def rescaled(self, factor: Any) -> ErrorLaw | None:
+    def rescaled(self, factor: Numbers) -> ErrorLaw | None:
         """None: the law may have more than a scale."""
         return None
 
-    def _scale(self, residuals: Array) -> Any:
+    def _scale(self, residuals: Array) -> Numbers:
         return beside(self.deviation, residuals)
 
     def check(self, value: Array) -> None:
@@ -157,10 +220,13 @@ def _label(law: Independent, name: str) -> str:
     return "observation error" if name == "deviation" else f"{name} of {type(law).__name__}"
 
 
-def beside(numbers: Array | float, array: Array) -> Any:
+def beside(numbers: Numbers, array: Array) -> Numbers:
     """A parameter of a law where `array` lives, in its dtype; a single number stays one."""
-    if isinstance(numbers, float | int):
-        return numbers
+    return numbers if isinstance(numbers, float | int) else alike(numbers, array)
+
+
+def alike(numbers: Array, array: Array) -> Array:
+    """Numbers of a law where `array` lives, in its dtype."""
     if is_host(numbers) and not is_host(array):
         return like(numbers, array)
     return namespace(array).astype(numbers, array.dtype, copy=False)
@@ -182,11 +248,11 @@ class Gaussian(Independent):
         """``R^(-1/2) r`` along the last axis."""
         return residuals / self._scale(residuals)
 
-    def rescaled(self, factor: Any) -> Any:
+    def rescaled(self, factor: Numbers) -> Gaussian:
         """Law of errors that are `factor` times as large."""
         if np.ndim(factor) and is_host(factor) and np.ndim(self.deviation) and not is_host(self.deviation):
             factor = like(factor, self.deviation)  # type: ignore[arg-type]
-        return Gaussian(self.deviation * abs(factor))
+        return Gaussian(cast(Numbers, abs(self.deviation * factor)))
 
     def weigh(self, residuals: Array) -> Array:
         """``R^(-1) r`` along the last axis."""
@@ -238,7 +304,7 @@ class _Tempered:
         return self.weight * self.law.log_density(value, predicted)
 
     def score(self, value: Array, predicted: Array) -> Array:
-        return self.weight * self.law.score(value, predicted)  # type: ignore[attr-defined]
+        return self.weight * self.law.score(value, predicted)
 
     def draw(self, predicted: Array, rng: Generator) -> Array:
         raise ValueError(f"a part of {self.law!r} is no density to draw from: draw from the law itself")
@@ -255,7 +321,7 @@ class _Tempered:
     def tempered(self, weight: float) -> _Tempered:
         return _Tempered(self.law, self.weight * weight)
 
-    def rescaled(self, factor: Any) -> ErrorLaw | None:
+    def rescaled(self, factor: Numbers) -> ErrorLaw | None:
         return None
 
     def check(self, value: Array) -> None:
@@ -295,19 +361,19 @@ class Correlated:
     def standard_deviation(self, value: Array) -> Array:
         """Standard deviation per observation, shape of `value`."""
         xp = namespace(value)
-        return beside(xp.sqrt(xp.linalg.diagonal(self.matrix)), value)
+        return alike(xp.sqrt(xp.linalg.diagonal(self.matrix)), value)
 
     def whiten(self, residuals: Array) -> Array:
         """``C^(-1) r`` along the last axis, with ``R = C C^T`` (Cholesky)."""
-        return namespace(residuals).matmul(residuals, beside(self._inverse_factor, residuals).T)
+        return namespace(residuals).matmul(residuals, alike(self._inverse_factor, residuals).T)
 
     def weigh(self, residuals: Array) -> Array:
         """``R^(-1) r`` along the last axis."""
-        return namespace(residuals).matmul(self.whiten(residuals), beside(self._inverse_factor, residuals))
+        return namespace(residuals).matmul(self.whiten(residuals), alike(self._inverse_factor, residuals))
 
     def covariance(self, value: Array) -> Array:
         """Matrix R for observations shaped like `value`."""
-        return beside(self.matrix, value)
+        return alike(self.matrix, value)
 
     def log_density(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` up to a constant."""
@@ -321,7 +387,7 @@ class Correlated:
     def noise(self, shape: tuple[int, ...], value: Array, rng: Generator) -> Array:
         """Errors of the given shape ``(..., observation)``."""
         noise = normal(rng, shape, value)
-        return namespace(noise).matmul(noise, beside(self._factor, noise).T)
+        return namespace(noise).matmul(noise, alike(self._factor, noise).T)
 
     def draw(self, predicted: Array, rng: Generator) -> Array:
         """Observations of the predicted values."""
@@ -331,9 +397,9 @@ class Correlated:
         """Law whose log density is `weight` times this one's."""
         return Correlated(self.matrix / weight)
 
-    def rescaled(self, factor: Any) -> Correlated:
+    def rescaled(self, factor: Numbers) -> Correlated:
         """Law of errors that are `factor` times as large."""
-        outer = factor if np.ndim(factor) == 0 else factor[:, None]
+        outer = factor if isinstance(factor, float | int) else factor[:, None]
         return Correlated(self.matrix * outer * factor)
 
     def restrict(self, index: np.ndarray) -> Correlated:

@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, as_floating, is_host, like, namespace, rows, summary
+from ensf.arrays import Array, Numbers, as_floating, is_host, like, namespace, rows, summary
 
 __all__ = [
     "Affine",
@@ -50,11 +50,11 @@ class PointwiseFunction(Protocol):
     def column(self) -> PointwiseFunction:
         """The same for values with one more axis behind that of the observations."""
 
-    def restrict(self, index: Any) -> PointwiseFunction:
+    def restrict(self, index: Array) -> PointwiseFunction:
         """The functions of the observations at `index`."""
 
     @property
-    def affine(self) -> tuple[Any, Any] | None:
+    def affine(self) -> tuple[Numbers, Numbers] | None:
         """a and d of a + d eta, numbers or ``(observation,)`` arrays; None if it is not of that form."""
 
 
@@ -93,7 +93,7 @@ class Function:
         """Itself: it acts on arrays of any shape."""
         return self
 
-    def restrict(self, index: Any) -> Function:
+    def restrict(self, index: Array) -> Function:
         """Itself: it is the same for every observation."""
         return self
 
@@ -117,8 +117,8 @@ class Affine:
         Number of axes of the values behind that of the observations.
     """
 
-    offset: Array | float
-    factor: Array | float
+    offset: Numbers
+    factor: Numbers
     behind: int = 0
 
     def __post_init__(self) -> None:
@@ -145,23 +145,23 @@ class Affine:
         """The same for values with one more axis behind that of the observations."""
         return replace(self, behind=self.behind + 1)
 
-    def restrict(self, index: Any) -> Affine:
+    def restrict(self, index: Array) -> Affine:
         """The functions of the observations at `index`."""
         return replace(self, offset=_rows(self.offset, index), factor=_rows(self.factor, index))
 
     @property
-    def affine(self) -> tuple[Any, Any]:
+    def affine(self) -> tuple[Numbers, Numbers]:
         """a and d."""
         return self.offset, self.factor
 
-    def _beside(self, numbers: Any, values: Array) -> Any:
+    def _beside(self, numbers: Numbers, values: Array) -> Numbers:
         if np.ndim(numbers) == 0:
             return numbers
         numbers = like(numbers, values) if is_host(numbers) else numbers
         return namespace(values).reshape(numbers, (-1,) + (1,) * self.behind)
 
 
-def _rows(numbers: Any, index: Any) -> Any:
+def _rows(numbers: Numbers, index: Array) -> Numbers:
     return numbers if np.ndim(numbers) == 0 else rows(numbers, index)
 
 
@@ -174,8 +174,8 @@ class Composed:
     outer, inner : Function, Mixed or alike
     """
 
-    outer: Any
-    inner: Any
+    outer: PointwiseFunction
+    inner: PointwiseFunction
 
     def __call__(self, values: Array) -> Array:
         return self.outer(self.inner(values))
@@ -188,12 +188,12 @@ class Composed:
         """The same for values with one more axis behind that of the observations."""
         return Composed(self.outer.column(), self.inner.column())
 
-    def restrict(self, index: Any) -> Composed:
+    def restrict(self, index: Array) -> Composed:
         """The functions of the observations at `index`."""
         return Composed(self.outer.restrict(index), self.inner.restrict(index))
 
     @property
-    def affine(self) -> tuple[Any, Any] | None:
+    def affine(self) -> tuple[Numbers, Numbers] | None:
         """``a_o + d_o a_i`` and ``d_o d_i``, if both are affine."""
         outer, inner = self.outer.affine, self.inner.affine
         if outer is None or inner is None:
@@ -215,7 +215,7 @@ class Mixed:
         Axis of the observations, from behind.
     """
 
-    functions: tuple[Any, ...]
+    functions: tuple[PointwiseFunction, ...]
     number: tuple[int, ...]
     axis: int = -1
 
@@ -234,7 +234,7 @@ class Mixed:
         """The same for values with one more axis behind that of the observations."""
         return replace(self, functions=tuple(one.column() for one in self.functions), axis=self.axis - 1)
 
-    def restrict(self, index: Any) -> Mixed:
+    def restrict(self, index: Array) -> Mixed:
         """The functions of the observations at `index`."""
         number, index = np.asarray(self.number), np.asarray(index, dtype=np.int64)
         rank = np.empty(len(number), dtype=np.int64)
@@ -247,12 +247,13 @@ class Mixed:
     def affine(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Those of each function, if all are affine."""
         each = [function.affine for function in self.functions]
-        if any(one is None for one in each):
+        named = [one for one in each if one is not None]
+        if len(named) < len(each):
             return None
         groups, order = self._order
         offset, factor = (
             np.concatenate(
-                [np.zeros(0), *(np.broadcast_to(one[part], few.shape) for one, few in zip(each, groups, strict=True))]
+                [np.zeros(0), *(np.broadcast_to(one[part], few.shape) for one, few in zip(named, groups, strict=True))]
             )
             for part in (0, 1)
         )

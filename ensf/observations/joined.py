@@ -52,20 +52,21 @@ class Joined(Operator):
         """Pointwise if every operator is; else the columns of each operator one after another."""
         parts = [operator.linear_part() for operator in self.operators]
         order = np.concatenate([np.asarray(rows, dtype=np.int64) for rows in self.rows])
-        if all(part.pointwise for part in parts):
+        functions = [part.pointwise for part in parts if part.pointwise is not None]
+        if len(functions) == len(parts):
             number = np.empty_like(order)
             number[order] = np.repeat(np.arange(len(parts)), [len(rows) for rows in self.rows])
             linear = join([(part.linear, np.asarray(rows)) for part, rows in zip(parts, self.rows, strict=True)])
             if all(part.exact for part in parts):
                 return LinearPart(linear, identity)
-            in_order = (part.function.restrict(np.argsort(rows)) for part, rows in zip(parts, self.rows, strict=True))
+            in_order = (one.restrict(np.argsort(rows)) for one, rows in zip(functions, self.rows, strict=True))
             return LinearPart(linear, Mixed(tuple(in_order), tuple(number.tolist())))
         owners = [
             np.asarray(rows, dtype=np.int64)[part.owners(len(rows))]
             for part, rows in zip(parts, self.rows, strict=True)
         ]
-        functions = tuple(part.function for part in parts)
-        return LinearPart(Stacked(tuple(part.linear for part in parts)), _Gathered(functions, owners, order), False)
+        gathered = _Gathered(tuple(part.function for part in parts), owners, order)
+        return LinearPart(Stacked(tuple(part.linear for part in parts)), gathered)
 
     def entries(self, size: int) -> np.ndarray | None:
         """Those of each operator, in the order of the observations."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator
+from ensf.observations.functions import PointwiseFunction
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Pointwise, Select
 
@@ -48,7 +48,7 @@ class RandomPoints:
     shape: tuple[int, ...]
     count: int
     error: float = 1.0
-    function: Any = None
+    function: PointwiseFunction | None = None
     box: Box | None = None
 
     def __post_init__(self) -> None:
@@ -86,7 +86,7 @@ class RegularPoints:
     every: int
     shift: int = 0
     error: float = 1.0
-    function: Any = None
+    function: PointwiseFunction | None = None
     box: Box | None = None
 
     def __post_init__(self) -> None:
@@ -131,8 +131,8 @@ def _flat(parts: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
 def _observe(points: np.ndarray, network: RandomPoints | RegularPoints, truth: Array, rng: Generator) -> Observation:
     """Points of a level, on all levels."""
     levels = np.arange(math.prod(network.shape[:-2])) * math.prod(network.shape[-2:])
-    seen: Any = Select((levels[:, None] + points).ravel())
-    seen = seen if network.function is None else Pointwise(network.function, seen)
-    predicted = seen(truth)
-    law = Observation(predicted, seen, network.error).law
-    return Observation(law.draw(predicted, rng), seen, network.error)
+    select = Select((levels[:, None] + points).ravel())
+    operator = select if network.function is None else Pointwise(network.function, select)
+    predicted = operator(truth)
+    law = Observation(predicted, operator, network.error).law
+    return Observation(law.draw(predicted, rng), operator, network.error)

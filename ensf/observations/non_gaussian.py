@@ -16,11 +16,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, like, log_ndtr, namespace, normal, to_numpy
+from ensf.arrays import Array, Generator, Numbers, like, log_ndtr, namespace, normal, to_numpy
 from ensf.observations.error_laws import Independent, beside
 
 __all__ = ["Censored", "Laplace", "Poisson", "StudentT", "Threshold"]
@@ -79,7 +78,7 @@ class StudentT(Independent):
                 "or use Laplace"
             )
 
-    def _width2(self, predicted: Array) -> Any:
+    def _width2(self, predicted: Array) -> Numbers:
         return self._scale(predicted) ** 2 * (beside(self.freedom, predicted) - 2)
 
     def each(self, value: Array, predicted: Array) -> Array:

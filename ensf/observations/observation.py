@@ -5,11 +5,11 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import cast
 
 import numpy as np
 
-from ensf.arrays import Array, as_floating, namespace, rows, summary, to_numpy
+from ensf.arrays import Array, Numbers, as_floating, namespace, rows, summary, to_numpy
 from ensf.observations.error_laws import ErrorLaw, Gaussian, is_error_law
 from ensf.observations.functions import Affine
 from ensf.observations.operators import LinearPart, Operator, as_operator
@@ -49,7 +49,7 @@ class Observation:
 
     value: Array
     operator: Operator
-    error: Any
+    error: ErrorLaw | Numbers
     position: Array | None = None
     state_size: int | None = None
     window: Window | None = None
@@ -63,7 +63,8 @@ class Observation:
                 "(a field, or a table of one column, as .ravel())"
             )
         _check_finite(value)
-        law = self.error if is_error_law(self.error) else Gaussian(self.error)
+        error = self.error
+        law: ErrorLaw = error if is_error_law(error) else Gaussian(cast(Numbers, error))
         law.check(value)
         object.__setattr__(self, "value", value)
         object.__setattr__(self, "operator", as_operator(self.operator))
@@ -119,7 +120,7 @@ class Observation:
         """``grad_x log p(y | x)``, ``(..., state) -> (..., state)``."""
         return self.operator.adjoint(states, self.law.score(self.value, self.operator(states)))
 
-    def present(self, dtype: Any = None) -> Observation:
+    def present(self, dtype: np.dtype | None = None) -> Observation:
         """The observations that are not missing (NaN), as `dtype` if one is given; itself if nothing changes."""
         xp = namespace(self.value)
         value = self.value if dtype is None else xp.astype(self.value, dtype, copy=False)
@@ -152,8 +153,8 @@ class Observation:
 
     def without_scaling(self) -> Observation:
         """The same information with h(x) = L x in place of h(x) = a + d L x, where the law can be rescaled."""
-        form = self.part.function.affine if self.part.pointwise and not self.part.exact else None
-        if form is None or any(np.ndim(part) and part.shape != self.value.shape for part in form):
+        form = self.part.pointwise.affine if self.part.pointwise and not self.part.exact else None
+        if form is None or any(np.shape(part) not in ((), self.value.shape) for part in form):
             return self
         affine = Affine(*form)
         if bool(namespace(self.value).any(affine.slope(self.value) == 0)):
@@ -178,7 +179,7 @@ def _check_finite(value: Array) -> None:
         raise ValueError(f"observation {k} is infinite: give a finite value, or NaN if it is missing")
 
 
-def _places(position: Any, observations: int) -> Array:
+def _places(position: Array, observations: int) -> Array:
     position = as_floating(position, "observation position")
     if position.ndim != 2 or position.shape[0] != observations:
         raise ValueError(

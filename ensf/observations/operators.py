@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
 import array_api_compat
 import numpy as np
@@ -23,8 +23,15 @@ import numpy as np
 from ensf.arrays import Array, as_floating, is_host, like, namespace, rows, summary, to_numpy
 from ensf.observations.functions import Affine, Composed, Function, PointwiseFunction, identity
 
+if TYPE_CHECKING:
+    import scipy.sparse
+
+Matrix: TypeAlias = "np.ndarray | scipy.sparse.csr_array"
+"""A dense matrix, or a sparse one of SciPy or CuPy; typed as SciPy's."""
+
 __all__ = [
     "Callback",
+    "GroupedFunction",
     "Identity",
     "Linear",
     "LinearPart",
@@ -120,6 +127,16 @@ def as_operator(operator: Callable[[Array], Array]) -> Operator:
     return _Own(operator)
 
 
+class GroupedFunction(Protocol):
+    """A function of columns of which several belong to one observation."""
+
+    def __call__(self, columns: Array) -> Array:
+        """Of columns ``(..., column)``, observations ``(..., observation)``."""
+
+    def owners(self, observations: int) -> np.ndarray:
+        """Observation that each column belongs to, ``(column,)``."""
+
+
 @dataclass(frozen=True)
 class LinearPart:
     """h(x) = f(L x).
@@ -128,15 +145,17 @@ class LinearPart:
     ----------
     linear : Operator
         L, ``(..., state) -> (..., column)``.
-    function : callable
-        f, ``(..., column) -> (..., observation)``.
-    pointwise : bool
-        Column k is all that observation k depends on, so that f is a `PointwiseFunction`.
+    function : PointwiseFunction or GroupedFunction
+        f, ``(..., column) -> (..., observation)``; pointwise if column k is all that observation k depends on.
     """
 
     linear: Operator
-    function: Any
-    pointwise: bool = True
+    function: PointwiseFunction | GroupedFunction
+
+    @property
+    def pointwise(self) -> PointwiseFunction | None:
+        """f if observation k depends on column k alone."""
+        return self.function if isinstance(self.function, PointwiseFunction) else None
 
     @property
     def exact(self) -> bool:
@@ -145,7 +164,9 @@ class LinearPart:
 
     def owners(self, observations: int) -> np.ndarray:
         """Observation that each column belongs to, ``(column,)``."""
-        return np.arange(observations) if self.pointwise else self.function.owners(observations)
+        if isinstance(self.function, PointwiseFunction):
+            return np.arange(observations)
+        return self.function.owners(observations)
 
 
 VERBS = (
@@ -278,7 +299,7 @@ class Select(Operator):
         return Pointwise(change.restrict(np.asarray(self.index, dtype=np.int64)), self)
 
     @cached_property
-    def _kept(self) -> dict[Any, tuple[Array, list[Array]]]:
+    def _kept(self) -> dict[tuple[int, str, str], tuple[Array, list[Array]]]:
         return {}
 
     def _tables(self, states: Array) -> tuple[Array, list[Array]]:
@@ -295,7 +316,7 @@ class Select(Operator):
         return self._kept[key]
 
 
-def _whole_numbers(index: Any) -> tuple[int, ...]:
+def _whole_numbers(index: Sequence[int] | np.ndarray) -> tuple[int, ...]:
     """Positions in the state of a sequence of integers or a mask."""
     if isinstance(index, np.ma.MaskedArray) and np.ma.getmaskarray(index).any():
         raise ValueError("Select has masked entries: leave them out")
@@ -348,7 +369,7 @@ class Linear(Operator):
         If it is not a matrix of real numbers.
     """
 
-    matrix: Any
+    matrix: Matrix
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix", _real_matrix(self.matrix))
@@ -416,10 +437,10 @@ class Linear(Operator):
 
     def on(self, array: Array) -> Linear:
         """Sparse for NumPy and CuPy, dense where there is nothing sparse."""
-        if is_host(array) or not (_is_host_sparse(self.matrix) or is_host(self.matrix)):
+        if is_host(array):
             return self
-        if is_host(self.matrix):
-            return Linear(like(self.matrix, array))
+        if not _is_host_sparse(self.matrix):
+            return Linear(like(self.matrix, array)) if is_host(self.matrix) else self
         if array_api_compat.is_cupy_array(array):
             import cupyx.scipy.sparse
 
@@ -427,16 +448,16 @@ class Linear(Operator):
         return Linear(like(self.matrix.toarray(), array))
 
 
-def _is_sparse(matrix: Any) -> bool:
+def _is_sparse(matrix: Matrix) -> TypeGuard[scipy.sparse.csr_array]:
     return hasattr(matrix, "tocsr")
 
 
-def _is_host_sparse(matrix: Any) -> bool:
+def _is_host_sparse(matrix: Matrix) -> TypeGuard[scipy.sparse.csr_array]:
     """Whether it is a matrix of SciPy, which is not imported for the question."""
     return type(matrix).__module__.startswith("scipy.sparse")
 
 
-def _real_matrix(matrix: Any) -> Any:
+def _real_matrix(matrix: Matrix) -> Matrix:
     """Compressed rows of a sparse matrix; a dense one as `as_floating` has it."""
     if not _is_sparse(matrix):
         dense = as_floating(matrix, "operator matrix")
@@ -451,7 +472,7 @@ def _real_matrix(matrix: Any) -> Any:
     return compressed if compressed.dtype.kind == "f" else compressed.astype(np.float64)
 
 
-def stacked_matrices(matrices: list[Any]) -> Linear:
+def stacked_matrices(matrices: Sequence[Matrix]) -> Linear:
     """The rows of several matrices one after another, dense if all of them are."""
     if any(map(_is_sparse, matrices)):
         import scipy.sparse
@@ -463,12 +484,12 @@ def stacked_matrices(matrices: list[Any]) -> Linear:
     return Linear(namespace(*matrices).concat(matrices, axis=0))
 
 
-def _numbers(matrix: Any) -> Array:
+def _numbers(matrix: Matrix) -> Array:
     """An array with the namespace, device and dtype of a matrix."""
     return matrix.data if _is_sparse(matrix) else matrix
 
 
-def _apply(matrix: Any, vectors: Array) -> Array:
+def _apply(matrix: Matrix, vectors: Array) -> Array:
     if matrix.shape[1] != vectors.shape[-1]:
         raise ValueError(
             f"a matrix of shape {matrix.shape} cannot act on vectors of {vectors.shape[-1]} entries: "
@@ -501,12 +522,11 @@ class Stacked(Operator):
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(x)^T r``."""
-        total: Any = 0
-        start = 0
-        for operator in self.operators:
-            stop = start + operator(states[..., :1, :] if states.ndim > 1 else states).shape[-1]
-            total, start = total + operator.adjoint(states, residuals[..., start:stop]), stop
-        return total
+        one = states[..., :1, :] if states.ndim > 1 else states
+        stops = np.cumsum([operator(one).shape[-1] for operator in self.operators]).tolist()
+        pieces = zip(self.operators, [0, *stops], stops, strict=False)
+        first, *others = (operator.adjoint(states, residuals[..., a:b]) for operator, a, b in pieces)
+        return sum(others, start=first)
 
     def entries(self, size: int) -> np.ndarray | None:
         """Those of each operator."""
@@ -577,9 +597,9 @@ class Pointwise(Operator):
     def linear_part(self) -> LinearPart:
         """L and f."""
         inner = self.linear.linear_part()
-        if not inner.pointwise:
+        if inner.pointwise is None:
             return LinearPart(self, identity)
-        return LinearPart(inner.linear, self.function if inner.exact else Composed(self.function, inner.function))
+        return LinearPart(inner.linear, self.function if inner.exact else Composed(self.function, inner.pointwise))
 
     def entries(self, size: int) -> np.ndarray | None:
         """Those of L."""
@@ -599,14 +619,14 @@ class Pointwise(Operator):
 
     def restrict(self, rows: Sequence[int] | np.ndarray) -> Pointwise:
         """Some of the functions, of some of the linear map."""
-        return Pointwise(self.function.restrict(rows), self.linear.restrict(rows))
+        return Pointwise(self.function.restrict(np.asarray(rows, dtype=np.int64)), self.linear.restrict(rows))
 
     def through(self, change: PointwiseFunction) -> Operator:
         """f of L g(z), pointwise wherever that is a function of one linear combination."""
         part = self.linear.through(change).linear_part()
-        if not part.pointwise:
+        if part.pointwise is None:
             return super().through(change)
-        return Pointwise(self.function if part.exact else Composed(self.function, part.function), part.linear)
+        return Pointwise(self.function if part.exact else Composed(self.function, part.pointwise), part.linear)
 
     def on(self, array: Array) -> Pointwise:
         """With L on the device of `array`."""
@@ -709,10 +729,10 @@ class _OfGroups:
 def combined_part(function: Callable[..., Array], operators: Sequence[Operator], otherwise: LinearPart) -> LinearPart:
     """Linear part of ``f(h_1(x)_k, ..., h_n(x)_k)``, unless an h is not a pointwise function of a linear map."""
     parts = [operator.linear_part() for operator in operators]
-    if not all(part.pointwise for part in parts):
+    inner = tuple(part.pointwise for part in parts if part.pointwise is not None)
+    if len(inner) < len(parts):
         return otherwise
-    inner: tuple[PointwiseFunction, ...] = tuple(part.function for part in parts)
-    return LinearPart(Stacked(tuple(part.linear for part in parts)), _OfGroups(function, inner), pointwise=False)
+    return LinearPart(Stacked(tuple(part.linear for part in parts)), _OfGroups(function, inner))
 
 
 def union(operators: Sequence[Operator]) -> np.ndarray | None:
@@ -820,7 +840,7 @@ class _Through(Operator):
 
     operator: Operator
     change: PointwiseFunction
-    select: Any
+    select: Operator
 
     def __call__(self, states: Array) -> Array:
         return self.operator(self.change(self.select(states)))
@@ -839,11 +859,12 @@ class _Through(Operator):
         nearest = self.operator.nearest_row()
         if nearest is None:
             return super().linear_part()
-        return LinearPart(self.select, _OfEntries(self.operator, self.change, nearest), pointwise=False)
+        return LinearPart(self.select, _OfEntries(self.operator, self.change, nearest))
 
     def entries(self, size: int) -> np.ndarray | None:
-        entries = self.operator.entries(len(self.select.entries(size)))
-        return None if entries is None else self.select.entries(size)[entries]
+        read = self.select.entries(size)
+        entries = None if read is None else self.operator.entries(len(read))
+        return None if read is None or entries is None else read[entries]
 
     def reads(self) -> np.ndarray | None:
         return self.select.reads()
@@ -852,7 +873,8 @@ class _Through(Operator):
         return replace(self, select=self.select.narrowed(entries))
 
     def places(self, positions: np.ndarray) -> np.ndarray | None:
-        return self.operator.places(self.select.places(positions))
+        read = self.select.places(positions)
+        return None if read is None else self.operator.places(read)
 
     def restrict(self, rows: Sequence[int] | np.ndarray) -> Operator:
         return replace(self, operator=self.operator.restrict(rows))

@@ -18,7 +18,7 @@ from ensf.dataset.blocks import Transforms
 from ensf.dataset.methods import Method, check_order, dims_of, find_localization, method_for
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
-from ensf.filters.base import Analysis
+from ensf.filters.base import Analysis, Memory
 from ensf.offline.job import Job
 from ensf.offline.members import Source, find_files
 from ensf.offline.observations import check_prior, compare, locate, meet, refuse_rejected
@@ -150,7 +150,7 @@ class Offline:
         output: str | Path,
         *,
         rng: Generator,
-        memory: Any = None,
+        memory: Memory = None,
         overwrite: bool = False,
         command: str | None = None,
         record: bool = True,
@@ -190,7 +190,7 @@ class Offline:
         return analysis
 
 
-def _run(job: Job, rng: Generator, memory: Any, writer: Writer, follow: Follow) -> Analysis:
+def _run(job: Job, rng: Generator, memory: Memory, writer: Writer, follow: Follow) -> Analysis:
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
@@ -225,7 +225,7 @@ def analyse_files(
     output: str | Path,
     *,
     rng: Generator,
-    memory: Any = None,
+    memory: Memory = None,
     **settings: Any,
 ) -> Analysis:
     """Analysis of files without a record, which replaces files that are there: what cycling needs.

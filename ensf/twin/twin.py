@@ -13,12 +13,12 @@ from collections import abc
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace, summary, to_numpy
-from ensf.filters.base import Analysis, Filter
+from ensf.filters.base import Analysis, Filter, Memory
 from ensf.observations import ErrorLaw, Identity, Observation, Operator
 from ensf.observations.window import Window
 
@@ -120,7 +120,7 @@ class Checkpoint:
     cycles: int
     truth: Array
     ensemble: Array
-    memory: Any
+    memory: Memory
     streams: Streams
 
     def __repr__(self) -> str:

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from ensf.arrays import Array, Generator, counted_normal, is_host, like, member_mean, namespace
-from ensf.filters.base import Analysis, Part, Update, as_part, innovations, with_values
+from ensf.filters.base import Analysis, Memory, Part, Update, as_part, innovations, with_values
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches, gaspari_cohn
 from ensf.observations.observation import Observation
@@ -66,9 +66,9 @@ class InflationMemory:
     departure: Array
     variance: Array
     freedom: Array
-    inner: Any = None
+    inner: Memory = None
 
-    def with_update(self, update: Update | None, inner: Any) -> InflationMemory:
+    def with_update(self, update: Update | None, inner: Memory) -> InflationMemory:
         """With the degrees of freedom that an update takes, and the memory of the filter."""
         xp, freedom = namespace(self.departure), 0 * self.departure
         if update is not None:
@@ -133,7 +133,7 @@ class AdaptiveInflation(Wrapper):
             if not kept:
                 raise ValueError(f"{name} of the adaptive inflation is {getattr(self, name)}: give {rule}")
 
-    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         remembered, widening = self._learnt(predicted, observation, rng, memory)
         entries = _column_entries(observation, predicted.shape[1])
         columns = Part(predicted, observation.column_position, entries)
@@ -142,7 +142,7 @@ class AdaptiveInflation(Wrapper):
         return _AdaptivelyInflated(remembered, update.info, update=update, widening=widening)
 
     def _analyse_whole(
-        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
         remembered, widening = self._learnt(observation.predict(prior), observation, rng, memory)
         part = as_part(prior, positions)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator
-from ensf.filters.base import Analysis, Filter, Part, Preparable, Update, as_part, usable
+from ensf.filters.base import Analysis, Filter, Memory, Part, Preparable, Update, as_part, usable
 from ensf.observations.observation import Observation
 
 __all__ = ["WrappedUpdate", "Wrapper"]
@@ -33,21 +32,21 @@ class Wrapper:
         if isinstance(self.filter, Preparable):
             object.__setattr__(self, "prepare", self._prepare)
 
-    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The update of the wrapper, around that of the filter (`_inner`)."""
         raise NotImplementedError
 
-    def _inner(self, predicted: Array, observation: Observation, rng: Generator, memory: Any) -> Update:
+    def _inner(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory) -> Update:
         """Update of the filter inside."""
         assert isinstance(self.filter, Preparable)
         return self.filter.prepare(predicted, observation, rng, memory)
 
     def _analyse_whole(
-        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
         raise NotImplementedError
 
-    def _without_observations(self, prior: Array, memory: Any) -> Analysis:
+    def _without_observations(self, prior: Array, memory: Memory) -> Analysis:
         """The prior, and the memory as it is."""
         return Analysis(prior, memory)
 
@@ -56,7 +55,7 @@ class Wrapper:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.

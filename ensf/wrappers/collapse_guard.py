@@ -20,12 +20,11 @@ filter, bit for bit.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator, namespace, normal, stream
-from ensf.filters.base import Analysis, Filter, innovations, usable
+from ensf.filters.base import Analysis, Filter, Memory, innovations, usable
 from ensf.observations.observation import Observation
 
 __all__ = ["CollapseGuard", "GuardMemory"]
@@ -53,7 +52,7 @@ class GuardMemory:
     square: Array
     seen: int = 0
     strained: int = 0
-    inner: Any = None
+    inner: Memory = None
 
     def with_prior(self, prior: Array) -> GuardMemory:
         """One cycle more (Chan, Golub & LeVeque 1983, Am. Stat. 37, 242)."""

@@ -18,12 +18,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
-from ensf.filters.base import Analysis, Filter, usable
+from ensf.filters.base import Analysis, Filter, Memory, usable
 from ensf.observations.observation import Observation
 
 __all__ = ["Copula", "Warp"]
@@ -61,7 +60,7 @@ class Copula:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis of the wrapped filter, made in z.
@@ -132,7 +131,7 @@ class Warp:
         """The same for values with one more axis behind that of the variables."""
         return replace(self, behind=self.behind + 1)
 
-    def restrict(self, index: Any) -> Warp:
+    def restrict(self, index: Array) -> Warp:
         """The functions of the variables at `index`."""
         return Warp(rows(self.mean, index), rows(self.spread, index), rows(self.table, index), self.behind)
 

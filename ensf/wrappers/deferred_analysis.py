@@ -17,12 +17,11 @@ next observations say the same, they are believed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Unchanged, Update, innovations
+from ensf.filters.base import Analysis, Memory, Unchanged, Update, innovations
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper
 
@@ -34,7 +33,7 @@ class DeferralMemory:
     """Cycles waited in a row, and the wrapped filter's memory."""
 
     waited: int = 0
-    inner: Any = None
+    inner: Memory = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class DeferredAnalysis(Wrapper):
                 f"{self.max_delay}: give a limit above 1, a constraint from 0 to 1, and no negative number of cycles"
             )
 
-    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         memory = memory or DeferralMemory()
         if memory.waited < self.max_delay and self._waits(predicted, observation):
             return Unchanged(replace(memory, waited=memory.waited + 1), {"waited": 1.0})
@@ -77,7 +76,7 @@ class DeferredAnalysis(Wrapper):
         return WrappedUpdate(DeferralMemory(0, update.memory), {**update.info, "waited": 0.0}, update=update)
 
     def _analyse_whole(
-        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
         memory = memory or DeferralMemory()
         if memory.waited < self.max_delay and self._waits(observation.predict(prior), observation):
@@ -85,7 +84,7 @@ class DeferredAnalysis(Wrapper):
         analysis = self.filter.analyse(prior, observation, rng, memory.inner, positions)
         return replace(analysis, memory=DeferralMemory(0, analysis.memory), info={**analysis.info, "waited": 0.0})
 
-    def _without_observations(self, prior: Array, memory: Any) -> Analysis:
+    def _without_observations(self, prior: Array, memory: Memory) -> Analysis:
         return Analysis(prior, memory or DeferralMemory())
 
     def _waits(self, predicted: Array, observation: Observation) -> bool:

@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, to_numpy
-from ensf.filters.base import Analysis, Update
+from ensf.filters.base import Analysis, Memory, Update
 from ensf.filters.kalman.filters import whitened
 from ensf.filters.weights import spectrum
 from ensf.observations.observation import Observation
@@ -62,13 +61,13 @@ class FiniteSize(Wrapper):
         if not (self.certainty > 0 and self.redundancy >= 0):
             raise ValueError(f"{self}: give a positive certainty and a redundancy of 0 or more")
 
-    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         factor = self._factor(predicted, observation)
         update = self._inner(scaled(predicted, factor), observation, rng, memory)
         return InflatedForecast(update.memory, {**update.info, "inflation": factor}, update=update, factor=factor)
 
     def _analyse_whole(
-        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
         factor = self._factor(observation.predict(prior), observation)
         analysis = self.filter.analyse(scaled(prior, factor), observation, rng, memory, positions)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter
+from ensf.filters.base import Analysis, Filter, Memory
 from ensf.observations.functions import arctan
 from ensf.observations.observation import Observation
 
@@ -55,7 +54,7 @@ class InvertedArctan:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)`` of the wrapped filter.

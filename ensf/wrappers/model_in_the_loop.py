@@ -9,12 +9,11 @@ every piece: an iterated smoother (Bocquet & Sakov 2014, QJRMS 140, 1521, withou
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator
-from ensf.filters.base import Analysis, Filter, usable
+from ensf.filters.base import Analysis, Filter, Memory, usable
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Operator, Pointwise
 from ensf.observations.window import Window
@@ -42,7 +41,7 @@ class ModelInTheLoop:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble at the end of the window; `info` has the number of ensemble forecasts as `model_runs`.
@@ -83,11 +82,11 @@ class ModelInTheLoop:
 def _at_start(observation: Observation, window: Window) -> tuple[Observation, _Through]:
     """The same observation of states at the start of the window, and the way there; a pointwise function stays one."""
     part = observation.part
-    if part.exact or not part.pointwise:
+    if part.exact or part.pointwise is None:
         through = _Through(window, observation.operator)
         return replace(observation, operator=through, error=observation.law, window=None), through
     through = _Through(window, part.linear)
-    operator = Pointwise(part.function, through)  # type: ignore[arg-type]
+    operator = Pointwise(part.pointwise, through)
     return replace(observation, operator=operator, error=observation.law, window=None), through
 
 

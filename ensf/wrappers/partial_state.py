@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, as_ensemble
+from ensf.filters.base import Analysis, Filter, Memory, as_ensemble
 from ensf.observations.observation import Observation
 
 __all__ = ["PartialState"]
@@ -42,7 +41,7 @@ class PartialState:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.

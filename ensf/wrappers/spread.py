@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator, member_mean, namespace, normal, stream
-from ensf.filters.base import Analysis, Filter, Part, Update, usable, with_values
+from ensf.filters.base import Analysis, Filter, Memory, Part, Update, usable, with_values
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper
@@ -54,12 +53,12 @@ class ForecastInflation(Wrapper):
         super().__post_init__()
         _check_factor(self.factor)
 
-    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         update = self._inner(scaled(predicted, self.factor), observation, rng, memory)
         return InflatedForecast(update.memory, update.info, update=update, factor=self.factor)
 
     def _analyse_whole(
-        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
         return self.filter.analyse(scaled(prior, self.factor), observation, rng, memory, positions)
 
@@ -92,12 +91,12 @@ class _Correction(Wrapper):
         """Corrected members ``(member, entry)`` of the analysis of a prior, entry by entry."""
         raise NotImplementedError
 
-    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         update = self._inner(predicted, observation, rng, memory)
         return _Corrected(update.memory, update.info, update=update, wrapper=self)
 
     def _analyse_whole(
-        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
         analysis = self.filter.analyse(prior, observation, rng, memory, positions)
         return replace(analysis, ensemble=self._correct(prior, analysis.ensemble))
@@ -209,13 +208,13 @@ class Rotation(Wrapper):
     filter : Filter
     """
 
-    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         update = self._inner(predicted, observation, rng, memory)
         rotation = mean_preserving_rotation(predicted, rng)
         return _Rotated(update.memory, update.info, update=update, rotation=rotation)
 
     def _analyse_whole(
-        self, prior: Array, observation: Observation, rng: Generator, memory: Any, positions: np.ndarray
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
         analysis = self.filter.analyse(prior, observation, rng, memory, positions)
         return replace(analysis, ensemble=rotated(analysis.ensemble, mean_preserving_rotation(prior, rng)))
@@ -235,7 +234,7 @@ class ResetMemory:
     """What `SpreadReset` carries from cycle to cycle: the first prior's spread and the wrapped filter's memory."""
 
     spread: Array
-    inner: Any = None
+    inner: Memory = None
 
 
 @dataclass(frozen=True)

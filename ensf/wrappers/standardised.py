@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, usable
+from ensf.filters.base import Analysis, Filter, Memory, usable
 from ensf.observations.functions import Affine
 from ensf.observations.observation import Observation
 
@@ -31,7 +30,7 @@ class Standardised:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble, back in the units of the prior."""

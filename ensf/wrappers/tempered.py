@@ -15,12 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator, namespace
-from ensf.filters.base import Analysis, Filter, Part, Update, innovations, usable, with_values
+from ensf.filters.base import Analysis, Filter, Memory, Part, Update, innovations, usable, with_values
 from ensf.observations.observation import Observation
 
 __all__ = ["Tempered", "tempering"]
@@ -50,7 +49,7 @@ class Tempered:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Any = None,
+        memory: Memory = None,
         positions: np.ndarray | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``; `info` has the degrees of freedom of all pieces together.

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from ensf.arrays import Array, Generator, member_mean, namespace, normal, stream
-from ensf.filters.base import Prepared, Update
+from ensf.filters.base import Memory, Prepared, Update
 from ensf.filters.weights import WeightsUpdate, gain, precise, spectrum, symmetric_root
+from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
 
 __all__ = ["ETKF", "EnKF", "whitened"]
@@ -29,7 +29,7 @@ class EnKF(Prepared):
     zero over the members.
     """
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """Weights from whitened departures of every member from its own perturbed observation.
 
         Raises
@@ -52,7 +52,7 @@ class ETKF(Prepared):
     (2007), Physica D 230, 112, eqs. 20 to 24. Treats all members alike.
     """
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """Weights of the symmetric square root; `info` has the degrees of freedom taken.
 
         Raises
@@ -82,8 +82,8 @@ def whitened(predicted: Array, observation: Observation) -> tuple[Array, Array]:
     ValueError
         If the errors are not Gaussian.
     """
-    law: Any = observation.law
-    if not law.is_gaussian:
+    law = observation.law
+    if not is_gaussian(law):
         raise ValueError(f"a Kalman filter needs Gaussian errors, not {law}: give standard deviations or Correlated")
     values = observation.part.function(predicted)
     mean = member_mean(values)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, like, member_mean, namespace
-from ensf.filters.base import Prepared, Update
+from ensf.filters.base import Memory, Prepared, Update
 from ensf.filters.kalman.filters import whitened
 from ensf.filters.kalman.local_transform import local_transform
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.local import LocalUpdate, check_local
 from ensf.localization import InformationLimit, Localization, Patches
+from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
 
 __all__ = ["LETKF"]
@@ -46,7 +47,7 @@ class LETKF(Prepared):
     def __post_init__(self) -> None:
         check_fraction(self.unresolved_variance)
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """Whitened anomalies and innovations, for the places that are to come.
 
         Raises
@@ -115,5 +116,6 @@ def _regressed_moments(
     slope = shared / xp.clip(variance, xp.finfo(variance.dtype).smallest_normal, None)
     lacking = fraction * variance
     gain = slope * lacking / (1 + lacking)
-    departures = observation.law.whiten(observation.value - observation.part.function(centre))  # type: ignore[attr-defined]
+    assert is_gaussian(observation.law)
+    departures = observation.law.whiten(observation.value - observation.part.function(centre))
     return centre + gain * departures, spread**2 - gain * slope * lacking

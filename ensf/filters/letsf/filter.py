@@ -19,12 +19,12 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_host, like, member_mean, namespace
-from ensf.filters.base import Part, Prepared, Update
+from ensf.filters.base import Memory, Part, Prepared, Update
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.letsf.flow import exponential_step
 from ensf.filters.letsf.sensors import sensor_of
@@ -73,7 +73,7 @@ class LETSF(Prepared):
         if self.steps < 1:
             raise ValueError(f"LETSF has {self.steps} steps: give 1 or more")
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The steps of the flow, from what the members predict.
 
         Raises

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from ensf.arrays import Array, member_mean, namespace
 from ensf.filters.letsf.tilted_moments import tilted_moments
+from ensf.observations.error_laws import is_independent
 from ensf.observations.functions import PointwiseFunction, identity
 from ensf.observations.observation import Observation
 
@@ -84,8 +85,9 @@ def sensor_of(observation: Observation, predicted: Array, unresolved: Array | fl
     """
     if observation.is_linear:
         return _LinearSensor(observation, predicted, unresolved)
-    if observation.part.pointwise:
-        return _PointwiseSensor(observation, predicted, observation.part.function, unresolved)
+    pointwise = observation.part.pointwise
+    if pointwise is not None:
+        return _PointwiseSensor(observation, predicted, pointwise, unresolved)
     if not observation.law.is_gaussian:
         return _PointwiseSensor(observation, observation.part.function(predicted), identity, unresolved)
     return _RegressedSensor(observation, predicted)
@@ -138,10 +140,12 @@ class _PointwiseSensor:
     def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
         """By quadrature."""
         value, law, function, xp = self.observation.value, self.observation.law, self.function, namespace(centre)
+        assert is_independent(law)
 
         def log_likelihood(states: Array, part: slice) -> Array:
             whole, index = part.stop - part.start == value.shape[0], np.arange(part.start, part.stop)
-            here: Any = law if whole else law.restrict(index)
+            here = law if whole else law.restrict(index)
+            assert is_independent(here)
             predicted = function if whole else function.restrict(index)
             return here.column().each(value[part, None], predicted.column()(states))
 

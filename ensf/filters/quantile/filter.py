@@ -20,12 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ensf.arrays import SMALL, Array, Generator, is_host, like, member_mean, namespace, to_numpy
-from ensf.filters.base import Part, Prepared, Update, with_values
+from ensf.filters.base import Memory, Part, Prepared, Update, with_values
 from ensf.filters.local import LocalUpdate, check_local
 from ensf.filters.quantile.marginals import Marginal, RankHistogram, normal_scores
 from ensf.localization import Localization, Patches
@@ -59,7 +59,7 @@ class QuantileFilter(Prepared):
     probit: bool = False
     is_local: ClassVar[bool] = True
 
-    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Any = None) -> Update:
+    def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """What each observation makes of the members at its turn.
 
         Raises
@@ -124,7 +124,7 @@ class QuantileFilter(Prepared):
 def _log_likelihood(observation: Observation, k: int) -> Callable[[np.ndarray], np.ndarray]:
     """Log likelihood of observation k at values ``(node,)`` of what it sees; zero likelihood where h is undefined."""
     alone, value, part = np.array([k]), observation.value[k : k + 1], observation.part
-    law, function = observation.law.restrict(alone), part.function.restrict(alone) if part.pointwise else identity
+    law, function = observation.law.restrict(alone), part.pointwise.restrict(alone) if part.pointwise else identity
 
     def log_likelihood(nodes: np.ndarray) -> np.ndarray:
         states = nodes[:, None] if is_host(value) else like(nodes[:, None], value)

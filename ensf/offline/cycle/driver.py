@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ensf.arrays import Generator
-from ensf.filters.base import Analysis
+from ensf.filters.base import Analysis, Memory
 from ensf.offline import analyse_files
 from ensf.offline.cycle import members
 from ensf.offline.cycle.command import Task
@@ -38,7 +38,7 @@ class Analyse(Protocol):
     """The analysis of member files: `ensf.offline.analyse_files`, or one's own."""
 
     def __call__(
-        self, prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Any
+        self, prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Memory
     ) -> Analysis:
         """Write a file of the same name for each prior file; `memory` of the result is for the next cycle."""
 
@@ -63,7 +63,7 @@ class Checkpoint:
 
     cycles: int
     members: tuple[int, ...]
-    memory: Any
+    memory: Memory
     rng: Generator
     records: list[dict[str, Any]] = field(default_factory=list)
 

@@ -6,14 +6,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import singledispatch
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import array_api_compat
 import numpy as np
 
-from ensf.arrays import to_numpy
+from ensf.arrays import Array, to_numpy
 
 __all__ = ["check_recipe", "digest", "recipe", "run_recipe"]
 
@@ -66,27 +67,38 @@ def check_recipe(recipe: Mapping[str, str], stored: Mapping[str, str], path: Pat
             )
 
 
-def _describe(value: Any, name: str, text: dict[str, str]) -> None:
-    if isinstance(value, np.ndarray) or array_api_compat.is_array_api_obj(value):
-        text[name] = _describe_array(to_numpy(value))
+@singledispatch
+def _describe(value: object, name: str, text: dict[str, str]) -> None:
+    """Functions and classes by name, objects that do not describe themselves by class and attributes."""
+    if array_api_compat.is_array_api_obj(value):
+        _describe(to_numpy(cast(Array, value)), name, text)
     elif hasattr(value, "tocsr"):
         matrix = value.tocsr()
         for part in ("data", "indices", "indptr"):
             _describe(getattr(matrix, part), f"{name}.{part}", text)
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            _describe(part, f"{name}.{key}", text)
-    elif isinstance(value, list | tuple):
-        _describe_sequence(value, name, text)
-    elif is_dataclass(value) and not isinstance(value, type):
+    elif hasattr(value, "__qualname__"):
+        text[name] = f"{value.__module__}.{value.__qualname__}"
+    elif is_dataclass(value):
         text[name] = type(value).__qualname__
         for field in fields(value):
             if field.init:
                 _describe(getattr(value, field.name), f"{name}.{field.name}", text)
+    elif type(value).__repr__ is object.__repr__:
+        text[name] = type(value).__qualname__
+        for key, part in getattr(value, "__dict__", {}).items():
+            _describe(part, f"{name}.{key}", text)
     else:
-        _describe_other(value, name, text)
+        text[name] = repr(value)
 
 
+@_describe.register(Mapping)
+def _describe_mapping(values: Mapping[str, object], name: str, text: dict[str, str]) -> None:
+    for key, part in values.items():
+        _describe(part, f"{name}.{key}", text)
+
+
+@_describe.register(list)
+@_describe.register(tuple)
 def _describe_sequence(values: Sequence[object], name: str, text: dict[str, str]) -> None:
     if all(value is None or isinstance(value, PLAIN) for value in values):
         whole = repr(values)
@@ -96,21 +108,10 @@ def _describe_sequence(values: Sequence[object], name: str, text: dict[str, str]
         _describe(value, f"{name}.{k}", text)
 
 
-def _describe_array(values: np.ndarray) -> str:
+@_describe.register(np.ndarray)
+def _describe_array(values: np.ndarray, name: str, text: dict[str, str]) -> None:
     shape = " x ".join(map(str, values.shape))
-    return f"<{shape} {values.dtype}, hash {_hash(np.ascontiguousarray(values).tobytes())}>"
-
-
-def _describe_other(value: object, name: str, text: dict[str, str]) -> None:
-    """Functions and classes by name, objects that do not describe themselves by class and attributes."""
-    if hasattr(value, "__qualname__"):
-        text[name] = f"{value.__module__}.{value.__qualname__}"
-    elif type(value).__repr__ is object.__repr__:
-        text[name] = type(value).__qualname__
-        for key, part in getattr(value, "__dict__", {}).items():
-            _describe(part, f"{name}.{key}", text)
-    else:
-        text[name] = repr(value)
+    text[name] = f"<{shape} {values.dtype}, hash {_hash(np.ascontiguousarray(values).tobytes())}>"
 
 
 def _hash(content: bytes) -> str:
