@@ -28,6 +28,15 @@ PLACES = 64
 
 
 @dataclass(frozen=True, eq=False)
+class _Narrowed:
+    """Patches, and what an information limit makes of them: narrower ones, and the half-width of each, ``(point,)``."""
+
+    wide: Patches
+    patches: Patches
+    half_width: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class LocalUpdate(Update):
     """Subclasses say what the observations near a place make of anomalies there (`increments`).
 
@@ -45,7 +54,7 @@ class LocalUpdate(Update):
     information_limit: InformationLimit | None = field(kw_only=True)
     position: np.ndarray | None = field(kw_only=True)
     anomalies: Array = field(kw_only=True)
-    _last_narrowed: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
+    _last_narrowed: list[_Narrowed] = field(init=False, repr=False, default_factory=list)
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Change of members with these prior anomalies ``(member, entry)``, and degrees of freedom by entry."""
@@ -61,33 +70,33 @@ class LocalUpdate(Update):
 
     def looks(self, part: Part, freedom: Array) -> dict[str, Array]:
         """What one may look at of a part: degrees of freedom, and the half-widths that an information limit chose."""
-        looks = {"degrees_of_freedom": freedom}
-        if self._narrowed(part.positions):
-            patches, half_width = self._last_narrowed["wide"], self._last_narrowed["half_width"]
-            looks["half_width"] = half_width[patches.slots // patches.variables.shape[1]]
-        return looks
+        wide = None if part.positions is None else self._wide(part.positions)
+        if wide is None or self.information_limit is None:
+            return {"degrees_of_freedom": freedom}
+        half_width = self._narrowed(wide).half_width[wide.slots // wide.variables.shape[1]]
+        return {"degrees_of_freedom": freedom, "half_width": like(half_width, freedom)}
 
     def patches(self, positions: np.ndarray | None, entries: int) -> Patches:
         """What each place learns from, of so many entries at ``(entry, dimension)`` positions."""
-        if self.localization is None or positions is None or self.position is None:
+        wide = None if positions is None else self._wide(positions)
+        if wide is None:
             return everything(entries, self.anomalies.shape[1])
-        if self._narrowed(positions):
-            return self._last_narrowed["narrow"]
+        return wide if self.information_limit is None else self._narrowed(wide).patches
+
+    def _wide(self, positions: np.ndarray) -> Patches | None:
+        """Patches with the half-width of the localization; None where every observation reaches everything."""
+        if self.localization is None or self.position is None:
+            return None
         return self.localization.patches(positions, self.position)
 
-    def _narrowed(self, positions: np.ndarray | None) -> bool:
-        """Whether an information limit narrows patches at these positions; then the last ones are theirs."""
-        if self.localization is None or positions is None or self.position is None:
-            return False
-        if self.information_limit is None or np.isinf(self.localization.half_width):
-            return False
-        patches = self.localization.patches(positions, self.position)
-        if self._last_narrowed.get("wide") is not patches:
-            half_width = self.localization.half_width * self.information_limit.chosen(
-                patches, self.localization.half_width, self.anomalies
-            )
-            self._last_narrowed.update(wide=patches, narrow=patches.narrowed(half_width), half_width=half_width)
-        return True
+    def _narrowed(self, wide: Patches) -> _Narrowed:
+        """What the information limit makes of patches."""
+        assert self.localization is not None and self.information_limit is not None
+        if not self._last_narrowed or self._last_narrowed[0].wide is not wide:
+            widest = self.localization.half_width
+            patches, half_width = self.information_limit.narrow(wide, widest, self.anomalies)
+            self._last_narrowed[:] = [_Narrowed(wide, patches, half_width)]
+        return self._last_narrowed[0]
 
     def near(self, positions: np.ndarray) -> Self:
         """With the observations that reach the positions alone."""
