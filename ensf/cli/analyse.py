@@ -5,10 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ensf.cli import files, options
+from ensf.cli import files, options, progress
 from ensf.cli.options import Options
 from ensf.runs.interrupts import noticed
 
@@ -33,8 +32,8 @@ def analyse(arguments: list[str]) -> int:
         if not values[name]:
             raise ValueError(f"--{name} is not given: say ensf analyse --help")
     try:
-        with noticed() as interrupted:
-            follow = partial(_follow, interrupted)
+        with noticed() as interrupted, progress.compilation_named():
+            follow = progress.follow_until(interrupted)
             command = shlex.join(["ensf", "analyse", *arguments])
             code = _dry_run(values, follow) if values["dry_run"] else _run(values, command, follow)
             _stop_if(interrupted)
@@ -65,6 +64,9 @@ def _parser() -> ArgumentParser:
 def _run(values: Options, command: str, follow: Follow) -> int:
     import numpy as np
 
+    from ensf.offline.observations import counts
+    from ensf.offline.statistics import lines
+
     offline = _settings(values)
     rng = np.random.default_rng(_seed(values["seed"]))
     paths = {name: values[name] for name in ("prior", "observations", "output")}
@@ -72,7 +74,11 @@ def _run(values: Options, command: str, follow: Follow) -> int:
     table = analysis.info["table"]
     if not table.used.any():
         print("no observation can be used: the analysis is the forecast")
-    print(f"{len(analysis.ensemble)} members, {table.used.sum()} of {len(table)} observations used; ", end="")
+    for line in lines(analysis.info["statistics"]):
+        print(line)
+    rejected = {reason: number for reason, number in counts(table).items() if reason != "used"}
+    beside = "".join(f", {number} {reason}" for reason, number in rejected.items())
+    print(f"{len(analysis.ensemble)} members, {table.used.sum()} of {len(table)} observations used{beside}; ", end="")
     print(f"files in {values['output']}")
     return 0
 
@@ -106,15 +112,6 @@ def _seed(seed: int) -> int:
     if seed < 0:
         raise ValueError(f"--seed is {seed}: give a whole number, not negative")
     return seed
-
-
-def _follow(interrupted: Callable[[], bool], steps: Iterable[Any], what: str) -> Iterable[Any]:
-    """Steps with a bar, until an interrupt, also one whose exception a library has swallowed."""
-    from tqdm import tqdm
-
-    for step in tqdm(steps, desc=what, file=sys.stderr, disable=None):
-        yield step
-        _stop_if(interrupted)
 
 
 def _stop_if(interrupted: Callable[[], bool]) -> None:

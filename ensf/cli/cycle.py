@@ -50,6 +50,8 @@ def cycle(arguments: list[str]) -> int:
     if values["overwrite"] and values["resume"]:
         raise ValueError("--overwrite and --resume exclude each other: give one of them")
     records = external.run(settings, directory, resume=values["resume"], overwrite=values["overwrite"])
+    for line in external.summary_lines(directory):
+        print(line)
     print(f"{len(records)} cycles, {records[-1]['members']} of {settings.members} members; files in {directory}")
     return 0
 

@@ -21,6 +21,8 @@ def add(parser: ArgumentParser) -> None:
     option("--quality", default="", help="checks of the observations: 'Duplicates(), GrossCheck(4.0)'")
     option("--coordinates", type=dict, default={}, help="coordinate of the grid for lat, lon, x, y or z")
     option("--periods", type=dict, default={}, help="period of x or y in a periodic domain")
+    option("--withhold", type=float, default=0.0, help="part of the places whose rows are scored, not used: 0.2")
+    option("--bands", type=Any, default="", help="edges of level bands for the statistics, separated by commas")
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")
 
 
@@ -34,6 +36,8 @@ def settings(values: Options) -> Options:
         "coordinates": table(values, "coordinates"),
         "periods": {name: float(value) for name, value in table(values, "periods").items()},
         "strict": values["strict"],
+        "withhold": values["withhold"],
+        "bands": _edges(values["bands"]),
     }
 
 
@@ -63,6 +67,13 @@ def _variables(values: Options) -> Any:
         return {name: read_settings("" if text is True else str(text)) for name, text in by_name.items()}
     value = values.get("variables") or ""
     return tuple(value) if isinstance(value, list) else words(str(value))
+
+
+def _edges(value: object) -> tuple[float, ...]:
+    try:
+        return tuple(float(edge) for edge in (value if isinstance(value, list) else words(str(value))))
+    except (TypeError, ValueError):
+        raise ValueError(f"--bands {value} are no edges of levels: give numbers such as 0,100,500") from None
 
 
 def _checks(checks: tuple[Any, ...]) -> tuple[Any, ...]:

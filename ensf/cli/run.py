@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ensf.cli import options
 from ensf.cli.options import Options
-from ensf.cli.show import report
+from ensf.cli.report import report
 
 if TYPE_CHECKING:
     from ensf.twin import Experiment, Method

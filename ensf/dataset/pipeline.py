@@ -23,12 +23,13 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, to_numpy
 from ensf.dataset.blocks import Blocks, Transforms, observation_of
+from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.layout import Layout
-from ensf.dataset.methods import Method, find_localization, method_for, places
+from ensf.dataset.methods import Method, dims_of, find_localization, method_for, places
 from ensf.dataset.tiles import Tile, cut
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
-from ensf.localization import Localization
+from ensf.localization import Localization, Sphere
 from ensf.observations import Observation
 
 __all__ = ["Done", "Follow", "Pipeline", "Watch", "quiet", "unwatched"]
@@ -148,11 +149,25 @@ class Pipeline:
         """Of the filter."""
         return find_localization(self.method)
 
+    @property
+    def length_unit(self) -> str:
+        """Of half-widths: km on the sphere, else that of the coordinates that make a position, if they have one."""
+        localization = self.localization
+        if localization is None or isinstance(localization.geometry, Sphere):
+            return "" if localization is None else "km"
+        dims = dims_of(localization)
+        variable = next(iter(self.layout.template.data_vars.values()))
+        own = dims.get(variable.name, ()) if isinstance(dims, Mapping) else dims
+        coordinate = find_coordinate(variable, own[0]) if own else None
+        return "" if coordinate is None else str(coordinate.attrs.get("units", ""))
+
     @cached_property
     def tiles(self) -> Sequence[Tile]:
         """The state, cut."""
         position = self.observation.position
-        return cut(self.layout, self.localization, None if position is None else to_numpy(position))
+        return cut(
+            self.layout, self.localization, to_numpy(position) if position is not None and len(position) else None
+        )
 
     def states(self, ensemble: np.ndarray) -> np.ndarray:
         """z of a physical ensemble ``(member, state)``."""
@@ -237,9 +252,7 @@ class Pipeline:
             total = ensemble[:, self.layout.block(name)].size
             LOGGER.warning("analysis of %r: %d of %d values clipped to %s", name, number, total, bounds)
 
-    def analysed(
-        self, update: Update, ensemble: np.ndarray, tile: Tile, clipped: Clipped | None = None
-    ) -> Done:
+    def analysed(self, update: Update, ensemble: np.ndarray, tile: Tile, clipped: Clipped | None = None) -> Done:
         """The analysis of one tile of a physical ensemble ``(member, state)``, which stays as it is.
 
         Raises

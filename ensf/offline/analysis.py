@@ -18,13 +18,15 @@ from ensf.dataset.blocks import Transforms
 from ensf.dataset.methods import Method, check_order, dims_of, find_localization, method_for
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
-from ensf.filters.base import Analysis, Memory
+from ensf.filters.base import Analysis, Memory, Unchanged
+from ensf.offline.fields import FIELDS, FieldsFile
 from ensf.offline.job import Job
 from ensf.offline.members import Source, find_files
-from ensf.offline.observations import check_prior, compare, locate, meet, refuse_rejected
+from ensf.offline.observations import check_prior, locate, meet, refuse_rejected, set_aside
 from ensf.offline.staging import check_free, staged
+from ensf.offline.statistics import STATISTICS, Bands, write
 from ensf.offline.writer import RECORD, TABLE, Writer, names
-from ensf.tables import Check, ObservationTable, read
+from ensf.tables import Check, read
 
 __all__ = ["STAGES", "Offline", "analyse_files"]
 
@@ -58,6 +60,11 @@ class Offline:
         Stages of which files with mean and spread are written.
     strict : bool
         Refuse a table with a row that cannot be used.
+    withhold : float
+        Part of the places whose observations are not used but scored.
+    bands : tuple of float
+        Edges of the level bands of the statistics, in the unit of the table's vertical column; by default of about
+        equally many levels of the grid.
 
     Raises
     ------
@@ -75,11 +82,15 @@ class Offline:
     stages: tuple[str, ...] = ("analysis",)
     statistics: tuple[str, ...] = ()
     strict: bool = False
+    withhold: float = 0.0
+    bands: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for stage in (*self.stages, *self.statistics):
             if stage not in STAGES:
                 raise ValueError(f"there is no stage {stage!r}: choose from {', '.join(STAGES)}")
+        if not 0 <= self.withhold < 1:
+            raise ValueError(f"withhold is {self.withhold:g}: give a part of the places from 0 to below 1, such as 0.2")
 
     def prepare(
         self,
@@ -127,8 +138,10 @@ class Offline:
         observed = meet(read(observations), table_path, layout, self.checks, options)
         ensemble = source.load(lambda members: follow(members, "reading"))
         observed = check_prior(observed, ensemble, self.checks)
+        observed, withheld = set_aside(observed, self.withhold)
         if self.strict:
             refuse_rejected(observed.table, table_path)
+        bands = Bands.of(layout, self.coordinates, self.bands)
 
         method = method_for(self.method, layout)
         check_order(method, observed.table.axes)
@@ -141,7 +154,7 @@ class Offline:
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         transforms = Transforms.fit(chosen, layout, ensemble, source.label)
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
-        return Job(source, ensemble, observed, pipeline, table_path, folder)
+        return Job(source, ensemble, observed, withheld, bands, pipeline, table_path, folder)
 
     def analyse(
         self,
@@ -186,6 +199,7 @@ class Offline:
             analysis = _run(job, rng, memory, writer, follow)
             if record:
                 analysis.info["table"].write(folder / TABLE)
+                write(analysis.info["statistics"], folder / STATISTICS)
                 writer.record(self, job, analysis.info["table"])
         return analysis
 
@@ -194,20 +208,17 @@ def _run(job: Job, rng: Generator, memory: Memory, writer: Writer, follow: Follo
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
-    if not job.observed.observation.size:
-        for stage in ("preassim", "postassim", "analysis"):
-            writer.save(stage, ensemble)
-        return Analysis(ensemble, memory, {"table": compare(job.observed, "analysis", ensemble).table})
-    update = pipeline.prepare(ensemble, rng, memory)
+    update = pipeline.prepare(ensemble, rng, memory) if job.observed.observation.size else Unchanged(memory)
     if writer.wants("preassim"):
         writer.save("preassim", pipeline.before(update, ensemble))
     uncorrected = np.empty_like(ensemble) if writer.wants("postassim") else None
-    pipeline.apply(update, ensemble, uncorrected=uncorrected, follow=follow)
+    with FieldsFile.open(writer.folder / FIELDS, pipeline.layout, pipeline.length_unit) as fields:
+        pipeline.apply(update, ensemble, uncorrected=uncorrected, watch=fields.write, follow=follow)
     if uncorrected is not None:
         writer.save("postassim", uncorrected)
     writer.save("analysis", ensemble)
-    table: ObservationTable = compare(job.observed, "analysis", ensemble).table
-    return Analysis(ensemble, update.memory, {**update.info, "table": table}, update)
+    table, statistics = job.scored(ensemble)
+    return Analysis(ensemble, update.memory, {**update.info, "table": table, "statistics": statistics}, update)
 
 
 def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> None:

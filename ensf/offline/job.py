@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from ensf.dataset.pipeline import Pipeline
 from ensf.offline.members import Source
-from ensf.offline.observations import counts
-from ensf.tables import Observed
+from ensf.offline.observations import compare, counts
+from ensf.offline.statistics import Bands, by_band
+from ensf.tables import ObservationTable, Observed
 
 __all__ = ["Job"]
 
@@ -30,6 +32,10 @@ class Job:
         Physical forecast.
     observed : Observed
         The table, with codes and what the forecast predicts, and the observation.
+    withheld : Observed
+        The observations that are scored and not used, of the same table.
+    bands : Bands
+        Of the statistics.
     pipeline : Pipeline
         The filter, and the observations as it sees them.
     table_path, output : Path
@@ -38,6 +44,8 @@ class Job:
     source: Source
     ensemble: np.ndarray
     observed: Observed
+    withheld: Observed
+    bands: Bands
     pipeline: Pipeline
     table_path: Path
     output: Path
@@ -46,6 +54,14 @@ class Job:
     def memory(self) -> float:
         """Bytes needed at most, about."""
         return self.ensemble.nbytes * (1.5 if self.pipeline.is_prepared else WHOLE) + 3e8
+
+    def scored(self, analysis: np.ndarray) -> tuple[ObservationTable, xr.Dataset]:
+        """The table with what the analysis ``(member, state)`` predicts, and its statistics."""
+        table = compare(self.observed, "analysis", analysis).table
+        table = compare(replace(self.withheld, table=table), "analysis", analysis).table
+        template = self.source.layout.template
+        units = {name: variable.attrs["units"] for name, variable in template.items() if "units" in variable.attrs}
+        return table, by_band(table, self.bands, units)
 
     def lines(self, files: list[str]) -> Iterator[str]:
         """What would be done."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +17,9 @@ from ensf.dataset import Layout
 from ensf.dataset.coordinates import column_coordinate, find_coordinate
 from ensf.observations import Operator
 from ensf.tables import Check, ObservationTable, Observed
+from ensf.tables.flags import USED, WITHHELD
 
-__all__ = ["check_prior", "compare", "counts", "locate", "meet", "refuse_rejected"]
+__all__ = ["check_prior", "compare", "counts", "locate", "meet", "refuse_rejected", "set_aside"]
 
 
 def meet(
@@ -35,6 +38,36 @@ def meet(
 def check_prior(observed: Observed, ensemble: np.ndarray, checks: Sequence[Check]) -> Observed:
     """The rows that are left by the checks that need the forecast, and what it predicts."""
     return compare(observed, "prior", ensemble).check(*(check for check in checks if hasattr(check, "stage")))
+
+
+def set_aside(observed: Observed, part: float) -> tuple[Observed, Observed]:
+    """The observations to use, and those that are withheld, to be scored.
+
+    Withheld are rows with a number other than 0 in a column ``withheld``, and a part of the places, whole: what lies
+    at one place, as a profile does, would otherwise be scored by its neighbours. Places are chosen by their coordinates
+    alone, so that they are the same in every cycle and with every method.
+
+    Parameters
+    ----------
+    observed : Observed
+    part : float
+        From 0 up to, but without, 1.
+    """
+    table = observed.table
+    places, number = np.unique(np.round(table.position, 6), axis=0, return_inverse=True)
+    used = np.unique(number.ravel()[observed.used])
+    rank = [hashlib.blake2b(np.ascontiguousarray(place).data).digest() for place in places[used]]
+    chosen = used[sorted(range(len(used)), key=rank.__getitem__)[: math.ceil(part * len(used))]]
+    withheld = np.isin(number.ravel(), chosen)
+    if "withheld" in table.extra:
+        withheld |= np.nan_to_num(table.extra["withheld"].astype(np.float64)) != 0
+    away = withheld[observed.used]
+    table = table.reject(withheld, WITHHELD)
+    kept, scored = (np.flatnonzero(which) for which in (~away, away))
+    return (
+        Observed(observed.observation.restrict(kept), observed.used[kept], table),
+        Observed(observed.observation.restrict(scored), observed.used[scored], table),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +134,7 @@ def counts(table: ObservationTable) -> dict[str, int]:
 
 def refuse_rejected(table: ObservationTable, path: Path) -> None:
     """Raise ValueError that names the first row that is not used."""
-    if not table.used.all():
-        row = int(np.argmax(~table.used))
+    good = np.isin(table.codes, (USED, WITHHELD))
+    if not good.all():
+        row = int(np.argmax(~good))
         raise ValueError(f"{path}: row {row} is not used ({table.reason[row]}): repair it, or leave out --strict")

@@ -15,10 +15,12 @@ import numpy as np
 
 from ensf.dataset import unpack
 from ensf.dataset.pipeline import Follow
+from ensf.offline.fields import FIELDS
 from ensf.offline.job import Job
 from ensf.offline.members import Source
 from ensf.offline.observations import counts
 from ensf.offline.packing import overwrite
+from ensf.offline.statistics import STATISTICS
 from ensf.tables import ObservationTable
 
 __all__ = ["RECORD", "TABLE", "Writer", "names"]
@@ -38,7 +40,7 @@ def names(source: Source, stages: Sequence[str], statistics: Sequence[str]) -> l
     """
     members = _members(source)
     fields = (f"statistics/{stage}_{what}.nc" for stage in statistics for what in ("mean", "spread"))
-    others = [*fields, TABLE, RECORD]
+    others = [*fields, FIELDS, TABLE, STATISTICS, RECORD]
     taken = [name for name in members if name in others]
     if taken:
         raise ValueError(f"a file of the forecast is called {taken[0]}, as one of the analysis: rename it")

@@ -19,10 +19,12 @@ __all__ = [
     "THINNED",
     "USED",
     "WINDOW",
+    "WITHHELD",
 ]
 
 USED = 0
 MISSING, OUTSIDE, LEVEL, LAND, WINDOW, GROSS, DUPLICATE, THINNED, MERGED, NO_ERROR = range(101, 111)
+WITHHELD = 120
 
 REASONS = {
     USED: "used",
@@ -36,5 +38,6 @@ REASONS = {
     THINNED: "thinned",
     MERGED: "merged into a super-observation",
     NO_ERROR: "error missing",
+    WITHHELD: "withheld, to be scored",
 }
 """Sentence of each code that this package gives."""

@@ -9,6 +9,7 @@ is the same, bit for bit, as if it had never stopped.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -25,13 +26,15 @@ from ensf.offline import analyse_files
 from ensf.offline.cycle import members
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.settings import Cycling
+from ensf.offline.fields import FIELDS
+from ensf.offline.statistics import STATISTICS, append, lines, read_statistics
 from ensf.runs import restart
 from ensf.runs.files import clear_unfinished, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.netcdf.locks import held
 from ensf.runs.recipe import describe
 
-__all__ = ["Analyse", "Checkpoint", "run"]
+__all__ = ["Analyse", "Checkpoint", "run", "summary_lines"]
 
 
 class Analyse(Protocol):
@@ -115,7 +118,7 @@ def run(
     with held(directory / ".lock"), deferred() as stopping:
         if checkpoint.cycles == 0 and not resume:
             _clear(directory)
-        for name in ("restart.npz", "summary.json"):
+        for name in ("restart.npz", "summary.json", STATISTICS):
             clear_unfinished(directory / name)
         _save(checkpoint, cycling, directory)
         while checkpoint.cycles < cycling.cycles:
@@ -145,6 +148,7 @@ def _cycle(
         list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=checkpoint.memory
     )
     used = _write_table(analysis, place)
+    _keep_looks(analysis, place, cycle, cycling.time(cycle))
     show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
@@ -180,6 +184,14 @@ def _write_table(analysis: Analysis, place: Path) -> str:
     return f"{table.used.sum()} of {len(table)} observations used"
 
 
+def _keep_looks(analysis: Analysis, place: Path, cycle: int, time: float | str) -> None:
+    """What one looks at: the fields beside the members' folder, the statistics with those of the cycles before."""
+    if (place / "analysis" / FIELDS).exists():
+        os.replace(place / "analysis" / FIELDS, place / FIELDS)
+    if "statistics" in analysis.info:
+        append(analysis.info["statistics"], place.parent / STATISTICS, cycle, time)
+
+
 def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path, forecasts: Path) -> Iterator[Task]:
     cycle = checkpoint.cycles + 1
     times = {"start": cycling.time(cycle - 1), "end": cycling.time(cycle), "duration": cycling.interval}
@@ -205,6 +217,12 @@ def _check_failures(failed: dict[int, str], left: int, min_members: int, cycle: 
         else "or set min_members, to go on without it"
     )
     raise OSError(f"member {member}{others} failed in cycle {cycle}: {reason}; repair it and resume, {advice}")
+
+
+def summary_lines(directory: Path) -> list[str]:
+    """Statistics in observation space over all cycles of a run; none if it has no such file."""
+    path = directory / STATISTICS
+    return list(lines(read_statistics(path))) if path.exists() else []
 
 
 # --- files of a run --------------------------------------------------------------------------------------
@@ -266,6 +284,7 @@ def _prune(cycles: int, keep_cycles: int, directory: Path) -> None:
 
 def _clear(directory: Path) -> None:
     """Remove what a run left in its folder."""
-    (directory / "restart.npz").unlink(missing_ok=True)
+    for name in ("restart.npz", STATISTICS):
+        (directory / name).unlink(missing_ok=True)
     for path in directory.glob("cycle_*"):
         shutil.rmtree(path)

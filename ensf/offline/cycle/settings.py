@@ -37,7 +37,7 @@ class Cycling:
         Go on without members that failed while there are this many; 0 = a member that fails stops the run.
     keep_cycles : int
         Cycles whose files are kept, counted from the last; 0 = all.
-    variables, checks, coordinates, periods, strict
+    variables, checks, coordinates, periods, strict, withhold, bands
         Of the analysis, as in `ensf.offline.Offline`.
     folder : str
         Where relative paths count from.
@@ -64,6 +64,8 @@ class Cycling:
     coordinates: Mapping[str, str] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
     strict: bool = False
+    withhold: float = 0.0
+    bands: tuple[float, ...] = ()
     folder: str = "."
 
     def __post_init__(self) -> None:
@@ -108,7 +110,7 @@ class Cycling:
     @property
     def analysis(self) -> dict[str, Any]:
         """Settings of the analysis of files."""
-        names = ("variables", "checks", "coordinates", "periods", "strict")
+        names = ("variables", "checks", "coordinates", "periods", "strict", "withhold", "bands")
         return {name: getattr(self, name) for name in names}
 
     @property
