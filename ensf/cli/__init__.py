@@ -19,6 +19,7 @@ USAGE = """usage: ensf COMMAND
   ensf report DIR              draw a run, an analysis of files, or a cycled model from the files in DIR
   ensf report DIR --html       one page too, that can be sent; --animate, --format, --methods: see --help
   ensf analyse --prior ...     analyse the files of a forecast ensemble; --help says how
+  ensf observe-one --prior ... what one observation would do: a map, for one radius or several
   ensf cycle CONFIG.toml       cycle an external model: forecasts by its command, analyses of its files
   ensf board                   tune and compare methods over experiments; continues where it stopped
   ensf --version
@@ -29,6 +30,7 @@ COMMANDS = {
     "run": "run:run",
     "report": "report:report",
     "analyse": "analyse:analyse",
+    "observe-one": "observe_one:observe_one",
     "cycle": "cycle:cycle",
     "board": "board:compare",
 }

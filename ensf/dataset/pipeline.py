@@ -37,6 +37,8 @@ __all__ = ["Done", "Follow", "Pipeline", "Watch", "quiet", "unwatched"]
 LOGGER = logging.getLogger("ensf")
 AT_ONCE = 2**22
 """Values of an ensemble that are changed to other coordinates at once, to predict observations."""
+COLUMNS = 2**12
+"""Observations whose influence is computed at once."""
 
 Step = TypeVar("Step")
 Clipped = Counter[tuple[Hashable, Bounds]]
@@ -264,6 +266,42 @@ class Pipeline:
         result, looks = update.analysed(part)
         analysis = self._physical(result, part, physical, tile, clipped)
         return Done(tile, physical, analysis, {name: to_numpy(values) for name, values in looks.items()})
+
+    def influence(self, update: Update, ensemble: np.ndarray) -> np.ndarray:
+        """What each observation has of its own analysis, 0 to 1, ``(observation,)``: the diagonal of H K.
+
+        It is the variance of what the analysis predicts, before corrections of the spread, over that of the error, at
+        the place of the observation itself.
+
+        Parameters
+        ----------
+        update : Update
+            Of `prepare`.
+        ensemble : (member, state) array
+            Physical forecast.
+
+        Returns
+        -------
+        (observation,) array
+            NaN for a filter of whole states.
+        """
+        usable = self.observation.present(ensemble.dtype).without_scaling()
+        if not self.is_prepared:
+            return np.full(usable.size, np.nan)
+        columns, position, owners = (
+            self._predicted(usable, ensemble),
+            usable.column_position,
+            usable.part.owners(usable.size),
+        )
+        analysed, moved = np.empty_like(columns), np.zeros(usable.size, dtype=bool)
+        for first in range(0, columns.shape[1], COLUMNS):
+            some = slice(first, first + COLUMNS)
+            entries = self.layout.size + np.arange(columns.shape[1])[some]
+            part = as_part(columns[:, some], None if position is None else position[some], entries)
+            analysed[:, some] = update.uncorrected(part)
+            moved[owners[some]] |= (analysed[:, some] != columns[:, some]).any(axis=0)
+        variance = np.var(usable.part.function(analysed), axis=0, ddof=1)
+        return np.where(moved, variance / usable.law.standard_deviation(usable.value) ** 2, 0.0)
 
     def before(self, update: Update, ensemble: np.ndarray) -> np.ndarray:
         """The physical ensemble as the filter takes it: after inflation of the forecast."""

@@ -7,17 +7,16 @@ of h(x) and the assumed variance of the error sigma^2, over the n observations o
     chi2 = mean of d_b^2 / (s_b^2 + sigma^2),
     error_ratio  = mean of d_a d_b / sigma^2,
     spread_ratio = sum of (d_b - d_a) d_b / sigma^2 over sum of s_b^2 / sigma^2,
-    freedom      = sum of s_a^2 / sigma^2,
+    freedom      = sum of the influence of each observation on its own analysis, 0 to 1,
 
 and for observations that were withheld, instead of the last three,
 
     analysis_chi2 = mean of d_a^2 / (s_a^2 + sigma^2);
 
-and crps of the normal law of mean and total spread. chi2s, error_ratio and spread_ratio (Desroziers, Berre, Chapnik &
-Poli 2005) are 1 on average if spread and errors are what is assumed. The degrees of freedom for signal are the trace
-of the influence of the observations on what is analysed of them (Liu, Kalnay, Miyoshi & Cardinali 2009, Q. J. R.
-Meteorol. Soc. 135, 1842). Each observation counts by itself: correlations between them, which few members cannot tell,
-are left out.
+and crps of the normal law of mean and total spread. chi2, error_ratio and spread_ratio (Desroziers, Berre, Chapnik &
+Poli 2005) are 1 on average if spread and errors are what is assumed. The degrees of freedom for signal are the trace of
+the influence matrix (Liu, Kalnay, Miyoshi & Cardinali 2009, Q. J. R. Meteorol. Soc. 135, 1842). Each observation counts
+by itself: correlations between them, which few members cannot tell, are left out.
 """
 
 from __future__ import annotations
@@ -39,6 +38,8 @@ class Departures:
     value, error : array
         Observed, and its standard deviation.
     prior_mean, prior_spread, analysis_mean, analysis_spread : array
+    influence : array
+        Part that each has of its own analysis, as the filter weighs it; NaN where that is not known.
     """
 
     value: np.ndarray
@@ -47,6 +48,7 @@ class Departures:
     prior_spread: np.ndarray
     analysis_mean: np.ndarray
     analysis_spread: np.ndarray
+    influence: np.ndarray
 
     @property
     def normalised(self) -> np.ndarray:
@@ -75,7 +77,7 @@ class Departures:
         return numbers | {
             "error_ratio": float(np.mean(residual * innovation / self.error**2)),
             "spread_ratio": float(gained),
-            "freedom": float(np.sum((self.analysis_spread / self.error) ** 2)),
+            "freedom": float(np.sum(self.influence)),
         }
 
 

@@ -209,6 +209,7 @@ def _run(job: Job, rng: Generator, memory: Memory, writer: Writer, follow: Follo
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
     update = pipeline.prepare(ensemble, rng, memory) if job.observed.observation.size else Unchanged(memory)
+    influence = pipeline.influence(update, ensemble)
     if writer.wants("preassim"):
         writer.save("preassim", pipeline.before(update, ensemble))
     uncorrected = np.empty_like(ensemble) if writer.wants("postassim") else None
@@ -217,7 +218,7 @@ def _run(job: Job, rng: Generator, memory: Memory, writer: Writer, follow: Follo
     if uncorrected is not None:
         writer.save("postassim", uncorrected)
     writer.save("analysis", ensemble)
-    table, statistics = job.scored(ensemble)
+    table, statistics = job.scored(ensemble, influence)
     return Analysis(ensemble, update.memory, {**update.info, "table": table, "statistics": statistics}, update)
 
 

@@ -55,9 +55,12 @@ class Job:
         """Bytes needed at most, about."""
         return self.ensemble.nbytes * (1.5 if self.pipeline.is_prepared else WHOLE) + 3e8
 
-    def scored(self, analysis: np.ndarray) -> tuple[ObservationTable, xr.Dataset]:
-        """The table with what the analysis ``(member, state)`` predicts, and its statistics."""
+    def scored(self, analysis: np.ndarray, influence: np.ndarray) -> tuple[ObservationTable, xr.Dataset]:
+        """The table with what the analysis ``(member, state)`` predicts and what each row had of it; statistics."""
         table = compare(self.observed, "analysis", analysis).table
+        column = np.full(len(table), np.nan)
+        column[self.observed.used] = influence
+        table = replace(table, extra={**table.extra, "influence": column})
         table = compare(replace(self.withheld, table=table), "analysis", analysis).table
         template = self.source.layout.template
         units = {name: variable.attrs["units"] for name, variable in template.items() if "units" in variable.attrs}

@@ -117,7 +117,8 @@ def departures(table: ObservationTable) -> Departures:
     columns = {
         name: table.extra[name] for stage in ("prior", "analysis") for name in (f"{stage}_mean", f"{stage}_spread")
     }
-    return Departures(table.value, table.error, **columns)
+    influence = table.extra.get("influence", np.full(len(table), np.nan))
+    return Departures(table.value, table.error, **columns, influence=influence)
 
 
 def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]) -> xr.Dataset:

@@ -20,6 +20,7 @@ from ensf.tables.flags import USED, WITHHELD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 __all__ = ["Look", "figure_fit", "figure_increment", "figure_places", "figure_rejected", "figure_spread", "figures"]
@@ -117,7 +118,12 @@ def _map(figure: Figure, axes: Axes, grid: Grid, values: np.ndarray, look: Mappi
     if grid.y is None:
         axes.set_ylabel(label)
     else:
-        figure.colorbar(drawn, ax=axes, label=label, shrink=0.9, aspect=25, extend="both", pad=0.02)
+        colour_bar(figure, axes, drawn, label)
+
+
+def colour_bar(figure: Figure, axes: Axes, drawn: ScalarMappable, label: str) -> None:
+    """A colour bar as high as the map."""
+    figure.colorbar(drawn, cax=axes.inset_axes((1.03, 0, 0.035, 1)), label=label, extend="both")
 
 
 @styled
@@ -169,11 +175,15 @@ def figure_spread(look: Look) -> Figure:
         level = grid.level(look.fields[f"{name}_increment"])
         prior, analysis = (look.fields[f"{name}_{stage}_spread"] for stage in ("prior", "analysis"))
         colours = upward(grid.values(prior, level))
-        rows = look.near(name, level, USED, WITHHELD)
         compared = look.departures
-        dots = symmetric((compared.value - compared.prior_mean)[rows])
+        dots = symmetric((compared.value - compared.prior_mean)[look.near(name, level, USED, WITHHELD)])
         for axes, stage, field in zip(row, ("prior", "analysis"), (prior, analysis), strict=True):
-            _draw_spread(figure, axes, look, name, grid, level, field, colours)
+            label = _with_unit(f"spread of {name}", look.unit(name))
+            drawn = grid.draw(axes, grid.values(field, level), colours)
+            if grid.y is None:
+                axes.set(ylim=(0, 1.05 * colours["vmax"]), ylabel=label)
+            elif stage == "analysis":
+                colour_bar(figure, axes, drawn, label)
             words = {"prior": "before", "analysis": "after"}[stage]
             axes.set_title(f"{name}, {words}, {words_of_level(field, level)}".rstrip(", "))
             if grid.y is None:
@@ -185,25 +195,9 @@ def figure_spread(look: Look) -> Figure:
                 x, y = grid.points(look.table.position[which], look.table.axes)
                 shade = (compared.value - mean)[which]
                 drawn = axes.scatter(x, y, c=shade, marker=marker, s=22, edgecolors="white", linewidths=0.5, **dots)
-            if stage == "analysis" and rows.any():
-                label = _with_unit("observation minus mean", look.unit(name))
-                figure.colorbar(drawn, ax=axes, label=label, shrink=0.9, aspect=25, extend="both", pad=0.02)
+            if stage == "prior" and drawn is not None:
+                colour_bar(figure, axes, drawn, _with_unit("observation minus mean", look.unit(name)))
     return figure
-
-
-def _draw_spread(
-    figure: Figure,
-    axes: Axes,
-    look: Look,
-    name: str,
-    grid: Grid,
-    level: Mapping[Hashable, int],
-    field: xr.DataArray,
-    colours: Mapping[str, Any],
-) -> None:
-    _map(figure, axes, grid, grid.values(field, level), colours, _with_unit(f"spread of {name}", look.unit(name)))
-    if grid.y is None:
-        axes.set_ylim(0, 1.05 * colours["vmax"])
 
 
 @styled
@@ -319,7 +313,11 @@ def figure_rejected(look: Look) -> Figure:
         edge = [np.min(grid.x), np.max(grid.x)], [np.min(grid.y), np.max(grid.y)]
         x, y = edge
         places.fill([x[0], x[1], x[1], x[0]], [y[0], y[0], y[1], y[1]], color=PALE, alpha=0.4, zorder=0)
-        places.set_xlim(max(places.get_xlim()[0], x[0] - np.ptp(x)), min(places.get_xlim()[1], x[1] + np.ptp(x)))
-        places.set_ylim(max(places.get_ylim()[0], y[0] - np.ptp(y)), min(places.get_ylim()[1], y[1] + np.ptp(y)))
+        places.set_xlim(
+            max(places.get_xlim()[0], x[0] - np.ptp(x) / 4), min(places.get_xlim()[1], x[1] + np.ptp(x) / 4)
+        )
+        places.set_ylim(
+            max(places.get_ylim()[0], y[0] - np.ptp(y) / 4), min(places.get_ylim()[1], y[1] + np.ptp(y) / 4)
+        )
     places.grid()
     return figure

@@ -63,13 +63,15 @@ def figure_innovations(statistics: xr.Dataset, about: str) -> Figure:
             look = line_look(time, colour, 1.6)
             axes.plot(time, used[f"{stage}_rmse"], label=f"{words}, RMSE", **look)
             if stage == "prior":
-                axes.plot(time, used["prior_total_spread"], "--", color=colour, linewidth=1, label="expected of it")
+                axes.plot(
+                    time, used["prior_total_spread"], "--", color=colour, linewidth=1, label="forecast, expected RMSE"
+                )
             axes.plot(time, used[f"{stage}_bias"], ":", color=colour, linewidth=1.3, label=f"{words}, mean")
         if withheld["count"].any():
             look = line_look(time, PALETTE[1], 1.6)
-            axes.plot(time, withheld["analysis_rmse"], label="analysis, RMSE, withheld", **look)
+            axes.plot(time, withheld["analysis_rmse"], label="analysis, withheld, RMSE", **look)
             expected = withheld["analysis_total_spread"]
-            axes.plot(time, expected, "--", color=PALETTE[1], linewidth=1, label="expected of it, withheld")
+            axes.plot(time, expected, "--", color=PALETTE[1], linewidth=1, label="analysis, withheld, expected RMSE")
         axes.axhline(0, color=INK, linewidth=0.7)
         unit = str(statistics[f"{name}_prior_bias"].attrs.get("units", ""))
         axes.set_ylabel(f"{name} ({unit})" if unit and unit != "1" else name)
@@ -84,13 +86,13 @@ def figure_innovations(statistics: xr.Dataset, about: str) -> Figure:
 def figure_consistency(statistics: xr.Dataset, about: str) -> Figure:
     """chi^2, Desroziers' ratios and degrees of freedom over cycles."""
     caption = (
-        f"{of_cycle(statistics, about)}. Consistent is 1. chi^2 above: too little spread or too small "
-        "errors; below: too much. Error and spread ratio tell which. Right, below: degrees of freedom for signal per observation."
+        f"{of_cycle(statistics, about)}. Consistent is 1. χ² above: too little spread or too small "
+        "errors; below: too much. Error and spread ratio tell which. Last: degrees of freedom per observation."
     )
     figure = new_figure(6.2, "Consistency over cycles", caption)
     panels = figure.subplots(2, 2, sharex=True)
     time, label = _time(statistics)
-    titles = {"chi2": "chi^2", "error_ratio": "error ratio", "spread_ratio": "spread ratio"}
+    titles = {"chi2": "χ²", "error_ratio": "error ratio", "spread_ratio": "spread ratio"}
     for name, colour in colours(variables_of(statistics)).items():
         used = series(statistics, name, "used")
         for axes, what in zip(panels.flat, titles, strict=False):

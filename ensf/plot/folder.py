@@ -96,15 +96,20 @@ class Report:
         paths, pictures = [], []
         with ExitStack() as stack:
             for name, figure in self.follow(_figures(directory, self.methods, stack), "figures"):
-                for form in self.formats:
-                    paths.append(directory / f"{name}.{form}")
-                    with replacing(paths[-1]) as hidden:
-                        figure.savefig(hidden, format=form, dpi=self.dpi)
+                paths += self.save(figure, directory, name)
                 if self.html:
                     pictures.append((name, _png(figure, self.dpi)))
         if self.html:
             paths.append(directory / PAGE)
             write_text(paths[-1], page(directory.resolve().name, pictures, _words(directory)))
+        return paths
+
+    def save(self, figure: Figure, directory: Path, name: str) -> list[Path]:
+        """A figure in every format, each file at once."""
+        paths = [directory / f"{name}.{form}" for form in self.formats]
+        for path in paths:
+            with replacing(path) as hidden:
+                figure.savefig(hidden, format=path.suffix[1:], dpi=self.dpi)
         return paths
 
     def animate(self, directory: str | Path, suffix: str = "gif") -> Iterator[Path]:

@@ -38,6 +38,6 @@ REASONS = {
     THINNED: "thinned",
     MERGED: "merged into a super-observation",
     NO_ERROR: "error missing",
-    WITHHELD: "withheld, to be scored",
+    WITHHELD: "withheld for scoring",
 }
 """Sentence of each code that this package gives."""
