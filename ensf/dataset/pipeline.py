@@ -37,7 +37,7 @@ __all__ = ["Done", "Follow", "Pipeline", "Watch", "quiet", "unwatched"]
 LOGGER = logging.getLogger("ensf")
 AT_ONCE = 2**22
 """Values of an ensemble that are changed to other coordinates at once, to predict observations."""
-COLUMNS = 2**12
+OBSERVATIONS = 2**12
 """Observations whose influence is computed at once."""
 
 Step = TypeVar("Step")
@@ -268,10 +268,10 @@ class Pipeline:
         return Done(tile, physical, analysis, {name: to_numpy(values) for name, values in looks.items()})
 
     def influence(self, update: Update, ensemble: np.ndarray) -> np.ndarray:
-        """What each observation has of its own analysis, 0 to 1, ``(observation,)``: the diagonal of H K.
+        """What each observation has of its own analysis, ``(observation,)``: the diagonal of H K, 0 to 1.
 
-        It is the variance of what the analysis predicts, before corrections of the spread, over that of the error, at
-        the place of the observation itself.
+        It is the variance of the analysis of what the members predict, at the place of the observation itself and
+        before corrections of the spread, over that of the error.
 
         Parameters
         ----------
@@ -288,20 +288,16 @@ class Pipeline:
         usable = self.observation.present(ensemble.dtype).without_scaling()
         if not self.is_prepared:
             return np.full(usable.size, np.nan)
-        columns, position, owners = (
-            self._predicted(usable, ensemble),
-            usable.column_position,
-            usable.part.owners(usable.size),
-        )
-        analysed, moved = np.empty_like(columns), np.zeros(usable.size, dtype=bool)
-        for first in range(0, columns.shape[1], COLUMNS):
-            some = slice(first, first + COLUMNS)
-            entries = self.layout.size + np.arange(columns.shape[1])[some]
-            part = as_part(columns[:, some], None if position is None else position[some], entries)
-            analysed[:, some] = update.uncorrected(part)
-            moved[owners[some]] |= (analysed[:, some] != columns[:, some]).any(axis=0)
-        variance = np.var(usable.part.function(analysed), axis=0, ddof=1)
-        return np.where(moved, variance / usable.law.standard_deviation(usable.value) ** 2, 0.0)
+        predicted = usable.part.function(self._predicted(usable, ensemble))
+        variance = np.zeros(usable.size)
+        for first in range(0, usable.size, OBSERVATIONS):
+            some = slice(first, first + OBSERVATIONS)
+            position = None if usable.position is None else usable.position[some]
+            part = as_part(predicted[:, some], position, self.layout.size + np.arange(usable.size)[some])
+            analysed = update.uncorrected(part)
+            moved = (analysed != part.values).any(axis=0)
+            variance[some] = np.where(moved, np.var(analysed, axis=0, ddof=1), 0.0)
+        return variance / usable.law.standard_deviation(usable.value) ** 2
 
     def before(self, update: Update, ensemble: np.ndarray) -> np.ndarray:
         """The physical ensemble as the filter takes it: after inflation of the forecast."""

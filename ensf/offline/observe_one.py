@@ -160,7 +160,7 @@ class ObserveOne:
             variable=np.array([self.variable]),
             value=np.array([value]),
             error=np.array([self.error]),
-            time=np.array(["NaT"], dtype="datetime64[us]"),
+            time=np.array(["2000-01-01"], dtype="datetime64[us]"),
             position=np.array([[self.at[name] for name in self.axes]]),
             axes=self.axes,
             z=np.array([self.at["z"]]) if "z" in self.at else None,

@@ -29,7 +29,7 @@ STYLE = """
 body { font: 16px/1.45 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin-top: 2.2rem; }
 .about { color: #666; margin-top: .2rem; } nav a { margin-right: 1rem; color: #0072B2; }
-img { max-width: 100%; height: auto; } pre { overflow-x: auto; background: #f5f5f5; padding: .8rem; font-size: .8rem; }
+img { max-width: 100%; height: auto; } pre { overflow-x: auto; background: #f5f5f5; padding: .8rem; font-size: .72rem; }
 @media print { nav { display: none; } h2 { break-after: avoid; } img { break-inside: avoid; } }
 """
 

@@ -24,8 +24,8 @@ __all__ = ["figure_observe_one"]
 def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
     """Maps of a variable, a column for each radius: increment of the mean, and what is left of the spread.
 
-    A line where the increment is a tenth of the largest, circles at the half-width and twice of it, where the taper is
-    5/24 and 0. Beside maps of a field with levels, profiles at the place.
+    Circles are at the half-width and twice of it, where the taper is 5/24 and 0. Beside maps of a field with levels,
+    profiles at the place.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
         last = column == len(radii) - 1
         left = np.asarray(100 * (spread.isel(radius=column) / prior.where(prior > 0) - 1))
         fields = (increment.isel(radius=column), prior.copy(data=left))
-        looks = (shades, {"cmap": "viridis", "vmin": min(-1.0, float(np.nanmin(left))), "vmax": 0.0})
+        looks = (shades, {"cmap": "YlGnBu_r", "vmin": min(-1.0, float(np.nanmin(left))), "vmax": 0.0})
         labels = (f"increment of {variable}" + f" ({units})" * bool(units), f"change of spread of {variable} (%)")
         for axes, field, look, label in zip(panels[:, column], fields, looks, labels, strict=True):
             drawn = grid.draw(axes, grid.values(field, level), look)
