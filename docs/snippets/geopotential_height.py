@@ -4,11 +4,9 @@ import numpy as np
 import xarray as xr
 from eofs.examples import example_data_path
 
+from ensf import LETKF, Linear, Localization, Observation, Sphere
 from ensf.dataset import interpolate, pack, positions, unpack
 from ensf.diagnostics import rmse
-from ensf.filters import LETKF
-from ensf.localization import Localization, Sphere
-from ensf.observations import Linear, Observation
 
 winters = xr.open_dataset(example_data_path("hgt_djf.nc"), decode_times=False)
 heights, layout = pack(winters, "time", ["z"])  # (65, 1421): a winter is a member

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import xarray as xr
 
-from ensf.arrays import Array, Generator, generator
+from ensf.arrays import Array, Generator, Record, generator
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.layout import Layout
 from ensf.dataset.methods import Method, check_order
@@ -36,7 +36,7 @@ Data = TypeVar("Data", xr.Dataset, xr.DataArray)
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(Record):
     """What a filter gets to see of a Dataset and its observations, and the way back.
 
     Attributes
@@ -51,7 +51,7 @@ class Problem:
 
     forecast: np.ndarray
     pipeline: Pipeline
-    dataset: xr.Dataset
+    dataset: xr.Dataset = field(repr=False)
 
     @classmethod
     def of(

@@ -17,11 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, as_floating, generator, is_host, member_mean, namespace, summary, to_numpy
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    as_floating,
+    generator,
+    is_host,
+    member_mean,
+    namespace,
+    summary,
+    to_numpy,
+)
 from ensf.observations.observation import Observation
 
 Memory: TypeAlias = Any
@@ -108,7 +119,7 @@ class Preparable(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Part(Record):
     """A part of the state, at the time of the analysis or another.
 
     Attributes
@@ -132,7 +143,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Update:
+class Update(Record):
     """An analysis that is ready to be applied; subclasses say how in `analysed`.
 
     Attributes
@@ -183,7 +194,7 @@ class Update:
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part, and what one may look at of its entries: name and ``(entry,)`` array."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no analysed: it gives the members and a mapping")
 
     def before(self, part: Part) -> Array:
         """The members as the filter takes them: after inflation of the forecast."""
@@ -194,8 +205,17 @@ class Update:
         return self.analysed(part)[0]
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
-        """Degrees of freedom that the observations take at each position, ``(position,)``."""
-        raise NotImplementedError
+        """Degrees of freedom that the observations take at each position, ``(position,)``.
+
+        Raises
+        ------
+        ValueError
+            If the filter does not tell.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not tell its degrees of freedom, which adaptive inflation needs: give it "
+            "degrees_of_freedom(positions), or use another inflation"
+        )
 
 
 def as_part(
@@ -224,11 +244,9 @@ class Unchanged(Update):
 class Prepared:
     """`analyse` for a filter with `prepare`: the three steps on everything."""
 
-    is_local: ClassVar[bool] = False
-
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The analysis as an update for any part of the state."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no prepare: it gives an Update")
 
     def analyse(
         self,

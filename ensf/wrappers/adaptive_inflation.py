@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, counted_normal, is_host, like, member_mean, namespace
+from ensf.arrays import Array, Generator, Record, counted_normal, is_host, like, member_mean, namespace
 from ensf.filters.base import Analysis, Memory, Part, Update, as_part, innovations, with_values
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches, gaspari_cohn
@@ -47,7 +47,7 @@ FAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class InflationMemory:
+class InflationMemory(Record):
     """What the next cycle needs.
 
     Attributes
@@ -210,7 +210,7 @@ class _AdaptivelyInflated(WrappedUpdate):
 
 
 @dataclass(frozen=True, eq=False)
-class _Widening:
+class _Widening(Record):
     """Larger anomalies and independent noise, from what is known at knots.
 
     Attributes
@@ -305,7 +305,7 @@ def _covering(knots: np.ndarray, position: np.ndarray, localization: Localizatio
 
 
 @dataclass(frozen=True, eq=False)
-class _Evidence:
+class _Evidence(Record):
     """Of each knot: ratio and its variance, chi^2 over n, and n."""
 
     ratio: Array

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, namespace, normal, stream
+from ensf.arrays import Array, Generator, Record, generator, namespace, normal, stream
 from ensf.filters.base import Analysis, Filter, Memory, innovations, usable
 from ensf.observations.observation import Observation
 
@@ -33,7 +33,7 @@ TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class GuardMemory:
+class GuardMemory(Record):
     """What the next cycle needs.
 
     Attributes

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, namespace
+from ensf.arrays import Array, Generator, Record, namespace
 from ensf.filters.base import Analysis, Memory, Unchanged, Update, innovations
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper
@@ -29,7 +29,7 @@ __all__ = ["DeferredAnalysis", "DeferralMemory"]
 
 
 @dataclass(frozen=True, eq=False)
-class DeferralMemory:
+class DeferralMemory(Record):
     """Cycles waited in a row, and the wrapped filter's memory."""
 
     waited: int = 0

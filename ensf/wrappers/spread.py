@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, member_mean, namespace, normal, stream
+from ensf.arrays import Array, Generator, Record, generator, member_mean, namespace, normal, stream
 from ensf.filters.base import Analysis, Filter, Memory, Part, Update, usable, with_values
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
@@ -230,7 +230,7 @@ class _Rotated(WrappedUpdate):
 
 
 @dataclass(frozen=True, eq=False)
-class ResetMemory:
+class ResetMemory(Record):
     """What `SpreadReset` carries from cycle to cycle: the first prior's spread and the wrapped filter's memory."""
 
     spread: Array
