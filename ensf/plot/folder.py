@@ -98,7 +98,8 @@ class Report:
             for name, figure in self.follow(_figures(directory, self.methods, stack), "figures"):
                 paths += self.save(figure, directory, name)
                 if self.html:
-                    pictures.append((name, _png(figure, self.dpi)))
+                    drawn = directory / f"{name}.png"
+                    pictures.append((name, drawn.read_bytes() if drawn in paths else _png(figure, self.dpi)))
         if self.html:
             paths.append(directory / PAGE)
             write_text(paths[-1], page(directory.resolve().name, pictures, _words(directory)))
