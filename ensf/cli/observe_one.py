@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ensf.cli import files, options, progress
@@ -55,11 +54,13 @@ def _parser() -> ArgumentParser:
 def _run(values: Options) -> int:
     import numpy as np
 
+    from ensf.dataset.netcdf import save
     from ensf.offline.observe_one import ObserveOne
     from ensf.offline.staging import check_free
     from ensf.plot import figure_observe_one
     from ensf.plot.folder import Report
-    from ensf.runs.files import replacing
+    from ensf.runs.files import clear_unfinished, expanded, replacing
+    from ensf.runs.owner import owned
 
     if values["seed"] < 0:
         raise ValueError(f"--seed is {values['seed']}: give a whole number, not negative")
@@ -78,17 +79,18 @@ def _run(values: Options) -> int:
         coordinates=files.table(values, "coordinates"),
         periods={name: float(value) for name, value in files.table(values, "periods").items()},
     )
-    folder = Path(values["output"]).expanduser()
-    check_free(folder, [FILE], 0, values["overwrite"])
-    result = one.compute(values["prior"], np.random.default_rng(values["seed"]), progress.follow)
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / FILE) as hidden:
-        result.to_netcdf(hidden, engine="netcdf4")
-    print(f"wrote {folder / FILE}")
-    for name in [str(name) for name in result.data_vars if str(name).endswith("_increment")]:
-        variable = name.removesuffix("_increment")
-        for path in drawing.save(figure_observe_one(result, variable), folder, f"observe_one_{variable}"):
-            print(f"wrote {path}")
+    folder = expanded(values["output"])
+    with owned(folder):
+        check_free(folder, [FILE], 0, values["overwrite"])
+        result = one.compute(values["prior"], np.random.default_rng(values["seed"]), progress.follow)
+        clear_unfinished(folder / FILE)
+        with replacing(folder / FILE) as hidden:
+            save(result, hidden)
+        print(f"wrote {folder / FILE}")
+        for name in [str(name) for name in result.data_vars if str(name).endswith("_increment")]:
+            variable = name.removesuffix("_increment")
+            for path in drawing.save(figure_observe_one(result, variable), folder, f"observe_one_{variable}"):
+                print(f"wrote {path}")
     for line in _lines(result, values["variable"]):
         print(line)
     return 0

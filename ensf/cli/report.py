@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ensf.cli import files, options, progress
+from ensf.runs.files import expanded
+from ensf.runs.owner import owned
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -30,10 +31,11 @@ def report(arguments: list[str]) -> int:
         html=values["html"],
         follow=progress.follow,
     )
-    directory = Path(arguments[0]).expanduser()
-    paths = drawing.animate(directory, values["animate"]) if values["animate"] else drawing.draw(directory)
-    for path in paths:
-        print(f"wrote {path}")
+    directory = expanded(arguments[0])
+    with owned(directory, make=False):
+        paths = drawing.animate(directory, values["animate"]) if values["animate"] else drawing.draw(directory)
+        for path in paths:
+            print(f"wrote {path}")
     return 0
 
 

@@ -15,8 +15,9 @@ A filter that needs whole states (a score filter, a copula) has `analyse` alone:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -28,12 +29,14 @@ from ensf.arrays import (
     as_floating,
     generator,
     is_host,
+    like,
     member_mean,
     namespace,
     summary,
     to_numpy,
 )
 from ensf.observations.observation import Observation
+from ensf.observations.operators import Select
 
 Memory: TypeAlias = Any
 """What a filter leaves for its next cycle; nobody but the filter looks into it."""
@@ -68,12 +71,15 @@ class Analysis:
         What one looks at: scalars or arrays that no filter reads again.
     update : Update, optional
         What was applied to the prior, by a filter that prepares one: it serves parameters, and states at earlier times.
+    before : callable
+        Members of a part of the prior as the filter took them: after inflation of the forecast.
     """
 
     ensemble: Array
     memory: Memory = None
     info: Info = field(default_factory=dict)
     update: Update | None = None
+    before: Callable[[Part], Array] = attrgetter("values")
 
     def __repr__(self) -> str:
         return f"Analysis(ensemble {summary(self.ensemble)}, info {', '.join(self.info) or 'none'})"
@@ -279,7 +285,7 @@ class Prepared:
             return Analysis(prior, memory)
         update = self.prepare(observation.predict(prior), observation, generator(rng), memory)
         ensemble, fields = update.analysed(as_part(prior, positions))
-        return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
+        return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)
 
 
 # --- what every filter asks of its input -------------------------------------------------------------------
@@ -345,6 +351,19 @@ def _name_bad_entry(prior: np.ndarray) -> None:
             f"prior member {member} has {prior[member, variable]} at state variable {variable}: "
             "repair or drop that member before the analysis"
         )
+
+
+def observed_variables(observation: Observation) -> np.ndarray | None:
+    """Variable that each observation is a function of, ``(observation,)``; None unless its column is that variable."""
+    size = observation.state_size or observation.size
+    entries, part = observation.operator.entries(size), observation.part
+    if entries is None or part.pointwise is None:
+        return None
+    probe = np.zeros((1, size))
+    probe[:, entries] = np.cos(1.0 + entries)
+    states = like(probe, observation.value)
+    same = namespace(states).all(part.linear(states) == Select(entries)(states))
+    return entries if bool(same) else None
 
 
 def innovations(predicted: Array, observation: Observation) -> tuple[Array, Array]:

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset import Layout
+from ensf.dataset.netcdf import LOCK, save, start
 from ensf.dataset.pipeline import Done
 
 __all__ = ["FIELDS", "FieldsFile", "moments"]
@@ -62,8 +63,8 @@ class FieldsFile:
         coordinates.attrs = {"Conventions": "CF-1.11", "title": "what the analysis did, on the grid of the state"}
         for coordinate in coordinates.variables.values():
             coordinate.encoding = {}
-        coordinates.to_netcdf(path, engine="netcdf4")
-        self.file = netCDF4.Dataset(path, "r+")
+        save(coordinates, path)
+        self.file = start(path, "r+")
         self.layout, self.length_unit = layout, length_unit
 
     @classmethod
@@ -74,7 +75,8 @@ class FieldsFile:
         try:
             yield made
         finally:
-            made.file.close()
+            with LOCK:
+                made.file.close()
 
     def write(self, done: Done) -> None:
         """Take one tile."""
@@ -83,9 +85,9 @@ class FieldsFile:
             for name, grid in layout.template.data_vars.items():
                 block = np.full(grid.size, np.nan, dtype=values.dtype)
                 block[layout.kept(name)] = values[layout.block(name)]
-                target = self._variable(str(name), what, grid)
                 place = tuple(done.tile.where.get(dim, slice(None)) for dim in grid.dims)
-                target[place] = block.reshape(grid.shape)
+                with LOCK:
+                    self._variable(str(name), what, grid)[place] = block.reshape(grid.shape)
 
     def _variable(self, name: str, what: str, part: xr.DataArray) -> netCDF4.Variable:
         full = f"{name}_{what}"
@@ -95,8 +97,18 @@ class FieldsFile:
         for dim, size in grid.sizes.items():
             if dim not in self.file.dimensions:
                 self.file.createDimension(str(dim), size)
-        chunks = {} if not grid.ndim else {"chunksizes": part.shape, "zlib": True, "complevel": 1, "shuffle": True}
-        variable = self.file.createVariable(full, grid.dtype, grid.dims, fill_value=np.nan, **chunks)
+        dims, chunks = [str(dim) for dim in grid.dims], part.shape if grid.ndim else None
+        compressed = bool(grid.ndim)
+        variable = self.file.createVariable(
+            full,
+            grid.dtype,
+            dims,
+            zlib=compressed,
+            complevel=1,
+            shuffle=compressed,
+            chunksizes=chunks,
+            fill_value=np.nan,
+        )
         variable.long_name = WORDS.get(what, what.replace("_", " ") + " of {}").format(name)
         units = grid.attrs.get("units") if what in OF_VARIABLE else self.length_unit if what == "half_width" else "1"
         if units:

@@ -16,21 +16,22 @@ import xarray as xr
 
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, check_order, dims_of, find_localization
+from ensf.dataset.methods import Method, find_localization
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.reach import first_localization
 from ensf.filters import LETSF
 from ensf.filters.base import Filter
 from ensf.localization import Localization
 from ensf.offline.fields import moments
-from ensf.offline.members import Source, find_files
+from ensf.offline.members import Source
 from ensf.offline.observations import check_prior, locate, meet
+from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, Observed
 
 __all__ = ["ObserveOne", "with_half_width"]
 
 Part = TypeVar("Part")
-PLACE = Path("--at")
+PLACE = "--at"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,13 @@ class ObserveOne:
         ValueError, OSError
             If a file, the place or the method does not fit; the sentence names it.
         """
-        source = Source.of(find_files(prior), self.member_dim, tuple(self.variables), self.mask)
+        source = Source.of(
+            find_files(prior, "the forecast"),
+            self.member_dim,
+            tuple(self.variables),
+            self.mask,
+            self.coordinates.values(),
+        )
         layout = source.layout
         first = self._observed(source, 0.0)
         ensemble = source.load(lambda members: follow(members, "reading"))
@@ -126,7 +133,6 @@ class ObserveOne:
         localization = find_localization(method)
         if localization is None and self.radii:
             raise ValueError(f"method {method!r} has no localization, so radii say nothing: leave them out")
-        check_order(method, self.axes)
         radii = self.radii or ((localization.half_width,) if localization is not None else (np.inf,))
         parts = []
         for radius in follow(radii, "radii"):
@@ -182,16 +188,15 @@ class ObserveOne:
         layout, localization = source.layout, find_localization(method)
         observation = observed.observation
         if localization is not None:
-            position = locate(observed, layout, dims_of(localization), self.coordinates, PLACE)
-            observation = replace(observation, position=position)
+            observation = locate(observed, localization, PLACE).observation
         pipeline = Pipeline.of(method, observation, layout, Transforms.fit({}, layout, ensemble), source.label)
         update = pipeline.prepare(ensemble, rng)
         whole = {
             name: np.empty(layout.size, ensemble.dtype) for name in ("increment", "prior_spread", "analysis_spread")
         }
         for tile in pipeline.tiles:
-            for name, values in moments(pipeline.analysed(update, ensemble, tile)).items():
-                whole[name][tile.entries] = values
+            for what, values in moments(pipeline.analysed(update, ensemble, tile)).items():
+                whole[what][tile.entries] = values
         result = layout.template.drop_vars(list(layout.template.data_vars))
         for name, grid in layout.template.data_vars.items():
             for what, values in whole.items():

@@ -17,6 +17,7 @@ import xarray as xr
 
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate
+from ensf.dataset.netcdf import lazy, save
 from ensf.diagnostics.departures import NAMES, Departures
 from ensf.runs.files import replacing
 from ensf.tables import ObservationTable
@@ -138,7 +139,7 @@ def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]
         ``VARIABLE_STATISTIC`` with dimensions ``(band, role)``, ``VARIABLE_count`` too, and ``VARIABLE_rows`` with
         ``(band, reason)``: all rows, by the reason why they are used or not.
     """
-    compared, band = departures(table), bands.number(table.height)
+    compared, band = departures(table), bands.number(table.extra.get("level", table.height))
     reason = table.reason
     reasons = np.unique(reason).tolist()
     result = xr.Dataset(coords={"band": bands.labels, "role": list(ROLES), "reason": reasons})
@@ -180,13 +181,13 @@ def variables_of(statistics: xr.Dataset) -> list[str]:
 
 def write(statistics: xr.Dataset, path: Path) -> None:
     """Replace a file by statistics, at once."""
-    encoding: dict[str, dict[str, object]] = {
+    encoding: dict[Hashable, dict[str, object]] = {
         str(name): {"_FillValue": None} for name in statistics.variables if statistics[name].dtype.kind == "f"
     }
     if "time" in statistics.coords and statistics["time"].dtype.kind == "M":
         encoding["time"] = {"units": "seconds since 2000-01-01", "dtype": "float64", "_FillValue": None}
     with replacing(path) as hidden:
-        statistics.to_netcdf(hidden, engine="netcdf4", encoding=encoding)
+        save(statistics, hidden, encoding)
 
 
 def read_statistics(path: Path) -> xr.Dataset:
@@ -198,7 +199,8 @@ def read_statistics(path: Path) -> xr.Dataset:
         If the file cannot be read, or is none of these.
     """
     try:
-        loaded = xr.load_dataset(path, engine="netcdf4")
+        with lazy(path) as file:
+            loaded = xr.decode_cf(file.load())
     except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({' '.join(str(error).split())}): make it again") from error
     for variable in variables_of(loaded):

@@ -11,7 +11,7 @@ colour in all figures of the same methods. Matplotlib is imported when a figure 
 """
 
 from ensf.plot.board import figure_board
-from ensf.plot.folder import Report, report
+from ensf.plot.folder import Report, report, save
 from ensf.plot.observe_one import figure_observe_one
 from ensf.plot.ranks import figure_ranks
 from ensf.plot.scores import figure_rmse
@@ -27,4 +27,5 @@ __all__ = [
     "figure_spectra",
     "figure_states",
     "report",
+    "save",
 ]

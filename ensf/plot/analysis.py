@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.netcdf import lazy
 from ensf.diagnostics.departures import Departures
 from ensf.offline.statistics import departures
 from ensf.plot.grid import Grid, symmetric, upward, words_of_level
@@ -57,8 +58,9 @@ class Look:
             If one of them cannot be read.
         """
         try:
-            loaded = xr.load_dataset(fields, engine="netcdf4", decode_times=False)
-        except (OSError, RuntimeError) as error:
+            with lazy(fields) as file:
+                loaded = file.load()
+        except (OSError, RuntimeError, ValueError) as error:
             raise ValueError(f"{fields} cannot be read ({error}): make the analysis again") from error
         return cls(loaded, read(table), about)
 
@@ -81,12 +83,13 @@ class Look:
     def near(self, variable: str, level: Mapping[Hashable, int], *codes: int) -> np.ndarray:
         """Rows ``(row,)`` of a variable with these codes on a level: their z is nearest to it, or they have none."""
         rows = (self.table.variable == variable) & np.isin(self.table.codes, codes)
+        height = self.table.extra.get("level", self.table.height)
         for dim, index in level.items():
             levels = self.fields[dim].values
             if levels.dtype.kind == "f":
-                distance = np.abs(self.table.height[:, None] - levels)
+                distance = np.abs(height[:, None] - levels)
                 nearest = np.argmin(np.where(np.isnan(distance), np.inf, distance), axis=1)
-                rows &= np.isnan(self.table.height) | (nearest == index)
+                rows &= np.isnan(height) | (nearest == index)
         return rows
 
 
@@ -310,8 +313,7 @@ def figure_rejected(look: Look) -> Figure:
     places.set_xlabel(grid.labels[0])
     places.set_ylabel(grid.labels[1] if grid.y is not None else "observed value")
     if grid.y is not None:
-        edge = [np.min(grid.x), np.max(grid.x)], [np.min(grid.y), np.max(grid.y)]
-        x, y = edge
+        x, y = (np.array([np.min(along), np.max(along)]) for along in (grid.x, grid.y))
         places.fill([x[0], x[1], x[1], x[0]], [y[0], y[0], y[1], y[1]], color=PALE, alpha=0.4, zorder=0)
         places.set_xlim(
             max(places.get_xlim()[0], x[0] - np.ptp(x) / 4), min(places.get_xlim()[1], x[1] + np.ptp(x) / 4)

@@ -120,6 +120,8 @@ def _top(axes: Axes) -> float:
 @styled
 def figure_rows(statistics: xr.Dataset, about: str) -> Figure:
     """Rows by reason over cycles."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(4.2, "Rows used and rejected over cycles", of_cycle(statistics, about))
     axes = figure.subplots()
     total = sum(statistics[f"{name}_rows"].sum("band") for name in variables_of(statistics))
@@ -132,7 +134,7 @@ def figure_rows(statistics: xr.Dataset, about: str) -> Figure:
         axes.bar(cycle, counts, bottom=bottom, color=colour, width=0.9, label=reason)
         bottom += counts
     axes.set(xlabel="cycle", ylabel="rows (1)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y")
     legend_below(figure, axes, 4)
     return figure

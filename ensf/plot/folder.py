@@ -30,12 +30,13 @@ from ensf.plot.scores import figure_rmse
 from ensf.plot.spectra import figure_spectra, quantity_of_spectra
 from ensf.plot.states import figure_states
 from ensf.plot.words import heading, method_label
-from ensf.runs.files import replacing, write_text
+from ensf.runs.files import clear_unfinished, expanded, replacing, write_text
+from ensf.runs.owner import owned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "Report", "report"]
+__all__ = ["FORMATS", "Report", "report", "save"]
 
 FORMATS = ("png", "pdf", "svg")
 PAGE = "report.html"
@@ -92,26 +93,24 @@ class Report:
         ValueError
             If the folder holds nothing to draw, or a file that cannot be read.
         """
-        directory = Path(directory)
+        directory = expanded(directory)
         paths, pictures = [], []
-        with ExitStack() as stack:
+        with owned(directory, make=False), ExitStack() as stack:
             for name, figure in self.follow(_figures(directory, self.methods, stack), "figures"):
                 paths += self.save(figure, directory, name)
                 if self.html:
                     drawn = directory / f"{name}.png"
                     pictures.append((name, drawn.read_bytes() if drawn in paths else _png(figure, self.dpi)))
-        if self.html:
-            paths.append(directory / PAGE)
-            write_text(paths[-1], page(directory.resolve().name, pictures, _words(directory)))
+            if self.html:
+                paths.append(directory / PAGE)
+                clear_unfinished(paths[-1])
+                write_text(paths[-1], page(directory.resolve().name, pictures, _words(directory)))
         return paths
 
     def save(self, figure: Figure, directory: Path, name: str) -> list[Path]:
         """A figure in every format, each file at once."""
         paths = [directory / f"{name}.{form}" for form in self.formats]
-        for path in paths:
-            with replacing(path) as hidden:
-                figure.savefig(hidden, format=path.suffix[1:], dpi=self.dpi)
-        return paths
+        return [save(figure, path, self.dpi) for path in paths]
 
     def animate(self, directory: str | Path, suffix: str = "gif") -> Iterator[Path]:
         """Animations: maps of each file of a run, or the increments of all cycles that are kept.
@@ -127,7 +126,7 @@ class Report:
         ValueError
             If there is nothing to animate.
         """
-        directory = Path(directory)
+        directory = expanded(directory)
         places = _cycles_with_fields(directory)
         if places:
             yield self._animate_cycles(directory / f"increment.{suffix}", places)
@@ -136,9 +135,7 @@ class Report:
             chosen = _chosen(read_runs(directory, stack), self.methods)
         for path in sorted(directory.glob("*_seed*.nc")):
             if path.stem.rsplit("_seed", 1)[0] in chosen:
-                with replacing(path.with_suffix(f".{suffix}")) as hidden:
-                    animate(self.follow(frames(path), path.stem), hidden)
-                yield path.with_suffix(f".{suffix}")
+                yield animate(self.follow(frames(path), path.stem), path.with_suffix(f".{suffix}"))
 
     def _animate_cycles(self, path: Path, places: Sequence[Path]) -> Path:
         from matplotlib.figure import Figure
@@ -146,6 +143,7 @@ class Report:
         first, writer = _look_of_cycle(places[0]), writer_for(path, RATE)
         picture = _pixels(analysis.figure_increment(first), 90)
         canvas = Figure(figsize=(picture.shape[1] / 90, picture.shape[0] / 90))
+        clear_unfinished(path)
         with replacing(path) as hidden, writer.saving(canvas, str(hidden), dpi=90):
             for place in self.follow(places, "cycles"):
                 canvas.clear()
@@ -157,6 +155,20 @@ class Report:
 def report(directory: str | Path) -> list[Path]:
     """Draw the figures of a folder into it, as `Report` does by default."""
     return Report().draw(directory)
+
+
+def save(figure: Figure, path: Path, dpi: float = 160) -> Path:
+    """Replace a figure at once; nobody else may be writing it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; a former one is untouched.
+    """
+    clear_unfinished(path)
+    with replacing(path) as hidden:
+        figure.savefig(hidden, format=path.suffix[1:], dpi=dpi)
+    return path
 
 
 # --- what is drawn ------------------------------------------------------------------------------------------

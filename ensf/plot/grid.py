@@ -63,7 +63,7 @@ class Grid:
         if field.ndim < 2:
             dim = field.dims[0] if field.ndim else "place"
             along = find_coordinate(field, "x") if field.ndim else None
-            along = along if along is not None else field[dim] if field.ndim else xr.DataArray([0.0], dims=dim)
+            along = along if along is not None else field[dim] if field.ndim else xr.DataArray([0.0], dims=["place"])
             scale, label = _unit(along)
             return cls(along.values * scale, None, (label, ""), (dim,), scale)
         up, across = (field[dim] for dim in field.dims[-2:])

@@ -7,16 +7,24 @@ gives begin at 101, so that both fit in one column.
 from __future__ import annotations
 
 __all__ = [
+    "BAD_ERROR",
+    "BAD_HEIGHT",
+    "BAD_POSITION",
+    "BAD_VALUE",
     "DUPLICATE",
     "GROSS",
     "LAND",
     "LEVEL",
     "MERGED",
     "MISSING",
+    "NOT_GOOD",
     "NO_ERROR",
+    "NO_TIME",
     "OUTSIDE",
     "REASONS",
     "THINNED",
+    "UNKNOWN",
+    "UNREADABLE",
     "USED",
     "WINDOW",
     "WITHHELD",
@@ -24,7 +32,7 @@ __all__ = [
 
 USED = 0
 MISSING, OUTSIDE, LEVEL, LAND, WINDOW, GROSS, DUPLICATE, THINNED, MERGED, NO_ERROR = range(101, 111)
-WITHHELD = 120
+UNREADABLE, UNKNOWN, BAD_VALUE, BAD_ERROR, NO_TIME, BAD_POSITION, BAD_HEIGHT, NOT_GOOD, WITHHELD = range(111, 120)
 
 REASONS = {
     USED: "used",
@@ -38,6 +46,14 @@ REASONS = {
     THINNED: "thinned",
     MERGED: "merged into a super-observation",
     NO_ERROR: "error missing",
+    UNREADABLE: "an entry cannot be read",
+    UNKNOWN: "variable not in the state",
+    BAD_VALUE: "value not a number of the states",
+    BAD_ERROR: "error not positive",
+    NO_TIME: "time missing",
+    BAD_POSITION: "no such place",
+    BAD_HEIGHT: "height not finite",
+    NOT_GOOD: "code 0 of its provider is not good",
     WITHHELD: "withheld for scoring",
 }
 """Sentence of each code that this package gives."""

@@ -148,7 +148,19 @@ class AdaptiveInflation(Wrapper):
         part = as_part(prior, positions)
         analysis = self.filter.analyse(widening.inflated(part), observation, rng, remembered.inner, positions)
         info = {**analysis.info, "inflation": widening.factor(part)}
-        return replace(analysis, memory=remembered.with_update(analysis.update, analysis.memory), info=info)
+        return replace(
+            analysis,
+            memory=remembered.with_update(analysis.update, analysis.memory),
+            info=info,
+            before=lambda part: analysis.before(with_values(part, widening.inflated(part))),
+        )
+
+    def _without_observations(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        memory = memory or _no_knots(positions.shape[1], prior)
+        inner = super()._without_observations(prior, observation, rng, memory.inner, positions).memory
+        return Analysis(prior, replace(memory, inner=inner))
 
     def _learnt(
         self, predicted: Array, observation: Observation, rng: Generator, memory: InflationMemory | None
@@ -173,9 +185,7 @@ class AdaptiveInflation(Wrapper):
     def _recalled(self, memory: InflationMemory | None, position: np.ndarray, predicted: Array) -> InflationMemory:
         """Departure and variance as expected before the innovations are seen, at knots that cover the observations."""
         xp = namespace(predicted)
-        zeros = like(np.zeros(0), predicted)
-        if memory is None:
-            memory = InflationMemory(np.zeros((0, position.shape[1])), zeros, zeros, zeros)
+        memory = memory or _no_knots(position.shape[1], predicted)
         knots = _covering(memory.knots, position, self.localization)
         kept = math.exp(-1 / self.persistence)
         initial = (2 * self.deviation) ** 2
@@ -273,6 +283,12 @@ class _Widening(Record):
         reach = self.localization.patches(positions, self.observed).largest_weight
         cover = like(np.minimum(1.0, reach * (24 / 5)), total) / xp.where(total > 0, total, xp.ones_like(total))
         return 1 + cover * followed, cover * excess
+
+
+def _no_knots(dimensions: int, array: Array) -> InflationMemory:
+    """What is remembered before the first observation, beside an array."""
+    zeros = like(np.zeros(0), array)
+    return InflationMemory(np.zeros((0, dimensions)), zeros, zeros, zeros)
 
 
 def _column_entries(observation: Observation, columns: int) -> np.ndarray:

@@ -84,8 +84,12 @@ class DeferredAnalysis(Wrapper):
         analysis = self.filter.analyse(prior, observation, rng, memory.inner, positions)
         return replace(analysis, memory=DeferralMemory(0, analysis.memory), info={**analysis.info, "waited": 0.0})
 
-    def _without_observations(self, prior: Array, memory: Memory) -> Analysis:
-        return Analysis(prior, memory or DeferralMemory())
+    def _without_observations(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        memory = memory or DeferralMemory()
+        inner = super()._without_observations(prior, observation, rng, memory.inner, positions).memory
+        return Analysis(prior, replace(memory, inner=inner))
 
     def _waits(self, predicted: Array, observation: Observation) -> bool:
         xp = namespace(predicted)

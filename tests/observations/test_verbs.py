@@ -340,3 +340,14 @@ def test_functions_of_single_observations():
     function = Function(np.sin)
     observation = Observation(np.zeros(3), Pointwise(function, ODD), 1.0)
     assert observation.part.function is function and not observation.is_linear
+
+
+def test_a_sparse_matrix_acts_on_many_vectors_as_on_each(rng, monkeypatch):
+    operator = Linear(scipy.sparse.random_array((30, 50), density=0.2, rng=rng))
+    for dtype in (np.float64, np.float32):
+        states = rng.standard_normal((2, 4, 50)).astype(dtype)
+        at_once = operator(states)
+        monkeypatch.setattr("ensf.observations.operators.AT_ONCE", 10)
+        np.testing.assert_array_equal(operator(states), at_once)
+        assert operator(states).dtype == dtype
+        monkeypatch.undo()

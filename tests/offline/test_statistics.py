@@ -61,7 +61,9 @@ def analysed(tmp_path_factory):
     folder = write(tmp_path_factory.mktemp("files"))
     settings = {"variables": ["t", "q", "sst"], "mask": True, "withhold": 0.4, "strict": False}
     offline = Offline(RTPS(ForecastInflation(LETKF_300, 1.1), 0.4), **settings)
-    result = offline.analyse(f"{folder}/forecast_*.nc", folder / "obs.csv", folder / "out", rng=np.random.default_rng(1))
+    result = offline.analyse(
+        f"{folder}/forecast_*.nc", folder / "obs.csv", folder / "out", rng=np.random.default_rng(1)
+    )
     return folder, result
 
 
@@ -75,7 +77,9 @@ def test_withheld_rows_are_not_used_and_are_compared(analysed):
     kept.write(folder / "kept.csv")
     method = RTPS(ForecastInflation(LETKF_300, 1.1), 0.4)
     options = {"variables": ["t", "q", "sst"], "mask": True}
-    alone = analyse_files(f"{folder}/forecast_*.nc", folder / "kept.csv", method, folder / "b", rng=np.random.default_rng(1), **options)
+    alone = analyse_files(
+        f"{folder}/forecast_*.nc", folder / "kept.csv", method, folder / "b", rng=np.random.default_rng(1), **options
+    )
     np.testing.assert_array_equal(alone.ensemble, result.ensemble)
 
 
@@ -85,7 +89,12 @@ def test_the_same_places_are_withheld_whatever_the_order_of_rows(tmp_path):
     grid["lon"] = "lon", np.arange(0.0, 9), {"units": "degrees_east"}
     for member in range(4):
         xr.Dataset({"t": (("lat", "lon"), rng.normal(size=(10, 9)))}, grid).to_netcdf(tmp_path / f"m{member}.nc")
-    rows = [f"t,{value},1,2024-01-31T12:00,{lat},{lon}" for lat in (41.5, 43.5, 46) for lon in (1, 4.5, 7) for value in (0, 1)]
+    rows = [
+        f"t,{value},1,2024-01-31T03:00,{lat},{lon}"
+        for lat in (41.5, 43.5, 46)
+        for lon in (1, 4.5, 7)
+        for value in (0, 1)
+    ]
     chosen = []
     for name, order in (("a", rows), ("b", rows[::-1])):
         (tmp_path / f"{name}.csv").write_text("variable,value,error,time,lat,lon\n" + "\n".join(order) + "\n")
@@ -99,8 +108,12 @@ def test_the_same_places_are_withheld_whatever_the_order_of_rows(tmp_path):
 def test_a_column_withholds_rows(tmp_path):
     folder = write(tmp_path / "f")
     lines = (folder / "obs.csv").read_text().splitlines()
-    (folder / "obs.csv").write_text("\n".join([lines[0] + ",withheld", lines[1] + ",1", *(one + ",0" for one in lines[2:])]))
-    job = Offline(LETKF_300, variables=["t", "q", "sst"], mask=True).prepare(f"{folder}/forecast_*.nc", folder / "obs.csv", tmp_path / "o")
+    (folder / "obs.csv").write_text(
+        "\n".join([lines[0] + ",withheld", lines[1] + ",1", *(one + ",0" for one in lines[2:])])
+    )
+    job = Offline(LETKF_300, variables=["t", "q", "sst"], mask=True).prepare(
+        f"{folder}/forecast_*.nc", folder / "obs.csv", tmp_path / "o"
+    )
     assert job.observed.table.codes[0] == WITHHELD and job.withheld.used.tolist() == [0]
 
 
@@ -139,9 +152,11 @@ def test_fields_by_tiles_are_those_at_once(tmp_path, monkeypatch):
 def test_influence_is_that_of_the_filter_before_corrections(tmp_path):
     """One observation of the LETKF: s^2 / (s^2 + error^2), whatever RTPS makes of the spread afterwards."""
     folder = write(tmp_path / "f")
-    (folder / "obs.csv").write_text("variable,value,error,time,lat,lon\nq,0.01,0.002,2024-01-31T12:00,45.3,4.2\n")
+    (folder / "obs.csv").write_text("variable,value,error,time,lat,lon\nq,0.01,0.002,2024-01-31T03:00,45.3,4.2\n")
     offline = Offline(RTPS(LETKF_300, 0.9), variables=["q"])
-    table = offline.analyse(f"{folder}/forecast_*.nc", folder / "obs.csv", tmp_path / "o", rng=np.random.default_rng(1)).info["table"]
+    table = offline.analyse(
+        f"{folder}/forecast_*.nc", folder / "obs.csv", tmp_path / "o", rng=np.random.default_rng(1)
+    ).info["table"]
     spread = table.extra["prior_spread"][0]
     assert table.extra["influence"][0] == pytest.approx(spread**2 / (spread**2 + 0.002**2), rel=1e-5)
 
@@ -149,7 +164,12 @@ def test_influence_is_that_of_the_filter_before_corrections(tmp_path):
 def table_of(value, z=None, variable="t"):
     rows = len(value)
     one = np.ones(rows)
-    extra = {"prior_mean": 0 * one, "prior_spread": one, "analysis_mean": 0.5 * np.asarray(value), "analysis_spread": 0.5 * one}
+    extra = {
+        "prior_mean": 0 * one,
+        "prior_spread": one,
+        "analysis_mean": 0.5 * np.asarray(value),
+        "analysis_spread": 0.5 * one,
+    }
     return ObservationTable(
         np.full(rows, variable), np.asarray(value, float), one, np.full(rows, "2024-01-01"), np.zeros((rows, 2)),
         z=None if z is None else np.asarray(z, float), extra=extra | {"influence": 0.25 * one},
@@ -193,7 +213,9 @@ def test_the_command_prints_the_table_and_leaves_the_files(tmp_path, capsys):
     assert read(folder / "out" / "observations.nc").codes.tolist().count(WITHHELD) > 0
 
 
-@pytest.mark.parametrize(("option", "value", "words"), [("--withhold", "1.5", "part of the places"), ("--bands", "a,b", "no edges")])
+@pytest.mark.parametrize(
+    ("option", "value", "words"), [("--withhold", "1.5", "part of the places"), ("--bands", "a,b", "no edges")]
+)
 def test_options_that_make_no_sense_are_one_sentence(tmp_path, capsys, option, value, words):
     assert main(command(write(tmp_path / "f"), option, value)) == 2
     assert words in capsys.readouterr().err
@@ -204,11 +226,13 @@ def test_options_that_make_no_sense_are_one_sentence(tmp_path, capsys, option, v
 
 def test_one_observation_does_what_an_analysis_of_one_row_does(tmp_path):
     folder = write(tmp_path / "f")
-    one = ObserveOne("q", {"lat": 45.3, "lon": 4.2}, 0.002, radii=(200.0, 400.0), method=LETKF_300, variables=["q", "sst"], mask=True)
+    one = ObserveOne(
+        "q", {"lat": 45.3, "lon": 4.2}, 0.002, radii=(200.0, 400.0), method=LETKF_300, variables=["q", "sst"], mask=True
+    )
     result = one.compute(f"{folder}/forecast_*.nc", np.random.default_rng(1))
     value = result.attrs["prior_mean"] + result.attrs["innovation"]
     assert result.attrs["innovation"] == pytest.approx(np.hypot(result.attrs["prior_spread"], 0.002))
-    (folder / "obs.csv").write_text(f"variable,value,error,time,lat,lon\nq,{value!r},0.002,2024-01-31T12:00,45.3,4.2\n")
+    (folder / "obs.csv").write_text(f"variable,value,error,time,lat,lon\nq,{value!r},0.002,2024-01-31T03:00,45.3,4.2\n")
     offline = Offline(LETKF(Localization(Sphere(), 400.0)), variables=["q", "sst"], mask=True)
     offline.analyse(f"{folder}/forecast_*.nc", folder / "obs.csv", tmp_path / "o", rng=np.random.default_rng(1))
     fields = xr.load_dataset(tmp_path / "o" / "fields.nc", decode_times=False)

@@ -163,7 +163,9 @@ def test_metres_are_drawn_as_kilometres():
 
 def test_longitudes_of_rows_are_those_of_the_grid():
     lon = ("lon", np.arange(-20.0, 10), {"units": "degrees_east"})
-    field = xr.DataArray(np.zeros((3, 30)), {"lat": ("lat", np.arange(3.0), {"units": "degrees_north"}), "lon": lon}, ("lat", "lon"))
+    field = xr.DataArray(
+        np.zeros((3, 30)), {"lat": ("lat", np.arange(3.0), {"units": "degrees_north"}), "lon": lon}, ("lat", "lon")
+    )
     x, y = Grid.of(field).points(np.array([[1.0, 350.0]]), ("lat", "lon"))
     assert (x[0], y[0]) == (-10.0, 1.0)
 

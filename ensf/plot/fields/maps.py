@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ensf.plot.fields.frame import Frame
+from ensf.runs.files import clear_unfinished, expanded, replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,14 +45,15 @@ def animate(cycles: Iterable[Frame], path: str | Path, rate: int = 10) -> Path:
     ValueError
         If there is no frame, or no writer for such a file.
     """
-    path, coming = Path(path), iter(cycles)
+    path, coming = expanded(path), iter(cycles)
     first = next(coming, None)
     if first is None:
         raise ValueError("there is no cycle to animate: run one first")
     maps, writer = _Maps(first), writer_for(path, rate)
     maps.figure.draw_without_rendering()
     maps.figure.set_layout_engine("none")  # else the panels move from frame to frame
-    with writer.saving(maps.figure, str(path), dpi=80):
+    clear_unfinished(path)
+    with replacing(path) as hidden, writer.saving(maps.figure, str(hidden), dpi=80):
         writer.grab_frame()
         for frame in coming:
             maps.show(frame)
