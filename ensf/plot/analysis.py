@@ -17,7 +17,7 @@ from ensf.offline.statistics import departures
 from ensf.plot.grid import Grid, symmetric, upward, words_of_level
 from ensf.plot.style import GREY, INK, PALE, PALETTE, legend_below, new_figure, styled
 from ensf.tables import ObservationTable, read
-from ensf.tables.flags import USED, WITHHELD
+from ensf.tables.flags import USED, WINDOW, WITHHELD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -289,8 +289,8 @@ def _draw_normalised(axes: Axes, values: np.ndarray) -> None:
 
 @styled
 def figure_rejected(look: Look) -> Figure:
-    """Where rows were rejected and why, and how many."""
-    table = look.table
+    """Where rows were rejected and why, and how many; rows of other times are left out."""
+    table = look.table.take(look.table.codes != WINDOW)
     reasons, counts = np.unique(table.reason, return_counts=True)
     order = sorted(range(len(reasons)), key=lambda k: (reasons[k] != "used", -counts[k]))
     caption = f"{look.about}. {len(table)} rows, {np.count_nonzero(table.used)} used."

@@ -9,6 +9,7 @@ import xarray as xr
 
 from ensf.offline.statistics import pooled, variables_of
 from ensf.plot.style import GREY, INK, PALETTE, colours, legend_below, line_look, new_figure, styled
+from ensf.tables.flags import REASONS, USED, WINDOW
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,14 +120,15 @@ def _top(axes: Axes) -> float:
 
 @styled
 def figure_rows(statistics: xr.Dataset, about: str) -> Figure:
-    """Rows by reason over cycles."""
+    """Rows by reason over cycles; rows of other cycles are left out."""
     from matplotlib.ticker import MaxNLocator
 
     figure = new_figure(4.2, "Rows used and rejected over cycles", of_cycle(statistics, about))
     axes = figure.subplots()
     total = sum(statistics[f"{name}_rows"].sum("band") for name in variables_of(statistics))
     assert isinstance(total, xr.DataArray)
-    reasons = sorted(statistics["reason"].values.tolist(), key=lambda one: one != "used")
+    there = (reason for reason in statistics["reason"].values.tolist() if reason != REASONS[WINDOW])
+    reasons = sorted(there, key=lambda reason: reason != REASONS[USED])
     cycle = statistics["cycle"].values
     bottom = np.zeros(len(cycle))
     for reason, colour in colours(reasons).items():

@@ -15,14 +15,19 @@ import xarray as xr
 from ensf import LETKF, Localization, Sphere
 from ensf.cli import main
 from ensf.offline import Offline
+from ensf.offline.statistics import read_statistics
 from ensf.plot import Report
 from ensf.plot.analysis import Look, figure_fit, figure_increment, figure_rejected, figure_spread
 from ensf.plot.grid import Grid
 from ensf.tables import ObservationTable, read
 
 ROWS = ["variable,value,error,time,lat,lon,z"]
-ROWS += [f"t,{k % 5 - 1.5},0.5,2024-01-31,{41 + k % 7},{1.5 + k % 5},{(10, 100)[k % 2]}" for k in range(20)]
-ROWS += ["t,0.5,0.5,2024-01-31,80,0,10"]
+ROWS += [
+    f"t,{k % 5 - 1.5},0.5,2024-01-31T{hour},{41 + k % 7},{1.5 + k % 5},{(10, 100)[k % 2]}"
+    for hour in ("06:00", "12:00")
+    for k in range(20)
+]
+ROWS += ["t,0.5,0.5,2024-01-31T12:00,80,0,10"]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,8 @@ def test_report_of_cycles_draws_them_all_on_a_page_without_requests(cycles, caps
     assert requests.images == len(names) and not requests.outside
     assert "url(" not in text and "@import" not in text
     assert "t (K)" in text
+    statistics = read_statistics(cycles / "cycles" / "statistics.nc")
+    assert statistics["t_count"].sum(["band", "role"]).values.tolist() == [20, 20]
 
 
 class Requests(HTMLParser):
