@@ -233,7 +233,8 @@ class ObservationTable:
         place[used] = np.arange(len(used))
         operator = join([(operator, place[which]) for operator, which in parts if len(which)])
         value, error = _numbers(table, used, stations.dtype)
-        return Observed(Observation(value, operator, error, table.position[used]), used, table)
+        kind = table.variable[used]
+        return Observed(Observation(value, operator, error, table.position[used], kind=kind), used, table)
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write all rows, rejected ones too, with their codes and reasons: CSV or CF NetCDF, as the suffix says.
@@ -339,13 +340,16 @@ class Observed:
             return replace(self, table=table)
         used, whole = self.used[kept], self.observation
         operator, law = whole.operator.restrict(kept), whole.law.restrict(kept)
-        return Observed(Observation(rows(whole.value, kept), operator, law, table.position[used]), used, table)
+        kind = None if whole.kind is None else whole.kind[kept]
+        observation = Observation(rows(whole.value, kept), operator, law, table.position[used], kind=kind)
+        return Observed(observation, used, table)
 
     def beside(self, array: Array) -> Observed:
         """The record with the observation on the device of `array` and in its dtype: what a filter there needs."""
         here = self.observation
         value, error = (like(to_numpy(one), array) for one in (here.value, here.law.standard_deviation(here.value)))
-        return replace(self, observation=Observation(value, here.operator.on(array), error, here.position))
+        moved = Observation(value, here.operator.on(array), error, here.position, kind=here.kind)
+        return replace(self, observation=moved)
 
     def _column(self, name: str, values: np.ndarray) -> np.ndarray:
         column = np.array(self.table.extra.get(name, np.full(len(self.table), np.nan)), dtype=np.float64)
