@@ -19,7 +19,8 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, namespace, summary, to_numpy
 from ensf.filters.base import Analysis, Filter, Memory
-from ensf.observations import ErrorLaw, Identity, Observation, Operator
+from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator
+from ensf.observations.error_laws import is_error_law
 from ensf.observations.window import Window
 
 __all__ = ["Checkpoint", "Cycle", "InitialLaw", "Lost", "Model", "Network", "Streams", "twin"]
@@ -98,7 +99,7 @@ class Network:
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""
         predicted = self.operator(truth)
-        law = Observation(predicted, self.operator, self.error, self.position).law
+        law = self.error if is_error_law(self.error) else Gaussian(self.error)
         return Observation(law.draw(predicted, rng), self.operator, self.error, self.position)
 
 
