@@ -85,22 +85,30 @@ class Network:
     error : float, (observation,) array or error law
         Standard deviation, or an object such as `Correlated`.
     position : (observation, dimension) array, optional
+    told : float, (observation,) array or error law, optional
+        What the filter is told of the error, if it is not the truth.
     """
 
     operator: Operator = Identity()
     error: float | Array | ErrorLaw = 1.0
     position: Array | None = None
+    told: float | Array | ErrorLaw | None = None
 
     def __repr__(self) -> str:
-        error = summary(self.error) if isinstance(self.error, np.ndarray) else repr(self.error)
         place = "" if self.position is None else f", position {summary(self.position)}"
-        return f"Network({type(self.operator).__name__}, error {error}{place})"
+        told = "" if self.told is None else f", told {_short(self.told)}"
+        return f"Network({type(self.operator).__name__}, error {_short(self.error)}{place}{told})"
 
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""
         predicted = self.operator(truth)
         law = self.error if is_error_law(self.error) else Gaussian(self.error)
-        return Observation(law.draw(predicted, rng), self.operator, self.error, self.position)
+        told = self.error if self.told is None else self.told
+        return Observation(law.draw(predicted, rng), self.operator, told, self.position)
+
+
+def _short(error: float | Array | ErrorLaw) -> str:
+    return summary(error) if isinstance(error, np.ndarray) else repr(error)
 
 
 @dataclass(frozen=True, eq=False)
