@@ -7,10 +7,11 @@ mean that is likeliest for all observations of the kind, of any law,
 
 (linear Gaussian: g = d / (v + r), i = 1 / (v + r)), of the forecast with the bias that is believed,
 
-    var <- .99 var + .01 m^2;      raw <- (1 - leak) raw + gain m;
-    b = sign(raw) max(|raw| - 1.5 gain root(var / (2 leak)), 0).
+    var <- .99 var + .01 m^2;      raw <- (1 - leak) raw + gain m;      noise <- (1 - leak)^2 noise + gain^2 var;
+    b = sign(raw) max(|raw| - 1.5 root(noise), 0),      gain = max(.005, 1 / (50 + 2 cycles)).
 
-The dead zone is 1.5 standard deviations of what noise alone would make of raw.
+The dead zone is 1.5 standard deviations of what noise alone makes of raw; it is narrow at the beginning, and what is
+plain is believed after a few cycles.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 __all__ = ["BiasEstimate"]
 
 GAIN, LEAK, FORGETTING, DEAD_ZONE = 0.005, 0.003, 0.01, 1.5
+FIRST_CYCLES = 50
+"""Inverse of the gain at the beginning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,18 +36,29 @@ class BiasEstimate:
         Before the dead zone.
     square : float
         Mean square of m; negative before the first.
+    noise : float
+        Variance of what noise alone makes of raw.
+    cycles : int
+        Number of cycles so far.
     """
 
     raw: float = 0.0
     square: float = -1.0
+    noise: float = 0.0
+    cycles: int = 0
 
     @property
     def value(self) -> float:
         """b: what is added to the forecast."""
-        zone = DEAD_ZONE * GAIN * math.sqrt(max(self.square, 0.0) / (2 * LEAK))
-        return math.copysign(max(abs(self.raw) - zone, 0.0), self.raw)
+        return math.copysign(max(abs(self.raw) - DEAD_ZONE * math.sqrt(self.noise), 0.0), self.raw)
 
     def with_shift(self, shift: float) -> BiasEstimate:
         """With m of one more cycle."""
         square = shift**2 if self.square < 0 else (1 - FORGETTING) * self.square + FORGETTING * shift**2
-        return BiasEstimate((1 - LEAK) * self.raw + GAIN * shift, square)
+        gain = max(GAIN, 1 / (FIRST_CYCLES + 2 * self.cycles))
+        return BiasEstimate(
+            raw=(1 - LEAK) * self.raw + gain * shift,
+            square=square,
+            noise=(1 - LEAK) ** 2 * self.noise + gain**2 * square,
+            cycles=self.cycles + 1,
+        )

@@ -17,6 +17,8 @@ each score held within three standard deviations. The margin is there because wi
 inflation stands at a cliff: margin = min(2.5 phi^2, .3), phi the part of the growth of variance that inflation
 supplies.
 
+g takes back no more than the mean of what the sampling error adds: lambda is 1 or more.
+
 A surprise acts in its cycle only. With l_k the log likelihood ratios of larger prior variances,
 
     2 max_r sum_k W_ik min(l_k(r), 4) > limit^2
@@ -318,13 +320,14 @@ class AdaptiveSpread(Wrapper):
 
         # inflation
         growth = _growth(memory.growth, variance, xp.var(eta_analysed, axis=0, correction=1), ~cycle.near_surprise)
-        phi = float(xp.mean(memory.log_inflation)) / growth if growth > 0 else 0.0
+        phi = max(float(xp.mean(memory.log_inflation)), 0.0) / growth if growth > 0 else 0.0
         margin = min(2.5 * phi * phi, 0.3) / max(float(np.mean(factor)), 1.0) ** 2
         far = like(~cycle.near_surprise, score)
         total, total_information = (
             float(xp.sum(xp.where(far, one, xp.zeros_like(one)))) for one in (score, information)
         )
-        common, common_known = self._common(memory, total, total_information, margin)
+        base = xp.log(1 + self.sampling / (analysed.shape[0] - 1) * memory.freedom)
+        common, common_known = self._common(memory, total, total_information, margin, -float(xp.mean(base)))
         local, local_known = self._local(cycle, score, information)
 
         # kinds; what was learnt under a wrong R is forgotten
@@ -353,13 +356,15 @@ class AdaptiveSpread(Wrapper):
             last=last,
         )
 
-    def _common(self, memory: SpreadMemory, score: float, information: float, margin: float) -> tuple[float, float]:
+    def _common(
+        self, memory: SpreadMemory, score: float, information: float, margin: float, lowest: float
+    ) -> tuple[float, float]:
         """g and what is known of it."""
         known = math.exp(-1 / self.common_persistence) * memory.common_information + information
         bound = 3 * math.sqrt(information)
         pull = min(max(score + information * margin, -bound), bound) - 0.08 * memory.common
         step = min(max(pull / (known + 4), -MAX_STEP), MAX_STEP)
-        return min(max(memory.common + step, 0.0), MAX_COMMON), known
+        return min(max(memory.common + step, lowest), MAX_COMMON), known
 
     def _local(self, cycle: _Cycle, score: Array, information: Array) -> tuple[Array, Array]:
         """n and what is known of it at each knot."""
