@@ -13,11 +13,11 @@ from collections import abc
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, namespace, summary, to_numpy
+from ensf.arrays import Array, Generator, Numbers, namespace, summary, to_numpy
 from ensf.filters.base import Analysis, Filter, Memory
 from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator
 from ensf.observations.error_laws import is_error_law
@@ -102,7 +102,7 @@ class Network:
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""
         predicted = self.operator(truth)
-        law = self.error if is_error_law(self.error) else Gaussian(self.error)
+        law = self.error if is_error_law(self.error) else Gaussian(cast(Numbers, self.error))
         told = self.error if self.told is None else self.told
         return Observation(law.draw(predicted, rng), self.operator, told, self.position)
 

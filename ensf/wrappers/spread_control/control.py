@@ -315,8 +315,8 @@ class AdaptiveSpread(Wrapper):
             products = products.restrict(calm)
             now = products.index
             of_products = products.score(factor[now], cycle.variance, error)
-            score = _beside(score, of_products[0], now)
-            information = _beside(information, of_products[1], now)
+            score = _beside(score, of_products[0], products)
+            information = _beside(information, of_products[1], products)
 
         # inflation
         growth = _growth(memory.growth, variance, xp.var(eta_analysed, axis=0, correction=1), ~cycle.near_surprise)
@@ -581,14 +581,16 @@ def _near_surprise(patches: Patches, surprised: np.ndarray, observations: int) -
     return near
 
 
-def _beside(single: Array, lagged: Array, index: np.ndarray) -> Array:
+def _beside(single: Array, lagged: Array, products: LaggedProducts) -> Array:
     """Of each observation, from one cycle, or from one and two where there are pairs."""
-    xp = namespace(single)
-    place = np.full(single.shape[0], -1)
-    place[index] = np.arange(len(index))
+    index, xp = products.index, namespace(single)
     if not len(index):
         return single
-    both = SINGLE_WEIGHT * single + LAGGED_WEIGHT * xp.take(lagged, like(np.maximum(place, 0), single))
+    place = np.full(single.shape[0], -1)
+    place[index] = np.arange(len(index))
+    pair = like(np.maximum(place, 0), single)
+    weight = xp.take(products.weight, pair)
+    both = (1 - (1 - SINGLE_WEIGHT) * weight) * single + LAGGED_WEIGHT * weight * xp.take(lagged, pair)
     return xp.where(like(place >= 0, single), both, single)
 
 

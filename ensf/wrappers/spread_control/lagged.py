@@ -9,7 +9,9 @@ P = lambda v, and the same members before and after the model,
     rho = (sum d_t^2 - lambda sum v_t) / sum r.
 
 delta is what the filter did, whatever it believed: the estimate does not feed itself. For linear operators and Gaussian
-laws. Through a pointwise sensor rho comes from the median of d^2 / (r + v / rho) where v < .3 rho r.
+laws, and as long as a place keeps what it had: with c the correlation of members before and after the model, a pair
+counts as 2 c^2 - 1, and not at all where windows are long and fields move on (there lambda comes out too small).
+Through a pointwise sensor rho comes from the median of d^2 / (r + v / rho) where v < .3 rho r.
 """
 
 from __future__ import annotations
@@ -70,21 +72,23 @@ class LaggedProducts:
         Those of the cycle before.
     cross, memory : (pair,) array
         cross and beta^2.
+    weight : (pair,) array
+        0 to 1: how much of what a place had is still there.
     """
 
     index: np.ndarray
     last: LastCycle
     cross: Array
     memory: Array
+    weight: Array
 
     def restrict(self, chosen: np.ndarray) -> LaggedProducts:
         """The pairs that are chosen."""
         if chosen.all():
             return self
         index = np.flatnonzero(chosen)
-        return LaggedProducts(
-            self.index[index], _restricted(self.last, index), rows(self.cross, index), rows(self.memory, index)
-        )
+        cross, memory, weight = (rows(one, index) for one in (self.cross, self.memory, self.weight))
+        return LaggedProducts(self.index[index], _restricted(self.last, index), cross, memory, weight)
 
     def score(self, factor: np.ndarray, variance: Array, error: Array) -> tuple[Array, Array]:
         """Derivative by log lambda, and information, of each pair.
@@ -117,17 +121,20 @@ def lagged_products(last: LastCycle, keys: np.ndarray, innovation: Array, foreca
     """
     if last.anomalies.shape[0] != forecast.shape[0]:
         return None
-    before, now = _common(last.keys, keys)
+    then, now = _common(last.keys, keys)
     if not len(now):
         return None
-    last = _restricted(last, before)
+    last = _restricted(last, then)
     forecast = namespace(forecast).take(forecast, like(now, forecast), axis=1)
     anomalies = forecast - member_mean(forecast)
     xp = namespace(anomalies)
-    square = member_mean(last.anomalies * last.anomalies)
-    beta = member_mean(anomalies * last.anomalies) / xp.where(square > 0, square, xp.ones_like(square))
+    before, after = member_mean(last.anomalies**2), member_mean(anomalies**2)
+    covariance = member_mean(anomalies * last.anomalies)
+    beta = covariance / xp.where(before > 0, before, xp.ones_like(before))
+    correlation2 = beta * covariance / xp.where(after > 0, after, xp.ones_like(after))
+    weight = xp.clip(2 * correlation2 - 1, 0.0, 1.0)
     cross = beta * (rows(innovation, now) + beta * last.increment) * last.innovation
-    return LaggedProducts(now, last, cross, beta * beta)
+    return LaggedProducts(now, last, cross, beta * beta, weight)
 
 
 def _common(before: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -183,9 +190,9 @@ class ErrorEstimate:
         last = products.last
         error, variance = to_numpy(last.error)[chosen], to_numpy(last.variance)[chosen]
         cross, memory = to_numpy(products.cross)[chosen], to_numpy(products.memory)[chosen]
-        square = to_numpy(last.innovation)[chosen] ** 2
+        square, weight = to_numpy(last.innovation)[chosen] ** 2, to_numpy(products.weight)[chosen]
         terms = cross / error, memory * variance / error, square / error, variance / error, np.ones_like(error)
-        sums = math.exp(-1 / PERSISTENCE) * self.sums + np.array([float(term.sum()) for term in terms])
+        sums = math.exp(-1 / PERSISTENCE) * self.sums + np.array([float((weight * term).sum()) for term in terms])
         count = sums[4]
         if not sums[1] > 0 or count < 1:
             return replace(self, sums=sums)
