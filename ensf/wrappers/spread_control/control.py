@@ -15,7 +15,7 @@ wrong forecast. With scores S_k and informations I_k of the observations, W the 
 
 each score held within three standard deviations. The margin is there because with model error the consistent
 inflation stands at a cliff: margin = min(2.5 phi^2, .3), phi the part of the growth of variance that inflation
-supplies.
+supplies, the margin itself not counted (it would feed itself).
 
 g takes back no more than the mean of what the sampling error adds: lambda is 1 or more.
 
@@ -92,6 +92,8 @@ class SpreadMemory:
         g and what is known of it.
     growth : float
         Mean of log(prior variance / analysis variance) over the last cycles; 0 before the first.
+    margin : float
+        What the inflation is beyond the consistent one.
     kinds : dict of str to KindMemory
         By kind of observations.
     last : LastCycle, optional
@@ -106,6 +108,7 @@ class SpreadMemory:
     common: float = 0.0
     common_information: float = 0.0
     growth: float = 0.0
+    margin: float = 0.0
     kinds: dict[str, KindMemory] = field(default_factory=dict)
     last: LastCycle | None = None
     inner: Memory = None
@@ -320,8 +323,10 @@ class AdaptiveSpread(Wrapper):
 
         # inflation
         growth = _growth(memory.growth, variance, xp.var(eta_analysed, axis=0, correction=1), ~cycle.near_surprise)
-        phi = max(float(xp.mean(memory.log_inflation)), 0.0) / growth if growth > 0 else 0.0
+        consistent = max(float(xp.mean(memory.log_inflation)) - memory.margin, 0.0)
+        phi = consistent / growth if growth > 0 else 0.0
         margin = min(2.5 * phi * phi, 0.3) / max(float(np.mean(factor)), 1.0) ** 2
+        margin = memory.margin + (margin - memory.margin) / GROWTH_CYCLES
         far = like(~cycle.near_surprise, score)
         total, total_information = (
             float(xp.sum(xp.where(far, one, xp.zeros_like(one)))) for one in (score, information)
@@ -352,6 +357,7 @@ class AdaptiveSpread(Wrapper):
             common=kept * common,
             common_information=kept * common_known,
             growth=growth,
+            margin=kept * margin,
             kinds=kinds,
             last=last,
         )
