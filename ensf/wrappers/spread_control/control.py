@@ -17,7 +17,7 @@ each score held within three standard deviations. The margin is there because wi
 inflation stands at a cliff: margin = min(2.5 phi^2, .3), phi the part of the growth of variance that inflation
 supplies, the margin itself not counted (it would feed itself).
 
-g takes back no more than the mean of what the sampling error adds: lambda is 1 or more.
+g may take back half of what the sampling error adds.
 
 A surprise acts in its cycle only. With l_k the log likelihood ratios of larger prior variances,
 
@@ -51,6 +51,8 @@ LOG_VARIANCE_DEVIATION = 0.2
 """Standard deviation of n before there is evidence."""
 MAX_COMMON = math.log(4)
 MAX_STEP = 0.3
+TAKEN_BACK = 0.5
+"""Part of the inflation for sampling error that g may take back."""
 LARGEST_GAIN = 4.0
 """Of log likelihood, that one observation may add to a surprise."""
 GROWTH_CYCLES = 20
@@ -332,7 +334,9 @@ class AdaptiveSpread(Wrapper):
             float(xp.sum(xp.where(far, one, xp.zeros_like(one)))) for one in (score, information)
         )
         base = xp.log(1 + self.sampling / (analysed.shape[0] - 1) * memory.freedom)
-        common, common_known = self._common(memory, total, total_information, margin, -float(xp.mean(base)))
+        common, common_known = self._common(
+            memory, total, total_information, margin, -TAKEN_BACK * float(xp.mean(base))
+        )
         local, local_known = self._local(cycle, score, information)
 
         # kinds; what was learnt under a wrong R is forgotten
