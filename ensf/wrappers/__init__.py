@@ -9,7 +9,7 @@
     FiniteSize         inflation for few members              Gaussian errors             -                 inflation
     AdaptiveInflation  inflation from innovations             independent errors, places  factors at knots  inflation
     AdaptiveSpread     spread, R and bias from evidence       independent errors, places  factors at knots  inflation,
-                                                                                                  error factor, bias
+                                                                                                  error_factor, bias
     DeferredAnalysis   sleeps on what cannot be repaired      -                           cycles waited     waited
     CollapseGuard      widens an ensemble that is lost        whole states                climate           guard
     Standardised       sees standardised members              whole states                -                 -

@@ -19,7 +19,7 @@ from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
 from ensf.models.lorenz63 import Lorenz63
 from ensf.models.lorenz96 import Lorenz96
 from ensf.twin import Method, TwinExperiment
-from ensf.wrappers import AdaptiveInflation, AnalysisInflation, FiniteSize, Rotation, published
+from ensf.wrappers import AdaptiveInflation, AdaptiveSpread, AnalysisInflation, FiniteSize, Rotation, published
 
 __all__ = ["EXPERIMENTS", "RECIPES", "Axis", "Recipe"]
 
@@ -164,6 +164,11 @@ def _letsf_limited(experiment: TwinExperiment) -> Filter:
     return AdaptiveInflation(Rotation(LETSF(wide, information_limit=_limit(experiment))), near)
 
 
+def _letsf_spread(experiment: TwinExperiment) -> Filter:
+    wide, near = _wide_and_near(experiment)
+    return AdaptiveSpread(Rotation(LETSF(wide, information_limit=_limit(experiment))), near)
+
+
 def _letsf_loop(experiment: TwinExperiment) -> Filter:
     wide, near = _wide_and_near(experiment)
     return in_the_loop(LETSF(wide, steps=1, information_limit=_limit(experiment)), near)
@@ -213,6 +218,7 @@ RECIPES = {
         "LETKF, patches limited by information, adaptive inflation", _letkf_limited, fits=_has_ring
     ),
     "letsf_limited": Recipe("LETSF, patches limited by information, adaptive inflation", _letsf_limited),
+    "letsf_spread": Recipe("LETSF, patches limited by information, adaptive spread", _letsf_spread),
     "letsf_loop": Recipe("the same, model in the loop, 4 pieces", _letsf_loop, fits=_is_lorenz),
     "quantile": Recipe("quantile-conserving rank histogram filter, inflated", _quantile, INFLATION | HALF_WIDTH),
     "ensf": Recipe("EnSF as in CMAME 2024, 200 steps", _ensf),

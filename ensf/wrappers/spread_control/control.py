@@ -212,9 +212,9 @@ class AdaptiveSpread(Wrapper):
         """Factor of the error and bias of each kind."""
         info: dict[str, float] = {}
         for name, kind in memory.kinds.items():
-            of = f" of {name}" if name else ""
+            of = f"_{name}" if name else ""
             if self.estimate_error:
-                info[f"error factor{of}"] = math.sqrt(kind.error.factor)
+                info[f"error_factor{of}"] = math.sqrt(kind.error.factor)
             if self.estimate_bias:
                 info[f"bias{of}"] = kind.bias.value
         return info
