@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
@@ -40,6 +41,7 @@ __all__ = [
     "summary",
     "Array",
     "Generator",
+    "Record",
     "Numbers",
     "add_scaled_noise",
     "blas_threads",
@@ -134,8 +136,30 @@ def summary(array: Array | float) -> str:
     """Shape, dtype and range of an array in a few words."""
     host = to_numpy(array)
     finite = host[np.isfinite(host)] if host.dtype.kind == "f" else host
-    span = f", {finite.min():.4g} to {finite.max():.4g}" if finite.size else ""
+    span = f", {finite.min():.4g} to {finite.max():.4g}" if finite.size and host.dtype.kind in "fiu" else ""
     return f"{tuple(host.shape)} {host.dtype}{span}"
+
+
+class Record:
+    """Base of dataclasses of data: they, and what is derived of them, print arrays by shape, dtype and range."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        setattr(cls, "__repr__", cls.__repr__)  # noqa: B010  before the decorator, which keeps what is there
+
+    def __repr__(self) -> str:
+        shown = [one.name for one in fields(self) if one.repr and one.init]  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{name}={_in_words(getattr(self, name))}' for name in shown)})"
+
+
+def _in_words(value: Any) -> str:
+    has_axes = array_api_compat.is_array_api_obj(value) and value.ndim > 0
+    match value:
+        case Mapping():
+            return f"{{{', '.join(f'{key}: {_in_words(part)}' for key, part in value.items())}}}"
+        case tuple() if type(value) is tuple:
+            return f"({', '.join(map(_in_words, value))})"
+    return summary(value) if has_axes else repr(value)
 
 
 def member_mean(ensemble: Array) -> Array:

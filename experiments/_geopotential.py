@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import time as clock
-import warnings
 from collections import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import scipy.sparse
 import xarray as xr
 
 from ensf.arrays import Array, Generator
-from ensf.dataset import pack
+from ensf.dataset import netcdf, pack
 from ensf.observations import Linear, Pointwise, Select, arctan
 from ensf.twin import Checkpoint, Cycle, Method, Network, Streams
 
@@ -64,9 +63,8 @@ def heights() -> tuple[np.ndarray, np.ndarray]:
     except ImportError as error:
         message = 'the winters are example data of the package eofs: pip install "ensf[examples]"'
         raise ImportError(message) from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", xr.SerializationWarning)
-        data = xr.load_dataset(example_data_path("hgt_djf.nc")).sel(Winters.coords)
+    with netcdf.lazy(example_data_path("hgt_djf.nc")) as stored:
+        data = xr.decode_cf(stored).sel(Winters.coords).load()
     return pack(data, "time", ["z"])[0], data.time.dt.year.values
 
 

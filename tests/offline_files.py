@@ -102,13 +102,13 @@ def edit(path, change):
         change(file)
 
 
-def put(name, value, place=0):
+def put(name, value, place=0, number=3):
     def change(file):
         values = file[name][...]
         values.reshape(-1)[place] = value
         file[name][...] = values
 
-    return lambda folder: edit(member(folder), change)
+    return lambda folder: edit(member(folder, number), change)
 
 
 def rebuild(folder, drop=(), sizes=None, number=3):

@@ -109,3 +109,11 @@ def test_comparison_can_fail(printed, shown, same):
         assert not same
     else:
         assert same
+
+
+SOURCE = re.compile(r"`((?:ensf|tests|experiments|models|docs)/[\w./]+\.(?:py|md))`")
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page):
+    assert [name for name in SOURCE.findall(page.read_text(encoding="utf-8")) if not (ROOT / name).exists()] == []

@@ -34,7 +34,7 @@ RESERVED = {
     "matplotlib": "plot cli",
     "jsonargparse": "cli",
     "tqdm": "cli experiments plot runs",
-    "netCDF4": "offline runs",
+    "netCDF4": "dataset offline runs",
     "xarray": "dataset experiments offline plot runs tables",
 }
 
@@ -141,6 +141,31 @@ def test_all_folders_are_installed():
 def test_reserved_libraries_stay_in_their_rooms(path):
     taken = {library for library in libraries(path) & set(RESERVED) if room(path) not in RESERVED[library].split()}
     assert not taken, f"{where(path)} imports {taken}"
+
+
+DOOR = ROOT / "ensf" / "dataset" / "netcdf.py"
+OPENERS = {"Dataset", "MFDataset", "NetCDF4DataStore", "H5NetCDFStore", "netcdf_file", "to_netcdf", "File"}
+KINDS = ("dataset", "dataarray", "mfdataset", "datatree", "groups")
+OPENERS |= {f"{verb}_{kind}" for verb in ("open", "load", "save") for kind in KINDS}
+LIBRARIES = {"netCDF4", "xr", "xarray", "h5netcdf", "h5py"}
+
+
+def opens_netcdf(node: ast.AST) -> bool:
+    """Whether a call opens a NetCDF file: the library is not safe between threads."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    name, of = node.func.attr, node.func.value
+    if name in ("Dataset", "File"):
+        return isinstance(of, ast.Name) and of.id in LIBRARIES - {"xr", "xarray"}
+    return name in OPENERS
+
+
+@pytest.mark.parametrize("path", [path for path in sources("ensf", "experiments") if path != DOOR], ids=where)
+def test_nobody_else_opens_netcdf(path):
+    lines = [node.lineno for node in ast.walk(parsed(path)) if opens_netcdf(node)]
+    assert not lines, f"{where(path)}:{lines} opens NetCDF: use ensf.dataset.netcdf"
+    assert not libraries(path) & {"h5netcdf", "h5py"}
+    assert not {"netCDF4.Dataset", "xarray.open_dataset", "xarray.load_dataset"} & set(imported(parsed(path)))
 
 
 @pytest.mark.parametrize("path", sources("models", "experiments"), ids=where)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 
 from ensf.cli.options import nearest
+from ensf.cli.streams import standard
+from ensf.runs import interrupts
 
 __all__ = ["main"]
 
@@ -36,16 +40,60 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of the `ensf` command; returns the exit status."""
+    """Entry point of the `ensf` command; returns the exit status.
+
+    Whatever happens is one sentence on standard error: 2 for what can be mended, 1 for what was not foreseen, whose
+    whole report is then in a file; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with standard() as output:
+        code = _status(arguments)
+        output.flush()
+        if output.is_cut:
+            print(f"ensf: standard output could not be written ({_sentence(output.failure)})", file=sys.stderr)
+        return code or 2 * output.is_cut
+
+
+def _status(arguments: list[str]) -> int:
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
         print("\nensf: interrupted; what is finished is kept: --resume goes on", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"ensf: {error}", file=sys.stderr)
+        return interrupts.status()
+    except UnicodeEncodeError as error:
+        print(
+            f"ensf: {ascii(error.object)} cannot be written in {error.encoding}, as this locale has it: "
+            "set LC_ALL=C.UTF-8, or use other names",
+            file=sys.stderr,
+        )
         return 2
+    except (ValueError, OSError, ImportError) as error:
+        print(f"ensf: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("ensf: there is not enough memory: use a smaller problem, or another machine", file=sys.stderr)
+        return 2
+    except Exception as error:
+        print(f"ensf: unforeseen {type(error).__name__}: {_sentence(error)}; {_report(arguments)}", file=sys.stderr)
+        return 1
+
+
+def _sentence(error: BaseException | None) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+def _report(arguments: list[str]) -> str:
+    """Where the whole report of an error lies."""
+    words = [f"ensf {' '.join(arguments)}", sys.version, traceback.format_exc()]
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="ensf-report-", suffix=".txt")
+        with open(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            file.write("\n".join(words))
+    except OSError as error:
+        return f"its report could not be written ({error.strerror})"
+    return f"its whole report is in {path}: please send it to the authors"
 
 
 def _dispatch(arguments: list[str]) -> int:

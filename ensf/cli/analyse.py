@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ensf.cli import files, options
 from ensf.cli.options import Options
-from ensf.runs.interrupts import noticed
+from ensf.runs.interrupts import noticed, status
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -35,27 +34,29 @@ def analyse(arguments: list[str]) -> int:
     try:
         with noticed() as interrupted:
             follow = partial(_follow, interrupted)
-            command = shlex.join(["ensf", "analyse", *arguments])
+            command = options.command("analyse", *arguments)
             code = _dry_run(values, follow) if values["dry_run"] else _run(values, command, follow)
             _stop_if(interrupted)
             return code
     except KeyboardInterrupt:
         print("\nensf: interrupted; the analysis is there as a whole, or not at all", file=sys.stderr)
-        return 130
+        return status()
 
 
 def _parser() -> ArgumentParser:
     parser = options.parser("ensf analyse", "The files of a forecast ensemble and a table in, analysis files out")
     add = parser.add_argument
-    add("--prior", nargs="+", type=str, default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
-    add("--observations", default="", help="table of observations, CSV or NetCDF")
+    add("--prior", nargs="+", default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
+    add("--observations", nargs="+", default=[], help="tables of observations, CSV or NetCDF, or patterns")
     add("--method", default="letsf", help="letsf, or a filter: LETKF(Localization(Sphere(), 500.0))")
     add("--output", default="", help="folder for the files")
+    add("--memory", default="", help="memory.nc that the analysis before has left, for filters that remember something")
     files.add(parser)
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
     add("--stages", default="analysis", help="forecast, preassim, postassim, analysis: whose members are written")
     add("--statistics", default="", help="stages of which mean and spread are written")
     add("--seed", type=int, default=1, help="of the filter")
+    add("--window", default="", help="times of observations that are used: 6h around the forecast, START/END, or all")
     add("--mask", action="store_true", help="NaN in the first member means that there is no data")
     add("--dry-run", action="store_true", help="check everything, write nothing, say what would be done")
     add("--overwrite", action="store_true", help="replace files that are there")
@@ -65,27 +66,49 @@ def _parser() -> ArgumentParser:
 def _run(values: Options, command: str, follow: Follow) -> int:
     import numpy as np
 
+    from ensf.offline.observations import summary
+
     offline = _settings(values)
     rng = np.random.default_rng(_seed(values["seed"]))
-    paths = {name: values[name] for name in ("prior", "observations", "output")}
-    analysis = offline.analyse(**paths, rng=rng, overwrite=values["overwrite"], command=command, follow=follow)
+    prior, observations = (files.several(values[name]) for name in ("prior", "observations"))
+    analysis = offline.analyse(
+        prior,
+        observations,
+        values["output"],
+        rng=rng,
+        memory=values["memory"] or None,
+        overwrite=values["overwrite"],
+        command=command,
+        follow=follow,
+    )
     table = analysis.info["table"]
     if not table.used.any():
-        print("no observation can be used: the analysis is the forecast")
-    print(f"{len(analysis.ensemble)} members, {table.used.sum()} of {len(table)} observations used; ", end="")
-    print(f"files in {values['output']}")
+        print(f"ensf: {summary(table)}: the analysis is the forecast", file=sys.stderr)
+    used = f", {summary(table)}" if table.used.any() else ""
+    print(f"{len(analysis.ensemble)} members{used}; files in {values['output']}")
     return 0
 
 
 def _dry_run(values: Options, follow: Follow) -> int:
     from ensf.offline import names
+    from ensf.offline.memory import keepers
+    from ensf.offline.observations import summary
 
     offline = _settings(values)
     _seed(values["seed"])
-    paths = {name: values[name] for name in ("prior", "observations", "output")}
-    job = offline.prepare(**paths, overwrite=values["overwrite"], follow=follow)
-    for line in job.lines(names(job.source, offline.stages, offline.statistics)):
+    prior, observations = (files.several(values[name]) for name in ("prior", "observations"))
+    job = offline.prepare(
+        prior,
+        observations,
+        values["output"],
+        memory=values["memory"] or None,
+        overwrite=values["overwrite"],
+        follow=follow,
+    )
+    for line in job.lines(names(job.source, offline.stages, offline.statistics, bool(keepers(job.pipeline.method)))):
         print(line)
+    if not job.observed.table.used.any():
+        print(f"ensf: {summary(job.observed.table)}: the analysis would be the forecast", file=sys.stderr)
     return 0
 
 
@@ -96,6 +119,7 @@ def _settings(values: Options) -> Offline:
         method=files.method(values["method"]),
         member_dim=values["member_dim"],
         mask=values["mask"],
+        window=values["window"].strip(),
         stages=files.words(values["stages"]),
         statistics=files.words(values["statistics"]),
         **files.settings(values),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
-from pathlib import Path
 
 from ensf.cli import options
 from ensf.cli.options import Options
+from ensf.runs.files import expanded
+from ensf.runs.owner import owned
 
 __all__ = ["compare"]
 
@@ -16,7 +16,6 @@ def compare(arguments: list[str]) -> int:
     """Run what a board lacks, then write its files."""
     from ensf import plot
     from ensf.experiments import _benchmark as board
-    from ensf.runs import runner
 
     values = _options(arguments)
     plan = board.Plan(
@@ -30,12 +29,12 @@ def compare(arguments: list[str]) -> int:
     )
     if values["jobs"] < 0:
         raise ValueError(f"--jobs is {values['jobs']}: give a number of processes, or 0 for one per processor")
-    directory = Path(values["output"])
-    runner.prepare(directory, [], replace=True)
-    rows = board.run(plan, directory, values["jobs"] or os.cpu_count() or 1)
-    board.write(rows, plan, directory, shlex.join(["ensf", "board", *arguments]))
-    plot.figure_board(*board.heat_map(rows)).savefig(directory / "heatmap.png", dpi=120)
-    print((directory / "board.md").read_text(), end="")
+    directory = expanded(values["output"])
+    with owned(directory):
+        rows = board.run(plan, directory, values["jobs"] or os.cpu_count() or 1)
+        board.write(rows, plan, directory, options.command("board", *arguments))
+        plot.save(plot.figure_board(*board.heat_map(rows)), directory / "heatmap.png", dpi=120)
+        print((directory / "board.md").read_text(encoding="utf-8"), end="")
     return 0
 
 

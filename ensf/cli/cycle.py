@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ensf.cli import files, options
 from ensf.cli.options import Options
+from ensf.runs.files import expanded
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -23,14 +24,18 @@ HELP = {
     "retries": "how often a member that failed is run again",
     "jobs": "members at the same time",
     "initial": "restart file of each member at the start, with {member}",
-    "observations": "table of observations of each cycle, with {cycle} or {time}",
+    "observations": "table of observations of each cycle, with {cycle} or {time}; or one for all cycles",
     "members": "ensemble size",
     "cycles": "number of cycles",
     "interval": "model time between observations; seconds if start is a date",
     "start": "model time of the initial files: a number or a date",
     "seed": "of the filter and of stochastic models",
     "min_members": "go on without failed members while there are this many; 0 = stop",
-    "keep_cycles": "cycles whose files are kept; 0 = all",
+    "keep_cycles": "cycles whose member files are kept, counted from the last; 0 = all",
+    "keep_every": "of the cycles before, each so many keep theirs too; 0 = none",
+    "window": "seconds before and after the end of a cycle in which it takes observations; else half the interval",
+    "check_time": "a member whose file has another time than the end of the cycle has failed",
+    "mask": "NaN in the first member means that there is no data",
 }
 
 
@@ -43,12 +48,16 @@ def cycle(arguments: list[str]) -> int:
         return 0
     if not arguments or arguments[0].startswith("-"):
         raise ValueError("name one configuration: ensf cycle CONFIG.toml")
-    config = Path(arguments[0])
+    config = expanded(arguments[0])
     values = options.read(_parser(), ["--config", *arguments])
     settings = _settings(values, config.parent)
-    directory = config.parent / values["output"]
+    directory = config.parent / expanded(values["output"])
     if values["overwrite"] and values["resume"]:
         raise ValueError("--overwrite and --resume exclude each other: give one of them")
+    if values["dry_run"]:
+        for line in external.plan(settings, directory, resume=values["resume"], overwrite=values["overwrite"]):
+            print(line)
+        return 0
     records = external.run(settings, directory, resume=values["resume"], overwrite=values["overwrite"])
     print(f"{len(records)} cycles, {records[-1]['members']} of {settings.members} members; files in {directory}")
     return 0
@@ -59,15 +68,21 @@ def _parser() -> ArgumentParser:
 
     parser = options.parser("ensf cycle CONFIG.toml", "Forecasts by a command, analyses of its files; resumable")
     defaults = {part.name: part.default for kind in (Command, Cycling) for part in fields(kind) if part.name in HELP}
-    numbers: dict[str, Any] = {"members": int, "cycles": int, "interval": float, "start": Any}
+    numbers: dict[str, Any] = {"members": int, "cycles": int, "interval": float, "start": Any, "window": list[float]}
     for name, words in HELP.items():
         default = defaults[name]
         missing = default is MISSING or default == ()
+        if default is False:
+            parser.add_argument(f"--{name}", action="store_true", help=words)
+            continue
         kind = numbers.get(name, str if missing else type(default))
         parser.add_argument(f"--{name}", type=kind, default=kind() if missing else default, help=words)
     files.add(parser)
     parser.add_argument("--method", default="letsf", help="letsf, or a filter as Python writes it: RTPS(ETKF(), 0.3)")
     parser.add_argument("--output", default="cycles", help="folder for the files")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything, write nothing, say what would be done"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped or killed")
     parser.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
     return parser
@@ -80,7 +95,8 @@ def _settings(values: Options, folder: Path) -> Cycling:
         if not values[name]:
             raise ValueError(f"the configuration has no {name}: give {HELP.get(name, 'a filter')}")
     model = Command(**{part.name: values[part.name] for part in fields(Command)})
-    values = values | {"start": str(values["start"])}
+    window = values["window"]
+    values = values | {"start": str(values["start"]), "window": None if window is None else tuple(window)}
     own = {part.name: values[part.name] for part in fields(Cycling) if part.name in HELP}
     return Cycling(
         model=model, method=files.method(values["method"]), folder=str(folder), **own, **files.settings(values)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ensf.dataset.methods import Method
 
-__all__ = ["add", "method", "settings", "table", "words"]
+__all__ = ["add", "method", "settings", "several", "table", "words"]
 
 
 def add(parser: ArgumentParser) -> None:
@@ -21,6 +21,8 @@ def add(parser: ArgumentParser) -> None:
     option("--quality", default="", help="checks of the observations: 'Duplicates(), GrossCheck(4.0)'")
     option("--coordinates", type=dict, default={}, help="coordinate of the grid for lat, lon, x, y or z")
     option("--periods", type=dict, default={}, help="period of x or y in a periodic domain")
+    option("--good", type=Any, default=0, help="codes of qc that are to be used: 0; for Argo 1,2")
+    option("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")
 
 
@@ -28,8 +30,11 @@ def settings(values: Options) -> Options:
     """The fields of the same names of `ensf.offline.Offline` and `ensf.offline.cycle.Cycling`."""
     from ensf.runs.recipe.reader import read_settings
 
+    variables, surface = _variables(values)
     return {
-        "variables": _variables(values),
+        "variables": variables,
+        "good": _codes(values["good"]),
+        "surface": (*surface, *_words(values["surface"])),
         "checks": _checks(read_settings(values["quality"])),
         "coordinates": table(values, "coordinates"),
         "periods": {name: float(value) for name, value in table(values, "periods").items()},
@@ -49,20 +54,47 @@ def table(values: Options, name: str) -> Options:
     return {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}
 
 
+def several(value: Any) -> tuple[str, ...]:
+    """Names or patterns, or a single one."""
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
+
+
 def words(text: str) -> tuple[str, ...]:
     """Words separated by commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _variables(values: Options) -> Any:
-    """Names, or a mapping of names to settings."""
+def _variables(values: Options) -> tuple[Any, tuple[str, ...]]:
+    """Names, or a mapping of names to settings; and those that are declared surface ones, ``sst.surface = true``."""
     from ensf.runs.recipe.reader import read_settings
 
-    by_name = table(values, "variables")
+    by_name: dict[str, str] = {}
+    surface = []
+    for key, text in table(values, "variables").items():
+        name, _, setting = key.partition(".")
+        if setting not in ("", "surface", "transform"):
+            raise ValueError(f"variables.{key} is no setting: give {name}.surface or {name}.transform")
+        by_name.setdefault(name, "")
+        if setting == "surface":
+            surface += [name] if text else []
+        else:
+            by_name[name] = "" if text is True else str(text)
     if by_name:
-        return {name: read_settings("" if text is True else str(text)) for name, text in by_name.items()}
-    value = values.get("variables") or ""
-    return tuple(value) if isinstance(value, list) else words(str(value))
+        return {name: read_settings(text) for name, text in by_name.items()}, tuple(surface)
+    return _words(values.get("variables") or ""), ()
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """A list of a configuration, or words separated by commas."""
+    return tuple(map(str, value)) if isinstance(value, list) else words(str(value))
+
+
+def _codes(value: Any) -> tuple[int, ...]:
+    """Whole numbers, in a list or separated by commas."""
+    try:
+        return tuple(int(word) for word in _words(value))
+    except ValueError:
+        raise ValueError(f"--good {value!r} is no list of codes: give whole numbers such as 1,2") from None
 
 
 def _checks(checks: tuple[Any, ...]) -> tuple[Any, ...]:

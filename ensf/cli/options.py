@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
+import os
+import shlex
+import tomllib
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ensf.runs.files import expanded
+
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-__all__ = ["Options", "named", "nearest", "parser", "read", "seeds"]
+__all__ = ["Options", "command", "named", "nearest", "parser", "read", "seeds"]
 
 Options: TypeAlias = dict[str, Any]
 """Values of options by their dotted names."""
 
 
+def command(*words: str) -> str:
+    """A command line as text for the attributes of files, whatever its bytes."""
+    return os.fsencode(shlex.join(["ensf", *words])).decode("utf-8", "replace")
+
+
 def parser(program: str, description: str) -> ArgumentParser:
     """Parser without options but `--config`."""
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ActionConfigFile, ArgumentParser
+
+    class Config(ActionConfigFile):
+        """A file in UTF-8, whatever the locale; what cannot be read names it."""
+
+        def __call__(
+            self,
+            parser: argparse.ArgumentParser,
+            cfg: argparse.Namespace,
+            values: str | Sequence[str] | None,
+            option_string: str | None = None,
+        ) -> None:
+            self.apply_config(parser, cfg, self.dest, _toml(expanded(str(values))))
 
     made = ArgumentParser(
         prog=program, description=description, parser_mode="toml", exit_on_error=False, allow_abbrev=False
     )
-    made.add_argument("--config", action="config", help="TOML file with any of the options below")
+    made.add_argument("--config", action=Config, help="TOML file with any of the options below")
     return made
 
 
@@ -38,6 +61,31 @@ def read(parser: ArgumentParser, arguments: list[str]) -> Options:
     except ArgumentError as error:
         raise ValueError(" ".join(str(error).split())) from None
     return {key: value for key, value in _flatten(options.as_dict()).items() if key != "config"}
+
+
+def _toml(path: Path) -> str:
+    """Text of a TOML file.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, is not UTF-8, or no TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        tomllib.loads(text)
+        os.fsencode(text)
+    except OSError as error:
+        raise OSError(f"config file {path} cannot be read ({error.strerror}): check the path") from error
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"config file {path} has characters that this locale cannot write ({error.encoding}): set LC_ALL=C.UTF-8"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"config file {path} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"config file {path} is no TOML ({error}): mend it") from error
+    return text + "\n"
 
 
 def _flatten(tree: Options, prefix: str = "") -> Options:
@@ -55,7 +103,7 @@ def _check_names(parser: ArgumentParser, arguments: list[str]) -> None:
         if option.startswith("--") and option not in among and option != "--print_config":
             raise ValueError(f"unknown option {option}: the nearest are {nearest(option, among)}")
     for flag, value in pairwise([*arguments, ""]):
-        if flag == "--config" and not Path(value).is_file():
+        if flag == "--config" and not expanded(value).is_file():
             raise FileNotFoundError(f"config file {value!r} is not there: check the path after --config")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ensf.cli import options
 from ensf.cli.options import Options
 from ensf.cli.show import report
+from ensf.runs.files import expanded
+from ensf.runs.owner import owned
 
 if TYPE_CHECKING:
     from ensf.twin import Experiment, Method
@@ -32,22 +33,23 @@ def run(arguments: list[str]) -> int:
     values = _parse(experiment, arguments[1:])
     experiment, methods = _apply(experiment, values)
     seeds = options.seeds(values["seeds"])
-    directory = Path(values["output"] or Path("results") / experiment.name)
+    directory = expanded(values["output"] or Path("results") / experiment.name)
     if values["overwrite"] and values["resume"]:
         raise ValueError("--overwrite and --resume exclude each other: give one of them")
     if values["restart_every"] < 0:
         raise ValueError(f"--restart-every is {values['restart_every']}: give a number of cycles, or 0 for never")
     replaced = values["overwrite"] or values["resume"]
-    runner.prepare(directory, runner.outputs(directory, methods, seeds), replaced)
-    command = shlex.join(["ensf", "run", *arguments])
+    command = options.command("run", *arguments)
     how = {"resume": values["resume"], "restart_every": values["restart_every"]}
-    with _warnings_in_one_line():
+    with owned(directory), _warnings_in_one_line():
+        runner.check_free(directory, runner.outputs(directory, methods, seeds), replaced)
         records = runner.run(experiment, methods, seeds, directory, command, **how)
-    print(runner.table(records))
-    print(
-        f"medians over {len(seeds)} seed{'s' * (len(seeds) > 1)}; ms = processor time per cycle; files in {directory}"
-    )
-    return report([str(directory)])
+        print(runner.table(records))
+        print(
+            f"medians over {len(seeds)} seed{'s' * (len(seeds) > 1)}; ms = processor time per cycle; "
+            f"files in {directory}"
+        )
+        return report([str(directory)])
 
 
 def _parse(experiment: Experiment, arguments: list[str]) -> Options:

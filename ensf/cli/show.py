@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from ensf.runs.files import expanded
+from ensf.runs.owner import owned
 
 __all__ = ["list_experiments", "report"]
 
@@ -26,10 +27,11 @@ def report(arguments: list[str]) -> int:
     from ensf import plot
     from ensf.plot import fields as plot_fields
 
-    folders = [Path(word) for word in arguments if word != "--animate"]
+    folders = [expanded(word) for word in arguments if word != "--animate"]
     if len(folders) != 1:
         raise ValueError("name one folder: ensf report DIR [--animate]")
     draw = plot_fields.animate_folder if "--animate" in arguments else plot.report
-    for path in draw(folders[0]):
-        print(f"wrote {path}")
+    with owned(folders[0], make=False):
+        for path in draw(folders[0]):
+            print(f"wrote {path}")
     return 0

@@ -7,13 +7,14 @@ and y are recognised by the criteria of one table as well, `CRITERIA`, which `re
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
 from ensf.dataset.layout import Layout
+from ensf.dataset.units import in_units
 
 __all__ = [
     "COLUMNS",
@@ -22,8 +23,11 @@ __all__ = [
     "cf_attributes",
     "column_coordinate",
     "find_coordinate",
+    "located",
     "positions",
     "recognise",
+    "variable_dims",
+    "without_place",
 ]
 
 
@@ -77,6 +81,8 @@ CRITERIA: dict[str, Criterion] = {
 
 COLUMNS = {"lat": "latitude", "lon": "longitude"}
 """Coordinates of the columns of a table that have another name."""
+
+RADIANS = ("rad", "radian", "radians")
 
 
 def recognise(
@@ -144,12 +150,19 @@ def positions(
     """
     blocks = []
     for name, variable in layout.template.data_vars.items():
-        columns = [_column(variable, dim, at or {})[layout.kept(name)] for dim in _dims(name, dims)]
+        columns = [_column(variable, dim, at or {})[layout.kept(name)] for dim in variable_dims(name, dims)]
         blocks.append(np.stack(columns, axis=1))
     return np.concatenate(blocks).astype(np.float64)
 
 
-def _dims(name: Hashable, dims: Sequence[str] | Mapping[Hashable, Sequence[str]]) -> Sequence[str]:
+def variable_dims(name: Hashable, dims: Sequence[str] | Mapping[Hashable, Sequence[str]]) -> Sequence[str]:
+    """Coordinates that make a position of one variable.
+
+    Raises
+    ------
+    ValueError
+        If a mapping lacks the variable.
+    """
     if isinstance(dims, Mapping) and name not in dims:
         raise ValueError(f"dims= has no coordinates for variable {name!r}: give those of every variable")
     return dims[name] if isinstance(dims, Mapping) else dims
@@ -183,7 +196,8 @@ def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
         If several coordinates fit equally.
     """
     if name in variable.coords:
-        return variable.coords[name]
+        coordinate = variable.coords[name]
+        return _in_degrees(coordinate) if _is_of_sphere(coordinate) else coordinate
     criterion = CRITERIA.get(name, Criterion())
     for fits in (
         [c for c in variable.coords.values() if c.attrs.get("standard_name") in (name, *criterion.standard_names)],
@@ -196,8 +210,32 @@ def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
                 f"{', '.join(repr(c.name) for c in fits)}: name one with dims="
             )
         if fits:
-            return fits[0]
+            return _in_degrees(fits[0]) if name in COLUMNS.values() or _is_of_sphere(fits[0]) else fits[0]
     return None
+
+
+def _is_of_sphere(coordinate: xr.DataArray) -> bool:
+    """Whether it is a latitude or longitude."""
+    return any(_is(coordinate.variable, str(coordinate.name), CRITERIA[name]) for name in COLUMNS.values())
+
+
+def _is(variable: xr.Variable, name: str, criterion: Criterion) -> bool:
+    """Whether a variable of a file is what a criterion recognises."""
+    attributes = variable.attrs
+    return (
+        attributes.get("standard_name") in criterion.standard_names
+        or attributes.get("units") in criterion.units
+        or name in criterion.names
+    )
+
+
+def _in_degrees(coordinate: xr.DataArray) -> xr.DataArray:
+    """A latitude or longitude in degrees, whose units may be radians."""
+    units = str(coordinate.attrs.get("units", ""))
+    if units not in RADIANS:
+        return coordinate
+    degrees = in_units(coordinate.values.astype(np.float64), units, "degrees")
+    return coordinate.copy(data=degrees).assign_attrs(units="degrees")
 
 
 def column_coordinate(variable: xr.DataArray, column: str, coordinates: Mapping[str, str]) -> xr.DataArray:
@@ -223,4 +261,43 @@ def column_coordinate(variable: xr.DataArray, column: str, coordinates: Mapping[
             f"the grid of variable {variable.name!r} has no coordinate {name!r} for the column {column!r} of the "
             f"table: say which it is, coordinates={{{column!r}: ...}}"
         )
-    return coordinate
+    return _in_degrees(coordinate) if column in COLUMNS else coordinate
+
+
+# --- in files --------------------------------------------------------------------------------------------
+
+
+def located(dataset: xr.Dataset, names: Iterable[str] = ()) -> xr.Dataset:
+    """The Dataset with its latitudes and longitudes, and what is named, among its coordinates.
+
+    They are recognised by standard name or name, as NEMO's ``nav_lat(y, x)`` that no attribute names. A leading
+    dimension of length one beside two others, as in WRF's ``XLAT(Time, y, x)``, is dropped.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    names : iterable of str
+        More variables that are coordinates; those that are not there are left out.
+    """
+    chosen = {name for name in names if name in dataset.variables}
+    for name, variable in dataset.variables.items():
+        for criterion in (CRITERIA[one] for one in COLUMNS.values()):
+            if _is(variable, str(name), replace(criterion, units=())):
+                chosen.add(str(name))
+    flat = {name: dataset.variables[name] for name in chosen}
+    for name, variable in flat.items():
+        for dim in variable.dims[: max(0, variable.ndim - 2)]:
+            if variable.sizes[dim] == 1:
+                flat[name] = flat[name].isel({dim: 0})
+    return dataset.assign_coords({name: variable for name, variable in flat.items() if variable.dims != (name,)})
+
+
+def without_place(variable: xr.DataArray) -> np.ndarray:
+    """Where latitude or longitude is missing, as it may be on land: array of bool, shaped as the variable."""
+    nowhere = np.zeros(variable.shape, dtype=bool)
+    for coordinate in variable.coords.values():
+        if coordinate.ndim > 1 and coordinate.dtype.kind == "f" and _is_of_sphere(coordinate):
+            missing = np.isnan(coordinate)
+            if missing.any():
+                nowhere |= missing.broadcast_like(variable).transpose(*variable.dims).values
+    return nowhere

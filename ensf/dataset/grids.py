@@ -18,10 +18,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Protocol
 
 import numpy as np
 import xarray as xr
+from scipy.ndimage import minimum_filter
 from scipy.spatial import cKDTree
 
 __all__ = ["EDGE", "Corners", "Curvilinear", "Grid", "Regular", "bracket", "grid_of", "horizontal"]
@@ -29,6 +31,8 @@ __all__ = ["EDGE", "Corners", "Curvilinear", "Grid", "Regular", "bracket", "grid
 EDGE = 1e-3
 """A station beyond the edge of the grid by less than this part of a cell is on the edge (rounding to float32)."""
 ROUNDING = 1e-9
+LARGER = 10.0
+"""A cell that is larger than the smallest one near it by this factor has a corner that is not where it says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +170,10 @@ def _closed(grid: np.ndarray, period: float) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Curvilinear:
-    """Grid of two coordinates of two dimensions each; cells with a corner that is not finite do not exist.
+    """Grid of two coordinates of two dimensions each.
+
+    Some cells do not exist: those with a corner that is not finite, with repeated corners, or far larger than the
+    cells near them, as where a model has written 0 for the place of land. Two corners may be one pole.
 
     Parameters
     ----------
@@ -219,7 +226,22 @@ class Curvilinear:
             number = np.concatenate([number, number[:, :1]], axis=1)
         around = (number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:])
         cells = np.stack([corner.ravel() for corner in around], axis=1)
-        return cells[np.isfinite(self._points).all(axis=1)[cells].all(axis=1)]
+        return cells[self._plausible(cells, number[1:, 1:].shape)]
+
+    def _plausible(self, cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Which cells ``(cell, 4)`` have four corners of their own, and are about as large as those near them."""
+        corners = self._points[cells]
+        pairs = [np.linalg.norm(corners[:, i] - corners[:, k], axis=1) for i, k in combinations(range(4), 2)]
+        size = np.max(pairs, axis=0)
+        with np.errstate(invalid="ignore"):
+            tiny = [length <= 1e-6 * size for length in pairs]
+            if self.sphere:
+                at_pole = (np.abs(self.first.ravel()) >= 90 - 1e-6)[cells]
+                ends = combinations(range(4), 2)
+                tiny = [one & ~at_pole[:, [i, k]].all(axis=1) for one, (i, k) in zip(tiny, ends, strict=True)]
+            good = np.isfinite(size) & (size > 0) & ~np.any(tiny, axis=0)
+            near = minimum_filter(np.where(good, size, np.inf).reshape(shape), size=5, mode="nearest").ravel()
+            return good & (size <= LARGER * near)
 
     def _meets(self, number: np.ndarray) -> bool:
         """True if the last column lies one cell away from the first."""

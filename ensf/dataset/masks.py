@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 import xarray as xr
+
+from ensf.dataset.coordinates import without_place
 
 __all__ = ["Mask", "find_masks", "point"]
 
@@ -30,11 +33,15 @@ def find_masks(mask: Mask, dataset: xr.Dataset, member_dim: str) -> dict[Hashabl
         If a mask does not fit its variable, or with ``mask=True`` a member has NaN at other points than the first.
     """
     if mask is None or mask is False:
-        return {}
-    if mask is True:
+        masks = {name: np.zeros(variable.isel({member_dim: 0}).shape, bool) for name, variable in dataset.items()}
+    elif mask is True:
         masks = {name: _missing(variable, member_dim) for name, variable in dataset.items()}
     else:
         masks = _declared(mask, dataset.isel({member_dim: 0}))
+    for name, variable in dataset.isel({member_dim: 0}).items():
+        nowhere = without_place(variable)
+        if nowhere.any():
+            masks[name] = masks.get(name, False) | nowhere
     for name, where in masks.items():
         if where.all():
             raise ValueError(f"variable {name!r} is masked everywhere: drop it from the state")
@@ -45,15 +52,19 @@ def _missing(variable: xr.DataArray, member_dim: str) -> np.ndarray:
     """NaN in the first member, and so in the others."""
     members_first = variable.transpose(member_dim, ...)
     missing = np.isnan(members_first.values)
-    other = missing != missing[0]
-    if other.any():
-        member, *place = np.argwhere(other)[0]
-        here, there = ("nan", "a value") if missing[(member, *place)] else ("a value", "nan")
-        raise ValueError(
-            f"variable {variable.name!r} of member {member} has {here} at {point(members_first, place)} where the "
-            f"first member has {there}: a mask must be the same in every member"
-        )
-    return missing[0]
+    patterns = Counter(one.tobytes() for one in missing)
+    usual = max(missing, key=lambda one: (patterns[one.tobytes()], -np.count_nonzero(one)))
+    for member, one in enumerate(missing):
+        other = (one != usual) & ~without_place(members_first[member])
+        if other.any():
+            place = np.argwhere(other)[0]
+            raise ValueError(
+                f"variable {variable.name!r} of member {member} has {np.count_nonzero(one & other)} missing values "
+                f"where other members have values, and {np.count_nonzero(usual & other)} values where they have none, "
+                f"the first at {point(members_first, place)}: a mask must be the same in every member, repair it or "
+                "leave it out"
+            )
+    return usual
 
 
 def _declared(mask: Mask, first: xr.Dataset) -> dict[Hashable, np.ndarray]:

@@ -49,13 +49,29 @@ def method_for(method: Method, layout: Layout) -> Filter:
 
 
 def find_localization(method: object) -> Localization | None:
-    """The first localization in a method and what it wraps."""
+    """The first localization in a method and what it wraps.
+
+    Raises
+    ------
+    ValueError
+        If another one has other coordinates: an observation has one place.
+    """
     if isinstance(method, Localization):
         return method
-    if not is_dataclass(method):
+    if not is_dataclass(method) or isinstance(method, type):
         return None
-    parts = (find_localization(getattr(method, part.name)) for part in fields(method))
-    return next((one for one in parts if one is not None), None)
+    parts = (find_localization(getattr(method, part.name, None)) for part in fields(method))
+    localizations = [one for one in parts if one is not None]
+    if not localizations:
+        return None
+    first, *others = localizations
+    for other in others:
+        if (first.dims, first.at) != (other.dims, other.at):
+            raise ValueError(
+                f"{type(method).__name__} has localizations with dims={first.dims!r}, at={first.at!r} and with "
+                f"dims={other.dims!r}, at={other.at!r}: name the same coordinates in both"
+            )
+    return first
 
 
 def dims_of(localization: Localization) -> Sequence[str] | Mapping[Hashable, Sequence[str]]:
@@ -87,10 +103,9 @@ def places(localization: Localization | None, layout: Layout, entries: np.ndarra
     return positions(layout, dims_of(localization), dict(localization.at))
 
 
-def check_order(method: object, axes: Sequence[str]) -> None:
+def check_order(localization: Localization, axes: Sequence[str]) -> None:
     """Raise ValueError if a localization names its coordinates the other way round than a table its positions."""
-    localization = find_localization(method)
-    dims = () if localization is None else dims_of(localization)
+    dims = dims_of(localization)
     for pair in dims.values() if isinstance(dims, Mapping) else [dims]:
         if len(pair) > 1 and pair[0].startswith(axes[1]) and pair[1].startswith(axes[0]):
             raise ValueError(

@@ -9,9 +9,11 @@ import numpy as np
 import xarray as xr
 
 from ensf.arrays import Array, to_numpy
-from ensf.dataset.encoding import check_range, of_one_state
+from ensf.dataset.coordinates import located
+from ensf.dataset.encoding import of_one_state, truthful
 from ensf.dataset.layout import Layout
 from ensf.dataset.masks import Mask, find_masks, point
+from ensf.dataset.stored import storage, without_marks
 
 __all__ = ["choose", "pack", "restore", "unpack"]
 
@@ -46,7 +48,7 @@ def pack(
         If a variable is not there, has no member dimension, is not of floating point, or has NaN or infinite values
         that are not masked; or if a mask does not fit.
     """
-    chosen = choose(dataset, member_dim, variables)
+    chosen = _without_marks(choose(dataset, member_dim, variables))
     layout = _layout(chosen, member_dim, find_masks(mask, chosen, member_dim))
     dtype = np.result_type(*(variable.dtype for variable in chosen.values()))
     ensemble = np.empty((chosen.sizes[member_dim], layout.size), dtype=dtype)
@@ -76,13 +78,20 @@ def choose(dataset: xr.Dataset, member_dim: str, variables: Iterable[Hashable] |
     _check_names(dataset, names)
     for name in names:
         _check_variable(dataset[name], member_dim)
-    chosen = dataset[names]
+    chosen = located(dataset)[names]
     lazy = [name for name in names if chosen[name].chunks is not None]
     if lazy:
         size = sum(chosen[name].nbytes for name in lazy) / 1e6
         message = "an analysis needs the whole ensemble: computing the Dask arrays of %s, %.3g MB, into memory"
         logging.getLogger("ensf").warning(message, ", ".join(map(repr, lazy)), size)
     return chosen.compute()
+
+
+def _without_marks(chosen: xr.Dataset) -> xr.Dataset:
+    """The same, NaN where an entry or a coordinate is missing."""
+    return chosen.assign_coords(
+        {name: without_marks(one.variable) for name, one in chosen.coords.items() if one.ndim > 1}
+    ).assign({name: without_marks(one.variable) for name, one in chosen.items()})
 
 
 def _layout(chosen: xr.Dataset, member_dim: str, masks: dict[Hashable, np.ndarray]) -> Layout:
@@ -146,7 +155,8 @@ def _field(values: np.ndarray, layout: Layout, name: Hashable) -> xr.Variable:
 def restore(dataset: xr.Dataset, ensemble: Array, layout: Layout) -> xr.Dataset:
     """The Dataset that was packed, with the ensemble ``(member, state)`` in it; masked points keep their values.
 
-    A warning is logged for values that the encoding of a variable cannot hold.
+    Attributes and encoding of a variable say what is true: a packing that cannot hold the values is renewed, limits are
+    widened, checksums dropped. A line is logged for a packing.
 
     Parameters
     ----------
@@ -166,18 +176,18 @@ def restore(dataset: xr.Dataset, ensemble: Array, layout: Layout) -> xr.Dataset:
             f"ensemble of shape {values.shape} does not fit the dataset: "
             f"give ({dataset.sizes[layout.member_dim]}, {layout.size})"
         )
-    fields = {name: _replaced(dataset[name], values, layout) for name in layout.template.data_vars}
-    for name, field in fields.items():
-        check_range(name, field)
-    return dataset.assign(fields)
+    return dataset.assign({name: _replaced(dataset[name], values, layout) for name in layout.template.data_vars})
 
 
 def _replaced(original: xr.DataArray, values: np.ndarray, layout: Layout) -> xr.Variable:
     """A variable with its entries of the state replaced."""
     members_first = original.variable.transpose(layout.member_dim, ...)
     data = np.array(members_first.values).reshape(len(values), -1)
-    data[:, layout.kept(original.name)] = values[:, layout.block(original.name)]
-    return members_first.copy(data=data.reshape(members_first.shape)).transpose(*original.dims)
+    new = values[:, layout.block(original.name)]
+    data[:, layout.kept(original.name)] = storage(original.variable).clear_of_marks(new)
+    attributes, encoding = truthful(original.name, original.variable, new)
+    whole = xr.Variable(members_first.dims, data.reshape(members_first.shape), attributes, encoding)
+    return whole.transpose(*original.dims)
 
 
 # --- errors of users -------------------------------------------------------------------------------------
@@ -213,6 +223,7 @@ def _name_bad_entry(variable: xr.DataArray, values: np.ndarray, layout: Layout) 
     member, place = np.argwhere(bad)[0]
     where = point(variable, np.unravel_index(place, variable.shape[1:]))
     raise ValueError(
-        f"variable {variable.name!r} of member {member} is {values[member, place]} at {where}: "
-        "repair or drop that member, or give a mask= of the grid points without data"
+        f"variable {variable.name!r} of member {member} is {values[member, place]} at {where} (and "
+        f"{np.count_nonzero(bad[member]) - 1} points more): repair or drop that member, or give a mask= of the grid "
+        "points without data"
     )

@@ -29,13 +29,11 @@ from ensf.dataset.tiles import Tile, cut
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
 from ensf.localization import Localization
-from ensf.observations import Observation
+from ensf.observations import Observation, Operator
 
 __all__ = ["Follow", "Pipeline", "quiet"]
 
 LOGGER = logging.getLogger("ensf")
-AT_ONCE = 2**22
-"""Values of an ensemble that are changed to other coordinates at once, to predict observations."""
 
 Step = TypeVar("Step")
 Clipped = Counter[tuple[Hashable, Bounds]]
@@ -151,21 +149,18 @@ class Pipeline:
         """
         usable = self.observation.present(ensemble.dtype).without_scaling()
         if isinstance(self.method, Preparable) and usable.size:
-            return self.method.prepare(self._predicted(usable, ensemble), usable, rng, memory)
+            states = _read(ensemble, self.transforms.blocks(self.layout), usable.operator)
+            return self.method.prepare(usable.predict(states), usable, rng, memory)
+        if isinstance(self.method, Preparable):  # it knows nothing of the state, but remembers
+            where = places(self.localization, self.tiles[0].layout, self.tiles[0].entries)[:0]
+            unobserved = self.method.analyse(ensemble[:, :0], usable, rng, memory, where)
+            return Unchanged(unobserved.memory, unobserved.info)
         where = places(self.localization, self.layout, np.arange(self.layout.size))
         states = self.states(ensemble)
         analysis = self.method.analyse(states, self.observation, rng, memory, where)
         if analysis.ensemble is states:
             return Unchanged(analysis.memory, analysis.info)
-        return Whole(analysis.memory, analysis.info, ensemble=analysis.ensemble)
-
-    def _predicted(self, observation: Observation, ensemble: np.ndarray) -> Array:
-        """What the members predict, ``(member, column)``: of a large ensemble one after another."""
-        blocks, read = self.transforms.blocks(self.layout), observation.operator.reads()
-        if ensemble.size <= AT_ONCE:
-            return observation.predict(_read(ensemble, blocks, read))
-        members = (ensemble[j : j + 1] for j in range(len(ensemble)))
-        return np.concatenate([observation.predict(_read(one, blocks, read)) for one in members])
+        return Whole(analysis.memory, analysis.info, ensemble=analysis.ensemble, taken=analysis.before)
 
     # --- for each tile --------------------------------------------------------------------------------------
 
@@ -260,9 +255,12 @@ class Pipeline:
         return values
 
 
-def _read(ensemble: np.ndarray, blocks: Blocks, read: np.ndarray | None) -> np.ndarray:
-    """z of a physical ensemble, at the entries that are read; whatever elsewhere."""
-    if read is None or blocks.unchanged:
+def _read(ensemble: np.ndarray, blocks: Blocks, operator: Operator) -> np.ndarray:
+    """z of a physical ensemble, at the entries that the operator reads; whatever elsewhere."""
+    if blocks.unchanged:
+        return ensemble
+    read = operator.reads()
+    if read is None:
         return blocks.forward(ensemble)
     states = np.zeros_like(ensemble)
     states[:, read] = blocks.at(read).forward(np.ascontiguousarray(ensemble[:, read]))
@@ -279,9 +277,16 @@ class Whole(Update):
     Attributes
     ----------
     ensemble : (member, state) array
+    taken : callable
+        Members of a part as the filter took them.
     """
 
     ensemble: Array = field(kw_only=True)
+    taken: Callable[[Part], Array] = field(kw_only=True)
+
+    def before(self, part: Part) -> Array:
+        """The members as the filter took them."""
+        return self.taken(part)
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """The members at the entries of a part."""

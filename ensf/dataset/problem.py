@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import xarray as xr
 
-from ensf.arrays import Array, Generator, generator
+from ensf.arrays import Array, Generator, Record, generator
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.layout import Layout
-from ensf.dataset.methods import Method, check_order
+from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.packing import choose, pack, restore
 from ensf.dataset.pipeline import Pipeline
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory
+from ensf.localization import Localization
 from ensf.observations.observation import Observation
 
 __all__ = ["Observations", "Problem", "analyse"]
 
 
+@runtime_checkable
+class Observed(Protocol):
+    """Observations beside what they are made of, as `ensf.tables.Observed`."""
+
+    @property
+    def observation(self) -> Observation:
+        """Of physical states."""
+
+    def locate(self, localization: Localization) -> Self:
+        """With the observations where the localization takes them to be."""
+
+
 class Table(Protocol):
     """What makes observations of a layout: an observation table."""
 
-    def observe(self, layout: Layout) -> Any:
-        """An `Observation`, or a record that has one as `observation`."""
+    def observe(self, layout: Layout) -> Observation | Observed:
+        """The observations."""
 
 
-Observations = Observation | Table | Callable[[Layout], Any]
+@runtime_checkable
+class Compared(Protocol):
+    """What can say how observations look beside the forecast."""
+
+    def far_off(self, ensemble: np.ndarray) -> list[str]:
+        """Sentences on observations that are far from the forecast ``(member, state)``, as in other units."""
+
+
+Observations = Observation | Table | Callable[[Layout], Observation | Observed]
 Variables = Mapping[Hashable, Setting] | Iterable[Hashable] | None
 Mask = bool | xr.DataArray | Mapping[Hashable, xr.DataArray] | None
 Data = TypeVar("Data", xr.Dataset, xr.DataArray)
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(Record):
     """What a filter gets to see of a Dataset and its observations, and the way back.
 
     Attributes
@@ -51,7 +73,7 @@ class Problem:
 
     forecast: np.ndarray
     pipeline: Pipeline
-    dataset: xr.Dataset
+    dataset: xr.Dataset = field(repr=False)
 
     @classmethod
     def of(
@@ -68,11 +90,10 @@ class Problem:
         settings = _settings(dataset, variables, member_dim)
         chosen = choose(dataset, member_dim, settings)
         forecast, layout = pack(chosen, member_dim, mask=mask)
-        observation = _observation(observations, layout)
+        filter = method_for(method, layout)
+        observation = _observation(observations, layout, find_localization(filter), forecast)
         transforms = Transforms.fit(settings, layout, forecast)
-        pipeline = Pipeline.of(method, observation, layout, transforms)
-        if axes := getattr(observations, "axes", None):
-            check_order(pipeline.method, axes)
+        pipeline = Pipeline.of(filter, observation, layout, transforms)
         loaded = dataset.assign({name: variable.variable for name, variable in chosen.items()})
         return cls(forecast, pipeline, loaded)
 
@@ -185,13 +206,23 @@ def _settings(dataset: xr.Dataset, variables: Variables, member_dim: str) -> dic
     return {name: several(name, setting) for name, setting in variables.items()}
 
 
-def _observation(observations: Observations, layout: Layout) -> Observation:
+def _observation(
+    observations: Observations, layout: Layout, localization: Localization | None, forecast: np.ndarray
+) -> Observation:
+    """The observations of a layout, where the localization takes them to be.
+
+    A line is logged for those that are far from the forecast.
+    """
     observe = getattr(observations, "observe", observations)
     made = observe(layout) if callable(observe) else observe
-    observation = getattr(made, "observation", made)
+    if isinstance(made, Observed):
+        made = made if localization is None else made.locate(localization)
+    observation = made.observation if isinstance(made, Observed) else made
     if not isinstance(observation, Observation):
         raise ValueError(
             f"observations are a {type(made).__name__}: give an Observation, an observation table, or a function "
-            "layout -> Observation"
+            "layout -> Observation, or -> a record with `observation` and `locate`"
         )
+    for sentence in made.far_off(forecast) if isinstance(made, Compared) else ():
+        logging.getLogger("ensf").warning(sentence)
     return observation

@@ -180,7 +180,7 @@ def _compiled() -> Callable[[np.ndarray, float], tuple[float, ...]]:
     """`marginal_scores` from sorted errors (state, member) on the host."""
     import numba
 
-    @numba.njit(cache=True, error_model="numpy", fastmath={"reassoc"})
+    @numba.njit(cache=True, error_model="numpy")
     def sorted_marginals(errors, interval):
         size, members = errors.shape
         square = bias = variance = crps = inside = 0.0

@@ -89,11 +89,11 @@ class ConditionalGuidance:
 
         def guide(z: Array, score: Array, t: float, alpha: float, variance: float) -> Array:
             denoised = (z + variance * score) / alpha
-            seen = law.whiten(operator.tangent(denoised[:, None, :], axes[None, :, :]))
+            tangents = law.whiten(operator.tangent(denoised[:, None, :], axes[None, :, :]))
             departure = law.whiten(observation.value - operator(denoised))
             gain = variances / (alpha**2 * variances + variance)
-            system = identity + xp.matmul(seen, xp.matrix_transpose(seen)) * (variance * gain)
-            pull = xp.linalg.solve(system, xp.matmul(seen, _columns(departure, seen.shape[0])))
+            system = identity + xp.matmul(tangents, xp.matrix_transpose(tangents)) * (variance * gain)
+            pull = xp.linalg.solve(system, xp.matmul(tangents, _columns(departure, tangents.shape[0])))
             return alpha * xp.matmul(gain * xp.reshape(xp.matrix_transpose(pull), (z.shape[0], -1)), axes)
 
         return guide

@@ -15,14 +15,28 @@ A filter that needs whole states (a score filter, a copula) has `analyse` alone:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from operator import attrgetter
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, as_floating, generator, is_host, member_mean, namespace, summary, to_numpy
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    as_floating,
+    generator,
+    is_host,
+    like,
+    member_mean,
+    namespace,
+    summary,
+    to_numpy,
+)
 from ensf.observations.observation import Observation
+from ensf.observations.operators import Select
 
 Memory: TypeAlias = Any
 """What a filter leaves for its next cycle; nobody but the filter looks into it."""
@@ -57,12 +71,15 @@ class Analysis:
         What one looks at: scalars or arrays that no filter reads again.
     update : Update, optional
         What was applied to the prior, by a filter that prepares one: it serves parameters, and states at earlier times.
+    before : callable
+        Members of a part of the prior as the filter took them: after inflation of the forecast.
     """
 
     ensemble: Array
     memory: Memory = None
     info: Info = field(default_factory=dict)
     update: Update | None = None
+    before: Callable[[Part], Array] = attrgetter("values")
 
     def __repr__(self) -> str:
         return f"Analysis(ensemble {summary(self.ensemble)}, info {', '.join(self.info) or 'none'})"
@@ -108,7 +125,7 @@ class Preparable(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Part(Record):
     """A part of the state, at the time of the analysis or another.
 
     Attributes
@@ -132,7 +149,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Update:
+class Update(Record):
     """An analysis that is ready to be applied; subclasses say how in `analysed`.
 
     Attributes
@@ -183,7 +200,7 @@ class Update:
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part, and what one may look at of its entries: name and ``(entry,)`` array."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no analysed: it gives the members and a mapping")
 
     def before(self, part: Part) -> Array:
         """The members as the filter takes them: after inflation of the forecast."""
@@ -194,8 +211,17 @@ class Update:
         return self.analysed(part)[0]
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
-        """Degrees of freedom that the observations take at each position, ``(position,)``."""
-        raise NotImplementedError
+        """Degrees of freedom that the observations take at each position, ``(position,)``.
+
+        Raises
+        ------
+        ValueError
+            If the filter does not tell.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not tell its degrees of freedom, which adaptive inflation needs: give it "
+            "degrees_of_freedom(positions), or use another inflation"
+        )
 
 
 def as_part(
@@ -224,11 +250,9 @@ class Unchanged(Update):
 class Prepared:
     """`analyse` for a filter with `prepare`: the three steps on everything."""
 
-    is_local: ClassVar[bool] = False
-
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The analysis as an update for any part of the state."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no prepare: it gives an Update")
 
     def analyse(
         self,
@@ -261,7 +285,7 @@ class Prepared:
             return Analysis(prior, memory)
         update = self.prepare(observation.predict(prior), observation, generator(rng), memory)
         ensemble, fields = update.analysed(as_part(prior, positions))
-        return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
+        return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)
 
 
 # --- what every filter asks of its input -------------------------------------------------------------------
@@ -327,6 +351,19 @@ def _name_bad_entry(prior: np.ndarray) -> None:
             f"prior member {member} has {prior[member, variable]} at state variable {variable}: "
             "repair or drop that member before the analysis"
         )
+
+
+def observed_variables(observation: Observation) -> np.ndarray | None:
+    """Variable that each observation is a function of, ``(observation,)``; None unless its column is that variable."""
+    size = observation.state_size or observation.size
+    entries, part = observation.operator.entries(size), observation.part
+    if entries is None or part.pointwise is None:
+        return None
+    probe = np.zeros((1, size))
+    probe[:, entries] = np.cos(1.0 + entries)
+    states = like(probe, observation.value)
+    same = namespace(states).all(part.linear(states) == Select(entries)(states))
+    return entries if bool(same) else None
 
 
 def innovations(predicted: Array, observation: Observation) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ensf.arrays import Array, Generator, like, namespace, normal, stream
-from ensf.filters.base import Memory, Part, Prepared, Update
+from ensf.filters.base import Memory, Part, Prepared, Update, observed_variables
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
 
@@ -56,7 +56,7 @@ class FixedGainMAP(Prepared):
             If errors are not independent Gaussian, or an observation sees several variables.
         """
         law, function = observation.law, observation.part.pointwise
-        entries = _observed_variables(observation)
+        entries = observed_variables(observation)
         if function is None or entries is None or not (law.is_gaussian and law.is_independent):
             raise ValueError(
                 "FixedGainMAP needs independent Gaussian errors and observations of single variables (Identity, "
@@ -76,17 +76,6 @@ class FixedGainMAP(Prepared):
             pull = observed.adjoint(states, slope * (perturbed - function(columns)) / error**2)
             states = states + (precision * (prior - states) + pull) / curvature
         return FixedGainUpdate(memory, variables=variables, changes=states - prior)
-
-
-def _observed_variables(observation: Observation) -> np.ndarray | None:
-    """Variable that is the column of each observation; None if a column is anything else."""
-    size = observation.state_size or observation.size
-    entries, part = observation.operator.entries(size), observation.part
-    if entries is None or part.pointwise is None:
-        return None
-    probe = like(np.cos(np.arange(1.0, size + 1))[None, :], observation.value)
-    same = namespace(probe).all(part.linear(probe) == Select(entries)(probe))
-    return entries if bool(same) else None
 
 
 @dataclass(frozen=True, eq=False)

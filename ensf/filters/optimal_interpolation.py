@@ -13,6 +13,7 @@ of the localization with half-width c, 1 if that is infinite.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,6 +25,11 @@ from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
 
 __all__ = ["OptimalInterpolation"]
+
+AT_ONCE = 2**20
+"""Pairs of variables whose distances are there at once."""
+ROUNDING = 1e-6
+"""How far below 0 an eigenvalue of a correlation may be."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class OptimalInterpolation:
         What distance means, and where correlations end (infinity = nowhere).
     length : float
         L, in the unit of the geometry's distance; on a ring or sphere short against half of its circumference, beyond
-        which the correlation is no longer positive definite.
+        which the correlation is no longer positive definite, and refused.
 
     Raises
     ------
@@ -55,12 +61,15 @@ class OptimalInterpolation:
             raise ValueError(f"correlation length is {self.length}: give a positive length")
 
     def correlation(self, positions: np.ndarray) -> np.ndarray:
-        """Correlation of each pair of variables, ``(state, state)``, 0 beyond the support of the taper."""
-        half_width = self.localization.half_width
-        pairs = self.localization.geometry.pairs(positions, positions, 2 * half_width)
-        ratio = pairs.data / self.length
-        pairs.data = (1 + ratio) * np.exp(-ratio) * gaspari_cohn(pairs.data, half_width)
-        return pairs.toarray()
+        """Correlation of each pair of variables, ``(state, state)``, 0 beyond the support of the taper.
+
+        Raises
+        ------
+        ValueError
+            If it is not positive definite.
+        """
+        points = np.ascontiguousarray(positions, dtype=np.float64)
+        return _correlation(self.localization, self.length, points.tobytes(), points.shape)
 
     def analyse(
         self,
@@ -75,7 +84,8 @@ class OptimalInterpolation:
         Raises
         ------
         ValueError
-            If the prior, the predicted observations or the positions do not fit, or the error law is not Gaussian.
+            If the prior, the predicted observations or the positions do not fit, the error law is not Gaussian, or
+            the correlation is not positive definite.
         """
         prior, observation, positions = usable(prior, observation, positions)
         if observation.size == 0:
@@ -94,3 +104,26 @@ class OptimalInterpolation:
         variance = xp.where(deviation > 0, deviation**2, xp.ones_like(deviation))
         remaining = xp.clip(1 - xp.sum(gain * across, axis=1) / variance, 0.0, None)
         return Analysis(centre + xp.sqrt(remaining) * (prior - mean), memory)
+
+
+@lru_cache(maxsize=1)
+def _correlation(localization: Localization, length: float, points: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """`OptimalInterpolation.correlation` at the places of the last cycle; it is not to be written to."""
+    positions = np.frombuffer(points).reshape(shape)
+    size, half_width = shape[0], localization.half_width
+    correlation = np.empty((size, size))
+    step = max(1, AT_ONCE // size)
+    for first in range(0, size, step):
+        near = localization.geometry.pairs(positions[first : first + step], positions, 2 * half_width)
+        ratio = near.data / length
+        near.data = (1 + ratio) * np.exp(-ratio) * gaspari_cohn(near.data, half_width)
+        correlation[first : first + step] = near.toarray()
+    try:
+        np.linalg.cholesky(correlation + ROUNDING * np.eye(size))
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            f"the correlation of OptimalInterpolation with length {length} is not positive definite at these "
+            "positions: give a length that is short against half of the way around"
+        ) from error
+    correlation.flags.writeable = False
+    return correlation

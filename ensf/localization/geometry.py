@@ -17,7 +17,18 @@ class Geometry(Protocol):
     """What distance means."""
 
     def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
-        """Distances of all pairs no further apart than `radius`, sparse ``(point, other)``, zeros stored."""
+        """Distances of all pairs no further apart than `radius`, sparse ``(point, other)``, zeros stored.
+
+        Parameters
+        ----------
+        points, others : (point, dimension) and (other, dimension) arrays
+        radius : float
+
+        Raises
+        ------
+        ValueError
+            If positions have other dimensions than the geometry.
+        """
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from functools import cached_property
 
 import numpy as np
 
+from ensf.arrays import Record
 from ensf.localization.taper import gaspari_cohn
 
 __all__ = ["Patches", "everything", "grouped", "tapered"]
 
 
 @dataclass(frozen=True, eq=False)
-class Patches:
+class Patches(Record):
     """Observations near each place, in compressed rows: place i sees ``index[indptr[i]:indptr[i + 1]]``.
 
     Attributes

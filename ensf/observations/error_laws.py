@@ -17,6 +17,7 @@ from ensf.arrays import (
     Array,
     Generator,
     Numbers,
+    Record,
     as_floating,
     is_host,
     like,
@@ -113,7 +114,7 @@ def is_independent(law: ErrorLaw) -> TypeGuard[IndependentLaw]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Independent:
+class Independent(Record):
     """Errors of the observations are independent, with a standard deviation each.
 
     Subclasses are dataclasses, whose fields are the parameters of the law: a number for all observations, or an array
@@ -152,19 +153,19 @@ class Independent:
 
     def each(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` of every observation up to a constant, shape of `predicted`."""
-        raise NotImplementedError
+        raise _lacking(self, "each(value, predicted), the log density of every observation")
+
+    def score(self, value: Array, predicted: Array) -> Array:
+        """Derivative of `each` by the prediction, shape of `predicted`."""
+        raise _lacking(self, "score(value, predicted), the derivative of its log density by the prediction")
+
+    def draw(self, predicted: Array, rng: Generator) -> Array:
+        """Observations of states with these predictions, shape of `predicted`."""
+        raise _lacking(self, "draw(predicted, rng), which makes observations")
 
     def log_density(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` up to a constant."""
         return namespace(predicted).sum(self.each(value, predicted), axis=-1)
-
-    def score(self, value: Array, predicted: Array) -> Array:
-        """``d log p(y | h) / d h``."""
-        raise NotImplementedError
-
-    def draw(self, predicted: Array, rng: Generator) -> Array:
-        """Observations of the predicted values."""
-        raise NotImplementedError
 
     def column(self) -> Self:
         """The same law for predictions with one more axis behind that of the observations."""
@@ -210,10 +211,9 @@ class Independent:
                 f"observation error number {k} is {deviation[k]}: give a positive, finite standard deviation"
             )
 
-    def __repr__(self) -> str:
-        arrays = self._arrays
-        parts = (f"{name}={summary(n) if name in arrays else n}" for name, n in self._parameters.items())
-        return f"{type(self).__name__}({', '.join(parts)})"
+
+def _lacking(law: Independent, verb: str) -> ValueError:
+    return ValueError(f"{type(law).__name__} has no {verb}: give its class this method, or take another error law")
 
 
 def _label(law: Independent, name: str) -> str:

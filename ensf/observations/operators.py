@@ -43,6 +43,9 @@ __all__ = [
     "as_operator",
 ]
 
+AT_ONCE = 2**22
+"""Values of vectors that a sparse matrix acts on at once."""
+
 
 class Operator:
     """Observation operator h, with a general default for every verb but the call."""
@@ -393,10 +396,8 @@ class Linear(Operator):
     def reads(self) -> np.ndarray:
         """Columns with an entry that is not zero."""
         if _is_sparse(self.matrix):
-            columns = self.matrix.indices[self.matrix.data != 0]
-        else:
-            columns = np.nonzero(to_numpy(self.matrix))[1]
-        return np.unique(to_numpy(columns)).astype(np.int64)
+            return np.unique(to_numpy(self.matrix.indices[self.matrix.data != 0])).astype(np.int64)
+        return np.flatnonzero((to_numpy(self.matrix) != 0).any(axis=0))
 
     def nearest_row(self) -> np.ndarray:
         """The row in which a column weighs most."""
@@ -497,6 +498,9 @@ def _apply(matrix: Matrix, vectors: Array) -> Array:
         )
     if _is_host_sparse(matrix) or not hasattr(matrix, "__array_namespace__"):
         flat = vectors.reshape(-1, vectors.shape[-1])
+        if _is_host_sparse(matrix) and flat.size > AT_ONCE:  # the same bits without a copy of all vectors
+            each = np.stack([matrix @ vector for vector in flat])
+            return each.reshape(*vectors.shape[:-1], matrix.shape[0]).astype(vectors.dtype, copy=False)
         return (matrix @ flat.T).T.reshape(*vectors.shape[:-1], matrix.shape[0]).astype(vectors.dtype, copy=False)
     xp = namespace(vectors)
     return xp.matmul(vectors, xp.astype(matrix, vectors.dtype, copy=False).T)

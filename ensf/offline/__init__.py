@@ -10,7 +10,7 @@ there is one part.
 
 from ensf.offline.analysis import STAGES, Offline, analyse_files
 from ensf.offline.job import Job
-from ensf.offline.members import Source, find_files
+from ensf.offline.members import Source
 from ensf.offline.writer import names
 
-__all__ = ["STAGES", "Job", "Offline", "Source", "analyse_files", "find_files", "names"]
+__all__ = ["STAGES", "Job", "Offline", "Source", "analyse_files", "names"]

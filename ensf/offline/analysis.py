@@ -6,8 +6,9 @@ prepared once and applied tile by tile in the memory of the forecast (`ensf.data
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,25 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, check_order, dims_of, find_localization, method_for
+from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory
 from ensf.offline.job import Job
-from ensf.offline.members import Source, find_files
-from ensf.offline.observations import check_prior, compare, locate, meet, refuse_rejected
+from ensf.offline.members import Source
+from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
+from ensf.offline.observations import check_prior, compare, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free, staged
+from ensf.offline.windows import window_of
 from ensf.offline.writer import RECORD, TABLE, Writer, names
+from ensf.runs.files import expanded, resolved
+from ensf.runs.owner import owned
+from ensf.runs.patterns import find_files
 from ensf.tables import Check, ObservationTable, read
 
 __all__ = ["STAGES", "Offline", "analyse_files"]
 
+LOGGER = logging.getLogger("ensf")
 STAGES = ("forecast", "preassim", "postassim", "analysis")
 Paths = str | Path | Sequence[str | Path]
 
@@ -58,6 +65,13 @@ class Offline:
         Stages of which files with mean and spread are written.
     strict : bool
         Refuse a table with a row that cannot be used.
+    good : tuple of int
+        Codes in the column `qc` of rows that are to be used.
+    surface : tuple of str
+        Variables with levels of which rows without a height see the level nearest to the surface.
+    window : str
+        Times of rows that are used: ``START/END``, the end excluded; a duration such as ``6h``, centred at the time of
+        the forecast; or ``all``. By default six hours if the files say what time it is.
 
     Raises
     ------
@@ -75,6 +89,9 @@ class Offline:
     stages: tuple[str, ...] = ("analysis",)
     statistics: tuple[str, ...] = ()
     strict: bool = False
+    good: tuple[int, ...] = (0,)
+    surface: tuple[str, ...] = ()
+    window: str = ""
 
     def __post_init__(self) -> None:
         for stage in (*self.stages, *self.statistics):
@@ -84,9 +101,10 @@ class Offline:
     def prepare(
         self,
         prior: Paths,
-        observations: str | Path,
+        observations: Paths,
         output: str | Path,
         *,
+        memory: Memory | str | Path = None,
         overwrite: bool = False,
         follow: Follow = quiet,
     ) -> Job:
@@ -96,10 +114,12 @@ class Offline:
         ----------
         prior : str, Path, or sequence of these
             Names or patterns of the files of the forecast.
-        observations : str or Path
-            A table, as `ensf.tables.read` takes it.
+        observations : str, Path, or sequence of these
+            Tables, as `ensf.tables.read` takes them.
         output : str or Path
             Folder; made if it is not there.
+        memory : object, str or Path
+            What the filter left in the cycle before, or its file ``memory.nc``.
         overwrite : bool
             Replace files that are there.
         follow : callable
@@ -114,57 +134,57 @@ class Offline:
         ValueError, OSError
             One sentence that names the file, and what to do.
         """
-        table_path, folder = Path(observations), Path(output)
-        paths = find_files(prior)
-        source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask)
+        folder, paths = expanded(output), find_files(prior, "the forecast")
+        tables = find_files(observations, "the observations")
+        source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask, self.coordinates.values())
         layout = source.layout
 
-        files = names(source, self.stages, self.statistics)
-        _check_apart([*paths, table_path], folder, files)
+        method = method_for(self.method, layout)
+        files = names(source, self.stages, self.statistics, bool(keepers(method)))
+        former = [Path(memory)] if isinstance(memory, str | Path) else []
+        _check_apart([*paths, *tables, *former], folder, files)
         check_free(folder, files, len(self.stages) * sum(path.stat().st_size for path in paths), overwrite)
 
-        options = {"coordinates": self.coordinates, "periods": self.periods}
-        observed = meet(read(observations), table_path, layout, self.checks, options)
+        window = window_of(self.window, paths)
+        table = read(tables, good=self.good)
+        table = table if window is None else table.within(*window)
+        options = {"coordinates": self.coordinates, "periods": self.periods, "surface": self.surface}
+        observed = meet(table, named(tables), layout, self.checks, options)
         ensemble = source.load(lambda members: follow(members, "reading"))
         observed = check_prior(observed, ensemble, self.checks)
         if self.strict:
-            refuse_rejected(observed.table, table_path)
+            refuse_rejected(observed.table, bool(self.window))
 
-        method = method_for(self.method, layout)
-        check_order(method, observed.table.axes)
-        localization = find_localization(method)
-        if localization is not None and observed.observation.size:
-            position = locate(observed, layout, dims_of(localization), self.coordinates, table_path)
-            observed = replace(observed, observation=replace(observed.observation, position=position))
+        for path in former:
+            memory = read_memory(path, method, layout, ensemble.dtype)
+        observed = locate(observed, find_localization(method), named(tables))
 
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         transforms = Transforms.fit(chosen, layout, ensemble, source.label)
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
-        return Job(source, ensemble, observed, pipeline, table_path, folder)
+        return Job(source, ensemble, observed, pipeline, tables, folder, window, memory)
 
     def analyse(
         self,
         prior: Paths,
-        observations: str | Path,
+        observations: Paths,
         output: str | Path,
         *,
         rng: Generator,
-        memory: Memory = None,
+        memory: Memory | str | Path = None,
         overwrite: bool = False,
         command: str | None = None,
         record: bool = True,
         follow: Follow = quiet,
     ) -> Analysis:
-        """Analysis of files into files of the same names in the folder `output`.
+        """Analysis of files into files of the same names in the folder `output`, which is owned meanwhile.
 
         Parameters
         ----------
-        prior, observations, output, overwrite, follow
+        prior, observations, output, memory, overwrite, follow
             As in `prepare`.
         rng : numpy.random.Generator
-        memory : object
-            What the filter left in the cycle before.
         command : str, optional
             Appended to the attribute ``history`` of the files, with the date.
         record : bool
@@ -173,32 +193,36 @@ class Offline:
         Returns
         -------
         Analysis
-            Its ensemble ``(member, state)`` is physical; `info` has the table of the observations.
+            Its ensemble ``(member, state)`` is physical; `info` has the table of the observations. If the filter
+            remembers something, ``memory.nc`` is in the folder.
 
         Raises
         ------
         ValueError, OSError
             As in `prepare`, or if the analysis cannot be stored; the files that were there are untouched.
         """
-        job = self.prepare(prior, observations, output, overwrite=overwrite, follow=follow)
-        with staged(Path(output), RECORD) as folder:
-            writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
-            analysis = _run(job, rng, memory, writer, follow)
-            if record:
-                analysis.info["table"].write(folder / TABLE)
-                writer.record(self, job, analysis.info["table"])
+        place = expanded(output)
+        with owned(place) as fresh:
+            job = self.prepare(prior, observations, place, memory=memory, overwrite=overwrite, follow=follow)
+            strange = job.observed.far_off()
+            with staged(place, RECORD, fresh) as folder:
+                writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
+                analysis = _run(job, rng, writer, follow)
+                if keepers(job.pipeline.method):
+                    write_memory(folder / MEMORY, analysis.memory, job.pipeline.method, job.source.layout)
+                if record:
+                    analysis.info["table"].write(folder / TABLE)
+                    writer.record(self, job, analysis.info["table"])
+        for sentence in strange:
+            LOGGER.warning(sentence)
         return analysis
 
 
-def _run(job: Job, rng: Generator, memory: Memory, writer: Writer, follow: Follow) -> Analysis:
+def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
-    if not job.observed.observation.size:
-        for stage in ("preassim", "postassim", "analysis"):
-            writer.save(stage, ensemble)
-        return Analysis(ensemble, memory, {"table": compare(job.observed, "analysis", ensemble).table})
-    update = pipeline.prepare(ensemble, rng, memory)
+    update = pipeline.prepare(ensemble, rng, job.memory)
     if writer.wants("preassim"):
         writer.save("preassim", pipeline.before(update, ensemble))
     uncorrected = np.empty_like(ensemble) if writer.wants("postassim") else None
@@ -212,20 +236,20 @@ def _run(job: Job, rng: Generator, memory: Memory, writer: Writer, follow: Follo
 
 def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> None:
     """Raise ValueError if a file that is read would be written."""
-    read = {path.resolve(): path for path in paths}
+    read = {resolved(path): path for path in paths}
     for name in files:
-        if (output / name).resolve() in read:
-            raise ValueError(f"{read[(output / name).resolve()]} would be overwritten: choose another output folder")
+        if resolved(output / name) in read:
+            raise ValueError(f"{read[resolved(output / name)]} would be overwritten: choose another output folder")
 
 
 def analyse_files(
     prior: Paths,
-    observations: str | Path,
+    observations: Paths,
     method: Method,
     output: str | Path,
     *,
     rng: Generator,
-    memory: Memory = None,
+    memory: Memory | str | Path = None,
     **settings: Any,
 ) -> Analysis:
     """Analysis of files without a record, which replaces files that are there: what cycling needs.

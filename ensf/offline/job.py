@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from ensf.dataset.pipeline import Pipeline
+from ensf.filters.base import Memory
 from ensf.offline.members import Source
+from ensf.offline.memory import keepers
 from ensf.offline.observations import counts
+from ensf.offline.windows import Window
 from ensf.tables import Observed
 
 __all__ = ["Job"]
 
+PREPARED = 2
+"""Ensembles that a filter that is prepared once needs in memory at most: what is read is transformed."""
 WHOLE = 8
 """Ensembles that a filter of the whole state needs in memory, about."""
 
@@ -32,20 +37,28 @@ class Job:
         The table, with codes and what the forecast predicts, and the observation.
     pipeline : Pipeline
         The filter, and the observations as it sees them.
-    table_path, output : Path
+    tables : tuple of Path
+        Files of the observations.
+    output : Path
+    window : tuple of two datetime64, or None
+        Times of observations that are used, the second excluded; None = all.
+    memory : object
+        What the filter remembers of the cycle before.
     """
 
     source: Source
     ensemble: np.ndarray
     observed: Observed
     pipeline: Pipeline
-    table_path: Path
+    tables: tuple[Path, ...]
     output: Path
+    window: Window | None = None
+    memory: Memory = None
 
     @property
-    def memory(self) -> float:
+    def bytes(self) -> float:
         """Bytes needed at most, about."""
-        return self.ensemble.nbytes * (1.5 if self.pipeline.is_prepared else WHOLE) + 3e8
+        return self.ensemble.nbytes * (PREPARED if self.pipeline.is_prepared else WHOLE) + 3e8
 
     def lines(self, files: list[str]) -> Iterator[str]:
         """What would be done."""
@@ -53,10 +66,16 @@ class Job:
         source, names = self.source, ", ".join(map(str, self.source.layout.template.data_vars))
         yield f"forecast: {members} members, {source.label(0)} to {source.label(members - 1)}"
         yield f"variables: {names}; {size} values of {self.ensemble.dtype}, {self.ensemble.nbytes / 1e6:.3g} MB"
+        if self.window is not None:
+            yield "window: " + " to ".join(str(time.astype("datetime64[s]")) for time in self.window)
         yield f"observations: {self.observed.observation.size} of {len(self.observed.table)} rows used"
         yield from (f"    {number} {reason}" for reason, number in counts(self.observed.table).items())
         tiles = len(self.pipeline.tiles)
         how = f"in {tiles} parts" if self.pipeline.is_prepared else "of the whole state at once"
         yield f"method: {self.pipeline.method}"
-        yield f"analysis {how}, about {self.memory / 1e9:.2g} GB of memory"
+        kept = [type(keeper).__name__ for keeper in keepers(self.pipeline.method)]
+        if kept:
+            yield f"memory of {', '.join(kept)}: {'none yet' if self.memory is None else 'of the analysis before'}"
+        yield f"analysis {how}, about {self.bytes / 1e9:.2g} GB of memory"
         yield f"files in {self.output}: {', '.join(files[:3])}{f' ... {files[-1]}' if len(files) > 3 else ''}"
+        yield from self.observed.far_off()

@@ -6,13 +6,12 @@ must share (dimensions, coordinates, dtypes, units) is compared with the first o
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import re
-import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +19,11 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset import Layout
+from ensf.dataset.coordinates import located, without_place
+from ensf.dataset.netcdf import reading
+from ensf.dataset.stored import Stored, decoded
 
-__all__ = ["Source", "find_files"]
-
-
-def find_files(patterns: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
-    """Files of one or more names or patterns, in the natural order of their names: ``m2.nc`` before ``m10.nc``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a name or pattern fits no file.
-    ValueError
-        If one file is there twice.
-    """
-    found: list[Path] = []
-    for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
-        fits = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern))
-        if not fits:
-            raise FileNotFoundError(f"there is no file {pattern}: check the name or pattern of the forecast")
-        found += [Path(one) for one in sorted(fits, key=_natural)]
-    real: dict[Path, Path] = {}
-    for path in found:
-        if path.resolve() in real:
-            raise ValueError(f"{path} and {real[path.resolve()]} are the same file: name each member once")
-        real[path.resolve()] = path
-    return tuple(found)
-
-
-def _natural(name: str) -> list[tuple[int, Any]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name)]
+__all__ = ["Source"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +45,37 @@ class Source:
     members: int
     layout: Layout
     single: bool
+    coordinates: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, paths: Sequence[Path], member_dim: str, variables: Iterable[str], mask: bool) -> Source:
+    def of(
+        cls,
+        paths: Sequence[Path],
+        member_dim: str,
+        variables: Iterable[str],
+        mask: bool,
+        coordinates: Iterable[str] = (),
+    ) -> Source:
         """The source of some files.
+
+        Parameters
+        ----------
+        paths : sequence of Path
+        member_dim : str
+        variables : iterable of str
+            What is analysed; all variables of floating point if empty.
+        mask : bool
+            What is missing in the first member has no data, in every member.
+        coordinates : iterable of str
+            Variables of the files that are coordinates, beside those that are known as such.
 
         Raises
         ------
         ValueError
             If a file cannot be read, a variable is missing or not of floating point, or members are not alike.
         """
-        first = _content(paths[0], tuple(variables), member_dim)
+        coordinates = tuple(coordinates)
+        first = _content(paths[0], tuple(variables), member_dim, coordinates)
         size = first.sizes.get(member_dim, 1)
         if size > 1 and len(paths) > 1:
             raise ValueError(
@@ -96,9 +90,9 @@ class Source:
                 f"member, or say which of {', '.join(map(str, first.sizes))} counts the members, --member-dim"
             )
         dims = {name: variable.dims if single else (member_dim, *variable.dims) for name, variable in first.items()}
-        template = _template(paths[0], first, member_dim if single else None)
-        layout = Layout(template, member_dim, dims, xr.Dataset(), _masks(template) if mask else {})
-        source = cls(tuple(paths), members, layout, single)
+        template = _template(paths[0], first, member_dim if single else None, coordinates)
+        layout = Layout(template, member_dim, dims, xr.Dataset(), _masks(template, mask))
+        source = cls(tuple(paths), members, layout, single, coordinates)
         for path in paths[1:]:
             source._check_alike(path)
         return source
@@ -112,14 +106,15 @@ class Source:
         return f"{self.paths[0]}, member {member}" if self.single else str(self.paths[member])
 
     def fields(self, member: int) -> Iterator[tuple[str, np.ndarray]]:
-        """Name and values of each analysed variable of a member."""
+        """Name and values of each analysed variable of a member, NaN where one is missing."""
+        for name in map(str, self.layout.template.data_vars):
+            yield name, self._field(member, name)
+
+    def _field(self, member: int, name: str) -> np.ndarray:
         with _opened(self.path(member)) as dataset:
-            for name in self.layout.template.data_vars:
-                variable = dataset[name]
-                with _readable(self.path(member)):
-                    chosen = variable.isel({self.layout.member_dim: member}) if self.single else variable
-                    values = chosen.values
-                yield str(name), values
+            variable = dataset[name].variable
+            chosen = variable.isel({self.layout.member_dim: member}) if self.single else variable
+            return Stored.of(variable.dtype, variable.attrs).numbers(chosen.values)
 
     def load(self, follow: Any = iter) -> np.ndarray:
         """The ensemble ``(member, state)``, in the widest dtype of the variables.
@@ -132,47 +127,75 @@ class Source:
         Raises
         ------
         ValueError
-            If a value is not finite, masks differ, or two members are the same.
+            If a value is infinite, missing values are not those of the other members, or two members are the same.
         """
         dtype = np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
         ensemble = np.empty((self.members, self.layout.size), dtype=dtype)
-        seen: dict[bytes, int] = {}
+        numbers: dict[bytes, int] = {}
         for member in follow(range(self.members)):
             for name, values in self.fields(member):
                 ensemble[member, self.layout.block(name)] = self._kept(member, name, values)
             key = hashlib.blake2b(ensemble[member].data).digest()
-            if key in seen:
+            if key in numbers:
                 raise ValueError(
-                    f"{self.label(member)} and {self.label(seen[key])} hold the same state: "
+                    f"{self.label(member)} and {self.label(numbers[key])} hold the same state: "
                     "each member must be a forecast of its own"
                 )
-            seen[key] = member
+            numbers[key] = member
         return ensemble
 
     def _kept(self, member: int, name: str, values: np.ndarray) -> np.ndarray:
         """The values in the state, all of them finite."""
         flat = values.ravel()
-        good = np.isfinite(flat)
-        if name in self.layout.masks:
-            masked = self.layout.masks[name].ravel()
-            if not np.array_equal(~good, masked):
-                self._name_point(member, name, good == masked, "is masked here or in the first member, but not in both")
-            return flat[~masked]
-        if not good.all():
-            self._name_point(member, name, ~good, f"is {flat[np.argmin(good)]}")
-        return flat
+        if np.isinf(flat).any():
+            self._refuse(member, name, np.isinf(flat), "is infinite", "repair it")
+        if name not in self.layout.masks:
+            if np.isnan(flat).any():
+                self._refuse_holes(name)
+            return flat
+        masked = self.layout.masks[name].ravel()
+        if (np.isnan(flat) != masked)[self._with_place[name]].any():
+            self._refuse_holes(name)
+        return flat[~masked]
 
-    def _name_point(self, member: int, name: str, bad: np.ndarray, what: str) -> None:
+    @cached_property
+    def _with_place(self) -> dict[str, np.ndarray]:
+        """Where each variable has a place, flattened."""
+        return {str(name): ~without_place(grid).ravel() for name, grid in self.layout.template.data_vars.items()}
+
+    def _refuse_holes(self, name: str) -> None:
+        """Raise ValueError that names the member whose missing values the others do not have.
+
+        What most members have is taken for right. Where all have the same, the points have no data.
+        """
+        fields = (self._field(member, name) for member in range(self.members))
+        holes = [np.isnan(field).ravel() & self._with_place[name] for field in fields]
+        patterns = Counter(hole.tobytes() for hole in holes)
+        usual = max(holes, key=lambda hole: (patterns[hole.tobytes()], -np.count_nonzero(hole)))
+        for member, hole in enumerate(holes):
+            if (hole & ~usual).any():
+                advice = "repair it, or leave the member out"
+                self._refuse(member, name, hole & ~usual, "is missing, unlike in other members,", advice)
+            if (usual & ~hole).any():
+                what = "is missing in other members"
+                self._refuse(member, name, usual & ~hole, what, "make the masks equal")
+        self._refuse(0, name, usual, "is missing, as in all members,", "repair it, or say --mask if there is no data")
+
+    def _refuse(self, member: int, name: str, bad: np.ndarray, what: str, advice: str) -> None:
         variable = self.layout.template[name]
         place = np.unravel_index(int(np.argmax(bad)), variable.shape)
         where = ", ".join(f"{dim} {i}" for dim, i in zip(variable.dims, place, strict=True)) or "its only point"
-        advice = "make the masks equal" if name in self.layout.masks else "repair it, or say --mask if there is no data"
-        raise ValueError(f"{self.label(member)}: variable {name!r} {what} at {where}: {advice}")
+        number = np.count_nonzero(bad)
+        raise ValueError(
+            f"{self.label(member)}: variable {name!r} {what} at {number} {'point' if number == 1 else 'points'}, the "
+            f"first {where}: {advice}"
+        )
 
     def _check_alike(self, path: Path) -> None:
         """Raise ValueError unless the file is like that of the first member."""
         wanted = self.layout.template
-        with _opened(path) as other:
+        with _opened(path) as dataset:
+            other = located(dataset, self.coordinates)
             for name, variable in wanted.data_vars.items():
                 if name not in other.data_vars:
                     raise ValueError(f"{path} has no variable {name!r} but {self.paths[0]} has: make members alike")
@@ -182,9 +205,8 @@ class Source:
         for what, mine, its in (
             ("dimensions", dict(wanted.sizes), dict(other.sizes)),
             ("order of dimensions", wanted.dims, other.dims),
-            ("type", wanted.dtype, other.dtype),
+            ("type", wanted.dtype, Stored.of(other.dtype, other.attrs).number),
             ("units", wanted.attrs.get("units"), other.attrs.get("units")),
-            ("packing", _packing(wanted), _packing(other)),
         ):
             if mine != its:
                 raise ValueError(
@@ -194,7 +216,7 @@ class Source:
         for key, coordinate in wanted.coords.items():
             if _counts_members(coordinate, self.layout.member_dim):
                 continue
-            if key not in other.coords or not coordinate.variable.equals(other.coords[key].variable):
+            if key not in other.coords or not _equal(coordinate, other.coords[key]):
                 raise ValueError(
                     f"coordinate {key!r} of variable {wanted.name!r} differs between {path} and {self.paths[0]}: "
                     "give members of one grid and time"
@@ -205,32 +227,18 @@ class Source:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Whatever a library says of a damaged file becomes one sentence."""
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is not a NetCDF file, or damaged ({reason}): make it again") from error
-
-
-@contextmanager
 def _opened(path: Path) -> Iterator[xr.Dataset]:
-    """The file with packed values decoded, times as they are."""
+    """The file as it is stored."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: check the name or pattern of the forecast")
-    with _readable(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset = xr.open_dataset(path, engine="netcdf4", decode_times=False, decode_coords="all", cache=False)
-    try:
+    with reading(path) as dataset:
         yield dataset
-    finally:
-        dataset.close()
 
 
-def _content(path: Path, variables: tuple[str, ...], member_dim: str) -> xr.Dataset:
+def _content(path: Path, variables: tuple[str, ...], member_dim: str, coordinates: tuple[str, ...]) -> xr.Dataset:
     """The analysed variables, not read yet."""
-    with _opened(path) as dataset:
+    with _opened(path) as whole:
+        dataset = located(whole, coordinates)
         names = variables or _default(dataset, member_dim)
         for name in names:
             if name not in dataset.data_vars:
@@ -250,40 +258,48 @@ def _default(dataset: xr.Dataset, member_dim: str) -> list[str]:
     return [
         str(name)
         for name, variable in dataset.data_vars.items()
-        if variable.dtype.kind == "f" and (member_dim in variable.dims or not several)
+        if _number(variable).kind == "f" and (member_dim in variable.dims or not several)
     ]
 
 
+def _number(variable: xr.DataArray) -> np.dtype[Any]:
+    """Type of the numbers, unpacked."""
+    return Stored.of(variable.dtype, variable.attrs).number if variable.dtype.kind in "fiu" else variable.dtype
+
+
 def _check_type(path: Path, variable: xr.DataArray) -> None:
-    if variable.dtype.kind != "f" or variable.dtype.itemsize < 4:
+    dtype = _number(variable)
+    if dtype.kind != "f" or dtype.itemsize < 4:
         raise ValueError(
-            f"variable {variable.name!r} of {path} has type {variable.dtype}: only numbers of floating point, 4 or 8 "
+            f"variable {variable.name!r} of {path} has type {dtype}: only numbers of floating point, 4 or 8 "
             "bytes, or packed in integers, are analysed; leave it out"
         )
 
 
-def _template(path: Path, content: xr.Dataset, member_dim: str | None) -> xr.Dataset:
+def _template(path: Path, content: xr.Dataset, member_dim: str | None, coordinates: tuple[str, ...]) -> xr.Dataset:
     """The first member in memory, without coordinates along the member dimension."""
     names = list(content.data_vars)
-    with _opened(path) as dataset, _readable(path):
-        chosen = dataset[names]
+    with _opened(path) as whole:
+        chosen = located(whole, coordinates)[names]
         if member_dim is not None:
             along = [name for name, coordinate in chosen.coords.items() if member_dim in coordinate.dims]
             chosen = chosen.isel({member_dim: 0}).drop_vars(along)
-        return chosen.load()
+        return decoded(chosen)
 
 
-def _masks(template: xr.Dataset) -> dict[Any, np.ndarray]:
-    masks = {name: np.isnan(variable.values) for name, variable in template.data_vars.items()}
-    for name, mask in masks.items():
-        if mask.all():
+def _masks(template: xr.Dataset, mask: bool) -> dict[Any, np.ndarray]:
+    """Where there is no data, or no place."""
+    masks = {}
+    for name, variable in template.data_vars.items():
+        masks[name] = without_place(variable) | (np.isnan(variable.values) & mask)
+        if masks[name].all():
             raise ValueError(f"variable {name!r} is masked everywhere: leave it out")
-    return {name: mask for name, mask in masks.items() if mask.any()}
+    return {name: where for name, where in masks.items() if where.any()}
 
 
-def _packing(variable: xr.DataArray) -> tuple[Any, ...]:
-    keys = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value")
-    return tuple(str(variable.encoding.get(key)) for key in keys)
+def _equal(mine: xr.DataArray, its: xr.DataArray) -> bool:
+    """Whether a coordinate is that of another file, which is as stored."""
+    return decoded(its.to_dataset(name="one"))["one"].variable.equals(mine.variable)
 
 
 def _counts_members(coordinate: xr.DataArray, member_dim: str) -> bool:

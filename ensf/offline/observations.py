@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from ensf.arrays import Array
 from ensf.dataset import Layout
-from ensf.dataset.coordinates import column_coordinate, find_coordinate
+from ensf.localization import Localization
 from ensf.observations import Operator
 from ensf.tables import Check, ObservationTable, Observed
+from ensf.tables.flags import WINDOW
 
-__all__ = ["check_prior", "compare", "counts", "locate", "meet", "refuse_rejected"]
+__all__ = ["check_prior", "compare", "counts", "locate", "meet", "named", "refuse_rejected", "summary"]
 
 
 def meet(
-    table: ObservationTable, path: Path, layout: Layout, checks: Sequence[Check], options: Mapping[str, Any]
+    table: ObservationTable, tables: str, layout: Layout, checks: Sequence[Check], options: Mapping[str, Any]
 ) -> Observed:
     """The rows that are left by the checks that need no forecast, on a layout."""
     for check in checks:
@@ -29,7 +29,7 @@ def meet(
     try:
         return table.observe(layout, **options)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{tables}: {error}") from error
 
 
 def check_prior(observed: Observed, ensemble: np.ndarray, checks: Sequence[Check]) -> Observed:
@@ -55,42 +55,14 @@ def compare(observed: Observed, stage: str, ensemble: np.ndarray) -> Observed:
     return replace(observed, table=replace(observed, observation=stand_in).compare(stage, ensemble).table)
 
 
-def locate(
-    observed: Observed,
-    layout: Layout,
-    dims: Sequence[str] | Mapping[Hashable, Sequence[str]],
-    coordinates: Mapping[str, str],
-    path: Path,
-) -> np.ndarray:
-    """Positions ``(observation, dimension)`` in the coordinates of a localization.
-
-    Raises
-    ------
-    ValueError
-        If the table has no column for one of them, or a row is empty there.
-    """
-    table, rows = observed.table, observed.used
-    variable = layout.template[next(iter(layout.template.data_vars))]
-    if isinstance(dims, Mapping):
-        dims = dims.get(variable.name, ())
-    columns = []
-    for dim in dims:
-        axis = _axis(variable, dim, table.axes, coordinates)
-        column = table.height if axis == "z" else table.position[:, table.axes.index(axis)]
-        if np.isnan(column[rows]).any():
-            row = int(rows[np.argmax(np.isnan(column[rows]))])
-            raise ValueError(f"{path}: row {row} has no {axis}, but the localization uses {dim!r}: give it")
-        columns.append(column[rows])
-    return np.stack(columns, axis=1)
-
-
-def _axis(variable: xr.DataArray, dim: str, axes: tuple[str, str], coordinates: Mapping[str, str]) -> str:
-    """Column of a table for a coordinate of the localization."""
-    wanted = find_coordinate(variable, dim)
-    for axis in axes:
-        if wanted is not None and column_coordinate(variable, axis, coordinates).name == wanted.name:
-            return axis
-    return "z"
+def locate(observed: Observed, localization: Localization | None, tables: str) -> Observed:
+    """`Observed.locate` where there is a localization; a sentence names the file."""
+    if localization is None:
+        return observed
+    try:
+        return observed.locate(localization)
+    except ValueError as error:
+        raise ValueError(f"{tables}: {error}") from error
 
 
 def counts(table: ObservationTable) -> dict[str, int]:
@@ -99,8 +71,26 @@ def counts(table: ObservationTable) -> dict[str, int]:
     return dict(zip(reasons.tolist(), numbers.tolist(), strict=True))
 
 
-def refuse_rejected(table: ObservationTable, path: Path) -> None:
-    """Raise ValueError that names the first row that is not used."""
-    if not table.used.all():
-        row = int(np.argmax(~table.used))
-        raise ValueError(f"{path}: row {row} is not used ({table.reason[row]}): repair it, or leave out --strict")
+def summary(table: ObservationTable) -> str:
+    """How many rows are used, and why others are not, in a line."""
+    used, others = int(table.used.sum()), counts(table.take(~table.used))
+    rejected = ", ".join(f"{number} {reason}" for reason, number in others.items())
+    why = f" ({rejected})" if rejected else ""
+    if used or not len(table):
+        return f"{used} of {len(table)} observations used{why}"
+    hint = "; say which codes are good, --good" if "provider" in rejected else ""
+    return f"warning: none of {len(table)} observations used{why}{hint}"
+
+
+def named(tables: Sequence[Path]) -> str:
+    """What errors call some tables."""
+    more = f" and {len(tables) - 1} more" if len(tables) > 1 else ""
+    return f"{tables[0]}{more}"
+
+
+def refuse_rejected(table: ObservationTable, within_window: bool) -> None:
+    """Raise ValueError that names the first row that is not used; of those in the window only, if one was asked for."""
+    refused = ~table.used & ~(within_window & (table.codes == WINDOW))
+    if refused.any():
+        row = int(np.argmax(refused))
+        raise ValueError(f"{table.place(row)} is not used ({table.reason[row]}): repair it, or leave out --strict")

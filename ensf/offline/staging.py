@@ -1,13 +1,14 @@
 """Files that appear together or not at all.
 
-Everything is written into a hidden folder beside its final place. A folder that is new or empty then gets its name in
-one step; into a folder with other files they are moved one by one, the record last, so that a record is only there
-beside all files of its analysis.
+Everything is written into a hidden folder. If the output folder is new, the hidden one takes its place in one step; a
+folder that was there before stays the same one, and the files are moved into it one by one, the record last, so that a
+record is only there beside all files of its analysis. The output folder is owned meanwhile (`ensf.runs.owner`).
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import uuid
@@ -15,7 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ensf.runs.files import resolved
 from ensf.runs.interrupts import deferred
+from ensf.runs.owner import OWNER
 
 __all__ = ["check_free", "staged"]
 
@@ -27,7 +30,7 @@ def check_free(output: Path, names: list[str], size: int, overwrite: bool) -> No
     ------
     FileExistsError, OSError
     """
-    if output.exists() and not output.is_dir():
+    if os.path.lexists(output) and not output.is_dir():
         raise FileExistsError(f"{output} is a file: name a folder")
     there = [name for name in names if (output / name).exists()]
     if there and not overwrite:
@@ -41,22 +44,31 @@ def check_free(output: Path, names: list[str], size: int, overwrite: bool) -> No
 
 
 @contextmanager
-def staged(output: Path, last: str) -> Iterator[Path]:
+def staged(output: Path, last: str, fresh: bool) -> Iterator[Path]:
     """A hidden folder whose files get to `output` at the end; the file called `last` is the last one.
+
+    Parameters
+    ----------
+    output : Path
+        A folder that this process owns.
+    last : str
+    fresh : bool
+        The folder is new: it has no file but its owner's.
 
     Raises
     ------
     OSError
         If something cannot be written; nothing is left of it.
     """
-    absolute = output.absolute()
-    fresh = not absolute.is_dir() or not any(absolute.iterdir())
+    absolute = resolved(output)
     folder = (absolute.parent if fresh else absolute) / f".{absolute.name}-{uuid.uuid4().hex}"
     try:
-        folder.mkdir(parents=True)
+        for place in {absolute.parent, absolute}:
+            _clear_unfinished(place, absolute.name)
+        folder.mkdir()
         yield folder
         with deferred() as stopping:
-            _rename(folder, absolute) if fresh else _move(folder, absolute, last)
+            _take_place(folder, absolute) if fresh else _move(folder, absolute, last)
         if stopping():
             signal.raise_signal(signal.SIGINT)
     except (OSError, RuntimeError) as error:
@@ -66,9 +78,17 @@ def staged(output: Path, last: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _rename(folder: Path, output: Path) -> None:
-    if output.is_dir():
-        output.rmdir()
+def _clear_unfinished(place: Path, name: str) -> None:
+    """Remove what killed processes left of an analysis into a folder of this name, which this process owns."""
+    pattern = re.compile(rf"\.{re.escape(name)}-[0-9a-f]{{32}}")
+    for path in place.iterdir() if os.access(place, os.R_OK) else ():
+        if pattern.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _take_place(folder: Path, output: Path) -> None:
+    """A folder takes the place of one that is empty, with the file of its owner."""
+    os.rename(output / OWNER, folder / OWNER)
     os.rename(folder, output)
 
 

@@ -14,9 +14,13 @@ import netCDF4
 import numpy as np
 
 from ensf.dataset import unpack
+from ensf.dataset.encoding import FORMER
+from ensf.dataset.netcdf import opened, save
 from ensf.dataset.pipeline import Follow
+from ensf.dataset.stored import LIMITS
 from ensf.offline.job import Job
 from ensf.offline.members import Source
+from ensf.offline.memory import MEMORY
 from ensf.offline.observations import counts
 from ensf.offline.packing import overwrite
 from ensf.tables import ObservationTable
@@ -28,8 +32,8 @@ TABLE = "observations.nc"
 COLUMNS = 2**20
 
 
-def names(source: Source, stages: Sequence[str], statistics: Sequence[str]) -> list[str]:
-    """All files of an analysis, relative to its folder.
+def names(source: Source, stages: Sequence[str], statistics: Sequence[str], remembers: bool = False) -> list[str]:
+    """All files of an analysis, relative to its folder; with a memory if the method remembers something.
 
     Raises
     ------
@@ -38,7 +42,7 @@ def names(source: Source, stages: Sequence[str], statistics: Sequence[str]) -> l
     """
     members = _members(source)
     fields = (f"statistics/{stage}_{what}.nc" for stage in statistics for what in ("mean", "spread"))
-    others = [*fields, TABLE, RECORD]
+    others = [*fields, *([MEMORY] if remembers else []), TABLE, RECORD]
     taken = [name for name in members if name in others]
     if taken:
         raise ValueError(f"a file of the forecast is called {taken[0]}, as one of the analysis: rename it")
@@ -108,9 +112,11 @@ class Writer:
             target = self.folder / (_folder(stage) + name)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-            with netCDF4.Dataset(target, "r+") as file:
-                for member in range(len(ensemble)) if source.single else [number]:
-                    overwrite(file, layout, ensemble[member], {layout.member_dim: member} if source.single else {})
+            with opened(target, "r+") as file:
+                if source.single:
+                    overwrite(file, layout, ensemble, layout.member_dim)
+                else:
+                    overwrite(file, layout, ensemble[number : number + 1], None)
                 self._append_history(file)
 
     def _append_history(self, file: netCDF4.Dataset) -> None:
@@ -120,13 +126,17 @@ class Writer:
 
     def _statistic(self, name: str, state: np.ndarray, method: str) -> None:
         dataset = unpack(state, self.source.layout)
+        for key in dataset.variables:
+            dataset[key].encoding = {}
         for variable in dataset.data_vars.values():
-            variable.attrs["cell_methods"] = f"{variable.attrs.get('cell_methods', '')} {method}".strip()
-            variable.encoding = {}
+            former = [key for key in variable.attrs if key in LIMITS or FORMER.fullmatch(key)]
+            kept = {key: value for key, value in variable.attrs.items() if key not in former}
+            variable.attrs = kept | {"cell_methods": f"{kept.get('cell_methods', '')} {method}".strip()}
         dataset.attrs["history"] = "\n".join(filter(None, [dataset.attrs.get("history"), self.history]))
         dataset.encoding = {}
         (self.folder / "statistics").mkdir(exist_ok=True)
-        dataset.to_netcdf(self.folder / "statistics" / f"{name}.nc", engine="netcdf4")
+        compression = {key: {"zlib": True, "complevel": 1} for key in dataset.data_vars if dataset[key].ndim}
+        save(dataset, self.folder / "statistics" / f"{name}.nc", compression)
 
     def record(self, settings: object, job: Job, table: ObservationTable) -> None:
         """Write what was done, and what was used and rejected."""
@@ -137,7 +147,11 @@ class Writer:
             "settings": repr(settings),
             "method": repr(job.pipeline.method),
             "forecast": [job.source.label(member) for member in range(job.source.members)],
-            "observations": {"file": str(job.table_path), "rows": counts(table)},
+            "observations": {
+                "files": [str(path) for path in job.tables],
+                "window": None if job.window is None else [str(time) for time in job.window],
+                "rows": counts(table),
+            },
             "innovations": _innovations(table),
         }
         (self.folder / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -14,11 +14,13 @@ from ensf.plot.scores import figure_rmse
 from ensf.plot.spectra import figure_spectra, quantity_of_spectra
 from ensf.plot.states import figure_states
 from ensf.plot.words import heading, method_label
+from ensf.runs.files import clear_unfinished, expanded, replacing
+from ensf.runs.owner import owned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["report"]
+__all__ = ["report", "save"]
 
 
 def report(directory: str | Path) -> list[Path]:
@@ -41,9 +43,9 @@ def report(directory: str | Path) -> list[Path]:
     ValueError
         If the folder holds no such file, or one that cannot be read, or none with a finished cycle.
     """
-    directory = Path(directory)
-    with ExitStack() as stack:
-        return [_save(figure, directory / name) for name, figure in _figures(read_runs(directory, stack))]
+    directory = expanded(directory)
+    with owned(directory, make=False), ExitStack() as stack:
+        return [save(figure, directory / name) for name, figure in _figures(read_runs(directory, stack))]
 
 
 def _figures(runs: Runs) -> Iterator[tuple[str, Figure]]:
@@ -61,6 +63,15 @@ def _figures(runs: Runs) -> Iterator[tuple[str, Figure]]:
             yield f"maps_{method}.png", figure_fields(Frame.read(run, -1), title)
 
 
-def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=160)
+def save(figure: Figure, path: Path, dpi: float = 160) -> Path:
+    """Replace a figure at once; nobody else may be writing it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; a former one is untouched.
+    """
+    clear_unfinished(path)
+    with replacing(path) as hidden:
+        figure.savefig(hidden, dpi=dpi)
     return path

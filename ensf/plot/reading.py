@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.netcdf import lazy
 from ensf.plot.words import unit_of
 
 __all__ = [
@@ -50,7 +51,7 @@ def read_runs(directory: Path, stack: ExitStack) -> dict[str, list[xr.Dataset]]:
 
 def _open(path: Path, stack: ExitStack) -> xr.Dataset:
     try:
-        run = stack.enter_context(xr.open_dataset(path, engine="netcdf4", decode_times=False))
+        run = stack.enter_context(lazy(path))
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}): remove it, or run that seed again") from error
     return _in_years(run) if unit_of(run["time"]) == "days" and burn_in_of(run) <= 0 else run

@@ -14,7 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["clear_unfinished", "replacing", "write_json", "write_text"]
+__all__ = ["clear_unfinished", "expanded", "replacing", "resolved", "write_json", "write_text"]
+
+
+def expanded(path: str | Path) -> Path:
+    """A path as a user writes it: ``~`` is the home folder, ``~name`` that of a user, as in a shell."""
+    return Path(os.path.expanduser(path))
+
+
+def resolved(path: str | Path) -> Path:
+    """The absolute path without links; a link to itself stays."""
+    return Path(os.path.realpath(path))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: noticed though a library swallows the exception, or kept until what is under way is stored."""
+"""Ctrl-C, SIGTERM and SIGHUP: noticed though a library swallows the exception, or kept until all is stored."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["answered", "deferred", "noticed"]
+__all__ = ["answered", "deferred", "noticed", "status"]
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 Answer = Callable[[int, FrameType | None], None] | signal.Handlers
+
+_received: list[int] = []
 
 
 @contextmanager
 def answered(answer: Answer, numbers: Sequence[signal.Signals] = STOPPING) -> Iterator[Callable[[], None]]:
-    """Within, Ctrl-C and SIGTERM get another answer; the yielded function gives them the former one back.
+    """Within, signals that stop get another answer; the yielded function gives them the former one back.
 
-    Outside the main thread nothing changes. Processes that are started while signals are ignored never hear them.
+    Outside the main thread nothing changes; nor for SIGHUP where it is ignored, as under ``nohup``. Processes that are
+    started while signals are ignored never hear them.
 
     Parameters
     ----------
@@ -31,7 +34,8 @@ def answered(answer: Answer, numbers: Sequence[signal.Signals] = STOPPING) -> It
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    former = {number: signal.signal(number, answer) for number in numbers}
+    heard = [number for number in numbers if number != getattr(signal, "SIGHUP", None) or not _is_ignored(number)]
+    former = {number: signal.signal(number, answer) for number in heard}
 
     def restore() -> None:
         for number, handler in former.items():
@@ -45,7 +49,7 @@ def answered(answer: Answer, numbers: Sequence[signal.Signals] = STOPPING) -> It
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], bool]]:
-    """Within, Ctrl-C and SIGTERM only make the yielded function return True; a second one acts at once.
+    """Within, a signal only makes the yielded function return True; a second one raises KeyboardInterrupt at once.
 
     Outside the main thread nothing changes, and the function returns False.
     """
@@ -53,15 +57,17 @@ def deferred() -> Iterator[Callable[[], bool]]:
 
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        restore()
+        _received[:] = [number]
+        if len(received) > 1:
+            raise KeyboardInterrupt
 
-    with answered(receive) as restore:
+    with answered(receive):
         yield lambda: bool(received)
 
 
 @contextmanager
 def noticed() -> Iterator[Callable[[], bool]]:
-    """Within, SIGTERM raises KeyboardInterrupt as Ctrl-C does; the yielded function tells whether either came.
+    """Within, each of the signals raises KeyboardInterrupt as Ctrl-C does; the yielded function tells whether one came.
 
     Outside the main thread nothing changes, and the function returns False.
     """
@@ -69,7 +75,17 @@ def noticed() -> Iterator[Callable[[], bool]]:
 
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        _received[:] = [number]
         raise KeyboardInterrupt
 
     with answered(receive):
         yield lambda: bool(received)
+
+
+def status() -> int:
+    """Exit status of a process that a signal has stopped: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+    return 128 + (_received.pop() if _received else signal.SIGINT)
+
+
+def _is_ignored(number: signal.Signals) -> bool:
+    return signal.getsignal(number) == signal.SIG_IGN

@@ -12,7 +12,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -22,12 +21,15 @@ import numpy as np
 from tqdm import tqdm
 
 from ensf.arrays import Array, Generator, summary
-from ensf.runs.files import replacing
+from ensf.dataset.netcdf import opened
+from ensf.dataset.stored import Stored
+from ensf.runs.files import clear_unfinished, expanded, replacing
+from ensf.runs.owner import alone
 from ensf.twin.twin import Model
 
 __all__ = ["NatureRun", "Trajectory", "cache_folder"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,25 +153,43 @@ class NatureRun:
         """
         if self.file:
             name = self.variable or self.model.variable
-            return Trajectory(self.factor * _read(Path(self.file), name, self.model), self.interval)
+            return Trajectory(self.factor * _read(expanded(self.file), name, self.model), self.interval)
         path = self.path(folder)
-        with suppress(FileNotFoundError, ValueError):
-            return Trajectory(_read(path, self.model.variable, self.model), self.interval)
-        _prepare(path.parent)
-        states = self._make(path)
-        _write(path, states, self.model, self.attributes)
-        return Trajectory(states, self.interval)
+        if not path.exists():
+            _prepare(path.parent)
+        states = self._kept(path)
+        return Trajectory(self._made(path) if states is None else states, self.interval)
 
     def path(self, folder: str | Path | None = None) -> Path:
         """Where the run is kept."""
         recipe = hashlib.sha256(f"{FORMAT} {self.attributes['recipe']}".encode()).hexdigest()
-        return Path(folder or cache_folder()) / f"nature-{recipe[:20]}.nc"
+        return expanded(folder or cache_folder()) / f"nature-{recipe[:20]}.nc"
 
     @property
     def attributes(self) -> Mapping[str, str]:
         """Global attributes of the file; the recipe is everything that the states depend on."""
         recipe = repr(replace(self, file="", variable="", factor=1.0))
         return {"title": "nature run", "Conventions": "CF-1.11", "recipe": recipe}
+
+    def _kept(self, path: Path) -> np.ndarray | None:
+        """States of the cache; None if there are none, or they are damaged."""
+        if not path.exists():
+            return None
+        try:
+            return _read(path, self.model.variable, self.model)
+        except ValueError as error:
+            print(f"{error}; it is made again", file=sys.stderr, flush=True)
+            return None
+
+    def _made(self, path: Path) -> np.ndarray:
+        """States that are made and kept, here or by a process that is waited for."""
+        with alone(path):
+            states = self._kept(path)
+            if states is None:
+                clear_unfinished(path)
+                states = self._make(path)
+                _write(path, states, self.model, self.attributes)
+        return states
 
     def _make(self, path: Path) -> np.ndarray:
         """States ``(time, state)``, with progress."""
@@ -191,13 +211,13 @@ class NatureRun:
 def cache_folder() -> Path:
     """Folder for what can be made again: ``ENSF_CACHE``, else `ensf` in the user's cache folder of the platform."""
     if given := os.environ.get("ENSF_CACHE"):
-        return Path(given).expanduser()
+        return expanded(given)
     home = Path.home()
     base = {
         "darwin": home / "Library" / "Caches",
         "win32": Path(os.environ.get("LOCALAPPDATA", home / "AppData/Local")),
     }
-    return Path(os.environ.get("XDG_CACHE_HOME") or base.get(sys.platform, home / ".cache")) / "ensf"
+    return expanded(os.environ.get("XDG_CACHE_HOME") or base.get(sys.platform, home / ".cache")) / "ensf"
 
 
 # --- files -----------------------------------------------------------------------------------------------
@@ -205,7 +225,7 @@ def cache_folder() -> Path:
 
 def _write(path: Path, states: np.ndarray, model: NatureModel, attributes: Mapping[str, str]) -> None:
     """A file of that name is complete."""
-    with replacing(path) as hidden, netCDF4.Dataset(hidden, "w") as file:
+    with replacing(path) as hidden, opened(hidden, "w") as file:
         _fill(file, states.reshape(-1, *model.shape), model)
         file.setncatts(attributes)
 
@@ -230,7 +250,8 @@ def _fill(file: netCDF4.Dataset, states: np.ndarray, model: NatureModel) -> None
             axis = file.createVariable(name, "f8", (name,))
             axis.units = units.get(name, "1")
             axis[:] = coords[name]
-    variable = file.createVariable(model.variable, "f4", ("time", *model.dims), chunksizes=(1, *model.shape))
+    dims, chunks = ("time", *model.dims), (1, *model.shape)
+    variable = file.createVariable(model.variable, "f4", dims, chunksizes=chunks, fletcher32=True)
     variable.setncatts({"long_name": model.long_name, "units": model.units})
     variable[:] = states
 
@@ -240,10 +261,12 @@ def _read(path: Path, name: str, model: NatureModel) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"there is no nature run {path}: check its name")
     try:
-        with netCDF4.Dataset(path) as file:
+        with opened(path) as file:
             variable = _variable(file, name, model, path)
-            states = np.ma.filled(np.ma.asarray(variable[:], np.float32), np.nan)
-    except OSError as error:
+            variable.set_auto_maskandscale(False)
+            stored = Stored.of(variable.dtype, {key: variable.getncattr(key) for key in variable.ncattrs()})
+            states = stored.numbers(variable[:]).astype(np.float32, copy=False)
+    except (OSError, RuntimeError, TypeError) as error:
         raise ValueError(f"{path} is not a NetCDF file, or damaged ({error}): give another one") from error
     if not np.isfinite(states).all():
         raise ValueError(f"{name} in {path} has missing or infinite values: give a complete run")

@@ -2,20 +2,23 @@
 
 What is stored is a tree of mappings, sequences, dataclasses, arrays, random generators and plain values. The file is
 an ``npz`` archive of NumPy, uncompressed: every array is an entry under its dotted name (``restart.ensemble``), in its
-own dtype and memory order; the entry ``tree`` is JSON and says where each belongs. Nothing is pickled.
+own dtype and memory order; the entry ``tree`` is JSON and says where each belongs. The archive's comment, the last
+bytes of the file, is a checksum of all before it. Nothing is pickled, and the classes and libraries that a file may
+name are those listed here: reading one imports nothing else.
 
 Whenever a process is killed, the former file or the new one is there, whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, BinaryIO, TypeAlias
 
 import array_api_compat
 import numpy as np
@@ -32,8 +35,34 @@ Json: TypeAlias = Any
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 
 PLAIN = (bool, int, float, str)
-BROKEN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ImportError, zipfile.BadZipFile)
+CLASSES = (
+    "ensf.twin.twin:Checkpoint",
+    "ensf.twin.twin:Streams",
+    "ensf.offline.cycle.driver:Checkpoint",
+    "ensf.wrappers.adaptive_inflation:InflationMemory",
+    "ensf.wrappers.collapse_guard:GuardMemory",
+    "ensf.wrappers.deferred_analysis:DeferralMemory",
+    "ensf.wrappers.spread:ResetMemory",
+    "ensf.wrappers.spread_control.bias:BiasEstimate",
+    "ensf.wrappers.spread_control.control:KindMemory",
+    "ensf.wrappers.spread_control.control:SpreadMemory",
+    "ensf.wrappers.spread_control.lagged:ErrorEstimate",
+    "ensf.wrappers.spread_control.lagged:LastCycle",
+)
+"""Dataclasses that a restart can hold, by module and name."""
+LIBRARIES = (
+    "array_api_compat.numpy", "array_api_compat.cupy", "array_api_compat.torch", "array_api_strict", "cupy", "torch",
+    "jax.numpy",
+)  # fmt: skip
+"""Array libraries other than NumPy."""
+GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+BROKEN = (
+    OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError, zipfile.BadZipFile,
+)  # fmt: skip
 """What a file that is no restart raises."""
+CHECKSUM = 64
+"""Bytes of the checksum."""
+CHUNK = 2**24
 
 
 def write(path: Path, content: Mapping[str, Tree]) -> None:
@@ -48,8 +77,13 @@ def write(path: Path, content: Mapping[str, Tree]) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     tree = json.dumps({name: _encode(value, name, arrays) for name, value in content.items()})
-    with replacing(path) as hidden, open(hidden, "wb") as file:
+    with replacing(path) as hidden, open(hidden, "w+b") as file:
         np.savez(file, tree=np.frombuffer(tree.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.comment = bytes(CHECKSUM)
+        checksum = _checksum(file)
+        file.seek(file.tell())
+        file.write(checksum)
 
 
 def read(path: Path) -> dict[str, Tree]:
@@ -65,12 +99,27 @@ def read(path: Path) -> dict[str, Tree]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no restart {path}: check its name")
     try:
+        with open(path, "rb") as whole:
+            if _checksum(whole) != whole.read():
+                raise ValueError("its checksum does not fit")
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         tree = json.loads(arrays.pop("tree").tobytes())
         return {name: _decode(value, arrays) for name, value in tree.items()}
     except BROKEN as error:
-        raise ValueError(f"{path} is not a restart file, or damaged ({error}): start the run again") from error
+        raise ValueError(
+            f"{path} is not a restart file, or damaged ({error}): start the run again with --overwrite"
+        ) from error
+
+
+def _checksum(file: BinaryIO) -> bytes:
+    """Of all but the place of the checksum, where the file then stands."""
+    left, value = file.seek(0, 2) - CHECKSUM, hashlib.sha256()
+    file.seek(0)
+    while left > 0:
+        left -= len(chunk := file.read(min(left, CHUNK)))
+        value.update(chunk)
+    return value.hexdigest().encode()
 
 
 # --- trees -----------------------------------------------------------------------------------------------
@@ -86,6 +135,8 @@ def _encode(value: Tree, name: str, arrays: dict[str, np.ndarray]) -> Json:
         return {"generator": _encode_generator(value)}
     if is_dataclass(value) and not isinstance(value, type):
         kind = f"{type(value).__module__}:{type(value).__qualname__}"
+        if kind not in CLASSES:
+            raise ValueError(_refusal(name, value))
         parts = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
         return {"class": kind, "fields": _encode_mapping(parts, name, arrays)}
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -93,9 +144,13 @@ def _encode(value: Tree, name: str, arrays: dict[str, np.ndarray]) -> Json:
     if isinstance(value, list | tuple):
         entries = [_encode(entry, f"{name}.{k}", arrays) for k, entry in enumerate(value)]
         return {"list" if isinstance(value, list) else "tuple": entries}
-    raise ValueError(
+    raise ValueError(_refusal(name, value))
+
+
+def _refusal(name: str, value: object) -> str:
+    return (
         f"{name} is a {type(value).__qualname__}, which a restart cannot hold: "
-        "make it of dataclasses, mappings, sequences, arrays, random generators and plain values"
+        "make it of mappings, sequences, arrays, random generators, plain values and what ensf's own filters remember"
     )
 
 
@@ -152,22 +207,24 @@ def _decode(value: Json, arrays: Arrays) -> Tree:
 def _decode_array(name: str, rest: dict[str, Json], arrays: Arrays) -> Array:
     if "library" not in rest:
         return arrays[name]
+    if rest["library"] not in LIBRARIES:
+        raise ValueError(f"it names {rest['library']!r}, which is no array library")
     return importlib.import_module(rest["library"]).asarray(arrays[name])
 
 
 def _decode_class(kind: str, rest: dict[str, Json], arrays: Arrays) -> Tree:
+    if kind not in CLASSES:
+        raise ValueError(f"it names {kind!r}, which is no class of a restart")
     module, _, name = kind.partition(":")
-    made: object = importlib.import_module(module)
-    for part in name.split("."):
-        made = getattr(made, part)
-    if not is_dataclass(made):
-        raise ValueError(f"{kind} is no dataclass")
-    return cast(Callable[..., Tree], made)(**{key: _decode(part, arrays) for key, part in rest["fields"].items()})
+    made = getattr(importlib.import_module(module), name)
+    return made(**{key: _decode(part, arrays) for key, part in rest["fields"].items()})
 
 
 def _decode_generator(stored: dict[str, Json], rest: dict[str, Json], arrays: Arrays) -> np.random.Generator:
     state, seed = _with_arrays(stored["state"]), _with_arrays(stored["seed"])
     sequence = np.random.SeedSequence(**seed) if seed else 0
+    if state["bit_generator"] not in GENERATORS:
+        raise ValueError(f"it names {state['bit_generator']!r}, which is no random generator")
     bits = getattr(np.random, state["bit_generator"])(sequence)
     bits.state = state
     return np.random.Generator(bits)

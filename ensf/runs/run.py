@@ -18,7 +18,6 @@ from pathlib import Path
 
 from ensf.diagnostics import scores
 from ensf.runs import restart
-from ensf.runs.files import clear_unfinished
 from ensf.runs.netcdf.writer import Writer, read
 from ensf.runs.recipe import describe
 from ensf.runs.recipe.settings import leaves
@@ -92,7 +91,7 @@ class Run:
         """
         if self.restart_file.exists():
             describe.check_recipe(self.recipe, restart.read(self.restart_file)["recipe"], self.restart_file)
-            return False
+            return record is not None and not self.journal_file.exists()  # killed while it tidied
         cycles, recipe = (0, {}) if self.journal_file.exists() else _stored(self.path)
         if cycles and (record is None or record["cycles"] != cycles):
             raise ValueError(
@@ -137,9 +136,13 @@ class Run:
         return progress.record()
 
     def tidy(self) -> None:
-        """Remove restart and journal."""
+        """Remove journal and restart of a run whose record is in the summary."""
+        self.journal_file.unlink(missing_ok=True)
         self.restart_file.unlink(missing_ok=True)
-        clear_unfinished(self.restart_file)
+
+    def forget(self) -> None:
+        """Remove restart and journal of a run that begins again; a journal alone is no run that is complete."""
+        self.restart_file.unlink(missing_ok=True)
         self.journal_file.unlink(missing_ok=True)
 
 
@@ -160,7 +163,7 @@ class Progress:
     @classmethod
     def begin(cls, run: Run) -> Progress:
         """Nothing so far; what an earlier run left is removed."""
-        run.tidy()
+        run.forget()
         return cls(run, None, None, dict.fromkeys(ROLES, 0.0))
 
     @classmethod
@@ -243,9 +246,9 @@ def _open(run: Run, cycle: Cycle, scores: Iterable[str]) -> Writer:
 
 
 def _stored(path: Path) -> tuple[int, dict[str, str]]:
-    """Cycles and recipe of a file; no cycles if there is none, or it was left unreadable."""
+    """Cycles and recipe of a file; no cycles if there is none, or it was left unreadable or without its dimensions."""
     try:
         with read(path) as file:
             return file.sizes["time"], json.loads(file.attrs.get("recipe", "{}"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, KeyError, ValueError):
         return 0, {}

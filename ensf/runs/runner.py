@@ -14,12 +14,13 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ensf.diagnostics.score_table import title
-from ensf.runs.files import write_json
+from ensf.runs.files import clear_unfinished, expanded, write_json
 from ensf.runs.interrupts import deferred
+from ensf.runs.owner import owned
 from ensf.runs.run import Run
 from ensf.twin.experiment import Experiment, Method, Record
 
-__all__ = ["outputs", "prepare", "run", "table"]
+__all__ = ["check_free", "outputs", "run", "table"]
 
 
 def outputs(directory: Path, methods: Iterable[str], seeds: Iterable[int]) -> list[Path]:
@@ -28,29 +29,14 @@ def outputs(directory: Path, methods: Iterable[str], seeds: Iterable[int]) -> li
     return [*cells, directory / "summary.json"]
 
 
-def prepare(directory: Path, files: list[Path], replace: bool) -> None:
-    """Make the output folder and check that files may be written.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written, or holds one of the files and they are not to be replaced.
-    """
+def check_free(directory: Path, files: Iterable[Path], replace: bool) -> None:
+    """Raise FileExistsError if a folder holds one of the files and they are not to be replaced."""
     existing = [path.name for path in files if path.exists()]
     if existing and not replace:
         raise FileExistsError(
             f"{directory} already holds {existing[0]}: choose another --output, or say --overwrite to replace it "
             "or --resume to go on"
         )
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".ensf-probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise PermissionError(
-            f"the output folder {directory} cannot be written ({error.strerror}): choose another --output"
-        ) from error
 
 
 def run(
@@ -65,30 +51,37 @@ def run(
 ) -> list[Record]:
     """Run every method and seed; write one file for each and `summary.json`; return the records.
 
+    The folder is owned meanwhile. Records of other methods and seeds stay in the summary.
+
     Parameters
     ----------
     experiment : Experiment
     methods : mapping of str to Method
     seeds : iterable of int
     directory : Path
-        Must exist.
+        Made if it is not there.
     command : str
         For the attributes of the files.
     resume : bool
         Keep what is finished, and go on where a run stopped: the files are the same, bit for bit, as if it had not.
     restart_every : int
-        Write a restart every so many cycles; 0 = only on Ctrl-C and SIGTERM.
+        Write a restart every so many cycles; 0 = only when a signal stops the run.
 
     Raises
     ------
     ValueError
-        If there is no cycle or fewer than two members, or `resume` finds files of another recipe. Nothing is written.
+        If there is no cycle or fewer than two members, `resume` finds files of another recipe, or the summary is not
+        one of runs. Nothing is written.
+    OSError
+        If another process owns the folder, or something cannot be written.
     """
-    seeds = list(seeds)
+    seeds, directory = list(seeds), expanded(directory)
     runs = [Run(experiment, name, methods[name], seed, directory, command) for name in methods for seed in seeds]
-    records = _read_summary(directory) if resume else {}
-    done = {run.key for run in runs if resume and run.finished(records.get(run.key))}
-    with threadpool_limits(1), deferred() as stopping:
+    with owned(directory), threadpool_limits(1), deferred() as stopping:
+        records = _read_summary(directory)
+        done = {run.key for run in runs if resume and run.finished(records.get(run.key))}
+        for unfinished in (directory / "summary.json", *(run.restart_file for run in runs)):
+            clear_unfinished(unfinished)
         for number, run in enumerate(runs, 1):
             if run.key not in done:
                 with _progress(experiment.cycles, f"[{number}/{len(runs)}] {run.name} seed {run.seed}") as show:
@@ -129,9 +122,9 @@ def _read_summary(directory: Path) -> dict[tuple[str, int], Record]:
     if not path.exists():
         return {}
     try:
-        return {(record["method"], record["seed"]): record for record in json.loads(path.read_text())}
+        return {(record["method"], record["seed"]): record for record in json.loads(path.read_text(encoding="utf-8"))}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a summary of runs, or damaged: remove it, then resume again") from error
+        raise ValueError(f"{path} is not a summary of runs, or damaged: choose another output, or remove it") from error
 
 
 def _write_summary(directory: Path, records: Iterable[Record]) -> None:

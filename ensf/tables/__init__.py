@@ -2,14 +2,15 @@
 
 A table is a record of columns,
 
-    variable, value, error, time, (lat, lon) or (x, y), optional z, qc,
+    variable, value, error, time, (lat, lon) or (x, y), optional z, depth, height, pressure, qc,
 
 with `error` a standard deviation in the units of the variable, and ``qc = 0`` meaning "use". `read` and
 `ObservationTable.write` know CSV and CF NetCDF (``featureType = "point"``); `read_ioda` and `read_dart` import the
-files of JEDI and DART. What is wrong with a file is one sentence that names file, row, column and what to do.
+files of JEDI and DART. What is wrong with a file is one sentence that names the file and what to do; what is wrong with
+a row rejects the row, with a reason.
 """
 
 from ensf.tables.reading import from_dart, read, read_dart, read_ioda
-from ensf.tables.table import Check, ObservationTable, Observed, RowError
+from ensf.tables.table import Check, ObservationTable, Observed
 
-__all__ = ["Check", "ObservationTable", "Observed", "RowError", "from_dart", "read", "read_dart", "read_ioda"]
+__all__ = ["Check", "ObservationTable", "Observed", "from_dart", "read", "read_dart", "read_ioda"]

@@ -1,4 +1,4 @@
-"""What is wrong with a row: the first problem, in one sentence."""
+"""What is wrong with a row: a code, and the first problem in one sentence."""
 
 from __future__ import annotations
 
@@ -6,65 +6,79 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-__all__ = ["RowError", "check_rows", "check_shapes"]
+from ensf.tables.flags import BAD_ERROR, BAD_HEIGHT, BAD_POSITION, BAD_VALUE, MISSING, NO_ERROR, NO_TIME, UNKNOWN, USED
 
-LIMITS = {"lat": (-90.0, 90.0), "lon": (-180.0, 360.0)}
+__all__ = ["VERTICAL", "check_rows", "check_shapes", "first_problem", "on_earth"]
 
-
-class RowError(ValueError):
-    """A row that cannot be used.
-
-    Attributes
-    ----------
-    row : int
-        Counted from 0.
-    problem : str
-        Column, what it holds, and what to do.
-    """
-
-    def __init__(self, row: int, problem: str) -> None:
-        super().__init__(f"row {row}: {problem}")
-        self.row, self.problem = row, problem
+ROUNDING = 1e-5
+"""Degrees by which a latitude may be beyond a pole: those of 4 bytes, and of radians."""
+LIMITS = {"lat": (-90.0 - ROUNDING, 90.0 + ROUNDING), "lon": (-180.0 - ROUNDING, 360.0 + ROUNDING)}
+VERTICAL = ("z", "depth", "height", "pressure")
+"""Columns that say how high."""
 
 
-def check_rows(columns: Mapping[str, np.ndarray], used: np.ndarray, axes: tuple[str, str]) -> None:
-    """Raise RowError for the first row in use that is broken.
+def check_rows(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> np.ndarray:
+    """The column `qc` with a code of `ensf.tables.flags` in each row that was to be used and is broken, ``(row,)``.
 
     Parameters
     ----------
     columns : mapping of str to (row,) array
-        Columns of the table by their names in files.
-    used : (row,) array of bool
-        Rows that are to be used; the others may be incomplete.
+        Columns of the table by their names in files; rows whose `qc` is not 0 may be incomplete.
     axes : tuple of two str
         Columns of the position.
     """
-    first: tuple[int, str] | None = None
-    for name, good, advice in _rules(columns, axes):
-        bad = used & ~good
-        row = int(np.argmax(bad)) if bad.any() else len(bad)
-        if row < (len(bad) if first is None else first[0]):
-            entry = str(columns[name][row])
-            first = (row, f"{name} is {entry if entry else 'empty'}: {advice}")
-    if first is not None:
-        raise RowError(*first)
+    codes = columns["qc"]
+    for _, bad, code, _ in _rules(columns, axes):
+        codes = np.where((codes == USED) & bad, code, codes)
+    return codes.astype(np.int32)
 
 
-def _rules(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> Iterator[tuple[str, np.ndarray, str]]:
-    """Name of a column, where it is good, and advice where it is not."""
-    rejected = ", or a qc other than 0"
-    yield "variable", columns["variable"] != "", "name what was observed"
-    finite = np.isfinite(columns["value"])
-    yield "value", finite, "give a finite number, or leave it empty if nothing was measured"
-    error = columns["error"]
-    yield "error", np.isfinite(error) & (error > 0), f"give a positive standard deviation{rejected}"
-    yield "time", ~np.isnat(columns["time"]), f"give a time such as 2024-01-31T12:00:00{rejected}"
+def first_problem(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> tuple[int, str] | None:
+    """The first broken row and, in a sentence, its first problem: column, what it holds, and what to do.
+
+    A row without a value is not broken: nothing was measured.
+    """
+    used, first = columns["qc"] == USED, None
+    for name, bad, code, advice in _rules(columns, axes):
+        if code == MISSING:
+            used = used & ~bad
+        elif (bad & used).any():
+            row = int(np.argmax(bad & used))
+            if first is None or row < first[0]:
+                entry = str(columns[name][row])
+                first = (row, f"{name} is {entry if entry else 'empty'}: {advice}")
+    return first
+
+
+def _rules(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> Iterator[tuple[str, np.ndarray, int, str]]:
+    """Name of a column, where it is bad, the code of that, and advice."""
+    value, error = columns["value"], columns["error"]
+    yield "value", np.isnan(value), MISSING, "give what was measured"
+    yield "variable", columns["variable"] == "", UNKNOWN, "name what was observed"
+    yield "value", np.isinf(value), BAD_VALUE, "give a finite number, or leave it empty if nothing was measured"
+    yield "error", np.isnan(error), NO_ERROR, "give a positive standard deviation"
+    yield "error", ~((error > 0) & (error < np.inf)), BAD_ERROR, "give a positive standard deviation"
+    yield "time", np.isnat(columns["time"]), NO_TIME, "give a time such as 2024-01-31T12:00:00"
     for name in axes:
         low, high = LIMITS.get(name, (-np.finfo(float).max, np.finfo(float).max))
-        span = f"a number from {low:g} to {high:g} degrees" if name in LIMITS else "a finite number"
-        yield name, (columns[name] >= low) & (columns[name] <= high), f"give {span}{rejected}"
-    if "z" in columns:
-        yield "z", ~np.isinf(columns["z"]), "give a finite number, or leave it empty"
+        span = f"a number from {low:.0f} to {high:.0f} degrees" if name in LIMITS else "a finite number"
+        yield name, ~((columns[name] >= low) & (columns[name] <= high)), BAD_POSITION, f"give {span}"
+    for name in VERTICAL:
+        if name in columns:
+            yield name, np.isinf(columns[name]), BAD_HEIGHT, "give a finite number, or leave it empty"
+
+
+def on_earth(position: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
+    """Positions whose latitude is a pole if it is beyond one by no more than rounding, ``(row, 2)``."""
+    if "lat" not in axes or position.ndim != 2:
+        return position
+    latitude = position[:, axes.index("lat")]
+    beyond = (np.abs(latitude) > 90) & (np.abs(latitude) <= 90 + ROUNDING)
+    if not beyond.any():
+        return position
+    position = position.copy()
+    position[beyond, axes.index("lat")] = np.sign(latitude[beyond]) * 90.0
+    return position
 
 
 def check_shapes(value: np.ndarray, position: np.ndarray, columns: Mapping[str, np.ndarray | None]) -> None:

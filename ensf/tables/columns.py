@@ -1,18 +1,24 @@
-"""Columns of a table as a file has them: their names, the codes in them, and where in the file a row is."""
+"""Columns of a table as a file has them: their names, units and codes, and where in the file a row is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ensf.dataset.coordinates import COLUMNS, CRITERIA
+from ensf.tables.check import VERTICAL
+from ensf.tables.flags import NOT_GOOD, UNREADABLE, USED
+from ensf.tables.stations.vertical import SI, factor
 
-__all__ = ["NUMBERS", "Columns", "axes", "codes", "import_row", "renamed"]
+__all__ = ["NUMBERS", "Columns", "axes", "codes", "import_row", "in_table_units", "renamed"]
 
-NUMBERS = ("value", "error", "lat", "lon", "x", "y", "z", "qc")
+NUMBERS = ("value", "error", "lat", "lon", "x", "y", *VERTICAL, "qc")
+WIDEST = 1000
+"""Columns of a table: what is carried along is written again, which takes seconds for so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +33,14 @@ class Columns:
         What the codes in the column `qc` mean.
     where : callable
         Number of a row, counted from 0, to its place in the file, such as ``line 3``.
+    problems : mapping of int to str
+        What is wrong with entries that cannot be read, by row; the code of these rows says so too.
     """
 
     values: Mapping[str, np.ndarray]
     meanings: Mapping[int, str]
     where: Callable[[int], str]
+    problems: Mapping[int, str] = field(default_factory=dict)
 
 
 def import_row(row: int) -> str:
@@ -41,11 +50,13 @@ def import_row(row: int) -> str:
 
 def renamed(names: list[str], path: Path) -> list[str]:
     """Names of columns, other names of latitude and longitude replaced; ValueError if one is missing or twice there."""
+    if len(names) > WIDEST:
+        raise ValueError(f"{path} has {len(names)} columns: keep {WIDEST} or fewer, for each observation is a row")
     aliases = {
         alias: column for column, coordinate in COLUMNS.items() for alias in (coordinate, *CRITERIA[coordinate].names)
     }
     columns = [aliases.get(name, name) for name in names]
-    twice = [name for name in columns if columns.count(name) > 1]
+    twice = [name for name, count in Counter(columns).items() if count > 1 and name]
     if twice:
         raise ValueError(f"{path} has two columns {twice[0]!r}: keep one")
     if "" in columns:
@@ -64,20 +75,50 @@ def axes(names: Iterable[str]) -> tuple[str, str]:
     return ("x", "y") if plane and not sphere else ("lat", "lon")
 
 
-def codes(column: np.ndarray, path: Path, where: Callable[[int], str]) -> np.ndarray:
-    """The column `qc` as integers; ValueError if one is not.
+def codes(column: np.ndarray, good: Collection[int]) -> np.ndarray:
+    """The column `qc` with 0 for rows that are to be used, ``(row,)``.
 
     Parameters
     ----------
     column : (row,) array of float
-    path : Path
-        File that errors name.
-    where : callable
-        Number of a row to its place in the file.
+        Codes of whoever made the observations.
+    good : collection of int
+        Those of rows that are to be used.
     """
     with np.errstate(invalid="ignore"):
-        bad = ~(np.isfinite(column) & (column == np.round(column)) & (np.abs(column) < 2**31))
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(f"{path}, {where(row)}: qc is {column[row]}: give an integer, 0 to use the row")
-    return column.astype(np.int32)
+        readable = np.isfinite(column) & (column == np.round(column)) & (np.abs(column) < 2**31)
+        whole = np.where(readable, column, UNREADABLE).astype(np.int32)
+    used = np.isin(whole, list(good)) & readable
+    return np.where(used, USED, np.where(whole == USED, NOT_GOOD, whole)).astype(np.int32)
+
+
+def in_table_units(name: str, column: np.ndarray, units: str, path: Path, advice: str) -> np.ndarray:
+    """A column that says how high, in the units of the table.
+
+    Parameters
+    ----------
+    name : str
+        A column of `ensf.tables.stations.vertical.SI`; any other is as it was.
+    column : (row,) array of float
+    units : str
+        As the file states them; a depth or height without units is in metres.
+    path : Path
+        File that errors name.
+    advice : str
+        How units are stated.
+
+    Raises
+    ------
+    ValueError
+        If a pressure has no units, or the units are others.
+    """
+    if name not in SI:
+        return column
+    if not units and name == "pressure":
+        raise ValueError(f"{path}: column 'pressure' states no units, and may be in Pa, hPa or dbar: {advice}")
+    scale = factor(units, SI[name]) if units else 1.0
+    if scale is None:
+        raise ValueError(
+            f"{path}: column {name!r} has units {units!r}, which cannot be converted to {SI[name]}: {advice}"
+        )
+    return column if scale == 1.0 else column * scale

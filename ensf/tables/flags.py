@@ -7,22 +7,31 @@ gives begin at 101, so that both fit in one column.
 from __future__ import annotations
 
 __all__ = [
+    "BAD_ERROR",
+    "BAD_HEIGHT",
+    "BAD_POSITION",
+    "BAD_VALUE",
     "DUPLICATE",
     "GROSS",
     "LAND",
     "LEVEL",
     "MERGED",
     "MISSING",
+    "NOT_GOOD",
     "NO_ERROR",
+    "NO_TIME",
     "OUTSIDE",
     "REASONS",
     "THINNED",
+    "UNKNOWN",
+    "UNREADABLE",
     "USED",
     "WINDOW",
 ]
 
 USED = 0
 MISSING, OUTSIDE, LEVEL, LAND, WINDOW, GROSS, DUPLICATE, THINNED, MERGED, NO_ERROR = range(101, 111)
+UNREADABLE, UNKNOWN, BAD_VALUE, BAD_ERROR, NO_TIME, BAD_POSITION, BAD_HEIGHT, NOT_GOOD = range(111, 119)
 
 REASONS = {
     USED: "used",
@@ -36,5 +45,13 @@ REASONS = {
     THINNED: "thinned",
     MERGED: "merged into a super-observation",
     NO_ERROR: "error missing",
+    UNREADABLE: "an entry cannot be read",
+    UNKNOWN: "variable not in the state",
+    BAD_VALUE: "value not a number of the states",
+    BAD_ERROR: "error not positive",
+    NO_TIME: "time missing",
+    BAD_POSITION: "no such place",
+    BAD_HEIGHT: "height not finite",
+    NOT_GOOD: "code 0 of its provider is not good",
 }
 """Sentence of each code that this package gives."""

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ensf.tables.check import RowError
+from ensf.runs.patterns import find_files
+from ensf.tables.check import VERTICAL, first_problem
 from ensf.tables.columns import Columns, axes
 from ensf.tables.formats import dart, files, ioda
-from ensf.tables.table import ObservationTable
+from ensf.tables.table import FILE, ROW, ObservationTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["from_dart", "read", "read_dart", "read_ioda"]
 
+LOGGER = logging.getLogger("ensf")
 
-def read(path: str | Path) -> ObservationTable:
-    """Table of a CSV file, or of a NetCDF file of CF points.
+
+def read(paths: str | Path | Sequence[str | Path], *, good: Collection[int] = (0,)) -> ObservationTable:
+    """Table of one or more files, each CSV or NetCDF of CF points.
+
+    A row that cannot be used is rejected with a code; the first one of each file is told in a sentence, through
+    `logging`. Columns ``from_file`` and ``from_row`` say where each row is from, unless the file has them already.
 
     Parameters
     ----------
-    path : str or Path
-        With suffix ``.csv``, ``.nc`` or ``.nc4``.
+    paths : str, Path, or sequence of these
+        Names or patterns such as ``"argo_*.nc"``, with suffix ``.csv``, ``.nc`` or ``.nc4``. The rows of one file
+        come after those of another, patterns in the natural order of names.
+    good : collection of int
+        Codes in the column `qc` of rows that are to be used: ``(1, 2)`` for Argo.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If a name or pattern fits no file.
     ValueError
-        If it is not such a file, lacks a column, or has a row that is to be used and cannot be.
+        If a file is not such a file, lacks a column, or has positions in other coordinates than the first.
     """
-    return _table_in(Path(path), files.load(Path(path)))
+    tables: list[ObservationTable] = []
+    whole = find_files(paths, "the observations")
+    are_told_apart = len({path.name for path in whole}) == len(whole)
+    for path in whole:
+        tables.append(_table(files.load(path, good), path.name if are_told_apart else str(path)))
+        if tables[-1].axes != tables[0].axes:
+            raise ValueError(
+                f"{path} has positions in {tables[-1].axes} but the first table in {tables[0].axes}: convert one"
+            )
+    return tables[0] if len(tables) == 1 else tables[0].append(*tables[1:])
 
 
 def read_ioda(
@@ -42,33 +61,38 @@ def read_ioda(
     variables: Mapping[str, str] | None = None,
     *,
     vertical: str | None = None,
-    good: int = 0,
+    good: Collection[int] = (0,),
 ) -> ObservationTable:
     """Table of an IODA file; the rows of one variable after those of another.
+
+    Each channel of a variable is a variable of its own: ``brightnessTemperature_5`` is channel 5.
 
     Parameters
     ----------
     path : str or Path
     variables : mapping of str to str, optional
         IODA names to those of the state, such as ``{"airTemperature": "t"}``; the others are left out. By default
-        all, under their own names.
+        all, under their own names. With the name of a variable that has channels all of them are read.
     vertical : str, optional
-        Variable of MetaData for the column `z`, such as ``"pressure"``.
-    good : int
-        Largest PreQC that is used; in files from NCEP that is 3.
+        Variable of MetaData that says how high: the column `pressure`, `depth` or `height` if its units say so, else
+        `z`.
+    good : collection of int
+        Codes of PreQC that are used; ``range(4)`` for files from NCEP.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a group or variable is missing, has channels, or has a row that cannot be used.
+        If a group or variable is missing, or there is no such channel.
     """
     path = files.existing(path)
-    return _table_in(path, ioda.load(path, variables, vertical, good))
+    return _table(ioda.load(path, variables, vertical, good), str(path))
 
 
-def read_dart(path: str | Path, variables: Mapping[str, str] | None = None, *, good: int = 0) -> ObservationTable:
+def read_dart(
+    path: str | Path, variables: Mapping[str, str] | None = None, *, good: Collection[int] = (0,)
+) -> ObservationTable:
     """Table of an observation sequence on the sphere.
 
     Parameters
@@ -77,8 +101,8 @@ def read_dart(path: str | Path, variables: Mapping[str, str] | None = None, *, g
     variables : mapping of str to str, optional
         DART types to variables of the state, such as ``{"RADIOSONDE_TEMPERATURE": "t"}``; the others are left out. By
         default all, under their own names.
-    good : int
-        Largest data quality code that is used.
+    good : collection of int
+        Codes of quality that are used.
 
     Raises
     ------
@@ -87,14 +111,18 @@ def read_dart(path: str | Path, variables: Mapping[str, str] | None = None, *, g
     ImportError
         If `pydartdiags` is not installed.
     ValueError
-        If it is not an observation sequence, has no positions on the sphere, or a row that cannot be used.
+        If it is not an observation sequence, or has no positions on the sphere.
     """
     path = files.existing(path)
-    return _table_in(path, dart.load(path, variables, good))
+    return _table(dart.load(path, variables, good), str(path))
 
 
 def from_dart(
-    frame: pd.DataFrame, variables: Mapping[str, str] | None = None, *, good: int = 0, name: str = "the sequence"
+    frame: pd.DataFrame,
+    variables: Mapping[str, str] | None = None,
+    *,
+    good: Collection[int] = (0,),
+    name: str = "the sequence",
 ) -> ObservationTable:
     """Table of ``ObsSequence(...).df`` of `pydartdiags`; the error is the root of DART's error variance.
 
@@ -103,31 +131,42 @@ def from_dart(
     frame : pandas.DataFrame
     variables : mapping of str to str, optional
         As for `read_dart`.
-    good : int
-        Largest data quality code that is used.
+    good : collection of int
+        Codes of quality that are used.
     name : str
-        What errors call the frame.
+        What messages call the frame, and the column ``from_file``.
 
     Raises
     ------
     ValueError
-        If columns are missing, or a row cannot be used.
+        If columns are missing.
     """
-    return _table(dart.columns_of(frame, variables, good, name))
+    return _table(dart.columns_of(frame, variables, good, name), name)
 
 
-def _table_in(path: Path, columns: Columns) -> ObservationTable:
-    """The table of a file: errors of rows name the file, and where in it the row is."""
-    try:
-        return _table(columns)
-    except RowError as error:
-        raise ValueError(f"{path}, {columns.where(error.row)}: {error.problem}") from None
-
-
-def _table(columns: Columns) -> ObservationTable:
-    """Columns that are not the table's own are carried along."""
+def _table(columns: Columns, name: str) -> ObservationTable:
+    """The table of a file, of which the first row that is broken is told."""
     values, place = dict(columns.values), axes(columns.values)
-    own = {name: values.pop(name) for name in ("variable", "value", "error", "time")}
-    position = np.stack([values.pop(name) for name in place], axis=1)
-    z, qc = values.pop("z", None), values.pop("qc", None)
-    return ObservationTable(**own, position=position, axes=place, z=z, qc=qc, reasons=columns.meanings, extra=values)
+    size = len(values["value"])
+    values.setdefault("qc", np.zeros(size, dtype=np.int32))
+    _tell(columns, values, name)
+    if FILE not in values:
+        values |= {FILE: np.full(size, name), ROW: np.arange(size)}
+    own = {column: values.pop(column) for column in ("variable", "value", "error", "time", "qc")}
+    position = np.stack([values.pop(column) for column in place], axis=1)
+    vertical = {column: values.pop(column) for column in VERTICAL if column in values}
+    z = vertical.pop("z", None)
+    return ObservationTable(
+        **own, position=position, axes=place, z=z, vertical=vertical, reasons=columns.meanings, extra=values
+    )
+
+
+def _tell(columns: Columns, values: Mapping[str, np.ndarray], name: str) -> None:
+    """Warn of the first row that cannot be read or used, with its place in the file."""
+    first = first_problem(values, axes(values))
+    if columns.problems:
+        row = min(columns.problems)
+        first = (row, columns.problems[row]) if first is None or row <= first[0] else first
+    if first is not None:
+        row, problem = first
+        LOGGER.warning("%s, %s: %s; the row is rejected", name, columns.where(row), problem)

@@ -6,29 +6,35 @@ verb `observe` gives: the `Observation` of the rows that are used, beside the ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, like, namespace, rows, to_numpy
+from ensf.arrays import Array, like, namespace, to_numpy
+from ensf.dataset.coordinates import variable_dims
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout
+from ensf.dataset.methods import check_order, dims_of
 from ensf.dataset.summary import as_html, as_text, span
+from ensf.localization import Localization
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
-from ensf.tables.check import RowError, check_rows, check_shapes
-from ensf.tables.flags import MISSING, REASONS, USED
+from ensf.tables.check import VERTICAL, check_rows, check_shapes, on_earth
+from ensf.tables.flags import BAD_VALUE, REASONS, UNKNOWN, USED, WINDOW
 from ensf.tables.formats import files
 from ensf.tables.stations.derived import Derived, registered
 from ensf.tables.stations.stations import StationOperator, Stations
+from ensf.tables.units import far_off, in_units_of
 
-__all__ = ["Check", "ObservationTable", "Observed", "RowError"]
+__all__ = ["FILE", "ROW", "Check", "ObservationTable", "Observed"]
 
 BILINEAR = Bilinear()
 
+FILE, ROW = "from_file", "from_row"
+"""Columns that say from which file a row was read, and which one it was there, counted from 0."""
 COLUMNS = ("variable", "value", "error", "time", "position", "qc")
 AXES = (("lat", "lon"), ("x", "y"))
 
@@ -53,8 +59,11 @@ class ObservationTable:
         ``("lat", "lon")`` or ``("x", "y")``.
     z : (row,) array, optional
         Vertical coordinate as the grid has it; NaN where there is none.
+    vertical : mapping of str to (row,) array
+        Columns ``depth`` (m, positive down), ``height`` (m, positive up) and ``pressure`` (Pa), of which a grid takes
+        the one that is its own where there is no `z`.
     qc : (row,) array of int, optional
-        0 = use; other integers name a reason not to.
+        0 = use; other integers name a reason not to. A row that was to be used and is broken gets a code of its own.
     reasons : mapping of int to str
         What the codes in `qc` mean, beside those of `ensf.tables.flags`.
     extra : mapping of str to (row,) array
@@ -62,8 +71,6 @@ class ObservationTable:
 
     Raises
     ------
-    RowError
-        A ValueError that names the first row that is to be used and cannot be.
     ValueError
         If columns are missing or of unequal length.
     """
@@ -78,12 +85,13 @@ class ObservationTable:
     qc: np.ndarray | None = None
     reasons: Mapping[int, str] = field(default_factory=dict)
     extra: Mapping[str, np.ndarray] = field(default_factory=dict)
+    vertical: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, column in _converted(self).items():
             object.__setattr__(self, name, column)
-        check_shapes(self.value, self.position, {"z": self.z, **self.extra})
-        check_rows(self.columns, self.used, self.axes)
+        check_shapes(self.value, self.position, {"z": self.z, **self.vertical, **self.extra})
+        object.__setattr__(self, "qc", check_rows(self.columns, self.axes))
 
     def __len__(self) -> int:
         return len(self.value)
@@ -99,8 +107,9 @@ class ObservationTable:
         facts: list[tuple[str, ...]] = []
         for name, count in _counts(self.variable):
             facts.append((name, f"{count} rows", span(self.value[self.variable == name])))
-        ranges = {**dict(zip(self.axes, self.position.T, strict=True)), "z": self.height, "time": self.time}
-        facts += [(name, span(column)) for name, column in ranges.items() if name != "z" or self.z is not None]
+        ranges = {**dict(zip(self.axes, self.position.T, strict=True)), "z": self.z, **self.vertical}
+        facts += [(name, span(column)) for name, column in ranges.items() if column is not None]
+        facts.append(("time", span(self.time)))
         facts += [(reason, f"{count} rows") for reason, count in _counts(self.reason)]
         if self.extra:
             facts.append(("other columns", ", ".join(self.extra)))
@@ -141,7 +150,25 @@ class ObservationTable:
         named = {"variable": self.variable, "value": self.value, "error": self.error, "time": self.time}
         named |= dict(zip(self.axes, self.position.T, strict=True))
         vertical = {} if self.z is None else {"z": self.z}
-        return {**named, **vertical, "qc": self.codes, **self.extra}
+        return {**named, **vertical, **self.vertical, "qc": self.codes, **self.extra}
+
+    def place(self, row: int) -> str:
+        """What errors call a row: its file and number there, if it was read from one."""
+        if FILE not in self.extra or ROW not in self.extra:
+            return f"row {row}"
+        return f"{self.extra[FILE][row]}: row {int(self.extra[ROW][row])}"
+
+    def within(self, start: np.datetime64 | str, end: np.datetime64 | str) -> ObservationTable:
+        """The table with rows before `start`, or at `end` or after it, rejected as outside the window.
+
+        A row on the common edge of two windows so belongs to the later one.
+
+        Parameters
+        ----------
+        start, end : datetime64, or str in ISO 8601
+            UTC.
+        """
+        return self.reject(~((self.time >= np.datetime64(start)) & (self.time < np.datetime64(end))), WINDOW)
 
     def reject(self, which: np.ndarray, code: int, reason: str | None = None) -> ObservationTable:
         """The table with `code` in the rows `which` that were used; rows rejected before keep their reason.
@@ -164,23 +191,32 @@ class ObservationTable:
             self,
             **taken,
             z=None if self.z is None else self.z[rows],
+            vertical={name: column[rows] for name, column in self.vertical.items()},
             extra={name: column[rows] for name, column in self.extra.items()},
         )
 
-    def append(self, other: ObservationTable) -> ObservationTable:
-        """The rows of both; columns of one only are empty in the other."""
-        if self.axes != other.axes:
-            raise ValueError(f"tables in {self.axes} and {other.axes} cannot be joined: convert one of them")
-        both: dict[str, Any] = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in COLUMNS}
+    def append(self, *others: ObservationTable) -> ObservationTable:
+        """The rows of all; columns of some only are empty in the others.
+
+        Raises
+        ------
+        ValueError
+            If positions are in other coordinates.
+        """
+        tables = (self, *others)
+        for other in others:
+            if self.axes != other.axes:
+                raise ValueError(f"tables in {self.axes} and {other.axes} cannot be joined: convert one of them")
+        joined: dict[str, Any] = {name: np.concatenate([getattr(table, name) for table in tables]) for name in COLUMNS}
+        vertical = {name: None for table in tables for name in table.vertical}
+        extra = {name: None for table in tables for name in table.extra}
         return replace(
             self,
-            **both,
-            z=None if self.z is None and other.z is None else np.concatenate([self.height, other.height]),
-            reasons={**other.reasons, **self.reasons},
-            extra={
-                name: np.concatenate([_extra(self, other, name), _extra(other, self, name)])
-                for name in {**self.extra, **other.extra}
-            },
+            **joined,
+            z=None if all(table.z is None for table in tables) else np.concatenate([table.height for table in tables]),
+            vertical={name: np.concatenate([_height(table, name) for table in tables]) for name in vertical},
+            reasons=_joined_reasons(tables),
+            extra={name: np.concatenate(_extras(tables, name)) for name in extra},
         )
 
     def observe(
@@ -191,6 +227,7 @@ class ObservationTable:
         coordinates: Mapping[str, str] | None = None,
         periods: Mapping[str, float] | None = None,
         derived: Mapping[str, Derived] | None = None,
+        surface: Collection[str] = (),
     ) -> Observed:
         """The rows as an `Observation` of states of a layout.
 
@@ -206,35 +243,73 @@ class ObservationTable:
             Period of ``x`` or ``y`` in a periodic domain. Longitude always has 360 degrees.
         derived : mapping of str to Derived, optional
             Derived quantities by name, before those of `ensf.tables.stations.derived.register`.
+        surface : collection of str
+            Variables with levels of which rows without a height see the level nearest to the surface: the uppermost
+            of an ocean, the lowest of an atmosphere.
 
         Returns
         -------
         Observed
-            Rows outside the grid or its levels, or on land, are rejected with that reason.
+            Rows outside the grid or its levels, or on land, are rejected with that reason; the column `z` of its table
+            is in the vertical coordinate of the grid, from whichever column.
 
         Raises
         ------
         ValueError
-            If a row names what is neither a variable of the state nor a derived quantity, or the grid is neither
-            regular nor curvilinear.
+            If no row names a variable of the state or a derived quantity, rows of a variable with levels have no
+            height, or the grid is neither regular nor curvilinear.
         """
         quantities = {**registered(), **(derived or {})}
         stations = Stations(
-            layout, self.position, self.height, self.axes, interpolation, coordinates or {}, periods or {}
+            layout,
+            self.position,
+            self.height,
+            self.axes,
+            interpolation,
+            coordinates or {},
+            periods or {},
+            self.vertical,
+            tuple(surface),
         )
-        table, parts = self, []
-        for name, which in _kinds(self, layout, quantities):
-            operator, code = _operator(name, stations.take(which), quantities)
+        table = _within_numbers(_of_the_state(self.in_units_of(layout), layout, quantities), stations.dtype)
+        height = self.height
+        parts = []
+        first = str(next(iter(layout.template.data_vars)))
+        for name, which in _kinds(table):
+            there = stations.take(which)
+            operator, code = _operator(name, there, quantities)
             good = np.flatnonzero(code == USED)
             parts.append((operator.restrict(good), which[good]))
             table = _rejected(table, which, code)
+            if self.vertical:
+                height = height.copy()
+                height[which] = there.heights(name if name in layout.template.data_vars else first)
+        if self.vertical:
+            table = replace(table, z=height)
         used = np.flatnonzero(table.used)
         place = np.full(len(table), -1)
         place[used] = np.arange(len(used))
         operator = join([(operator, place[which]) for operator, which in parts if len(which)])
-        value, error = _numbers(table, used, stations.dtype)
-        kind = table.variable[used]
-        return Observed(Observation(value, operator, error, table.position[used], kind=kind), used, table)
+        value, error = (column[used].astype(stations.dtype) for column in (table.value, table.error))
+        observation = Observation(value, operator, error, table.position[used], kind=table.variable[used])
+        return Observed(observation, used, table, replace(stations, height=height))
+
+    def in_units_of(self, layout: Layout) -> ObservationTable:
+        """The table with values and errors in the units of the variables of a layout, where both sides state units.
+
+        The units of a value are in the column `units`, those of its error, if they are others, in `error_units`.
+
+        Raises
+        ------
+        ValueError
+            If units cannot be converted, or are those of a variance.
+        """
+        grids = layout.template.data_vars.items()
+        wanted = {str(name): str(grid.attrs["units"]) for name, grid in grids if grid.attrs.get("units")}
+        if not wanted or not {"units", "error_units"} & set(self.extra):
+            return self
+        value, error, extra = in_units_of(wanted, self.variable, self.value, self.error, self.extra)
+        return replace(self, value=value, error=error, extra=extra)
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write all rows, rejected ones too, with their codes and reasons: CSV or CF NetCDF, as the suffix says.
@@ -273,16 +348,19 @@ class Observed:
     Attributes
     ----------
     observation : Observation
-        Of the rows that are used; its positions are in the coordinates of the table.
+        Of the rows that are used; its positions are in the coordinates of the table, or of what it was located for.
     used : (observation,) int64 array
         Rows of the table.
     table : ObservationTable
         All rows, with codes and reasons.
+    stations : Stations
+        All rows, on the grids of the layout.
     """
 
     observation: Observation
     used: np.ndarray
     table: ObservationTable
+    stations: Stations
 
     def __repr__(self) -> str:
         return as_text(*self._summary())
@@ -300,6 +378,31 @@ class Observed:
             )
         facts += [(reason, f"{count} rows") for reason, count in _counts(table.reason[~table.used])]
         return f"Observed: {len(self.used)} of {len(table)} rows", facts
+
+    def locate(self, localization: Localization) -> Observed:
+        """The record with the observations where a localization takes them to be, in its coordinates and their order.
+
+        Parameters
+        ----------
+        localization : Localization
+            Its coordinates are those of the columns ``lat``, ``lon``, ``x``, ``y`` or ``z``.
+
+        Raises
+        ------
+        ValueError
+            If a coordinate is in no column, or a row that is used is empty there.
+        """
+        check_order(localization, self.table.axes)
+        columns = []
+        first = next(iter(self.stations.layout.template.data_vars))
+        for dim in variable_dims(first, dims_of(localization)):
+            name, values = self.stations.column(dim)
+            empty = np.isnan(values[self.used])
+            if empty.any():
+                row = int(self.used[np.argmax(empty)])
+                raise ValueError(f"row {row} has no {name}, but the localization uses {dim!r}: give it")
+            columns.append(values[self.used])
+        return replace(self, observation=replace(self.observation, position=np.stack(columns, axis=1)))
 
     def compare(self, stage: str, ensemble: Array) -> Observed:
         """The record with columns ``<stage>_mean`` and ``<stage>_spread``: the ensemble as the stations see it.
@@ -320,6 +423,18 @@ class Observed:
         columns = {name: self._column(name, to_numpy(values)) for name, values in statistics.items()}
         return replace(self, table=replace(self.table, extra={**self.table.extra, **columns}))
 
+    def far_off(self, ensemble: Array | None = None) -> list[str]:
+        """A sentence per variable whose values are far from the forecast, as in other units.
+
+        Parameters
+        ----------
+        ensemble : (member, state) array, optional
+            The forecast; without, what `compare` has left of the stage ``prior``.
+        """
+        table = self.table if ensemble is None else self.compare("prior", ensemble).table
+        columns = (table.variable, table.value, table.error, table.extra["prior_mean"], table.extra["prior_spread"])
+        return far_off(*(column[self.used] for column in columns))
+
     def check(self, *checks: Check) -> Observed:
         """The record without the observations that fail the checks, one after another.
 
@@ -339,10 +454,7 @@ class Observed:
         if len(kept) == len(self.used):
             return replace(self, table=table)
         used, whole = self.used[kept], self.observation
-        operator, law = whole.operator.restrict(kept), whole.law.restrict(kept)
-        kind = None if whole.kind is None else whole.kind[kept]
-        observation = Observation(rows(whole.value, kept), operator, law, table.position[used], kind=kind)
-        return Observed(observation, used, table)
+        return replace(self, observation=whole.restrict(kept), used=used, table=table)
 
     def beside(self, array: Array) -> Observed:
         """The record with the observation on the device of `array` and in its dtype: what a filter there needs."""
@@ -379,50 +491,78 @@ def _converted(table: ObservationTable) -> dict[str, Any]:
         "value": value,
         "error": np.broadcast_to(np.asarray(table.error, dtype=np.float64), shape),
         "time": np.broadcast_to(np.asarray(table.time, dtype="datetime64[us]"), shape),
-        "position": np.asarray(table.position, dtype=np.float64),
+        "position": on_earth(np.asarray(table.position, dtype=np.float64), tuple(table.axes)),
         "axes": tuple(table.axes),
         "z": None if table.z is None else np.asarray(table.z, dtype=np.float64),
-        "qc": np.where(np.isnan(value) & (qc == USED), MISSING, qc).astype(np.int32),
+        "qc": qc.astype(np.int32),
+        "vertical": _vertical(table.vertical),
         "reasons": {int(code): str(reason) for code, reason in table.reasons.items()},
         "extra": {str(name): np.asarray(column) for name, column in table.extra.items()},
     }
 
 
-def _extra(table: ObservationTable, other: ObservationTable, name: str) -> np.ndarray:
-    """A column that is carried along; empty if this table lacks it."""
-    if name in table.extra:
-        return table.extra[name]
-    kind = other.extra[name].dtype.kind
-    if kind == "M":
-        return np.full(len(table), np.datetime64("NaT"))
-    return np.full(len(table), "" if kind in "SUO" else np.nan)
+def _vertical(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    for name in columns:
+        if name not in VERTICAL[1:]:
+            raise ValueError(f"vertical has a column {name!r}: give {', '.join(VERTICAL[1:])}, or z as the grid has it")
+    return {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
 
 
-def _numbers(table: ObservationTable, used: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Values and errors in the dtype of the states."""
-    with np.errstate(over="ignore", under="ignore"):
-        value, error = table.value[used].astype(dtype), table.error[used].astype(dtype)
-    bad = ~(np.isfinite(value) & np.isfinite(error) & (error > 0))
-    if bad.any():
-        row = int(used[np.argmax(bad)])
-        raise ValueError(
-            f"row {row}: value {table.value[row]} with error {table.error[row]} is not within the numbers of {dtype}, "
-            "the dtype of the states: reject the row"
-        )
-    return value, error
+def _height(table: ObservationTable, name: str) -> np.ndarray:
+    return table.vertical.get(name, np.full(len(table), np.nan))
 
 
-def _kinds(table: ObservationTable, layout: Layout, quantities: Mapping[str, Derived]) -> list[tuple[str, np.ndarray]]:
-    """What is observed, and the rows that observe it."""
+def _extras(tables: Sequence[ObservationTable], name: str) -> list[np.ndarray]:
+    """A column that is carried along; empty in tables that lack it, text if it is text in one of them."""
+    kinds = {table.extra[name].dtype.kind for table in tables if name in table.extra}
+    empty = np.datetime64("NaT") if kinds == {"M"} else "" if kinds & {*"SUO"} else np.nan
+    columns = [table.extra.get(name, np.full(len(table), empty)) for table in tables]
+    return [column.astype(str) for column in columns] if empty == "" else columns
+
+
+def _joined_reasons(tables: Sequence[ObservationTable]) -> dict[int, str]:
+    """Sentence of each code; all of them where tables differ."""
+    reasons: dict[int, dict[str, None]] = {}
+    for table in tables:
+        for code, reason in table.reasons.items():
+            reasons.setdefault(code, {})[reason] = None
+    return {code: " or ".join(words) for code, words in reasons.items()}
+
+
+def _of_the_state(table: ObservationTable, layout: Layout, quantities: Mapping[str, Derived]) -> ObservationTable:
+    """The table with rows of variables that the state does not have rejected, unless it has none."""
     which = np.flatnonzero(table.used)
-    names, first, kind = np.unique(table.variable[which], return_index=True, return_inverse=True)
-    for name, row in zip(names.tolist(), which[first].tolist(), strict=True):
-        if name not in quantities and name not in layout.template.data_vars:
-            choice = ", ".join(map(repr, [*layout.template.data_vars, *quantities]))
-            raise ValueError(
-                f"row {row}: variable {name!r} is unknown: choose one of {choice}, register it, or reject the row"
-            )
-    return [(name, which[kind.ravel() == number]) for number, name in enumerate(names.tolist())]
+    names, first, inverse = np.unique(table.variable[which], return_index=True, return_inverse=True)
+    unknown = np.array([name not in quantities and name not in layout.template.data_vars for name in names.tolist()])
+    if not unknown.any():
+        return table
+    row = int(which[first[unknown].min()])
+    if unknown.all():
+        choice = ", ".join(map(repr, [*layout.template.data_vars, *quantities]))
+        raise ValueError(
+            f"{table.place(row)}: variable {str(table.variable[row])!r} is unknown, and so is that of every other "
+            f"row: choose one of {choice}, or register it"
+        )
+    rejected = np.zeros(len(table), dtype=bool)
+    rejected[which] = unknown[inverse.ravel()]
+    return table.reject(rejected, UNKNOWN)
+
+
+def _within_numbers(table: ObservationTable, dtype: np.dtype[Any]) -> ObservationTable:
+    """The table with rows rejected whose value is not finite, or error not positive, in the dtype of the states."""
+    with np.errstate(over="ignore", under="ignore"):
+        value, error = table.value.astype(dtype), table.error.astype(dtype)
+    bad = ~(np.isfinite(value) & np.isfinite(error) & (error > 0)) & table.used
+    return table.reject(bad, BAD_VALUE) if bad.any() else table
+
+
+def _kinds(table: ObservationTable) -> list[tuple[str, np.ndarray]]:
+    """What is observed, and the rows that observe it, in order."""
+    which = np.flatnonzero(table.used)
+    names, kind = np.unique(table.variable[which], return_inverse=True)
+    order = np.argsort(kind.ravel(), kind="stable")
+    rows = np.split(which[order], np.cumsum(np.bincount(kind.ravel(), minlength=len(names)))[:-1])
+    return list(zip(names.tolist(), rows, strict=True)) if len(names) else []
 
 
 def _operator(name: str, stations: Stations, quantities: Mapping[str, Derived]) -> StationOperator:

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, like, namespace
+from ensf.arrays import Array, Generator, Record, like, namespace
 from ensf.filters.base import Analysis, Memory, Part, Update, as_part, innovations, with_values
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches
@@ -41,7 +41,7 @@ __all__ = ["AdaptiveInflation", "InflationMemory"]
 
 
 @dataclass(frozen=True, eq=False)
-class InflationMemory:
+class InflationMemory(Record):
     """What the next cycle needs.
 
     Attributes
@@ -142,7 +142,19 @@ class AdaptiveInflation(Wrapper):
         part = as_part(prior, positions)
         analysis = self.filter.analyse(widening.inflated(part), observation, rng, remembered.inner, positions)
         info = {**analysis.info, "inflation": widening.factor(part)}
-        return replace(analysis, memory=remembered.with_update(analysis.update, analysis.memory), info=info)
+        return replace(
+            analysis,
+            memory=remembered.with_update(analysis.update, analysis.memory),
+            info=info,
+            before=lambda part: analysis.before(with_values(part, widening.inflated(part))),
+        )
+
+    def _without_observations(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        memory = memory or _no_knots(positions.shape[1], prior)
+        inner = super()._without_observations(prior, observation, rng, memory.inner, positions).memory
+        return Analysis(prior, replace(memory, inner=inner))
 
     def _learnt(
         self, predicted: Array, observation: Observation, rng: Generator, memory: InflationMemory | None
@@ -167,9 +179,7 @@ class AdaptiveInflation(Wrapper):
     def _recalled(self, memory: InflationMemory | None, position: np.ndarray, predicted: Array) -> InflationMemory:
         """Departure and variance as expected before the innovations are seen, at knots that cover the observations."""
         xp = namespace(predicted)
-        zeros = like(np.zeros(0), predicted)
-        if memory is None:
-            memory = InflationMemory(np.zeros((0, position.shape[1])), zeros, zeros, zeros)
+        memory = memory or _no_knots(position.shape[1], predicted)
         knots = covering(memory.knots, position, self.localization)
         kept = math.exp(-1 / self.persistence)
         initial = (2 * self.deviation) ** 2
@@ -203,11 +213,17 @@ class _AdaptivelyInflated(WrappedUpdate):
         return self.update.uncorrected(with_values(part, self.widening.inflated(part)))
 
 
+def _no_knots(dimensions: int, array: Array) -> InflationMemory:
+    """What is remembered before the first observation, beside an array."""
+    zeros = like(np.zeros(0), array)
+    return InflationMemory(np.zeros((0, dimensions)), zeros, zeros, zeros)
+
+
 # --- what the innovations say ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
-class _Evidence:
+class _Evidence(Record):
     """Of each knot: ratio and its variance, chi^2 over n, and n."""
 
     ratio: Array

@@ -46,9 +46,11 @@ class Wrapper:
     ) -> Analysis:
         raise NotImplementedError
 
-    def _without_observations(self, prior: Array, memory: Memory) -> Analysis:
-        """The prior, and the memory as it is."""
-        return Analysis(prior, memory)
+    def _without_observations(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        """The prior, and what the filter inside remembers of a cycle in which nothing is observed."""
+        return Analysis(prior, self.filter.analyse(prior, observation, rng, memory, positions).memory)
 
     def analyse(
         self,
@@ -77,14 +79,14 @@ class Wrapper:
             As the filter.
         """
         prior, observation, positions = usable(prior, observation, positions)
-        if observation.size == 0:
-            return self._without_observations(prior, memory)
         rng = generator(rng)
+        if observation.size == 0:
+            return self._without_observations(prior, observation, rng, memory, positions)
         if not isinstance(self.filter, Preparable):
             return self._analyse_whole(prior, observation, rng, memory, positions)
         update = self._prepare(observation.predict(prior), observation, rng, memory)
         ensemble, fields = update.analysed(as_part(prior, positions))
-        return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
+        return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, namespace, normal, stream
-from ensf.filters.base import Analysis, Filter, Memory, innovations, usable
+from ensf.arrays import Array, Generator, Record, generator, namespace, normal, stream
+from ensf.filters.base import Analysis, Filter, Memory, Part, innovations, usable, with_values
 from ensf.observations.observation import Observation
 
 __all__ = ["CollapseGuard", "GuardMemory"]
@@ -33,7 +33,7 @@ TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class GuardMemory:
+class GuardMemory(Record):
     """What the next cycle needs.
 
     Attributes
@@ -109,9 +109,11 @@ class CollapseGuard:
         """
         prior, observation, positions = usable(prior, observation, positions)
         rng, zeros = generator(rng), prior[0, :] * 0
+        memory = memory or GuardMemory(zeros, zeros)
         if observation.size == 0:
-            return Analysis(prior, memory)
-        memory = (memory or GuardMemory(zeros, zeros)).with_prior(prior)
+            inner = self.filter.analyse(prior, observation, rng, memory.inner, positions).memory
+            return Analysis(prior, replace(memory, inner=inner))
+        memory = memory.with_prior(prior)
         square, variance = _mean_innovations(prior, observation)
         strained = memory.strained + 1 if square > self.limit * (variance + 1) else 0
         acts = strained >= self.cycles
@@ -120,7 +122,11 @@ class CollapseGuard:
             observation = _doubted(prior, observation)
         analysis = self.filter.analyse(prior, observation, rng, memory.inner, positions)
         memory = replace(memory, strained=strained, inner=analysis.memory)
-        return Analysis(analysis.ensemble, memory, {**analysis.info, "guard": float(acts)})
+
+        def before(part: Part) -> Array:
+            return analysis.before(with_values(part, prior[:, part.entries]) if acts else part)
+
+        return Analysis(analysis.ensemble, memory, {**analysis.info, "guard": float(acts)}, before=before)
 
     def _widened(self, prior: Array, ratio: float, climate: Array, rng: Generator) -> Array:
         xp = namespace(prior)

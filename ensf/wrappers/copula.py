@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
-from ensf.filters.base import Analysis, Filter, Memory, usable
+from ensf.filters.base import Analysis, Filter, Memory, Part, usable, with_values
 from ensf.observations.observation import Observation
 
 __all__ = ["Copula", "Warp"]
@@ -71,14 +71,19 @@ class Copula:
             If the prior does not fit, and as the filter.
         """
         prior, observation, positions = usable(prior, observation, positions)
-        if observation.size == 0:
-            return Analysis(prior, memory)
         if self.bandwidth == 1:
             return self.filter.analyse(prior, observation, rng, memory, positions)
         warp = Warp.fitted(prior, self.bandwidth)
         warped = replace(observation, operator=observation.operator.through(warp), error=observation.law)
         analysis = self.filter.analyse(warp.inverse(prior), warped, rng, memory, positions)
-        return replace(analysis, ensemble=warp(analysis.ensemble))
+        if observation.size == 0:
+            return Analysis(prior, analysis.memory)
+
+        def before(part: Part) -> Array:
+            here = warp.restrict(part.entries)
+            return here(analysis.before(with_values(part, here.inverse(part.values))))
+
+        return replace(analysis, ensemble=warp(analysis.ensemble), before=before)
 
 
 # --- the change of coordinates ---------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, namespace
+from ensf.arrays import Array, Generator, Record, namespace
 from ensf.filters.base import Analysis, Memory, Unchanged, Update, innovations
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper
@@ -29,7 +29,7 @@ __all__ = ["DeferredAnalysis", "DeferralMemory"]
 
 
 @dataclass(frozen=True, eq=False)
-class DeferralMemory:
+class DeferralMemory(Record):
     """Cycles waited in a row, and the wrapped filter's memory."""
 
     waited: int = 0
@@ -84,8 +84,12 @@ class DeferredAnalysis(Wrapper):
         analysis = self.filter.analyse(prior, observation, rng, memory.inner, positions)
         return replace(analysis, memory=DeferralMemory(0, analysis.memory), info={**analysis.info, "waited": 0.0})
 
-    def _without_observations(self, prior: Array, memory: Memory) -> Analysis:
-        return Analysis(prior, memory or DeferralMemory())
+    def _without_observations(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        memory = memory or DeferralMemory()
+        inner = super()._without_observations(prior, observation, rng, memory.inner, positions).memory
+        return Analysis(prior, replace(memory, inner=inner))
 
     def _waits(self, predicted: Array, observation: Observation) -> bool:
         xp = namespace(predicted)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, counted_normal, is_host, like, member_mean, namespace
+from ensf.arrays import Array, Record, counted_normal, is_host, like, member_mean, namespace
 from ensf.filters.base import Part
 from ensf.localization import Localization, Patches, gaspari_cohn
 from ensf.observations.observation import Observation
@@ -26,7 +26,7 @@ FAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Widening:
+class Widening(Record):
     """Larger anomalies and independent noise, from what is known at knots.
 
     Attributes

@@ -72,7 +72,8 @@ class ModelInTheLoop:
             )
         prior, observation, positions = usable(prior, observation, positions)
         if observation.size == 0:
-            return Analysis(prior, memory, {"model_runs": 1.0})
+            inner = self.filter.analyse(window.start, observation, generator(rng), memory, positions)
+            return Analysis(prior, inner.memory, {"model_runs": 1.0})
         at_start, through = _at_start(observation, window)
         analysis = self.filter.analyse(window.start, at_start, generator(rng), memory, positions)
         ensemble = through.forecast(analysis.ensemble)

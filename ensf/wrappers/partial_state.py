@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, Memory, as_ensemble
+from ensf.filters.base import Analysis, Filter, Memory, Part, as_ensemble, as_part
 from ensf.observations.observation import Observation
 
 __all__ = ["PartialState"]
@@ -58,4 +58,13 @@ class PartialState:
         analysed = xp.asarray(prior[:, : self.size], copy=True)
         places = None if positions is None else positions[: self.size]
         analysis = self.filter.analyse(analysed, observation, rng, memory, places)
-        return replace(analysis, ensemble=xp.concat([analysis.ensemble, prior[:, self.size :]], axis=1), update=None)
+
+        def before(part: Part) -> Array:
+            inside = np.flatnonzero(part.entries < self.size)
+            values = xp.asarray(part.values, copy=True)
+            place = None if part.positions is None else part.positions[inside]
+            values[:, inside] = analysis.before(as_part(part.values[:, inside], place, part.entries[inside]))
+            return values
+
+        ensemble = xp.concat([analysis.ensemble, prior[:, self.size :]], axis=1)
+        return replace(analysis, ensemble=ensemble, update=None, before=before)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, member_mean, namespace, normal, stream
+from ensf.arrays import Array, Generator, Record, generator, member_mean, namespace, normal, stream
 from ensf.filters.base import Analysis, Filter, Memory, Part, Update, usable, with_values
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
@@ -60,7 +60,10 @@ class ForecastInflation(Wrapper):
     def _analyse_whole(
         self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
-        return self.filter.analyse(scaled(prior, self.factor), observation, rng, memory, positions)
+        analysis = self.filter.analyse(scaled(prior, self.factor), observation, rng, memory, positions)
+        return replace(
+            analysis, before=lambda part: analysis.before(with_values(part, scaled(part.values, self.factor)))
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +233,7 @@ class _Rotated(WrappedUpdate):
 
 
 @dataclass(frozen=True, eq=False)
-class ResetMemory:
+class ResetMemory(Record):
     """What `SpreadReset` carries from cycle to cycle: the first prior's spread and the wrapped filter's memory."""
 
     spread: Array
@@ -277,7 +280,8 @@ class SpreadReset:
             first = spread(prior)
             memory = ResetMemory(first if self.deviation is None else 0 * first + self.deviation)
         if observation.size == 0:
-            return Analysis(prior, memory)
+            inner = self.filter.analyse(prior, observation, generator(rng), memory.inner, positions).memory
+            return Analysis(prior, replace(memory, inner=inner))
         analysis = self.filter.analyse(prior, observation, generator(rng), memory.inner, positions)
         ensemble = scaled(analysis.ensemble, spread_ratio(memory.spread, analysis.ensemble))
         return replace(analysis, ensemble=ensemble, memory=replace(memory, inner=analysis.memory))

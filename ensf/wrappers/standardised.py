@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, Memory, usable
+from ensf.filters.base import Analysis, Filter, Memory, Part, usable, with_values
 from ensf.observations.functions import Affine
 from ensf.observations.observation import Observation
 
@@ -35,11 +35,16 @@ class Standardised:
     ) -> Analysis:
         """Analysis ensemble, back in the units of the prior."""
         prior, observation, positions = usable(prior, observation, positions)
-        if observation.size == 0:
-            return Analysis(prior, memory)
         xp = namespace(prior)
         mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
         standard = Affine(mean, xp.where(deviation > 0, deviation, xp.ones_like(deviation)))
         standardised = replace(observation, operator=observation.operator.through(standard), error=observation.law)
         inner = self.filter.analyse(standard.inverse(prior), standardised, rng, memory, positions)
-        return replace(inner, ensemble=standard(inner.ensemble))
+        if observation.size == 0:
+            return Analysis(prior, inner.memory)
+
+        def before(part: Part) -> Array:
+            here = standard.restrict(part.entries)
+            return here(inner.before(with_values(part, here.inverse(part.values))))
+
+        return replace(inner, ensemble=standard(inner.ensemble), before=before)

@@ -62,18 +62,20 @@ class Tempered:
         prior, observation, positions = usable(prior, observation, positions)
         rng = generator(rng)
         if observation.size == 0:
-            return Analysis(prior, memory)
-        analysis, freedom, updates = Analysis(prior, memory), 0.0, []
+            return Analysis(prior, self.filter.analyse(prior, observation, rng, memory, positions).memory)
+        analysis, freedom, updates, befores = Analysis(prior, memory), 0.0, [], []
         for weight in tempering(self.pieces, _largest_ratio(prior, observation)).tolist():
             piece = replace(observation, error=observation.law.tempered(weight))
             analysis = self.filter.analyse(analysis.ensemble, piece, rng, analysis.memory, positions)
             freedom = freedom + analysis.info.get("degrees_of_freedom", 0.0)
             updates.append(analysis.update)
+            befores.append(analysis.before)
         info = analysis.info
         if "degrees_of_freedom" in info:
             info = {**info, "degrees_of_freedom": freedom}
         prepared = [update for update in updates if update is not None]
-        return replace(analysis, info=info, update=InPieces(updates=tuple(prepared)) if prepared else None)
+        update = InPieces(updates=tuple(prepared)) if prepared else None
+        return replace(analysis, info=info, update=update, before=befores[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,9 +40,9 @@ from ensf.runs.interrupts import answered, deferred
 from ensf.runs.recipe.describe import digest, run_recipe
 from ensf.twin import Method, TwinExperiment, summarise
 
-__all__ = ["Cell", "Record", "complete"]
+__all__ = ["Cell", "CellRecord", "complete"]
 
-Record = dict[str, Any]
+CellRecord = dict[str, Any]
 """What the file of a cell holds: its fields, its scores by name, `diverged`, or the `error` that ended it."""
 
 
@@ -114,7 +114,7 @@ def _finish(cell: Cell, folder: Path, check: Callable[[], None] = lambda: None) 
     write_json(folder / cell.file, record)
 
 
-def _outcome(cell: Cell, check: Callable[[], None]) -> Record:
+def _outcome(cell: Cell, check: Callable[[], None]) -> CellRecord:
     try:
         measured = _measure(*cell.load(), cell.seed, check)
     except Exception as error:
@@ -122,7 +122,7 @@ def _outcome(cell: Cell, check: Callable[[], None]) -> Record:
     return {name: value if math.isfinite(value) else None for name, value in measured.items()}
 
 
-def _measure(experiment: TwinExperiment, method: Method, seed: int, check: Callable[[], None]) -> Record:
+def _measure(experiment: TwinExperiment, method: Method, seed: int, check: Callable[[], None]) -> CellRecord:
     """Scores of one run; `check` is called between cycles."""
     history: list[tuple[float, Mapping[str, float]]] = []
     forecast, analysis = 0.0, 0.0
@@ -148,11 +148,11 @@ def _one_thread() -> Iterator[None]:
         numba.set_num_threads(threads)
 
 
-def _read(cell: Cell, folder: Path) -> Record | None:
+def _read(cell: Cell, folder: Path) -> CellRecord | None:
     """Record of a finished cell; None if there is none, or one of another recipe."""
     try:
-        record = json.loads((folder / cell.file).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        record = json.loads((folder / cell.file).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return None
     return record if record.get("recipe") == cell.recipe else None
 
@@ -160,7 +160,7 @@ def _read(cell: Cell, folder: Path) -> Record | None:
 # --- many cells ------------------------------------------------------------------------------------------
 
 
-def complete(cells: Iterable[Cell], folder: Path, jobs: int, what: str) -> dict[Cell, Record]:
+def complete(cells: Iterable[Cell], folder: Path, jobs: int, what: str) -> dict[Cell, CellRecord]:
     """Records of all cells; those without a file are run.
 
     Parameters
@@ -186,7 +186,7 @@ def complete(cells: Iterable[Cell], folder: Path, jobs: int, what: str) -> dict[
         work = _in_turn(missing, folder) if jobs == 1 else _in_processes(missing, folder, jobs)
         with closing(work):
             for cell in work:
-                records[cell] = json.loads((folder / cell.file).read_text())
+                records[cell] = json.loads((folder / cell.file).read_text(encoding="utf-8"))
                 bar.set_postfix_str(f"{cell.experiment} {cell.method}", refresh=False)
                 bar.update()
     return records

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from ensf.diagnostics.score_table import SCORES, title
-from ensf.experiments._benchmark.cells import Cell, Record, complete, page
+from ensf.experiments._benchmark.cells import Cell, CellRecord, complete, page
 from ensf.experiments._benchmark.methods import EXPERIMENTS, RECIPES
 from ensf.runs.files import write_json, write_text
 
@@ -109,7 +109,7 @@ class Row:
     seeds: tuple[int, ...]
     tuning_seeds: tuple[int, ...]
     tuning_cycles: int
-    runs: list[Record]
+    runs: list[CellRecord]
     trials: list[Trial]
 
 
@@ -194,7 +194,7 @@ def run(plan: Plan, directory: Path, jobs: int = 1) -> list[Row]:
 # --- what came out ---------------------------------------------------------------------------------------
 
 
-def _trial(cells: list[Cell], records: Mapping[Cell, Record]) -> Trial:
+def _trial(cells: list[Cell], records: Mapping[Cell, CellRecord]) -> Trial:
     """What became of cells of the same settings."""
     runs = [records[cell] for cell in cells]
     rmse = [run.get("rmse_analysis") for run in runs]
@@ -212,7 +212,7 @@ def _best(trials: list[Trial]) -> Settings:
     return tuple(min(trials, key=criterion).settings.items()) if trials else ()
 
 
-def _row(plan: Plan, pair: Pair, trials: list[Trial], runs: list[Record]) -> Row:
+def _row(plan: Plan, pair: Pair, trials: list[Trial], runs: list[CellRecord]) -> Row:
     """Everything about one method in one experiment."""
     settings = _best(trials)
     experiment, method = plan.score_cells(pair, settings)[0].load()
@@ -235,7 +235,7 @@ def _row(plan: Plan, pair: Pair, trials: list[Trial], runs: list[Record]) -> Row
     )
 
 
-def _medians(runs: list[Record]) -> dict[str, float | None]:
+def _medians(runs: list[CellRecord]) -> dict[str, float | None]:
     """Medians over seeds. A run without a number has an infinite error; it has no part in other medians."""
     with_ratio = [run | {"spread_ratio": _ratio(run)} for run in runs]
     return {
@@ -244,7 +244,7 @@ def _medians(runs: list[Record]) -> dict[str, float | None]:
     }
 
 
-def _ratio(run: Record) -> float | None:
+def _ratio(run: CellRecord) -> float | None:
     error, spread = run.get("rmse_analysis"), run.get("spread_analysis")
     return spread / error if error and spread is not None else None
 

@@ -236,7 +236,7 @@ def test_existing_output_is_refused_and_untouched_unless_overwrite(tmp_path, cap
 def test_output_that_cannot_be_written(tmp_path, capsys):
     blocked = tmp_path / "file"
     blocked.write_text("mine")
-    assert "cannot be written" in refused(capsys, "run", "lorenz63_sakov2012", *SHORT, "--output", str(blocked))
+    assert "is a file: name a folder" in refused(capsys, "run", "lorenz63_sakov2012", *SHORT, "--output", str(blocked))
     assert blocked.read_text() == "mine"
 
 

@@ -1,5 +1,6 @@
 """Analysis of a Dataset: as on flat arrays, in other coordinates by change of variables, and nothing else changed."""
 
+from dataclasses import dataclass
 from functools import partial
 from operator import mul
 
@@ -374,7 +375,15 @@ class Table:
     """What an observation table is to an analysis."""
 
     def observe(self, layout):
-        return type("Observed", (), {"observation": stations(layout)})()
+        return Record(stations(layout))
+
+
+@dataclass(frozen=True)
+class Record:
+    observation: Observation
+
+    def locate(self, localization):
+        return self
 
 
 def test_observations_come_as_table_function_or_observation():
@@ -743,4 +752,24 @@ def test_coordinates_the_other_way_round_than_the_table_are_refused():
 
 @pytest.mark.parametrize("dims", [("longitude",), ("longitude", "level"), ("latitude", "longitude", "level")])
 def test_coordinates_of_a_line_or_a_section_are_not_the_other_way_round(dims):
-    check_order(LETKF(Localization(Euclidean(), 1.0, dims=dims)), ("lat", "lon"))
+    check_order(Localization(Euclidean(), 1.0, dims=dims), ("lat", "lon"))
+
+
+@pytest.mark.parametrize("setting", [None, Scale(0.5, 1.0)])
+def test_predictions_of_a_dense_operator_do_not_depend_on_the_size_of_the_state(setting):
+    """Beyond 2^22 values the same bits as of an array."""
+    members, size = 9, 2**19
+    values = 1 + RNG(1).random((members, size), dtype=np.float32)
+    dataset = xr.Dataset({"v": (("realization", "x"), values)}, coords={"x": np.arange(size)})
+    matrix = RNG(2).random((3, size), dtype=np.float32)
+    matrix[:, 100:200] = 0.0
+
+    def observe(layout):
+        return Observation(np.ones(3, np.float32), Linear(matrix), 1.0)
+
+    problem = Problem.of(dataset, observe, ETKF(), variables={"v": setting})
+    pipeline, states = problem.pipeline, problem.pipeline.states(problem.forecast)
+    observation = pipeline.observation.without_scaling()
+    wanted = ETKF().prepare(observation.predict(states), observation, RNG(1))
+    made = pipeline.prepare(problem.forecast, RNG(1))
+    np.testing.assert_array_equal(made.apply(states[:, :9]), wanted.apply(states[:, :9]))

@@ -170,7 +170,7 @@ def test_desroziers_finds_an_error_that_was_assumed_too_small(rng):
 
 
 def test_departures_refuse_an_error_that_is_not_gaussian(rng):
-    law = SimpleNamespace(log_density=None, check=lambda value: None)
+    law = SimpleNamespace(log_density=None, is_gaussian=False, check=lambda value: None)
     with pytest.raises(ValueError, match="give a Gaussian error"):
         diagnostics.departures(rng.standard_normal((3, 2)), Observation(np.zeros(2), Identity(), law))
 
@@ -240,7 +240,7 @@ def test_single_precision_stays(rng, function):
 
 
 def test_scores_without_observations_or_a_gaussian_error_are_nan(rng):
-    law = SimpleNamespace(log_density=None, check=lambda value: None)
+    law = SimpleNamespace(log_density=None, is_gaussian=False, check=lambda value: None)
     for observation in (
         Observation(np.full(30, np.nan), Identity(), 1.0),
         Observation(np.zeros(30), Identity(), law),

@@ -46,6 +46,20 @@ def test_moments_are_those_of_brute_force(name, mean, deviation, offset):
     assert found[1][0] == pytest.approx(variance, rel=0.02)
 
 
+@pytest.mark.parametrize("function", [np.log, np.log1p, np.sqrt, np.reciprocal], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(("mean", "deviation"), [(1.0, 0.6), (0.2, 1.0), (3.0, 2.0)])
+@pytest.mark.filterwarnings("ignore:.*encountered in (log|log1p|sqrt)")
+def test_outside_the_domain_of_the_operator_nothing_is_likely(function, mean, deviation):
+    def log_likelihood(x, part=None):
+        inside = np.where(x > 0, x, 1.0) if function is np.reciprocal else x
+        return np.where(inside == x, -0.5 * ((0.5 - function(inside)) / 0.3) ** 2, -np.inf)
+
+    centre, variance = brute_force(lambda x: np.nan_to_num(log_likelihood(x), nan=-1e30), mean, deviation)
+    computed = tilted_moments(log_likelihood, np.array([mean]), np.array([deviation]))
+    assert computed[0][0] == pytest.approx(centre, abs=0.02 * variance**0.5)
+    assert computed[1][0] == pytest.approx(variance, rel=0.02)
+
+
 def test_two_narrow_modes_keep_their_weights():
     found = tilted_moments(lambda x, part: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, np.array([0.1]), np.array([3.0]))
     centre, variance = brute_force(lambda x: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, 0.1, 3.0)

@@ -8,7 +8,7 @@ from scipy import stats
 from ensf import LETKF, LETSF, Identity, Linear, Observation, Pointwise, Select, absolute, arctan, periodic_line
 from ensf.filters.kalman.unresolved import observed_entries
 from ensf.localization import InformationLimit
-from ensf.observations import Laplace
+from ensf.observations import Laplace, Operator
 
 LINE = periodic_line(30, half_width=7.3)
 EVERYWHERE = periodic_line(30, half_width=1e9)
@@ -107,3 +107,21 @@ def test_a_negative_part_is_refused():
 
 def test_none_without_a_part():
     assert observed_entries(0.0, Observation(np.zeros(3), Identity(), 1.0)) is None
+
+
+class Doubled(Operator):
+    """Reads variable k as 2 x_k, and says only that it reads it."""
+
+    def __call__(self, states):
+        return 2 * states[..., np.array(INDEX)]
+
+    def entries(self, size):
+        return np.array(INDEX)
+
+
+@pytest.mark.parametrize("operator", [Doubled(), Pointwise(arctan, Doubled())])
+@pytest.mark.parametrize("method", [LETSF(LINE, unresolved_variance=0.2), LETKF(LINE, unresolved_variance=0.2)])
+def test_a_column_that_is_not_the_variable_itself(method, operator, rng):
+    observation = Observation(np.ones(5), operator, 0.5)
+    with pytest.raises(ValueError, match="unresolved_variance needs observations that see one variable each"):
+        method.analyse(rng.standard_normal((8, 30)), observation, rng)

@@ -107,6 +107,18 @@ OPERATORS = {
         (Callback(products, pullback), Pointwise(square, ODD), Own()), ((0, 2, 4, 6, 8), (1, 3, 5), (9, 7))
     ),
 }  # fmt: skip
+WITHOUT_ADJOINT = {"own class", "function", "joined anything"}
+NUMPY_ONLY = {"callback", "own class with adjoint"}
+SINGLE = {
+    "identity", "select", "cube of identity", "arctan of select", "mixed of select", "affine of cube of select",
+    "stacked", "joined selects", "joined mixed",
+}  # fmt: skip
+"""Each observation reads one variable, and the operator says which."""
+SILENT = {
+    "identity", "cube of identity", "callback", "own class", "own class with adjoint", "function", "joined mixed",
+    "joined anything",
+}  # fmt: skip
+"""The operator does not say what it reads."""
 every_operator = pytest.mark.parametrize("name", OPERATORS)
 
 
@@ -161,7 +173,7 @@ def test_tangent_and_adjoint_are_the_jacobian(name):
     operator, at = operator_of(name), np.linspace(0.6, 1.9, STATE)
     wanted = jacobian(operator)
     np.testing.assert_allclose(operator.tangent(at[None], np.eye(STATE)).T, wanted, rtol=1e-6, atol=1e-8)
-    if name in ("own class", "function", "joined anything"):
+    if name in WITHOUT_ADJOINT:
         with pytest.raises(ValueError, match="has no adjoint"):
             operator.adjoint(at, wanted[:, 0])
     else:
@@ -186,15 +198,9 @@ def test_entries_reads_and_places(name):
 
 def test_what_reads_single_variables_says_so():
     single = {name for name in OPERATORS if operator_of(name).entries(STATE) is not None}
-    assert single == {
-        "identity", "select", "cube of identity", "arctan of select", "mixed of select", "affine of cube of select",
-        "stacked", "joined selects", "joined mixed",
-    }  # fmt: skip
+    assert single == SINGLE
     silent = {name for name in OPERATORS if operator_of(name).reads() is None}
-    assert silent == {
-        "identity", "cube of identity", "callback", "own class", "own class with adjoint", "function", "joined mixed",
-        "joined anything",
-    }  # fmt: skip
+    assert silent == SILENT
     placed = {name for name in OPERATORS if operator_of(name).places(np.arange(6.0)[:, None]) is not None}
     assert placed == single | {"combined at one place"}
 
@@ -248,7 +254,7 @@ def test_through(name, change, states):
     np.testing.assert_allclose(there(states), wanted, rtol=1e-12)
     part = there.linear_part()
     np.testing.assert_allclose(part.function(part.linear(states)), wanted, rtol=1e-12)
-    if name not in ("own class", "function", "joined anything"):
+    if name not in WITHOUT_ADJOINT:
         residuals = np.linspace(1, 2, wanted.shape[-1]) + 0 * wanted
         expected = change.slope(states) * operator.adjoint(change(states), residuals)
         np.testing.assert_allclose(there.adjoint(states, residuals), expected, rtol=1e-8, atol=1e-12)
@@ -283,8 +289,8 @@ def test_functions_of_linear_maps_stay_such_through_affine_changes(name, states)
 
 @every_operator
 def test_on_another_backend(name, states):
-    if name in ("callback", "own class with adjoint"):
-        return  # written for NumPy
+    if name in NUMPY_ONLY:
+        return
     operator = operator_of(name)
     there = like(states, strict.asarray(states, device=strict.Device("device1")))
     moved = operator.on(there)(there)
@@ -334,3 +340,14 @@ def test_functions_of_single_observations():
     function = Function(np.sin)
     observation = Observation(np.zeros(3), Pointwise(function, ODD), 1.0)
     assert observation.part.function is function and not observation.is_linear
+
+
+def test_a_sparse_matrix_acts_on_many_vectors_as_on_each(rng, monkeypatch):
+    operator = Linear(scipy.sparse.random_array((30, 50), density=0.2, rng=rng))
+    for dtype in (np.float64, np.float32):
+        states = rng.standard_normal((2, 4, 50)).astype(dtype)
+        at_once = operator(states)
+        monkeypatch.setattr("ensf.observations.operators.AT_ONCE", 10)
+        np.testing.assert_array_equal(operator(states), at_once)
+        assert operator(states).dtype == dtype
+        monkeypatch.undo()

@@ -26,8 +26,9 @@ from ensf.filters import ETKF, Analysis
 from ensf.localization import Euclidean, Localization
 from ensf.observations import Linear, Observation
 from ensf.offline import cycle as external
-from ensf.offline.cycle import Command, Cycling
-from ensf.runs.netcdf.locks import held
+from ensf.offline.cycle import Command, Cycling, folders
+from ensf.offline.cycle.members import content
+from ensf.runs.owner import OWNER
 from ensf.runs.recipe.reader import read_method
 from ensf.tables import read
 from ensf.wrappers import AdaptiveInflation
@@ -36,6 +37,10 @@ MODEL = Path(__file__).parents[1] / "external_model.py"
 PROGRAM = f"{shlex.quote(sys.executable)} -S -I {shlex.quote(str(MODEL))}"
 COMMAND = f"{PROGRAM} {{input}} {{output}} {{start}} {{duration}} {{seed}}"
 MEMBERS, CYCLES = 4, 3
+RENAMED = (
+    'import os, sys, netCDF4; f = netCDF4.Dataset("other.nc", "a"); f.renameVariable("q", "p"); f.close(); '
+    'os.rename("other.nc", sys.argv[1])'
+)
 
 
 def write_member(path, rng):
@@ -67,7 +72,7 @@ def folder(tmp_path):
 
 
 def cycling(folder, words="", **changes):
-    model = Command(f"{COMMAND} {words}", "template", **changes.pop("model", {}))
+    model = Command(**{"command": f"{COMMAND} {words}", "template": "template", **changes.pop("model", {})})
     settings = {"initial": "initial/m{member:02d}.nc", "observations": "obs_{cycle}.csv", "folder": str(folder)}
     numbers = {"members": MEMBERS, "cycles": CYCLES, "interval": 6.0, "start": "1.5"}
     return Cycling(model, **{"method": read_method("EnKF()"), **settings, **numbers, **changes})
@@ -82,9 +87,7 @@ def run(folder, words="", output="out", resume=False, analyse=None, **changes):
 
 def contents(directory):
     """All files of the cycles, and the summary."""
-    names = sorted(
-        path for path in directory.rglob("*") if path.is_file() and path.name not in ("restart.npz", ".lock")
-    )
+    names = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in ("restart.npz", OWNER))
     return {str(path.relative_to(directory)): path.read_bytes() for path in names}
 
 
@@ -134,7 +137,7 @@ def test_links_of_the_template_stay_links(folder):
     (folder / "template" / "forcing").symlink_to(folder / "obs_1.csv")
     command = Command('sh -c "test -L forcing && cp $0 $1" {input} {output}', template="template")
     task = external.Task(1, folder / "obs_1.csv", folder / "1.csv", {})
-    assert command.forecast([task], folder / "runs", lambda path: None, folder) == {}
+    assert command.forecast([task], folder / "runs", lambda task, path: None, folder) == {}
 
 
 def test_words_of_the_command(folder):
@@ -164,7 +167,7 @@ def test_a_program_that_reads_gets_nothing(folder):
     try:
         command = Command('sh -c "cat > $0" {output}', timeout=5.0)
         task = external.Task(1, folder / "obs_1.csv", folder / "1.csv", {})
-        assert command.forecast([task], folder / "runs", lambda path: None) == {}
+        assert command.forecast([task], folder / "runs", lambda task, path: None) == {}
     finally:
         os.dup2(kept, 0)
         for number in (kept, reads, writes):
@@ -174,14 +177,23 @@ def test_a_program_that_reads_gets_nothing(folder):
 def test_what_is_checked_of_an_output(folder):
     with netCDF4.Dataset(folder / "made.nc", "w") as file:
         file.createDimension("x", 2)
-        for name, value in (("q", 1.0), ("p", np.nan), ("time", 0.0)):
+        for name, value in (("q", 1.0), ("p", np.nan), ("time", 0.0), ("hot", np.inf)):
             file.createVariable(name, "f8", ("x",))[:] = value
+        file.createVariable("never", "f8", ("x",))
         file["time"].units = "days since the beginning"
-    external.check_member(folder / "made.nc", ("q", "time"))
-    with pytest.raises(ValueError, match="variable 'p' is not finite"):
-        external.check_member(folder / "made.nc")
-    with pytest.raises(ValueError, match="made.nc is not a NetCDF file, or damaged .*'w'"):
-        external.check_member(folder / "made.nc", ("w",))
+    content(folder / "made.nc", ("q", "time"))
+    for name, sentence in (
+        ("p", "variable 'p' has no value at 2 of 2 points"),
+        ("never", "variable 'never' has no value at 2 of 2 points"),
+        ("hot", "variable 'hot' is infinite at 2 of 2 points"),
+        ("w", "it has no variable 'w'"),
+    ):
+        with pytest.raises(ValueError, match=f"^{sentence}$"):
+            content(folder / "made.nc", ("q", name))
+    assert content(folder / "made.nc", ("p",), mask=True) == content(folder / "made.nc", ("p",), mask=True)
+    (folder / "made.nc").write_bytes((folder / "made.nc").read_bytes()[:600])
+    with pytest.raises(ValueError, match="made.nc is not a NetCDF file, or damaged"):
+        content(folder / "made.nc")
 
 
 def test_an_output_without_numbers_of_floating_point_is_not_valid(folder):
@@ -189,14 +201,14 @@ def test_an_output_without_numbers_of_floating_point_is_not_valid(folder):
         file.createDimension("x", 2)
         file.createVariable("step", "i4", ("x",))[:] = 1
     with pytest.raises(ValueError, match="it has no variable of floating point"):
-        external.check_member(folder / "made.nc")
+        content(folder / "made.nc")
 
 
 def test_members_run_in_parallel_up_to_the_limit(folder):
     command = Command('sh -c "sleep 0.4; cp $0 $1" {input} {output}', jobs=4)
     tasks = [external.Task(k, folder / "obs_1.csv", folder / f"{k}.csv", {}) for k in range(8)]
     started = time.monotonic()
-    assert command.forecast(tasks, folder / "runs", lambda path: None) == {}
+    assert command.forecast(tasks, folder / "runs", lambda task, path: None) == {}
     assert 0.8 <= time.monotonic() - started < 2.4
     assert (folder / "7.csv").read_bytes() == (folder / "obs_1.csv").read_bytes()
 
@@ -213,7 +225,20 @@ def test_dates(folder):
 
 def test_old_cycles_are_removed(folder):
     run(folder, keep_cycles=1)
-    assert [path.name for path in (folder / "out").glob("cycle_*")] == ["cycle_0003"]
+    for cycle in (1, 2):
+        assert [path.name for path in (folder / "out" / f"cycle_{cycle:04d}").iterdir()] == ["observations.csv"]
+    assert len(list((folder / "out" / "cycle_0003" / "analysis").iterdir())) == MEMBERS
+
+
+def test_old_cycles_are_thinned(folder):
+    for cycle in (4, 5, 6):
+        shutil.copyfile(folder / "obs_1.csv", folder / f"obs_{cycle}.csv")
+    run(folder, keep_cycles=1, keep_every=2, cycles=6)
+    kept = [path.parent.name for path in sorted((folder / "out").glob("cycle_*/analysis"))]
+    assert kept == ["cycle_0002", "cycle_0004", "cycle_0006"]
+    run(folder, output="whole", cycles=6)
+    for name, data in contents(folder / "out").items():
+        assert contents(folder / "whole")[name] == data
 
 
 def test_the_analysis_may_be_ones_own(folder):
@@ -246,11 +271,14 @@ def ill(folder, words, **changes):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("fail", "it ended with exit status 1"),
-        ("killed", "it ended with signal SIGKILL"),
-        ("nan", "its output is not valid: variable 'q' is not finite"),
-        ("nothing", "it left no output file"),
-        ("hang", "it took longer than 0.5 s"),
+        ("fail", "it ended with exit status 1, and said last: this member is ill"),
+        ("killed", "it ended with signal SIGKILL, and said last: running from 1.5"),
+        (
+            "nan",
+            "its output is not valid: variable 'q' has no value at 1 of 12 points, and said last: running from 1.5",
+        ),
+        ("nothing", "it left no output file, and said last: running from 1.5"),
+        ("hang", "it took longer than 0.5 s, and said last: running from 1.5"),
     ],
 )
 def test_a_failed_member_stops_the_run_with_one_sentence(folder, words, sentence):
@@ -274,15 +302,20 @@ def test_a_repaired_member_goes_on_and_others_are_not_run_again(folder):
 
 
 def test_an_output_without_what_is_analysed_is_a_failure(folder):
-    with pytest.raises(OSError, match=r"member 1 .and 3 others. failed in cycle 1: its output is not valid: .*'w'"):
-        run(folder, variables=("w",))
+    script = f"{PROGRAM} {{input}} other.nc {{start}} {{duration}} {{seed}}; {sys.executable} -c '{RENAMED}' {{output}}"
+    with pytest.raises(
+        OSError, match=r"member 1 .and 3 others. failed in cycle 1: its output .*: it has no variable 'q'"
+    ):
+        run(folder, variables=("q",), model={"command": f"sh -c {shlex.quote(script)}"})
+    with pytest.raises(ValueError, match="m01.nc has no variable 'w'"):
+        run(folder, output="other", variables=("w",))
 
 
 def test_what_a_program_started_ends_with_it(folder):
     (folder / "model.sh").write_text("for k in $(seq 100); do echo $k >> log; sleep 0.02; done & wait")
     command = Command("sh {folder}/model.sh", timeout=0.4)
     tasks = [external.Task(1, folder / "obs_1.csv", folder / "1.csv", {"folder": folder})]
-    assert "took longer than 0.4 s" in command.forecast(tasks, folder / "runs", lambda path: None)[1]
+    assert "took longer than 0.4 s" in command.forecast(tasks, folder / "runs", lambda task, path: None)[1]
     (log,) = (folder / "runs").glob("member_*/log")
     time.sleep(0.1)
     size = log.stat().st_size
@@ -295,7 +328,7 @@ def test_an_interrupt_ends_what_runs_and_starts_no_more(folder):
     command = Command(f"sh -c {shlex.quote(script)} {{member}} {{input}} {{output}}", retries=1, jobs=2)
     tasks = [external.Task(k, folder / "obs_1.csv", folder / f"{k}.csv", {}) for k in range(1, 40)]
 
-    def interrupt(path):
+    def interrupt(task, path):
         raise KeyboardInterrupt
 
     started = time.monotonic()
@@ -322,7 +355,9 @@ def test_the_rest_goes_on_and_says_so(folder):
     records = external.run(ill(folder, "fail", min_members=3, cycles=2), folder / "out", show=lines.append)
     assert [record["members"] for record in records] == [3, 3]
     assert [record["failed"] for record in records] == [[2], []]
-    assert lines[0].startswith("cycle 1 of 2: goes on without member 2: it ended with exit status 1; see ")
+    assert lines[0].startswith(
+        "cycle 1 of 2: goes on without member 2: it ended with exit status 1, and said last: this member is ill; see "
+    )
     assert "ill" in Path(lines[0].split("; see ")[1], "stderr.txt").read_text()
     names = [path.name for path in sorted((folder / "out" / "cycle_0002" / "analysis").iterdir())]
     assert names == ["member_0001.nc", "member_0003.nc", "member_0004.nc"]
@@ -375,10 +410,11 @@ def test_what_a_kill_left_of_an_analysis_goes(folder):
     run(folder, output="whole")
     run(folder, cycles=1)
     place = folder / "out" / "cycle_0002"
-    for half in (place / ".analysis-0123", place / "analysis", place / "analysis" / ".analysis-4567"):
+    hidden = f".analysis-{32 * '0'}"
+    for half in (place / hidden, place / "analysis", place / "analysis" / hidden):
         half.mkdir(parents=True)
         (half / "member_9999.nc").write_bytes(b"half")
-    for table in ("observations.csv", ".observations-0123.csv"):
+    for table in ("observations.csv", f".observations-{32 * '7'}.csv"):
         (place / table).write_text("variable,val")
     run(folder, resume=True)
     assert contents(folder / "out") == contents(folder / "whole")
@@ -475,7 +511,7 @@ def test_a_strict_run_stops_at_a_row_that_cannot_be_used(folder, capsys):
     path.write_text(path.read_text() + "q,0.0,0.5,2020-01-01,50,1\n")
     assert configured(folder, "strict = true\n") == 2
     assert "obs_2.csv" in (shown := capsys.readouterr().err) and "Traceback" not in shown
-    assert not any((folder / "out" / "cycle_0002" / "analysis").iterdir())
+    assert not (folder / "out").exists()
 
 
 def test_a_run_killed_at_random_moments_goes_on(folder, capsys):
@@ -502,12 +538,33 @@ def test_control_c_finishes_the_cycle(folder):
     assert [record["cycle"] for record in json.loads((folder / "cycles" / "summary.json").read_text())] == [1]
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_second_signal_leaves_no_member_running(folder, number):
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND + " hang"))
+    command = [sys.executable, "-c", "from ensf.cli import main; raise SystemExit(main())"]
+    process = subprocess.Popen([*command, "cycle", str(folder / "c.toml")], stderr=subprocess.PIPE, text=True)
+    while len(list(folder.glob("cycles/cycle_0001/runs/member_*/input.nc"))) < 2:
+        time.sleep(0.01)
+    for _ in range(2):
+        time.sleep(0.2)
+        process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "interrupted" in errors and "Traceback" not in errors
+    assert subprocess.run(["pgrep", "-f", str(folder)], capture_output=True).stdout == b""
+
+
 # --- refused ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
+        ('command = "model {member.x}"', ["command", "cannot be read"]),
+        ('command = "model {member[0]}"', ["command", "cannot be read"]),
+        ('initial = "initial/m{member.x}.nc"', ["path 'initial/m{member.x}.nc' cannot be read"]),
+        ('observations = "obs_{cycle.x}.csv"', ["path 'obs_{cycle.x}.csv' cannot be read"]),
+        ('observations = "obs_{cycle:~}.csv"', ["path 'obs_{cycle:~}.csv' cannot be read"]),
+        ('interval = 1e300\nstart = "2020-01-01"', ["1e+300 s", "give interval in seconds"]),
         ('command = "model {inptu}"', ["unknown word {inptu}", "input"]),
         ('command = "model {input"', ["command", "cannot be read"]),
         ('method = "ETFK()"', ["unknown method 'ETFK'", "ETKF"]),
@@ -545,9 +602,19 @@ def test_bad_configurations_get_one_sentence_and_no_files(folder, capsys, lines,
 
 
 def test_a_program_that_is_not_there_is_named(folder):
-    settings = replace(cycling(folder), model=Command("./nothing {input} {output}"))
-    with pytest.raises(OSError, match=r"member 1 .and 3 others. failed in cycle 1: it could not be run .No such"):
-        external.run(settings, folder / "out", show=print)
+    (folder / "template" / "text").write_text("exit 0")
+    for model, sentence in (
+        (Command("./nothing {input} {output}"), "there is no program ./nothing that can be run: check command"),
+        (
+            Command("./nothing {input} {output}", "template"),
+            "there is no program ./nothing in .*template: check command",
+        ),
+        (Command("nothing-at-all {input}"), "there is no program nothing-at-all that can be run: check command"),
+        (Command("./text {input} {output}", "template"), "template/text cannot be executed: .* or write sh ./text"),
+    ):
+        with pytest.raises(OSError, match=sentence):
+            external.run(replace(cycling(folder), model=model), folder / "out", show=print)
+        assert not (folder / "out").exists()
 
 
 def test_missing_observations_are_named_and_the_forecasts_kept(folder):
@@ -587,22 +654,64 @@ def test_overwriting_starts_again_and_a_mistake_keeps_the_run(folder, capsys):
     assert contents(folder / "cycles") != before
 
 
-def test_a_run_that_is_replaced_in_part_cannot_be_resumed(folder, monkeypatch):
-    run(folder, cycles=1)
+def test_a_run_that_is_replaced_in_part_is_replaced_as_a_whole(folder, monkeypatch):
+    run(folder, cycles=2)
 
     def fail(path):
         raise OSError(f"{path} cannot be removed")
 
-    monkeypatch.setattr(shutil, "rmtree", fail)
-    with pytest.raises(OSError, match="cycle_0001 cannot be removed"):
-        external.run(cycling(folder, cycles=1), folder / "out", overwrite=True, show=print)
-    assert not (folder / "out" / "restart.npz").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(folders, "_remove", lambda place, names: fail(place))
+        with pytest.raises(OSError, match="analysis cannot be removed"):
+            external.run(cycling(folder, seed=2), folder / "out", overwrite=True, show=print)
+    run(folder, resume=True, seed=2)
+    run(folder, output="new", seed=2)
+    assert contents(folder / "out") == contents(folder / "new")
+
+
+def test_only_what_a_run_wrote_is_removed(folder):
+    """By exact name, also where the output is the folder of everything else."""
+    mine = ["cycle_observations/a.csv", "cycle_0001/notes.txt", "cycle_0001/analysis/map.png", "cycle_12/x"]
+    for name in [*mine, "cycle_0007"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    before, place = contents(folder), folder.stat()
+    for keep in (0, 1):
+        external.run(cycling(folder, keep_cycles=keep), folder, overwrite=True, show=print)
+        now = contents(folder)
+        assert {name: now.get(name) for name in before} == before
+    assert (folder / "cycle_0001" / "analysis" / "map.png").exists()
+    kept = ["analysis", "map.png", "notes.txt", "observations.csv"]
+    assert sorted(path.name for path in (folder / "cycle_0001").rglob("*")) == kept
+    assert (folder.stat().st_ino, folder.stat().st_mode) == (place.st_ino, place.st_mode)
+
+
+def test_a_summary_of_something_else_is_not_replaced(folder):
+    (folder / "out").mkdir()
+    for text in ('[{"method": "enkf", "seed": 1}]', "no summary"):
+        (folder / "out" / "summary.json").write_text(text)
+        for how in ({}, {"overwrite": True}, {"resume": True}):
+            with pytest.raises(FileExistsError, match=r"summary\.json is no summary of cycles"):
+                external.run(cycling(folder), folder / "out", show=print, **how)
+        assert (folder / "out" / "summary.json").read_text() == text
 
 
 def test_two_processes_do_not_write_one_run(folder):
     run(folder, cycles=1)
-    with held(folder / "out" / ".lock"), pytest.raises(OSError, match=r"another process is writing .*\.lock: wait"):
-        run(folder, resume=True)
+    before = contents(folder / "out")
+    code = (
+        "import sys, time; from pathlib import Path; from ensf.runs.owner import owned\n"
+        "with owned(Path(sys.argv[1])):\n    print('mine', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(folder / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        for how in ({"resume": True}, {"overwrite": True}, {}):
+            with pytest.raises(BlockingIOError, match=rf"out is in use by process {process.pid} on "):
+                external.run(cycling(folder), folder / "out", show=print, **how)
+        process.kill()
+    assert contents(folder / "out") == before
+    run(folder, resume=True)
 
 
 def test_the_last_line_counts_the_members_that_are_left(folder, capsys):

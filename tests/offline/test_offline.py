@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import netCDF4
@@ -21,18 +22,23 @@ from ensf import (
     RTPS,
     AdaptiveInflation,
     AnalysisInflation,
+    CollapseGuard,
     Copula,
     DeferredAnalysis,
     EnKF,
+    Euclidean,
     FiniteSize,
     ForecastInflation,
     InformationLimit,
+    Layered,
     Localization,
     ParticleFilter,
     QuantileFilter,
     ReverseSDE,
     Rotation,
     Sphere,
+    SpreadReset,
+    Standardised,
     letsf,
     published,
 )
@@ -43,6 +49,7 @@ from ensf.offline import Offline, Source, analyse_files
 from ensf.offline.packing import overwrite
 from ensf.offline.staging import staged
 from ensf.tables import read
+from ensf.tables.quality import Duplicates
 
 LOCAL = LETKF(Localization(Sphere(), 300.0))
 
@@ -61,6 +68,8 @@ def folder(original, tmp_path):
 
 
 NEAR = Localization(Sphere(), 300.0)
+HIGH = Localization(Layered(Sphere(), 2.0), 300.0, ("lat", "lon", "level"), {"level": 1000.0})
+SECTION = Localization(Euclidean(), 60.0, ("lon", "level"), {"level": 1000.0})
 METHODS = {
     "ETKF": ETKF(),
     "EnKF": EnKF(),
@@ -81,6 +90,10 @@ METHODS = {
     "AdaptiveInflation surprised": AdaptiveInflation(LETKF(NEAR), NEAR, surprise_limit=0.01),
     "DeferredAnalysis": DeferredAnalysis(ETKF()),
     "letsf": letsf(NEAR),
+    "LETKF with height": LETKF(HIGH),
+    "letsf with height": letsf(HIGH),
+    "LETKF in a section": LETKF(SECTION),
+    "LETKF of sections": LETKF(replace(SECTION, dims=dict.fromkeys(("t", "q", "sst"), ("lon", "level")))),
     "Copula": Copula(LETSF(NEAR)),
     "published": published("sqg", sampler=ReverseSDE(20)),
 }
@@ -92,6 +105,7 @@ SETTINGS = [{"t": None, "q": None, "sst": None}, {"t": None, "q": Log(), "sst": 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_files_dataset_and_array_are_one(folder, monkeypatch, method, settings):
     """The same bits, but for a variable that its files pack: there the same code."""
+    (folder / "obs.csv").write_text("\n".join([HEAD, ROWS[0], ROWS[1] + "1000", ROWS[2]]) + "\n")
     forecast, table = load(folder), read(folder / "obs.csv")
     problem = Problem.of(forecast, table, method, variables=settings, mask=True)
     whole = problem.analyse(np.random.default_rng(5))
@@ -108,11 +122,62 @@ def test_files_dataset_and_array_are_one(folder, monkeypatch, method, settings):
     offline = Offline(method, settings, mask=True)
     job = offline.prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
     assert len(job.pipeline.tiles) > 3
+    np.testing.assert_array_equal(job.pipeline.observation.position, pipeline.observation.position)
     result = offline.analyse(folder / "forecast_*.nc", folder / "obs.csv", folder / "out", rng=np.random.default_rng(5))
     np.testing.assert_array_equal(result.ensemble, whole.ensemble)
     wanted = problem.restore(whole.ensemble)
     np.testing.assert_array_equal(load(folder / "out").q, wanted.q.astype(load(folder / "out").q.dtype))
     np.testing.assert_allclose(load(folder / "out").t, wanted.t, atol=0.0051)
+
+
+@pytest.mark.parametrize(
+    "localization, places",
+    [
+        (NEAR, [[47.3, 4.2], [41, 1]]),
+        (HIGH, [[47.3, 4.2, 850], [41, 1, 1000]]),
+        (SECTION, [[4.2, 850], [1, 1000]]),
+        (Localization(Euclidean(), 1.0, ("lon",)), [[4.2], [1]]),
+        (Localization(Euclidean(), 1.0, ("level", "lat")), [[850, 47.3], [1000, 41]]),
+    ],
+)
+def test_observations_are_where_the_localization_takes_them_to_be(folder, localization, places):
+    (folder / "obs.csv").write_text("\n".join([HEAD, ROWS[0], ROWS[2]]) + "\n")
+    table, method = read(folder / "obs.csv"), AdaptiveInflation(LETKF(localization), localization)
+    offline = Offline(method, {"t": None}).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
+    np.testing.assert_array_equal(offline.pipeline.observation.position, places)
+    for observations in (table, table.observe, lambda layout: table.observe(layout).check(Duplicates())):
+        problem = Problem.of(load(folder), observations, method, variables=["t"])
+        np.testing.assert_array_equal(problem.pipeline.observation.position, places)
+
+
+@pytest.mark.parametrize(
+    "dims, row, message",
+    [
+        (
+            ("lat", "lon", "level"),
+            "q,0.008,0.001,2024-01-31T03:00,43.3,8.2,",
+            "row 1 has no z, but .* 'level': give it",
+        ),
+        (("lon", "lat"), ROWS[2], r".*dims=\('lon', 'lat'\) but the observations have positions"),
+        (("lat", "lon", "height"), ROWS[2], "the column z is in 'level' but the localization uses 'height': name the"),
+    ],
+)
+def test_a_place_that_the_table_does_not_tell(folder, dims, row, message):
+    for path in folder.glob("forecast_*.nc"):
+        edit(path, lambda file: file.createVariable("height", "f8", ("level",)).__setitem__(slice(None), [0.1, 1.5]))
+        edit(path, lambda file: file["t"].setncattr("coordinates", "height"))
+    (folder / "obs.csv").write_text("\n".join([HEAD, ROWS[0], row]) + "\n")
+    method = LETKF(Localization(Euclidean(), 300.0, dims, {"level": 1000.0, "height": 0.1}))
+    with pytest.raises(ValueError, match=f"obs.csv: {message}"):
+        Offline(method, ["t", "q"]).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
+    with pytest.raises(ValueError, match=message):
+        Problem.of(load(folder), read(folder / "obs.csv"), method, variables=["t", "q"])
+
+
+def test_localizations_with_other_coordinates_in_one_method(folder):
+    method = AdaptiveInflation(LETKF(SECTION), NEAR)
+    with pytest.raises(ValueError, match=r"AdaptiveInflation has localizations with dims=\('lon', 'level'\).*name the"):
+        Problem.of(load(folder), read(folder / "obs.csv"), method, mask=True)
 
 
 def test_a_filter_of_the_whole_state_gets_it_at_once(folder):
@@ -245,11 +310,57 @@ def test_the_table_says_what_was_used(folder):
 def test_without_observations_the_analysis_is_the_forecast(folder, capsys):
     (folder / "obs.csv").write_text("\n".join([HEAD, "t,280,1.0,2024-01-31T03:00,80,4.2,850"]) + "\n")
     assert main(command(folder)) == 0
-    assert "no observation can be used" in capsys.readouterr().out
+    warning = "ensf: warning: none of 1 observations used (1 out of domain): the analysis is the forecast"
+    assert warning in capsys.readouterr().err
     for path in folder.glob("forecast_*.nc"):
         with netCDF4.Dataset(path) as before, netCDF4.Dataset(folder / "out" / path.name) as after:
             before.set_auto_maskandscale(False), after.set_auto_maskandscale(False)
             assert all((before[name][...] == after[name][...]).all() for name in ("t", "q", "sst"))
+
+
+REMEMBERING = {
+    "SpreadReset": SpreadReset(LETKF(NEAR)),
+    "wrapped": ForecastInflation(Copula(RTPS(DeferredAnalysis(AdaptiveInflation(SpreadReset(LOCAL), NEAR)), 0.3)), 1.1),
+    "DeferredAnalysis": Rotation(DeferredAnalysis(LOCAL)),
+    "letsf": letsf(NEAR),
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["plain", "transformed"])
+@pytest.mark.parametrize("method", REMEMBERING.values(), ids=REMEMBERING)
+@pytest.mark.parametrize("row", [(), ("t,280,1.0,2024-01-31T03:00,80,4.2,850",)], ids=["no row", "no row used"])
+def test_a_cycle_without_observations_is_remembered(folder, method, row, settings):
+    (folder / "obs.csv").write_text("\n".join([HEAD, *row]) + "\n")
+    problem = Problem.of(load(folder), read(folder / "obs.csv"), method, variables=settings, mask=True)
+    memory = problem.analyse(np.random.default_rng(1)).memory
+    offline = Offline(method, settings, mask=True)
+    given = folder / "forecast_*.nc", folder / "obs.csv", folder / "out"
+    forecast = offline.prepare(*given).ensemble
+    analysis = offline.analyse(*given, rng=np.random.default_rng(1))
+    assert repr(analysis.memory) == repr(memory) != "None"
+    np.testing.assert_array_equal(analysis.ensemble, forecast)
+    if isinstance(method, SpreadReset):
+        spread = problem.pipeline.states(problem.forecast).std(axis=0, ddof=1)
+        np.testing.assert_allclose(analysis.memory.spread, spread, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "method, factor",
+    [
+        (ForecastInflation(SpreadReset(LOCAL), 1.5), 1.5),
+        (RTPS(ForecastInflation(DeferredAnalysis(SpreadReset(ForecastInflation(LOCAL, 1.2)), 1e9), 1.5), 0.3), 1.8),
+        (SpreadReset(Standardised(ForecastInflation(LOCAL, 1.5))), 1.5),
+        (Copula(ForecastInflation(LOCAL, 1.5), bandwidth=0.999), 1.5),
+        (CollapseGuard(ForecastInflation(LOCAL, 1.5), limit=1e9), 1.5),
+    ],
+)
+def test_what_a_filter_of_the_whole_state_takes_is_the_inflated_forecast(folder, method, factor):
+    offline = Offline(method, mask=True, stages=("preassim",))
+    offline.analyse(folder / "forecast_*.nc", folder / "obs.csv", folder / "out", rng=np.random.default_rng(1))
+    forecast, inflated = load(folder).q, load(folder / "out" / "preassim").q
+    np.testing.assert_allclose(inflated.mean("realization"), forecast.mean("realization"), rtol=2e-3)
+    np.testing.assert_allclose(inflated.std("realization"), factor * forecast.std("realization"), rtol=2e-2)
+    assert (inflated != forecast).all()
 
 
 def test_progress_can_be_followed(folder):
@@ -327,7 +438,7 @@ def test_values_that_stay_keep_their_bits_in_packed_floats_too(tmp_path, rng):
     with netCDF4.Dataset(paths[0], "r+") as file:
         file.set_auto_maskandscale(False)
         former = file["v"][:]
-        overwrite(file, source.layout, state, {})
+        overwrite(file, source.layout, state[None], None)
         assert np.flatnonzero(file["v"][:] != former).tolist() == [7]
 
 
@@ -362,9 +473,9 @@ def test_parts_are_cut_by_pairs_of_place_and_observation(folder, monkeypatch):
 def test_the_record_comes_after_the_files_of_its_analysis(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "another").touch()
-    moved, replace = [], os.replace
-    monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(target.name), replace(source, target)))
-    with staged(tmp_path / "out", "analysis.json") as folder:
+    moved, rename = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(target.name), rename(source, target)))
+    with staged(tmp_path / "out", "analysis.json", fresh=False) as folder:
         for name in ("a.nc", "analysis.json", "z.nc"):
             (folder / name).touch()
     assert moved == ["a.nc", "z.nc", "analysis.json"]

@@ -1,22 +1,20 @@
-"""Signals and locks: kept until what is under way is stored, noticed though swallowed; one process at a time."""
+"""Signals: kept until what is under way is stored, noticed though swallowed."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 
 import pytest
 
-from ensf.runs.interrupts import answered, deferred, noticed
-from ensf.runs.netcdf.locks import held
+from ensf.runs.interrupts import answered, deferred, noticed, status
 
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 
 def handlers():
-    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
 @SIGNALS
@@ -26,17 +24,25 @@ def test_the_first_signal_is_kept(number):
         assert not stopping()
         signal.raise_signal(number)
         assert stopping()
-    assert handlers() == before
+    assert handlers() == before and status() == 128 + number and status() == 130
 
 
-def test_a_second_signal_acts_at_once():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+def test_an_ignored_hangup_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with pytest.raises(KeyboardInterrupt), deferred():
-            signal.raise_signal(signal.SIGTERM)
-            signal.raise_signal(signal.SIGINT)
+        with deferred() as stopping:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stopping()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGHUP, before)
+
+
+@SIGNALS
+def test_a_second_signal_acts_at_once(number):
+    """Also where its own action would end the process and leave others behind."""
+    with pytest.raises(KeyboardInterrupt), deferred():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
 
 
 @SIGNALS
@@ -75,14 +81,3 @@ def test_other_threads_leave_signals_alone(within):
     thread.start()
     thread.join()
     assert found == [(True, False)]
-
-
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no list of open files")
-def test_a_refused_lock_leaves_no_file_open(tmp_path):
-    with held(tmp_path / "lock"):
-        before = len(os.listdir("/proc/self/fd"))
-        with pytest.raises(OSError, match="another process is writing .*lock: wait"), held(tmp_path / "lock"):
-            pass
-        assert len(os.listdir("/proc/self/fd")) == before
-    with held(tmp_path / "lock"):
-        pass

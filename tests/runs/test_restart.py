@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
@@ -27,6 +29,8 @@ from ensf.runs.recipe import describe
 from ensf.runs.run import Run
 from ensf.twin import GaussianStart, Method, Network, Streams, TwinExperiment, twin
 from ensf.wrappers import AdaptiveInflation, FiniteSize, Rotation, SpreadReset
+from ensf.wrappers.collapse_guard import GuardMemory
+from ensf.wrappers.deferred_analysis import DeferralMemory
 
 LINE = periodic_line(40, half_width=6.0)
 EXPERIMENT = TwinExperiment(
@@ -52,15 +56,6 @@ WAVES = replace(
 # --- trees -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Nested:
-    """A memory that holds another one."""
-
-    values: np.ndarray
-    count: int
-    inner: object = None
-
-
 def stored(tmp_path, **content):
     restart.write(tmp_path / "a.restart.npz", content)
     return restart.read(tmp_path / "a.restart.npz")
@@ -69,14 +64,14 @@ def stored(tmp_path, **content):
 def test_a_tree_comes_back(tmp_path):
     rng = np.random.default_rng(1)
     matrix = rng.standard_normal((3, 4)).astype(np.float32)
-    tree = Nested(matrix, 3, Nested(matrix[0] * np.nan, np.float32(0.1), Nested(np.arange(3), -1)))
+    tree = DeferralMemory(3, DeferralMemory(np.float32(0.1), GuardMemory(matrix, matrix[0] * np.nan)))
     values = [1, 2.5, None, True, "text", float("inf"), (1, 2), {"a": np.array(3.5)}]
     back = stored(tmp_path, tree=tree, values=values)
-    assert type(back["tree"]) is Nested and type(back["tree"].inner) is Nested
-    assert back["tree"].count == 3 and back["tree"].values.dtype == np.float32
-    np.testing.assert_array_equal(back["tree"].values, matrix)
-    assert np.isnan(back["tree"].inner.values).all() and type(back["tree"].inner.count) is np.float32
-    np.testing.assert_array_equal(back["tree"].inner.inner.values, np.arange(3))
+    assert type(back["tree"]) is DeferralMemory and back["tree"].waited == 3
+    first, second = back["tree"].inner.inner.mean, back["tree"].inner.inner.square
+    np.testing.assert_array_equal(first, matrix)
+    assert first.dtype == np.float32 and np.isnan(second).all()
+    assert type(back["tree"].inner.waited) is np.float32
     assert back["values"][:-1] == values[:-1] and back["values"][-1]["a"] == 3.5
 
 
@@ -106,7 +101,7 @@ def test_arrays_of_another_library_come_back(tmp_path):
     assert back.dtype == array_api_strict.float32 and float(back[1]) == 2.0
 
 
-@pytest.mark.parametrize("bad", [object(), {1: 2}, np.array([None]), len])
+@pytest.mark.parametrize("bad", [object(), {1: 2}, np.array([None]), len, EXPERIMENT.network])
 def test_what_cannot_be_stored_is_named_and_nothing_is_written(tmp_path, bad):
     with pytest.raises(ValueError, match=r"memory\.inner is an? .*, which a restart cannot hold: "):
         restart.write(tmp_path / "a.npz", {"memory": {"inner": bad}})
@@ -133,6 +128,50 @@ def test_a_damaged_restart_is_one_sentence(tmp_path, content):
         restart.read(tmp_path / "a.npz")
     with pytest.raises(FileNotFoundError, match="there is no restart"):
         restart.read(tmp_path / "b.npz")
+
+
+def flips(content, count, seed=1):
+    """Copies with one bit changed, at places over the whole file."""
+    places = np.random.default_rng(seed).permutation(8 * len(content))[:count]
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        yield bytes(damaged)
+
+
+def test_a_restart_with_one_bit_changed_is_refused(tmp_path):
+    path, rng = tmp_path / "a.npz", np.random.default_rng(1)
+    restart.write(path, {"rng": rng, "memory": DeferralMemory(1, rng.random(5)), "recipe": {"a": "b"}})
+    content = path.read_bytes()
+    for damaged in [content[:-1], content + b"x", *flips(content, 300)]:
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged"):
+            restart.read(path)
+
+
+FORGED = {
+    "module": {"class": "antigravity:geohash", "fields": {}},
+    "class": {"class": "ensf.filters.ensf:EnSF", "fields": {}},
+    "path": {"class": "ensf.wrappers.spread:ResetMemory.__init__", "fields": {}},
+    "library": {"array": "a", "library": "antigravity"},
+    "generator": {"generator": {"state": {"bit_generator": "test"}, "seed": None}},
+    "deep": json.loads(200 * '{"list": [' + "1" + 200 * "]}"),
+}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+def test_a_restart_names_nothing_but_what_is_listed(tmp_path, monkeypatch, forged):
+    """Even one whose checksum fits."""
+    monkeypatch.setattr(restart, "_encode", lambda value, name, arrays: arrays.update(a=np.zeros(2)) or value)
+    monkeypatch.setattr("webbrowser.open", partial(_fail, AssertionError("a browser")))
+    restart.write(tmp_path / "a.npz", {"checkpoint": forged})
+    before = set(sys.modules)
+    if "list" in forged:
+        assert restart.read(tmp_path / "a.npz")
+        return
+    with pytest.raises(ValueError, match="is not a restart file, or damaged"):
+        restart.read(tmp_path / "a.npz")
+    assert set(sys.modules) == before
 
 
 # --- recipes ---------------------------------------------------------------------------------------------
@@ -459,6 +498,22 @@ def test_the_last_record_may_be_written_in_part(tmp_path):
     journal.close()
 
 
+def test_a_journal_with_one_bit_changed_is_refused(tmp_path):
+    journal, values = Journal.create(tmp_path / "j", b"template"), np.random.default_rng(1).random((5, 7))
+    for index, row in enumerate(values):
+        journal.write(index, row.view([("row", "f8", (7,))])[0], used=56)
+    journal.close()
+    content = (tmp_path / "j").read_bytes()
+    swapped = content[:32] + content[104:176] + content[32:104] + content[176:]
+    assert len(content) == 32 + 5 * 72
+    for damaged in [swapped, *flips(content, 300)]:
+        (tmp_path / "j").write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged: start the run again with --overwrite"), ExitStack() as stack:
+            journal = Journal.resume(tmp_path / "j")
+            stack.callback(journal.close)
+            journal.read(5, np.dtype([("row", "f8", (7,))]))
+
+
 def test_a_new_journal_has_no_record_of_the_old_one(tmp_path):
     for template in (b"one with a record", b"new"):
         journal = Journal.create(tmp_path / "j", template)
@@ -476,6 +531,14 @@ def test_two_processes_do_not_write_one_run(tmp_path, monkeypatch):
         run(folder, resume=True)
     journal.close()
     run(folder, resume=True)
+
+
+def test_a_summary_keeps_the_records_of_other_methods(tmp_path):
+    for names in (["enkf"], ["adaptive"], ["enkf"]):
+        methods = {name: EXPERIMENT.methods[name] for name in names}
+        runner.run(EXPERIMENT, methods, [1], tmp_path, "test")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert sorted(record["method"] for record in summary) == ["adaptive", "enkf"]
 
 
 def test_an_experiment_without_streams_runs_without_a_restart(tmp_path):

@@ -9,10 +9,11 @@ from ensf.arrays import to_numpy
 from ensf.dataset import interpolate, pack
 from ensf.dataset.grids import Curvilinear, Regular, bracket
 from ensf.dataset.grids import _inverse as inverse
+from ensf.localization import Layered, Localization, Sphere
 from ensf.observations import Combined, Joined, Linear, Observation, Pointwise, Select, WindSpeed, log, square
 from ensf.observations.joined import join
 from ensf.tables import ObservationTable
-from ensf.tables.flags import LAND, LEVEL, OUTSIDE
+from ensf.tables.flags import BAD_VALUE, LAND, LEVEL, OUTSIDE, UNKNOWN
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.quality.checks import GrossCheck, SuperObservations
 from ensf.tables.stations import (
@@ -317,6 +318,97 @@ def test_levels_may_follow_the_terrain(turn):
     np.testing.assert_allclose(seen.observation.operator(state)[0], affine(*position.T, z), rtol=1e-12)
 
 
+AXES = [
+    ({"units": "m", "positive": "down"}, [0.5, 10.0, 100.0], "depth", 30.0, 30.0),
+    ({"units": "m", "positive": "up"}, [-100.0, -10.0, -0.5], "depth", 30.0, -30.0),
+    ({"standard_name": "depth", "units": "m"}, [-100.0, -10.0, -0.5], "depth", 30.0, -30.0),
+    ({"standard_name": "depth", "units": "cm"}, [50.0, 1000.0, 10000.0], "depth", 30.0, 3000.0),
+    ({"standard_name": "depth"}, [0.5, 10.0, 100.0], "height", -30.0, 30.0),
+    ({"standard_name": "altitude", "units": "km"}, [0.0, 1.0, 2.0], "height", 300.0, 0.3),
+    ({"units": "hPa"}, [1000.0, 850.0, 500.0], "pressure", 70000.0, 700.0),
+    ({"units": "Pa"}, [100000.0, 85000.0, 50000.0], "pressure", 70000.0, 70000.0),
+    ({"units": "dbar"}, [0.0, 10.0, 100.0], "pressure", 300000.0, 30.0),
+]
+
+
+def levels_of(about, levels, name="lev"):
+    levels = np.array(levels)
+    data = ensemble({"t": (("lev", "lat", "lon"), affine(LAT[:, None], LON, levels[:, None, None]))}, lat=LAT, lon=LON)
+    return pack(data.assign_coords(lev=("lev", levels, about)).rename(lev=name), "member")
+
+
+@pytest.mark.parametrize(("about", "levels", "column", "value", "expected"), AXES)
+def test_heights_of_any_kind_meet_the_vertical_axis(about, levels, column, value, expected):
+    state, layout = levels_of(about, levels)
+    vertical = {column: np.array([value, np.nan, value])}
+    rows = table("t", [[45.0, 3.0]] * 3, z=[np.nan, np.nan, levels[0]], vertical=vertical)
+    seen = rows.observe(layout)
+    assert seen.table.codes.tolist() == [0, LEVEL, 0]
+    np.testing.assert_allclose(seen.observation.operator(state)[0], affine(45.0, 3.0, np.array([expected, levels[0]])))
+    np.testing.assert_allclose(seen.table.z[[0, 2]], [expected, levels[0]])
+    located = seen.locate(Localization(Layered(Sphere(), 1.0), 300.0, dims=("lat", "lon", "lev")))
+    np.testing.assert_allclose(located.observation.position[:, 2], [expected, levels[0]])
+
+
+@pytest.mark.parametrize(
+    ("about", "column", "message"),
+    [
+        ({"units": "hPa"}, "depth", "column depth, but its levels, 'lev', are a pressure: give pressure, or z"),
+        ({"units": "m", "positive": "down"}, "pressure", "'lev', are a depth: give depth or height, or z as the grid"),
+        ({"units": "m"}, "depth", r"'lev', say neither units nor direction \(attributes units, positive\): give z"),
+        ({"units": "1", "positive": "down"}, "pressure", "say neither units nor direction"),
+    ],
+)
+def test_heights_of_another_kind_are_refused(about, column, message):
+    _, layout = levels_of(about, [0.0, 10.0, 100.0])
+    with pytest.raises(ValueError, match=message):
+        table("t", [[45.0, 3.0]], vertical={column: np.array([20.0])}).observe(layout)
+
+
+@pytest.mark.parametrize(
+    ("about", "levels", "expected"),
+    [
+        ({"units": "m", "positive": "down"}, [0.5, 10.0, 100.0], 0.5),
+        ({"units": "m", "positive": "up"}, [-100.0, -10.0, -0.5], -0.5),
+        ({"units": "m", "positive": "up"}, [2.0, 10.0, 100.0], 2.0),
+        ({"units": "hPa"}, [1000.0, 850.0, 500.0], 1000.0),
+        ({"units": "dbar"}, [100.0, 10.0, 1.0], 1.0),
+        ({"standard_name": "ocean_s_coordinate", "positive": "up"}, [-0.9, -0.5, -0.1], -0.1),
+        ({"standard_name": "atmosphere_sigma_coordinate", "positive": "down"}, [0.1, 0.5, 0.9], 0.9),
+    ],
+)
+def test_surface_variables_see_the_level_nearest_to_the_surface(about, levels, expected):
+    state, layout = levels_of(about, levels)
+    rows = table("t", [[45.0, 3.0], [45.0, 3.0]], z=[np.nan, levels[1]])
+    seen = rows.observe(layout, surface=["t"])
+    np.testing.assert_allclose(seen.observation.operator(state)[0], affine(45.0, 3.0, np.array([expected, levels[1]])))
+    assert table("t", [[45.0, 3.0]]).observe(layout, surface=["t"]).table.used.all()
+
+
+def test_a_surface_that_nobody_knows_is_refused():
+    _, layout = levels_of({"units": "1"}, [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="'lev' of variable 't' does not say which level is nearest to the surface"):
+        table("t", [[45.0, 3.0]]).observe(layout, surface=["t"])
+
+
+@pytest.mark.parametrize(
+    ("name", "about", "message"),
+    [
+        ("step", {"units": "hours", "long_name": "lead"}, "several times along 'step'"),
+        ("ocean_time", {"units": "seconds since 2000-01-01"}, "several times along 'ocean_time'"),
+        ("number", {"units": "1"}, "along 'number', which is not known to be vertical"),
+        ("wavelength", {"units": "m"}, "along 'wavelength', which is not known to be vertical"),
+    ],
+)
+def test_what_is_not_vertical_is_no_height(name, about, message):
+    _, layout = levels_of(about, [0.0, 6.0, 12.0], name)
+    with pytest.raises(ValueError, match=message):
+        table("t", [[45.0, 3.0]], z=[2.0]).observe(layout)
+    if "several times" in message:
+        with pytest.raises(ValueError, match="several times|is a time, which is no height"):
+            table("t", [[45.0, 3.0]], z=[2.0]).observe(layout, coordinates={"z": name})
+
+
 def test_level_weights_of_columns_are_those_of_one():
     height = np.array([400.0, 500.0, 620.0, 1000.0, 1001.0, np.nan])
     for levels in (Z, Z[::-1]):
@@ -544,20 +636,19 @@ def test_no_row_may_be_left():
     assert seen.observation.operator(state).shape == (3, 0)
 
 
-def test_unknown_variables_are_named():
+def test_unknown_variables_are_rejected_or_named():
     _, layout = plane()
-    with pytest.raises(ValueError, match="row 1: variable 'q' is unknown: choose one of 't', 'wind_speed'"):
-        table(["t", "q"], stations(2)).observe(layout)
-    with pytest.raises(ValueError, match="row 0: variable 'lat' is unknown"):
+    seen = table(["t", "q"], stations(2)).observe(layout)
+    assert seen.table.codes.tolist() == [0, UNKNOWN]
+    with pytest.raises(ValueError, match="row 0: variable 'lat' is unknown.* choose one of 't', 'wind_speed'"):
         table("lat", stations(2)).observe(layout)
 
 
-def test_numbers_that_the_dtype_of_the_states_cannot_hold_are_named():
+def test_numbers_that_the_dtype_of_the_states_cannot_hold_are_rejected():
     _, layout = plane(dtype=np.float32)
-    with pytest.raises(ValueError, match=r"row 1: value 1e\+300 with error 1.0 is not within the numbers of float32"):
-        table("t", stations(2), value=np.array([1.0, 1e300])).observe(layout)
-    with pytest.raises(ValueError, match="row 0: value 0.0 with error 1e-60"):
-        table("t", stations(1), error=1e-60).observe(layout)
+    seen = table("t", stations(3), value=[1.0, 1e300, 2.0], error=np.array([1.0, 1.0, 1e-60])).observe(layout)
+    assert seen.table.codes.tolist() == [0, BAD_VALUE, BAD_VALUE]
+    assert seen.observation.value.tolist() == [1]
 
 
 def test_grids_without_coordinates_are_refused():
@@ -598,5 +689,5 @@ def test_what_is_observed_prints_facts():
 def test_times_are_no_levels():
     field = affine(LAT[:, None], LON, np.zeros((3, 1, 1)))
     data = ensemble({"t": (("time", "lat", "lon"), field)}, lat=LAT, lon=LON, time=[0.0, 6.0, 12.0])
-    with pytest.raises(ValueError, match=r"'t' has several times along \['time'\]: choose one"):
+    with pytest.raises(ValueError, match=r"'t' has several times along 'time', and a time is no height: choose one"):
         table("t", [[45.0, 0.0]], z=[2.0]).observe(pack(data, "member")[1])

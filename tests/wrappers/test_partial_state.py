@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from ensf.filters import LETKF
+from ensf.filters.base import as_part
 from ensf.localization import periodic_line
 from ensf.observations import Observation, Select
-from ensf.wrappers import PartialState
+from ensf.wrappers import ForecastInflation, PartialState
 
 LOCAL = LETKF(periodic_line(8, 2.0))
 OBSERVATION = Observation(np.array([1.0, -1.0]), Select((2, 6)), 0.5)
@@ -33,3 +34,21 @@ def test_a_part_larger_than_the_state_is_refused(rng):
         PartialState(LOCAL, 8).analyse(rng.normal(size=(6, 7)), OBSERVATION, rng)
     with pytest.raises(ValueError, match="give 1 or more"):
         PartialState(LOCAL, 0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("entry", [3, 8, 19])
+def test_what_is_left_alone_is_finite_too(rng, bad, entry):
+    prior = rng.normal(size=(6, 20))
+    prior[4, entry] = bad
+    with pytest.raises(ValueError, match=f"prior member 4 has {bad} at state variable {entry}: repair or drop"):
+        PartialState(LOCAL, 8).analyse(prior, OBSERVATION, rng)
+
+
+def test_what_is_left_alone_is_not_inflated_before_the_analysis(rng):
+    prior = rng.normal(size=(6, 20))
+    analysis = PartialState(ForecastInflation(LOCAL, 2.0), 8).analyse(prior, OBSERVATION, rng)
+    entries = np.array([19, 2, 8, 7])
+    before = analysis.before(as_part(prior[:, entries], entries=entries))
+    factors = before.std(axis=0) / prior[:, entries].std(axis=0)
+    np.testing.assert_allclose(factors, [1, 2, 1, 2])

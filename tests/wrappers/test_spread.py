@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
 
 from ensf.arrays import to_numpy
 from ensf.filters import ETKF, Analysis
+from ensf.localization import periodic_line
 from ensf.observations import Identity, Observation
-from ensf.wrappers import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
+from ensf.wrappers import (
+    RTPP,
+    RTPS,
+    AdaptiveInflation,
+    AnalysisInflation,
+    CollapseGuard,
+    Copula,
+    DeferredAnalysis,
+    FiniteSize,
+    ForecastInflation,
+    InvertedArctan,
+    PartialState,
+    Rotation,
+    SpreadReset,
+    Standardised,
+    Tempered,
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +82,26 @@ def test_mean_info_and_memory_come_from_the_wrapped_filter(wrapper, prior, obser
 def test_without_observations_nothing_changes(wrapper, prior):
     empty = Observation(np.full(5, np.nan), Identity(), 1.0)
     np.testing.assert_array_equal(analysed(wrapper, prior, empty).ensemble, prior)
+
+
+INSIDE = [Copula, CollapseGuard, Standardised, Tempered, DeferredAnalysis, AdaptiveInflation, PartialState, FiniteSize]
+
+
+@pytest.mark.parametrize("kind", [*map(type, WRAPPERS), *INSIDE, InvertedArctan])
+def test_a_filter_inside_is_asked_what_it_remembers_of_a_cycle_without_observations(kind, prior):
+    """The very first cycle observes nothing: the spread to which a filter resets is the one of its prior."""
+    line = periodic_line(5, 2.0)
+    settings = {"factor": 1.1, "strength": 0.3, "localization": line, "size": 5, "error": 0.1}
+    names = {one.name for one in fields(kind)}
+    wrapper = kind(SpreadReset(ETKF()), **{name: value for name, value in settings.items() if name in names})
+    empty = Observation(np.full(5, np.nan), Identity(), 1.0)
+    analysis = analysed(wrapper, prior, empty)
+    np.testing.assert_array_equal(analysis.ensemble, prior)
+    inner = memory = analysis.memory
+    while inner is not None:
+        memory, inner = inner, inner.inner
+    expected = np.ones(5) if kind is Standardised else prior.std(axis=0, ddof=1)
+    np.testing.assert_allclose(memory.spread, expected, rtol=0.1 if kind is Copula else 1e-12)
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS, ids=lambda w: type(w).__name__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
@@ -42,7 +41,6 @@ class LETKF(Prepared):
     localization: Localization
     information_limit: InformationLimit | None = None
     unresolved_variance: float = 0.0
-    is_local: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_fraction(self.unresolved_variance)

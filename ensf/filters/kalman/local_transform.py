@@ -32,14 +32,14 @@ __all__ = ["local_transform"]
 BLOCK = 2**24  # numbers gathered at once by the array code
 
 
-def local_transform(anomalies: Array, seen: Array, innovation: Array, patches: Patches) -> tuple[Array, Array]:
+def local_transform(anomalies: Array, predicted: Array, innovation: Array, patches: Patches) -> tuple[Array, Array]:
     """Analysis deviations from the prior mean.
 
     Parameters
     ----------
     anomalies : (member, state) array
         Prior anomalies.
-    seen : (member, observation) array
+    predicted : (member, observation) array
         S: whitened predicted anomalies divided by ``sqrt(J - 1)``.
     innovation : (observation,) array
         d: whitened.
@@ -52,7 +52,7 @@ def local_transform(anomalies: Array, seen: Array, innovation: Array, patches: P
     degrees_of_freedom : (state,) array
         Sum of l/(1+l) at the place of each state variable.
     """
-    rows = namespace(seen).concat([seen, innovation[None, :]]).T
+    rows = namespace(predicted).concat([predicted, innovation[None, :]]).T
     if not is_host(anomalies):
         return _batched(anomalies, rows, patches)
     from ensf.filters.kalman import loops

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ensf.arrays import Array, is_host, like, member_mean, namespace
-from ensf.filters.base import Part, Update, as_part
+from ensf.filters.base import Part, Update, as_part, observed_variables
 from ensf.filters.local import LocalUpdate
 from ensf.observations.observation import Observation
 
@@ -42,11 +42,11 @@ def observed_entries(fraction: float, observation: Observation) -> np.ndarray | 
     Raises
     ------
     ValueError
-        If an observation reads several variables, or a variable is read by several observations.
+        If an observation is no function of one variable, or a variable is read by several observations.
     """
     if fraction == 0:
         return None
-    entries = observation.operator.entries(observation.state_size or observation.size)
+    entries = observed_variables(observation)
     if entries is None or len(np.unique(entries)) < len(entries):
         raise ValueError(
             "unresolved_variance needs observations that see one variable each, and each another: "

@@ -19,11 +19,10 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
-from typing import ClassVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, is_host, like, member_mean, namespace
+from ensf.arrays import Array, Generator, Record, is_host, like, member_mean, namespace
 from ensf.filters.base import Memory, Part, Prepared, Update
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.letsf.flow import exponential_step
@@ -66,7 +65,6 @@ class LETSF(Prepared):
     steps: int = 2
     information_limit: InformationLimit | None = None
     unresolved_variance: float = 0.0
-    is_local: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_fraction(self.unresolved_variance)
@@ -119,7 +117,7 @@ class LETSF(Prepared):
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Step(Record):
     """A step of the flow: its coefficients, as rows of `exponential_step`, from alpha = start to end."""
 
     rows: Array
@@ -132,7 +130,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class FirstStep:
+class FirstStep(Record):
     """What the first step did to the columns: variables that are observed need not go through it again.
 
     Attributes

@@ -27,6 +27,7 @@ NARROW = 0.15  # summit with a window of its own, over the whole
 REACH = 100.0
 SMALL = 20_000  # densities below which one thread is used
 BLOCK = 2**17  # nodes worked on at once by a thread
+IMPOSSIBLE = -1e30  # log density where the operator or the law has no value, as log x for x < 0
 _NEAR = np.linspace(-8.0, 8.0, NODES)
 _FAR = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
 
@@ -49,6 +50,10 @@ def tilted_moments(
     Returns
     -------
     mean, variance : (..., entry) arrays
+
+    Notes
+    -----
+    Where the likelihood is NaN or minus infinity, as that of log x below zero, its density is 0.
     """
     entries = mean.shape[-1]
     step = max(1, BLOCK * entries // max(1, math.prod(mean.shape) * NODES)) if is_host(mean) else entries
@@ -71,8 +76,9 @@ def _block(log_likelihood: Callable, mean: Array, deviation: Array, part: slice)
     scale = math.sqrt(0.5) / deviation
 
     def log_density(nodes: Array) -> Array:
-        departure = (nodes - mean) * scale
-        return log_likelihood(nodes, part) - departure * departure
+        departure, xp = (nodes - mean) * scale, namespace(nodes)
+        logs = log_likelihood(nodes, part) - departure * departure
+        return xp.where(xp.isfinite(logs), logs, like(np.asarray(IMPOSSIBLE, dtype=np.float64), logs))
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return _adaptive(log_density, lambda unit: mean + deviation * like(unit, mean))

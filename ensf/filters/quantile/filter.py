@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import numpy as np
 
@@ -57,7 +56,6 @@ class QuantileFilter(Prepared):
     localization: Localization | None = None
     marginal: Marginal = RankHistogram()
     probit: bool = False
-    is_local: ClassVar[bool] = True
 
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """What each observation makes of the members at its turn.

@@ -1,8 +1,7 @@
 """External models: programs of any language that read and write one file per member, cycled with analyses."""
 
 from ensf.offline.cycle.command import Command, Task
-from ensf.offline.cycle.driver import Analyse, Checkpoint, run
-from ensf.offline.cycle.members import check_member
-from ensf.offline.cycle.settings import Cycling
+from ensf.offline.cycle.driver import Analyse, Checkpoint, plan, run
+from ensf.offline.cycle.settings import Cycling, Date
 
-__all__ = ["Analyse", "Command", "Cycling", "Checkpoint", "Task", "check_member", "run"]
+__all__ = ["Analyse", "Checkpoint", "Command", "Cycling", "Date", "Task", "plan", "run"]

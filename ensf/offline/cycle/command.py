@@ -3,16 +3,18 @@
     template, input --copied--> directory --command--> output
 
 The command is any program: it is split as a shell would, but no shell runs it. These words in braces are replaced in
-it, with Python's formats (``{member:03d}``):
+it and in the path of the template, with Python's formats (``{member:03d}``, ``{time:%Y%m%d%H}``):
 
     member, cycle       numbers, from 1
     input, output       restart file to read (a copy) and to write, with their full paths
-    start, end          times; duration: their difference, in the unit of the interval (seconds between dates)
+    start, end          times; time is end; duration: their difference, in the unit of the interval (seconds if dates)
     seed                number for the random stream of a stochastic model: depends on run, cycle and member alone
     directory, folder   where the member runs; where the configuration is
 
-A member has failed if the command cannot start, does not return 0, takes too long, or leaves no valid output. Its
-directory, with ``stdout.txt`` and ``stderr.txt``, is then kept.
+A member has failed if the command cannot start, does not return 0, takes too long, leaves no output of its own, or one
+that is not valid or unlike those of the others. Its directory, with ``stdout.txt`` and ``stderr.txt``, is then kept.
+
+Programs run from several threads; files are read in the main one alone, for the NetCDF library is not safe elsewhere.
 """
 
 from __future__ import annotations
@@ -23,18 +25,26 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ensf.offline.cycle.processes import Processes
+from ensf.runs.files import resolved
 
-__all__ = ["WORDS", "Command", "Task"]
+__all__ = ["UNREADABLE", "WORDS", "Command", "Task"]
 
-WORDS = ("member", "cycle", "input", "output", "start", "end", "duration", "seed", "directory", "folder")
+WORDS = ("member", "cycle", "input", "output", "start", "end", "time", "duration", "seed", "directory", "folder")
+UNREADABLE = (KeyError, ValueError, IndexError, AttributeError, TypeError, MemoryError, OverflowError)
+"""What a pattern raises whose words in braces cannot be replaced."""
+LINES, LETTERS = 3, 300
+"""How much of what a program said last is part of a message."""
+
+Content = TypeVar("Content")
+"""What a check says of an output, by which it is compared with the others."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +66,12 @@ class Command:
     command : str
         Program and arguments. A relative path of the program counts from the member's directory.
     template : str
-        Folder whose content each directory starts with; symbolic links stay links. None if empty.
+        Folder whose content each directory starts with; symbolic links stay links; it may have words in braces. None
+        if empty.
     timeout : float
         Seconds for one try; then the program and all that it started are killed. 0 = no limit.
     retries : int
-        How often a member that failed is run again.
+        How often a member that failed is run again, when the others have ended.
     jobs : int
         Members at the same time.
 
@@ -84,34 +95,44 @@ class Command:
                 f"timeout {self.timeout:g}, retries {self.retries}, jobs {self.jobs}: give no negative number, "
                 "and one job or more"
             )
-        trial = dict.fromkeys(WORDS, "x") | {"member": 1, "cycle": 1, "seed": 1, "duration": 1.0}
-        self.arguments(trial | {"start": _Anything(), "end": _Anything()})
+        trial: dict[str, object] = dict.fromkeys(WORDS, "x") | {"member": 1, "cycle": 1, "seed": 1, "duration": 1.0}
+        trial |= dict.fromkeys(("start", "end", "time"), _Anything())
+        self.arguments(trial)
+        self.template_folder(trial)
 
     def arguments(self, values: Mapping[str, Any]) -> list[str]:
         """Program and arguments with the words replaced."""
         try:
-            return [part.format(**values) for part in shlex.split(self.command)]
-        except KeyError as error:
-            raise ValueError(
-                f"command {self.command!r} has the unknown word {{{error.args[0]}}}: choose from {', '.join(WORDS)}"
-            ) from None
-        except (ValueError, IndexError, AttributeError) as error:
+            parts = shlex.split(self.command)
+        except ValueError as error:
             raise ValueError(f"command {self.command!r} cannot be read: {error}") from None
+        return [os.path.expanduser(_filled(part, values, f"command {self.command!r}")) for part in parts]
+
+    def template_folder(self, values: Mapping[str, Any]) -> str:
+        """The path of the template with the words replaced."""
+        return os.path.expanduser(_filled(self.template, values, f"template {self.template!r}"))
 
     def forecast(
-        self, tasks: Iterable[Task], directory: Path, check: Callable[[Path], None], folder: Path = Path()
+        self,
+        tasks: Sequence[Task],
+        directory: Path,
+        check: Callable[[Task, Path], Content],
+        folder: Path = Path(),
+        unlike: Callable[[Mapping[int, Content]], Mapping[int, str]] = lambda contents: {},
     ) -> dict[int, str]:
-        """Run all members; those whose output is there already are done.
+        """Run all members; those whose output is there already, and valid, are done.
 
         Parameters
         ----------
-        tasks : iterable of Task
+        tasks : sequence of Task
         directory : Path
             Where the directories of members are made.
         check : callable
-            ``check(path)`` raises ValueError if an output file is not valid.
+            ``check(task, path)`` says what an output file holds; raises ValueError if it is not valid.
         folder : Path
             Where the path of the template counts from.
+        unlike : callable
+            ``unlike(contents)`` says, of what `check` said by member, which are not like the others, and why.
 
         Returns
         -------
@@ -120,52 +141,135 @@ class Command:
         """
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True, exist_ok=True)
+        directory = resolved(directory)
+        contents, said, reasons = _finished(tasks, check), dict[int, str](), dict[int, str]()
+        for _ in range(1 + self.retries):
+            waiting = [task for task in tasks if task.member not in contents]
+            reasons = {}
+            for task, place, reason in self._ended(waiting, directory, folder):
+                said[task.member] = _last_words(place)
+                if not reason:
+                    try:
+                        contents[task.member] = _taken(task, place, check)
+                    except ValueError as error:
+                        reason = f"its output is not valid: {error}"
+                if reason:
+                    reasons[task.member] = f"{reason}{said[task.member]}; see {place}"
+            different = unlike(contents)
+            for task in tasks:
+                if task.member in different:
+                    del contents[task.member]
+                    reason = f"its output is unlike the others: {different[task.member]}{said.get(task.member, '')}"
+                    reasons[task.member] = f"{reason}; see {_given_back(task, directory)}"
+            if not reasons:
+                break
+        return dict(sorted(reasons.items()))
+
+    def _ended(self, tasks: Sequence[Task], directory: Path, folder: Path) -> Iterator[tuple[Task, Path, str]]:
+        """Each task when its program has ended, where it ran, and why it failed or nothing."""
         processes = Processes()
-        once = partial(self._run, template=folder / self.template, check=check, processes=processes)
+        once = partial(self._run, directory=directory, folder=folder, processes=processes)
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
-                futures = {task.member: pool.submit(self._try, task, directory.resolve(), once) for task in tasks}
-                reasons = {member: future.result() for member, future in futures.items()}
+                runs = {pool.submit(once, task): task for task in tasks}
+                for run in as_completed(runs):
+                    yield runs[run], *run.result()
             except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
                 processes.stop()
-                pool.shutdown(cancel_futures=True)
                 raise
-        return {member: reason for member, reason in reasons.items() if reason}
 
-    def _try(self, task: Task, directory: Path, once: Callable[[Task, Path], str]) -> str:
-        """Run a member until it succeeds or there are no tries left; the last reason of failure, or nothing."""
-        reason = ""
-        for _ in range(0 if task.output.exists() else 1 + self.retries):
-            place = Path(tempfile.mkdtemp(prefix=f"member_{task.member:04d}_", dir=directory))
-            reason = once(task, place)
-            if not reason:
-                shutil.rmtree(place, ignore_errors=True)
-                return ""
-            reason = f"{reason}; see {place}"
-        return reason
-
-    def _run(self, task: Task, place: Path, template: Path, check: Callable[[Path], None], processes: Processes) -> str:
-        """One try; why it failed, or nothing."""
-        given, made = (place / f"{what}{task.output.suffix}" for what in ("input", "output"))
+    def _run(self, task: Task, directory: Path, folder: Path, processes: Processes) -> tuple[Path, str]:
+        """One try: where, and why it failed or nothing."""
+        place = Path(tempfile.mkdtemp(prefix=f"member_{task.member:04d}_", dir=directory))
+        given, made = _files(task, place)
         words = {"member": task.member, "input": given, "output": made, "directory": place, **task.values}
         try:
             if self.template:
-                shutil.copytree(template, place, symlinks=True, dirs_exist_ok=True)
+                shutil.copytree(folder / self.template_folder(words), place, symlinks=True, dirs_exist_ok=True)
+            for path in (given, made, place / "stdout.txt", place / "stderr.txt"):
+                path.unlink(missing_ok=True)  # neither an output nor a link of the template
             shutil.copyfile(task.input, given)
             status = processes.run(self.arguments(words), place, self.timeout)
             if status:
-                return f"it ended with {_status(status)}"
-            if not made.is_file():
-                return "it left no output file"
-            check(made)
+                return place, f"it ended with {_status(status)}"
+            return place, "" if made.is_file() else "it left no output file"
         except subprocess.TimeoutExpired:
-            return f"it took longer than {self.timeout:g} s"
+            return place, f"it took longer than {self.timeout:g} s"
         except OSError as error:
-            return f"it could not be run ({error.strerror or error})"
-        except ValueError as error:
-            return f"its output is not valid: {error}"
-        os.replace(made, task.output)
-        return ""
+            return place, f"it could not be run ({error.strerror or error})"
+
+
+# --- what a program leaves -------------------------------------------------------------------------------
+
+
+def _files(task: Task, place: Path) -> tuple[Path, Path]:
+    """Input and output in the directory of a member."""
+    return place / f"input{task.output.suffix}", place / f"output{task.output.suffix}"
+
+
+def _finished(tasks: Sequence[Task], check: Callable[[Task, Path], Content]) -> dict[int, Content]:
+    """What the outputs hold that an earlier run has left; those that are not valid are removed."""
+    contents = {}
+    for task in tasks:
+        if task.output.exists():
+            try:
+                contents[task.member] = check(task, task.output)
+            except ValueError:
+                task.output.unlink()
+    return contents
+
+
+def _taken(task: Task, place: Path, check: Callable[[Task, Path], Content]) -> Content:
+    """What a valid output holds; it gets its name, and the directory of the member goes."""
+    made = _files(task, place)[1]
+    content = check(task, made)
+    if made.is_symlink():
+        copy = made.with_name(f"copy{made.suffix}")
+        shutil.copyfile(made, copy)
+        made = copy
+    os.replace(made, task.output)
+    shutil.rmtree(place, ignore_errors=True)
+    return content
+
+
+def _given_back(task: Task, directory: Path) -> Path:
+    """A directory with the output, which was taken too early."""
+    place = Path(tempfile.mkdtemp(prefix=f"member_{task.member:04d}_", dir=directory))
+    os.replace(task.output, _files(task, place)[1])
+    return place
+
+
+def _last_words(place: Path) -> str:
+    """The last lines that a program wrote on standard error, or else on standard output, for a message."""
+    for name in ("stderr.txt", "stdout.txt"):
+        path = place / name
+        if not path.is_file():
+            continue
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - 4 * LETTERS))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+        lines = [" ".join("".join(filter(str.isprintable, line.replace("\t", " "))).split()) for line in lines]
+        last = " / ".join([line for line in lines if line][-LINES:])
+        if last:
+            return f", and said last: {last[-LETTERS:]}"
+    return ""
+
+
+def _filled(pattern: str, values: Mapping[str, Any], what: str) -> str:
+    """A pattern with its words replaced.
+
+    Raises
+    ------
+    ValueError
+        If it has another word, or a format that does not fit.
+    """
+    try:
+        return pattern.format(**values)
+    except KeyError as error:
+        raise ValueError(f"{what} has the unknown word {{{error.args[0]}}}: choose from {', '.join(WORDS)}") from None
+    except UNREADABLE as error:
+        raise ValueError(f"{what} cannot be read: {error}") from None
 
 
 class _Anything:

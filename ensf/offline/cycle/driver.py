@@ -9,9 +9,10 @@ is the same, bit for bit, as if it had never stopped.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,16 +23,20 @@ import numpy as np
 from ensf.arrays import Generator
 from ensf.filters.base import Analysis, Memory
 from ensf.offline import analyse_files
-from ensf.offline.cycle import members
+from ensf.offline.cycle import folders
+from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
-from ensf.offline.cycle.settings import Cycling
+from ensf.offline.cycle.members import check_time, content, unlike
+from ensf.offline.cycle.settings import Cycling, Date, Time
+from ensf.offline.memory import MEMORY
+from ensf.offline.observations import summary
 from ensf.runs import restart
-from ensf.runs.files import clear_unfinished, write_json
+from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
-from ensf.runs.netcdf.locks import held
+from ensf.runs.owner import owned
 from ensf.runs.recipe import describe
 
-__all__ = ["Analyse", "Checkpoint", "run"]
+__all__ = ["Analyse", "Checkpoint", "plan", "run"]
 
 
 class Analyse(Protocol):
@@ -93,7 +98,7 @@ def run(
     resume : bool
         Go on where a run stopped.
     overwrite : bool
-        Remove the run that the folder holds.
+        Remove the run that the folder holds, and nothing else.
     analyse : Analyse, optional
         By default `ensf.offline.analyse_files`.
     show : callable, optional
@@ -102,53 +107,81 @@ def run(
     Raises
     ------
     ValueError, OSError
-        If a file is missing or another recipe's, a member fails and is not to, or an analysis is refused. What is
-        finished is kept: `resume` goes on there.
+        If a file is missing or another recipe's, a member fails and is not to, an analysis is refused, or another
+        process owns the folder. What is finished is kept: `resume` goes on there.
     KeyboardInterrupt
-        After the cycle in which Ctrl-C or SIGTERM came; a second one ends the cycle at once.
+        After the cycle in which Ctrl-C, SIGTERM or SIGHUP came; a second one ends the cycle at once.
     """
-    analyse = analyse or partial(analyse_files, **cycling.analysis)
     show = show or partial(print, file=sys.stderr, flush=True)
-    checkpoint = _checkpoint(cycling, directory, resume, overwrite)
-    _check_files(cycling, checkpoint.cycles)
-    directory.mkdir(parents=True, exist_ok=True)
-    with held(directory / ".lock"), deferred() as stopping:
-        if checkpoint.cycles == 0 and not resume:
-            _clear(directory)
+    directory = expanded(directory)
+    with owned(directory), deferred() as stopping:
+        checkpoint, cleared = _checkpoint(cycling, directory, resume, overwrite)
+        if checkpoint.cycles < cycling.cycles:
+            tasks = list(_tasks(checkpoint, cycling, directory))
+            check_inputs(cycling, tasks, directory, None if analyse else checkpoint.cycles + 1)
         for name in ("restart.npz", "summary.json"):
             clear_unfinished(directory / name)
+        if not cleared:
+            _save(checkpoint, cycling, directory, cleared=False)
+            _clear(directory)
         _save(checkpoint, cycling, directory)
+        _prune(checkpoint.cycles, cycling, directory)
         while checkpoint.cycles < cycling.cycles:
             checkpoint = _cycle(checkpoint, cycling, directory, analyse, show)
             _save(checkpoint, cycling, directory)
-            _prune(checkpoint.cycles, cycling.keep_cycles, directory)
+            _prune(checkpoint.cycles, cycling, directory)
             if stopping():
                 raise KeyboardInterrupt
     return checkpoint.records
 
 
+def plan(cycling: Cycling, directory: Path, *, resume: bool = False, overwrite: bool = False) -> list[str]:
+    """What `run` would do, in lines, when all that it would stumble over has been checked; nothing is written.
+
+    Parameters
+    ----------
+    cycling, directory, resume, overwrite
+        As of `run`.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `run`.
+    """
+    directory = expanded(directory)
+    checkpoint, _ = _checkpoint(cycling, directory, resume, overwrite)
+    if checkpoint.cycles >= cycling.cycles:
+        return [f"all {cycling.cycles} cycles are finished: nothing is left to do"]
+    tasks = list(_tasks(checkpoint, cycling, directory))
+    tables = check_inputs(cycling, tasks, directory, checkpoint.cycles + 1)
+    return list(lines(cycling, tasks, tables, directory))
+
+
 def _cycle(
-    checkpoint: Checkpoint, cycling: Cycling, directory: Path, analyse: Analyse, show: Callable[[str], None]
+    checkpoint: Checkpoint, cycling: Cycling, directory: Path, analyse: Analyse | None, show: Callable[[str], None]
 ) -> Checkpoint:
     """Forecast and analysis."""
     cycle = checkpoint.cycles + 1
-    place, label = _folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
-    prior, failed = _forecast(checkpoint, cycling, directory, place)
+    place, label = folders.folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
+    prior, failed = _forecast(checkpoint, cycling, directory)
     for member, reason in failed.items():
         show(f"{label}: goes on without member {member}: {reason}")
     observed = cycling.observed(cycle)
     if not observed.is_file():
         raise FileNotFoundError(f"there is no file {observed} with the observations of cycle {cycle}: make it, resume")
-    _drop_analysis(place)
-    (place / "analysis").mkdir()
+    folders.remove_analysis(place)
+    (place / "analysis").mkdir(exist_ok=True)
+    analyse = analyse or _of_files(cycling.analysis(cycle))
+    former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
+    memory = former if former.is_file() else checkpoint.memory
     analysis = analyse(
-        list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=checkpoint.memory
+        list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=memory
     )
     used = _write_table(analysis, place)
     show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
-    record = {"cycle": cycle, "time": cycling.time(cycle), "members": len(prior), "failed": sorted(failed)}
+    record = {"cycle": cycle, "time": _plain(cycling.time(cycle)), "members": len(prior), "failed": sorted(failed)}
     return replace(
         checkpoint,
         cycles=cycle,
@@ -158,17 +191,39 @@ def _cycle(
     )
 
 
-def _forecast(
-    checkpoint: Checkpoint, cycling: Cycling, directory: Path, place: Path
-) -> tuple[dict[int, Path], dict[int, str]]:
+def _forecast(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> tuple[dict[int, Path], dict[int, str]]:
     """Files of the members at the end of the cycle, and why others failed."""
+    cycle = checkpoint.cycles + 1
+    place = folders.folder(directory, cycle)
     (place / "forecast").mkdir(parents=True, exist_ok=True)
-    tasks = list(_tasks(checkpoint, cycling, directory, place / "forecast"))
-    check = partial(members.check_member, variables=tuple(cycling.variables))
-    failed = cycling.model.forecast(tasks, place / "runs", check, Path(cycling.folder))
+    tasks = list(_tasks(checkpoint, cycling, directory))
+    start, end = cycling.time(cycle - 1), cycling.time(cycle)
+
+    def check(task: Task, path: Path) -> dict[str, str]:
+        if cycling.check_time:
+            check_time(path, task.input, start, end)
+        return content(path, tuple(cycling.variables), cycling.mask)
+
+    failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder), unlike)
     prior = {task.member: task.output for task in tasks if task.member not in failed}
-    _check_failures(failed, len(prior), cycling.min_members, checkpoint.cycles + 1)
+    _check_failures(failed, len(prior), cycling.min_members, cycle)
     return prior, failed
+
+
+def _of_files(settings: Mapping[str, Any]) -> Analyse:
+    """`ensf.offline.analyse_files` with settings."""
+
+    def analyse(
+        prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Any
+    ) -> Analysis:
+        return analyse_files(prior_paths, observations_path, method, output_dir, rng=rng, memory=memory, **settings)
+
+    return analyse
+
+
+def _plain(time: Time) -> float | str:
+    """For a file."""
+    return str(time) if isinstance(time, Date) else time
 
 
 def _write_table(analysis: Analysis, place: Path) -> str:
@@ -177,20 +232,20 @@ def _write_table(analysis: Analysis, place: Path) -> str:
     if table is None:
         return ""
     table.write(place / "observations.csv", overwrite=True)
-    return f"{table.used.sum()} of {len(table)} observations used"
+    return summary(table)
 
 
-def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path, forecasts: Path) -> Iterator[Task]:
+def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> Iterator[Task]:
+    """The forecasts of the next cycle."""
     cycle = checkpoint.cycles + 1
-    times = {"start": cycling.time(cycle - 1), "end": cycling.time(cycle), "duration": cycling.interval}
+    forecasts = folders.folder(directory, cycle) / "forecast"
     for member in checkpoint.members:
-        given = cycling.path(cycling.initial, member=member)
+        given = cycling.initial_file(member)
         name = f"member_{member:04d}{given.suffix}"
         if cycle > 1:
-            given = _folder(directory, cycle - 1) / "analysis" / name
+            given = folders.folder(directory, cycle - 1) / "analysis" / name
         seed = int(np.random.SeedSequence((cycling.seed, cycle, member)).generate_state(1)[0]) % 2**31
-        values = {"cycle": cycle, "seed": seed, "folder": Path(cycling.folder).resolve(), **times}
-        yield Task(member, given, (forecasts / name).resolve(), values)
+        yield Task(member, given, resolved(forecasts / name), cycling.words(cycle) | {"seed": seed})
 
 
 def _check_failures(failed: dict[int, str], left: int, min_members: int, cycle: int) -> None:
@@ -210,62 +265,53 @@ def _check_failures(failed: dict[int, str], left: int, min_members: int, cycle: 
 # --- files of a run --------------------------------------------------------------------------------------
 
 
-def _folder(directory: Path, cycle: int) -> Path:
-    return directory / f"cycle_{cycle:04d}"
+def _checkpoint(cycling: Cycling, directory: Path, resume: bool, overwrite: bool) -> tuple[Checkpoint, bool]:
+    """Where the run stands, and whether nothing of a former one is left beside it.
 
-
-def _check_files(cycling: Cycling, cycles: int) -> None:
-    """Raise if there is no template, or before the first cycle no initial file."""
-    template = Path(cycling.folder) / cycling.model.template
-    if not template.is_dir():
-        raise FileNotFoundError(f"there is no folder {template}: check template")
-    for member in range(1, cycling.members + 1) if cycles == 0 else ():
-        path = cycling.path(cycling.initial, member=member)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"there is no file {path} for member {member}: check initial, or give fewer members"
-            )
-
-
-def _checkpoint(cycling: Cycling, directory: Path, resume: bool, overwrite: bool) -> Checkpoint:
-    """Where the run stands; refused if the folder holds another one, or one that is not to be resumed."""
+    Refused if the folder holds another run, or one that is not to be resumed.
+    """
     path = directory / "restart.npz"
     if path.exists() and resume:
         content = restart.read(path)
         describe.check_recipe(cycling.recipe, content["recipe"], path)
-        return content["checkpoint"]
-    if not overwrite and (path.exists() or any(directory.glob("cycle_*"))):
+        return content["checkpoint"], content["cleared"]
+    _check_summary(directory / "summary.json")
+    if not overwrite and (path.exists() or folders.numbered(directory)):
         raise FileExistsError(
             f"{directory} already holds {'a run' if path.exists() else 'cycles, but no restart'}: "
             "choose another output, say --overwrite to replace it, or --resume to go on"
         )
-    return Checkpoint.begin(cycling)
+    return Checkpoint.begin(cycling), not (path.exists() or folders.numbered(directory))
 
 
-def _save(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> None:
+def _check_summary(path: Path) -> None:
+    """Raise FileExistsError if there is a summary of anything but cycles."""
+    if not path.exists():
+        return
+    try:
+        is_ours = all("cycle" in record for record in json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        is_ours = False
+    if not is_ours:
+        raise FileExistsError(f"{path} is no summary of cycles: choose another output, or remove it")
+
+
+def _save(checkpoint: Checkpoint, cycling: Cycling, directory: Path, cleared: bool = True) -> None:
     recipe = cycling.recipe
-    content = {"checkpoint": checkpoint, "time": cycling.time(checkpoint.cycles), "recipe": recipe}
+    time = _plain(cycling.time(checkpoint.cycles))
+    content = {"checkpoint": checkpoint, "time": time, "recipe": recipe, "cleared": cleared}
     restart.write(directory / "restart.npz", content | {"recipe_hash": describe.digest(recipe)})
     write_json(directory / "summary.json", checkpoint.records)
 
 
-def _drop_analysis(place: Path) -> None:
-    """Remove what a killed run left of an analysis, under its name or, unfinished, under a hidden one."""
-    for path in [*place.glob(".analysis-*"), *place.glob("analysis")]:
-        shutil.rmtree(path)
-    for path in place.glob(".observations-*"):
-        path.unlink()
-
-
-def _prune(cycles: int, keep_cycles: int, directory: Path) -> None:
-    """Remove the files of old cycles."""
-    for path in directory.glob("cycle_*") if keep_cycles else ():
-        if int(path.name.removeprefix("cycle_")) <= cycles - keep_cycles:
-            shutil.rmtree(path, ignore_errors=True)
+def _prune(finished: int, cycling: Cycling, directory: Path) -> None:
+    """Remove the member files of old cycles; what is known of their observations stays."""
+    for cycle, place in folders.numbered(directory).items():
+        if cycle < finished and not cycling.keeps(cycle, finished):
+            folders.remove_members(place)
 
 
 def _clear(directory: Path) -> None:
-    """Remove what a run left in its folder."""
-    (directory / "restart.npz").unlink(missing_ok=True)
-    for path in directory.glob("cycle_*"):
-        shutil.rmtree(path)
+    """Remove the cycles of a former run."""
+    for path in folders.numbered(directory).values():
+        folders.remove(path)

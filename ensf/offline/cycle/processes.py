@@ -1,22 +1,28 @@
-"""Programs under way, each the head of a group of processes that ends as a whole."""
+"""Programs under way, each the head of a group of processes that ends as a whole: asked first, then killed."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import threading
+import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-__all__ = ["Processes"]
+__all__ = ["GRACE", "Processes"]
+
+GRACE = 5.0
+"""Seconds from SIGTERM to SIGKILL: time for a script to take its job off a queue."""
 
 
 class Processes:
     """The programs that run at present, from several threads."""
 
     def __init__(self) -> None:
-        self._lock, self._running, self._stopped = threading.Lock(), set[subprocess.Popen](), False
+        self._lock, self._running, self._stopped = threading.Lock(), set[subprocess.Popen[bytes]](), False
 
     def run(self, arguments: list[str], place: Path, timeout: float) -> int:
         """Run a program in a directory and return its status.
@@ -24,7 +30,7 @@ class Processes:
         Raises
         ------
         subprocess.TimeoutExpired
-            After `timeout` seconds, if that is positive.
+            After `timeout` seconds, if that is positive; the program has then ended.
         OSError
             If it cannot be started.
         """
@@ -32,13 +38,14 @@ class Processes:
             process = self._start(arguments, place, out, errors)
             try:
                 return process.wait(timeout or None)
+            except BaseException:
+                _end([process])
+                raise
             finally:
                 with self._lock:
-                    _kill(process)
                     self._running.discard(process)
-                process.wait()
 
-    def _start(self, arguments: list[str], place: Path, out: Any, errors: Any) -> subprocess.Popen:
+    def _start(self, arguments: list[str], place: Path, out: IO[bytes], errors: IO[bytes]) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._stopped:
                 raise OSError("interrupted")
@@ -52,15 +59,27 @@ class Processes:
         """End all and start no more."""
         with self._lock:
             self._stopped = True
-            for process in self._running:
-                _kill(process)
+            running = list(self._running)
+        _end(running)
 
 
-def _kill(process: subprocess.Popen) -> None:
-    """End a process that has not ended, with its group."""
-    if process.poll() is not None:
-        return
-    if hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
+def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Ask the groups of some processes to end; kill what is left of them after a while."""
+    groups = [process for process in processes if process.poll() is None]
+    for process in groups:
+        _signal(process, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE
+    for process in groups:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        _signal(process, signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+        process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """To the group of a process, which may be left when its head has ended."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.name == "posix":
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)

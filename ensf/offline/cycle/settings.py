@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ensf.offline.cycle.command import Command
-from ensf.runs.recipe import describe
+import numpy as np
 
-__all__ = ["Cycling"]
+from ensf.dataset.methods import Method
+from ensf.offline.cycle.command import UNREADABLE, Command
+from ensf.offline.windows import Window
+from ensf.runs.files import expanded, resolved
+from ensf.runs.recipe import describe
+from ensf.tables import Check
+
+__all__ = ["Cycling", "Date"]
+
+
+class Date(str):
+    """A date in ISO 8601, which takes the formats of text and of dates: ``{time:.10}``, ``{time:%Y%m%d%H}``."""
+
+    def __format__(self, form: str) -> str:
+        if "%" not in form:
+            return super().__format__(form)
+        text = datetime.fromisoformat(self).strftime(form)
+        if "%" in text and "%%" not in form:
+            raise ValueError(f"{form!r} is no format of a date: write one such as %Y%m%d%H")
+        return text
+
+
+Time = float | Date
+"""Model time: a number, or a date."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +46,10 @@ class Cycling:
     model : Command
     method : Filter
     initial : str
-        Restart file of each member at the start: a path with ``{member}``, which counts from 1.
+        Restart file of each member at the start: a path with ``{member}``, which counts from 1, and ``{time}``.
     observations : str
-        Table of each cycle: a path with ``{cycle}``, which counts from 1, or ``{time}``, the end of the cycle.
+        Table of each cycle: a path with ``{cycle}``, which counts from 1, or ``{time}``, the end of the cycle. Without
+        these it is one table, from which each cycle takes the rows of its window.
     members, cycles : int
     interval : float
         Model time between observations; seconds if `start` is a date.
@@ -36,8 +60,16 @@ class Cycling:
     min_members : int
         Go on without members that failed while there are this many; 0 = a member that fails stops the run.
     keep_cycles : int
-        Cycles whose files are kept, counted from the last; 0 = all.
-    variables, checks, coordinates, periods, strict
+        Cycles whose member files are kept, counted from the last; 0 = all.
+    keep_every : int
+        Of the cycles before these, those whose number is a multiple of this keep their member files too; 0 = none.
+    window : tuple of two float, optional
+        Seconds before and after the end of a cycle between which it takes observations, if `start` is a date; half the
+        `interval` each by default. An observation on the common edge of two windows belongs to the later one.
+    check_time : bool
+        A member whose file has another time than the end of the cycle has failed; if `start` is a number, one whose
+        time stands still.
+    variables, checks, mask, coordinates, periods, strict, good, surface
         Of the analysis, as in `ensf.offline.Offline`.
     folder : str
         Where relative paths count from.
@@ -49,7 +81,7 @@ class Cycling:
     """
 
     model: Command
-    method: Any
+    method: Method
     initial: str
     observations: str
     members: int
@@ -59,61 +91,145 @@ class Cycling:
     seed: int = 1
     min_members: int = 0
     keep_cycles: int = 0
+    keep_every: int = 0
+    window: tuple[float, float] | None = None
+    check_time: bool = True
     variables: Sequence[str] | Mapping[str, Any] = ()
-    checks: tuple[Any, ...] = ()
+    checks: tuple[Check, ...] = ()
+    mask: bool = False
     coordinates: Mapping[str, str] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
     strict: bool = False
+    good: tuple[int, ...] = (0,)
+    surface: tuple[str, ...] = ()
     folder: str = "."
 
     def __post_init__(self) -> None:
-        if self.members < 2 or self.cycles < 1 or not self.interval > 0 or self.seed < 0 or self.keep_cycles < 0:
+        numbers = (self.seed, self.keep_cycles, self.keep_every)
+        if self.members < 2 or self.cycles < 1 or not 0 < self.interval < math.inf or min(numbers) < 0:
             raise ValueError(
                 f"members {self.members}, cycles {self.cycles}, interval {self.interval:g}, seed {self.seed}, "
-                f"keep_cycles {self.keep_cycles}: give 2 members and 1 cycle or more, and no negative number"
+                f"keep_cycles {self.keep_cycles}, keep_every {self.keep_every}: give 2 members and 1 cycle or "
+                "more, and no negative number"
             )
         if self.min_members and not 2 <= self.min_members <= self.members:
             raise ValueError(
                 f"min_members is {self.min_members}: give 0, or a number from 2 to the {self.members} members"
             )
-        if self.path(self.initial, member=1) == self.path(self.initial, member=2):
+        if self.keep_every and not self.keep_cycles:
+            raise ValueError(
+                f"keep_every is {self.keep_every} but all cycles are kept: give keep_cycles, how many of the last are"
+            )
+        if self.initial_file(1) == self.initial_file(2):
             raise ValueError(
                 f"initial {self.initial!r} is one file for all members: write {{member}} where its number is"
             )
-        self.observed(1)
+        self._check_observations()
+        self.model.arguments(self.words(1) | {"member": 1, "seed": 1, "input": "", "output": "", "directory": ""})
 
-    def path(self, pattern: str, **words: Any) -> Path:
-        """A path with its words replaced."""
-        try:
-            return Path(self.folder) / pattern.format(**words)
-        except (KeyError, ValueError, IndexError) as error:
-            known = " or ".join(f"{{{word}}}" for word in words)
-            raise ValueError(f"path {pattern!r} cannot be read ({error}): write {known} where the number is") from None
+    def _check_observations(self) -> None:
+        """Raise ValueError unless each cycle has a table, or can tell which rows of one are its own."""
+        window = self.window or (0.0, 1.0)
+        if len(window) != 2 or not -math.inf < -window[0] < window[1] < math.inf:
+            raise ValueError(f"window is {self.window}: give the seconds before and after the end of a cycle")
+        if self.is_dated:
+            self.observed(1), self.observed(self.cycles)
+        elif self.window is not None:
+            raise ValueError(f"a window needs dates but start {self.start!r} is a number: give a date, or no window")
+        elif self.cycles > 1 and self.observed(1) == self.observed(2):
+            raise ValueError(
+                f"observations {self.observations!r} are one table for all cycles, which take its rows by date, but "
+                f"start {self.start!r} is a number: give a date, or write {{cycle}} where the number is"
+            )
+
+    # --- paths ----------------------------------------------------------------------------------------------
+
+    def initial_file(self, member: int) -> Path:
+        """File of a member at the start."""
+        return self._path(self.initial, member=member, time=self.time(0))
 
     def observed(self, cycle: int) -> Path:
         """Table of a cycle."""
-        return self.path(self.observations, cycle=cycle, time=self.time(cycle))
+        return self._path(self.observations, **self.words(cycle))
 
-    def time(self, cycle: int) -> Any:
-        """Model time at the end of a cycle: a number, or an ISO-8601 date."""
+    def _path(self, pattern: str, **words: Any) -> Path:
+        """A path with its words replaced."""
         try:
-            return float(self.start) + cycle * self.interval
-        except ValueError:
-            pass
-        try:
-            return (datetime.fromisoformat(self.start) + timedelta(seconds=cycle * self.interval)).isoformat()
-        except ValueError:
-            raise ValueError(f"start {self.start!r} is no time: give a number, or a date as 2020-01-31T06:00") from None
+            return expanded(self.folder) / expanded(pattern.format(**words))
+        except UNREADABLE as error:
+            choice = " or ".join(f"{{{word}}}" for word in words)
+            raise ValueError(f"path {pattern!r} cannot be read ({error}): write {choice} where they are") from None
+
+    # --- times ----------------------------------------------------------------------------------------------
 
     @property
-    def analysis(self) -> dict[str, Any]:
-        """Settings of the analysis of files."""
-        names = ("variables", "checks", "coordinates", "periods", "strict")
-        return {name: getattr(self, name) for name in names}
+    def is_dated(self) -> bool:
+        """Whether model time is a date."""
+        return isinstance(self.time(0), Date)
+
+    def time(self, cycle: int) -> Time:
+        """Model time at the end of a cycle: a number, or an ISO-8601 date."""
+        try:
+            number = float(self.start) + cycle * self.interval
+        except ValueError:
+            return Date(self._date(cycle * self.interval).isoformat())
+        if not math.isfinite(number):
+            raise ValueError(f"start {self.start!r} is no time: give a number, or a date as 2020-01-31T06:00")
+        return number
+
+    def _date(self, seconds: float) -> datetime:
+        """So long after the start, in UTC."""
+        try:
+            start = datetime.fromisoformat(self.start)
+        except ValueError:
+            raise ValueError(f"start {self.start!r} is no time: give a number, or a date as 2020-01-31T06:00") from None
+        if start.tzinfo is not None:
+            start = start.astimezone(UTC).replace(tzinfo=None)
+        try:
+            return start + timedelta(seconds=seconds)
+        except OverflowError:
+            raise ValueError(
+                f"{self.cycles} cycles of {self.interval:g} s from {self.start} end after the year 9999: "
+                "give interval in seconds"
+            ) from None
+
+    def words(self, cycle: int) -> dict[str, Any]:
+        """What stands in braces in paths and commands, of a cycle."""
+        start, end = self.time(cycle - 1), self.time(cycle)
+        return {
+            "cycle": cycle,
+            "start": start,
+            "end": end,
+            "time": end,
+            "duration": self.interval,
+            "folder": resolved(expanded(self.folder)),
+        }
+
+    def span(self, cycle: int) -> Window | None:
+        """When what a cycle takes was observed, the end excluded; None if model time is a number."""
+        if not self.is_dated:
+            return None
+        before, after = self.window or (self.interval / 2, self.interval / 2)
+        first, last = (np.datetime64(self._date(cycle * self.interval + shift), "us") for shift in (-before, after))
+        return first, last
+
+    # --- what is run ----------------------------------------------------------------------------------------
+
+    def analysis(self, cycle: int) -> dict[str, Any]:
+        """Settings of `ensf.offline.Offline` for the analysis of a cycle."""
+        window = self.span(cycle)
+        names = ("variables", "checks", "mask", "coordinates", "periods", "strict", "good", "surface")
+        times = "" if window is None else f"{window[0]}/{window[1]}"
+        return {name: getattr(self, name) for name in names} | {"window": times}
+
+    def keeps(self, cycle: int, finished: int) -> bool:
+        """Whether the member files of a cycle are kept when so many are finished."""
+        recent = not self.keep_cycles or cycle > finished - self.keep_cycles
+        return recent or bool(self.keep_every) and cycle % self.keep_every == 0
 
     @property
     def recipe(self) -> dict[str, str]:
         """What the files depend on: all but limits, the number of cycles, and how the work is done."""
-        free = ("cycles", "min_members", "keep_cycles", "folder", "model.timeout", "model.retries", "model.jobs")
-        found = describe.recipe(cycling=self)
-        return {name: text for name, text in found.items() if name not in [f"cycling.{one}" for one in free]}
+        limits = ("cycles", "min_members", "keep_cycles", "keep_every", "check_time", "folder")
+        free = [f"cycling.{one}" for one in (*limits, "model.timeout", "model.retries", "model.jobs")]
+        return {name: text for name, text in describe.recipe(cycling=self).items() if name not in free}

@@ -72,12 +72,12 @@ class Frame:
         )
         place = (*level, *[0] * (len(model.shape) - 2))[: len(model.shape) - 2]
         truth, mean, spread = (to_numpy(state).reshape(model.shape)[place] for state in states)
-        seen = _seen(cycle.observation.operator.entries(cycle.truth.shape[-1]), model.shape)[place]
+        observed = _observed(cycle.observation.operator.entries(cycle.truth.shape[-1]), model.shape)[place]
         rows, columns = model.dims[-2:]
         y, x = (np.asarray(model.coords[name], float) for name in (rows, columns))
         units = getattr(model, "coord_units", {})
         labels = _label(columns, units.get(columns)), _label(rows, units.get(rows))
-        return cls(cycle.time, getattr(model, "units", "1"), x, y, truth, mean, spread, seen, labels=labels)
+        return cls(cycle.time, getattr(model, "units", "1"), x, y, truth, mean, spread, observed, labels=labels)
 
     @classmethod
     def read(cls, run: xr.Dataset, cycle: int, *level: int) -> Frame:
@@ -92,10 +92,10 @@ class Frame:
         x, y = run[columns], run[rows]
         labels = _label(columns, x.attrs.get("units")), _label(rows, y.attrs.get("units"))
         index = run["observation_index"][cycle].values if "observation_index" in run else None
-        seen = _seen(index, truth.shape[1:])[tuple(place.values())]
+        observed = _observed(index, truth.shape[1:])[tuple(place.values())]
         units, since = (str(run[one].attrs.get("units", "1")) for one in (truth.name, "time"))
         time, time_units = float(run["time"][cycle]), since.partition(" since ")[0]
-        return cls(time, units, x.values, y.values, field, mean, spread, seen, time_units, labels)
+        return cls(time, units, x.values, y.values, field, mean, spread, observed, time_units, labels)
 
 
 def _variable(run: xr.Dataset) -> str:
@@ -107,11 +107,11 @@ def _label(name: str, units: str | None) -> str:
     return f"{name} ({units})" if units else str(name)
 
 
-def _seen(index: np.ndarray | None, model_shape: Sequence[int]) -> np.ndarray:
+def _observed(index: np.ndarray | None, model_shape: Sequence[int]) -> np.ndarray:
     """Where something is observed, in the shape of the model; nowhere if that is not known."""
-    seen = np.zeros(int(np.prod(model_shape)), bool)
-    seen[[] if index is None else index[index >= 0]] = True
-    return seen.reshape(model_shape)
+    observed = np.zeros(int(np.prod(model_shape)), bool)
+    observed[[] if index is None else index[index >= 0]] = True
+    return observed.reshape(model_shape)
 
 
 def frames(path: str | Path, *level: int) -> Iterator[Frame]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ensf.plot.fields.frame import Frame, frames
+from ensf.runs.files import clear_unfinished, expanded, replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ def animate(cycles: Iterable[Frame], path: str | Path, rate: int = 10) -> Path:
     """
     from matplotlib.animation import FFMpegWriter, PillowWriter
 
-    path, coming = Path(path), iter(cycles)
+    path, coming = expanded(path), iter(cycles)
     first = next(coming, None)
     if first is None:
         raise ValueError("there is no cycle to animate: run one first")
@@ -57,7 +58,8 @@ def animate(cycles: Iterable[Frame], path: str | Path, rate: int = 10) -> Path:
     maps, writer = _Maps(first), kind(fps=rate)
     maps.figure.draw_without_rendering()
     maps.figure.set_layout_engine("none")  # else the panels move from frame to frame
-    with writer.saving(maps.figure, str(path), dpi=80):
+    clear_unfinished(path)
+    with replacing(path) as hidden, writer.saving(maps.figure, str(hidden), dpi=80):
         writer.grab_frame()
         for frame in coming:
             maps.show(frame)
@@ -75,7 +77,7 @@ def animate_folder(directory: str | Path) -> Iterator[Path]:
     """
     from tqdm import tqdm
 
-    paths = sorted(Path(directory).glob("*_seed*.nc"))
+    paths = sorted(expanded(directory).glob("*_seed*.nc"))
     if not paths:
         raise ValueError(f"{directory} holds no METHOD_seedN.nc: name the folder of a run, or run one first")
     for path in paths:

@@ -4,23 +4,27 @@ A NetCDF file has no journal of its own: a process that is killed in the few mic
 of the file can leave it unreadable. So every record is first written here, in one call, and the NetCDF file can be made
 again at any time from its empty form, the *template*, and the records:
 
-    b"ensfjrn1" | size of the template (uint64, little-endian) | template | record 0 | record 1 | ...
+    b"ensfjrn2" | size of the template, its checksum (uint64, little-endian) | template | record 0 | record 1 | ...
 
-The process that writes holds a lock, which ends with it.
+Each record has its own checksum and number of bytes ahead of it. The process that writes holds a lock, which ends with
+it.
 """
 
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
 
-from ensf.runs.netcdf.locks import lock
+from ensf.runs.owner import lock
 
 __all__ = ["Journal"]
 
-MAGIC = b"ensfjrn1"
+MAGIC = b"ensfjrn2"
+HEAD = np.dtype([("used", "<u8"), ("checksum", "<u8")])
+"""Ahead of the template and of every record: number of its bytes that are used, and their checksum."""
 
 
 class Journal:
@@ -35,7 +39,7 @@ class Journal:
 
     def __init__(self, path: Path, descriptor: int, template: bytes) -> None:
         self.path, self.template = path, template
-        self._descriptor, self._start = descriptor, len(MAGIC) + 8 + len(template)
+        self._descriptor, self._start = descriptor, len(MAGIC) + HEAD.itemsize + len(template)
 
     @classmethod
     def create(cls, path: Path, template: bytes) -> Journal:
@@ -43,7 +47,7 @@ class Journal:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         lock(descriptor, path)
         os.ftruncate(descriptor, 0)
-        _write(descriptor, MAGIC + len(template).to_bytes(8, "little") + template, 0, path)
+        _write(descriptor, MAGIC + _head(template) + template, 0, path)
         return cls(path, descriptor, template)
 
     @classmethod
@@ -63,12 +67,12 @@ class Journal:
             raise FileNotFoundError(f"there is no journal {path} beside the restart: start the run again")
         descriptor = os.open(path, os.O_RDWR)
         lock(descriptor, path)
-        head = os.pread(descriptor, len(MAGIC) + 8, 0)
-        size = int.from_bytes(head[len(MAGIC) :], "little")
-        template = os.pread(descriptor, size, len(head))
-        if not head.startswith(MAGIC) or len(template) < size:
+        head = os.pread(descriptor, len(MAGIC) + HEAD.itemsize, 0)
+        size = int.from_bytes(head[len(MAGIC) :][:8], "little")
+        template = os.pread(descriptor, min(size, os.fstat(descriptor).st_size), len(head))
+        if head != MAGIC + _head(template):
             os.close(descriptor)
-            raise ValueError(f"{path} is not a journal, or damaged: start the run again")
+            raise ValueError(f"{path} is not a journal, or damaged: start the run again with --overwrite")
         return cls(path, descriptor, template)
 
     def write(self, index: int, record: np.ndarray, used: int) -> None:
@@ -79,10 +83,11 @@ class Journal:
         OSError
             If not all of it could be written.
         """
-        place = self._start + index * record.nbytes
-        _write(self._descriptor, record.reshape(1).view(np.uint8)[:used], place, self.path)
+        place = self._start + index * (HEAD.itemsize + record.nbytes)
+        content = record.reshape(1).view(np.uint8)[:used].tobytes()
+        _write(self._descriptor, _head(content, index) + content, place, self.path)
         if used < record.nbytes:
-            os.ftruncate(self._descriptor, place + record.nbytes)
+            os.ftruncate(self._descriptor, place + HEAD.itemsize + record.nbytes)
 
     def read(self, count: int, dtype: np.dtype) -> np.ndarray:
         """The first records, ``(count,)``.
@@ -90,11 +95,19 @@ class Journal:
         Raises
         ------
         ValueError
-            If there are fewer.
+            If there are fewer, or one is damaged.
         """
-        if os.fstat(self._descriptor).st_size < self._start + count * dtype.itemsize:
-            raise ValueError(f"{self.path} has fewer than {count} records: start the run again")
-        return np.memmap(self.path, dtype, "r", self._start, (count,)) if count else np.empty(0, dtype)
+        if not count:
+            return np.empty(0, dtype)
+        entries = np.dtype([("head", HEAD), ("content", np.uint8, (dtype.itemsize,))])
+        if os.fstat(self._descriptor).st_size < self._start + count * entries.itemsize:
+            raise ValueError(f"{self.path} has fewer than {count} records: start the run again with --overwrite")
+        stored = np.memmap(self.path, entries, "r", self._start, (count,))
+        for index, entry in enumerate(stored):
+            content = entry["content"][: int(entry["head"]["used"])].tobytes()
+            if entry["head"].tobytes() != _head(content, index):
+                raise ValueError(f"record {index} of {self.path} is damaged: start the run again with --overwrite")
+        return np.memmap(self.path, np.dtype([("head", HEAD), ("record", dtype)]), "r", self._start, (count,))["record"]
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -103,7 +116,12 @@ class Journal:
             self._descriptor = -1
 
 
-def _write(descriptor: int, content: bytes | np.ndarray, place: int, path: Path) -> None:
+def _head(content: bytes, index: int = 0) -> bytes:
+    """Size and checksum; records in each other's place are damaged too."""
+    return np.array((len(content), zlib.crc32(content, index)), HEAD).tobytes()
+
+
+def _write(descriptor: int, content: bytes, place: int, path: Path) -> None:
     failure, written = "", 0
     try:
         written = os.pwrite(descriptor, content, place)

@@ -12,6 +12,8 @@ from typing import Any
 import netCDF4
 import numpy as np
 
+from ensf.dataset.netcdf import LOCK, opened, start
+from ensf.runs.files import resolved
 from ensf.runs.netcdf.variables import Row
 
 __all__ = ["SMALL", "TIME", "choose", "create", "disk", "fill", "layout", "numbers", "used", "variable"]
@@ -24,9 +26,10 @@ TIME = "model time"
 
 @contextmanager
 def disk(failure: str) -> Iterator[None]:
-    """NetCDF errors as OSError."""
+    """The NetCDF library for this thread alone; its errors as OSError."""
     try:
-        yield
+        with LOCK:
+            yield
     except RuntimeError as error:
         raise OSError(f"{failure} ({error}): is the disk full?") from error
 
@@ -40,7 +43,8 @@ def create(path: Path, overwrite: bool) -> netCDF4.Dataset:
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise PermissionError(f"{path} cannot be written: write elsewhere, or change its permissions")
     try:
-        return netCDF4.Dataset(path, "w", clobber=overwrite)
+        resolved(path).unlink(missing_ok=True)  # HDF5 keeps a damaged file open that it could not read
+        return start(path, "w", clobber=overwrite)
     except OSError as error:
         raise OSError(f"{path} cannot be created ({error}): write elsewhere") from error
 
@@ -50,7 +54,7 @@ def create(path: Path, overwrite: bool) -> netCDF4.Dataset:
 
 def layout(template: bytes) -> np.dtype:
     """A record of the journal: the model time, one entry of every variable along time, the members last."""
-    with netCDF4.Dataset("template", memory=template) as file:
+    with opened("template", memory=template) as file:
         variables = [variable for variable in file.variables.values() if variable.dimensions[0] == "time"]
         variables.sort(key=_has_members)
         entries = [(v.name, v.dtype, v.shape[1:]) for v in variables]
@@ -75,7 +79,7 @@ def numbers(layout: np.dtype) -> list[str]:
 def fill(path: Path, template: bytes, records: np.ndarray, every: int) -> netCDF4.Dataset:
     """A file of these records, open; members are taken from every so many only."""
     path.write_bytes(template)
-    file = netCDF4.Dataset(path, "r+")
+    file = start(path, "r+")
     for name in (records.dtype.names or ())[1:] if len(records) else ():
         variable = file[name]
         variable.set_auto_maskandscale(False)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,8 @@ import netCDF4
 import numpy as np
 
 from ensf import diagnostics
+from ensf.dataset.netcdf import LOCK, lazy
+from ensf.runs.files import expanded
 from ensf.runs.netcdf import cf, records, variables
 from ensf.runs.netcdf.journal import Journal
 from ensf.runs.netcdf.time_units import TIME_UNITS
@@ -47,12 +50,11 @@ def read(path: str | Path) -> xr.Dataset:
     ValueError
         If it is not a NetCDF file, or damaged.
     """
-    if not Path(path).is_file():
+    path = expanded(path)
+    if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: check its name")
-    import xarray as xr
-
     try:
-        return xr.open_dataset(path, engine="netcdf4", decode_times=False)
+        return lazy(path)
     except OSError as error:
         raise ValueError(f"{path} is not a NetCDF file, or damaged ({error}): make it again") from error
 
@@ -108,7 +110,8 @@ class Writer:
     ) -> None:
         self.path, self.model, self.every = path, model, every
         self._file, self._columns, self._member_columns = file, columns, member_columns
-        self._members, self._slots = file.dimensions["realization"].size, file.dimensions["observation"].size
+        with LOCK:
+            self._members, self._slots = file.dimensions["realization"].size, file.dimensions["observation"].size
         self._layout, self._journal = layout, journal
         self._count = count  # records that the file has
 
@@ -166,7 +169,7 @@ class Writer:
         """
         if time_units not in TIME_UNITS:
             raise ValueError(f"unknown unit of time {time_units!r}: give one of {', '.join(TIME_UNITS)}")
-        path, waves = Path(path), variables.wavenumbers(model)
+        path, waves = expanded(path), variables.wavenumbers(model)
         names = diagnostics.scores(first) if scores is None else scores
         file = records.create(path, overwrite)
         with records.disk(f"{path} could not be created"):
@@ -184,7 +187,7 @@ class Writer:
             member_columns = _define(file, variables.members(model) if every else (), shared=False)
             file.sync()
         template = path.read_bytes()
-        kept = None if journal is None else Journal.create(Path(journal), template)
+        kept = None if journal is None else Journal.create(expanded(journal), template)
         return cls(path, file, model, columns, member_columns, every, records.layout(template), kept, 0)
 
     @classmethod
@@ -219,13 +222,13 @@ class Writer:
         ValueError
             If the journal is damaged, has fewer records, or is of a version that wrote no spectra of this model.
         """
-        path, source = Path(path), Journal.resume(Path(journal))
-        layout = records.layout(source.template)
-        with records.disk(f"{path} could not be made again"):
+        path, source = expanded(path), Journal.resume(expanded(journal))
+        with ExitStack() as stack, records.disk(f"{path} could not be made again"):
+            stack.callback(source.close)
+            layout = records.layout(source.template)
             file = records.fill(path, source.template, source.read(cycles, layout), every)
             if variables.wavenumbers(model) and "wavenumber" not in file.dimensions:
                 file.close()
-                source.close()
                 raise ValueError(f"{journal} is of an ensf that wrote no spectra: run anew, or end it with that one")
             names, observed = records.numbers(layout), Observed.in_file(file)
             columns = _define(file, variables.of_cycles(model, time_units, names, observed))
@@ -233,6 +236,7 @@ class Writer:
             if command:
                 file.history = f"{file.history}\n{cf.event(command)}"
             file.sync()
+            stack.pop_all()
         return cls(path, file, model, columns, member_columns, every, layout, source, cycles)
 
     def __enter__(self) -> Writer:

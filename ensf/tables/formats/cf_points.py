@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +13,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.coordinates import COLUMNS, CRITERIA, cf_attributes
-from ensf.tables.columns import NUMBERS, Columns, axes, codes, renamed
+from ensf.dataset import netcdf
+from ensf.dataset.coordinates import COLUMNS, CRITERIA, RADIANS, cf_attributes
+from ensf.dataset.stored import decoded
+from ensf.dataset.units import in_units
+from ensf.tables.check import VERTICAL
+from ensf.tables.columns import NUMBERS, Columns, axes, codes, in_table_units, renamed
+from ensf.tables.units import stated
 
 __all__ = ["dates", "load", "opened", "save", "text"]
 
@@ -29,13 +34,22 @@ ABOUT = {
     "x": {"long_name": "first coordinate of the grid"},
     "y": {"long_name": "second coordinate of the grid"},
     "z": {"long_name": "vertical coordinate, as the grid has it"},
+    "depth": {"long_name": "depth", "standard_name": "depth", "units": "m", "positive": "down"},
+    "height": {"long_name": "height", "standard_name": "height", "units": "m", "positive": "up"},
+    "pressure": {"long_name": "pressure", "units": "Pa", "positive": "down"},
     "qc": {"long_name": "why the observation was not used", "standard_name": "quality_flag"},
 }
 TIME = {"units": "seconds since 1970-01-01 00:00:00", "calendar": "proleptic_gregorian", "dtype": "float64"}
 
 
-def load(path: Path) -> Columns:
+def load(path: Path, good: Collection[int]) -> Columns:
     """Columns by name, what codes mean, and where in the file a row is.
+
+    Parameters
+    ----------
+    path : Path
+    good : collection of int
+        Codes of rows that are to be used.
 
     Raises
     ------
@@ -55,13 +69,15 @@ def load(path: Path) -> Columns:
         along = {str(name): variable for name, variable in file.variables.items() if variable.dims == dims}
         names = renamed(list(along), path)
         columns = {new: _column(new, old, along[old], path) for new, old in zip(names, along, strict=True)}
+        attributes = {new: along[old].attrs for new, old in zip(names, along, strict=True)}
+        columns |= stated(len(file["value"]), columns, attributes)
         meanings = _meanings(along["qc"].attrs) if "qc" in along else {}
 
     def where(row: int) -> str:
         return f"{dims[0]} {row}"
 
     if "qc" in columns:
-        columns["qc"] = codes(columns["qc"], path, where)
+        columns["qc"] = codes(columns["qc"], good)
     columns.pop(str(dims[0]), None)
     return Columns(columns, {code: word.replace("_", " ") for code, word in meanings.items()}, where)
 
@@ -78,16 +94,13 @@ def save(path: Path, columns: Mapping[str, np.ndarray], meanings: Mapping[int, s
     title : str
         What the table is called; a global attribute.
     """
-    _dataset(columns, meanings, title).to_netcdf(path, engine="netcdf4", encoding=dict(_encodings(columns)))
+    netcdf.save(_dataset(columns, meanings, title), path, dict(_encodings(columns)))
 
 
-def opened(path: Path, group: str | None = None) -> xr.Dataset:
-    """The file or one group of it; missing values are NaN, times are numbers."""
-    try:
-        return xr.open_dataset(path, engine="netcdf4", group=group, decode_times=False).load()
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, MemoryError) as error:
-        problem = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is not a NetCDF file, or damaged ({problem}): make it again") from None
+def opened(path: Path, group: str | None = None, others: tuple[int, ...] = ()) -> xr.Dataset:
+    """The file or one group of it; missing values are NaN, times are numbers; `others` are more marks of these."""
+    with netcdf.reading(path, group) as dataset:
+        return decoded(dataset, others)
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -97,13 +110,22 @@ def _column(name: str, inside: str, variable: xr.Variable, path: Path) -> np.nda
     kind = variable.dtype.kind
     if name == "time":
         return dates(variable, path)
+    if name == "qc" and kind in "OSU":
+        return np.array([float(code) if code.isdecimal() else np.nan for code in np.char.strip(text(variable.values))])
     if name in NUMBERS:
         if kind not in "fiu":
             raise ValueError(f"{path}: variable {inside!r} has dtype {variable.dtype}: give numbers")
         units = variable.attrs.get("units", "degrees")
+        if name in COLUMNS and units in RADIANS:
+            return in_units(variable.values.astype(np.float64), units, "degrees")
         if name in COLUMNS and units not in ("degrees", "degree", *CRITERIA[COLUMNS[name]].units):
             raise ValueError(f"{path}: variable {inside!r} has units {units!r}: give {ABOUT[name]['units']}")
-        return variable.values.astype(np.float64)
+        units = str(variable.attrs.get("units", ""))
+        numbers = variable.values.astype(np.float64)
+        turned = {"depth": "up", "height": "down"}.get(name, "neither") == variable.attrs.get("positive")
+        return in_table_units(
+            name, -numbers if turned else numbers, units, path, "give the variable an attribute units"
+        )
     if name == "variable":
         return _names(variable, path)
     return variable.values if kind in "fiub" else text(variable.values)
@@ -158,7 +180,7 @@ def _meanings(attributes: Mapping[str, Any]) -> dict[int, str]:
 
 
 def _dataset(columns: Mapping[str, np.ndarray], meanings: Mapping[int, str], title: str) -> xr.Dataset:
-    coordinates = [name for name in ("time", *axes(columns), "z") if name in columns]
+    coordinates = [name for name in ("time", *axes(columns), *VERTICAL) if name in columns]
     variables = {name: _variable(name, column, coordinates) for name, column in columns.items()}
     variables["qc"].attrs |= _flags(meanings)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

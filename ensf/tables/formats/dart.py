@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ensf.tables.columns import Columns, import_row
+from ensf.tables.columns import Columns, codes, import_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["columns_of", "load"]
 
 
-def load(path: Path, variables: Mapping[str, str] | None, good: int) -> Columns:
+def load(path: Path, variables: Mapping[str, str] | None, good: Collection[int]) -> Columns:
     """Columns of an observation sequence; parameters and errors are those of `ensf.tables.read_dart`.
 
     Parameters
@@ -25,8 +25,8 @@ def load(path: Path, variables: Mapping[str, str] | None, good: int) -> Columns:
     path : Path
     variables : mapping of str to str, or None
         Names in the file to those of the state; None = all.
-    good : int
-        Largest code of quality that is used.
+    good : collection of int
+        Codes of quality that are used.
     """
     try:
         from pydartdiags.obs_sequence.obs_sequence import ObsSequence
@@ -41,7 +41,7 @@ def load(path: Path, variables: Mapping[str, str] | None, good: int) -> Columns:
     return columns_of(sequence.df, variables, good, str(path))
 
 
-def columns_of(frame: pd.DataFrame, variables: Mapping[str, str] | None, good: int, name: str) -> Columns:
+def columns_of(frame: pd.DataFrame, variables: Mapping[str, str] | None, good: Collection[int], name: str) -> Columns:
     """Columns of the frame of an observation sequence; parameters and errors are those of `ensf.tables.from_dart`.
 
     Parameters
@@ -49,8 +49,8 @@ def columns_of(frame: pd.DataFrame, variables: Mapping[str, str] | None, good: i
     frame : pandas.DataFrame
     variables : mapping of str to str, or None
         DART types to variables of the state; None = all.
-    good : int
-        Largest code of quality that is used.
+    good : collection of int
+        Codes of quality that are used.
     name : str
         What errors call the frame.
     """
@@ -69,8 +69,8 @@ def columns_of(frame: pd.DataFrame, variables: Mapping[str, str] | None, good: i
         "time": frame["time"].to_numpy(dtype="datetime64[us]"),
         "lat": frame["latitude"].to_numpy(float),
         "lon": frame["longitude"].to_numpy(float),
-        "z": _heights(frame),
-        "qc": _codes(frame, good),
+        **_heights(frame),
+        "qc": codes(_quality(frame), good),
     }
     return Columns(columns, {}, import_row)
 
@@ -91,20 +91,23 @@ def _present(column: pd.Series) -> np.ndarray:
     return np.where(numbers == -888888.0, np.nan, numbers)
 
 
-def _heights(frame: pd.DataFrame) -> np.ndarray:
-    """Vertical coordinate as DART has it (Pa, m or level); NaN at the surface and where it is undefined."""
+def _heights(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """How high: pressure in Pa, height in m, `z` for levels; NaN at the surface and where it is undefined."""
     height = frame["vertical"].to_numpy(float)
     if "vert_unit" not in frame.columns:
-        return height
-    return np.where(frame["vert_unit"].isin(["undefined", "surface (m)", "surface"]).to_numpy(), np.nan, height)
+        return {"z": height}
+    unit, nowhere = frame["vert_unit"].astype(str).to_numpy(), ["undefined", "surface (m)", "surface"]
+    kinds = {"pressure": ["pressure (Pa)"], "height": ["height (m)"]}
+    columns = {"z": np.where(np.isin(unit, [*nowhere, *kinds["pressure"], *kinds["height"]]), np.nan, height)}
+    columns |= {name: np.where(np.isin(unit, words), height, np.nan) for name, words in kinds.items()}
+    return {name: column for name, column in columns.items() if name == "z" or not np.isnan(column).all()}
 
 
-def _codes(frame: pd.DataFrame, good: int) -> np.ndarray:
+def _quality(frame: pd.DataFrame) -> np.ndarray:
     """The largest code of those who made the observations; if they gave none, what DART did with them."""
     columns = [str(column) for column in frame.columns]
     names = [name for name in columns if "qc" in name.lower() or "quality_control" in name.lower()]
     if not names:
-        return np.zeros(len(frame), dtype=np.int32)
+        return np.zeros(len(frame))
     chosen = [name for name in names if "dart" not in name.lower()] or names
-    codes = np.nan_to_num(frame[chosen].to_numpy(float).max(axis=1), nan=-1.0)
-    return np.where((codes >= 0) & (codes <= good), 0, codes).astype(np.int32)
+    return np.nan_to_num(frame[chosen].to_numpy(float).max(axis=1), nan=-1.0)

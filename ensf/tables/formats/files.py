@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ensf.runs.files import replacing
+from ensf.runs.files import expanded, replacing
 from ensf.tables.columns import Columns
 from ensf.tables.formats import cf_points, csv
 
@@ -18,7 +18,7 @@ __all__ = ["existing", "load", "save"]
 class Format(NamedTuple):
     """How columns are read from a file, and written with meanings of codes and a title."""
 
-    load: Callable[[Path], Columns]
+    load: Callable[[Path, Collection[int]], Columns]
     save: Callable[[Path, Mapping[str, np.ndarray], Mapping[int, str], str], None]
 
 
@@ -26,8 +26,14 @@ CSV, CF_POINTS = Format(csv.load, csv.save), Format(cf_points.load, cf_points.sa
 FORMATS = {".csv": CSV, ".nc": CF_POINTS, ".nc4": CF_POINTS}
 
 
-def load(path: Path) -> Columns:
+def load(path: Path, good: Collection[int]) -> Columns:
     """Columns of a CSV file, or of a NetCDF file of CF points.
+
+    Parameters
+    ----------
+    path : Path
+    good : collection of int
+        Codes of rows that are to be used.
 
     Raises
     ------
@@ -36,7 +42,7 @@ def load(path: Path) -> Columns:
     ValueError
         If it is not such a file, or lacks a column.
     """
-    return _format(existing(path)).load(path)
+    return _format(existing(path)).load(path, good)
 
 
 def save(
@@ -63,6 +69,7 @@ def save(
     OSError
         If it cannot be written; a file that was there before is untouched.
     """
+    path = expanded(path)
     form = _format(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists: write elsewhere, or say overwrite to replace it")
@@ -74,9 +81,10 @@ def save(
 
 def existing(path: str | Path) -> Path:
     """The path, if there is such a file."""
-    if not Path(path).is_file():
+    whole = expanded(path)
+    if not whole.is_file():
         raise FileNotFoundError(f"there is no file {path}: check its name")
-    return Path(path)
+    return whole
 
 
 def _format(path: Path) -> Format:

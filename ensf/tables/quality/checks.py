@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensf.tables.flags import DUPLICATE, GROSS, MERGED, THINNED, WINDOW
+from ensf.tables.flags import DUPLICATE, GROSS, MERGED, THINNED
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.table import ObservationTable
 
@@ -30,7 +30,7 @@ __all__ = ["Duplicates", "GrossCheck", "SuperObservations", "Thinning", "Window"
 
 @dataclass(frozen=True)
 class Window:
-    """Rejects what was not observed from `start` to `end`, both included.
+    """Rejects what was not observed from `start`, included, to `end`, which belongs to the next window.
 
     Parameters
     ----------
@@ -42,13 +42,12 @@ class Window:
     end: np.datetime64 | str
 
     def __post_init__(self) -> None:
-        if not np.datetime64(self.start) <= np.datetime64(self.end):
+        if not np.datetime64(self.start) < np.datetime64(self.end):
             raise ValueError(f"the window from {self.start} to {self.end} is empty: give start before end")
 
     def flag(self, table: ObservationTable) -> ObservationTable:
         """The table with rows outside the window rejected."""
-        inside = (table.time >= np.datetime64(self.start)) & (table.time <= np.datetime64(self.end))
-        return table.reject(~inside, WINDOW)
+        return table.within(self.start, self.end)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, is_host, like, member_mean, namespace, to_numpy
-from ensf.filters.base import Analysis, Info, Memory, Part, Update, as_part, with_values
+from ensf.arrays import Array, Generator, Record, is_host, like, member_mean, namespace, to_numpy
+from ensf.filters.base import Analysis, Info, Memory, Part, Update, as_part, observed_variables, with_values
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches
 from ensf.observations.observation import Observation
@@ -63,7 +63,7 @@ NEAR = 5 / 24
 
 
 @dataclass(frozen=True, eq=False)
-class KindMemory:
+class KindMemory(Record):
     """What is learnt of one kind of observations.
 
     Attributes
@@ -79,7 +79,7 @@ class KindMemory:
 
 
 @dataclass(frozen=True, eq=False)
-class SpreadMemory:
+class SpreadMemory(Record):
     """What the next cycle needs.
 
     Attributes
@@ -206,7 +206,19 @@ class AdaptiveSpread(Wrapper):
         remembered = replace(remembered, freedom=freedom, inner=analysis.memory)
         inflation = cycle.correction.widening.factor(part)
         info = {**analysis.info, **self._info(remembered), "inflation": inflation}
-        return replace(analysis, memory=remembered, info=info)
+        return replace(
+            analysis,
+            memory=remembered,
+            info=info,
+            before=lambda part: analysis.before(cycle.correction.corrected(part)),
+        )
+
+    def _without_observations(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        memory = memory or _no_knots(positions.shape[1], prior)
+        inner = super()._without_observations(prior, observation, rng, memory.inner, positions).memory
+        return Analysis(prior, replace(memory, inner=inner))
 
     def _info(self, memory: SpreadMemory) -> Info:
         """Factor of the error and bias of each kind."""
@@ -272,9 +284,7 @@ class AdaptiveSpread(Wrapper):
     ) -> SpreadMemory:
         """What is remembered, at knots that cover the observations, and of their kinds."""
         xp = namespace(predicted)
-        if memory is None:
-            none = like(np.zeros(0), predicted)
-            memory = SpreadMemory(np.zeros((0, position.shape[1])), none, none, none)
+        memory = memory or _no_knots(position.shape[1], predicted)
         knots = covering(memory.knots, position, self.localization)
         new = like(np.zeros(len(knots) - len(memory.knots)), predicted)
         names = [""] if observation.kind is None else np.unique(observation.kind).tolist()
@@ -412,7 +422,7 @@ class AdaptiveSpread(Wrapper):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Cycle:
+class _Cycle(Record):
     """A cycle before its analysis.
 
     Attributes
@@ -459,7 +469,7 @@ class _Cycle:
 
 
 @dataclass(frozen=True, eq=False)
-class _Correction:
+class _Correction(Record):
     """What is done to the prior: bias is added, then the spread is widened.
 
     Attributes
@@ -478,8 +488,8 @@ class _Correction:
     @classmethod
     def of(cls, widening: Widening, bias: np.ndarray, observation: Observation) -> _Correction:
         """With the bias of each observation, at the variables they see: a mean where several see one."""
-        entries = observation.operator.entries(observation.state_size or observation.size)
-        if entries is None or observation.part.pointwise is None:
+        entries = observed_variables(observation)
+        if entries is None:
             return cls(widening, None, bias)
         observed, which = np.unique(entries, return_inverse=True)
         total = np.bincount(which.ravel(), bias) / np.bincount(which.ravel())
@@ -501,7 +511,7 @@ class _Correction:
 
 
 @dataclass(frozen=True, eq=False)
-class _Columns:
+class _Columns(Record):
     """The analysis of columns that are variables: they need not be analysed again.
 
     Attributes
@@ -520,8 +530,11 @@ class _Columns:
     @classmethod
     def of(cls, part: Part, analysed: Array, fields: dict[str, Array], observation: Observation) -> _Columns | None:
         """None if columns are not variables, each once, or do not live on the host."""
-        is_variable = observation.part.linear.entries(observation.state_size or 0) is not None
-        if not is_variable or not is_host(analysed) or len(np.unique(part.entries)) < len(part.entries):
+        if (
+            observed_variables(observation) is None
+            or not is_host(analysed)
+            or len(np.unique(part.entries)) < len(part.entries)
+        ):
             return None
         order = np.argsort(part.entries)
         fields = {name: values[order] for name, values in fields.items()}
@@ -563,6 +576,12 @@ class _Controlled(WrappedUpdate):
 
 
 # --- observations ----------------------------------------------------------------------------------------
+
+
+def _no_knots(dimensions: int, array: Array) -> SpreadMemory:
+    """What is remembered before the first observation, beside an array."""
+    none = like(np.zeros(0), array)
+    return SpreadMemory(np.zeros((0, dimensions)), none, none, none)
 
 
 def _kind_of_each(kinds: dict[str, KindMemory], observation: Observation) -> np.ndarray:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensf.arrays import Array, like, member_mean, namespace
+from ensf.arrays import Array, Record, like, member_mean, namespace
 from ensf.observations.error_laws import IndependentLaw, is_independent
 from ensf.observations.functions import PointwiseFunction, identity
 from ensf.observations.observation import Observation
@@ -35,7 +35,7 @@ CORRELATED = 300
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class Sight(Record):
     """Observations as functions of one number each: y_k ~ p(y_k | f_k(eta_k)).
 
     Attributes

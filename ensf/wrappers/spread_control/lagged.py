@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, like, member_mean, namespace, rows, to_numpy
+from ensf.arrays import Array, Record, like, member_mean, namespace, rows, to_numpy
 
 __all__ = ["ErrorEstimate", "LastCycle", "LaggedProducts", "lagged_products"]
 
@@ -37,7 +37,7 @@ MEDIAN = 0.455
 
 
 @dataclass(frozen=True, eq=False)
-class LastCycle:
+class LastCycle(Record):
     """What the cycle before leaves at its observations.
 
     Attributes
@@ -61,7 +61,7 @@ class LastCycle:
 
 
 @dataclass(frozen=True, eq=False)
-class LaggedProducts:
+class LaggedProducts(Record):
     """Of the observations that two cycles have in common.
 
     Attributes
@@ -163,7 +163,7 @@ def _restricted(last: LastCycle, index: np.ndarray) -> LastCycle:
 
 
 @dataclass(frozen=True, eq=False)
-class ErrorEstimate:
+class ErrorEstimate(Record):
     """Factor of the error variance of one kind of observations, with what it is estimated from.
 
     Attributes

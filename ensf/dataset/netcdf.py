@@ -1,0 +1,115 @@
+"""The one door to NetCDF files: nobody else in the package opens any.
+
+The NetCDF and HDF5 libraries work for one thread at a time, whatever files the threads have; two at once end the
+process with a segmentation fault. Whoever holds `LOCK` is the one. `opened` and `reading` hold it as long as the file
+is open; `lazy` gives a Dataset that takes it whenever it reads. What is open longer, as the file of a run, is
+used with the lock: ``with LOCK: variable[:] = values``.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import netCDF4
+import xarray as xr
+
+__all__ = ["LOCK", "lazy", "opened", "reading", "save", "start"]
+
+LOCK = threading.RLock()
+"""Held by the one thread of the process that may call the NetCDF library."""
+
+Mode = Literal["r", "w", "x", "a", "r+"]
+
+
+def start(path: str | Path, mode: Mode = "r", **options: Any) -> netCDF4.Dataset:
+    """A file that stays open until its `close`; whatever is done to it is done while `LOCK` is held.
+
+    Parameters
+    ----------
+    path : str or Path
+    mode : str
+    **options
+        Of `netCDF4.Dataset`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened.
+    """
+    with LOCK:
+        return netCDF4.Dataset(path, mode, **options)
+
+
+@contextmanager
+def opened(path: str | Path, mode: Mode = "r", **options: Any) -> Iterator[netCDF4.Dataset]:
+    """An open file, for this thread alone; parameters and errors are those of `start`."""
+    with LOCK, netCDF4.Dataset(path, mode, **options) as file:
+        yield file
+
+
+@contextmanager
+def reading(path: str | Path, group: str | None = None) -> Iterator[xr.Dataset]:
+    """A file, or one group of it, as it is stored: nothing is unpacked, nothing is a time; for this thread alone.
+
+    Values are read when they are needed; what is to outlive the file is loaded. `ensf.dataset.stored.decoded` makes
+    numbers of it.
+
+    Raises
+    ------
+    ValueError
+        If it is not a NetCDF file, or damaged: now, or when a value is read.
+    """
+    with LOCK:
+        with _readable(path, Exception):  # what the libraries raise for a damaged file has no end
+            dataset = _open(path, group, mask_and_scale=False, decode_coords="all", cache=False)
+        with dataset, _readable(path, OSError, RuntimeError, TypeError, MemoryError, OverflowError):
+            yield dataset
+
+
+def lazy(path: str | Path) -> xr.Dataset:
+    """A file of this package, unpacked, times as numbers; values are read when they are needed, by any thread.
+
+    Use it in a ``with`` statement, or close it.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read.
+    """
+    with LOCK:
+        return _open(path, None)
+
+
+def save(dataset: xr.Dataset, path: str | Path, encoding: Mapping[Hashable, Any] | None = None) -> None:
+    """Write a Dataset as NetCDF-4.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    path : str or Path
+    encoding : mapping of str to mapping, optional
+        As in `xarray.Dataset.to_netcdf`.
+    """
+    with LOCK:
+        dataset.to_netcdf(path, engine="netcdf4", encoding=encoding)
+
+
+def _open(path: str | Path, group: str | None, **options: Any) -> xr.Dataset:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)
+        return xr.open_dataset(path, engine="netcdf4", group=group, decode_times=False, lock=LOCK, **options)
+
+
+@contextmanager
+def _readable(path: str | Path, *errors: type[Exception]) -> Iterator[None]:
+    """Whatever the libraries say of a damaged file becomes one sentence."""
+    try:
+        yield
+    except errors as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is not a NetCDF file, or damaged ({reason}): make it again") from error

@@ -1,0 +1,164 @@
+"""What a run would stumble over, checked before the first forecast; and in words, for a dry run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ensf.dataset.methods import find_localization, method_for, places
+from ensf.offline.cycle.command import Task
+from ensf.offline.cycle.members import content
+from ensf.offline.cycle.settings import Cycling
+from ensf.offline.members import Source
+from ensf.offline.observations import counts, locate, meet, refuse_rejected
+from ensf.offline.staging import check_free
+from ensf.runs.files import expanded
+from ensf.tables import ObservationTable, read
+
+__all__ = ["check_inputs", "lines"]
+
+SHOWN = 12
+"""Cycles of which a dry run tells."""
+
+
+def check_inputs(
+    cycling: Cycling, tasks: Sequence[Task], directory: Path, first: int | None
+) -> dict[int, ObservationTable | None]:
+    """Tables of the cycles from `first` on with a code for every row; None where there is no file yet.
+
+    Parameters
+    ----------
+    cycling : Cycling
+    tasks : sequence of Task
+        Forecasts of the next cycle.
+    directory : Path
+        Of the run.
+    first : int or None
+        The next cycle; None if the analysis is one's own, so that nobody knows what it takes.
+
+    Raises
+    ------
+    ValueError, OSError
+        One sentence that names the file, and what to do.
+    """
+    _check_program(cycling, tasks[0])
+    for task in tasks:
+        if not task.input.is_file():
+            raise FileNotFoundError(
+                f"there is no file {task.input} for member {task.member}: check initial, or give fewer members"
+            )
+    check_free(directory, [], 2 * sum(task.input.stat().st_size for task in tasks), True)
+    if first is None:
+        return {}
+    source = _source(cycling, tasks)
+    return {cycle: _table(cycling, source, cycle, first) for cycle in range(first, cycling.cycles + 1)}
+
+
+def _check_program(cycling: Cycling, task: Task) -> None:
+    """Raise OSError if there is no template, or no program that could be started."""
+    words = _words(task, task.output.parent)
+    template = expanded(cycling.folder) / cycling.model.template_folder(words)
+    if not template.is_dir():
+        raise FileNotFoundError(f"there is no folder {template}: check template")
+    program = cycling.model.arguments(words)[0]
+    inside = os.sep in program and not os.path.isabs(program)
+    there = (template / program).is_file() and bool(cycling.model.template) if inside else shutil.which(program)
+    if not there:
+        where = f"in {template}" if inside and cycling.model.template else "that can be run"
+        raise FileNotFoundError(f"there is no program {program} {where}: check command, and template")
+    if inside and not os.access(template / program, os.X_OK):
+        raise PermissionError(f"{template / program} cannot be executed: change its permissions, or write sh {program}")
+
+
+def _words(task: Task, place: Path) -> Mapping[str, object]:
+    files = {name: place / f"{name}{task.output.suffix}" for name in ("input", "output")}
+    return {"member": task.member, "directory": place, **files, **task.values}
+
+
+def _source(cycling: Cycling, tasks: Sequence[Task]) -> Source:
+    """The members as they are before the first forecast, alike and without holes."""
+    source = Source.of(
+        [task.input for task in tasks],
+        "realization",
+        tuple(cycling.variables),
+        cycling.mask,
+        cycling.coordinates.values(),
+    )
+    for task in tasks:
+        try:
+            content(task.input, tuple(cycling.variables), cycling.mask)
+        except ValueError as error:
+            advice = "" if cycling.mask else ", or give mask = true if there is no data"
+            raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None
+    method = method_for(cycling.method, source.layout)
+    places(find_localization(method), source.layout, np.arange(source.layout.size))
+    return source
+
+
+def _table(cycling: Cycling, source: Source, cycle: int, first: int) -> ObservationTable | None:
+    """The rows of a cycle, as far as they can be judged without a forecast."""
+    path = cycling.observed(cycle)
+    if not path.is_file():
+        if cycle == first:
+            raise FileNotFoundError(
+                f"there is no file {path} with the observations of cycle {cycle}: check observations"
+            )
+        return None
+    settings = cycling.analysis(cycle)
+    options = {name: settings[name] for name in ("coordinates", "periods", "surface")}
+    table, window = read(path, good=cycling.good), cycling.span(cycle)
+    table = table if window is None else table.within(*window)
+    observed = meet(table, str(path), source.layout, settings["checks"], options)
+    if cycling.strict:
+        refuse_rejected(observed.table, True)
+    method = method_for(cycling.method, source.layout)
+    return locate(observed, find_localization(method), str(path)).table
+
+
+# --- in words --------------------------------------------------------------------------------------------
+
+
+def lines(
+    cycling: Cycling, tasks: Sequence[Task], tables: Mapping[int, ObservationTable | None], directory: Path
+) -> Iterator[str]:
+    """What would be done.
+
+    Parameters
+    ----------
+    cycling, tasks, directory
+        As of `check_inputs`.
+    tables : mapping of int to ObservationTable or None
+        What that returned.
+    """
+    source = _source(cycling, tasks)
+    first, task = min(tables), tasks[0]
+    layout = source.layout
+    grids = (f"{name} ({', '.join(f'{d} {n}' for d, n in v.sizes.items())})" for name, v in layout.template.items())
+    yield f"members: {len(tasks)}, from {tasks[0].input} to {tasks[-1].input}"
+    yield f"variables: {', '.join(grids)}; {layout.size} values of each member are analysed"
+    yield f"method: {method_for(cycling.method, layout)}"
+    place = task.output.parents[1] / "runs" / f"member_{task.member:04d}_..."
+    yield f"forecast of member {task.member}: {shlex.join(cycling.model.arguments(_words(task, place)))}"
+    model = cycling.model
+    limit = f"{model.timeout:g} s each" if model.timeout else "no limit of time"
+    yield f"    {model.jobs} at a time, {limit}, {model.retries} retries"
+    yield f"cycles: {first} to {cycling.cycles}, from {cycling.time(first - 1)} to {cycling.time(cycling.cycles)}"
+    for cycle in [*tables][: SHOWN if len(tables) > SHOWN + 1 else None]:
+        yield f"    {cycle}, {cycling.time(cycle)}: {cycling.observed(cycle)}, {_counted(tables[cycle])}"
+    if len(tables) > SHOWN + 1:
+        late = sum(table is None for table in tables.values())
+        empty = sum(table is not None and not table.used.any() for table in tables.values())
+        yield f"    and so on; {late} tables are not there yet, {empty} have no row that can be used"
+    yield f"files in {directory}"
+
+
+def _counted(table: ObservationTable | None) -> str:
+    if table is None:
+        return "which is not there yet"
+    rejected = [f"{number} {reason}" for reason, number in counts(table).items() if reason != "used"]
+    return "; ".join([f"{table.used.sum()} of {len(table)} rows can be used", *rejected])

@@ -1,0 +1,86 @@
+"""The folder of a cycle, and what of it is a run's own: whatever else lies in it is the user's, and stays."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["folder", "numbered", "remove", "remove_analysis", "remove_members"]
+
+NUMBER = re.compile(r"cycle_(\d{4,})")
+MEMBER = re.compile(r"member_\d{4,}\.[^.]+|\.member_\d{4,}-[0-9a-f]{32}\.[^.]+")
+ANALYSIS = re.compile(rf"{MEMBER.pattern}|memory\.nc|\.memory-[0-9a-f]{{32}}\.nc|\.ensf-owner")
+TABLE = re.compile(r"observations\.csv|\.observations-[0-9a-f]{32}\.csv")
+HALF = re.compile(r"\.analysis-[0-9a-f]{32}")
+
+
+def folder(directory: Path, cycle: int) -> Path:
+    return directory / f"cycle_{cycle:04d}"
+
+
+def numbered(directory: Path) -> dict[int, Path]:
+    """Folders of cycles by number."""
+    names = {path: NUMBER.fullmatch(path.name) for path in _content(directory)}
+    return {int(name[1]): path for path, name in sorted(names.items()) if name and path.is_dir()}
+
+
+def remove(place: Path) -> None:
+    """Remove what a run wrote into the folder of a cycle, and the folder if nothing is left in it.
+
+    Raises
+    ------
+    OSError
+        If something cannot be removed.
+    """
+    remove_members(place)
+    _remove(place, TABLE)
+
+
+def remove_members(place: Path) -> None:
+    """Remove the files of the members, and what the filter remembered.
+
+    Raises
+    ------
+    OSError
+        If something cannot be removed.
+    """
+    _remove_analysis_files(place)
+    if (place / "runs").is_dir():
+        shutil.rmtree(place / "runs")
+    _remove(place / "forecast", MEMBER)
+
+
+def remove_analysis(place: Path) -> None:
+    """Remove an analysis, finished or not, under its name or a hidden one, and its table.
+
+    Raises
+    ------
+    OSError
+        If something cannot be removed.
+    """
+    _remove_analysis_files(place)
+    for path in [path for path in _content(place) if TABLE.fullmatch(path.name)]:
+        path.unlink()
+
+
+def _remove_analysis_files(place: Path) -> None:
+    for path in [path for path in _content(place) if HALF.fullmatch(path.name)]:
+        shutil.rmtree(path)
+    for path in [path for path in _content(place / "analysis") if HALF.fullmatch(path.name)]:
+        shutil.rmtree(path)
+    _remove(place / "analysis", ANALYSIS)
+
+
+def _remove(place: Path, names: re.Pattern[str]) -> None:
+    """Remove files of these names, and the folder if nothing is left in it."""
+    for path in [path for path in _content(place) if names.fullmatch(path.name)]:
+        path.unlink()
+    with suppress(OSError):
+        place.rmdir()
+
+
+def _content(place: Path) -> Iterator[Path]:
+    return place.iterdir() if place.is_dir() else iter(())

@@ -1,0 +1,117 @@
+"""Units of a table: as its file states them, then as the state has them; and values that are in others, by their looks.
+
+Each row may state the units of its value in the column `units`, and those of its error, where these are others, in
+`error_units`. Where the variable of the state has units as well, value and error are converted to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ensf.dataset.units import conversion, in_units
+
+__all__ = ["FAR", "far_off", "in_units_of", "stated"]
+
+FAR = 10.0
+"""Standard deviations, of ensemble and error together, beyond which a value is far from the forecast."""
+
+
+def stated(
+    size: int, columns: Mapping[str, np.ndarray], attributes: Mapping[str, Mapping[Hashable, Any]]
+) -> dict[str, np.ndarray]:
+    """Columns `units` and `error_units` of a file whose variables have attributes, unless it has such columns.
+
+    Parameters
+    ----------
+    size : int
+        Number of rows.
+    columns : mapping of str to (row,) array
+    attributes : mapping of str to mapping
+        Of the columns; those of `value` and `error` are asked.
+    """
+    value, error = (str(attributes.get(name, {}).get("units", "")).strip() for name in ("value", "error"))
+    found = {}
+    if value and "units" not in columns:
+        found["units"] = np.full(size, value)
+    if error and error != value and "error_units" not in columns:
+        found["error_units"] = np.full(size, error)
+    return found
+
+
+def in_units_of(
+    wanted: Mapping[str, str],
+    variable: np.ndarray,
+    value: np.ndarray,
+    error: np.ndarray,
+    extra: Mapping[str, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Values and errors in the units of the state, and the other columns, which say so.
+
+    Parameters
+    ----------
+    wanted : mapping of str to str
+        Units of the variables of the state that have some.
+    variable, value, error : (row,) array
+        Columns of the table.
+    extra : mapping of str to (row,) array
+        Its other columns.
+
+    Raises
+    ------
+    ValueError
+        If units cannot be converted, or are those of a variance.
+    """
+    empty = np.full(len(variable), "", dtype=object)
+    units, error_units = (np.array(extra.get(name, empty), dtype=object) for name in ("units", "error_units"))
+    error_units = np.where(error_units == "", units, error_units)
+    value, error = value.copy(), error.copy()
+    for name, target in wanted.items():
+        here = (variable == name) & ((units != "") | (error_units != ""))
+        for one, other in set(zip(units[here].tolist(), error_units[here].tolist(), strict=True)):
+            rows = here & (units == one) & (error_units == other)
+            try:
+                value[rows] = in_units(value[rows], one, target)
+                error[rows] = in_units(error[rows], other, target, difference=True)
+            except ValueError as problem:
+                raise ValueError(f"observations of {name!r}: {_advice(other, target) or problem}") from None
+            units[rows & (units != "")] = target
+            error_units[rows] = target
+    named = dict(extra)
+    if "units" in named:
+        named["units"] = units.astype(str)
+    if "error_units" in named:
+        named["error_units"] = error_units.astype(str)
+    return value, error, named
+
+
+def _advice(units: str, target: str) -> str:
+    """What is wrong with the units of an error, if they are those of a variance."""
+    try:
+        conversion(units, f"({target})2")
+    except ValueError:
+        return ""
+    return f"the error has units {units!r}, those of a variance: give the standard deviation, in {target!r}"
+
+
+def far_off(
+    variable: np.ndarray, value: np.ndarray, error: np.ndarray, mean: np.ndarray, spread: np.ndarray
+) -> list[str]:
+    """A sentence per variable whose values are far from what the forecast predicts, as in other units.
+
+    Parameters
+    ----------
+    variable, value, error : (row,) array
+        Of the rows that are used.
+    mean, spread : (row,) array
+        Of the ensemble, as the rows see it.
+    """
+    far = np.abs(value - mean) > FAR * np.sqrt(spread**2 + error**2)
+    names, count = np.unique(variable[far], return_counts=True)
+    return [
+        f"{number} of {np.count_nonzero(variable == name)} observations of {name!r} are farther from the forecast than "
+        f"{FAR:g} standard deviations of ensemble and error together: are they in its units?"
+        for name, number in zip(names.tolist(), count.tolist(), strict=True)
+    ]

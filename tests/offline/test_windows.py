@@ -1,0 +1,101 @@
+"""What time a forecast is of, which rows are of that time, and tables of several files."""
+
+from __future__ import annotations
+
+import json
+
+import netCDF4
+import numpy as np
+import pytest
+from offline_files import HEAD, ROWS, command, write
+
+from ensf.cli import main
+from ensf.offline.windows import valid_time, window_of
+from ensf.tables import read
+
+
+def dated(path, name="time", value=3.0, size=None, **about):
+    about = {"units": "hours since 2024-02-27", **about}
+    with netCDF4.Dataset(path, "w") as file:
+        dims = () if size is None else ("t",)
+        file.createDimension("t", size or 1)
+        file.createVariable(name, "f8", dims)[...] = value
+        file[name].setncatts(about)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "2024-02-27T03"),
+        ({"size": 1}, "2024-02-27T03"),
+        ({"name": "ocean_time", "units": "seconds since 2024-02-27", "value": 60.0}, "2024-02-27T00:01"),
+        ({"value": 48.0, "calendar": "noleap"}, "2024-03-01"),
+        ({"value": 48.0}, "2024-02-29"),
+        ({"size": 2}, None),
+        ({"units": "hours"}, None),
+        ({"name": "t0", "standard_name": "forecast_reference_time"}, None),
+    ],
+)
+def test_the_time_of_a_file(tmp_path, options, expected):
+    time = valid_time(dated(tmp_path / "m.nc", **options))
+    assert time == (None if expected is None else np.datetime64(expected))
+
+
+def test_the_time_of_a_file_of_wrf(tmp_path):
+    with netCDF4.Dataset(tmp_path / "m.nc", "w") as file:
+        file.createDimension("Time", None)
+        file.createDimension("length", 19)
+        file.createVariable("Times", "S1", ("Time", "length"))[0] = netCDF4.stringtochar(
+            np.array(["2024-01-31_12:00:00"], dtype="S19")
+        )
+    assert valid_time(tmp_path / "m.nc") == np.datetime64("2024-01-31T12")
+
+
+def test_a_date_that_no_year_has_is_refused(tmp_path):
+    path = dated(tmp_path / "m.nc", value=24.0 * 3, calendar="360_day")
+    with pytest.raises(ValueError, match=r"m\.nc: variable 'time' is no date .*: say window START/END"):
+        valid_time(path)
+
+
+def test_windows(tmp_path):
+    paths = [dated(tmp_path / "m1.nc"), dated(tmp_path / "m2.nc")]
+    three = np.datetime64("2024-02-27T03")
+    assert window_of("", paths) == (three - np.timedelta64(3, "h"), three + np.timedelta64(3, "h"))
+    assert window_of("1d", paths)[0] == np.datetime64("2024-02-26T15")
+    assert window_of("2024-01-01/2024-01-02T06:00", paths)[1] == np.datetime64("2024-01-02T06")
+    assert window_of("all", paths) is None
+    assert window_of("", [dated(tmp_path / "m3.nc", units="hours")]) is None
+    with pytest.raises(ValueError, match=r"m3\.nc does not say what time it is, which window '6h' needs"):
+        window_of("6h", [tmp_path / "m3.nc"])
+    with pytest.raises(ValueError, match=r"m4\.nc is of 2024-02-27T04:00:00 but .*m1\.nc of 2024-02-27T03:00:00"):
+        window_of("", [*paths, dated(tmp_path / "m4.nc", value=4.0)])
+
+
+def test_several_tables_and_options_of_a_file(tmp_path, monkeypatch, capsys):
+    folder = write(tmp_path / "files")
+    monkeypatch.chdir(folder)
+    (folder / "buoy_10.csv").write_text(f"{HEAD},qc\n{ROWS[0]},2\n{ROWS[2]},0\n")
+    (folder / "buoy_9.csv").write_text(f"{HEAD},qc\n{ROWS[2]},1\nt,280,1,2024-01-31T03:00,45,5,,1\n")
+    (folder / "c.toml").write_text('good = [1, 2]\nobservations = ["buoy_*.csv"]\n[variables.t]\nsurface = true\n')
+    for options in (
+        ["--observations", "buoy_*.csv", "--good", "1,2", "--surface", "t", "--variables", "t"],
+        ["--config", "c.toml"],
+    ):
+        words = command(folder, output="out")
+        words = words[: words.index("--observations")] + words[words.index("--observations") + 2 :]
+        assert main([*words, *options, "--overwrite"]) == 0
+        table = read("out/observations.nc")
+        assert [table.place(row) for row in range(4)] == [
+            f"buoy_{number}.csv: row {row}" for number in (9, 10) for row in (0, 1)
+        ]
+        assert table.reason.tolist() == ["used", "used", "used", "code 0 of its provider is not good"]
+        assert table.extra["prior_mean"][1] > 0
+        record = json.loads((folder / "out" / "analysis.json").read_text())["observations"]
+        assert record["files"] == ["buoy_9.csv", "buoy_10.csv"]
+        assert record["window"] == ["2024-01-31T00:00:00.000000", "2024-01-31T06:00:00.000000"]
+    words = [*command(folder, output="none"), "--observations", "buoy_9.csv", "--variables", "t", "--surface", "t"]
+    assert main(words) == 0
+    assert (
+        "none of 2 observations used (2 rejected by its provider, code 1); say which codes" in capsys.readouterr().err
+    )
