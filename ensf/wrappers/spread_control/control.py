@@ -15,7 +15,7 @@ wrong forecast. With scores S_k and informations I_k of the observations, W the 
 
 each score held within three standard deviations. The margin is there because with model error the consistent
 inflation stands at a cliff: margin = min(2.5 phi^2, .3), phi the part of the growth of variance that inflation
-supplies, the margin itself not counted (it would feed itself).
+supplies.
 
 g may take back half of what the sampling error adds.
 
@@ -51,6 +51,7 @@ LOG_VARIANCE_DEVIATION = 0.2
 """Standard deviation of n before there is evidence."""
 MAX_COMMON = math.log(4)
 MAX_STEP = 0.3
+MARGIN, MAX_MARGIN = 2.5, 0.3
 TAKEN_BACK = 0.5
 """Part of the inflation for sampling error that g may take back."""
 LARGEST_GAIN = 4.0
@@ -94,8 +95,6 @@ class SpreadMemory(Record):
         g and what is known of it.
     growth : float
         Mean of log(prior variance / analysis variance) over the last cycles; 0 before the first.
-    margin : float
-        What the inflation is beyond the consistent one.
     kinds : dict of str to KindMemory
         By kind of observations.
     last : LastCycle, optional
@@ -110,9 +109,8 @@ class SpreadMemory(Record):
     common: float = 0.0
     common_information: float = 0.0
     growth: float = 0.0
-    margin: float = 0.0
     kinds: dict[str, KindMemory] = field(default_factory=dict)
-    last: LastCycle | None = None
+    last: LastCycle | None = field(default=None, repr=False)
     inner: Memory = None
 
     @property
@@ -335,10 +333,8 @@ class AdaptiveSpread(Wrapper):
 
         # inflation
         growth = _growth(memory.growth, variance, xp.var(eta_analysed, axis=0, correction=1), ~cycle.near_surprise)
-        consistent = max(float(xp.mean(memory.log_inflation)) - memory.margin, 0.0)
-        phi = consistent / growth if growth > 0 else 0.0
-        margin = min(2.5 * phi * phi, 0.3) / max(float(np.mean(factor)), 1.0) ** 2
-        margin = memory.margin + (margin - memory.margin) / GROWTH_CYCLES
+        phi = max(float(xp.mean(memory.log_inflation)), 0.0) / growth if growth > 0 else 0.0
+        margin = min(MARGIN * phi * phi, MAX_MARGIN) / max(float(np.mean(factor)), 1.0) ** 2
         far = like(~cycle.near_surprise, score)
         total, total_information = (
             float(xp.sum(xp.where(far, one, xp.zeros_like(one)))) for one in (score, information)
@@ -371,7 +367,6 @@ class AdaptiveSpread(Wrapper):
             common=kept * common,
             common_information=kept * common_known,
             growth=growth,
-            margin=kept * margin,
             kinds=kinds,
             last=last,
         )
