@@ -11,4 +11,4 @@ EXPERIMENT = experiment(
     ROBUST,
 )
 
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {"letsf_spread": {"rmse_analysis": (0.197, 0.015)}}
