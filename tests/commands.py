@@ -22,7 +22,7 @@ members = 3
 cycles = 2
 interval = 6.0
 initial = "initial/m{{member}}.nc"
-observations = "obs.csv"
+observations = "obs_{{cycle}}.csv"
 method = "AnalysisInflation(EnKF(), 1.1)"
 keep_cycles = 1
 """
@@ -37,7 +37,8 @@ def for_cycles(folder):
                 file.createDimension(name, size)
                 file.createVariable(name, "f8", (name,))[:] = np.arange(size)
             file.createVariable("q", "f8", ("y", "x"))[:] = rng.standard_normal((3, 4))
-    (folder / "obs.csv").write_text("variable,value,error,time,y,x\nq,0.5,0.5,2020-01-01,1,2\n")
+    for cycle in (1, 2):
+        (folder / f"obs_{cycle}.csv").write_text("variable,value,error,time,y,x\nq,0.5,0.5,2020-01-01,1,2\n")
     (folder / "c.toml").write_text(CONFIG)
 
 

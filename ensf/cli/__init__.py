@@ -20,9 +20,10 @@ USAGE = """usage: ensf COMMAND
   ensf run EXPERIMENT          run it into a folder: NetCDF files, summary.json, figures, a table
   ensf run EXPERIMENT --resume go on where a run was stopped or killed
   ensf run EXPERIMENT --help   every option and setting of that experiment
-  ensf report DIR              draw the figures again from the files in DIR
-  ensf report DIR --animate    animate maps of truth, analysis, error and spread
+  ensf report DIR              draw a run, an analysis of files, or a cycled model from the files in DIR
+  ensf report DIR --html       one page too, that can be sent; --animate, --format, --methods: see --help
   ensf analyse --prior ...     analyse the files of a forecast ensemble; --help says how
+  ensf observe-one --prior ... what one observation would do: a map, for one radius or several
   ensf cycle CONFIG.toml       cycle an external model: forecasts by its command, analyses of its files
   ensf board                   tune and compare methods over experiments; continues where it stopped
   ensf --version
@@ -31,8 +32,9 @@ USAGE = """usage: ensf COMMAND
 COMMANDS = {
     "list": "show:list_experiments",
     "run": "run:run",
-    "report": "show:report",
+    "report": "report:report",
     "analyse": "analyse:analyse",
+    "observe-one": "observe_one:observe_one",
     "cycle": "cycle:cycle",
     "board": "board:compare",
 }

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ensf.cli import files, options
+from ensf.cli import files, options, progress
 from ensf.cli.options import Options
 from ensf.runs.interrupts import noticed, status
 
@@ -32,8 +31,8 @@ def analyse(arguments: list[str]) -> int:
         if not values[name]:
             raise ValueError(f"--{name} is not given: say ensf analyse --help")
     try:
-        with noticed() as interrupted:
-            follow = partial(_follow, interrupted)
+        with noticed() as interrupted, progress.compilation_named():
+            follow = progress.follow_until(interrupted)
             command = options.command("analyse", *arguments)
             code = _dry_run(values, follow) if values["dry_run"] else _run(values, command, follow)
             _stop_if(interrupted)
@@ -67,6 +66,7 @@ def _run(values: Options, command: str, follow: Follow) -> int:
     import numpy as np
 
     from ensf.offline.observations import summary
+    from ensf.offline.statistics import lines
 
     offline = _settings(values)
     rng = np.random.default_rng(_seed(values["seed"]))
@@ -84,6 +84,8 @@ def _run(values: Options, command: str, follow: Follow) -> int:
     table = analysis.info["table"]
     if not table.used.any():
         print(f"ensf: {summary(table)}: the analysis is the forecast", file=sys.stderr)
+    for line in lines(analysis.info["statistics"]):
+        print(line)
     used = f", {summary(table)}" if table.used.any() else ""
     print(f"{len(analysis.ensemble)} members{used}; files in {values['output']}")
     return 0
@@ -130,15 +132,6 @@ def _seed(seed: int) -> int:
     if seed < 0:
         raise ValueError(f"--seed is {seed}: give a whole number, not negative")
     return seed
-
-
-def _follow(interrupted: Callable[[], bool], steps: Iterable[Any], what: str) -> Iterable[Any]:
-    """Steps with a bar, until an interrupt, also one whose exception a library has swallowed."""
-    from tqdm import tqdm
-
-    for step in tqdm(steps, desc=what, file=sys.stderr, disable=None):
-        yield step
-        _stop_if(interrupted)
 
 
 def _stop_if(interrupted: Callable[[], bool]) -> None:

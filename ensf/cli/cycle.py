@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ensf.cli import files, options
+from ensf.cli import files, options, progress
 from ensf.cli.options import Options
 from ensf.runs.files import expanded
 
@@ -42,6 +42,7 @@ HELP = {
 def cycle(arguments: list[str]) -> int:
     """Run all cycles of a configuration."""
     from ensf.offline import cycle as external
+    from ensf.offline.statistics import STATISTICS, lines, read_statistics
 
     if arguments and arguments[0] in ("-h", "--help"):
         _parser().print_help()
@@ -58,7 +59,11 @@ def cycle(arguments: list[str]) -> int:
         for line in external.plan(settings, directory, resume=values["resume"], overwrite=values["overwrite"]):
             print(line)
         return 0
-    records = external.run(settings, directory, resume=values["resume"], overwrite=values["overwrite"])
+    with progress.compilation_named():
+        records = external.run(settings, directory, resume=values["resume"], overwrite=values["overwrite"])
+    if (directory / STATISTICS).is_file():
+        for line in lines(read_statistics(directory / STATISTICS)):
+            print(line)
     print(f"{len(records)} cycles, {records[-1]['members']} of {settings.members} members; files in {directory}")
     return 0
 

@@ -21,6 +21,8 @@ def add(parser: ArgumentParser) -> None:
     option("--quality", default="", help="checks of the observations: 'Duplicates(), GrossCheck(4.0)'")
     option("--coordinates", type=dict, default={}, help="coordinate of the grid for lat, lon, x, y or z")
     option("--periods", type=dict, default={}, help="period of x or y in a periodic domain")
+    option("--withhold", type=float, default=0.0, help="part of the places whose rows are scored, not used: 0.2")
+    option("--bands", type=Any, default="", help="edges of level bands for the statistics, separated by commas")
     option("--good", type=Any, default=0, help="codes of qc that are to be used: 0; for Argo 1,2")
     option("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")
@@ -39,6 +41,8 @@ def settings(values: Options) -> Options:
         "coordinates": table(values, "coordinates"),
         "periods": {name: float(value) for name, value in table(values, "periods").items()},
         "strict": values["strict"],
+        "withhold": values["withhold"],
+        "bands": _edges(values["bands"]),
     }
 
 
@@ -95,6 +99,13 @@ def _codes(value: Any) -> tuple[int, ...]:
         return tuple(int(word) for word in _words(value))
     except ValueError:
         raise ValueError(f"--good {value!r} is no list of codes: give whole numbers such as 1,2") from None
+
+
+def _edges(value: object) -> tuple[float, ...]:
+    try:
+        return tuple(float(edge) for edge in (value if isinstance(value, list) else words(str(value))))
+    except (TypeError, ValueError):
+        raise ValueError(f"--bands {value} are no edges of levels: give numbers such as 0,100,500") from None
 
 
 def _checks(checks: tuple[Any, ...]) -> tuple[Any, ...]:

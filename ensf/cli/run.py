@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ensf.cli import options
 from ensf.cli.options import Options
-from ensf.cli.show import report
+from ensf.cli.report import report
 from ensf.runs.files import expanded
 from ensf.runs.owner import owned
 

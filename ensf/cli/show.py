@@ -1,11 +1,8 @@
-"""``ensf list`` and ``ensf report DIR``: what there is, and figures and animations of what was run."""
+"""``ensf list``: what there is."""
 
 from __future__ import annotations
 
-from ensf.runs.files import expanded
-from ensf.runs.owner import owned
-
-__all__ = ["list_experiments", "report"]
+__all__ = ["list_experiments"]
 
 
 def list_experiments(arguments: list[str]) -> int:
@@ -19,19 +16,4 @@ def list_experiments(arguments: list[str]) -> int:
         print(f"{name}: {experiment.summary}")
         for key, method in experiment.methods.items():
             print(f"    {key}: {method.summary} ({method.members} members)")
-    return 0
-
-
-def report(arguments: list[str]) -> int:
-    """Draw the figures of a folder, or with ``--animate`` its maps, one cycle after another."""
-    from ensf import plot
-    from ensf.plot import fields as plot_fields
-
-    folders = [expanded(word) for word in arguments if word != "--animate"]
-    if len(folders) != 1:
-        raise ValueError("name one folder: ensf report DIR [--animate]")
-    draw = plot_fields.animate_folder if "--animate" in arguments else plot.report
-    with owned(folders[0], make=False):
-        for path in draw(folders[0]):
-            print(f"wrote {path}")
     return 0

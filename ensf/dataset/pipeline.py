@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol, TypeVar
@@ -23,17 +23,20 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, to_numpy
 from ensf.dataset.blocks import Blocks, Transforms, observation_of
+from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.layout import Layout
-from ensf.dataset.methods import Method, find_localization, method_for, places
+from ensf.dataset.methods import Method, dims_of, find_localization, method_for, places
 from ensf.dataset.tiles import Tile, cut
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
-from ensf.localization import Localization
+from ensf.localization import Localization, Sphere
 from ensf.observations import Observation, Operator
 
-__all__ = ["Follow", "Pipeline", "quiet"]
+__all__ = ["Done", "Follow", "Pipeline", "Watch", "quiet", "unwatched"]
 
 LOGGER = logging.getLogger("ensf")
+OBSERVATIONS = 2**12
+"""Observations whose influence is computed at once."""
 
 Step = TypeVar("Step")
 Clipped = Counter[tuple[Hashable, Bounds]]
@@ -54,6 +57,32 @@ def quiet(steps: Iterable[Step], what: str) -> Iterable[Step]:
 def member_label(number: int) -> str:
     """What errors call a member."""
     return f"member {number}"
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """A tile and its analysis.
+
+    Attributes
+    ----------
+    tile : Tile
+    prior, analysis : (member, entry) array
+        Physical.
+    looks : mapping of str to (entry,) array
+        What one may look at, such as degrees of freedom.
+    """
+
+    tile: Tile
+    prior: np.ndarray
+    analysis: np.ndarray
+    looks: Mapping[str, np.ndarray]
+
+
+Watch = Callable[[Done], None]
+
+
+def unwatched(done: Done) -> None:
+    """Nobody looks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,11 +149,25 @@ class Pipeline:
         """Of the filter."""
         return find_localization(self.method)
 
+    @property
+    def length_unit(self) -> str:
+        """Of half-widths: km on the sphere, else that of the coordinates that make a position, if they have one."""
+        localization = self.localization
+        if localization is None or isinstance(localization.geometry, Sphere):
+            return "" if localization is None else "km"
+        dims = dims_of(localization)
+        variable = next(iter(self.layout.template.data_vars.values()))
+        own = dims.get(variable.name, ()) if isinstance(dims, Mapping) else dims
+        coordinate = find_coordinate(variable, own[0]) if own else None
+        return "" if coordinate is None else str(coordinate.attrs.get("units", ""))
+
     @cached_property
     def tiles(self) -> Sequence[Tile]:
         """The state, cut."""
         position = self.observation.position
-        return cut(self.layout, self.localization, None if position is None else to_numpy(position))
+        return cut(
+            self.layout, self.localization, to_numpy(position) if position is not None and len(position) else None
+        )
 
     def states(self, ensemble: np.ndarray) -> np.ndarray:
         """z of a physical ensemble ``(member, state)``."""
@@ -170,7 +213,7 @@ class Pipeline:
         ensemble: np.ndarray,
         *,
         uncorrected: np.ndarray | None = None,
-        fields: dict[str, np.ndarray] | None = None,
+        watch: Watch = unwatched,
         follow: Follow = quiet,
     ) -> None:
         """Overwrite the physical ensemble ``(member, state)`` by its analysis.
@@ -184,8 +227,8 @@ class Pipeline:
         ensemble : (member, state) array
         uncorrected : (member, state) array, optional
             Gets the analysis before corrections of the spread.
-        fields : dict, optional
-            Gets what one may look at of the entries, ``(state,)`` each, such as degrees of freedom.
+        watch : callable
+            ``watch(done)`` is called with every `Done` tile.
         follow : callable
             ``follow(steps, what)`` gives the same steps and may show progress.
 
@@ -196,19 +239,61 @@ class Pipeline:
         """
         clipped: Clipped = Counter()
         for tile in follow(self.tiles, "analysis"):
-            physical, part = self._part(ensemble, tile)
             if uncorrected is not None:
+                physical, part = self._part(ensemble, tile)
                 uncorrected[:, tile.entries] = self._physical(update.uncorrected(part), part, physical, tile)
-            result, looks = update.analysed(part)
-            ensemble[:, tile.entries] = self._physical(result, part, physical, tile, clipped)
-            if fields is None:
-                continue
-            for look, values in looks.items():
-                host = to_numpy(values)
-                fields.setdefault(look, np.full(self.layout.size, np.nan, dtype=host.dtype))[tile.entries] = host
+            done = self.analysed(update, ensemble, tile, clipped)
+            ensemble[:, tile.entries] = done.analysis
+            watch(done)
         for (name, bounds), number in clipped.items():
             total = ensemble[:, self.layout.block(name)].size
             LOGGER.warning("analysis of %r: %d of %d values clipped to %s", name, number, total, bounds)
+
+    def analysed(self, update: Update, ensemble: np.ndarray, tile: Tile, clipped: Clipped | None = None) -> Done:
+        """The analysis of one tile of a physical ensemble ``(member, state)``, which stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If it is not finite.
+        """
+        physical, part = self._part(ensemble, tile)
+        result, looks = update.analysed(part)
+        analysis = self._physical(result, part, physical, tile, clipped)
+        return Done(tile, physical, analysis, {name: to_numpy(values) for name, values in looks.items()})
+
+    def influence(self, update: Update, ensemble: np.ndarray) -> np.ndarray:
+        """What each observation has of its own analysis, ``(observation,)``: the diagonal of H K, 0 to 1.
+
+        It is the variance of the analysis of what the members predict, at the place of the observation itself and
+        before corrections of the spread, over that of the error.
+
+        Parameters
+        ----------
+        update : Update
+            Of `prepare`.
+        ensemble : (member, state) array
+            Physical forecast.
+
+        Returns
+        -------
+        (observation,) array
+            NaN for a filter of whole states.
+        """
+        usable = self.observation.present(ensemble.dtype).without_scaling()
+        if not self.is_prepared or not usable.size:
+            return np.full(usable.size, np.nan)
+        states = _read(ensemble, self.transforms.blocks(self.layout), usable.operator)
+        predicted = usable.part.function(usable.predict(states))
+        variance = np.zeros(usable.size)
+        for first in range(0, usable.size, OBSERVATIONS):
+            some = slice(first, first + OBSERVATIONS)
+            position = None if usable.position is None else usable.position[some]
+            part = as_part(predicted[:, some], position, self.layout.size + np.arange(usable.size)[some])
+            analysed = update.uncorrected(part)
+            moved = (analysed != part.values).any(axis=0)
+            variance[some] = np.where(moved, np.var(analysed, axis=0, ddof=1), 0.0)
+        return variance / usable.law.standard_deviation(usable.value) ** 2
 
     def before(self, update: Update, ensemble: np.ndarray) -> np.ndarray:
         """The physical ensemble as the filter takes it: after inflation of the forecast."""

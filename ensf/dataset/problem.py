@@ -15,7 +15,7 @@ from ensf.dataset.blocks import Transforms
 from ensf.dataset.layout import Layout
 from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.packing import choose, pack, restore
-from ensf.dataset.pipeline import Pipeline
+from ensf.dataset.pipeline import Done, Pipeline
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory
 from ensf.localization import Localization
@@ -119,7 +119,12 @@ class Problem(Record):
         """
         update = self.pipeline.prepare(self.forecast, generator(rng), memory)
         ensemble, fields = self.forecast.copy(), dict[str, np.ndarray]()
-        self.pipeline.apply(update, ensemble, fields=fields)
+
+        def collect(done: Done) -> None:
+            for look, values in done.looks.items():
+                fields.setdefault(look, np.full(self.layout.size, np.nan, values.dtype))[done.tile.entries] = values
+
+        self.pipeline.apply(update, ensemble, watch=collect)
         return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
 
     def restore(self, ensemble: Array) -> xr.Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,13 @@ class Tile:
         Of the part.
     entries : (entry,) int64 array
         Their indices in the whole state.
+    where : mapping of str to slice
+        Place of its grid in the whole one, along the dimension that was cut.
     """
 
     layout: Layout
     entries: np.ndarray
+    where: Mapping[Hashable, slice] = field(default_factory=dict)
 
 
 def cut(layout: Layout, localization: Localization | None, observed: np.ndarray | None) -> list[Tile]:
@@ -91,7 +94,7 @@ def _tile(
         masks[name] = layout.masks[name][tuple(where.get(dim, slice(None)) for dim in layout.template[name].dims)]
     entries = np.concatenate([index[name].isel(where).values.ravel() for name in names])
     dims = {name: layout.dims[name] for name in names}
-    return Tile(replace(layout, template=template, dims=dims, masks=masks), entries[entries >= 0])
+    return Tile(replace(layout, template=template, dims=dims, masks=masks), entries[entries >= 0], where)
 
 
 def _step(

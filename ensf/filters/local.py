@@ -28,6 +28,15 @@ PLACES = 64
 
 
 @dataclass(frozen=True, eq=False)
+class _Narrowed:
+    """Patches, and what an information limit makes of them: narrower ones, and the half-width of each, ``(point,)``."""
+
+    wide: Patches
+    patches: Patches
+    half_width: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class LocalUpdate(Update):
     """Subclasses say what the observations near a place make of anomalies there (`increments`).
 
@@ -45,7 +54,7 @@ class LocalUpdate(Update):
     information_limit: InformationLimit | None = field(kw_only=True)
     position: np.ndarray | None = field(kw_only=True)
     anomalies: Array = field(kw_only=True)
-    _last_narrowed: dict[str, Patches] = field(init=False, repr=False, default_factory=dict)
+    _last_narrowed: list[_Narrowed] = field(init=False, repr=False, default_factory=list)
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Change of members with these prior anomalies ``(member, entry)``, and degrees of freedom by entry."""
@@ -57,19 +66,37 @@ class LocalUpdate(Update):
         if part.positions is None and self.localization is not None:
             return part.values + combine(anomalies, self._mean_weights), {}
         increments, freedom = self.increments(anomalies, self.patches(part.positions, part.values.shape[1]))
-        return part.values + increments, {"degrees_of_freedom": freedom}
+        return part.values + increments, self.looks(part, freedom)
+
+    def looks(self, part: Part, freedom: Array) -> dict[str, Array]:
+        """What one may look at of a part: degrees of freedom, and the half-widths that an information limit chose."""
+        wide = None if part.positions is None else self._wide(part.positions)
+        if wide is None or self.information_limit is None:
+            return {"degrees_of_freedom": freedom}
+        half_width = self._narrowed(wide).half_width[wide.slots // wide.variables.shape[1]]
+        return {"degrees_of_freedom": freedom, "half_width": like(half_width, freedom)}
 
     def patches(self, positions: np.ndarray | None, entries: int) -> Patches:
         """What each place learns from, of so many entries at ``(entry, dimension)`` positions."""
-        if self.localization is None or positions is None or self.position is None:
+        wide = None if positions is None else self._wide(positions)
+        if wide is None:
             return everything(entries, self.anomalies.shape[1])
-        patches = self.localization.patches(positions, self.position)
-        if self.information_limit is None:
-            return patches
-        if self._last_narrowed.get("wide") is not patches:
-            narrow = self.information_limit.narrow(patches, self.localization.half_width, self.anomalies)
-            self._last_narrowed.update(wide=patches, narrow=narrow)
-        return self._last_narrowed["narrow"]
+        return wide if self.information_limit is None else self._narrowed(wide).patches
+
+    def _wide(self, positions: np.ndarray) -> Patches | None:
+        """Patches with the half-width of the localization; None where every observation reaches everything."""
+        if self.localization is None or self.position is None:
+            return None
+        return self.localization.patches(positions, self.position)
+
+    def _narrowed(self, wide: Patches) -> _Narrowed:
+        """What the information limit makes of patches."""
+        assert self.localization is not None and self.information_limit is not None
+        if not self._last_narrowed or self._last_narrowed[0].wide is not wide:
+            widest = self.localization.half_width
+            patches, half_width = self.information_limit.narrow(wide, widest, self.anomalies)
+            self._last_narrowed[:] = [_Narrowed(wide, patches, half_width)]
+        return self._last_narrowed[0]
 
     def near(self, positions: np.ndarray) -> Self:
         """With the observations that reach the positions alone."""

@@ -43,7 +43,7 @@ class InformationLimit:
         if self.shrink[0] != 1 or any(b >= a for a, b in zip(self.shrink, self.shrink[1:], strict=False)):
             raise ValueError(f"shrink factors are {self.shrink}: give a list that falls from 1")
 
-    def narrow(self, patches: Patches, half_width: float, anomalies: Array) -> Patches:
+    def narrow(self, patches: Patches, half_width: float, anomalies: Array) -> tuple[Patches, np.ndarray]:
         """Patches with a half-width of their own at each place; those without a half-width stay as they are.
 
         Parameters
@@ -53,10 +53,16 @@ class InformationLimit:
         half_width : float
         anomalies : (member, observation) array
             Whitened predicted anomalies divided by ``sqrt(J - 1)``.
+
+        Returns
+        -------
+        patches : Patches
+        half_width : (point,) array
         """
         if np.isinf(half_width):
-            return patches
-        return patches.narrowed(half_width * self.chosen(patches, half_width, anomalies))
+            return patches, np.full(len(patches.variables), half_width)
+        chosen = half_width * self.chosen(patches, half_width, anomalies)
+        return patches.narrowed(chosen), chosen
 
     def chosen(self, patches: Patches, half_width: float, anomalies: Array) -> np.ndarray:
         """Factor of the half-width at each place, ``(point,)``."""

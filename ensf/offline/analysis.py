@@ -20,17 +20,19 @@ from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory
+from ensf.offline.fields import FIELDS, FieldsFile
 from ensf.offline.job import Job
 from ensf.offline.members import Source
 from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
-from ensf.offline.observations import check_prior, compare, locate, meet, named, refuse_rejected
+from ensf.offline.observations import check_prior, locate, meet, named, refuse_rejected, set_aside
 from ensf.offline.staging import check_free, staged
+from ensf.offline.statistics import STATISTICS, Bands, write
 from ensf.offline.windows import window_of
 from ensf.offline.writer import RECORD, TABLE, Writer, names
 from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import find_files
-from ensf.tables import Check, ObservationTable, read
+from ensf.tables import Check, read
 
 __all__ = ["STAGES", "Offline", "analyse_files"]
 
@@ -65,6 +67,11 @@ class Offline:
         Stages of which files with mean and spread are written.
     strict : bool
         Refuse a table with a row that cannot be used.
+    withhold : float
+        Part of the places whose observations are not used but scored.
+    bands : tuple of float
+        Edges of the level bands of the statistics, in the unit of the table's vertical column; by default of about
+        equally many levels of the grid.
     good : tuple of int
         Codes in the column `qc` of rows that are to be used.
     surface : tuple of str
@@ -89,6 +96,8 @@ class Offline:
     stages: tuple[str, ...] = ("analysis",)
     statistics: tuple[str, ...] = ()
     strict: bool = False
+    withhold: float = 0.0
+    bands: tuple[float, ...] = ()
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
     window: str = ""
@@ -97,6 +106,8 @@ class Offline:
         for stage in (*self.stages, *self.statistics):
             if stage not in STAGES:
                 raise ValueError(f"there is no stage {stage!r}: choose from {', '.join(STAGES)}")
+        if not 0 <= self.withhold < 1:
+            raise ValueError(f"withhold is {self.withhold:g}: give a part of the places from 0 to below 1, such as 0.2")
 
     def prepare(
         self,
@@ -152,8 +163,10 @@ class Offline:
         observed = meet(table, named(tables), layout, self.checks, options)
         ensemble = source.load(lambda members: follow(members, "reading"))
         observed = check_prior(observed, ensemble, self.checks)
+        observed, withheld = set_aside(observed, self.withhold)
         if self.strict:
             refuse_rejected(observed.table, bool(self.window))
+        bands = Bands.of(layout, self.coordinates, self.bands)
 
         for path in former:
             memory = read_memory(path, method, layout, ensemble.dtype)
@@ -163,7 +176,7 @@ class Offline:
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         transforms = Transforms.fit(chosen, layout, ensemble, source.label)
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
-        return Job(source, ensemble, observed, pipeline, tables, folder, window, memory)
+        return Job(source, ensemble, observed, withheld, bands, pipeline, tables, folder, window, memory)
 
     def analyse(
         self,
@@ -188,13 +201,13 @@ class Offline:
         command : str, optional
             Appended to the attribute ``history`` of the files, with the date.
         record : bool
-            Write ``observations.nc`` and ``analysis.json`` too.
+            Write ``observations.nc``, ``statistics.nc`` and ``analysis.json`` too.
 
         Returns
         -------
         Analysis
-            Its ensemble ``(member, state)`` is physical; `info` has the table of the observations. If the filter
-            remembers something, ``memory.nc`` is in the folder.
+            Its ensemble ``(member, state)`` is physical; `info` has the table of the observations and its statistics.
+            If the filter remembers something, ``memory.nc`` is in the folder.
 
         Raises
         ------
@@ -212,6 +225,7 @@ class Offline:
                     write_memory(folder / MEMORY, analysis.memory, job.pipeline.method, job.source.layout)
                 if record:
                     analysis.info["table"].write(folder / TABLE)
+                    write(analysis.info["statistics"], folder / STATISTICS)
                     writer.record(self, job, analysis.info["table"])
         for sentence in strange:
             LOGGER.warning(sentence)
@@ -223,15 +237,17 @@ def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
     update = pipeline.prepare(ensemble, rng, job.memory)
+    influence = pipeline.influence(update, ensemble)
     if writer.wants("preassim"):
         writer.save("preassim", pipeline.before(update, ensemble))
     uncorrected = np.empty_like(ensemble) if writer.wants("postassim") else None
-    pipeline.apply(update, ensemble, uncorrected=uncorrected, follow=follow)
+    with FieldsFile.open(writer.folder / FIELDS, pipeline.layout, pipeline.length_unit) as fields:
+        pipeline.apply(update, ensemble, uncorrected=uncorrected, watch=fields.write, follow=follow)
     if uncorrected is not None:
         writer.save("postassim", uncorrected)
     writer.save("analysis", ensemble)
-    table: ObservationTable = compare(job.observed, "analysis", ensemble).table
-    return Analysis(ensemble, update.memory, {**update.info, "table": table}, update)
+    table, statistics = job.scored(ensemble, influence)
+    return Analysis(ensemble, update.memory, {**update.info, "table": table, "statistics": statistics}, update)
 
 
 def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> None:

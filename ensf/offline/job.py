@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from ensf.dataset.pipeline import Pipeline
 from ensf.filters.base import Memory
 from ensf.offline.members import Source
 from ensf.offline.memory import keepers
-from ensf.offline.observations import counts
+from ensf.offline.observations import compare, counts
+from ensf.offline.statistics import Bands, by_band
 from ensf.offline.windows import Window
-from ensf.tables import Observed
+from ensf.tables import ObservationTable, Observed
+from ensf.tables.flags import USED, WITHHELD
 
 __all__ = ["Job"]
 
@@ -35,6 +38,10 @@ class Job:
         Physical forecast.
     observed : Observed
         The table, with codes and what the forecast predicts, and the observation.
+    withheld : Observed
+        The observations that are scored and not used, of the same table.
+    bands : Bands
+        Of the statistics.
     pipeline : Pipeline
         The filter, and the observations as it sees them.
     tables : tuple of Path
@@ -49,6 +56,8 @@ class Job:
     source: Source
     ensemble: np.ndarray
     observed: Observed
+    withheld: Observed
+    bands: Bands
     pipeline: Pipeline
     tables: tuple[Path, ...]
     output: Path
@@ -59,6 +68,27 @@ class Job:
     def bytes(self) -> float:
         """Bytes needed at most, about."""
         return self.ensemble.nbytes * (PREPARED if self.pipeline.is_prepared else WHOLE) + 3e8
+
+    def scored(self, analysis: np.ndarray, influence: np.ndarray) -> tuple[ObservationTable, xr.Dataset]:
+        """The table with what the analysis ``(member, state)`` predicts and what each row had of it; statistics."""
+        table = compare(self.observed, "analysis", analysis).table
+        column = np.full(len(table), np.nan)
+        column[self.observed.used] = influence
+        table = replace(table, extra={**table.extra, "influence": column, "level": self._levels()})
+        table = compare(replace(self.withheld, table=table), "analysis", analysis).table
+        template = self.source.layout.template
+        units = {name: variable.attrs["units"] for name, variable in template.items() if "units" in variable.attrs}
+        return table, by_band(table, self.bands, units)
+
+    def _levels(self) -> np.ndarray:
+        """Each row in the vertical coordinate of its variable, ``(row,)``; NaN where there is none."""
+        table, stations = self.observed.table, self.observed.stations
+        level = table.height.copy()
+        for name in np.unique(table.variable[np.isin(table.codes, (USED, WITHHELD))]).tolist():
+            if name in stations.layout.template.data_vars:
+                rows = table.variable == name
+                level[rows] = stations.heights(name)[rows]
+        return level
 
     def lines(self, files: list[str]) -> Iterator[str]:
         """What would be done."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +16,9 @@ from ensf.dataset import Layout
 from ensf.localization import Localization
 from ensf.observations import Operator
 from ensf.tables import Check, ObservationTable, Observed
-from ensf.tables.flags import WINDOW
+from ensf.tables.flags import WINDOW, WITHHELD
 
-__all__ = ["check_prior", "compare", "counts", "locate", "meet", "named", "refuse_rejected", "summary"]
+__all__ = ["check_prior", "compare", "counts", "locate", "meet", "named", "refuse_rejected", "set_aside", "summary"]
 
 
 def meet(
@@ -35,6 +37,36 @@ def meet(
 def check_prior(observed: Observed, ensemble: np.ndarray, checks: Sequence[Check]) -> Observed:
     """The rows that are left by the checks that need the forecast, and what it predicts."""
     return compare(observed, "prior", ensemble).check(*(check for check in checks if hasattr(check, "stage")))
+
+
+def set_aside(observed: Observed, part: float) -> tuple[Observed, Observed]:
+    """The observations to use, and those that are withheld, to be scored.
+
+    Withheld are rows with a number other than 0 in a column ``withheld``, and a part of the places, whole: what lies
+    at one place, as a profile does, would otherwise be scored by its neighbours. Places are chosen by their coordinates
+    alone, so that they are the same in every cycle and with every method.
+
+    Parameters
+    ----------
+    observed : Observed
+    part : float
+        From 0 up to, but without, 1.
+    """
+    table = observed.table
+    places, number = np.unique(np.round(table.position, 6), axis=0, return_inverse=True)
+    used = np.unique(number.ravel()[observed.used])
+    rank = [hashlib.blake2b(np.ascontiguousarray(place).data).digest() for place in places[used]]
+    chosen = used[sorted(range(len(used)), key=rank.__getitem__)[: math.ceil(part * len(used))]]
+    withheld = np.isin(number.ravel(), chosen)
+    if "withheld" in table.extra:
+        withheld |= np.nan_to_num(table.extra["withheld"].astype(np.float64)) != 0
+    here = withheld[observed.used]
+    table = table.reject(withheld, WITHHELD)
+
+    def with_rows(kept: np.ndarray) -> Observed:
+        return replace(observed, observation=observed.observation.restrict(kept), used=observed.used[kept], table=table)
+
+    return with_rows(np.flatnonzero(~here)), with_rows(np.flatnonzero(here))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +121,11 @@ def named(tables: Sequence[Path]) -> str:
 
 
 def refuse_rejected(table: ObservationTable, within_window: bool) -> None:
-    """Raise ValueError that names the first row that is not used; of those in the window only, if one was asked for."""
-    refused = ~table.used & ~(within_window & (table.codes == WINDOW))
+    """Raise ValueError that names the first row that is not used, unless it is withheld.
+
+    Of rows outside a window nothing is asked if the window was asked for.
+    """
+    refused = ~table.used & (table.codes != WITHHELD) & ~(within_window & (table.codes == WINDOW))
     if refused.any():
         row = int(np.argmax(refused))
         raise ValueError(f"{table.place(row)} is not used ({table.reason[row]}): repair it, or leave out --strict")

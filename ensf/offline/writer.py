@@ -18,11 +18,13 @@ from ensf.dataset.encoding import FORMER
 from ensf.dataset.netcdf import opened, save
 from ensf.dataset.pipeline import Follow
 from ensf.dataset.stored import LIMITS
+from ensf.offline.fields import FIELDS
 from ensf.offline.job import Job
 from ensf.offline.members import Source
 from ensf.offline.memory import MEMORY
 from ensf.offline.observations import counts
 from ensf.offline.packing import overwrite
+from ensf.offline.statistics import STATISTICS
 from ensf.tables import ObservationTable
 
 __all__ = ["RECORD", "TABLE", "Writer", "names"]
@@ -42,7 +44,7 @@ def names(source: Source, stages: Sequence[str], statistics: Sequence[str], reme
     """
     members = _members(source)
     fields = (f"statistics/{stage}_{what}.nc" for stage in statistics for what in ("mean", "spread"))
-    others = [*fields, *([MEMORY] if remembers else []), TABLE, RECORD]
+    others = [*fields, FIELDS, *([MEMORY] if remembers else []), TABLE, STATISTICS, RECORD]
     taken = [name for name in members if name in others]
     if taken:
         raise ValueError(f"a file of the forecast is called {taken[0]}, as one of the analysis: rename it")

@@ -11,10 +11,21 @@ colour in all figures of the same methods. Matplotlib is imported when a figure 
 """
 
 from ensf.plot.board import figure_board
-from ensf.plot.folder import report, save
+from ensf.plot.folder import Report, report, save
+from ensf.plot.observe_one import figure_observe_one
 from ensf.plot.ranks import figure_ranks
 from ensf.plot.scores import figure_rmse
 from ensf.plot.spectra import figure_spectra
 from ensf.plot.states import figure_states
 
-__all__ = ["figure_board", "figure_ranks", "figure_rmse", "figure_spectra", "figure_states", "report", "save"]
+__all__ = [
+    "Report",
+    "figure_board",
+    "figure_observe_one",
+    "figure_ranks",
+    "figure_rmse",
+    "figure_spectra",
+    "figure_states",
+    "report",
+    "save",
+]

@@ -27,11 +27,12 @@ __all__ = [
     "UNREADABLE",
     "USED",
     "WINDOW",
+    "WITHHELD",
 ]
 
 USED = 0
 MISSING, OUTSIDE, LEVEL, LAND, WINDOW, GROSS, DUPLICATE, THINNED, MERGED, NO_ERROR = range(101, 111)
-UNREADABLE, UNKNOWN, BAD_VALUE, BAD_ERROR, NO_TIME, BAD_POSITION, BAD_HEIGHT, NOT_GOOD = range(111, 119)
+UNREADABLE, UNKNOWN, BAD_VALUE, BAD_ERROR, NO_TIME, BAD_POSITION, BAD_HEIGHT, NOT_GOOD, WITHHELD = range(111, 120)
 
 REASONS = {
     USED: "used",
@@ -53,5 +54,6 @@ REASONS = {
     BAD_POSITION: "no such place",
     BAD_HEIGHT: "height not finite",
     NOT_GOOD: "code 0 of its provider is not good",
+    WITHHELD: "withheld for scoring",
 }
 """Sentence of each code that this package gives."""

@@ -136,7 +136,7 @@ WAYS = {
     "exit": "it ended with exit status 3",
     "nothing": "it left no output file",
     "hang": "it took longer than 2 s",
-    "damaged": "its output is not valid: it is not a NetCDF file, or damaged",
+    "damaged": "its output is not valid: ",
 }
 
 

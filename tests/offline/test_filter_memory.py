@@ -23,7 +23,7 @@ METHODS = {
     "SpreadReset(CollapseGuard(ETKF(), limit=1.01, cycles=1))": ("SpreadReset", "CollapseGuard"),
     f"CollapseGuard({ADAPTIVE})": ("CollapseGuard", "AdaptiveInflation"),
 }
-SECOND = ("t,283.5,0.4,2024-01-31T09:00,45.3,6.2,850", "t,277,0.5,2024-01-31T09:00,50,8,1000")
+SECOND = ("t,283.5,0.4,2024-01-31T03:00,45.3,6.2,850", "t,277,0.5,2024-01-31T03:00,50,8,1000")
 
 
 @pytest.fixture(scope="module")

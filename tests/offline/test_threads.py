@@ -17,7 +17,7 @@ from ensf import ETKF
 from ensf.offline.cycle import Command, Cycling, run
 
 model = Command("cp {input} {output}", jobs=20)
-cycling = Cycling(model, ETKF(), "start_{member}.nc", "obs.csv", members=20, cycles=2, interval=1.0)
+cycling = Cycling(model, ETKF(), "start_{member}.nc", "obs_{cycle}.csv", members=20, cycles=2, interval=1.0)
 for k in range(int(sys.argv[1])):
     run(cycling, Path(f"run_{k}"), show=lambda line: None)
 print("done")
@@ -32,7 +32,8 @@ def folder(tmp_path, rng):
             file.createVariable("x", "f8", ("x",))[:] = np.arange(8.0)
             for name in "abcdef":
                 file.createVariable(name, "f4", ("x",), zlib=True)[:] = rng.normal(size=8)
-    (tmp_path / "obs.csv").write_text("variable,value,error,time,x,y\n")
+    for cycle in (1, 2):
+        (tmp_path / f"obs_{cycle}.csv").write_text("variable,value,error,time,x,y\n")
     return tmp_path
 
 

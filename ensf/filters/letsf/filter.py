@@ -191,7 +191,7 @@ class LETSFUpdate(LocalUpdate):
             increments[:, computed], freedom[computed] = first.increments(anomalies[:, computed], patches)
         rest = replace(self, flow=self.flow[1:])
         increments = increments + rest.increments(anomalies, self.patches(part.positions, len(column)))[0]
-        return part.values + increments, {"degrees_of_freedom": freedom}
+        return part.values + increments, self.looks(part, freedom)
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Sum of the changes of all steps, and degrees of freedom of the first."""

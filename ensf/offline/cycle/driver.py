@@ -10,6 +10,7 @@ is the same, bit for bit, as if it had never stopped.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -28,8 +29,10 @@ from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import check_time, content, unlike
 from ensf.offline.cycle.settings import Cycling, Date, Time
+from ensf.offline.fields import FIELDS
 from ensf.offline.memory import MEMORY
 from ensf.offline.observations import summary
+from ensf.offline.statistics import STATISTICS, append
 from ensf.runs import restart
 from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
@@ -119,7 +122,7 @@ def run(
         if checkpoint.cycles < cycling.cycles:
             tasks = list(_tasks(checkpoint, cycling, directory))
             check_inputs(cycling, tasks, directory, None if analyse else checkpoint.cycles + 1)
-        for name in ("restart.npz", "summary.json"):
+        for name in ("restart.npz", "summary.json", STATISTICS):
             clear_unfinished(directory / name)
         if not cleared:
             _save(checkpoint, cycling, directory, cleared=False)
@@ -178,6 +181,7 @@ def _cycle(
         list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=memory
     )
     used = _write_table(analysis, place)
+    _keep_looks(analysis, place, cycle, _plain(cycling.time(cycle)))
     show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
@@ -233,6 +237,14 @@ def _write_table(analysis: Analysis, place: Path) -> str:
         return ""
     table.write(place / "observations.csv", overwrite=True)
     return summary(table)
+
+
+def _keep_looks(analysis: Analysis, place: Path, cycle: int, time: float | str) -> None:
+    """What one looks at: the fields beside the members' folder, the statistics with those of the cycles before."""
+    if (place / "analysis" / FIELDS).exists():
+        os.replace(place / "analysis" / FIELDS, place / FIELDS)
+    if "statistics" in analysis.info:
+        append(analysis.info["statistics"], place.parent / STATISTICS, cycle, time)
 
 
 def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> Iterator[Task]:
@@ -312,6 +324,7 @@ def _prune(finished: int, cycling: Cycling, directory: Path) -> None:
 
 
 def _clear(directory: Path) -> None:
-    """Remove the cycles of a former run."""
+    """Remove the cycles of a former run, and their statistics."""
+    (directory / STATISTICS).unlink(missing_ok=True)
     for path in folders.numbered(directory).values():
         folders.remove(path)

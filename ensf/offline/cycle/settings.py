@@ -69,7 +69,7 @@ class Cycling:
     check_time : bool
         A member whose file has another time than the end of the cycle has failed; if `start` is a number, one whose
         time stands still.
-    variables, checks, mask, coordinates, periods, strict, good, surface
+    variables, checks, mask, coordinates, periods, strict, withhold, bands, good, surface
         Of the analysis, as in `ensf.offline.Offline`.
     folder : str
         Where relative paths count from.
@@ -100,6 +100,8 @@ class Cycling:
     coordinates: Mapping[str, str] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
     strict: bool = False
+    withhold: float = 0.0
+    bands: tuple[float, ...] = ()
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
     folder: str = "."
@@ -218,7 +220,18 @@ class Cycling:
     def analysis(self, cycle: int) -> dict[str, Any]:
         """Settings of `ensf.offline.Offline` for the analysis of a cycle."""
         window = self.span(cycle)
-        names = ("variables", "checks", "mask", "coordinates", "periods", "strict", "good", "surface")
+        names = (
+            "variables",
+            "checks",
+            "mask",
+            "coordinates",
+            "periods",
+            "strict",
+            "withhold",
+            "bands",
+            "good",
+            "surface",
+        )
         times = "" if window is None else f"{window[0]}/{window[1]}"
         return {name: getattr(self, name) for name in names} | {"window": times}
 

@@ -7,7 +7,7 @@ two components of the wind over sqrt(2), they are spectra of kinetic energy.
 
 from ensf.diagnostics import power
 from ensf.plot.fields.frame import Frame, frames
-from ensf.plot.fields.maps import animate, animate_folder, figure_fields
+from ensf.plot.fields.maps import animate, figure_fields
 from ensf.plot.fields.spectra import Spectra, figure_spectra
 
-__all__ = ["Frame", "Spectra", "animate", "animate_folder", "figure_fields", "figure_spectra", "frames", "power"]
+__all__ = ["Frame", "Spectra", "animate", "figure_fields", "figure_spectra", "frames", "power"]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ensf.plot.fields.frame import Frame, frames
+from ensf.plot.fields.frame import Frame
 from ensf.runs.files import clear_unfinished, expanded, replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["animate", "animate_folder", "figure_fields"]
+__all__ = ["animate", "figure_fields", "writer_for"]
 
 
 def figure_fields(frame: Frame, title: str = "") -> Figure:
@@ -45,17 +45,11 @@ def animate(cycles: Iterable[Frame], path: str | Path, rate: int = 10) -> Path:
     ValueError
         If there is no frame, or no writer for such a file.
     """
-    from matplotlib.animation import FFMpegWriter, PillowWriter
-
     path, coming = expanded(path), iter(cycles)
     first = next(coming, None)
     if first is None:
         raise ValueError("there is no cycle to animate: run one first")
-    writers: dict[str, Any] = {".gif": PillowWriter, ".mp4": FFMpegWriter}
-    kind = writers.get(path.suffix)
-    if kind is None or not kind.isAvailable():
-        raise ValueError(f"{path.name} cannot be written: name a .gif, or install ffmpeg and name an .mp4")
-    maps, writer = _Maps(first), kind(fps=rate)
+    maps, writer = _Maps(first), writer_for(path, rate)
     maps.figure.draw_without_rendering()
     maps.figure.set_layout_engine("none")  # else the panels move from frame to frame
     clear_unfinished(path)
@@ -67,21 +61,21 @@ def animate(cycles: Iterable[Frame], path: str | Path, rate: int = 10) -> Path:
     return path
 
 
-def animate_folder(directory: str | Path) -> Iterator[Path]:
-    """Write ``METHOD_seedN.gif`` for each file ``METHOD_seedN.nc`` of a folder, with a bar on standard error.
+def writer_for(path: Path, rate: int) -> Any:
+    """What writes an animation of this name, with so many frames per second.
 
     Raises
     ------
     ValueError
-        If the folder holds no such file, or its fields have not two dimensions.
+        If nothing does.
     """
-    from tqdm import tqdm
+    from matplotlib.animation import FFMpegWriter, PillowWriter
 
-    paths = sorted(expanded(directory).glob("*_seed*.nc"))
-    if not paths:
-        raise ValueError(f"{directory} holds no METHOD_seedN.nc: name the folder of a run, or run one first")
-    for path in paths:
-        yield animate(tqdm(frames(path), desc=path.stem, unit="frame", disable=None), path.with_suffix(".gif"))
+    writers: dict[str, Any] = {".gif": PillowWriter, ".mp4": FFMpegWriter}
+    kind = writers.get(path.suffix)
+    if kind is None or not kind.isAvailable():
+        raise ValueError(f"{path.name} cannot be written: name a .gif, or install ffmpeg and name an .mp4")
+    return kind(fps=rate)
 
 
 class _Maps:

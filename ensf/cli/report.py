@@ -1,0 +1,52 @@
+"""``ensf report DIR``: figures, animations and one page of a run, an analysis of files, or a cycled model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ensf.cli import files, options, progress
+from ensf.runs.files import expanded
+from ensf.runs.owner import owned
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+__all__ = ["report"]
+
+
+def report(arguments: list[str]) -> int:
+    """Draw a folder."""
+    if arguments and arguments[0] in ("-h", "--help"):
+        _parser().print_help()
+        return 0
+    if not arguments or arguments[0].startswith("-") or (len(arguments) > 1 and not arguments[1].startswith("-")):
+        raise ValueError("name one folder first: ensf report DIR, then options; ensf report --help lists them")
+    values = options.read(_parser(), arguments[1:])
+    from ensf.plot import Report
+
+    drawing = Report(
+        formats=files.words(values["format"]),
+        dpi=values["dpi"],
+        methods=files.words(values["methods"]),
+        html=values["html"],
+        follow=progress.follow,
+    )
+    directory = expanded(arguments[0])
+    with owned(directory, make=False):
+        paths = drawing.animate(directory, values["animate"]) if values["animate"] else drawing.draw(directory)
+        for path in paths:
+            print(f"wrote {path}")
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = options.parser(
+        "ensf report DIR", "Figures of a run, an analysis of files, or a cycled model, into its folder"
+    )
+    add = parser.add_argument
+    add("--format", default="png", help="png, pdf, svg, separated by commas")
+    add("--dpi", type=int, default=160, help="dots per inch")
+    add("--methods", default="", help="of a run, separated by commas; all if not given")
+    add("--animate", nargs="?", const="gif", default="", help="instead, maps one cycle after another: gif, or mp4")
+    add("--html", action="store_true", help="also one page, report.html, with everything in it")
+    return parser

@@ -1,0 +1,142 @@
+"""Figures of a cycled run, from its statistics in observation space: fit, consistency and rows over cycles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from ensf.offline.statistics import pooled, variables_of
+from ensf.plot.style import GREY, INK, PALETTE, colours, legend_below, line_look, new_figure, styled
+from ensf.tables.flags import REASONS, USED, WINDOW
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["figure_consistency", "figure_innovations", "figure_rows", "of_cycle", "series"]
+
+
+def series(statistics: xr.Dataset, variable: str, role: str) -> dict[str, np.ndarray]:
+    """Each statistic of a variable over cycles, all bands together, ``(cycle,)``."""
+    rows = [pooled(statistics.isel(cycle=[k]), variable, role) for k in range(statistics.sizes["cycle"])]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _time(statistics: xr.Dataset) -> tuple[np.ndarray, str]:
+    """What is along the axis, and its label: dates, model time, or the number of the cycle."""
+    time = statistics["time"].values
+    if time.dtype.kind == "M":
+        return time, "time of the analysis (UTC)"
+    return time, "model time of the analysis"
+
+
+def _dated(axes: Axes, time: np.ndarray) -> None:
+    if time.dtype.kind == "M":
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        locator = AutoDateLocator()
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def of_cycle(statistics: xr.Dataset, about: str) -> str:
+    """Heading of a cycled run."""
+    return f"{about}, {statistics.sizes['cycle']} cycles"
+
+
+@styled
+def figure_innovations(statistics: xr.Dataset, about: str) -> Figure:
+    """Bias, RMSE and spread of forecast and analysis in observation space over cycles."""
+    names = variables_of(statistics)
+    caption = (
+        f"{of_cycle(statistics, about)}. Observation minus mean. Solid: root mean square; dashed: what spread and "
+        "observation error let one expect of it; dotted: mean. Withheld observations are the honest score."
+    )
+    figure = new_figure(1.5 + 2.5 * len(names), "Innovations over cycles", caption)
+    panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    time, label = _time(statistics)
+    for axes, name in zip(panels, names, strict=True):
+        used, withheld = (series(statistics, name, role) for role in ("used", "withheld"))
+        for stage, colour in (("prior", GREY), ("analysis", PALETTE[0])):
+            words = {"prior": "forecast", "analysis": "analysis"}[stage]
+            look = line_look(time, colour, 1.6)
+            axes.plot(time, used[f"{stage}_rmse"], label=f"{words}, RMSE", **look)
+            if stage == "prior":
+                axes.plot(
+                    time, used["prior_total_spread"], "--", color=colour, linewidth=1, label="forecast, expected RMSE"
+                )
+            axes.plot(time, used[f"{stage}_bias"], ":", color=colour, linewidth=1.3, label=f"{words}, mean")
+        if withheld["count"].any():
+            look = line_look(time, PALETTE[1], 1.6)
+            axes.plot(time, withheld["analysis_rmse"], label="analysis, withheld, RMSE", **look)
+            expected = withheld["analysis_total_spread"]
+            axes.plot(time, expected, "--", color=PALETTE[1], linewidth=1, label="analysis, withheld, expected RMSE")
+        axes.axhline(0, color=INK, linewidth=0.7)
+        unit = str(statistics[f"{name}_prior_bias"].attrs.get("units", ""))
+        axes.set_ylabel(f"{name} ({unit})" if unit and unit != "1" else name)
+        axes.grid()
+    panels[-1].set_xlabel(label)
+    _dated(panels[-1], time)
+    legend_below(figure, panels[0], 4)
+    return figure
+
+
+@styled
+def figure_consistency(statistics: xr.Dataset, about: str) -> Figure:
+    """chi^2, Desroziers' ratios and degrees of freedom over cycles."""
+    caption = (
+        f"{of_cycle(statistics, about)}. Consistent is 1. χ² above: too little spread or too small "
+        "errors; below: too much. Error and spread ratio tell which. Last: degrees of freedom per observation."
+    )
+    figure = new_figure(6.2, "Consistency over cycles", caption)
+    panels = figure.subplots(2, 2, sharex=True)
+    time, label = _time(statistics)
+    titles = {"chi2": "χ²", "error_ratio": "error ratio", "spread_ratio": "spread ratio"}
+    for name, colour in colours(variables_of(statistics)).items():
+        used = series(statistics, name, "used")
+        for axes, what in zip(panels.flat, titles, strict=False):
+            axes.plot(time, used[what], label=name, **line_look(time, colour, 1.5))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            panels[1, 1].plot(time, used["freedom"] / used["count"], label=name, **line_look(time, colour, 1.5))
+    for axes, title in zip(panels.flat, titles.values(), strict=False):
+        axes.axhline(1, color=INK, linewidth=0.9, linestyle="dashed")
+        axes.set(ylabel=f"{title} (1)", ylim=(0, min(max(2.0, 1.1 * _top(axes)), 10.0)))
+    panels[1, 1].set(ylabel="degrees of freedom / observation (1)", ylim=(0, None))
+    for axes in panels.flat:
+        axes.grid()
+    for axes in panels[1]:
+        axes.set_xlabel(label)
+        _dated(axes, time)
+    legend_below(figure, panels[0, 0], 6)
+    return figure
+
+
+def _top(axes: Axes) -> float:
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+    return float(np.max(values[np.isfinite(values)], initial=1.0))
+
+
+@styled
+def figure_rows(statistics: xr.Dataset, about: str) -> Figure:
+    """Rows by reason over cycles; rows of other cycles are left out."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure = new_figure(4.2, "Rows used and rejected over cycles", of_cycle(statistics, about))
+    axes = figure.subplots()
+    total = sum(statistics[f"{name}_rows"].sum("band") for name in variables_of(statistics))
+    assert isinstance(total, xr.DataArray)
+    there = (reason for reason in statistics["reason"].values.tolist() if reason != REASONS[WINDOW])
+    reasons = sorted(there, key=lambda reason: reason != REASONS[USED])
+    cycle = statistics["cycle"].values
+    bottom = np.zeros(len(cycle))
+    for reason, colour in colours(reasons).items():
+        counts = total.sel(reason=reason).values.astype(float)
+        axes.bar(cycle, counts, bottom=bottom, color=colour, width=0.9, label=reason)
+        bottom += counts
+    axes.set(xlabel="cycle", ylabel="rows (1)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y")
+    legend_below(figure, axes, 4)
+    return figure

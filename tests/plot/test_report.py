@@ -1,0 +1,223 @@
+"""`ensf report` of an analysis and of a cycled model; one observation as a figure; the page asks for nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pytest
+import xarray as xr
+
+from ensf import LETKF, Localization, Sphere
+from ensf.cli import main
+from ensf.offline import Offline
+from ensf.offline.statistics import read_statistics
+from ensf.plot import Report
+from ensf.plot.analysis import Look, figure_fit, figure_increment, figure_rejected, figure_spread
+from ensf.plot.grid import Grid
+from ensf.tables import ObservationTable, read
+
+ROWS = ["variable,value,error,time,lat,lon,z"]
+ROWS += [
+    f"t,{k % 5 - 1.5},0.5,2024-01-31T{hour},{41 + k % 7},{1.5 + k % 5},{(10, 100)[k % 2]}"
+    for hour in ("06:00", "12:00")
+    for k in range(20)
+]
+ROWS += ["t,0.5,0.5,2024-01-31T12:00,80,0,10"]
+
+
+@pytest.fixture(scope="module")
+def cycles(tmp_path_factory):
+    """A cycled model in two cycles of four members on two levels, an analysis, and one observation."""
+    folder = tmp_path_factory.mktemp("cycled")
+    rng = np.random.default_rng(1)
+    grid = {
+        "depth": ("depth", [10.0, 100.0], {"units": "m", "positive": "down"}),
+        "lat": ("lat", np.arange(40.0, 50), {"units": "degrees_north"}),
+        "lon": ("lon", np.arange(0.0, 8), {"units": "degrees_east"}),
+    }
+    for member in range(1, 5):
+        t = rng.normal(size=(2, 10, 8)) + rng.normal()
+        xr.Dataset({"t": (("depth", "lat", "lon"), t, {"units": "K"})}, grid).to_netcdf(folder / f"m{member}.nc")
+    (folder / "obs.csv").write_text("\n".join(ROWS) + "\n")
+    (folder / "c.toml").write_text(
+        'command = "cp {input} {output}"\ninitial = "m{member}.nc"\nobservations = "obs.csv"\nmembers = 4\ncycles = 2\n'
+        'start = "2024-01-31"\ninterval = 21600.0\nwithhold = 0.2\nmethod = "LETKF(Localization(Sphere(), 400.0))"\n'
+    )
+    assert main(["cycle", str(folder / "c.toml")]) == 0
+    offline = Offline("letsf", withhold=0.2)
+    offline.analyse(f"{folder}/m*.nc", folder / "obs.csv", folder / "analysis", rng=rng)
+    return folder
+
+
+def words(figure):
+    return "\n".join(artist.get_text() for artist in figure.findobj(matplotlib.text.Text))
+
+
+def test_report_of_cycles_draws_them_all_on_a_page_without_requests(cycles, capsys):
+    assert main(["report", str(cycles / "cycles"), "--html", "--dpi", "60"]) == 0
+    names = ["innovations", "consistency", "rows", "increment", "spread", "places", "fit", "rejected"]
+    written = re.findall(r"wrote .*/(.*)", capsys.readouterr().out)
+    assert written == [*(f"{name}.png" for name in names), "report.html"]
+    text = (cycles / "cycles" / "report.html").read_text(encoding="utf-8")
+    requests = Requests()
+    requests.feed(text)
+    assert requests.images == len(names) and not requests.outside
+    assert "url(" not in text and "@import" not in text
+    assert "t (K)" in text
+    statistics = read_statistics(cycles / "cycles" / "statistics.nc")
+    assert statistics["t_count"].sum(["band", "role"]).values.tolist() == [20, 20]
+
+
+class Requests(HTMLParser):
+    """What a page asks for beyond itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.images, self.outside = 0, []
+
+    def handle_starttag(self, tag, attrs):
+        self.images += tag == "img"
+        if tag in ("script", "iframe", "object", "embed"):
+            self.outside.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "data", "action") and not value.startswith(("data:", "#")):
+                self.outside.append(value)
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_the_page_opens_in_a_browser(cycles, tmp_path):
+    Report(dpi=60, html=True).draw(cycles / "analysis")
+    shot, page = tmp_path / "shot.png", cycles / "analysis" / "report.html"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [CHROMIUM, *options, f"--screenshot={shot}", "--window-size=1000,2400", page.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    pixels = matplotlib.image.imread(shot)[..., :3]
+    assert pixels.shape[:2] == (2400, 1000)
+    coloured = np.ptp(pixels, axis=-1) > 0.2
+    assert coloured[400:].mean() > 0.05, "figures are not on the page"
+
+
+def test_report_of_an_analysis_in_other_formats(cycles):
+    look = Look.read(cycles / "analysis" / "fields.nc", cycles / "analysis" / "observations.nc", "here")
+    paths = Report(formats=("svg", "pdf"), dpi=50).save(figure_rejected(look), cycles, "rejected")
+    assert [path.suffix for path in paths] == [".svg", ".pdf"] and all(path.stat().st_size > 1000 for path in paths)
+
+
+def test_cycles_are_animated(cycles, capsys):
+    assert main(["report", str(cycles / "cycles"), "--animate"]) == 0
+    from PIL import Image
+
+    with Image.open(cycles / "cycles" / "increment.gif") as moving:
+        assert moving.n_frames == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--format", "bmp"], "no format 'bmp'"),
+        (["--dpi", "3"], "dpi is 3"),
+        (["--methods", "letkf"], "leave out --methods"),
+        (["--animate", "avi"], "name a .gif"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_sentence(cycles, capsys, arguments, sentence):
+    assert main(["report", str(cycles / "cycles"), *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_report_names_a_damaged_file(cycles, tmp_path, capsys):
+    shutil.copytree(cycles / "analysis", tmp_path / "a")
+    (tmp_path / "a" / "fields.nc").write_bytes(b"CDF?")
+    assert main(["report", str(tmp_path / "a")]) == 2
+    assert "fields.nc cannot be read" in capsys.readouterr().err
+
+
+def test_axes_say_quantity_and_unit(cycles):
+    folder = cycles / "analysis"
+    look = Look.read(folder / "fields.nc", folder / "observations.nc", "here")
+    for figure, wanted in (
+        (figure_increment(look), ["longitude (°E)", "latitude (°N)", "increment of t (K)", "depth"]),
+        (figure_spread(look), ["spread of t (K)", "observation minus mean (K)", "t, before"]),
+        (figure_fit(look), ["observed t (K)", "predicted t (K)", "analysis, withheld"]),
+    ):
+        for word in wanted:
+            assert word in words(figure), word
+
+
+def test_rows_are_drawn_on_their_level(cycles):
+    folder = cycles / "analysis"
+    look = Look.read(folder / "fields.nc", folder / "observations.nc", "here")
+    chosen = look.near("t", {"depth": 1}, 0)
+    assert set(look.table.height[chosen]) == {100.0}
+
+
+def test_metres_are_drawn_as_kilometres():
+    axis = np.arange(0.0, 50e3, 1e4)
+    field = xr.DataArray(np.zeros((5, 5)), {"y": ("y", axis, {"units": "m"}), "x": ("x", axis, {"units": "m"})})
+    grid = Grid.of(field)
+    assert grid.labels == ("x (km)", "y (km)") and grid.x[-1] == 40.0
+    assert grid.points(np.array([[2e4, 1e4]]), ("x", "y"))[0][0] == 20.0
+
+
+def test_longitudes_of_rows_are_those_of_the_grid():
+    lon = ("lon", np.arange(-20.0, 10), {"units": "degrees_east"})
+    field = xr.DataArray(
+        np.zeros((3, 30)), {"lat": ("lat", np.arange(3.0), {"units": "degrees_north"}), "lon": lon}, ("lat", "lon")
+    )
+    x, y = Grid.of(field).points(np.array([[1.0, 350.0]]), ("lat", "lon"))
+    assert (x[0], y[0]) == (-10.0, 1.0)
+
+
+def test_curvilinear_grids_are_drawn(tmp_path):
+    rng = np.random.default_rng(2)
+    y, x = np.meshgrid(np.arange(6.0), np.arange(5.0), indexing="ij")
+    curved = {"nav_lat": (("j", "i"), 40 + y + 0.1 * x, {"units": "degrees_north"})}
+    curved["nav_lon"] = ("j", "i"), x - 0.1 * y, {"units": "degrees_east"}
+    for member in range(4):
+        xr.Dataset({"t": (("j", "i"), rng.normal(size=(6, 5)))}, curved).to_netcdf(tmp_path / f"m{member}.nc")
+    (tmp_path / "obs.csv").write_text("variable,value,error,time,lat,lon\nt,1,0.5,2024-01-31,42.6,1.7\n")
+    method = LETKF(Localization(Sphere(), 200.0))
+    Offline(method).analyse(f"{tmp_path}/m?.nc", tmp_path / "obs.csv", tmp_path / "out", rng=rng)
+    fields = xr.load_dataset(tmp_path / "out" / "fields.nc")
+    assert Grid.of(fields.t_increment).x.shape == (6, 5)
+    assert len(Report(dpi=50).draw(tmp_path / "out")) == 5
+
+
+def test_fields_of_one_dimension_are_curves():
+    x = {"x": ("x", 1e4 * np.arange(7.0), {"units": "m"})}
+    names = ("t_increment", "t_prior_spread", "t_analysis_spread")
+    fields = xr.Dataset({name: ("x", np.arange(7.0), {"units": "K"}) for name in names}, x)
+    one = np.ones(1)
+    extra = {f"{stage}_{what}": one for stage in ("prior", "analysis") for what in ("mean", "spread")}
+    position = np.array([[2e4, 0.0]])
+    table = ObservationTable(np.array(["t"]), one, one, np.array(["2024-01-31"]), position, ("x", "y"), extra=extra)
+    look = Look(fields, table, "here")
+    for figure in (figure_increment(look), figure_spread(look), figure_rejected(look)):
+        assert "x (km)" in words(figure)
+    assert figure_increment(look).axes[0].get_ylabel() == "increment of t (K)"
+
+
+def test_one_observation_is_drawn_with_every_radius(cycles, tmp_path, capsys):
+    words_of = ["observe-one", "--prior", f"{cycles}/m*.nc", "--variable", "t", "--at", "lat=45,lon=3.5,z=10"]
+    more = ["--error", "0.5", "--radius", "200", "500", "--output", str(tmp_path / "one"), "--dpi", "60"]
+    assert main([*words_of, *more]) == 0
+    printed = capsys.readouterr().out
+    assert "half-width 200 km" in printed and (tmp_path / "one" / "observe_one_t.png").is_file()
+    assert xr.load_dataset(tmp_path / "one" / "observe_one.nc").radius.values.tolist() == [200.0, 500.0]
+    assert main([*words_of, *more]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_statistics_of_cycles_name_the_date(cycles):
+    statistics = xr.load_dataset(cycles / "cycles" / "statistics.nc")
+    assert statistics.time.values[-1] == np.datetime64("2024-01-31T12:00")
+    assert read(cycles / "cycles" / "cycle_0002" / "observations.csv").extra["analysis_mean"].size == len(ROWS) - 1
