@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from ensf.filters.base import Filter
 from ensf.localization import Localization
 from ensf.wrappers import letsf
 
-__all__ = ["Method", "check_order", "dims_of", "find_localization", "method_for", "places"]
+__all__ = ["Method", "check_order", "dims_of", "find_localization", "inside", "method_for", "places"]
 
 Method = Filter | Callable[[Layout], Filter] | str | None
 """A filter, a function that makes one of a layout, or the recommended one: its name, or nothing."""
@@ -48,6 +48,14 @@ def method_for(method: Method, layout: Layout) -> Filter:
     return made
 
 
+def inside(method: object) -> Iterator[object]:
+    """A method and all that it is made of, from the outermost to the innermost."""
+    yield method
+    if is_dataclass(method) and not isinstance(method, type):
+        for part in fields(method):
+            yield from inside(getattr(method, part.name, None))
+
+
 def find_localization(method: object) -> Localization | None:
     """The first localization in a method and what it wraps.
 
@@ -56,12 +64,7 @@ def find_localization(method: object) -> Localization | None:
     ValueError
         If another one has other coordinates: an observation has one place.
     """
-    if isinstance(method, Localization):
-        return method
-    if not is_dataclass(method) or isinstance(method, type):
-        return None
-    parts = (find_localization(getattr(method, part.name, None)) for part in fields(method))
-    localizations = [one for one in parts if one is not None]
+    localizations = [one for one in inside(method) if isinstance(one, Localization)]
     if not localizations:
         return None
     first, *others = localizations

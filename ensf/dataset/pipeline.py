@@ -23,7 +23,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, to_numpy
 from ensf.dataset.blocks import Blocks, Transforms, observation_of
-from ensf.dataset.coordinates import find_coordinate
+from ensf.dataset.coordinates import find_coordinate, variable_dims
 from ensf.dataset.layout import Layout
 from ensf.dataset.methods import Method, dims_of, find_localization, method_for, places
 from ensf.dataset.tiles import Tile, cut
@@ -157,7 +157,7 @@ class Pipeline:
             return "" if localization is None else "km"
         dims = dims_of(localization)
         variable = next(iter(self.layout.template.data_vars.values()))
-        own = dims.get(variable.name, ()) if isinstance(dims, Mapping) else dims
+        own = variable_dims(variable.name, dims)
         coordinate = find_coordinate(variable, own[0]) if own else None
         return "" if coordinate is None else str(coordinate.attrs.get("units", ""))
 
@@ -191,10 +191,10 @@ class Pipeline:
             As the filter.
         """
         usable = self.observation.present(ensemble.dtype).without_scaling()
-        if isinstance(self.method, Preparable) and usable.size:
-            states = _read(ensemble, self.transforms.blocks(self.layout), usable.operator)
-            return self.method.prepare(usable.predict(states), usable, rng, memory)
-        if isinstance(self.method, Preparable):  # it knows nothing of the state, but remembers
+        if isinstance(self.method, Preparable):
+            if usable.size:
+                states = _read(ensemble, self.transforms.blocks(self.layout), usable.operator)
+                return self.method.prepare(usable.predict(states), usable, rng, memory)
             where = places(self.localization, self.tiles[0].layout, self.tiles[0].entries)[:0]
             unobserved = self.method.analyse(ensemble[:, :0], usable, rng, memory, where)
             return Unchanged(unobserved.memory, unobserved.info)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.coordinates import find_coordinate
+from ensf.dataset.coordinates import find_coordinate, variable_dims
 from ensf.dataset.layout import Layout
 from ensf.dataset.methods import dims_of, places
 from ensf.localization import Localization
@@ -70,7 +70,7 @@ def _groups(layout: Layout, localization: Localization | None) -> dict[Hashable,
     groups = defaultdict(list)
     dims = () if localization is None else dims_of(localization)
     for name, variable in layout.template.data_vars.items():
-        own = dims.get(name, ()) if isinstance(dims, Mapping) else dims
+        own = variable_dims(name, dims)
         groups[_longest(variable, own)].append(name)
     return groups
 

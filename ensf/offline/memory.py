@@ -8,9 +8,9 @@ again, bit for bit; there is nothing else in it.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import netCDF4
 import numpy as np
@@ -18,11 +18,10 @@ import xarray as xr
 
 from ensf.arrays import to_numpy
 from ensf.dataset import Layout, netcdf
-from ensf.dataset.coordinates import cf_attributes
-from ensf.dataset.methods import dims_of
+from ensf.dataset.coordinates import cf_attributes, variable_dims
+from ensf.dataset.methods import dims_of, find_localization, inside
 from ensf.dataset.stored import decoded
 from ensf.filters.base import Filter, Memory
-from ensf.localization import Localization
 from ensf.wrappers import AdaptiveInflation, CollapseGuard, DeferredAnalysis, SpreadReset
 from ensf.wrappers.adaptive_inflation import InflationMemory
 from ensf.wrappers.collapse_guard import GuardMemory
@@ -53,6 +52,11 @@ class Kind:
 
     memory: type[Any]
     quantities: tuple[Quantity, ...]
+
+    @property
+    def has_knots(self) -> bool:
+        """Whether the wrapper has a localization, at whose knots it remembers."""
+        return any(quantity.along == KNOT for quantity in self.quantities)
 
 
 FORMULA = "squared inflation factor of the forecast = 1 + sampling * degrees_of_freedom / (members - 1) + this"
@@ -88,10 +92,7 @@ KINDS: Mapping[type, Kind] = {
 
 def keepers(method: object) -> list[Filter]:
     """The filters in a method that remember something, the outermost first."""
-    if not is_dataclass(method) or isinstance(method, type):
-        return []
-    inner = [one for part in fields(method) for one in keepers(getattr(method, part.name))]
-    return [method, *inner] if type(method) in KINDS else inner  # type: ignore[list-item]
+    return [cast(Filter, one) for one in inside(method) if type(one) in KINDS]
 
 
 # --- out -------------------------------------------------------------------------------------------------
@@ -138,8 +139,8 @@ def write_memory(path: Path, memory: Memory, method: Filter, layout: Layout) -> 
 
 def _variables(memory: Memory, keeper: Filter, layout: Layout) -> dict[str, xr.Variable]:
     variables: dict[str, xr.Variable] = {}
-    if isinstance(keeper, AdaptiveInflation):
-        for dim, column in zip(_dims(keeper.localization), memory.knots.T, strict=True):
+    if KINDS[type(keeper)].has_knots:
+        for dim, column in zip(_dims(keeper, layout), memory.knots.T, strict=True):
             attributes = {key: value for key, value in cf_attributes(dim).items() if key != "axis"}
             variables[f"knot_{dim}"] = xr.Variable(("knot",), column, attributes | {"long_name": f"{dim} of the knot"})
     for quantity in KINDS[type(keeper)].quantities:
@@ -165,9 +166,10 @@ def _fields(values: np.ndarray, quantity: Quantity, layout: Layout) -> dict[str,
     return variables
 
 
-def _dims(localization: Localization) -> Sequence[str]:
-    dims = dims_of(localization)
-    return [str(dim) for dim in (next(iter(dims.values())) if isinstance(dims, Mapping) else dims)]
+def _dims(keeper: Filter, layout: Layout) -> Sequence[str]:
+    localization = find_localization(keeper)
+    assert localization is not None
+    return list(variable_dims(next(iter(layout.template.data_vars)), dims_of(localization)))
 
 
 # --- in --------------------------------------------------------------------------------------------------
@@ -221,9 +223,9 @@ def _loaded(path: Path) -> xr.Dataset:
 def _memory(stored: xr.Dataset, keeper: Filter, inner: Memory, reader: _Reader) -> Memory:
     kind = KINDS[type(keeper)]
     parts: dict[str, Any] = {"inner": inner}
-    if isinstance(keeper, AdaptiveInflation):
-        columns = [reader.knots(stored, f"knot_{dim}", -np.inf) for dim in _dims(keeper.localization)]
-        for dim, column in zip(_dims(keeper.localization), columns, strict=True):
+    if kind.has_knots:
+        columns = [reader.knots(stored, f"knot_{dim}", -np.inf) for dim in _dims(keeper, reader.layout)]
+        for dim, column in zip(_dims(keeper, reader.layout), columns, strict=True):
             if dim.startswith("lat") and (np.abs(column) > 90).any():
                 raise ValueError(
                     f"{reader.path}: knot_{dim} is {column[np.abs(column) > 90][0]}: give -90 to 90 degrees"

@@ -16,7 +16,8 @@ import importlib
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
+from functools import singledispatch
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -125,62 +126,65 @@ def _checksum(file: BinaryIO) -> bytes:
 # --- trees -----------------------------------------------------------------------------------------------
 
 
+@singledispatch
 def _encode(value: Tree, name: str, arrays: dict[str, np.ndarray]) -> Json:
     """JSON of a tree; its arrays go to `arrays` under their dotted names."""
+    kind = f"{type(value).__module__}:{type(value).__qualname__}"
     if value is None or type(value) in PLAIN:
         return value
-    if isinstance(value, np.generic) or array_api_compat.is_array_api_obj(value):
-        return _encode_array(value, name, arrays)
-    if isinstance(value, np.random.Generator):
-        return {"generator": _encode_generator(value)}
-    if is_dataclass(value) and not isinstance(value, type):
-        kind = f"{type(value).__module__}:{type(value).__qualname__}"
-        if kind not in CLASSES:
-            raise ValueError(_refusal(name, value))
+    if kind in CLASSES:
         parts = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
-        return {"class": kind, "fields": _encode_mapping(parts, name, arrays)}
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {"mapping": _encode_mapping(value, name, arrays)}
-    if isinstance(value, list | tuple):
-        entries = [_encode(entry, f"{name}.{k}", arrays) for k, entry in enumerate(value)]
-        return {"list" if isinstance(value, list) else "tuple": entries}
-    raise ValueError(_refusal(name, value))
-
-
-def _refusal(name: str, value: object) -> str:
-    return (
+        return {"class": kind, "fields": _encode_parts(parts, name, arrays)}
+    if array_api_compat.is_array_api_obj(value):  # comes back on the default device of its library
+        in_same_order = value.get(order="A") if array_api_compat.is_cupy_array(value) else to_numpy(value)
+        return _encode(in_same_order, name, arrays) | {"library": array_api_compat.array_namespace(value).__name__}
+    raise ValueError(
         f"{name} is a {type(value).__qualname__}, which a restart cannot hold: "
         "make it of mappings, sequences, arrays, random generators, plain values and what ensf's own filters remember"
     )
 
 
-def _encode_mapping(parts: Mapping[str, Tree], name: str, arrays: dict[str, np.ndarray]) -> dict[str, Json]:
+def _encode_parts(parts: Mapping[str, Tree], name: str, arrays: dict[str, np.ndarray]) -> dict[str, Json]:
     return {key: _encode(part, f"{name}.{key}", arrays) for key, part in parts.items()}
 
 
-def _encode_array(value: Array | np.generic, name: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
-    """Arrays of another library come back on its default device."""
-    host = np.asarray(value) if isinstance(value, np.generic) else _to_host(value)
-    if host.dtype.hasobject:
+@_encode.register(Mapping)
+def _encode_mapping(value: Mapping[str, Tree], name: str, arrays: dict[str, np.ndarray]) -> Json:
+    if not set(map(type, value)) <= {str}:
+        raise ValueError(f"{name} is a mapping with keys that are no text, which a restart cannot hold: name them")
+    return {"mapping": _encode_parts(value, name, arrays)}
+
+
+@_encode.register(list)
+def _encode_list(value: list[Tree], name: str, arrays: dict[str, np.ndarray]) -> Json:
+    return {"list": [_encode(entry, f"{name}.{k}", arrays) for k, entry in enumerate(value)]}
+
+
+@_encode.register(tuple)
+def _encode_tuple(value: tuple[Tree, ...], name: str, arrays: dict[str, np.ndarray]) -> Json:
+    return {"tuple": [_encode(entry, f"{name}.{k}", arrays) for k, entry in enumerate(value)]}
+
+
+@_encode.register(np.ndarray)
+def _encode_array(value: np.ndarray, name: str, arrays: dict[str, np.ndarray]) -> Json:
+    if value.dtype.hasobject:
         raise ValueError(f"{name} is an array of Python objects, which a restart cannot hold: give it a number dtype")
-    arrays[name] = host
-    if isinstance(value, np.generic):
-        return {"scalar": name}
-    if isinstance(value, np.ndarray):
-        return {"array": name}
-    return {"array": name, "library": array_api_compat.array_namespace(value).__name__}
+    arrays[name] = value
+    return {"array": name}
 
 
-def _to_host(value: Any) -> np.ndarray:
-    """On the host, in the same memory order."""
-    return value.get(order="A") if array_api_compat.is_cupy_array(value) else to_numpy(value)
+@_encode.register(np.generic)
+def _encode_scalar(value: np.generic, name: str, arrays: dict[str, np.ndarray]) -> Json:
+    arrays[name] = np.asarray(value)
+    return {"scalar": name}
 
 
-def _encode_generator(rng: np.random.Generator) -> dict[str, Json]:
+@_encode.register(np.random.Generator)
+def _encode_generator(rng: np.random.Generator, name: str, arrays: dict[str, np.ndarray]) -> Json:
     """Kind, state, and the seed sequence that children are spawned from."""
     bits = rng.bit_generator
-    seed = bits.seed_seq.state if isinstance(bits.seed_seq, np.random.SeedSequence) else None  # type: ignore[attr-defined]
-    return {"state": _without_arrays(bits.state), "seed": seed and _without_arrays(seed)}
+    seed = getattr(bits.seed_seq, "state", None)  # type: ignore[attr-defined]
+    return {"generator": {"state": _without_arrays(bits.state), "seed": seed and _without_arrays(seed)}}
 
 
 def _without_arrays(value: Tree) -> Json:
