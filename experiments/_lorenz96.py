@@ -22,7 +22,7 @@ METHODS = {
     "letsf": adaptive_letsf(SIZE, 40),
 }
 ROBUST = {"letsf": METHODS["letsf"], "letsf_spread": spread_letsf(SIZE, 40)}
-"""Of pages on which something is wrong or not Gaussian: nothing is tuned to them."""
+"""Of pages on which something is wrong or not Gaussian: no option was set for one of them alone."""
 _LETKF_WIDENED = Method(AnalysisInflation(Rotation(LETKF(LOCALIZATION)), 1.16), 40, "LETKF, inflation 1.16, rotated")
 LOOPED = {"letsf_loop": looped_letsf(SIZE, 40)}
 
