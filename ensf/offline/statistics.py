@@ -18,7 +18,7 @@ import xarray as xr
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.netcdf import lazy, save
-from ensf.diagnostics.departures import NAMES, Departures
+from ensf.diagnostics.groups import NAMES, Departures
 from ensf.runs.files import replacing
 from ensf.tables import ObservationTable
 from ensf.tables.flags import USED, WITHHELD

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset.netcdf import lazy
-from ensf.diagnostics.departures import Departures
+from ensf.diagnostics.groups import Departures
 from ensf.offline.statistics import departures
 from ensf.plot.grid import Grid, symmetric, upward, words_of_level
 from ensf.plot.style import GREY, INK, PALE, PALETTE, legend_below, new_figure, styled

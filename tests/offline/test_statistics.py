@@ -10,7 +10,7 @@ from offline_files import command, write
 
 from ensf import LETKF, LETSF, RTPS, ForecastInflation, InformationLimit, Localization, Sphere
 from ensf.cli import main
-from ensf.diagnostics.departures import Departures
+from ensf.diagnostics.groups import Departures
 from ensf.offline import Offline, analyse_files
 from ensf.offline.observe_one import ObserveOne, with_half_width
 from ensf.offline.statistics import Bands, append, by_band, pooled, read_statistics

@@ -55,6 +55,7 @@ from ensf.wrappers import (
     RTPP,
     RTPS,
     AdaptiveInflation,
+    AdaptiveSpread,
     AnalysisInflation,
     CollapseGuard,
     Copula,
@@ -118,6 +119,7 @@ METHODS = [
     LETSF(Localization(Layered(Sphere(), 100.0), math.inf)),
     QuantileFilter(LINE),
     AdaptiveInflation(Rotation(LETKF(LINE)), LINE),
+    AdaptiveSpread(LETSF(LINE), LINE, estimate_bias=False),
     letsf(),
     letsf(GLOBE),
 ]
