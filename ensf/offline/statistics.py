@@ -140,8 +140,9 @@ def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]
         ``(band, reason)``: all rows, by the reason why they are used or not.
     """
     compared, band = departures(table), bands.number(table.extra.get("level", table.height))
-    reason = table.reason
-    reasons = np.unique(reason).tolist()
+    codes, number = np.unique(table.codes, return_inverse=True)
+    sentences = [table.meanings[code] for code in codes.tolist()]
+    reasons = sorted(set(sentences))
     result = xr.Dataset(coords={"band": bands.labels, "role": list(ROLES), "reason": reasons})
     result["band"].attrs["long_name"], result["role"].attrs["long_name"] = "levels", "what the rows are for"
     result["reason"].attrs["long_name"] = "why a row is used or not"
@@ -153,7 +154,8 @@ def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]
         rows = np.zeros((len(bands.labels), len(reasons)), dtype=np.int32)
         for k in range(len(bands.labels)):
             here = of_variable & (band == k)
-            rows[k] = [np.count_nonzero(here & (reason == one)) for one in reasons]
+            for sentence, rows_of_code in zip(sentences, np.bincount(number[here], minlength=len(codes)), strict=True):
+                rows[k, reasons.index(sentence)] += rows_of_code
             for r, code in enumerate(ROLES.values()):
                 which = np.flatnonzero(here & (table.codes == code))
                 count[k, r] = len(which)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.netcdf import lazy
 from ensf.diagnostics.groups import Departures
 from ensf.offline.statistics import departures
@@ -83,14 +84,13 @@ class Look:
     def near(self, variable: str, level: Mapping[Hashable, int], *codes: int) -> np.ndarray:
         """Rows ``(row,)`` of a variable with these codes on a level: their z is nearest to it, or they have none."""
         rows = (self.table.variable == variable) & np.isin(self.table.codes, codes)
-        height = self.table.extra.get("level", self.table.height)
-        for dim, index in level.items():
-            levels = self.fields[dim].values
-            if levels.dtype.kind == "f":
-                distance = np.abs(height[:, None] - levels)
-                nearest = np.argmin(np.where(np.isnan(distance), np.inf, distance), axis=1)
-                rows &= np.isnan(height) | (nearest == index)
-        return rows
+        vertical = find_coordinate(self.fields[f"{variable}_increment"], "vertical")
+        if vertical is None or vertical.ndim != 1 or vertical.dims[0] not in level:
+            return rows
+        height, order = self.table.extra.get("level", self.table.height), np.argsort(vertical.values)
+        levels = vertical.values[order].astype(float)
+        nearest = order[np.searchsorted((levels[1:] + levels[:-1]) / 2, height)] if len(levels) > 1 else 0
+        return rows & (np.isnan(height) | (nearest == level[vertical.dims[0]]))
 
 
 def figures(look: Look) -> Iterator[tuple[str, Figure]]:
@@ -197,7 +197,9 @@ def figure_spread(look: Look) -> Figure:
                 which = look.near(name, level, code)
                 x, y = grid.points(look.table.position[which], look.table.axes)
                 shade = (compared.value - mean)[which]
-                drawn = axes.scatter(x, y, c=shade, marker=marker, s=22, edgecolors="white", linewidths=0.5, **dots)
+                drawn = axes.scatter(
+                    x, y, c=shade, marker=marker, s=22, edgecolors="white", linewidths=0.5, rasterized=True, **dots
+                )
             if stage == "prior" and drawn is not None:
                 colour_bar(figure, axes, drawn, _with_unit("observation minus mean", look.unit(name)))
     return figure
@@ -263,14 +265,12 @@ def _draw_pairs(axes: Axes, used: Departures, withheld: Departures) -> None:
     every = np.concatenate([used.value, withheld.value, used.prior_mean, withheld.prior_mean])
     ends = [np.min(every), np.max(every)] if len(every) else [0, 1]
     axes.plot(ends, ends, color=INK, linewidth=0.9, label="exact fit")
-    size = 5 if len(used.value) < 500 else 2
-    axes.plot(used.value, used.prior_mean, "o", color=GREY, mfc="none", alpha=0.6, markersize=size, label="forecast")
-    axes.plot(
-        used.value, used.analysis_mean, "o", color=BLUE, mew=0, alpha=0.8, markersize=size, label="analysis, used"
-    )
+    dots: dict[str, Any] = {"markersize": 5 if len(used.value) < 500 else 2, "rasterized": True}
+    axes.plot(used.value, used.prior_mean, "o", color=GREY, mfc="none", alpha=0.6, label="forecast", **dots)
+    axes.plot(used.value, used.analysis_mean, "o", color=BLUE, mew=0, alpha=0.8, label="analysis, used", **dots)
     if len(withheld.value):
-        look: dict[str, Any] = {"color": ORANGE, "mew": 0, "markersize": size, "label": "analysis, withheld"}
-        axes.plot(withheld.value, withheld.analysis_mean, "s", **look)
+        look: dict[str, Any] = {"color": ORANGE, "mew": 0, "label": "analysis, withheld"}
+        axes.plot(withheld.value, withheld.analysis_mean, "s", **look, **dots)
     axes.grid()
 
 
@@ -303,7 +303,12 @@ def figure_rejected(look: Look) -> Figure:
         colour = shades.get(k, BLUE)
         used = reasons[k] == "used"
         x, y = grid.points(table.position[which], table.axes)
-        look_of: dict[str, Any] = {"color": colour, "markersize": 3 if used else 5, "alpha": 0.5 if used else 0.9}
+        look_of: dict[str, Any] = {
+            "color": colour,
+            "markersize": 3 if used else 5,
+            "alpha": 0.5 if used else 0.9,
+            "rasterized": True,
+        }
         places.plot(x, y if grid.y is not None else table.value[which], "o" if used else "X", mew=0, **look_of)
         bars.barh(number, counts[k], color=colour)
         bars.text(counts[k], number, f" {counts[k]}", va="center", fontsize=9)
