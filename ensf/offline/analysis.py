@@ -152,7 +152,7 @@ class Offline:
 
         method = method_for(self.method, layout)
         files = names(source, self.stages, self.statistics, bool(keepers(method)))
-        former = [Path(memory)] if isinstance(memory, str | Path) else []
+        former = [expanded(memory)] if isinstance(memory, str | Path) else []
         _check_apart([*paths, *tables, *former], folder, files)
         check_free(folder, files, len(self.stages) * sum(path.stat().st_size for path in paths), overwrite)
 

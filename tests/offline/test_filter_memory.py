@@ -56,6 +56,13 @@ def test_by_file_and_in_python_are_the_same_bits(forecasts, tmp_path, text):
     assert same(carried.memory, by_file.memory)
 
 
+def test_the_home_folder_is_the_same_everywhere(forecasts, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    analyse(forecasts, "~/1", 1, ADAPTIVE)
+    by_name = analyse(forecasts, "~/2", 2, ADAPTIVE, "~/1/memory.nc")
+    assert same(by_name.memory, analyse(forecasts, tmp_path / "3", 2, ADAPTIVE, tmp_path / "1" / "memory.nc").memory)
+
+
 @pytest.mark.parametrize("text", [ADAPTIVE, "SpreadReset(CollapseGuard(ETKF(), limit=1.01, cycles=1))"])
 def test_what_is_remembered_matters(forecasts, tmp_path, text):
     analyse(forecasts, tmp_path / "1", 1, text)
