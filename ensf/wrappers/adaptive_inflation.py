@@ -34,6 +34,7 @@ from ensf.arrays import Array, Generator, Record, counted_normal, is_host, like,
 from ensf.filters.base import Analysis, Memory, Part, Update, as_part, innovations, with_values
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches, gaspari_cohn
+from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper
 from ensf.wrappers.spread import spread
@@ -120,6 +121,7 @@ class AdaptiveInflation(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_localization(self.localization, "AdaptiveInflation")
         rules = {
             "sampling": (self.sampling >= 0, "0 or more"),
             "deviation": (self.deviation > 0, "a positive number"),
