@@ -146,7 +146,7 @@ def generator(rng: Generator | int | None) -> Generator:
         return np.random.default_rng(rng)
     if rng is None:
         return cast(Generator, _Nothing())
-    if not (hasattr(rng, "standard_normal") and hasattr(rng, "integers")):
+    if not hasattr(rng, "standard_normal"):
         raise ValueError(f"rng is a {type(rng).__name__}: give numpy.random.default_rng(seed), or the seed")
     return rng
 
