@@ -83,6 +83,7 @@ from ensf.wrappers import (
     RTPP,
     RTPS,
     AdaptiveInflation,
+    AdaptiveSpread,
     AnalysisInflation,
     CollapseGuard,
     Copula,
@@ -102,6 +103,7 @@ from ensf.wrappers import (
 
 __all__ = [
     "AdaptiveInflation",
+    "AdaptiveSpread",
     "Analysis",
     "AnalysisInflation",
     "Callback",

@@ -3,7 +3,7 @@
 from ensf.filters import LETSF, Filter
 from ensf.localization import InformationLimit, Localization, periodic_line
 from ensf.twin import Method
-from ensf.wrappers import AdaptiveInflation, ModelInTheLoop, Rotation, Tempered
+from ensf.wrappers import AdaptiveInflation, AdaptiveSpread, ModelInTheLoop, Rotation, Tempered
 
 PIECES = 4
 
@@ -13,6 +13,13 @@ def adaptive_letsf(size: int, members: int, reach: float = 20.0) -> Method:
     letsf = LETSF(periodic_line(size, reach), information_limit=InformationLimit())
     summary = "LETSF, adaptive inflation, patches limited by information, rotated"
     return Method(AdaptiveInflation(Rotation(letsf), periodic_line(size, 10.0)), members, summary)
+
+
+def spread_letsf(size: int, members: int, reach: float = 20.0) -> Method:
+    """The same with the spread control for any law."""
+    letsf = LETSF(periodic_line(size, reach), information_limit=InformationLimit())
+    summary = "LETSF, adaptive spread, patches limited by information, rotated"
+    return Method(AdaptiveSpread(Rotation(letsf), periodic_line(size, 10.0)), members, summary)
 
 
 def looped_letsf(size: int, members: int, reach: float = 20.0) -> Method:

@@ -29,8 +29,8 @@ from ensf.runs.recipe import reader as methods
 from ensf.runs import runner
 from ensf.plot import folder as figures
 experiments.load("lorenz96_sakov2008"), methods.read_method("EnKF()")
-whole = figures._figures
-figures._figures = lambda runs: [next(whole(runs)), ("ranks.png", figures.figure_ranks(runs))]
+whole = figures._figures_of_run
+figures._figures_of_run = lambda runs: [next(whole(runs)), ("ranks", figures.figure_ranks(runs))]
 
 def cache(folder):
     from ensf.models.sqg import SQG, SQGTemperature

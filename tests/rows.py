@@ -11,6 +11,7 @@ from ensf import (
     RTPP,
     RTPS,
     AdaptiveInflation,
+    AdaptiveSpread,
     AnalysisInflation,
     CollapseGuard,
     ConditionalGuidance,
@@ -103,6 +104,8 @@ FILTERS = {
     "CollapseGuard that acts": Row(CollapseGuard(ETKF(), limit=1.001, cycles=1), symmetric=False),
     "AdaptiveInflation": local(AdaptiveInflation(LETKF(LINE), LINE)),
     "AdaptiveInflation of whole states": local(AdaptiveInflation(Tempered(LETKF(LINE), 2), LINE)),
+    "AdaptiveSpread": local(AdaptiveSpread(LETKF(LINE), LINE)),
+    "AdaptiveSpread of whole states": local(AdaptiveSpread(Tempered(LETKF(LINE), 2), LINE)),
     "DeferredAnalysis": Row(DeferredAnalysis(ETKF())),
     "letsf": local(letsf(LINE), symmetric=False),
 }

@@ -204,6 +204,8 @@ def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
         [c for c in variable.coords.values() if c.attrs.get("units") in criterion.units],
         [c for c in variable.coords.values() if c.name in criterion.names],
     ):
+        if len(fits) > 1:  # the coordinate variable of a dimension comes before auxiliary ones
+            fits = [c for c in fits if c.name in variable.dims] or fits
         if len(fits) > 1:
             raise ValueError(
                 f"variable {variable.name!r} has several coordinates of {name}, "

@@ -309,7 +309,7 @@ class Prepared:
 
 def check_filter(filter: object, owner: str) -> None:
     """Raise ValueError for what is no filter, such as its class."""
-    if isinstance(filter, type) or not hasattr(filter, "analyse"):
+    if isinstance(filter, type) or not (hasattr(filter, "analyse") or hasattr(filter, "prepare")):
         name = filter.__name__ if isinstance(filter, type) else repr(filter)
         raise ValueError(f"{owner} holds {name}, which is no filter: give one with its settings, such as ETKF()")
 

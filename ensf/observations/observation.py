@@ -38,6 +38,8 @@ class Observation:
         Number of state variables, where it is known.
     window : Window, optional
         The way of the members to the observation, for filters that run the model.
+    kind : (observation,) array of str, optional
+        Name of what measured it: observations of one kind have the same unknown faults. Without, all are of one kind.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class Observation:
     position: Array | None = None
     state_size: int | None = None
     window: Window | None = None
+    kind: np.ndarray | None = None
     law: ErrorLaw = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +74,8 @@ class Observation:
         object.__setattr__(self, "law", law)
         if self.position is not None:
             object.__setattr__(self, "position", _places(self.position, value.shape[0]))
+        if self.kind is not None:
+            object.__setattr__(self, "kind", _names(self.kind, value.shape[0]))
 
     @property
     def size(self) -> int:
@@ -133,8 +138,9 @@ class Observation:
     def restrict(self, index: np.ndarray) -> Observation:
         """The observations at `index`."""
         position = None if self.position is None else rows(self.position, index)
+        kind = None if self.kind is None else self.kind[index]
         law, operator = self.law.restrict(index), self.operator.restrict(index)
-        return replace(self, value=rows(self.value, index), operator=operator, error=law, position=position)
+        return replace(self, value=rows(self.value, index), operator=operator, error=law, position=position, kind=kind)
 
     def located(self, positions: np.ndarray) -> Observation:
         """With the places of the observations among ``(state, dimension)`` positions, unless they are there already."""
@@ -187,6 +193,15 @@ def _places(position: Array, observations: int) -> Array:
             "give one row of coordinates per observation"
         )
     return position
+
+
+def _names(kind: np.ndarray, observations: int) -> np.ndarray:
+    kind = np.asarray(kind).astype(str)
+    if kind.shape != (observations,):
+        raise ValueError(
+            f"there are {observations} observations but kinds of shape {kind.shape}: give one name per observation"
+        )
+    return kind
 
 
 def _name_bad_prediction(predicted: np.ndarray) -> None:

@@ -22,7 +22,7 @@ from ensf.dataset.coordinates import cf_attributes, variable_dims
 from ensf.dataset.methods import dims_of, find_localization, inside
 from ensf.dataset.stored import decoded
 from ensf.filters.base import Filter, Memory
-from ensf.wrappers import AdaptiveInflation, CollapseGuard, DeferredAnalysis, SpreadReset
+from ensf.wrappers import AdaptiveInflation, AdaptiveSpread, CollapseGuard, DeferredAnalysis, SpreadReset
 from ensf.wrappers.adaptive_inflation import InflationMemory
 from ensf.wrappers.collapse_guard import GuardMemory
 from ensf.wrappers.deferred_analysis import DeferralMemory
@@ -88,11 +88,16 @@ KINDS: Mapping[type, Kind] = {
     ),
 }
 """By wrapper, from the outermost quantity of a memory to the innermost."""
+NOT_IN_FILES = (AdaptiveSpread,)
+"""Wrappers whose memory `ensf cycle` keeps in its restart alone."""
 
 
 def keepers(method: object) -> list[Filter]:
-    """The filters in a method that remember something, the outermost first."""
-    return [cast(Filter, one) for one in inside(method) if type(one) in KINDS]
+    """The filters in a method that remember something, the outermost first; none if a file cannot hold it all."""
+    parts = list(inside(method))
+    if any(type(one) in NOT_IN_FILES for one in parts):
+        return []
+    return [cast(Filter, one) for one in parts if type(one) in KINDS]
 
 
 # --- out -------------------------------------------------------------------------------------------------
@@ -198,7 +203,10 @@ def read_memory(path: Path, method: Filter, layout: Layout, dtype: np.dtype[Any]
     names = [type(keeper).__name__ for keeper in expected]
     there = str(stored.attrs["remembered_by"]).split()
     if not names:
-        raise ValueError(f"{path}: this method remembers nothing: leave memory out, or give the method that wrote it")
+        raise ValueError(
+            f"{path}: this method remembers nothing that a file can hold: leave memory out, or give the method that "
+            "wrote it"
+        )
     if there != names[: len(there)]:
         raise ValueError(
             f"{path} has the memory of {' in '.join(reversed(there))}, but the method remembers by "

@@ -44,6 +44,11 @@ CLASSES = (
     "ensf.wrappers.collapse_guard:GuardMemory",
     "ensf.wrappers.deferred_analysis:DeferralMemory",
     "ensf.wrappers.spread:ResetMemory",
+    "ensf.wrappers.spread_control.bias:BiasEstimate",
+    "ensf.wrappers.spread_control.control:KindMemory",
+    "ensf.wrappers.spread_control.control:SpreadMemory",
+    "ensf.wrappers.spread_control.lagged:ErrorEstimate",
+    "ensf.wrappers.spread_control.lagged:LastCycle",
 )
 """Dataclasses that a restart can hold, by module and name."""
 LIBRARIES = (

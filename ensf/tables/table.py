@@ -291,9 +291,8 @@ class ObservationTable:
         place[used] = np.arange(len(used))
         operator = join([(operator, place[which]) for operator, which in parts if len(which)])
         value, error = (column[used].astype(stations.dtype) for column in (table.value, table.error))
-        return Observed(
-            Observation(value, operator, error, table.position[used]), used, table, replace(stations, height=height)
-        )
+        observation = Observation(value, operator, error, table.position[used], kind=table.variable[used])
+        return Observed(observation, used, table, replace(stations, height=height))
 
     def in_units_of(self, layout: Layout) -> ObservationTable:
         """The table with values and errors in the units of the variables of a layout, where both sides state units.
@@ -461,7 +460,8 @@ class Observed:
         """The record with the observation on the device of `array` and in its dtype: what a filter there needs."""
         here = self.observation
         value, error = (like(to_numpy(one), array) for one in (here.value, here.law.standard_deviation(here.value)))
-        return replace(self, observation=Observation(value, here.operator.on(array), error, here.position))
+        moved = Observation(value, here.operator.on(array), error, here.position, kind=here.kind)
+        return replace(self, observation=moved)
 
     def _column(self, name: str, values: np.ndarray) -> np.ndarray:
         column = np.array(self.table.extra.get(name, np.full(len(self.table), np.nan)), dtype=np.float64)

@@ -269,9 +269,15 @@ def summarise(experiment: Experiment, cycles: list[tuple[float, Mapping[str, flo
     columns = {name: np.array([scores[name] for _, scores in cycles]) for name in cycles[0][1]}
     summary: Record = {"cycles": len(cycles)}
     for suffix, mask in experiment.scored(times).items():
-        summary |= {f"{name}{suffix}": float(np.nanmean(column[mask])) for name, column in columns.items()}
+        summary |= {f"{name}{suffix}": _mean_present(column[mask]) for name, column in columns.items()}
     summary["diverged"] = diverged(columns["rmse_analysis"], experiment.climatology)
     return summary
+
+
+def _mean_present(values: np.ndarray) -> float:
+    """Mean of the numbers that are there; NaN if none is, as of a score that the error law does not have."""
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else math.nan
 
 
 def diverged(rmse: np.ndarray, climatology: float) -> bool:

@@ -13,13 +13,14 @@ from collections import abc
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, namespace, summary, to_numpy
+from ensf.arrays import Array, Generator, Numbers, namespace, summary, to_numpy
 from ensf.filters.base import Analysis, Filter, Memory
-from ensf.observations import ErrorLaw, Identity, Observation, Operator
+from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator
+from ensf.observations.error_laws import is_error_law
 from ensf.observations.window import Window
 
 __all__ = ["Checkpoint", "Cycle", "InitialLaw", "Lost", "Model", "Network", "Streams", "twin"]
@@ -84,22 +85,30 @@ class Network:
     error : float, (observation,) array or error law
         Standard deviation, or an object such as `Correlated`.
     position : (observation, dimension) array, optional
+    told : float, (observation,) array or error law, optional
+        What the filter is told of the error, if it is not the truth.
     """
 
     operator: Operator = Identity()
     error: float | Array | ErrorLaw = 1.0
     position: Array | None = None
+    told: float | Array | ErrorLaw | None = None
 
     def __repr__(self) -> str:
-        error = summary(self.error) if isinstance(self.error, np.ndarray) else repr(self.error)
         place = "" if self.position is None else f", position {summary(self.position)}"
-        return f"Network({type(self.operator).__name__}, error {error}{place})"
+        told = "" if self.told is None else f", told {_short(self.told)}"
+        return f"Network({type(self.operator).__name__}, error {_short(self.error)}{place}{told})"
 
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""
         predicted = self.operator(truth)
-        law = Observation(predicted, self.operator, self.error, self.position).law
-        return Observation(law.draw(predicted, rng), self.operator, self.error, self.position)
+        law = self.error if is_error_law(self.error) else Gaussian(cast(Numbers, self.error))
+        told = self.error if self.told is None else self.told
+        return Observation(law.draw(predicted, rng), self.operator, told, self.position)
+
+
+def _short(error: float | Array | ErrorLaw) -> str:
+    return summary(error) if isinstance(error, np.ndarray) else repr(error)
 
 
 @dataclass(frozen=True, eq=False)

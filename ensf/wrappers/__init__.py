@@ -8,6 +8,8 @@
     SpreadReset        back to the first spread, or a number  whole states                first spread      -
     FiniteSize         inflation for few members              Gaussian errors             -                 inflation
     AdaptiveInflation  inflation from innovations             independent errors, places  factors at knots  inflation
+    AdaptiveSpread     spread, R and bias from evidence       independent errors, places  factors at knots  inflation,
+                                                                                                  error_factor, bias
     DeferredAnalysis   sleeps on what cannot be repaired      -                           cycles waited     waited
     CollapseGuard      widens an ensemble that is lost        whole states                climate           guard
     Standardised       sees standardised members              whole states                -                 -
@@ -34,11 +36,13 @@ from ensf.wrappers.partial_state import PartialState
 from ensf.wrappers.published import published
 from ensf.wrappers.recommended import letsf
 from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
+from ensf.wrappers.spread_control import AdaptiveSpread
 from ensf.wrappers.standardised import Standardised
 from ensf.wrappers.tempered import Tempered
 
 __all__ = [
     "AdaptiveInflation",
+    "AdaptiveSpread",
     "AnalysisInflation",
     "CollapseGuard",
     "Copula",

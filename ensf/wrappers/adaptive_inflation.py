@@ -26,25 +26,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, counted_normal, is_host, like, member_mean, namespace
+from ensf.arrays import Array, Generator, Record, like, namespace
 from ensf.filters.base import Analysis, Memory, Part, Update, as_part, innovations, with_values
 from ensf.filters.local import check_local
-from ensf.localization import Localization, Patches, gaspari_cohn
+from ensf.localization import Localization, Patches
 from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper
-from ensf.wrappers.spread import spread
+from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 
 __all__ = ["AdaptiveInflation", "InflationMemory"]
-
-SPACING = 0.25
-"""Distance of knots, in half-widths."""
-FAR = 1e-3
-"""Weight of knots further away, where there is none as near."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +131,7 @@ class AdaptiveInflation(Wrapper):
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         remembered, widening = self._learnt(predicted, observation, rng, memory)
-        entries = _column_entries(observation, predicted.shape[1])
+        entries = column_entries(observation, predicted.shape[1])
         columns = Part(predicted, observation.column_position, entries)
         update = self._inner(widening.inflated(columns), observation, rng, remembered.inner)
         remembered = remembered.with_update(update, update.memory)
@@ -166,7 +160,7 @@ class AdaptiveInflation(Wrapper):
 
     def _learnt(
         self, predicted: Array, observation: Observation, rng: Generator, memory: InflationMemory | None
-    ) -> tuple[InflationMemory, _Widening]:
+    ) -> tuple[InflationMemory, Widening]:
         """What is remembered after these innovations, and what they say of the prior."""
         position = check_local(observation, self.localization, "AdaptiveInflation")
         assert position is not None
@@ -181,14 +175,14 @@ class AdaptiveInflation(Wrapper):
         excess = xp.clip(evidence.ratio - followed, 0.0, self.max_inflation**2)
         excess = xp.where(surprised, excess, xp.zeros_like(excess))
         key = int(rng.integers(2**63)) if self.independent_part > 0 and bool(xp.any(excess > 0)) else None
-        widening = _Widening(self.localization, position, memory.knots, followed, excess, self.independent_part, key)
+        widening = Widening(self.localization, position, memory.knots, followed, excess, self.independent_part, key)
         return replace(memory, departure=departure, variance=variance), widening
 
     def _recalled(self, memory: InflationMemory | None, position: np.ndarray, predicted: Array) -> InflationMemory:
         """Departure and variance as expected before the innovations are seen, at knots that cover the observations."""
         xp = namespace(predicted)
         memory = memory or _no_knots(position.shape[1], predicted)
-        knots = _covering(memory.knots, position, self.localization)
+        knots = covering(memory.knots, position, self.localization)
         kept = math.exp(-1 / self.persistence)
         initial = (2 * self.deviation) ** 2
         new = like(np.zeros(len(knots) - len(memory.knots)), predicted)
@@ -206,7 +200,7 @@ class AdaptiveInflation(Wrapper):
 
 @dataclass(frozen=True, eq=False)
 class _AdaptivelyInflated(WrappedUpdate):
-    widening: _Widening = field(kw_only=True)
+    widening: Widening = field(kw_only=True)
 
     def before(self, part: Part) -> Array:
         return self.update.before(with_values(part, self.widening.inflated(part)))
@@ -221,102 +215,10 @@ class _AdaptivelyInflated(WrappedUpdate):
         return self.update.uncorrected(with_values(part, self.widening.inflated(part)))
 
 
-@dataclass(frozen=True, eq=False)
-class _Widening(Record):
-    """Larger anomalies and independent noise, from what is known at knots.
-
-    Attributes
-    ----------
-    localization : Localization
-    observed : (observation, dimension) array
-        Where observations are in this cycle.
-    knots : (knot, dimension) array
-    followed, excess : (knot,) array
-        lambda^2, and what a surprise adds.
-    independent_part : float
-    key : int or None
-        Of the noise; None without a surprise.
-    """
-
-    localization: Localization
-    observed: np.ndarray
-    knots: np.ndarray
-    followed: Array
-    excess: Array
-    independent_part: float
-    key: int | None
-    _last: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
-
-    def inflated(self, part: Part) -> Array:
-        """Members of a part."""
-        if part.positions is None or not part.inflate:
-            return part.values
-        xp, values = namespace(part.values), part.values
-        followed, excess = self._at(part)
-        mean = member_mean(values)
-        inflated = mean + xp.sqrt(followed + (1 - self.independent_part) * excess) * (values - mean)
-        if self.key is None:
-            return inflated
-        noise = counted_normal(self.key, part.field, part.entries, values.shape[0], values)
-        return inflated + xp.sqrt(self.independent_part * excess) * spread(values) * (noise - member_mean(noise))
-
-    def factor(self, part: Part) -> Array:
-        """Of the standard deviation, ``(entry,)``."""
-        followed, excess = self._at(part)
-        return namespace(followed).sqrt(followed + excess)
-
-    def _at(self, part: Part) -> tuple[Array, Array]:
-        """lambda^2 and excess of the entries, 1 and 0 where no observation of this cycle reaches."""
-        assert part.positions is not None
-        near = self.localization.patches(part.positions, self.knots)
-        if self._last.get("near") is not near:
-            self._last.update(near=near, values=self._at_places(near, part.positions))
-        followed, excess = self._last["values"]
-        place = like(near.slots // near.variables.shape[1], followed)
-        return namespace(followed).take(followed, place), namespace(excess).take(excess, place)
-
-    def _at_places(self, near: Patches, positions: np.ndarray) -> tuple[Array, Array]:
-        """The same for places with the knots near them."""
-        xp, spacing = namespace(self.followed), SPACING * self.localization.half_width
-        weight = near.weight if math.isinf(spacing) else gaspari_cohn(near.distance, spacing) + FAR * near.weight
-        total, followed, excess = _near(
-            replace(near, weight=weight), xp.stack([xp.ones_like(self.excess), self.followed - 1, self.excess]), 1
-        )
-        reach = self.localization.patches(positions, self.observed).largest_weight
-        cover = like(np.minimum(1.0, reach * (24 / 5)), total) / xp.where(total > 0, total, xp.ones_like(total))
-        return 1 + cover * followed, cover * excess
-
-
 def _no_knots(dimensions: int, array: Array) -> InflationMemory:
     """What is remembered before the first observation, beside an array."""
     zeros = like(np.zeros(0), array)
     return InflationMemory(np.zeros((0, dimensions)), zeros, zeros, zeros)
-
-
-def _column_entries(observation: Observation, columns: int) -> np.ndarray:
-    """Variable that each column is, so that it draws as that one does; else numbers that no variable has."""
-    size = observation.state_size or 0
-    entries = observation.part.linear.entries(size)
-    return size + np.arange(columns) if entries is None else entries
-
-
-def _covering(knots: np.ndarray, position: np.ndarray, localization: Localization) -> np.ndarray:
-    """The knots, and more where an observation has none within their spacing."""
-    spacing = SPACING * localization.half_width
-    places = np.unique(position, axis=0)
-    if math.isinf(spacing):
-        return knots if len(knots) else places[:1]
-    if len(knots):
-        places = places[np.diff(localization.geometry.pairs(places, knots, spacing).indptr) == 0]
-    if not len(places):
-        return knots
-    near = localization.geometry.pairs(places, places, spacing)
-    covered, chosen = np.zeros(len(places), dtype=bool), []
-    for k in range(len(places)):
-        if not covered[k]:
-            chosen.append(k)
-            covered[near.indices[near.indptr[k] : near.indptr[k + 1]]] = True
-    return np.concatenate([knots, places[chosen]])
 
 
 # --- what the innovations say ----------------------------------------------------------------------------
@@ -349,8 +251,8 @@ def _evidence(predicted: Array, observation: Observation, patches: Patches, foll
     xp = namespace(predicted)
     square, v = innovations(predicted, observation)
     one = xp.ones_like(v)
-    square, count, total_spread = _near(patches, xp.stack([square, one, v]), 1)
-    fourth = _near(patches, xp.stack([one, 2 * v, v * v]), 2)
+    square, count, total_spread = near_sums(patches, xp.stack([square, one, v]), 1)
+    fourth = near_sums(patches, xp.stack([one, 2 * v, v * v]), 2)
     none = total_spread <= xp.finfo(v.dtype).eps * count
     one = xp.ones_like(total_spread)
     total = xp.where(none, one, followed * total_spread + count)
@@ -362,18 +264,3 @@ def _evidence(predicted: Array, observation: Observation, patches: Patches, foll
         chi2=xp.where(none, one, square / total),
         freedom=total * total / moment,
     )
-
-
-def _near(patches: Patches, values: Array, power: int) -> list[Array]:
-    """Sums of ``rho^power values`` over each patch, of each row of values ``(row, observation)``."""
-    xp = namespace(values)
-    if is_host(values):
-        import scipy.sparse
-
-        shape = len(patches.variables), values.shape[1]
-        taper = scipy.sparse.csr_array((patches.weight**power, patches.index, patches.indptr), shape=shape)
-        return list((taper @ values.T).T.astype(values.dtype))
-    index, weight = patches.padded
-    index, weight = like(index.ravel(), values), like(weight**power, values)
-    near = (xp.reshape(xp.take(values[k, :], index), weight.shape) for k in range(values.shape[0]))
-    return [xp.sum(weight * part, axis=-1) for part in near]

@@ -18,8 +18,9 @@ from ensf.localization import Euclidean, InformationLimit, Localization, periodi
 from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
 from ensf.models.lorenz63 import Lorenz63
 from ensf.models.lorenz96 import Lorenz96
+from ensf.observations.error_laws import is_error_law
 from ensf.twin import Method, TwinExperiment
-from ensf.wrappers import AdaptiveInflation, AnalysisInflation, FiniteSize, Rotation, published
+from ensf.wrappers import AdaptiveInflation, AdaptiveSpread, AnalysisInflation, FiniteSize, Rotation, published
 
 __all__ = ["EXPERIMENTS", "RECIPES", "Axis", "Recipe"]
 
@@ -119,6 +120,17 @@ def _has_few_variables(experiment: TwinExperiment) -> bool:
     return _size(experiment) <= 3
 
 
+def _is_gaussian(experiment: TwinExperiment) -> bool:
+    """Whether the filter is told Gaussian errors."""
+    network = experiment.network
+    told = network.error if network.told is None else network.told
+    return not is_error_law(told) or told.is_gaussian
+
+
+def _is_gaussian_ring(experiment: TwinExperiment) -> bool:
+    return _is_gaussian(experiment) and _has_ring(experiment)
+
+
 def _localization(experiment: TwinExperiment, half_width: float) -> Localization:
     """On the ring, half-width in grid intervals; one place for all variables if there is no ring."""
     if _has_ring(experiment):
@@ -164,6 +176,11 @@ def _letsf_limited(experiment: TwinExperiment) -> Filter:
     return AdaptiveInflation(Rotation(LETSF(wide, information_limit=_limit(experiment))), near)
 
 
+def _letsf_spread(experiment: TwinExperiment) -> Filter:
+    wide, near = _wide_and_near(experiment)
+    return AdaptiveSpread(Rotation(LETSF(wide, information_limit=_limit(experiment))), near)
+
+
 def _letsf_loop(experiment: TwinExperiment) -> Filter:
     wide, near = _wide_and_near(experiment)
     return in_the_loop(LETSF(wide, steps=1, information_limit=_limit(experiment)), near)
@@ -203,21 +220,22 @@ INFLATION = {"inflation": Axis(0.01, 0.32, origin=1.0)}
 HALF_WIDTH = {"half_width": Axis(4.0, 24.0, on_ring=True)}
 
 RECIPES = {
-    "etkf": Recipe("ETKF, inflated, rotated", _etkf, INFLATION),
-    "etkf_n": Recipe("ETKF with finite-size inflation (EnKF-N), rotated", _etkf_n),
-    "enkf": Recipe("stochastic EnKF, inflated", _enkf, INFLATION),
-    "letkf": Recipe("LETKF, inflated, rotated", _letkf, INFLATION | HALF_WIDTH, _has_ring),
-    "letkf_adaptive": Recipe("LETKF, adaptive inflation, rotated", _letkf_adaptive, HALF_WIDTH, _has_ring),
+    "etkf": Recipe("ETKF, inflated, rotated", _etkf, INFLATION, _is_gaussian),
+    "etkf_n": Recipe("ETKF with finite-size inflation (EnKF-N), rotated", _etkf_n, fits=_is_gaussian),
+    "enkf": Recipe("stochastic EnKF, inflated", _enkf, INFLATION, _is_gaussian),
+    "letkf": Recipe("LETKF, inflated, rotated", _letkf, INFLATION | HALF_WIDTH, _is_gaussian_ring),
+    "letkf_adaptive": Recipe("LETKF, adaptive inflation, rotated", _letkf_adaptive, HALF_WIDTH, _is_gaussian_ring),
     "letsf": Recipe("LETSF, inflated, rotated", _letsf, INFLATION | HALF_WIDTH),
     "letkf_limited": Recipe(
-        "LETKF, patches limited by information, adaptive inflation", _letkf_limited, fits=_has_ring
+        "LETKF, patches limited by information, adaptive inflation", _letkf_limited, fits=_is_gaussian_ring
     ),
     "letsf_limited": Recipe("LETSF, patches limited by information, adaptive inflation", _letsf_limited),
+    "letsf_spread": Recipe("LETSF, patches limited by information, adaptive spread", _letsf_spread),
     "letsf_loop": Recipe("the same, model in the loop, 4 pieces", _letsf_loop, fits=_is_lorenz),
     "quantile": Recipe("quantile-conserving rank histogram filter, inflated", _quantile, INFLATION | HALF_WIDTH),
     "ensf": Recipe("EnSF as in CMAME 2024, 200 steps", _ensf),
     "ensf_inflated": Recipe("EnSF as in CMAME 2024, 200 steps, inflated", _ensf_inflated, INFLATION),
-    "map": Recipe("fixed-gain MAP per member and point", _map, {"deviation": Axis(0.05, 2.0)}),
+    "map": Recipe("fixed-gain MAP per member and point", _map, {"deviation": Axis(0.05, 2.0)}, _is_gaussian),
     "particle": Recipe(
         "bootstrap particle filter, regularised",
         _particle,

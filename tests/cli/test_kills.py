@@ -19,7 +19,7 @@ def server(tmp_path_factory):
     server.close()
 
 
-SLOW = ("report", "cache")
+SLOW = ("report", "cache", "analyse")
 
 
 @pytest.fixture(

@@ -44,7 +44,7 @@ def test_a_closed_stream_is_no_file_of_ours(tmp_path):
     offline_files.write(tmp_path)
     words = " ".join(f"'{word}'" for word in offline_files.command(tmp_path))
     assert shell(words, "<&- >&- 2>&-")[0] == 0
-    assert len(list((tmp_path / "out").iterdir())) == offline_files.MEMBERS + 2
+    assert len(list((tmp_path / "out").iterdir())) == offline_files.MEMBERS + 4
 
 
 def test_a_locale_of_ascii(tmp_path):

@@ -113,6 +113,26 @@ QUICK = {
             "letsf": {"rmse_analysis": (0.075902, 8e-05)},
         },
     ),
+    "lorenz96_censored": Quick(
+        cycles=50,
+        burn_in=20,
+        scores={"letsf_spread": {"rmse_analysis": (0.26359, 0.0003)}},
+    ),
+    "lorenz96_forcing_low": Quick(
+        cycles=50,
+        burn_in=20,
+        scores={"letsf_spread": {"rmse_analysis": (0.31071, 0.0003)}},
+    ),
+    "lorenz96_quarter": Quick(
+        cycles=50,
+        burn_in=20,
+        scores={"letsf_spread": {"rmse_analysis": (0.52009, 0.0003)}},
+    ),
+    "lorenz96_wrong_error": Quick(
+        cycles=50,
+        burn_in=20,
+        scores={"letsf_spread": {"rmse_analysis": (0.27308, 0.0003)}},
+    ),
     "lorenz96_half": Quick(
         cycles=60,
         burn_in=30,

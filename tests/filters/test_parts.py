@@ -24,6 +24,7 @@ from ensf.wrappers import (
     RTPP,
     RTPS,
     AdaptiveInflation,
+    AdaptiveSpread,
     AnalysisInflation,
     DeferredAnalysis,
     FiniteSize,
@@ -64,6 +65,8 @@ AROUND = {
     "FiniteSize": FiniteSize,
     "AdaptiveInflation": lambda inside: AdaptiveInflation(inside, LOCAL),
     "AdaptiveInflation surprised": lambda inside: AdaptiveInflation(inside, LOCAL, surprise_limit=0.01),
+    "AdaptiveSpread": lambda inside: AdaptiveSpread(inside, LOCAL),
+    "AdaptiveSpread surprised": lambda inside: AdaptiveSpread(inside, LOCAL, surprise_limit=0.01),
     "DeferredAnalysis": DeferredAnalysis,
     "Tempered": lambda inside: Tempered(inside, 2),
 }

@@ -470,3 +470,11 @@ def test_observation_score_is_the_gradient_of_its_log_likelihood(states):
     for k, shift in enumerate(step * np.eye(STATE)):
         ahead, behind = observation.log_likelihood(states + shift), observation.log_likelihood(states - shift)
         np.testing.assert_allclose(score[..., k], (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-4)
+
+
+def test_kinds_go_with_their_observations():
+    observation = Observation(np.array([1.0, np.nan, 3.0]), Select((0, 1, 2)), 0.5, kind=["t", "t", "q"])
+    assert observation.present().kind.tolist() == ["t", "q"]
+    assert observation.restrict(np.array([2, 0])).kind.tolist() == ["q", "t"]
+    with pytest.raises(ValueError, match="3 observations but kinds of shape"):
+        Observation(np.ones(3), Select((0, 1, 2)), 0.5, kind=["t"])

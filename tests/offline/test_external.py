@@ -223,10 +223,14 @@ def test_dates(folder):
     assert lines[0] == "2020-01-01T00:00:00 2020-01-01T01:00:00 3600 2020-01-01" and len(lines) == CYCLES * MEMBERS
 
 
+KEPT = ["fields.nc", "observations.csv"]
+"""What stays of a cycle whose member files are not kept."""
+
+
 def test_old_cycles_are_removed(folder):
     run(folder, keep_cycles=1)
     for cycle in (1, 2):
-        assert [path.name for path in (folder / "out" / f"cycle_{cycle:04d}").iterdir()] == ["observations.csv"]
+        assert sorted(path.name for path in (folder / "out" / f"cycle_{cycle:04d}").iterdir()) == KEPT
     assert len(list((folder / "out" / "cycle_0003" / "analysis").iterdir())) == MEMBERS
 
 
@@ -681,7 +685,7 @@ def test_only_what_a_run_wrote_is_removed(folder):
         now = contents(folder)
         assert {name: now.get(name) for name in before} == before
     assert (folder / "cycle_0001" / "analysis" / "map.png").exists()
-    kept = ["analysis", "map.png", "notes.txt", "observations.csv"]
+    kept = sorted(["analysis", "map.png", "notes.txt", *KEPT])
     assert sorted(path.name for path in (folder / "cycle_0001").rglob("*")) == kept
     assert (folder.stat().st_ino, folder.stat().st_mode) == (place.st_ino, place.st_mode)
 
@@ -719,7 +723,7 @@ def test_the_last_line_counts_the_members_that_are_left(folder, capsys):
     (folder / "c.toml").write_text(CONFIG.format(command=COMMAND))
     settings = ["--command", f"sh -c {shlex.quote(script)} {{member}}.{{cycle}}", "--min_members", "3"]
     assert main(["cycle", str(folder / "c.toml"), *settings]) == 0
-    assert capsys.readouterr().out == f"3 cycles, 3 of 4 members; files in {folder / 'cycles'}\n"
+    assert capsys.readouterr().out.endswith(f"3 cycles, 3 of 4 members; files in {folder / 'cycles'}\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--jobs", "2"], ["nowhere.toml"]])

@@ -205,7 +205,7 @@ def test_a_wrong_shape_is_refused(forecasts, tmp_path):
 
 
 def test_a_memory_for_a_filter_that_has_none_is_refused(forecasts, tmp_path, former):
-    with pytest.raises(ValueError, match="this method remembers nothing: leave memory out"):
+    with pytest.raises(ValueError, match="this method remembers nothing that a file can hold: leave memory out"):
         analyse(forecasts, tmp_path / "2", 2, "ETKF()", former)
     analyse(forecasts, tmp_path / "3", 2, "ETKF()")
     assert not (tmp_path / "3" / "memory.nc").exists()
@@ -240,3 +240,13 @@ def test_the_command_line(forecasts, tmp_path, former, capsys):
     assert "there is no file" in (error := capsys.readouterr().err) and error.count("\n") == 1
     assert main([*words, "--memory", str(tmp_path / "cli/memory.nc"), "--overwrite"]) == 2
     assert "would be overwritten" in capsys.readouterr().err
+
+
+def test_what_a_file_cannot_hold_whole_is_not_written_in_part(forecasts, tmp_path):
+    """A cycle keeps it in its restart."""
+    text = f"DeferredAnalysis(AdaptiveSpread(LETKF({SPHERE}), {SPHERE}))"
+    made = analyse(forecasts, tmp_path / "1", 1, text)
+    assert made.memory.inner is not None and not (tmp_path / "1" / "memory.nc").exists()
+    analyse(forecasts, tmp_path / "2", 1, ADAPTIVE)
+    with pytest.raises(ValueError, match="remembers nothing that a file can hold"):
+        analyse(forecasts, tmp_path / "3", 2, text, tmp_path / "2" / "memory.nc")

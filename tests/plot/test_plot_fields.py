@@ -146,7 +146,7 @@ def test_animations_of_a_folder_on_the_command_line(cycles, tmp_path, capsys):
     assert capsys.readouterr().out == f"wrote {tmp_path / 'letkf_seed1.gif'}\n"
     assert (tmp_path / "letkf_seed1.gif").stat().st_size > 10_000
     assert main(["report", str(tmp_path / "nowhere"), "--animate"]) == 2
-    assert "holds no METHOD_seedN.nc" in capsys.readouterr().err
+    assert "there is no folder" in capsys.readouterr().err
     assert main(["report", "--animate"]) == 2
     assert "name one folder" in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ import pytest
 
 from ensf.arrays import normal
 from ensf.filters import ETKF, Analysis, EnSF
-from ensf.observations import Correlated, Identity, Select
+from ensf.observations import Correlated, Gaussian, Identity, Select, StudentT, Threshold
 from ensf.runs import runner
 from ensf.twin import GaussianStart, Lost, Method, Network, Streams, TwinExperiment, twin
 
@@ -248,3 +248,17 @@ def test_records_print_shapes_and_ranges_not_numbers():
     assert repr(cycle).startswith("Cycle(0, time 0.5, truth (") and "float64" in repr(cycle)
     assert "1 cycles" in repr(cycle.checkpoint) and "Streams(seed=1)" in repr(cycle.checkpoint)
     assert repr(GaussianStart(np.zeros(1000), 1.0)) == "GaussianStart(mean (1000,) float64, 0 to 0, deviation=1.0)"
+
+
+def test_a_network_draws_yes_or_no(rng):
+    truth = np.linspace(-3, 3, 400)
+    drawn = Network(error=Threshold(1.0, level=0.5)).observe(truth, 0, rng)
+    assert set(drawn.value.tolist()) == {0.0, 1.0} and drawn.value[truth > 2.9].all()
+
+
+def test_a_network_may_tell_other_errors_than_its_own(rng):
+    observation = Network(error=2.0, told=0.5).observe(np.zeros(10_000), 0, rng)
+    assert observation.value.std() == pytest.approx(2.0, rel=0.05)
+    assert isinstance(observation.law, Gaussian) and observation.law.deviation == 0.5
+    network = Network(error=1.0, told=StudentT(1.5, 3))
+    assert isinstance(network.observe(np.zeros(3), 0, rng).law, StudentT) and "told StudentT" in repr(network)

@@ -94,10 +94,9 @@ NOTHING = Observation(np.full(SIZE, np.nan), Identity(), 1.0)
 
 
 def test_nothing_observed(prior):
-    memory = DeferralMemory(1, "inner")
-    analysis = DeferredAnalysis(ETKF()).analyse(prior, NOTHING, None, memory)
+    analysis = DeferredAnalysis(ETKF()).analyse(prior, NOTHING, None, DeferralMemory(1, "inner"))
     np.testing.assert_array_equal(analysis.ensemble, prior)
-    assert analysis.memory is memory
+    assert (analysis.memory.waited, analysis.memory.inner) == (1, "inner")
 
 
 @pytest.mark.parametrize("away", [1.0, 6.0])

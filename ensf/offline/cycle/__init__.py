@@ -2,6 +2,6 @@
 
 from ensf.offline.cycle.command import Command, Task
 from ensf.offline.cycle.driver import Analyse, Checkpoint, plan, run
-from ensf.offline.cycle.settings import Cycling, Date
+from ensf.offline.cycle.settings import Cycling
 
-__all__ = ["Analyse", "Checkpoint", "Command", "Cycling", "Date", "Task", "plan", "run"]
+__all__ = ["Analyse", "Checkpoint", "Command", "Cycling", "Task", "plan", "run"]

@@ -1,0 +1,132 @@
+"""Knots: places that cover the observations of all cycles so far, where wrappers keep what they learn of the spread.
+
+A place takes the tapered mean of the knots near it, and nothing where no observation of the cycle reaches.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ensf.arrays import Array, Record, counted_normal, is_host, like, member_mean, namespace
+from ensf.filters.base import Part
+from ensf.localization import Localization, Patches, gaspari_cohn
+from ensf.observations.observation import Observation
+from ensf.wrappers.spread import spread
+
+__all__ = ["Widening", "column_entries", "covering", "near_sums"]
+
+SPACING = 0.25
+"""Distance of knots, in half-widths."""
+FAR = 1e-3
+"""Weight of knots further away, where there is none as near."""
+
+
+@dataclass(frozen=True, eq=False)
+class Widening(Record):
+    """Larger anomalies and independent noise, from what is known at knots.
+
+    Attributes
+    ----------
+    localization : Localization
+    observed : (observation, dimension) array
+        Where observations are in this cycle.
+    knots : (knot, dimension) array
+    followed, excess : (knot,) array
+        lambda^2, and what a surprise adds.
+    independent_part : float
+    key : int or None
+        Of the noise; None without a surprise.
+    """
+
+    localization: Localization
+    observed: np.ndarray
+    knots: np.ndarray
+    followed: Array
+    excess: Array
+    independent_part: float
+    key: int | None
+    _last: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
+
+    def inflated(self, part: Part) -> Array:
+        """Members of a part."""
+        if part.positions is None or not part.inflate:
+            return part.values
+        xp, values = namespace(part.values), part.values
+        followed, excess = self._at(part)
+        mean = member_mean(values)
+        inflated = mean + xp.sqrt(followed + (1 - self.independent_part) * excess) * (values - mean)
+        if self.key is None:
+            return inflated
+        noise = counted_normal(self.key, part.field, part.entries, values.shape[0], values)
+        return inflated + xp.sqrt(self.independent_part * excess) * spread(values) * (noise - member_mean(noise))
+
+    def factor(self, part: Part) -> Array:
+        """Of the standard deviation, ``(entry,)``."""
+        followed, excess = self._at(part)
+        return namespace(followed).sqrt(followed + excess)
+
+    def _at(self, part: Part) -> tuple[Array, Array]:
+        """lambda^2 and excess of the entries, 1 and 0 where no observation of this cycle reaches."""
+        assert part.positions is not None
+        near = self.localization.patches(part.positions, self.knots)
+        if self._last.get("near") is not near:
+            self._last.update(near=near, values=self._at_places(near, part.positions))
+        followed, excess = self._last["values"]
+        place = like(near.slots // near.variables.shape[1], followed)
+        return namespace(followed).take(followed, place), namespace(excess).take(excess, place)
+
+    def _at_places(self, near: Patches, positions: np.ndarray) -> tuple[Array, Array]:
+        """The same for places with the knots near them."""
+        xp, spacing = namespace(self.followed), SPACING * self.localization.half_width
+        weight = near.weight if math.isinf(spacing) else gaspari_cohn(near.distance, spacing) + FAR * near.weight
+        total, followed, excess = near_sums(
+            replace(near, weight=weight), xp.stack([xp.ones_like(self.excess), self.followed - 1, self.excess]), 1
+        )
+        reach = self.localization.patches(positions, self.observed).largest_weight
+        cover = like(np.minimum(1.0, reach * (24 / 5)), total) / xp.where(total > 0, total, xp.ones_like(total))
+        return 1 + cover * followed, cover * excess
+
+
+def column_entries(observation: Observation, columns: int) -> np.ndarray:
+    """Variable that each column is, so that it draws as that one does; else numbers that no variable has."""
+    size = observation.state_size or 0
+    entries = observation.part.linear.entries(size)
+    return size + np.arange(columns) if entries is None else entries
+
+
+def covering(knots: np.ndarray, position: np.ndarray, localization: Localization) -> np.ndarray:
+    """The knots, and more where an observation has none within their spacing."""
+    spacing = SPACING * localization.half_width
+    places = np.unique(position, axis=0)
+    if math.isinf(spacing):
+        return knots if len(knots) else places[:1]
+    if len(knots):
+        places = places[np.diff(localization.geometry.pairs(places, knots, spacing).indptr) == 0]
+    if not len(places):
+        return knots
+    near = localization.geometry.pairs(places, places, spacing)
+    covered, chosen = np.zeros(len(places), dtype=bool), []
+    for k in range(len(places)):
+        if not covered[k]:
+            chosen.append(k)
+            covered[near.indices[near.indptr[k] : near.indptr[k + 1]]] = True
+    return np.concatenate([knots, places[chosen]])
+
+
+def near_sums(patches: Patches, values: Array, power: int) -> list[Array]:
+    """Sums of ``rho^power values`` over each patch, of each row of values ``(row, observation)``."""
+    xp = namespace(values)
+    if is_host(values):
+        import scipy.sparse
+
+        shape = len(patches.variables), values.shape[1]
+        taper = scipy.sparse.csr_array((patches.weight**power, patches.index, patches.indptr), shape=shape)
+        return list((taper @ values.T).T.astype(values.dtype))
+    index, weight = patches.padded
+    index, weight = like(index.ravel(), values), like(weight**power, values)
+    near = (xp.reshape(xp.take(values[k, :], index), weight.shape) for k in range(values.shape[0]))
+    return [xp.sum(weight * part, axis=-1) for part in near]

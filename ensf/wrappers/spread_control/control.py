@@ -1,0 +1,628 @@
+r"""Spread control for any error law: inflation on two scales, a reaction within one cycle, and the error variance.
+
+The prior variance at a place is multiplied by
+
+    lambda^2 = (1 + sampling DFS / (J - 1)) exp(g + max(n, 0)),
+
+what J members lack for the degrees of freedom that the place took in the cycle before, a number g that all places
+share and that remembers hundreds of cycles, and a quick n at each place. Both follow the score of the evidence
+(`ensf.wrappers.spread_control.evidence`), which is right for any law, and, where the same observations come twice in
+a row, the products of innovations of two cycles (`ensf.wrappers.spread_control.lagged`), which tell a wrong R from a
+wrong forecast. With scores S_k and informations I_k of the observations, W the taper between places and observations,
+
+    g:  known <- e^(-1/common) known + sum I,    g <- g + (sum S + margin sum I - .08 g) / (known + 4)
+    n:  known <- e^(-1/local) known + (W I) / 2, n <- n + (W S / 2 - (1 - e^(-1/local)) n / .04) / (known + 25)
+
+each score held within three standard deviations. The margin is there because with model error the consistent
+inflation stands at a cliff: margin = min(2.5 phi^2, .3), phi the part of the growth of variance that inflation
+supplies.
+
+g may take back half of what the sampling error adds.
+
+A surprise acts in its cycle only. With l_k the log likelihood ratios of larger prior variances,
+
+    2 max_r sum_k W_ik min(l_k(r), 4) > limit^2
+
+is one: one observation alone cannot cause it. The variance that is added is where the sum without bounds is largest,
+part of it as independent noise. Near a surprise nothing is learnt for g.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ensf.arrays import Array, Generator, Record, is_host, like, member_mean, namespace, to_numpy
+from ensf.filters.base import Analysis, Info, Memory, Part, Update, as_part, observed_variables, with_values
+from ensf.filters.local import check_local
+from ensf.localization import Localization, Patches
+from ensf.observations.observation import Observation
+from ensf.wrappers.base import WrappedUpdate, Wrapper
+from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
+from ensf.wrappers.spread_control.bias import BiasEstimate
+from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
+from ensf.wrappers.spread_control.lagged import ErrorEstimate, LaggedProducts, LastCycle, lagged_products
+
+__all__ = ["AdaptiveSpread", "SpreadMemory"]
+
+LOG_VARIANCE_DEVIATION = 0.2
+"""Standard deviation of n before there is evidence."""
+MAX_COMMON = math.log(4)
+MAX_STEP = 0.3
+MARGIN, MAX_MARGIN = 2.5, 0.3
+TAKEN_BACK = 0.5
+"""Part of the inflation for sampling error that g may take back."""
+LARGEST_GAIN = 4.0
+"""Of log likelihood, that one observation may add to a surprise."""
+GROWTH_CYCLES = 20
+LAGGED_WEIGHT, SINGLE_WEIGHT = 2.0, 0.3
+"""Of products of two cycles, and of the evidence of one beside them."""
+NEAR = 5 / 24
+"""Taper beyond which a surprise is near."""
+
+
+@dataclass(frozen=True, eq=False)
+class KindMemory(Record):
+    """What is learnt of one kind of observations.
+
+    Attributes
+    ----------
+    error : ErrorEstimate
+        Factor of R.
+    bias : BiasEstimate
+        Of the forecast of what they see.
+    """
+
+    error: ErrorEstimate = field(default_factory=ErrorEstimate.initial)
+    bias: BiasEstimate = BiasEstimate()
+
+
+@dataclass(frozen=True, eq=False)
+class SpreadMemory(Record):
+    """What the next cycle needs.
+
+    Attributes
+    ----------
+    knots : (knot, dimension) array
+        Places.
+    local, local_information : (knot,) array
+        n and what is known of it.
+    freedom : (knot,) array
+        Degrees of freedom that the observations took there.
+    common, common_information : float
+        g and what is known of it.
+    growth : float
+        Mean of log(prior variance / analysis variance) over the last cycles; 0 before the first.
+    kinds : dict of str to KindMemory
+        By kind of observations.
+    last : LastCycle, optional
+    inner : object
+        The filter's own memory.
+    """
+
+    knots: np.ndarray
+    local: Array
+    local_information: Array
+    freedom: Array
+    common: float = 0.0
+    common_information: float = 0.0
+    growth: float = 0.0
+    kinds: dict[str, KindMemory] = field(default_factory=dict)
+    last: LastCycle | None = field(default=None, repr=False)
+    inner: Memory = None
+
+    @property
+    def log_inflation(self) -> Array:
+        """g + max(n, 0) at the knots."""
+        return self.common + namespace(self.local).clip(self.local, 0.0, None)
+
+
+@dataclass(frozen=True)
+class AdaptiveSpread(Wrapper):
+    """Wrapper: the spread of the prior and the error variance follow the evidence of the observations, of any law.
+
+    All factors are of the standard deviation; inflation acts on the forecast.
+
+    Parameters
+    ----------
+    filter : Filter
+    localization : Localization
+        Which observations a place learns from.
+    sampling : float
+        Inflation of the variance for each degree of freedom over J - 1.
+    local_persistence, common_persistence : float
+        Number of cycles that the local and the common part of the inflation remember.
+    surprise_limit : float
+        Standard deviations beyond which the observations of the cycle act at once; infinity = never.
+    independent_part : float
+        Part of a surprise that enters as independent noise rather than as larger anomalies: what surprised may lie
+        outside the span of the ensemble.
+    estimate_error : bool
+        Whether the error of each kind of observations is multiplied by a factor that is estimated; Gaussian laws only.
+    estimate_bias : bool
+        Whether what each kind of observations sees is corrected by a bias of the model that is estimated; only where
+        observations see single variables.
+    max_inflation : float
+        Bound on the factor without surprises.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    """
+
+    localization: Localization
+    sampling: float = 0.6
+    local_persistence: float = 50.0
+    common_persistence: float = 500.0
+    surprise_limit: float = 3.5
+    independent_part: float = 0.5
+    estimate_error: bool = True
+    estimate_bias: bool = True
+    max_inflation: float = 10.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rules = {
+            "sampling": (self.sampling >= 0, "0 or more"),
+            "local_persistence": (self.local_persistence > 0, "a positive number of cycles"),
+            "common_persistence": (self.common_persistence > 0, "a positive number of cycles"),
+            "surprise_limit": (self.surprise_limit > 0, "a positive number, or infinity for never"),
+            "independent_part": (0 <= self.independent_part <= 1, "0 to 1"),
+            "max_inflation": (self.max_inflation >= 1, "1 or more"),
+        }
+        for name, (kept, rule) in rules.items():
+            if not kept:
+                raise ValueError(f"{name} of the adaptive spread is {getattr(self, name)}: give {rule}")
+
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
+        cycle = self._begin(predicted, observation, rng, memory)
+        update = self._inner(cycle.columns.values, cycle.observation, rng, cycle.memory.inner)
+        analysed, fields = update.analysed(cycle.columns)
+        remembered = self._learnt(cycle, analysed)
+        freedom = namespace(predicted).astype(update.degrees_of_freedom(remembered.knots), predicted.dtype, copy=False)
+        remembered = replace(remembered, freedom=freedom, inner=update.memory)
+        columns = _Columns.of(cycle.columns, analysed, fields, observation)
+        info = {**update.info, **self._info(remembered)}
+        return _Controlled(remembered, info, update=update, correction=cycle.correction, columns=columns)
+
+    def _analyse_whole(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        cycle = self._begin(observation.predict(prior), observation, rng, memory)
+        part = as_part(prior, positions)
+        corrected = cycle.correction.corrected(part).values
+        analysis = self.filter.analyse(corrected, cycle.observation, rng, cycle.memory.inner, positions)
+        remembered = self._learnt(cycle, observation.predict(analysis.ensemble))
+        freedom = 0 * remembered.local
+        if analysis.update is not None:
+            freedom = namespace(freedom).astype(
+                analysis.update.degrees_of_freedom(remembered.knots), freedom.dtype, copy=False
+            )
+        remembered = replace(remembered, freedom=freedom, inner=analysis.memory)
+        inflation = cycle.correction.widening.factor(part)
+        info = {**analysis.info, **self._info(remembered), "inflation": inflation}
+        return replace(
+            analysis,
+            memory=remembered,
+            info=info,
+            before=lambda part: analysis.before(cycle.correction.corrected(part)),
+        )
+
+    def _without_observations(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        memory = memory or _no_knots(positions.shape[1], prior)
+        inner = super()._without_observations(prior, observation, rng, memory.inner, positions).memory
+        return Analysis(prior, replace(memory, inner=inner))
+
+    def _info(self, memory: SpreadMemory) -> Info:
+        """Factor of the error and bias of each kind."""
+        info: dict[str, float] = {}
+        for name, kind in memory.kinds.items():
+            of = f"_{name}" if name else ""
+            if self.estimate_error:
+                info[f"error_factor{of}"] = math.sqrt(kind.error.factor)
+            if self.estimate_bias:
+                info[f"bias{of}"] = kind.bias.value
+        return info
+
+    # --- before the analysis -----------------------------------------------------------------------------
+
+    def _begin(self, predicted: Array, told: Observation, rng: Generator, memory: SpreadMemory | None) -> _Cycle:
+        """What the analysis sees: a corrected and inflated prior, and errors with the factors that are remembered."""
+        position = check_local(told, self.localization, "AdaptiveSpread")
+        assert position is not None
+        xp = namespace(predicted)
+        memory = self._recalled(memory, told, position, predicted)
+        kind = _kind_of_each(memory.kinds, told)
+        factor = np.array([kind.error.factor for kind in memory.kinds.values()])[kind]
+        observation = told
+        if (factor != 1).any():
+            law = told.law.rescaled(like(np.sqrt(factor), predicted))
+            observation = told if law is None else replace(told, error=law)
+        inflation = (1 + self.sampling / (predicted.shape[0] - 1) * memory.freedom) * xp.exp(memory.log_inflation)
+        inflation = xp.clip(inflation, 1.0, self.max_inflation**2)
+        calm = Widening(
+            self.localization, position, memory.knots, inflation, 0 * inflation, self.independent_part, None
+        )
+        bias = np.array([kind.bias.value for kind in memory.kinds.values()])[kind]
+        correction = _Correction.of(calm, bias, told)
+        columns = Part(predicted, told.column_position, column_entries(told, predicted.shape[1]))
+
+        look, eta = sight(observation, correction.corrected(columns).values)
+        mean, variance = member_mean(eta), xp.var(eta, axis=0, correction=1)
+        ratios, slope, curvature = weigh(look, mean, variance)
+        patches = self.localization.patches(memory.knots, position)
+        excess = self._excess(ratios, patches)
+        surprised = to_numpy(excess) > 0
+        if surprised.any():
+            key = int(rng.integers(2**63)) if self.independent_part > 0 else None
+            correction = replace(correction, widening=replace(calm, excess=inflation * excess, key=key))
+        return _Cycle(
+            memory=memory,
+            told=told,
+            observation=observation,
+            kind=kind,
+            predicted=predicted,
+            columns=correction.corrected(columns),
+            correction=correction,
+            patches=patches,
+            variance=variance,
+            slope=slope,
+            curvature=curvature,
+            surprised=surprised,
+            near_surprise=_near_surprise(patches, surprised, told.size),
+        )
+
+    def _recalled(
+        self, memory: SpreadMemory | None, observation: Observation, position: np.ndarray, predicted: Array
+    ) -> SpreadMemory:
+        """What is remembered, at knots that cover the observations, and of their kinds."""
+        xp = namespace(predicted)
+        memory = memory or _no_knots(position.shape[1], predicted)
+        knots = covering(memory.knots, position, self.localization)
+        new = like(np.zeros(len(knots) - len(memory.knots)), predicted)
+        names = [""] if observation.kind is None else np.unique(observation.kind).tolist()
+        return replace(
+            memory,
+            knots=knots,
+            local=xp.concat([memory.local, new]),
+            local_information=xp.concat([memory.local_information, new]),
+            freedom=xp.concat([memory.freedom, new]),
+            kinds={**memory.kinds, **{name: KindMemory() for name in names if name not in memory.kinds}},
+        )
+
+    def _excess(self, ratios: Array, patches: Patches) -> Array:
+        """What surprises add to the variance at each knot, in units of the inflated prior variance; 0 without one."""
+        xp = namespace(ratios)
+        bounded = xp.stack(near_sums(patches, xp.clip(ratios, None, LARGEST_GAIN), 1))
+        surprised = 2 * xp.max(bounded, axis=0) > self.surprise_limit**2
+        likeliest = xp.argmax(xp.stack(near_sums(patches, ratios, 1)), axis=0)
+        excess = xp.take(like(VARIANCE_RATIOS - 1, ratios), likeliest)
+        return xp.where(surprised, excess, xp.zeros_like(excess))
+
+    # --- after it ----------------------------------------------------------------------------------------
+
+    def _learnt(self, cycle: _Cycle, analysed: Array) -> SpreadMemory:
+        """What is remembered after an analysis of the columns."""
+        memory, xp = cycle.memory, namespace(analysed)
+        look, eta = sight(cycle.observation, cycle.columns.values)
+        eta_analysed = sight(cycle.observation, analysed)[1]
+        mean, variance = member_mean(eta), xp.var(eta, axis=0, correction=1)
+        innovation = look.value - mean
+        error = cycle.told.law.standard_deviation(look.value) ** 2
+        factor = cycle.factor
+
+        # scores and informations, of one cycle and of two
+        statistic, information = score_of_evidence(look, mean, eta_analysed)
+        score = 0.5 * statistic
+        keys, products = _keys(cycle), None
+        if look.is_linear and memory.last is not None:
+            forecast = sight(cycle.observation, cycle.predicted)[1]
+            products = lagged_products(memory.last, keys, innovation, forecast)
+        if products is not None:
+            calm = ~cycle.near_surprise[products.index] & ~products.last.surprised
+            products = products.restrict(calm)
+            now = products.index
+            of_products = products.score(factor[now], cycle.variance, error)
+            score = _beside(score, of_products[0], products)
+            information = _beside(information, of_products[1], products)
+
+        # inflation
+        growth = _growth(memory.growth, variance, xp.var(eta_analysed, axis=0, correction=1), ~cycle.near_surprise)
+        phi = max(float(xp.mean(memory.log_inflation)), 0.0) / growth if growth > 0 else 0.0
+        margin = min(MARGIN * phi * phi, MAX_MARGIN) / max(float(np.mean(factor)), 1.0) ** 2
+        far = like(~cycle.near_surprise, score)
+        total, total_information = (
+            float(xp.sum(xp.where(far, one, xp.zeros_like(one)))) for one in (score, information)
+        )
+        base = xp.log(1 + self.sampling / (analysed.shape[0] - 1) * memory.freedom)
+        common, common_known = self._common(
+            memory, total, total_information, margin, -TAKEN_BACK * float(xp.mean(base))
+        )
+        local, local_known = self._local(cycle, score, information)
+
+        # kinds; what was learnt under a wrong R is forgotten
+        kinds = self._kinds(cycle, products, innovation)
+        after = np.array([kind.error.factor for kind in kinds.values()])[cycle.kind]
+        kept = math.exp(-3 * float(np.mean(np.abs(np.log(after / factor)))))
+        last = None
+        if look.is_linear:
+            last = LastCycle(
+                keys=keys,
+                innovation=innovation,
+                increment=member_mean(eta_analysed) - mean,
+                variance=variance,
+                error=error,
+                anomalies=eta_analysed - member_mean(eta_analysed),
+                surprised=cycle.near_surprise,
+            )
+        return replace(
+            memory,
+            local=kept * local,
+            local_information=kept * local_known,
+            common=kept * common,
+            common_information=kept * common_known,
+            growth=growth,
+            kinds=kinds,
+            last=last,
+        )
+
+    def _common(
+        self, memory: SpreadMemory, score: float, information: float, margin: float, lowest: float
+    ) -> tuple[float, float]:
+        """g and what is known of it."""
+        known = math.exp(-1 / self.common_persistence) * memory.common_information + information
+        bound = 3 * math.sqrt(information)
+        pull = min(max(score + information * margin, -bound), bound) - 0.08 * memory.common
+        step = min(max(pull / (known + 4), -MAX_STEP), MAX_STEP)
+        return min(max(memory.common + step, lowest), MAX_COMMON), known
+
+    def _local(self, cycle: _Cycle, score: Array, information: Array) -> tuple[Array, Array]:
+        """n and what is known of it at each knot."""
+        memory, xp, kept = cycle.memory, namespace(score), math.exp(-1 / self.local_persistence)
+        score, information = near_sums(cycle.patches, 0.5 * xp.stack([score, information]), 1)
+        known = kept * memory.local_information + information
+        bound, prior = 3 * xp.sqrt(information), LOG_VARIANCE_DEVIATION**-2
+        pull = xp.clip(score, -bound, bound) - (1 - kept) * prior * memory.local
+        local = memory.local + xp.clip(pull / (known + prior), -MAX_STEP, MAX_STEP)
+        return xp.where(like(cycle.surprised, score), memory.local, local), known
+
+    def _kinds(self, cycle: _Cycle, products: LaggedProducts | None, innovation: Array) -> dict[str, KindMemory]:
+        """Factors of R, and biases."""
+        learns_error = self.estimate_error and cycle.told.law.is_gaussian
+        learns_bias = self.estimate_bias and cycle.correction.entries is not None
+        calm = ~cycle.near_surprise
+        if learns_error and not cycle.told.is_linear:
+            values = cycle.told.part.function(cycle.columns.values)
+            told = to_numpy(cycle.told.law.standard_deviation(cycle.told.value)) ** 2
+            square = to_numpy(cycle.told.value - member_mean(values)) ** 2 / told
+            spread = to_numpy(namespace(values).var(values, axis=0, correction=1)) / told
+        slope, curvature = to_numpy(cycle.slope), to_numpy(cycle.curvature)
+        kinds = dict(cycle.memory.kinds)
+        for number, (name, kind) in enumerate(cycle.memory.kinds.items()):
+            chosen = (cycle.kind == number) & calm
+            error, bias = kind.error, kind.bias
+            if learns_error and cycle.told.is_linear and products is not None:
+                error = error.with_products(products, cycle.kind[products.index] == number)
+            elif learns_error and not cycle.told.is_linear:
+                error = error.with_innovations(square[chosen], spread[chosen])
+            if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
+                bias = bias.with_shift(float(slope[chosen].sum()) / weight)
+            kinds[name] = KindMemory(error, bias)
+        return kinds
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Cycle(Record):
+    """A cycle before its analysis.
+
+    Attributes
+    ----------
+    memory : SpreadMemory
+    told, observation : Observation
+        With errors as they were told, and as they are taken to be.
+    kind : (observation,) array of int
+        Number of the kind of each among those remembered.
+    predicted : (member, column) array
+        Of the prior.
+    columns : Part
+        The same, corrected and inflated.
+    correction : _Correction
+    patches : Patches
+        Observations near each knot.
+    variance, slope, curvature : (observation,) array
+        Of the prior without surprises, and of the log evidence by its mean.
+    surprised : (knot,) array of bool
+    near_surprise : (observation,) array of bool
+    """
+
+    memory: SpreadMemory
+    told: Observation
+    observation: Observation
+    kind: np.ndarray
+    predicted: Array
+    columns: Part
+    correction: _Correction
+    patches: Patches
+    variance: Array
+    slope: Array
+    curvature: Array
+    surprised: np.ndarray
+    near_surprise: np.ndarray
+
+    @property
+    def factor(self) -> np.ndarray:
+        """Of the error variance of each observation."""
+        return np.array([kind.error.factor for kind in self.memory.kinds.values()])[self.kind]
+
+
+# --- the update ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Correction(Record):
+    """What is done to the prior: bias is added, then the spread is widened.
+
+    Attributes
+    ----------
+    widening : Widening
+    entries : (observed,) array of int or None
+        Variables that are observed, ascending; None if observations see others than single variables.
+    bias : (observed,) array
+        Of each of them.
+    """
+
+    widening: Widening
+    entries: np.ndarray | None
+    bias: np.ndarray
+
+    @classmethod
+    def of(cls, widening: Widening, bias: np.ndarray, observation: Observation) -> _Correction:
+        """With the bias of each observation, at the variables they see: a mean where several see one."""
+        entries = observed_variables(observation)
+        if entries is None:
+            return cls(widening, None, bias)
+        observed, which = np.unique(entries, return_inverse=True)
+        total = np.bincount(which.ravel(), bias) / np.bincount(which.ravel())
+        return cls(widening, observed, total)
+
+    def corrected(self, part: Part) -> Part:
+        """A part of the prior, as the filter sees it."""
+        return with_values(part, self.widening.inflated(with_values(part, self.unbiased(part))))
+
+    def unbiased(self, part: Part) -> Array:
+        """Members with the bias added."""
+        if self.entries is None or not part.inflate or part.positions is None or part.field != "state":
+            return part.values
+        if not self.bias.any():
+            return part.values
+        place = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
+        bias = np.where(self.entries[place] == part.entries, self.bias[place], 0.0)
+        return part.values + like(bias, part.values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns(Record):
+    """The analysis of columns that are variables: they need not be analysed again.
+
+    Attributes
+    ----------
+    entries : (column,) array of int
+        Ascending.
+    before, analysed : (member, column) array
+    fields : dict of str to (column,) array
+    """
+
+    entries: np.ndarray
+    before: Array
+    analysed: Array
+    fields: dict[str, Array]
+
+    @classmethod
+    def of(cls, part: Part, analysed: Array, fields: dict[str, Array], observation: Observation) -> _Columns | None:
+        """None if columns are not variables, each once, or do not live on the host."""
+        if (
+            observed_variables(observation) is None
+            or not is_host(analysed)
+            or len(np.unique(part.entries)) < len(part.entries)
+        ):
+            return None
+        order = np.argsort(part.entries)
+        fields = {name: values[order] for name, values in fields.items()}
+        return cls(part.entries[order], part.values[:, order], analysed[:, order], fields)
+
+    def at(self, part: Part) -> np.ndarray | None:
+        """Column of each entry of a part, if all are columns with the same values."""
+        if part.field != "state" or part.positions is None or not part.inflate:
+            return None
+        column = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
+        if not (self.entries[column] == part.entries).all():
+            return None
+        return column if (self.before[:, column] == part.values).all() else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Controlled(WrappedUpdate):
+    correction: _Correction = field(kw_only=True)
+    columns: _Columns | None = field(kw_only=True)
+
+    def before(self, part: Part) -> Array:
+        return self.update.before(self.correction.corrected(part))
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        corrected = self.correction.corrected(part)
+        column = None if self.columns is None else self.columns.at(corrected)
+        if column is None:
+            ensemble, fields = self.update.analysed(corrected)
+        else:
+            assert self.columns is not None
+            ensemble = np.ascontiguousarray(self.columns.analysed[:, column])
+            fields = {name: values[column] for name, values in self.columns.fields.items()}
+        if part.positions is None or not part.inflate:
+            return ensemble, fields
+        return ensemble, fields | {"inflation": self.correction.widening.factor(part)}
+
+    def uncorrected(self, part: Part) -> Array:
+        return self.update.uncorrected(self.correction.corrected(part))
+
+
+# --- observations ----------------------------------------------------------------------------------------
+
+
+def _no_knots(dimensions: int, array: Array) -> SpreadMemory:
+    """What is remembered before the first observation, beside an array."""
+    none = like(np.zeros(0), array)
+    return SpreadMemory(np.zeros((0, dimensions)), none, none, none)
+
+
+def _kind_of_each(kinds: dict[str, KindMemory], observation: Observation) -> np.ndarray:
+    """Number of the kind of each observation."""
+    if observation.kind is None:
+        return np.full(observation.size, list(kinds).index(""))
+    number = {name: k for k, name in enumerate(kinds)}
+    return np.array([number[name] for name in observation.kind.tolist()], dtype=np.int64)
+
+
+def _keys(cycle: _Cycle) -> np.ndarray:
+    """Which observations are the same from cycle to cycle: kind, place, and variable where one is read."""
+    observation = cycle.told
+    assert observation.position is not None
+    keys = [cycle.kind[:, None], to_numpy(observation.position).astype(np.float64)]
+    entries = observation.operator.entries(observation.state_size or observation.size)
+    return np.concatenate(keys if entries is None else [*keys, entries[:, None]], axis=1)
+
+
+def _near_surprise(patches: Patches, surprised: np.ndarray, observations: int) -> np.ndarray:
+    """Which observations have a surprised knot near them."""
+    near = np.zeros(observations, dtype=bool)
+    if surprised.any():
+        knot = np.repeat(np.arange(len(surprised)), np.diff(patches.indptr))
+        near[patches.index[surprised[knot] & (patches.weight >= NEAR)]] = True
+    return near
+
+
+def _beside(single: Array, lagged: Array, products: LaggedProducts) -> Array:
+    """Of each observation, from one cycle, or from one and two where there are pairs."""
+    index, xp = products.index, namespace(single)
+    if not len(index):
+        return single
+    place = np.full(single.shape[0], -1)
+    place[index] = np.arange(len(index))
+    pair = like(np.maximum(place, 0), single)
+    weight = xp.take(products.weight, pair)
+    both = (1 - (1 - SINGLE_WEIGHT) * weight) * single + LAGGED_WEIGHT * weight * xp.take(lagged, pair)
+    return xp.where(like(place >= 0, single), both, single)
+
+
+def _growth(growth: float, prior: Array, analysed: Array, chosen: np.ndarray) -> float:
+    """Mean of log(prior variance / analysis variance), smoothed."""
+    before, after = to_numpy(prior)[chosen], to_numpy(analysed)[chosen]
+    both = (before > 0) & (after > 0)
+    if not both.any():
+        return growth
+    now = max(float(np.mean(np.log(before[both] / after[both]))), 1e-3)
+    return now if growth == 0 else growth + (now - growth) / GROWTH_CYCLES

@@ -1,0 +1,221 @@
+r"""What two cycles in a row say of the prior variance and of the error variance, each apart.
+
+The innovations d_t of one cycle give lambda v + rho r alone: a wrong prior looks like a wrong R. Those of the next
+cycle at the same places tell them apart (Mehra 1970; Berry & Sauer 2013): with increments delta, prior variance
+P = lambda v, and the same members before and after the model,
+
+    E[d_(t+1) d_t] = beta (P - delta_t d_t),       beta_k = cov_j(H x_j(t+1), H x_j(t)) / var_j(H x_j(t)),
+    cross_k = beta (d_(t+1) + beta delta_t) d_t,   lambda = sum cross / sum beta^2 v_t,
+    rho = (sum d_t^2 - lambda sum v_t) / sum r.
+
+delta is what the filter did, whatever it believed: the estimate does not feed itself. For linear operators and Gaussian
+laws, and as long as a place keeps what it had: with c the correlation of members before and after the model, a pair
+counts as 2 c^2 - 1, and not at all where windows are long and fields move on (there lambda comes out too small).
+Through a pointwise sensor rho comes from the median of d^2 / (r + v / rho) where v < .3 rho r.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ensf.arrays import Array, Record, like, member_mean, namespace, rows, to_numpy
+
+__all__ = ["ErrorEstimate", "LastCycle", "LaggedProducts", "lagged_products"]
+
+PERSISTENCE = 100
+"""Cycles over which the factor of R is estimated."""
+PRIOR = 0.25
+"""Variance of the factor of R before there is evidence."""
+BOUNDS = 0.5, 8.0
+EDGES = np.linspace(-9.0, 7.0, 81)
+"""Of the histogram of log q."""
+MEDIAN = 0.455
+"""Of the square of a standard normal variate."""
+
+
+@dataclass(frozen=True, eq=False)
+class LastCycle(Record):
+    """What the cycle before leaves at its observations.
+
+    Attributes
+    ----------
+    keys : (observation, number) array
+        Kind, place and variable: which are the same.
+    innovation, increment, variance, error : (observation,) array
+        d, delta, prior variance v, error variance r as told.
+    anomalies : (member, observation) array
+        Of the analysis.
+    surprised : (observation,) array of bool
+    """
+
+    keys: np.ndarray
+    innovation: Array
+    increment: Array
+    variance: Array
+    error: Array
+    anomalies: Array
+    surprised: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class LaggedProducts(Record):
+    """Of the observations that two cycles have in common.
+
+    Attributes
+    ----------
+    index : (pair,) array of int
+        Which observations of this cycle.
+    last : LastCycle
+        Those of the cycle before.
+    cross, memory : (pair,) array
+        cross and beta^2.
+    weight : (pair,) array
+        0 to 1: how much of what a place had is still there.
+    """
+
+    index: np.ndarray
+    last: LastCycle
+    cross: Array
+    memory: Array
+    weight: Array
+
+    def restrict(self, chosen: np.ndarray) -> LaggedProducts:
+        """The pairs that are chosen."""
+        if chosen.all():
+            return self
+        index = np.flatnonzero(chosen)
+        cross, memory, weight = (rows(one, index) for one in (self.cross, self.memory, self.weight))
+        return LaggedProducts(self.index[index], _restricted(self.last, index), cross, memory, weight)
+
+    def score(self, factor: np.ndarray, variance: Array, error: Array) -> tuple[Array, Array]:
+        """Derivative by log lambda, and information, of each pair.
+
+        Parameters
+        ----------
+        factor : (pair,) array
+            rho.
+        variance, error : (observation,) array
+            v and r of this cycle.
+        """
+        rho = like(factor, self.cross)
+        then = self.last.variance + rho * self.last.error
+        now = rows(variance, self.index) + rho * rows(error, self.index)
+        expected = self.memory * self.last.variance
+        score = self.last.variance * (self.cross - expected) / (then * now)
+        return score, expected * self.last.variance / (then * now)
+
+
+def lagged_products(last: LastCycle, keys: np.ndarray, innovation: Array, forecast: Array) -> LaggedProducts | None:
+    """Products of this cycle with the last one; None if they have no observation in common, or other members.
+
+    Parameters
+    ----------
+    last : LastCycle
+    keys : (observation, number) array
+    innovation : (observation,) array
+    forecast : (member, observation) array
+        Before inflation.
+    """
+    if last.anomalies.shape[0] != forecast.shape[0]:
+        return None
+    then, now = _common(last.keys, keys)
+    if not len(now):
+        return None
+    last = _restricted(last, then)
+    forecast = namespace(forecast).take(forecast, like(now, forecast), axis=1)
+    anomalies = forecast - member_mean(forecast)
+    xp = namespace(anomalies)
+    before, after = member_mean(last.anomalies**2), member_mean(anomalies**2)
+    covariance = member_mean(anomalies * last.anomalies)
+    beta = covariance / xp.where(before > 0, before, xp.ones_like(before))
+    correlation2 = beta * covariance / xp.where(after > 0, after, xp.ones_like(after))
+    weight = xp.clip(2 * correlation2 - 1, 0.0, 1.0)
+    cross = beta * (rows(innovation, now) + beta * last.increment) * last.innovation
+    return LaggedProducts(now, last, cross, beta * beta, weight)
+
+
+def _common(before: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of both that are the same and the only ones of their kind, in the order of `now`."""
+    if before.shape == now.shape and np.array_equal(before, now) and len(np.unique(now, axis=0)) == len(now):
+        return np.arange(len(now)), np.arange(len(now))
+    if before.shape[1] != now.shape[1]:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    _, which = np.unique(np.concatenate([before, now]), axis=0, return_inverse=True)
+    which = which.ravel()
+    first, second = which[: len(before)], which[len(before) :]
+    counts = np.bincount(first, minlength=which.max() + 1), np.bincount(second, minlength=which.max() + 1)
+    single = (counts[0] == 1) & (counts[1] == 1)
+    place = np.full(len(single), -1)
+    place[first] = np.arange(len(before))
+    chosen = np.flatnonzero(single[second])
+    return place[second[chosen]], chosen
+
+
+def _restricted(last: LastCycle, index: np.ndarray) -> LastCycle:
+    if len(index) == len(last.keys) and (index == np.arange(len(index))).all():
+        return last
+    taken = {name: rows(getattr(last, name), index) for name in ("innovation", "increment", "variance", "error")}
+    anomalies = namespace(last.anomalies).take(last.anomalies, like(index, last.anomalies), axis=1)
+    return replace(last, keys=last.keys[index], surprised=last.surprised[index], anomalies=anomalies, **taken)
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorEstimate(Record):
+    """Factor of the error variance of one kind of observations, with what it is estimated from.
+
+    Attributes
+    ----------
+    factor : float
+        rho.
+    sums : (5,) array
+        Of cross / r, beta^2 v / r, d^2 / r, v / r and 1, fading.
+    histogram : (bin,) array
+        Of log q, fading.
+    """
+
+    factor: float
+    sums: np.ndarray
+    histogram: np.ndarray
+
+    @classmethod
+    def initial(cls) -> ErrorEstimate:
+        """1, from nothing."""
+        return cls(1.0, np.zeros(5), np.zeros(len(EDGES) - 1))
+
+    def with_products(self, products: LaggedProducts, chosen: np.ndarray) -> ErrorEstimate:
+        """With the pairs that are chosen."""
+        last = products.last
+        error, variance = to_numpy(last.error)[chosen], to_numpy(last.variance)[chosen]
+        cross, memory = to_numpy(products.cross)[chosen], to_numpy(products.memory)[chosen]
+        square, weight = to_numpy(last.innovation)[chosen] ** 2, to_numpy(products.weight)[chosen]
+        terms = cross / error, memory * variance / error, square / error, variance / error, np.ones_like(error)
+        sums = math.exp(-1 / PERSISTENCE) * self.sums + np.array([float((weight * term).sum()) for term in terms])
+        count = sums[4]
+        if not sums[1] > 0 or count < 1:
+            return replace(self, sums=sums)
+        raw = (sums[2] - max(sums[0] / sums[1], 0.0) * sums[3]) / count
+        doubt = 3 * (1 + sums[3] / count) ** 2 / count
+        return replace(self, factor=_held(raw, doubt), sums=sums)
+
+    def with_innovations(self, square: np.ndarray, variance: np.ndarray) -> ErrorEstimate:
+        """With squared innovations and prior variances over the error variance as told, through a pointwise sensor."""
+        clear = variance < 0.3 * self.factor
+        q = square[clear] / (1 + variance[clear] / self.factor)
+        logs = np.clip(np.log(np.maximum(q, 1e-300)), EDGES[0], EDGES[-1])
+        histogram = math.exp(-1 / PERSISTENCE) * self.histogram + np.histogram(logs, EDGES)[0]
+        count = float(histogram.sum())
+        if count < 1:
+            return replace(self, histogram=histogram)
+        below = np.concatenate([[0.0], np.cumsum(histogram)])
+        raw = math.exp(np.interp(0.5 * count, below, EDGES)) / MEDIAN
+        return replace(self, factor=_held(raw, 11 / count), histogram=histogram)
+
+
+def _held(raw: float, doubt: float) -> float:
+    """Factor shrunk towards 1, with a dead zone of two standard deviations."""
+    change = (raw - 1) * PRIOR / (PRIOR + doubt)
+    beyond = math.copysign(max(abs(change) - 2 * math.sqrt(doubt), 0.0), change)
+    return min(max(1 + beyond, BOUNDS[0]), BOUNDS[1])

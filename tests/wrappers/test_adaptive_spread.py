@@ -1,0 +1,287 @@
+"""The spread control against closed forms: score of the evidence, lagged products, likelihood ratios, bias."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+from scipy.stats import norm
+from scipy.stats import t as student_t
+
+from ensf.filters import LETKF, LETSF
+from ensf.filters.base import Part
+from ensf.localization import Euclidean, Localization, periodic_line
+from ensf.models.lorenz96 import Lorenz96
+from ensf.observations import Gaussian, Identity, Laplace, Observation, Pointwise, Select, StudentT, Threshold, arctan
+from ensf.runs import restart
+from ensf.twin import GaussianStart, Network, Streams, twin
+from ensf.wrappers import AdaptiveSpread, Rotation
+from ensf.wrappers.spread_control.bias import GAIN, LEAK, BiasEstimate
+from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
+from ensf.wrappers.spread_control.lagged import ErrorEstimate, LastCycle, lagged_products
+
+
+def members(rng, mean, variance, count=10):
+    """Ensemble ``(member, state)`` with exactly these means and variances."""
+    draws = rng.standard_normal((count, len(mean)))
+    draws -= draws.mean(axis=0)
+    return mean + draws / draws.std(axis=0, ddof=1) * np.sqrt(variance)
+
+
+def looked(value, law, operator=None):
+    observation = Observation(np.asarray(value, float), operator or Identity(), law)
+    return sight(observation, np.zeros((2, len(value))))[0]
+
+
+# --- score of the evidence -------------------------------------------------------------------------------
+
+
+def test_score_of_a_gaussian_is_its_closed_form(rng):
+    v, r = np.array([0.5, 2.0, 3.0]), np.array([1.0, 0.5, 4.0])
+    mean, innovation = rng.standard_normal(3), np.array([0.3, -2.0, 5.0])
+    gain = v / (v + r)
+    analysed = members(rng, mean + gain * innovation, gain * r)
+    statistic, information = score_of_evidence(looked(mean + innovation, Gaussian(np.sqrt(r))), mean, analysed)
+    np.testing.assert_allclose(statistic, gain * (innovation**2 / (v + r) - 1))
+    assert (information >= 0.5 * gain**2 * (1 - 1e-12)).all()
+
+
+def test_information_is_that_of_independent_observations(rng):
+    """Of many: a^2 / 2."""
+    size = 400
+    v, r = np.full(size, 0.5), 1.0
+    gain = v / (v + r)
+    analysed = members(rng, np.zeros(size), gain * r)
+    _, information = score_of_evidence(looked(np.zeros(size), Gaussian(r)), np.zeros(size), analysed)
+    np.testing.assert_allclose(information, 0.5 * gain**2)
+
+
+UNIT = norm.ppf((np.arange(8000) + 0.5) / 8000)
+
+
+def expected_score(law, values, density, prior=1.5):
+    """Mean of t over observations of a calibrated prior N(0, prior^2), whose analysis is drawn exactly."""
+    total, mass, eta = 0.0, 0.0, prior * UNIT
+    for value, weight in zip(values, np.gradient(values) if len(values) > 2 else (1.0, 1.0), strict=True):
+        likelihood = density(value, eta)
+        evidence = likelihood.mean() * weight
+        ranks = np.searchsorted(np.cumsum(likelihood) / likelihood.sum(), (np.arange(2000) + 0.5) / 2000)
+        statistic, _ = score_of_evidence(looked([value], law), np.zeros(1), eta[ranks][:, None])
+        total, mass = total + evidence * statistic[0], mass + evidence
+    return total / mass
+
+
+def test_score_of_a_calibrated_prior_is_zero_for_other_laws():
+    heavy = student_t(4, scale=math.sqrt(0.5))
+    wide = np.linspace(-25, 25, 126)
+    assert abs(expected_score(StudentT(1.0, 4), wide, lambda y, eta: heavy.pdf(y - eta))) < 5e-3
+    yes_or_no = np.array([0.0, 1.0])
+    assert (
+        abs(expected_score(Threshold(0.7, 0.4), yes_or_no, lambda y, eta: ndtr((2 * y - 1) * (eta - 0.4) / 0.7))) < 5e-3
+    )
+    narrow = expected_score(StudentT(1.0, 4), wide, lambda y, eta: heavy.pdf(y - 1.5 * eta))
+    assert narrow > 0.05  # the truth is 1.5 times as far out as the prior says
+
+
+# --- lagged products -------------------------------------------------------------------------------------
+
+
+def two_cycles(rng, inflation, factor, size=150_000):
+    """Innovations of a scalar filter that believes v and r where `inflation` v and `factor` r are right."""
+    v, r, growth, noise = 0.8, 1.0, 1.3, 0.4
+    gain = v / (v + r)
+    departure = rng.standard_normal(size) * math.sqrt(inflation * v)
+    innovation = departure + rng.standard_normal(size) * math.sqrt(factor * r)
+    after = growth * (departure - gain * innovation) + noise * rng.standard_normal(size)
+    later = after + rng.standard_normal(size) * math.sqrt(factor * r)
+    analysed = np.tile(np.array([-1.0, 0.0, 1.0])[:, None] * math.sqrt(gain * r), (1, size))
+    last = LastCycle(
+        keys=np.arange(float(size))[:, None],
+        innovation=innovation,
+        increment=gain * innovation,
+        variance=np.full(size, v),
+        error=np.full(size, r),
+        anomalies=analysed,
+        surprised=np.zeros(size, dtype=bool),
+    )
+    return lagged_products(last, last.keys, later, growth * analysed)
+
+
+@pytest.mark.parametrize(("inflation", "factor"), [(1.0, 1.0), (1.7, 1.0), (1.0, 3.0), (2.0, 0.5)])
+def test_lagged_products_tell_the_prior_from_the_error(inflation, factor, rng):
+    products = two_cycles(rng, inflation, factor)
+    expected = products.memory * products.last.variance
+    assert products.cross.sum() / expected.sum() == pytest.approx(inflation, rel=0.03)
+    estimate = ErrorEstimate.initial().with_products(products, np.ones(len(products.index), dtype=bool))
+    assert estimate.factor == pytest.approx(factor, abs=0.03)
+    right = np.full(len(products.index), factor)
+    score, information = products.score(right, products.last.variance, products.last.error)
+    assert np.sign(round(score.sum() / information.sum(), 1)) == np.sign(round(inflation - 1, 1))
+
+
+def test_observations_in_common_are_matched_by_place(rng):
+    products = two_cycles(rng, 1.0, 1.0, size=6)
+    order = np.array([4, 1, 3])
+    keys = np.concatenate([products.last.keys[order], [[9.0]]])
+    later, forecast = rng.standard_normal(4), rng.standard_normal((3, 4))
+    some = lagged_products(products.last, keys, later, forecast)
+    assert some.index.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(some.last.innovation, products.last.innovation[order])
+    assert lagged_products(products.last, keys[3:], later[3:], forecast[:, 3:]) is None
+
+
+def test_a_few_products_leave_the_error_alone(rng):
+    products = two_cycles(rng, 1.0, 1.0, size=60)
+    assert ErrorEstimate.initial().with_products(products, np.ones(60, dtype=bool)).factor == 1.0
+
+
+# --- likelihood ratios -----------------------------------------------------------------------------------
+
+
+def test_ratios_by_quadrature_are_the_closed_form():
+    value, mean, variance = np.array([0.3, 2.0, -9.0]), np.zeros(3), np.array([1.0, 0.2, 2.0])
+    for deviation in (1.0, 0.3):
+        closed = weigh(looked(value, Gaussian(deviation)), mean, variance)
+        look = replace(looked(value, Gaussian(deviation)), is_linear=False)
+        for exact, numerical in zip(closed, weigh(look, mean, variance), strict=True):
+            np.testing.assert_allclose(numerical, exact, rtol=0.06, atol=5e-3)
+
+
+def test_ratio_of_a_likelihood_that_is_a_point():
+    """As the prior densities there, although no node is near."""
+    variance, value = 1.0, 3.3
+    look = replace(looked([value], Gaussian(1e-5)), is_linear=False)
+    ratios = weigh(look, np.zeros(1), np.full(1, variance))[0][:, 0]
+    exact = norm.logpdf(value, scale=np.sqrt(VARIANCE_RATIOS)) - norm.logpdf(value)
+    np.testing.assert_allclose(ratios, exact, atol=0.3)
+
+
+def cycle_of(values, law, size=30, spread=1.0, **settings):
+    """Analysis of a prior N(0, spread^2) by the spread control, with these observations of all variables."""
+    line = Localization(Euclidean(), 5.0)
+    prior = members(np.random.default_rng(1), np.zeros(size), np.full(size, spread**2), 20)
+    return AdaptiveSpread(LETSF(line), line, **settings).analyse(prior, Observation(values, Identity(), law), 3)
+
+
+@pytest.mark.parametrize("law", [Gaussian(0.5), Laplace(0.5), StudentT(0.5, 4)])
+def test_a_lone_outlier_never_fires(law):
+    values = np.zeros(30)
+    calm = cycle_of(values, law).info["inflation"]
+    values[12] = 1e5
+    np.testing.assert_array_equal(cycle_of(values, law).info["inflation"], calm)
+    values[9:16] = 8.0
+    surprised = cycle_of(values, law).info["inflation"]
+    assert surprised[12] > 1.5 and surprised[29] == calm[29]
+
+
+# --- the filter ------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_widened_where_nothing_is_observed(rng):
+    line = Localization(Euclidean(), 3.0)
+    observation = Observation(np.full(8, 9.0), Select(range(8)), 0.5)
+    prior = rng.standard_normal((15, 40))
+    wrapper = AdaptiveSpread(LETKF(line), line)
+    first = wrapper.analyse(prior, observation, 1)
+    second = wrapper.analyse(prior, observation, 1, first.memory)
+    assert (second.info["inflation"][:8] > 1).all() and (second.info["inflation"][20:] == 1).all()
+    np.testing.assert_allclose(second.ensemble[:, 20:], prior[:, 20:], rtol=1e-12)
+
+
+def test_memory_outlives_a_restart_and_another_network(rng, tmp_path):
+    line = Localization(Euclidean(), 3.0)
+    prior, wrapper = rng.standard_normal((15, 40)), AdaptiveSpread(Rotation(LETKF(line)), line)
+    memory = wrapper.analyse(prior, Observation(np.ones(8), Select(range(8)), 0.5), 1).memory
+    restart.write(tmp_path / "restart.npz", {"memory": memory})
+    kept = restart.read(tmp_path / "restart.npz")["memory"]
+    elsewhere = Observation(np.ones(6), Select(range(4, 34, 5)), 0.5, kind=["a"] * 3 + ["b"] * 3)
+    with_memory, with_kept = (wrapper.analyse(prior, elsewhere, 2, one) for one in (memory, kept))
+    np.testing.assert_array_equal(with_memory.ensemble, with_kept.ensemble)
+    assert len(with_memory.memory.knots) > len(memory.knots)
+    assert list(with_memory.memory.kinds) == ["", "a", "b"]
+
+
+def test_columns_are_not_analysed_twice_and_have_the_same_bits(rng):
+    """What is remembered of the columns is what the update makes of them."""
+    line = Localization(Euclidean(), 3.0)
+    prior, wrapper = rng.standard_normal((15, 40)), AdaptiveSpread(LETKF(line), line)
+    analysis = wrapper.analyse(prior, Observation(np.ones(40), Pointwise(arctan), 0.5), 1)
+    update, entries = replace(analysis.update, columns=None), np.arange(40)
+    again, fields = update.analysed(Part(prior, entries[:, None].astype(float), entries))
+    np.testing.assert_array_equal(analysis.ensemble, again)
+    np.testing.assert_array_equal(analysis.info["degrees_of_freedom"], fields["degrees_of_freedom"])
+
+
+@dataclass(frozen=True)
+class TwoInstruments:
+    """All variables seen by two instruments, the second with an error that is told wrong."""
+
+    factor: float
+
+    def observe(self, truth, cycle, rng):
+        size = len(truth)
+        error = np.repeat([0.7, 0.7 * self.factor], size)
+        value = np.tile(truth, 2) + error * rng.standard_normal(2 * size)
+        entries = np.tile(np.arange(size), 2)
+        return Observation(value, Select(entries), 0.7, kind=np.repeat(["good", "bad"], size))
+
+
+def test_the_error_of_each_kind_is_found():
+    size, line = 12, periodic_line(12, 5.0)
+    wrapper = AdaptiveSpread(Rotation(LETKF(line)), line)
+    start = GaussianStart(np.full(size, 2.0), 1.0)
+    run = twin(
+        Lorenz96(size), wrapper, TwoInstruments(2.0), start,
+        members=12, cycles=200, interval=0.05, streams=Streams.spawn(2),
+    )  # fmt: skip
+    *_, last = run
+    assert last.analysis.info["error_factor_good"] == pytest.approx(1.0, abs=0.15)
+    assert last.analysis.info["error_factor_bad"] == pytest.approx(2.0, abs=0.3)
+    off = replace(wrapper, estimate_error=False)
+    assert "error_factor_good" not in off.analyse(last.forecast, last.observation, 1).info
+
+
+def test_the_bias_of_a_model_is_found():
+    size, line = 12, periodic_line(12, 5.0)
+    start, network = GaussianStart(np.full(size, 2.0), 1.0), Network(Identity(), 0.5)
+    found = {}
+    for forcing in (8.0, 7.0):
+        run = twin(
+            Lorenz96(size, forcing), AdaptiveSpread(Rotation(LETKF(line)), line), network, start,
+            members=12, cycles=150, interval=0.05, streams=Streams.spawn(2), truth_model=Lorenz96(size),
+        )  # fmt: skip
+        *_, last = run
+        found[forcing] = last.analysis.info["bias"]
+    assert abs(found[8.0]) < 0.005
+    assert found[7.0] == pytest.approx(0.05, abs=0.03)
+
+
+def test_bias_within_what_noise_makes_is_none(rng):
+    silent = 0
+    for _ in range(200):
+        bias = BiasEstimate()
+        for shift in rng.standard_normal(1000):
+            bias = bias.with_shift(shift)
+        silent += bias.value == 0
+    assert silent == pytest.approx(0.866 * 200, abs=20)  # within 1.5 standard deviations
+
+
+def test_bias_is_followed(rng):
+    """b = 1 remains, less what leaks and the dead zone."""
+    bias = BiasEstimate()
+    for noise in 0.1 * rng.standard_normal(4000):
+        bias = bias.with_shift(1 - bias.value + noise)
+    assert bias.value == pytest.approx(1 / (1 + LEAK / GAIN), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("sampling", -1.0), ("local_persistence", 0.0), ("surprise_limit", 0.0), ("independent_part", 2.0)],
+)
+def test_a_number_out_of_range_is_named(name, value):
+    line = periodic_line(12, 5.0)
+    with pytest.raises(ValueError, match=name):
+        AdaptiveSpread(LETKF(line), line, **{name: value})
