@@ -72,7 +72,7 @@ def test_numbers_out_of_range_are_refused(build, numbers):
             build(number)
 
 
-@pytest.mark.parametrize("wrong", [3.0, Sphere(), "sphere", ETKF(), periodic_line], ids=str)
+@pytest.mark.parametrize("wrong", [3.0, Sphere(), "sphere", ETKF(), periodic_line], ids=lambda one: str(one).split(" at 0x")[0])
 @pytest.mark.parametrize(
     "build",
     [
@@ -93,7 +93,7 @@ def test_what_is_no_localization_is_refused(build, wrong):
 HOLDING = {name: row.filter for name, row in FILTERS.items() if hasattr(row.filter, "filter")}
 
 
-@pytest.mark.parametrize("wrong", [3, None, ETKF], ids=str)
+@pytest.mark.parametrize("wrong", [3, None, ETKF], ids=lambda one: str(one).split(" at 0x")[0])
 @pytest.mark.parametrize("wrapper", HOLDING.values(), ids=HOLDING)
 def test_a_wrapper_holds_a_filter(wrapper, wrong):
     with pytest.raises(ValueError, match="which is no filter"):
