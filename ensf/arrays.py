@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeGuard, cast
 
 import array_api_compat
 import numpy as np
@@ -107,13 +107,20 @@ def as_floating(values: ArrayLike | Array, name: str) -> Array:
         numbers = np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} cannot be read as an array: give rows of equal length") from error
+    except TypeError as error:
+        raise ValueError(f"{name} is a {type(values).__name__}: give an array of numbers") from error
     if numbers.dtype.kind in "iu":
         numbers = numbers.astype(np.float64)
-    if numbers.dtype.kind != "f" or numbers.dtype.itemsize < 4:
+    if numbers.dtype.kind != "f" or numbers.dtype.itemsize not in (4, 8):
         raise ValueError(f"{name} has dtype {numbers.dtype}: {_ADVICE.get(numbers.dtype.kind, 'give numbers')}")
     if not numbers.dtype.isnative:
         numbers = numbers.astype(numbers.dtype.newbyteorder("="))
     return numbers if mask is None else np.where(mask, numbers.dtype.type(np.nan), numbers)
+
+
+def is_count(number: object) -> bool:
+    """Whether it is a whole number, one or more."""
+    return isinstance(number, int | np.integer) and bool(number >= 1)
 
 
 _ADVICE = {
@@ -128,8 +135,29 @@ _ADVICE = {
 
 
 def generator(rng: Generator | int | None) -> Generator:
-    """A random generator, or one from an integer seed; None stays None, for a filter that draws nothing."""
-    return np.random.default_rng(rng) if isinstance(rng, int | np.integer) else cast(Generator, rng)
+    """A random generator, or one from an integer seed; None is one for a filter that draws nothing.
+
+    Raises
+    ------
+    ValueError
+        If it is neither; from None, when the filter draws.
+    """
+    if isinstance(rng, int | np.integer):
+        return np.random.default_rng(rng)
+    if rng is None:
+        return cast(Generator, _Nothing())
+    if not hasattr(rng, "standard_normal"):
+        raise ValueError(f"rng is a {type(rng).__name__}: give numpy.random.default_rng(seed), or the seed")
+    return rng
+
+
+class _Nothing:
+    """What draws are made from where no generator came."""
+
+    def __getattr__(self, verb: str) -> NoReturn:
+        if verb.startswith("__"):
+            raise AttributeError(verb)
+        raise ValueError("rng is None, but this filter draws random numbers: give a generator, or a seed")
 
 
 def summary(array: Array | float) -> str:

@@ -23,6 +23,9 @@ __all__ = ["ConditionalGuidance", "DampedGuidance", "Guidance"]
 
 FittedGuidance = Callable[[Array, Array, float, float, float], Array]
 
+ACCURATE = 2e6
+"""Information (trace of T^T V T) from which I + T T^T V loses digits."""
+
 
 class Guidance(Protocol):
     """Settings of a guidance."""
@@ -85,15 +88,13 @@ class ConditionalGuidance:
                 f"ConditionalGuidance needs Gaussian errors, not {type(law).__name__}: use DampedGuidance or LETSF"
             )
         _, axes, variances = principal_axes(prior)
-        identity = xp.eye(axes.shape[0], dtype=prior.dtype, device=prior.device)
 
         def guide(z: Array, score: Array, t: float, alpha: float, variance: float) -> Array:
             denoised = (z + variance * score) / alpha
             tangents = law.whiten(operator.tangent(denoised[:, None, :], axes[None, :, :]))
             departure = law.whiten(observation.value - operator(denoised))
             gain = variances / (alpha**2 * variances + variance)
-            system = identity + xp.matmul(tangents, xp.matrix_transpose(tangents)) * (variance * gain)
-            pull = xp.linalg.solve(system, xp.matmul(tangents, _columns(departure, tangents.shape[0])))
+            pull = _pull(tangents, variance * gain, _columns(departure, tangents.shape[0]))
             return alpha * xp.matmul(gain * xp.reshape(xp.matrix_transpose(pull), (z.shape[0], -1)), axes)
 
         return guide
@@ -101,6 +102,30 @@ class ConditionalGuidance:
     def stiffness(self, prior: Array, observation: Observation) -> float:
         """Zero: the pull is bounded by the prior score's own 1 / v."""
         return 0.0
+
+
+def _pull(tangents: Array, variances: Array, departures: Array) -> Array:
+    """``(I + T T^T V)^{-1} T d``, ``(group, axis, column)``; of accurate observations by singular values.
+
+    Parameters
+    ----------
+    tangents : (group, axis, observation) array
+        T, whitened.
+    variances : (axis,) array
+        Diagonal of V.
+    departures : (group, observation, column) array
+        d, whitened.
+    """
+    xp = namespace(tangents)
+    root = xp.sqrt(variances)[:, None]
+    scaled = root * tangents
+    if float(xp.max(xp.sum(scaled * scaled, axis=(-2, -1)))) > ACCURATE:
+        left, singular, right = xp.linalg.svd(scaled, full_matrices=False)
+        damping = singular / (1 + singular * singular)
+        return xp.matmul(left, damping[..., None] * xp.matmul(right, departures)) / root
+    identity = xp.eye(tangents.shape[-2], dtype=tangents.dtype, device=tangents.device)
+    system = identity + xp.matmul(tangents, xp.matrix_transpose(tangents)) * variances
+    return xp.linalg.solve(system, xp.matmul(tangents, departures))
 
 
 def _columns(vectors: Array, groups: int) -> Array:

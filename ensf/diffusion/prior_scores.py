@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ensf.arrays import Array, Generator, namespace, normal
+from ensf.arrays import Array, Generator, is_count, namespace, normal
 
 __all__ = ["GaussianScore", "MiniBatchScore", "MixtureScore", "PairedScore", "PriorScore", "principal_axes"]
 
@@ -67,6 +67,10 @@ class MiniBatchScore:
     """
 
     size: int = 10
+
+    def __post_init__(self) -> None:
+        if not is_count(self.size):
+            raise ValueError(f"MiniBatchScore has batches of {self.size} members: give a whole number, 1 or more")
 
     def fit(self, prior: Array, rng: Generator) -> FittedScore:
         """Score function of the prior."""

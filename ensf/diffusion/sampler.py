@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ensf.arrays import Array, Generator, add_scaled_noise, namespace, normal
+from ensf.arrays import Array, Generator, add_scaled_noise, is_count, namespace, normal
 from ensf.diffusion.schedule import Schedule
 
 __all__ = [
@@ -129,6 +129,9 @@ class ReverseSDE:
     steps: int = 500
     stop: RunningMeanStop | None = None
 
+    def __post_init__(self) -> None:
+        _check_steps(self)
+
     def step(self, z: Array, t: float, s: float, score: Score, schedule: Schedule, rng: Generator) -> Array:
         """One transition from `t` to `s < t`."""
         dt, diffusion = t - s, schedule.diffusion(t)
@@ -163,6 +166,9 @@ class ProbabilityFlow:
 
     steps: int = 100
 
+    def __post_init__(self) -> None:
+        _check_steps(self)
+
     def step(self, z: Array, t: float, s: float, score: Score, schedule: Schedule, rng: Generator) -> Array:
         """One transition from `t` to `s < t`."""
         slope = self._slope(z, t, score, schedule)
@@ -183,6 +189,11 @@ class ProbabilityFlow:
     def stable_steps(self, schedule: Schedule, stiffness: float) -> int:
         """As for the reverse SDE, with half the pull."""
         return math.ceil(stable_steps(self.steps, schedule, stiffness) / 2)
+
+
+def _check_steps(sampler: Sampler) -> None:
+    if not is_count(sampler.steps):
+        raise ValueError(f"{type(sampler).__name__} has {sampler.steps} steps: give a whole number, 1 or more")
 
 
 def stable_steps(steps: int, schedule: Schedule, stiffness: float, limit: int = 10**7) -> int:

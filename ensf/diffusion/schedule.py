@@ -45,6 +45,10 @@ class LinearSchedule:
     eps_alpha: float = 0.05
     eps_beta: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not (0 < self.eps_alpha <= 1 and 0 <= self.eps_beta < 1):
+            raise ValueError(f"{self}: give an eps_alpha above 0, at most 1, and an eps_beta from 0 to below 1")
+
     def alpha(self, t: float) -> float:
         """Factor on the state."""
         return 1 - (1 - self.eps_alpha) * t
@@ -74,6 +78,10 @@ class VariancePreserving:
 
     rate_min: float = 0.1
     rate_max: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.rate_min < math.inf and 0 < self.rate_max < math.inf):
+            raise ValueError(f"{self}: give a rate_min of 0 or more and a positive rate_max")
 
     def _rate(self, t: float) -> float:
         return self.rate_min + (self.rate_max - self.rate_min) * t

@@ -54,6 +54,8 @@ __all__ = [
     "Unchanged",
     "Update",
     "as_ensemble",
+    "as_positions",
+    "check_filter",
     "usable",
 ]
 
@@ -195,7 +197,21 @@ class Update(Record):
         Returns
         -------
         (member, entry) array
+
+        Raises
+        ------
+        ValueError
+            If the part is no array (member, entry) of numbers, or positions or entries are not one for each entry.
         """
+        part = as_floating(part, "part")
+        if part.ndim != 2:
+            raise ValueError(f"part has shape {tuple(part.shape)}: give (member, entry), one column per entry")
+        if positions is not None:
+            positions = as_positions(positions, part.shape[1], "the part has {} entries")
+        if entries is not None and np.shape(entries) != (part.shape[1],):
+            raise ValueError(
+                f"entries have shape {np.shape(entries)} but the part has {part.shape[1]}: give one index for each"
+            )
         return self.analysed(as_part(part, positions, entries, field, inflate))[0]
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
@@ -291,6 +307,13 @@ class Prepared:
 # --- what every filter asks of its input -------------------------------------------------------------------
 
 
+def check_filter(filter: object, owner: str) -> None:
+    """Raise ValueError for what is no filter, such as its class."""
+    if isinstance(filter, type) or not (hasattr(filter, "analyse") or hasattr(filter, "prepare")):
+        name = filter.__name__ if isinstance(filter, type) else repr(filter)
+        raise ValueError(f"{owner} holds {name}, which is no filter: give one with its settings, such as ETKF()")
+
+
 def usable(
     prior: Array, observation: Observation, positions: np.ndarray | None = None
 ) -> tuple[Array, Observation, np.ndarray]:
@@ -313,11 +336,8 @@ def usable(
         )
     if positions is None:
         positions = np.arange(prior.shape[1], dtype=np.float64)[:, None]
-    elif len(positions) != prior.shape[1]:
-        raise ValueError(
-            f"there are {len(positions)} positions but the prior has {prior.shape[1]} variables: "
-            "give one position per state variable"
-        )
+    else:
+        positions = as_positions(positions, prior.shape[1], "the prior has {} variables")
     present = observation.present(prior.dtype).without_scaling()
     return prior, present.located(positions) if present.size else present, positions
 
@@ -341,6 +361,31 @@ def as_ensemble(prior: Array) -> Array:
     if not bool(namespace(prior).isfinite(namespace(prior).sum(prior))):
         _name_bad_entry(to_numpy(prior))
     return prior
+
+
+def as_positions(positions: Array, count: int, counted: str) -> np.ndarray:
+    """Positions ``(entry, dimension)`` on the host of what a caller has.
+
+    Parameters
+    ----------
+    positions : array, or anything that NumPy reads as numbers
+    count : int
+        Number of entries that they are for.
+    counted : str
+        What these are, for the sentence, with braces for their number.
+
+    Raises
+    ------
+    ValueError
+        If there are not `count` rows of numbers.
+    """
+    array = to_numpy(as_floating(positions, "positions"))
+    if array.ndim != 2 or len(array) != count:
+        raise ValueError(
+            f"positions have shape {array.shape} but {counted.format(count)}: give one row of coordinates for each, "
+            "(entry, dimension)"
+        )
+    return array
 
 
 def _name_bad_entry(prior: np.ndarray) -> None:

@@ -62,6 +62,10 @@ class EnSF:
     start: Any = StandardNoise()
     clip: float = math.inf
 
+    def __post_init__(self) -> None:
+        if not self.clip > 0:
+            raise ValueError(f"the bound on the score of EnSF is {self.clip}: give a positive number, or infinity")
+
     def analyse(
         self,
         prior: Array,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, like, namespace, normal, stream
+from ensf.arrays import Array, Generator, is_count, like, namespace, normal, stream
 from ensf.filters.base import Memory, Part, Prepared, Update, observed_variables
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
@@ -44,8 +44,8 @@ class FixedGainMAP(Prepared):
     steps: int = 6
 
     def __post_init__(self) -> None:
-        if not (0 < self.deviation < math.inf and self.steps >= 1):
-            raise ValueError(f"{self}: give a positive deviation and at least one step")
+        if not (0 < self.deviation < math.inf and is_count(self.steps)):
+            raise ValueError(f"{self}: give a positive deviation and a whole number of steps, at least one")
 
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """Change of the observed variables.

@@ -19,7 +19,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, like, namespace
 from ensf.filters.base import Analysis, Memory, usable
-from ensf.localization.localization import Localization
+from ensf.localization.localization import Localization, check_localization
 from ensf.localization.taper import gaspari_cohn
 from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
@@ -57,6 +57,7 @@ class OptimalInterpolation:
     length: float
 
     def __post_init__(self) -> None:
+        check_localization(self.localization, "OptimalInterpolation")
         if not 0 < self.length < np.inf:
             raise ValueError(f"correlation length is {self.length}: give a positive length")
 

@@ -85,6 +85,10 @@ class Sphere:
 
     radius: float = 6371.0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.radius < np.inf:
+            raise ValueError(f"radius of the sphere is {self.radius}: give a positive length")
+
     def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
         """Distances of all pairs no further apart than `radius`."""
         angle = radius / self.radius

@@ -12,6 +12,7 @@ a descending list so that it varies smoothly in space.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -40,8 +41,10 @@ class InformationLimit:
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
             raise ValueError(f"information fraction is {self.fraction}: give a number above 0, at most 1")
-        if self.shrink[0] != 1 or any(b >= a for a, b in zip(self.shrink, self.shrink[1:], strict=False)):
-            raise ValueError(f"shrink factors are {self.shrink}: give a list that falls from 1")
+        object.__setattr__(self, "shrink", tuple(self.shrink))
+        falling = all(0 < b < a for a, b in pairwise(self.shrink))
+        if self.shrink[:1] != (1,) or not falling:
+            raise ValueError(f"shrink factors are {self.shrink}: give a list that falls from 1 and stays above 0")
 
     def narrow(self, patches: Patches, half_width: float, anomalies: Array) -> tuple[Patches, np.ndarray]:
         """Patches with a half-width of their own at each place; those without a half-width stay as they are.
@@ -115,6 +118,8 @@ def _batched(patches: Patches, weight: np.ndarray, anomalies: Array) -> Array:
         xp.reshape(xp.take(anomalies.T, xp.reshape(index, (-1,)), axis=0), (*index.shape, -1))
         * like(root, anomalies)[..., None]
     )
-    values = xp.linalg.eigvalsh(xp.matmul(xp.matrix_transpose(local), local))
-    values = xp.clip(values, 0.0, None)
+    if float(xp.max(xp.sum(local * local, axis=(-2, -1)))) > 1 / xp.finfo(local.dtype).eps ** 0.6:
+        values = xp.linalg.svdvals(local) ** 2
+    else:
+        values = xp.clip(xp.linalg.eigvalsh(xp.matmul(xp.matrix_transpose(local), local)), 0.0, None)
     return xp.sum(values / (1 + values), axis=-1)

@@ -128,6 +128,15 @@ def _finite(position: np.ndarray) -> np.ndarray:
     return position
 
 
+def check_localization(localization: object, owner: str) -> None:
+    """Raise ValueError for what is no `Localization`, such as a geometry or a length alone."""
+    if not isinstance(localization, Localization):
+        raise ValueError(
+            f"localization of {owner} is a {type(localization).__name__}: give Localization(geometry, half_width), "
+            "such as Localization(Sphere(), 500.0)"
+        )
+
+
 def periodic_line(size: int, half_width: float) -> Localization:
     """Localization of `size` equidistant variables on a ring, as in the Lorenz-96 model, neighbours one unit apart.
 

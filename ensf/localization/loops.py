@@ -10,6 +10,9 @@ from ensf.localization import pieces
 inner = numba.njit(cache=True)(pieces.inner)
 outer = numba.njit(cache=True, error_model="numpy")(pieces.outer)
 
+ACCURATE = 1e10
+"""Information (trace of G) from which I + G loses the degrees of freedom to rounding, and then its Cholesky factor."""
+
 
 @numba.njit(cache=True, error_model="numpy")
 def taper(r):
@@ -41,7 +44,7 @@ def freedom_of_places_in_parallel(rows, indptr, index, weight, freedom):
 
 @numba.njit(cache=True)
 def _freedom(rows, index, weight):
-    """``tr(I - (I + G)^{-1})`` of one place, by a Cholesky factor."""
+    """``tr(I - (I + G)^{-1})`` of one place, by a Cholesky factor; of accurate observations by singular values."""
     members = rows.shape[1]
     local = np.empty((np.count_nonzero(weight), members))
     near = 0
@@ -49,7 +52,11 @@ def _freedom(rows, index, weight):
         if weight[k] > 0:
             local[near] = np.sqrt(weight[k]) * rows[index[k]]
             near += 1
-    factor = np.linalg.cholesky(np.eye(members) + np.dot(local.T, local))
+    gram = np.dot(local.T, local)
+    if np.trace(gram) > ACCURATE:
+        values = np.linalg.svd(local, full_matrices=False)[1] ** 2
+        return np.sum(values / (1 + values))
+    factor = np.linalg.cholesky(np.eye(members) + gram)
     return members - _squared_norm_of_inverse(factor)
 
 

@@ -402,6 +402,8 @@ class Linear(Operator):
     def nearest_row(self) -> np.ndarray:
         """The row in which a column weighs most."""
         size = abs(self.matrix)
+        if not size.shape[0]:
+            return np.zeros(size.shape[1], dtype=np.int64)
         return to_numpy(size.argmax(axis=0) if _is_sparse(size) else namespace(size).argmax(size, axis=0)).ravel()
 
     def narrowed(self, entries: np.ndarray) -> Linear:

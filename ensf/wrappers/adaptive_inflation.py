@@ -33,6 +33,7 @@ from ensf.arrays import Array, Generator, Record, like, namespace
 from ensf.filters.base import Analysis, Memory, Part, Update, as_part, innovations, with_values
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches
+from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
@@ -114,6 +115,7 @@ class AdaptiveInflation(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_localization(self.localization, "AdaptiveInflation")
         rules = {
             "sampling": (self.sampling >= 0, "0 or more"),
             "deviation": (self.deviation > 0, "a positive number"),

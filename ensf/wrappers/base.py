@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator
-from ensf.filters.base import Analysis, Filter, Memory, Part, Preparable, Update, as_part, usable
+from ensf.filters.base import Analysis, Filter, Memory, Part, Preparable, Update, as_part, check_filter, usable
 from ensf.observations.observation import Observation
 
 __all__ = ["WrappedUpdate", "Wrapper"]
@@ -29,6 +29,7 @@ class Wrapper:
 
     def __post_init__(self) -> None:
         """Around a preparable filter the wrapper has the verb `prepare`, and so is `Preparable` itself."""
+        check_filter(self.filter, type(self).__name__)
         if isinstance(self.filter, Preparable):
             object.__setattr__(self, "prepare", self._prepare)
 

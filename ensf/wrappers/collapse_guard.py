@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, namespace, normal, stream
-from ensf.filters.base import Analysis, Filter, Memory, Part, innovations, usable, with_values
+from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, stream
+from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, innovations, usable, with_values
 from ensf.observations.observation import Observation
 
 __all__ = ["CollapseGuard", "GuardMemory"]
@@ -83,9 +83,10 @@ class CollapseGuard:
     most: float = 1.0
 
     def __post_init__(self) -> None:
+        check_filter(self.filter, type(self).__name__)
         rules = {
             "limit": (self.limit > 1, "a number above 1"),
-            "cycles": (self.cycles >= 1, "1 or more"),
+            "cycles": (is_count(self.cycles), "a whole number, 1 or more"),
             "most": (self.most > 0, "a positive number"),
         }
         for name, (kept, rule) in rules.items():

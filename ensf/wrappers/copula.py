@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
-from ensf.filters.base import Analysis, Filter, Memory, Part, usable, with_values
+from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, usable, with_values
 from ensf.observations.observation import Observation
 
 __all__ = ["Copula", "Warp"]
@@ -52,6 +52,7 @@ class Copula:
     bandwidth: float = 0.5
 
     def __post_init__(self) -> None:
+        check_filter(self.filter, type(self).__name__)
         if not 0 < self.bandwidth <= 1:
             raise ValueError(f"kernel bandwidth is {self.bandwidth}: give a positive number of spreads up to 1")
 

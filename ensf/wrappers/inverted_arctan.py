@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, Memory
+from ensf.filters.base import Analysis, Filter, Memory, check_filter
 from ensf.observations.functions import arctan
 from ensf.observations.observation import Observation
 
@@ -46,6 +46,7 @@ class InvertedArctan:
     bound: float = 40.0
 
     def __post_init__(self) -> None:
+        check_filter(self.filter, type(self).__name__)
         if not (0 < self.error < math.inf and 0 < self.bound < math.inf):
             raise ValueError(f"error is {self.error} and bound {self.bound}: give positive numbers")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, Memory, Part, as_ensemble, as_part
+from ensf.arrays import Array, Generator, is_count, namespace
+from ensf.filters.base import Analysis, Filter, Memory, Part, as_ensemble, as_part, check_filter
 from ensf.observations.observation import Observation
 
 __all__ = ["PartialState"]
@@ -33,8 +33,9 @@ class PartialState:
     size: int
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"the analysed part of the state has {self.size} entries: give 1 or more")
+        check_filter(self.filter, type(self).__name__)
+        if not is_count(self.size):
+            raise ValueError(f"the analysed part of the state has {self.size} entries: give a whole number, 1 or more")
 
     def analyse(
         self,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ensf.filters.base import Filter
 from ensf.filters.letsf import LETSF
 from ensf.localization import Euclidean, InformationLimit, Localization
+from ensf.localization.localization import check_localization
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.spread import Rotation
@@ -27,6 +28,7 @@ def letsf(localization: Localization | None = None) -> Filter:
         absorb. Without one, every observation reaches everything. A Dataset and files have one from their coordinates.
     """
     wide = Localization(Euclidean(), math.inf) if localization is None else localization
+    check_localization(wide, "letsf")
     filter = Rotation(LETSF(wide, information_limit=InformationLimit()))
     near = replace(wide, half_width=wide.half_width / 2)
     return DeferredAnalysis(AdaptiveInflation(filter, near), min_constraint=0.2)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, Record, generator, member_mean, namespace, normal, stream
-from ensf.filters.base import Analysis, Filter, Memory, Part, Update, usable, with_values
+from ensf.filters.base import Analysis, Filter, Memory, Part, Update, check_filter, usable, with_values
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper
@@ -263,6 +263,7 @@ class SpreadReset:
     deviation: float | None = None
 
     def __post_init__(self) -> None:
+        check_filter(self.filter, type(self).__name__)
         if self.deviation is not None and not self.deviation > 0:
             raise ValueError(f"deviation of the spread reset is {self.deviation}: give a positive standard deviation")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, Memory, Part, usable, with_values
+from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, usable, with_values
 from ensf.observations.functions import Affine
 from ensf.observations.observation import Observation
 
@@ -24,6 +24,9 @@ class Standardised:
     """
 
     filter: Filter
+
+    def __post_init__(self) -> None:
+        check_filter(self.filter, type(self).__name__)
 
     def analyse(
         self,

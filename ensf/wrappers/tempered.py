@@ -18,8 +18,8 @@ from operator import add
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, namespace
-from ensf.filters.base import Analysis, Filter, Memory, Part, Update, innovations, usable, with_values
+from ensf.arrays import Array, Generator, generator, is_count, namespace
+from ensf.filters.base import Analysis, Filter, Memory, Part, Update, check_filter, innovations, usable, with_values
 from ensf.observations.observation import Observation
 
 __all__ = ["Tempered", "tempering"]
@@ -41,8 +41,9 @@ class Tempered:
     pieces: int = 4
 
     def __post_init__(self) -> None:
-        if self.pieces < 1:
-            raise ValueError(f"the likelihood is cut into {self.pieces} pieces: give 1 or more")
+        check_filter(self.filter, type(self).__name__)
+        if not is_count(self.pieces):
+            raise ValueError(f"the likelihood is cut into {self.pieces} pieces: give a whole number, 1 or more")
 
     def analyse(
         self,

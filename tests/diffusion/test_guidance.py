@@ -169,3 +169,20 @@ def test_conditional_guidance_of_an_operator_without_a_tangent(problem):
 def test_conditional_guidance_is_not_stiff(problem):
     prior, _, matrix, error, value = problem
     assert ConditionalGuidance().stiffness(prior, Observation(value, Linear(matrix), Correlated(error))) == 0.0
+
+
+@pytest.mark.parametrize("count", [3, 12], ids=["fewer observations than axes", "more"])
+@pytest.mark.parametrize("error", [1e-3, 1e-7, 1e-10])
+def test_conditional_guidance_of_accurate_observations(error, count, rng):
+    """H^T (H C H^T)^{-1} d in the limit, where I + T T^T has no inverse in floating point."""
+    prior, z = rng.standard_normal((20, 5)), rng.standard_normal((20, 5))
+    matrix = rng.standard_normal((count, 5))
+    observation = Observation(matrix @ np.ones(5), Linear(matrix), error)
+    axes, variances = np.linalg.eigh(np.cov(prior.T))[::-1]
+    inside = axes * (variances * VARIANCE / (ALPHA**2 * variances + VARIANCE)) @ axes.T
+    score = GaussianScore().fit(prior, None)(z, ALPHA, VARIANCE)
+    departure = (observation.value - (z + VARIANCE * score) / ALPHA @ matrix.T) @ np.linalg.pinv(
+        matrix @ inside @ matrix.T, rcond=1e-10
+    )
+    wanted = ALPHA / VARIANCE * departure @ matrix @ inside
+    np.testing.assert_allclose(pull(ConditionalGuidance(), z, prior, observation), wanted, rtol=1e-3, atol=1e-3)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
+import xarray as xr
 from exact import kalman_posterior, scalar_posterior
 from hypothesis import given
 from hypothesis import strategies as st
@@ -539,8 +541,21 @@ def test_errors_say_what_is_wrong(filter, observation, message, prior):
 
 @pytest.mark.parametrize("filter", FILTERS, ids=name)
 def test_positions_that_do_not_fit_are_refused(filter, prior):
-    with pytest.raises(ValueError, match="7 positions but the prior has 12 variables"):
+    with pytest.raises(ValueError, match=r"shape \(7, 1\) but the prior has 12 variables"):
         analysed(filter, prior, Observation(np.zeros(12), Identity(), 1.0), positions=np.zeros((7, 1)))
+    for positions in (np.zeros(12), 3.0, np.zeros((12, 1, 1)), range(12)):
+        with pytest.raises(ValueError, match="positions have shape .* one row of coordinates for each"):
+            analysed(filter, prior, Observation(np.zeros(12), Identity(), 1.0), positions=positions)
+    with pytest.raises(ValueError, match="positions has dtype <U1: give numbers, not text"):
+        analysed(filter, prior, Observation(np.zeros(12), Identity(), 1.0), positions=[["a"]] * 12)
+
+
+@pytest.mark.parametrize("filter", FILTERS, ids=name)
+def test_positions_in_any_form(filter, prior):
+    places, observation = np.arange(12)[:, None], Observation(np.zeros(4), Select(range(0, 12, 3)), 1.0)
+    wanted = analysed(filter, prior, observation, positions=places.astype(float))
+    for form in (places, places.tolist(), pd.DataFrame(places), xr.DataArray(places)):
+        np.testing.assert_array_equal(analysed(filter, prior, observation, positions=form), wanted)
 
 
 @pytest.mark.parametrize("filter", FILTERS, ids=name)

@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_refused(prior):
         OptimalInterpolation(LINE, 0.0)
     with pytest.raises(ValueError, match="Gaussian errors"):
         OptimalInterpolation(LINE, 2.0).analyse(prior, Observation(np.zeros(1), Select((2,)), Laplace(1.0)), None)
-    with pytest.raises(ValueError, match="9 positions but the prior has 30 variables"):
+    with pytest.raises(ValueError, match=r"shape \(9, 1\) but the prior has 30 variables"):
         OptimalInterpolation(LINE, 2.0).analyse(
             prior, Observation(np.zeros(1), Select((2,)), 1.0), None, positions=PLACES[:9]
         )

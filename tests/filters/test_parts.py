@@ -44,6 +44,7 @@ FILTERS = {
     "LETKF limited": LETKF(LOCAL, InformationLimit(0.3)),
     "LETKF unresolved": LETKF(LOCAL, unresolved_variance=0.2),
     "LETSF": LETSF(LOCAL),
+    "LETSF of four steps": LETSF(LOCAL, steps=4),
     "LETSF global": LETSF(steps=3),
     "LETSF limited": LETSF(LOCAL, information_limit=InformationLimit(0.3)),
     "LETSF unresolved": LETSF(LOCAL, unresolved_variance=0.2),
@@ -204,3 +205,21 @@ def test_many_entries_in_parallel_are_those_of_one_thread(rng):
         for entries in (np.arange(1000, 1007), np.array([39_999])):
             part = analysis.update.near(positions[entries]).apply(prior[:, entries], positions[entries], entries)
             np.testing.assert_array_equal(part, analysis.ensemble[:, entries])
+
+
+def test_parts_in_any_form_and_what_does_not_fit():
+    prior = np.arange(30.0).reshape(5, 6) % 7
+    observation = Observation([1.0, 2.0], Select([0, 3]), 0.5)
+    analysis = LETKF(LOCAL).analyse(prior, observation, None)
+    places = np.arange(6.0)[:, None]
+    whole = analysis.update.apply(prior.astype(int).tolist(), places.tolist(), list(range(6)))
+    np.testing.assert_array_equal(whole, analysis.ensemble)
+    for part, positions, entries, message in (
+        (prior[0], None, None, "part has shape"),
+        (prior, places[:4], None, r"positions have shape \(4, 1\) but the part has 6 entries"),
+        (prior, places[:, 0], None, r"positions have shape \(6,\) but the part has 6 entries"),
+        (prior, places, [1, 2], r"entries have shape \(2,\) but the part has 6"),
+        (prior, places, 3, r"entries have shape \(\) but the part has 6"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            analysis.update.apply(part, positions, entries)

@@ -125,3 +125,13 @@ def test_a_column_that_is_not_the_variable_itself(method, operator, rng):
     observation = Observation(np.ones(5), operator, 0.5)
     with pytest.raises(ValueError, match="unresolved_variance needs observations that see one variable each"):
         method.analyse(rng.standard_normal((8, 30)), observation, rng)
+
+
+@pytest.mark.parametrize("error", [1e-6, 1e-10])
+def test_an_accurate_observation_leaves_no_negative_variance(error, rng):
+    prior = rng.standard_normal((10, 12))
+    observation = Observation(np.full(6, 0.3), Select(range(0, 12, 2)), error)
+    for kind in (LETKF, LETSF):
+        ensemble = kind(LINE, unresolved_variance=0.2).analyse(prior, observation, None).ensemble
+        np.testing.assert_allclose(ensemble[:, ::2], 0.3, atol=10 * error)
+        assert np.isfinite(ensemble).all()

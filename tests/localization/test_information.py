@@ -1,5 +1,7 @@
 """Patches limited by information content."""
 
+from itertools import pairwise
+
 import array_api_strict as strict
 import numpy as np
 import pytest
@@ -105,3 +107,25 @@ def test_patches_without_a_half_width_stay_as_they_are(anomalies):
     line = Localization(Periodic((30.0,)), np.inf)
     patches = line.patches(PLACES, PLACES)
     assert InformationLimit(0.4).narrow(patches, np.inf, anomalies)[0] is patches
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("error", [1e-3, 1e-6, 1e-9])
+def test_degrees_of_freedom_of_accurate_observations(error, dtype, rng):
+    """As many as observations near, or as members less one; a Cholesky factor of I + G is none there."""
+    patches = LINE.patches(PLACES, PLACES[::4])
+    anomalies = rng.standard_normal((10, 30))
+    anomalies = ((anomalies - anomalies.mean(axis=0)) / error)[:, ::4].astype(dtype)
+    wanted = np.minimum(np.array([np.count_nonzero(patches.weight[a:b]) for a, b in pairwise(patches.indptr)]), 9)
+    there = like(anomalies, strict.asarray(anomalies, device=strict.Device("device1")))
+    clear = np.array([patches.weight[a:b].min() > 1e-3 for a, b in pairwise(patches.indptr)])  # no weight near 0
+    assert clear.any()
+    for numbers in (anomalies, there):
+        freedom = degrees_of_freedom(patches, patches.weight, numbers)
+        np.testing.assert_allclose(freedom[clear], wanted[clear], rtol=1e-2)
+
+
+@pytest.mark.parametrize("shrink", [(), (0.5,), (1.0, 0.5, 0.5), (1.0, -0.5), (1.0, 0.0)])
+def test_factors_that_do_not_fall_are_refused(shrink):
+    with pytest.raises(ValueError, match="falls from 1 and stays above 0"):
+        InformationLimit(shrink=shrink)

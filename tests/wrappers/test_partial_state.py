@@ -32,7 +32,7 @@ def test_all_of_the_state_is_a_part_of_it(rng):
 def test_a_part_larger_than_the_state_is_refused(rng):
     with pytest.raises(ValueError, match="7 state variables: 8 are to be analysed"):
         PartialState(LOCAL, 8).analyse(rng.normal(size=(6, 7)), OBSERVATION, rng)
-    with pytest.raises(ValueError, match="give 1 or more"):
+    with pytest.raises(ValueError, match="give a whole number, 1 or more"):
         PartialState(LOCAL, 0)
 
 

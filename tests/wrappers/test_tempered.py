@@ -91,7 +91,7 @@ def test_the_widest_ensemble_beside_its_error_sets_the_weights():
 
 
 def test_no_piece_is_refused():
-    with pytest.raises(ValueError, match="cut into 0 pieces: give 1 or more"):
+    with pytest.raises(ValueError, match="cut into 0 pieces: give a whole number, 1 or more"):
         Tempered(ETKF(), 0)
 
 

@@ -15,6 +15,7 @@ from ensf.filters.kalman.local_transform import local_transform
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.local import LocalUpdate, check_local
 from ensf.localization import InformationLimit, Localization, Patches
+from ensf.localization.localization import check_localization
 from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
 
@@ -43,6 +44,7 @@ class LETKF(Prepared):
     unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
+        check_localization(self.localization, "LETKF")
         check_fraction(self.unresolved_variance)
 
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
@@ -114,6 +116,7 @@ def _regressed_moments(
     slope = shared / xp.clip(variance, xp.finfo(variance.dtype).smallest_normal, None)
     lacking = fraction * variance
     gain = slope * lacking / (1 + lacking)
+    unrelated = xp.clip(spread**2 - slope**2 * lacking, 0.0, None)  # what h says nothing of
     assert is_gaussian(observation.law)
     departures = observation.law.whiten(observation.value - observation.part.function(centre))
-    return centre + gain * departures, spread**2 - gain * slope * lacking
+    return centre + gain * departures, unrelated + slope * gain

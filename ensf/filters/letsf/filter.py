@@ -22,13 +22,14 @@ from operator import add
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, is_host, like, member_mean, namespace
+from ensf.arrays import Array, Generator, Record, is_count, is_host, like, member_mean, namespace
 from ensf.filters.base import Memory, Part, Prepared, Update
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.letsf.flow import exponential_step
 from ensf.filters.letsf.sensors import sensor_of
 from ensf.filters.local import LocalUpdate, check_local
 from ensf.localization import InformationLimit, Localization, Patches
+from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
 
 __all__ = ["LETSF"]
@@ -67,9 +68,11 @@ class LETSF(Prepared):
     unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.localization is not None:
+            check_localization(self.localization, "LETSF")
         check_fraction(self.unresolved_variance)
-        if self.steps < 1:
-            raise ValueError(f"LETSF has {self.steps} steps: give 1 or more")
+        if not is_count(self.steps):
+            raise ValueError(f"LETSF has {self.steps} steps: give a whole number, 1 or more")
 
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The steps of the flow, from what the members predict.
@@ -189,15 +192,18 @@ class LETSFUpdate(LocalUpdate):
             patches = self.patches(part.positions[computed], int(computed.sum()))
             first = replace(self, flow=self.flow[:1])
             increments[:, computed], freedom[computed] = first.increments(anomalies[:, computed], patches)
-        rest = replace(self, flow=self.flow[1:])
-        increments = increments + rest.increments(anomalies, self.patches(part.positions, len(column)))[0]
+        increments = increments + self._later(anomalies, self.patches(part.positions, len(column)))
         return part.values + increments, self.looks(part, freedom)
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Sum of the changes of all steps, and degrees of freedom of the first."""
+        increments, freedom = self.flow[0](anomalies / math.sqrt(anomalies.shape[0] - 1), patches)
+        return (increments + self._later(anomalies, patches) if len(self.flow) > 1 else increments), freedom
+
+    def _later(self, anomalies: Array, patches: Patches) -> Array:
+        """Sum of the changes of all steps but the first: one order of summation, whoever knows the first."""
         anomalies = anomalies / math.sqrt(anomalies.shape[0] - 1)
-        steps = [step(anomalies, patches) for step in self.flow]
-        return reduce(add, (increments for increments, _ in steps)), steps[0][1]
+        return reduce(add, (step(anomalies, patches)[0] for step in self.flow[1:]))
 
     def restrict(self, index: np.ndarray) -> LETSFUpdate:
         """With the observations at `index` alone."""

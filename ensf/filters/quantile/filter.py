@@ -28,6 +28,7 @@ from ensf.filters.base import Memory, Part, Prepared, Update, with_values
 from ensf.filters.local import LocalUpdate, check_local
 from ensf.filters.quantile.marginals import Marginal, RankHistogram, normal_scores
 from ensf.localization import Localization, Patches
+from ensf.localization.localization import check_localization
 from ensf.localization.patches import everything
 from ensf.observations.functions import identity
 from ensf.observations.observation import Observation
@@ -56,6 +57,10 @@ class QuantileFilter(Prepared):
     localization: Localization | None = None
     marginal: Marginal = RankHistogram()
     probit: bool = False
+
+    def __post_init__(self) -> None:
+        if self.localization is not None:
+            check_localization(self.localization, "QuantileFilter")
 
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """What each observation makes of the members at its turn.
