@@ -72,7 +72,9 @@ def test_numbers_out_of_range_are_refused(build, numbers):
             build(number)
 
 
-@pytest.mark.parametrize("wrong", [3.0, Sphere(), "sphere", ETKF(), periodic_line], ids=lambda one: str(one).split(" at 0x")[0])
+@pytest.mark.parametrize(
+    "wrong", [3.0, Sphere(), "sphere", ETKF(), periodic_line], ids=lambda one: str(one).split(" at 0x")[0]
+)
 @pytest.mark.parametrize(
     "build",
     [
