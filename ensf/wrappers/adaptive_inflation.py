@@ -35,7 +35,7 @@ from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches
 from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
-from ensf.wrappers.base import WrappedUpdate, Wrapper
+from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 
 __all__ = ["AdaptiveInflation", "InflationMemory"]
@@ -125,9 +125,7 @@ class AdaptiveInflation(Wrapper):
             "independent_part": (0 <= self.independent_part <= 1, "0 to 1"),
             "max_inflation": (self.max_inflation >= 1, "1 or more"),
         }
-        for name, (kept, rule) in rules.items():
-            if not kept:
-                raise ValueError(f"{name} of the adaptive inflation is {getattr(self, name)}: give {rule}")
+        check_ranges(self, "adaptive inflation", rules)
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         remembered, widening = self._learnt(predicted, observation, rng, memory)

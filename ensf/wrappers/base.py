@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,7 +11,23 @@ from ensf.arrays import Array, Generator, generator
 from ensf.filters.base import Analysis, Filter, Memory, Part, Preparable, Update, as_part, check_filter, usable
 from ensf.observations.observation import Observation
 
-__all__ = ["WrappedUpdate", "Wrapper"]
+__all__ = ["WrappedUpdate", "Wrapper", "check_ranges"]
+
+
+def check_ranges(settings: object, what: str, rules: Mapping[str, tuple[bool, str]]) -> None:
+    """Raise ValueError for the first setting that is not in its range.
+
+    Parameters
+    ----------
+    settings : object
+    what : str
+        What errors call it.
+    rules : mapping of str to (bool, str)
+        By name of a setting whether it is in its range, and which that is.
+    """
+    for name, (kept, rule) in rules.items():
+        if not kept:
+            raise ValueError(f"{name} of the {what} is {getattr(settings, name)}: give {rule}")
 
 
 @dataclass(frozen=True)

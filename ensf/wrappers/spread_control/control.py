@@ -39,7 +39,7 @@ from ensf.filters.base import Analysis, Info, Memory, Part, Update, as_part, obs
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches
 from ensf.observations.observation import Observation
-from ensf.wrappers.base import WrappedUpdate, Wrapper
+from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
@@ -173,9 +173,7 @@ class AdaptiveSpread(Wrapper):
             "independent_part": (0 <= self.independent_part <= 1, "0 to 1"),
             "max_inflation": (self.max_inflation >= 1, "1 or more"),
         }
-        for name, (kept, rule) in rules.items():
-            if not kept:
-                raise ValueError(f"{name} of the adaptive spread is {getattr(self, name)}: give {rule}")
+        check_ranges(self, "adaptive spread", rules)
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         cycle = self._begin(predicted, observation, rng, memory)
