@@ -15,6 +15,7 @@ from ensf import (
     LETKF,
     LETSF,
     AdaptiveInflation,
+    AdaptiveSpread,
     CollapseGuard,
     EnSF,
     FixedGainMAP,
@@ -84,8 +85,9 @@ def test_numbers_out_of_range_are_refused(build, numbers):
         letsf,
         lambda localization: OptimalInterpolation(localization, 2.0),
         lambda localization: AdaptiveInflation(ETKF(), localization),
+        lambda localization: AdaptiveSpread(ETKF(), localization),
     ],
-    ids=["LETKF", "LETSF", "QuantileFilter", "letsf", "OptimalInterpolation", "AdaptiveInflation"],
+    ids=["LETKF", "LETSF", "QuantileFilter", "letsf", "OptimalInterpolation", "AdaptiveInflation", "AdaptiveSpread"],
 )
 def test_what_is_no_localization_is_refused(build, wrong):
     with pytest.raises(ValueError, match=r"localization of \w+ is a \w+: give Localization\(geometry, half_width\)"):

@@ -38,6 +38,7 @@ from ensf.arrays import Array, Generator, Record, is_host, like, member_mean, na
 from ensf.filters.base import Analysis, Info, Memory, Part, Update, as_part, observed_variables, with_values
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches
+from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
@@ -165,6 +166,7 @@ class AdaptiveSpread(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_localization(self.localization, "AdaptiveSpread")
         rules = {
             "sampling": (self.sampling >= 0, "0 or more"),
             "local_persistence": (self.local_persistence > 0, "a positive number of cycles"),
