@@ -49,6 +49,8 @@ def run(arguments: list[str]) -> int:
             f"medians over {len(seeds)} seed{'s' * (len(seeds) > 1)}; ms = processor time per cycle; "
             f"files in {directory}"
         )
+        if any(record.get("past_burn_in") == 0 for record in records):
+            print(f"the run ends within its burn-in, t = {experiment.burn_in:g}: scores are means over all its cycles")
         return report([str(directory)])
 
 
@@ -81,13 +83,7 @@ def _apply(experiment: Experiment, values: Options) -> tuple[Experiment, dict[st
     """Experiment with its settings overridden, and the chosen methods."""
     from ensf.runs.recipe.settings import override
 
-    names = [name.strip() for name in values["methods"].split(",") if name.strip()]
-    for name in names:
-        if name not in experiment.methods:
-            near = options.nearest(name, experiment.methods)
-            raise ValueError(f"unknown method {name!r} of {experiment.name}: the nearest are {near}")
-    if not names:
-        raise ValueError(f"--methods is empty: name some of {', '.join(experiment.methods)}")
+    names = options.named(values["methods"], list(experiment.methods), "method", experiment.name)
     methods = override(experiment.methods, values)
     if values["members"]:
         methods = {name: replace(method, members=values["members"]) for name, method in methods.items()}

@@ -16,9 +16,8 @@ from ensf import experiments
 from ensf.cli import main
 from ensf.experiments._benchmark import cells
 from ensf.experiments._benchmark import plan as board
-from ensf.experiments._benchmark.cells import Cell
 from ensf.experiments._benchmark.methods import RECIPES
-from ensf.experiments._benchmark.plan import Plan, Row
+from ensf.experiments._benchmark.plan import BoardCell, Plan, Row
 from ensf.twin import Streams
 
 TINY = Plan(("lorenz63_sakov2012",), ("etkf", "map"), (1, 2), (106, 107), trials=3, cycles=8, tuning_cycles=6)
@@ -125,7 +124,7 @@ def test_a_plan_without_a_fitting_method_is_refused():
 def test_a_recipe_runs_where_it_fits(experiment, method):
     trials = Plan(trials=3).trial_cells((experiment, method))
     settings = trials[1][0].settings if trials else ()
-    page, made = Cell(experiment, method, settings, seed=1, cycles=1).load()
+    page, made = BoardCell(experiment, method, settings, seed=1, cycles=1).load()
     with np.errstate(all="ignore"):
         cycle = next(page.run(made, 1))
     assert cycle.analysis.ensemble.shape == (made.members, math.prod(page.model.shape))
@@ -145,7 +144,7 @@ def _middle(pair):
 
 
 def test_localization_is_in_grid_intervals_of_the_ring():
-    page, method = Cell(
+    page, method = BoardCell(
         "kuramoto_sivashinsky_bocquet2019", "letkf", (("inflation", 1.0), ("half_width", 9.0)), 1, 1
     ).load()
     localization = method.filter.filter.filter.localization
@@ -169,9 +168,9 @@ def test_members_are_those_of_the_page_if_its_methods_agree():
 
 
 def test_a_shortened_experiment_scores_at_least_half():
-    page, _ = Cell("lorenz96_sakov2008", "etkf", (("inflation", 1.1),), 1, cycles=60).load()
+    page, _ = BoardCell("lorenz96_sakov2008", "etkf", (("inflation", 1.1),), 1, cycles=60).load()
     assert page.cycles == 60 and page.burn_in == pytest.approx(30 * 0.05)
-    whole, _ = Cell("lorenz96_sakov2008", "etkf", (("inflation", 1.1),), 1, cycles=0).load()
+    whole, _ = BoardCell("lorenz96_sakov2008", "etkf", (("inflation", 1.1),), 1, cycles=0).load()
     assert whole == experiments.load("lorenz96_sakov2008")
 
 
