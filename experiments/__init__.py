@@ -12,13 +12,16 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ensf.runs.files import expanded
-from ensf.twin import Experiment
+from ensf.runs.recipe.settings import override
+from ensf.twin import Experiment, Method
 
-__all__ = ["load", "names"]
+__all__ = ["Configured", "load", "names"]
 
 
 def names() -> list[str]:
@@ -47,6 +50,36 @@ def load(name: str) -> Experiment:
     return importlib.import_module(f"{__name__}.{name}").EXPERIMENT
 
 
+@dataclass(frozen=True)
+class Configured:
+    """An experiment and its methods with changed settings, by names: what a worker makes anew.
+
+    Parameters
+    ----------
+    name : str
+        As `load` takes it.
+    changes : tuple of (str, value)
+        Settings by the dotted names of `ensf run EXPERIMENT --help`.
+    methods : tuple of str
+    members : int
+        Ensemble size of every method; 0 = each method's own.
+    """
+
+    name: str
+    changes: tuple[tuple[str, bool | int | float | str], ...]
+    methods: tuple[str, ...]
+    members: int = 0
+
+    def __call__(self) -> tuple[Experiment, dict[str, Method]]:
+        """The experiment, all its methods among it, and the chosen methods."""
+        experiment: Any = load(self.name)  # a dataclass
+        changes = dict(self.changes)
+        methods = override(experiment.methods, changes)
+        if self.members:
+            methods = {name: replace(method, members=self.members) for name, method in methods.items()}
+        return override(replace(experiment, methods=methods), changes), {name: methods[name] for name in self.methods}
+
+
 def _experiment_of(path: Path) -> Experiment:
     """What a page of one's own has under `EXPERIMENT`."""
     module = _imported(path)
@@ -73,7 +106,11 @@ def _imported(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == path.name]
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).name == path.name
+        ]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else 0
         raise ValueError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
     return module

@@ -17,8 +17,9 @@ from ensf.runs.files import expanded
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-__all__ = ["Options", "command", "named", "nearest", "parser", "read", "seeds"]
+__all__ = ["ENGINE", "Options", "command", "named", "nearest", "parser", "read", "seeds"]
 
+ENGINE = "serial, processes:N (processes = one per processor), dask, dask:tcp://HOST:PORT, or mpi"
 Options: TypeAlias = dict[str, Any]
 """Values of options by their dotted names."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from ensf.cli import options
+from ensf.runs import engines
 from ensf.runs.files import expanded, replacing, write_text
 from ensf.runs.owner import owned
 
@@ -18,7 +17,7 @@ and last words: --letkf.half_width 4,8,16. VALUES are separated by commas; 1:5 i
   --members VALUES   ensemble sizes
   --methods NAMES    separated by commas; default: all of the experiment
   --seeds VALUES     default: those of the experiment
-  --jobs N           processes, of one thread each; default 0: one per processor
+  --engine ENGINE    serial, processes:N (default: processes, one per processor), dask, dask:tcp://HOST:PORT, or mpi
   --output DIR       default results/sweep_EXPERIMENT: gets sweep.nc (scores of all), a table, a figure
 """
 
@@ -37,7 +36,9 @@ def sweep(arguments: list[str]) -> int:
     experiment, given = experiments.load(arguments[0]), _pairs(arguments[1:])
     among = list(experiment.methods)
     methods = options.named(given.pop("methods", ",".join(among)), among, "method", experiment.name)
-    jobs, directory = _jobs(given.pop("jobs", "0")), expanded(given.pop("output", f"results/sweep_{experiment.name}"))
+    engine = given.pop("engine", "processes")
+    engines.check(engine)
+    directory = expanded(given.pop("output", f"results/sweep_{experiment.name}"))
     seeds = options.seeds(given.pop("seeds", ",".join(map(str, experiment.seeds))))
     names = {sweeps.full_name(short, experiment): text for short, text in given.items()}
     values = {name: sweeps.parsed(name, text, experiment) for name, text in names.items()}
@@ -45,7 +46,7 @@ def sweep(arguments: list[str]) -> int:
         raise ValueError("a sweep needs a setting with several values: --members 10,20,40, or one of `ensf run --help`")
     plan = sweeps.Sweep(arguments[0], methods, tuple(seeds), values)
     with owned(directory):
-        cube = sweeps.run(plan, directory, jobs)
+        cube = sweeps.run(plan, directory, engine)
         cube.attrs["command"] = options.command("sweep", *arguments)
         with replacing(directory / "sweep.nc") as path:
             netcdf.save(cube, path)
@@ -65,9 +66,3 @@ def _pairs(arguments: list[str]) -> dict[str, str]:
     if len(pairs) < len(words) // 2:
         raise ValueError("an option is given twice: separate its values by commas")
     return pairs
-
-
-def _jobs(text: str) -> int:
-    if not text.isdigit():
-        raise ValueError(f"--jobs is {text!r}: give a number of processes, or 0 for one per processor")
-    return int(text) or os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Cells: single runs of a board or a sweep, each finished once, in its own file, in this process or in several.
+"""Cells: single runs of a board or a sweep, each finished once, in its own file, by any engine.
 
 A finished cell is one file, written at once under its final name. It holds a hash of all that determines the run; a
 cell whose recipe has changed is run again. A run that raises an error counts as diverged and its file holds the
@@ -9,22 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import os
-import signal
 import sys
-import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
-from multiprocessing.process import BaseProcess
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,8 +26,8 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ensf.diagnostics import scores
+from ensf.runs.engines import completed
 from ensf.runs.files import write_json
-from ensf.runs.interrupts import answered, deferred
 from ensf.runs.recipe.describe import digest, run_recipe
 from ensf.twin import Experiment, Method, summarise
 
@@ -138,7 +130,7 @@ def _read(cell: Cell, folder: Path) -> CellRecord | None:
 # --- many cells ------------------------------------------------------------------------------------------
 
 
-def complete(cells: Iterable[AnyCell], folder: Path, jobs: int, what: str) -> dict[AnyCell, CellRecord]:
+def complete(cells: Iterable[AnyCell], folder: Path, engine: str, what: str) -> dict[AnyCell, CellRecord]:
     """Records of all cells; those without a file are run.
 
     Parameters
@@ -146,80 +138,33 @@ def complete(cells: Iterable[AnyCell], folder: Path, jobs: int, what: str) -> di
     cells : iterable of Cell
     folder : Path
         Where their files are.
-    jobs : int
-        Processes; with 1 everything runs in this one.
+    engine : str
+        As in `ensf.runs.engines`.
     what : str
         Title of the progress bar.
 
     Raises
     ------
     OSError
-        If a process dies.
+        If processes die, or an engine does not answer.
     """
     stored = {cell: _read(cell, folder) for cell in cells}
     records = {cell: record for cell, record in stored.items() if record is not None}
     missing = [cell for cell, record in stored.items() if record is None]
     interval = 0.5 if sys.stderr.isatty() else 30
-    with tqdm(total=len(stored), initial=len(records), desc=what, unit="run", mininterval=interval) as bar:
-        work = _in_turn(missing, folder) if jobs == 1 else _in_processes(missing, folder, jobs)
-        with closing(work):
-            for cell in work:
-                records[cell] = json.loads((folder / cell.file).read_text(encoding="utf-8"))
-                bar.set_postfix_str(f"{cell.experiment} {cell.method}", refresh=False)
-                bar.update()
+    bar = tqdm(total=len(stored), initial=len(records), desc=what, unit="run", mininterval=interval)
+    work = completed(engine, partial(_work, folder=folder.resolve()), missing, folder)
+    with bar, closing(work):
+        for cell, _ in work:
+            records[cell] = json.loads((folder / cell.file).read_text(encoding="utf-8"))
+            bar.set_postfix_str(f"{cell.experiment} {cell.method}", refresh=False)
+            bar.update()
     return records
 
 
-def _in_turn(cells: list[AnyCell], folder: Path) -> Generator[AnyCell, None, None]:
-    for cell in cells:
-        _finish(cell, folder)
-        yield cell
+def _work(cell: Cell, stopping: Callable[[], bool], folder: Path) -> None:
+    def check() -> None:
+        if stopping():
+            raise KeyboardInterrupt
 
-
-def _in_processes(cells: list[AnyCell], folder: Path, jobs: int) -> Generator[AnyCell, None, None]:
-    """Cells in the order in which they finish; when closed early, workers stop after the cycle they are in."""
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(max(1, min(jobs, len(cells))), context, _start_worker, (stop,))
-    try:
-        with answered(signal.SIG_IGN, [signal.SIGINT]):
-            futures = {pool.submit(_work, cell, folder): cell for cell in cells}
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
-    except BrokenProcessPool:
-        raise OSError("a process died, perhaps for lack of memory: try again with fewer --jobs") from None
-    finally:
-        stop.set()
-        _close(pool)
-
-
-def _close(pool: ProcessPoolExecutor) -> None:
-    """Wait for the workers; Ctrl-C waits too, a second one does not."""
-    with deferred() as stopping:
-        pool.shutdown(cancel_futures=True)
-    if stopping():
-        raise KeyboardInterrupt
-
-
-_STOP: Event | None = None
-
-
-def _start_worker(stop: Event) -> None:
-    global _STOP
-    _STOP = stop
-    threading.Thread(target=_leave_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-
-
-def _leave_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
-
-
-def _work(cell: Cell, folder: Path) -> None:
-    _finish(cell, folder, _check_stop)
-
-
-def _check_stop() -> None:
-    if _STOP is not None and _STOP.is_set():
-        raise KeyboardInterrupt
+    _finish(cell, folder, check)

@@ -215,7 +215,7 @@ class Plan:
         return [BoardCell(*pair, settings, seed, self.cycles) for seed in self.seeds]
 
 
-def run(plan: Plan, directory: Path, jobs: int = 1) -> list[Row]:
+def run(plan: Plan, directory: Path, engine: str = "serial") -> list[Row]:
     """Run what is not finished yet; return one row for each experiment and method.
 
     Parameters
@@ -223,16 +223,16 @@ def run(plan: Plan, directory: Path, jobs: int = 1) -> list[Row]:
     plan : Plan
     directory : Path
         The files of its cells are in its folder `cells`.
-    jobs : int
-        Processes; with 1 everything runs in this one.
+    engine : str
+        As in `ensf.runs.engines`.
     """
     folder = directory / "cells"
     folder.mkdir(parents=True, exist_ok=True)
     cells = {pair: plan.trial_cells(pair) for pair in plan.pairs}
-    tuned = complete([cell for pair in plan.pairs for cell in sum(cells[pair], [])], folder, jobs, "tuning")
+    tuned = complete([cell for pair in plan.pairs for cell in sum(cells[pair], [])], folder, engine, "tuning")
     trials = {pair: [_trial(same_settings, tuned) for same_settings in cells[pair]] for pair in plan.pairs}
     best = {pair: plan.score_cells(pair, _best(trials[pair])) for pair in plan.pairs}
-    scored = complete([cell for pair in plan.pairs for cell in best[pair]], folder, jobs, "scoring")
+    scored = complete([cell for pair in plan.pairs for cell in best[pair]], folder, engine, "scoring")
     return [_row(plan, pair, trials[pair], [scored[cell] for cell in best[pair]]) for pair in plan.pairs]
 
 

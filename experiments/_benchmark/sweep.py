@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -23,7 +23,7 @@ import xarray as xr
 from ensf import experiments
 from ensf.diagnostics.score_table import SCORES, title
 from ensf.experiments._benchmark.cells import Cell, complete
-from ensf.runs.recipe.settings import leaves, override
+from ensf.runs.recipe.settings import leaves
 from ensf.twin import Experiment, Method
 
 __all__ = ["Sweep", "full_name", "run", "table"]
@@ -45,13 +45,10 @@ class SweepCell(Cell):
 
     def load(self) -> tuple[Experiment, Method]:
         """The experiment and the method with the settings."""
-        changes: dict[str, Any] = dict(self.settings)
-        experiment: Any = experiments.load(self.experiment)  # a dataclass
-        method = override({self.method: experiment.methods[self.method]}, changes)[self.method]
-        if "members" in changes:
-            method = replace(method, members=changes["members"])
-        own = {name: value for name, value in changes.items() if name != "members"}
-        return override(experiment, own), method
+        changes = dict(self.settings)
+        members = changes.pop("members", 0)
+        experiment, methods = experiments.Configured(self.experiment, tuple(changes.items()), (self.method,), members)()
+        return experiment, methods[self.method]
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ def parsed(name: str, text: str, experiment: Experiment) -> tuple[Value, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def run(sweep: Sweep, directory: Path, jobs: int = 1) -> xr.Dataset:
+def run(sweep: Sweep, directory: Path, engine: str = "serial") -> xr.Dataset:
     """Run what is not finished yet; scores by method, setting and seed.
 
     Parameters
@@ -150,8 +147,8 @@ def run(sweep: Sweep, directory: Path, jobs: int = 1) -> xr.Dataset:
     sweep : Sweep
     directory : Path
         The files of its runs are in its folder `cells`.
-    jobs : int
-        Processes; with 1 everything runs in this one.
+    engine : str
+        As in `ensf.runs.engines`.
 
     Returns
     -------
@@ -166,7 +163,7 @@ def run(sweep: Sweep, directory: Path, jobs: int = 1) -> xr.Dataset:
     cells = list(dict.fromkeys(cell for rows in grid for row in rows for cell in row))
     for cell in cells:
         cell.load()  # what is no setting is refused before the first run
-    records = complete(cells, folder, jobs, "sweep")
+    records = complete(cells, folder, engine, "sweep")
     shape = (len(sweep.methods), *(len(values) for values in sweep.values.values()), len(sweep.seeds))
     dims = ("filter", *sweep.values, "seed")
     flat = [records[cell] for rows in grid for row in rows for cell in row]

@@ -25,7 +25,7 @@ def refusal(capsys, *arguments):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
-    assert main([*REQUEST, "--jobs", "1", "--output", str(folder)]) == 0
+    assert main([*REQUEST, "--engine", "serial", "--output", str(folder)]) == 0
     return folder
 
 
@@ -66,12 +66,25 @@ def test_table_and_figure(folder):
 
 def test_finished_runs_are_not_run_again(folder, capsys):
     before = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
-    assert main([*REQUEST, "--jobs", "1", "--output", str(folder)]) == 0
+    assert main([*REQUEST, "--engine", "serial", "--output", str(folder)]) == 0
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
 
 
 def test_a_run_that_ends_in_an_error_is_a_gap(tmp_path, capsys):
-    request = ["sweep", PAGE, "--methods", "letkf", "--cycles", "2", "--seeds", "1", "--members", "1,5", "--jobs", "1"]
+    request = [
+        "sweep",
+        PAGE,
+        "--methods",
+        "letkf",
+        "--cycles",
+        "2",
+        "--seeds",
+        "1",
+        "--members",
+        "1,5",
+        "--engine",
+        "serial",
+    ]
     assert main([*request, "--output", str(tmp_path)]) == 0
     with xr.open_dataset(tmp_path / "sweep.nc") as cube:
         assert np.isnan(cube["rmse_analysis"].values.ravel()).tolist() == [True, False]
@@ -112,7 +125,7 @@ def test_settings_of_the_experiment_reach_all_methods():
         (["members", "10,20"], "come as --name value"),
         (["--members", "10,20", "--members", "5"], "given twice"),
         (["--members", "10,20", "--methods", "letkg"], "unknown method 'letkg' of lorenz96_half"),
-        (["--members", "10,20", "--jobs", "-1"], "--jobs is '-1'"),
+        (["--members", "10,20", "--engine", "-1"], "there is no engine '-1'"),
         (["--letkg.half_width", "1,2"], "--letkg.half_width as a setting of lorenz96_half is none"),
     ],
 )

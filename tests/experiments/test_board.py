@@ -24,7 +24,7 @@ TINY = Plan(("lorenz63_sakov2012",), ("etkf", "map"), (1, 2), (106, 107), trials
 TINY_FILES = 2 * (3 * 2 + 2)
 REQUEST = [
     "board", "--experiments", "lorenz63_sakov2012", "--methods", "etkf,map", "--seeds", "1,2", "--trials", "3",
-    "--cycles", "8", "--tuning-cycles", "6", "--jobs", "1",
+    "--cycles", "8", "--tuning-cycles", "6", "--engine", "serial",
 ]  # fmt: skip
 PAIRS = Plan().pairs
 ROW = Row(
@@ -267,7 +267,7 @@ def test_the_heat_map_has_one_order_of_methods_and_gaps_where_one_does_not_fit()
 
 def test_processes_give_what_one_gives(tmp_path):
     alone = board.run(TINY, tmp_path / "one")
-    assert without_seconds(board.run(TINY, tmp_path / "two", jobs=2)) == without_seconds(alone)
+    assert without_seconds(board.run(TINY, tmp_path / "two", engine="processes:2")) == without_seconds(alone)
 
 
 def test_an_interrupted_board_keeps_what_is_finished(tmp_path):
@@ -275,7 +275,7 @@ def test_an_interrupted_board_keeps_what_is_finished(tmp_path):
     request = ["board", "--experiments", "lorenz96_sakov2008", "--methods", "map", "--seeds", "1,2,3", "--trials", "2",
                "--cycles", "1500", "--tuning-cycles", "5", "--output", str(tmp_path)]  # fmt: skip
     process = subprocess.Popen(
-        [*command, *request, "--jobs", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, *request, "--engine", "processes:2"], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     folder, patience = tmp_path / "cells", time.monotonic() + 60
     while time.monotonic() < patience and len(list(folder.glob("*.json"))) < 4:
@@ -285,7 +285,7 @@ def test_an_interrupted_board_keeps_what_is_finished(tmp_path):
     assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
     before = times(tmp_path)
     assert 4 <= len(before) < 7 and all(name.endswith(".json") for name in before)
-    assert main([*request, "--jobs", "1"]) == 0
+    assert main([*request, "--engine", "serial"]) == 0
     assert before.items() <= times(tmp_path).items() and len(times(tmp_path)) == 7
 
 
@@ -304,15 +304,13 @@ def test_the_command_writes_its_files_and_prints_the_page(tmp_path, capsys):
         assert words in printed.out
 
 
-@pytest.mark.parametrize(("jobs", "processes"), [("0", 5), ("2", 2)])
-def test_options_of_the_command_make_the_plan(tmp_path, monkeypatch, capsys, jobs, processes):
+def test_options_of_the_command_make_the_plan(tmp_path, monkeypatch, capsys):
     def run(*given):
         raise ValueError(given)
 
-    monkeypatch.setattr(os, "cpu_count", lambda: 5)
     monkeypatch.setattr("ensf.experiments._benchmark.run", run)
-    assert main([*REQUEST, "--jobs", jobs, "--tuning-seeds", "106,107", "--output", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"ensf: {(TINY, tmp_path, processes)}\n"
+    assert main([*REQUEST, "--engine", "processes:2", "--tuning-seeds", "106,107", "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"ensf: {(TINY, tmp_path, 'processes:2')}\n"
 
 
 def test_print_config_is_a_config(tmp_path, capsys):
@@ -335,7 +333,7 @@ def test_print_config_is_a_config(tmp_path, capsys):
         (["--tuning-seeds", "one"], ["--tuning-seeds", "one"]),
         (["--trails", "3"], ["--trails", "--trials"]),
         (["--trials", "0"], ["--trials"]),
-        (["--jobs", "-1"], ["--jobs"]),
+        (["--engine", "processes:0"], ["processes:0"]),
         (["--config", "nowhere.toml"], ["nowhere.toml"]),
     ],
 )
