@@ -186,7 +186,10 @@ def _dask(address: str) -> Iterator[Any]:
 
 def _mpi() -> Executor:
     """The other processes of this ``mpiexec``: none is started."""
-    futures = importlib.import_module("mpi4py.futures")
+    try:
+        futures = importlib.import_module("mpi4py.futures")
+    except RuntimeError as error:
+        raise ImportError(f'engine mpi finds no MPI library ({error}): pip install "ensf[mpi]"') from error
     if importlib.import_module("mpi4py.MPI").COMM_WORLD.size < 2 or futures._core.SharedPool is None:
         raise ValueError("engine mpi: start it as mpiexec -n N python -m mpi4py.futures -m ensf ..., N being 2 or more")
     return futures.MPIPoolExecutor()
