@@ -48,12 +48,15 @@ class LocalUpdate(Update):
     position : (observation, dimension) array or None
     anomalies : (member, observation) array
         Whitened, over ``sqrt(J - 1)``: what the information limit looks at.
+    group : (observation,) array of int, optional
+        Observations of one group are near or far as a whole.
     """
 
     localization: Localization | None = field(kw_only=True)
     information_limit: InformationLimit | None = field(kw_only=True)
     position: np.ndarray | None = field(kw_only=True)
     anomalies: Array = field(kw_only=True)
+    group: np.ndarray | None = field(kw_only=True, default=None)
     _last_narrowed: list[_Narrowed] = field(init=False, repr=False, default_factory=list)
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
@@ -87,7 +90,7 @@ class LocalUpdate(Update):
         """Patches with the half-width of the localization; None where every observation reaches everything."""
         if self.localization is None or self.position is None:
             return None
-        return self.localization.patches(positions, self.position)
+        return self.localization.patches(positions, self.position, self.group)
 
     def _narrowed(self, wide: Patches) -> _Narrowed:
         """What the information limit makes of patches."""
@@ -102,13 +105,14 @@ class LocalUpdate(Update):
         """With the observations that reach the positions alone."""
         if self.localization is None or self.position is None:
             return self
-        return self.restrict(self.localization.reached(to_numpy(positions), self.position))
+        return self.restrict(self.localization.reached(to_numpy(positions), self.position, self.group))
 
     def restrict(self, index: np.ndarray) -> Self:
         """With the observations at `index` alone."""
         assert self.position is not None
         anomalies = namespace(self.anomalies).take(self.anomalies, like(index, self.anomalies), axis=1)
-        return replace(self, position=self.position[index], anomalies=anomalies)
+        group = None if self.group is None else self.group[index]
+        return replace(self, position=self.position[index], anomalies=anomalies, group=group)
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
         """Degrees of freedom that the observations take at each position."""
@@ -121,7 +125,7 @@ class LocalUpdate(Update):
         if self.localization is None or part.positions is None:
             return np.ones(part.values.shape[1])
         assert self.position is not None
-        patches = self.localization.patches(part.positions, self.position)
+        patches = self.localization.patches(part.positions, self.position, self.group)
         place = patches.slots // patches.variables.shape[1]
         return np.minimum(1.0, patches.largest_weight * (24 / 5))[place]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ensf.arrays import Array, to_numpy
 from ensf.localization.geometry import Geometry, Periodic
-from ensf.localization.patches import Patches, everything, grouped, tapered
+from ensf.localization.patches import Patches, everything, grouped, tapered, whole_groups
 from ensf.localization.taper import gaspari_cohn
 
 __all__ = ["Localization", "periodic_line"]
@@ -67,13 +67,15 @@ class Localization:
         if isinstance(self.at, Mapping):
             object.__setattr__(self, "at", tuple(self.at.items()))
 
-    def patches(self, positions: np.ndarray, observed: Array) -> Patches:
+    def patches(self, positions: np.ndarray, observed: Array, group: np.ndarray | None = None) -> Patches:
         """What each place among ``(state, dimension)`` positions may learn from observations at `observed`.
 
         Parameters
         ----------
         positions : (state, dimension) array
         observed : (observation, dimension) array
+        group : (observation,) array of int, optional
+            Observations of one group are as far as the nearest of them.
 
         Returns
         -------
@@ -88,16 +90,17 @@ class Localization:
         if np.isinf(self.half_width):
             return everything(len(positions), len(observed))
         positions, observed = _finite(positions), _finite(to_numpy(observed))
-        key = (self.geometry, self.half_width, _digest(positions), _digest(observed))
+        groups = None if group is None else _digest(np.ascontiguousarray(group))
+        key = (self.geometry, self.half_width, _digest(positions), _digest(observed), groups)
         if key not in _REMEMBERED:
-            _REMEMBERED[key] = self._build(positions, observed)
+            _REMEMBERED[key] = self._build(positions, observed, group)
             pairs = sum(len(patches.index) for patches in _REMEMBERED.values())
             while len(_REMEMBERED) > 1 and (len(_REMEMBERED) > NETWORKS or pairs > PAIRS):
                 pairs -= len(_REMEMBERED.popitem(last=False)[1].index)
         _REMEMBERED.move_to_end(key)
         return _REMEMBERED[key]
 
-    def _build(self, positions: np.ndarray, observed: np.ndarray) -> Patches:
+    def _build(self, positions: np.ndarray, observed: np.ndarray, group: np.ndarray | None) -> Patches:
         if observed.shape[1] != positions.shape[1]:
             raise ValueError(
                 f"observation positions have {observed.shape[1]} dimensions, state positions {positions.shape[1]}: "
@@ -105,13 +108,16 @@ class Localization:
             )
         variables = grouped(positions)
         near = self.geometry.pairs(positions[variables[:, 0]], observed, 2 * self.half_width)
-        return tapered(variables, near.indptr, near.indices, near.data, gaspari_cohn(near.data, self.half_width))
+        indptr, index, distance = near.indptr, near.indices, near.data
+        if group is not None:
+            indptr, index, distance = whole_groups(indptr, index, distance, group)
+        return tapered(variables, indptr, index, distance, gaspari_cohn(distance, self.half_width))
 
-    def reached(self, positions: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    def reached(self, positions: np.ndarray, observed: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
         """Observations that reach one of the positions, ascending, as they stand in `observed`."""
         if np.isinf(self.half_width):
             return np.arange(len(observed))
-        return np.unique(self.patches(positions, observed).index)
+        return np.unique(self.patches(positions, observed, group).index)
 
 
 _REMEMBERED: OrderedDict[tuple, Patches] = OrderedDict()

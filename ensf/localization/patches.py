@@ -10,7 +10,7 @@ import numpy as np
 from ensf.arrays import Record
 from ensf.localization.taper import gaspari_cohn
 
-__all__ = ["Patches", "everything", "grouped", "tapered"]
+__all__ = ["Patches", "everything", "grouped", "tapered", "whole_groups"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,36 @@ def tapered(
     keep = weight > 0
     before = np.concatenate([[0], np.cumsum(keep)])
     return Patches(variables, before[indptr], index[keep].astype(np.int64), distance[keep], weight[keep])
+
+
+def whole_groups(
+    indptr: np.ndarray, index: np.ndarray, distance: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Near pairs with groups of observations as a whole: all of a group are as far as its nearest observation.
+
+    Parameters
+    ----------
+    indptr, index, distance
+        Of `Patches`, for each observation alone.
+    group : (observation,) array of int
+    """
+    _, number, count = np.unique(group, return_inverse=True, return_counts=True)
+    number, groups = number.ravel(), len(count)
+    members = np.argsort(number, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(count)[:-1]])
+    place = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    pair = place * groups + number[index]
+    order = np.lexsort((distance, pair))
+    first = np.diff(pair[order], prepend=-1) > 0
+    pair, nearest = pair[order][first], distance[order][first]
+    place, own = pair // groups, pair % groups
+    size = count[own]
+    within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    whole = members[np.repeat(starts[own], size) + within]
+    place, far = np.repeat(place, size), np.repeat(nearest, size)
+    order = np.lexsort((whole, place))
+    ends = np.cumsum(np.bincount(place, minlength=len(indptr) - 1))
+    return np.concatenate([[0], ends]), whole[order], far[order]
 
 
 def grouped(positions: np.ndarray) -> np.ndarray:

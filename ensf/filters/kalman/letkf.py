@@ -56,6 +56,7 @@ class LETKF(Prepared):
             If errors are not independent and Gaussian, the place of an observation is unknown, or, with unresolved
             variance, an observation reads several variables, or a variable is read several times.
         """
+        observation = observation.decorrelated()
         position = check_local(observation, self.localization, "LETKF")
         if not observation.law.is_gaussian:
             raise ValueError(
@@ -74,6 +75,7 @@ class LETKF(Prepared):
             information_limit=self.information_limit,
             position=position,
             anomalies=anomalies,
+            group=observation.group,
             innovation=innovation,
         )
         if entries is None:

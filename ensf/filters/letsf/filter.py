@@ -83,6 +83,7 @@ class LETSF(Prepared):
             If errors are not independent, the place of an observation is unknown, or, with unresolved variance, an
             observation reads several variables, or a variable is read several times.
         """
+        observation = observation.decorrelated()
         position = check_local(observation, self.localization, "LETSF")
         entries = observed_entries(self.unresolved_variance, observation)
         xp, root = namespace(predicted), math.sqrt(predicted.shape[0] - 1)
@@ -103,6 +104,7 @@ class LETSF(Prepared):
                     information_limit=self.information_limit,
                     position=position,
                     anomalies=look.anomalies * xp.sqrt(look.precision),
+                    group=observation.group,
                 )
             step = Step(look.rows, grid[k], grid[k + 1])
             update = replace(update, flow=(*update.flow, step))

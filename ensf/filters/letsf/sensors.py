@@ -20,6 +20,7 @@ from ensf.arrays import Array, member_mean, namespace
 from ensf.filters.letsf.tilted_moments import tilted_moments
 from ensf.observations.error_laws import is_independent
 from ensf.observations.functions import PointwiseFunction, identity
+from ensf.observations.grouped import WhitenedFunction
 from ensf.observations.observation import Observation
 
 __all__ = ["Look", "Sensor", "sensor_of"]
@@ -85,6 +86,8 @@ def sensor_of(observation: Observation, predicted: Array, unresolved: Array | fl
     """
     if observation.is_linear:
         return _LinearSensor(observation, predicted, unresolved)
+    if isinstance(observation.part.function, WhitenedFunction) and observation.part.function.is_linear:
+        return _LinearSensor(observation, observation.part.function(predicted), unresolved)
     pointwise = observation.part.pointwise
     if pointwise is not None:
         return _PointwiseSensor(observation, predicted, pointwise, unresolved)
