@@ -50,6 +50,8 @@ class LocalUpdate(Update):
         Whitened, over ``sqrt(J - 1)``: what the information limit looks at.
     group : (observation,) array of int, optional
         Observations of one group are near or far as a whole.
+    correlation : (observation, observation) array, optional
+        Of errors that are correlated without groups; what is whitened is then divided by standard deviations alone.
     """
 
     localization: Localization | None = field(kw_only=True)
@@ -57,6 +59,7 @@ class LocalUpdate(Update):
     position: np.ndarray | None = field(kw_only=True)
     anomalies: Array = field(kw_only=True)
     group: np.ndarray | None = field(kw_only=True, default=None)
+    correlation: np.ndarray | None = field(kw_only=True, default=None)
     _last_narrowed: list[_Narrowed] = field(init=False, repr=False, default_factory=list)
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
@@ -112,7 +115,9 @@ class LocalUpdate(Update):
         assert self.position is not None
         anomalies = namespace(self.anomalies).take(self.anomalies, like(index, self.anomalies), axis=1)
         group = None if self.group is None else self.group[index]
-        return replace(self, position=self.position[index], anomalies=anomalies, group=group)
+        correlation = None if self.correlation is None else self.correlation[np.ix_(index, index)]
+        position = self.position[index]
+        return replace(self, position=position, anomalies=anomalies, group=group, correlation=correlation)
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
         """Degrees of freedom that the observations take at each position."""
@@ -144,16 +149,31 @@ class LocalUpdate(Update):
         return xp.mean(xp.reshape(increments, (members, count, members)), axis=1).T
 
 
-def check_local(observation: Observation, localization: Localization | None, name: str) -> np.ndarray | None:
+def check_local(
+    observation: Observation, localization: Localization | None, name: str, *, correlated: bool = False
+) -> np.ndarray | None:
     """Places of the observations for a local filter, None without localization.
+
+    Parameters
+    ----------
+    observation : Observation
+        As `Observation.decorrelated` gives it.
+    localization : Localization or None
+    name : str
+        What errors call the filter.
+    correlated : bool
+        Whether it takes errors that are correlated without groups.
 
     Raises
     ------
     ValueError
         If errors are correlated, or a place is not there.
     """
-    if not observation.law.is_independent:
-        raise ValueError(f"{name} needs independent observation errors: give standard deviations, or use ETKF")
+    if not observation.law.is_independent and not correlated:
+        raise ValueError(
+            f"{name} needs independent observation errors, or groups of them: give standard deviations or Grouped, or "
+            "use LETKF, LETSF or ETKF"
+        )
     if localization is None:
         return None
     if observation.position is None:

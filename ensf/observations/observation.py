@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 from ensf.arrays import Array, Numbers, as_floating, namespace, rows, summary, to_numpy
-from ensf.observations.error_laws import ErrorLaw, Gaussian, is_error_law
+from ensf.observations.error_laws import ErrorLaw, Gaussian, is_error_law, is_gaussian
 from ensf.observations.functions import Affine
 from ensf.observations.grouped import Grouped, Whitened
 from ensf.observations.operators import LinearPart, Operator, as_operator
@@ -154,6 +154,22 @@ class Observation:
             kind=kind,
             group=group,
         )
+
+    @property
+    def correlation(self) -> np.ndarray | None:
+        """Correlation of errors that are correlated without groups, ``(observation, observation)``; None if of none."""
+        law = self.law
+        if law.is_independent or not is_gaussian(law):
+            return None
+        covariance = to_numpy(law.covariance(self.value)).astype(np.float64)
+        deviation = np.sqrt(np.diagonal(covariance))
+        return covariance / deviation[:, None] / deviation
+
+    def marginal(self) -> Observation:
+        """With errors of the same standard deviations that are independent of each other, where they are not."""
+        if self.law.is_independent:
+            return self
+        return replace(self, error=Gaussian(self.law.standard_deviation(self.value)))
 
     def decorrelated(self) -> Observation:
         """The same information with independent errors, where they are correlated within groups.

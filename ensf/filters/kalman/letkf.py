@@ -14,6 +14,7 @@ from ensf.filters.kalman.filters import whitened
 from ensf.filters.kalman.local_transform import local_transform
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.local import LocalUpdate, check_local
+from ensf.filters.patch_whitening import in_whitened_patches
 from ensf.localization import InformationLimit, Localization, Patches
 from ensf.localization.localization import check_localization
 from ensf.observations.error_laws import is_gaussian
@@ -53,17 +54,16 @@ class LETKF(Prepared):
         Raises
         ------
         ValueError
-            If errors are not independent and Gaussian, the place of an observation is unknown, or, with unresolved
+            If errors are not Gaussian, the place of an observation is unknown, or, with unresolved
             variance, an observation reads several variables, or a variable is read several times.
         """
         observation = observation.decorrelated()
-        position = check_local(observation, self.localization, "LETKF")
+        position = check_local(observation, self.localization, "LETKF", correlated=True)
         if not observation.law.is_gaussian:
             raise ValueError(
-                "LETKF needs independent Gaussian errors: give standard deviations, or use ETKF for correlated ones "
-                "and LETSF for other laws"
+                "LETKF needs Gaussian errors: give standard deviations, Grouped or Correlated, or use LETSF for other laws"
             )
-        anomalies, innovation = whitened(predicted, observation)
+        anomalies, innovation = whitened(predicted, observation.marginal())
         entries = observed_entries(self.unresolved_variance, observation)
         xp = namespace(anomalies)
         if entries is not None:
@@ -76,6 +76,7 @@ class LETKF(Prepared):
             position=position,
             anomalies=anomalies,
             group=observation.group,
+            correlation=observation.correlation,
             innovation=innovation,
         )
         if entries is None:
@@ -98,8 +99,16 @@ class LETKFUpdate(LocalUpdate):
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Change of members with these prior anomalies, and degrees of freedom."""
-        deviations, freedom = local_transform(anomalies, self.anomalies, self.innovation, patches)
-        return deviations - anomalies, freedom
+        if self.correlation is None:
+            deviations, freedom = local_transform(anomalies, self.anomalies, self.innovation, patches)
+            return deviations - anomalies, freedom
+
+        def transform(anomalies: Array, rows: Array, patches: Patches) -> tuple[Array, Array]:
+            deviations, freedom = local_transform(anomalies, rows[:, :-1].T, rows[:, -1], patches)
+            return deviations - anomalies, freedom
+
+        rows = namespace(self.anomalies).concat([self.anomalies, self.innovation[None, :]]).T
+        return in_whitened_patches(transform, anomalies, rows, self.correlation, patches)
 
     def restrict(self, index: np.ndarray) -> LETKFUpdate:
         """With the observations at `index` alone."""

@@ -28,6 +28,7 @@ from ensf.filters.kalman.unresolved import check_fraction, observed_entries, res
 from ensf.filters.letsf.flow import exponential_step
 from ensf.filters.letsf.sensors import sensor_of
 from ensf.filters.local import LocalUpdate, check_local
+from ensf.filters.patch_whitening import in_whitened_patches
 from ensf.localization import InformationLimit, Localization, Patches
 from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
@@ -80,11 +81,11 @@ class LETSF(Prepared):
         Raises
         ------
         ValueError
-            If errors are not independent, the place of an observation is unknown, or, with unresolved variance, an
+            If errors are correlated and not Gaussian, the place of an observation is unknown, or, with unresolved variance, an
             observation reads several variables, or a variable is read several times.
         """
         observation = observation.decorrelated()
-        position = check_local(observation, self.localization, "LETSF")
+        position = check_local(observation, self.localization, "LETSF", correlated=True)
         entries = observed_entries(self.unresolved_variance, observation)
         xp, root = namespace(predicted), math.sqrt(predicted.shape[0] - 1)
         unresolved = self.unresolved_variance * xp.var(predicted, axis=0, correction=1) if entries is not None else 0.0
@@ -105,13 +106,14 @@ class LETSF(Prepared):
                     position=position,
                     anomalies=look.anomalies * xp.sqrt(look.precision),
                     group=observation.group,
+                    correlation=observation.correlation,
                 )
             step = Step(look.rows, grid[k], grid[k + 1])
             update = replace(update, flow=(*update.flow, step))
             if k + 1 < len(grid) - 1:
                 if patches is None:
                     patches = update.patches(observation.column_position, prior.shape[1])
-                increments, freedom = step(anomalies, patches)
+                increments, freedom = step(anomalies, patches, update.correlation)
                 if k == 0:
                     update = replace(update, first=FirstStep.of(observation, prior, increments, freedom))
                 moved = moved + increments
@@ -129,9 +131,17 @@ class Step(Record):
     start: float
     end: float
 
-    def __call__(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
-        """Change of members with these anomalies, and degrees of freedom."""
-        return exponential_step(anomalies, self.rows, self.start, self.end, patches)
+    def __call__(
+        self, anomalies: Array, patches: Patches, correlation: np.ndarray | None = None
+    ) -> tuple[Array, Array]:
+        """Change of members with these anomalies, and degrees of freedom; correlation of errors without groups."""
+
+        def transform(anomalies: Array, rows: Array, patches: Patches) -> tuple[Array, Array]:
+            return exponential_step(anomalies, rows, self.start, self.end, patches)
+
+        if correlation is None:
+            return transform(anomalies, self.rows, patches)
+        return in_whitened_patches(transform, anomalies, self.rows, correlation, patches)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,13 +209,13 @@ class LETSFUpdate(LocalUpdate):
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Sum of the changes of all steps, and degrees of freedom of the first."""
-        increments, freedom = self.flow[0](anomalies / math.sqrt(anomalies.shape[0] - 1), patches)
+        increments, freedom = self.flow[0](anomalies / math.sqrt(anomalies.shape[0] - 1), patches, self.correlation)
         return (increments + self._later(anomalies, patches) if len(self.flow) > 1 else increments), freedom
 
     def _later(self, anomalies: Array, patches: Patches) -> Array:
         """Sum of the changes of all steps but the first: one order of summation, whoever knows the first."""
         anomalies = anomalies / math.sqrt(anomalies.shape[0] - 1)
-        return reduce(add, (step(anomalies, patches)[0] for step in self.flow[1:]))
+        return reduce(add, (step(anomalies, patches, self.correlation)[0] for step in self.flow[1:]))
 
     def restrict(self, index: np.ndarray) -> LETSFUpdate:
         """With the observations at `index` alone."""
