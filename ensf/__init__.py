@@ -40,9 +40,12 @@ from ensf.filters import (
     ParticleFilter,
     QuantileFilter,
     RankHistogram,
+    SchurEnKF,
     StiffnessWarning,
 )
 from ensf.localization import (
+    ByVariable,
+    CountLimit,
     Euclidean,
     InformationLimit,
     Layered,
@@ -52,6 +55,7 @@ from ensf.localization import (
     Sphere,
     gaspari_cohn,
     periodic_line,
+    variable_code,
 )
 from ensf.observations import (
     Callback,
@@ -107,12 +111,14 @@ __all__ = [
     "AdaptiveSpread",
     "Analysis",
     "AnalysisInflation",
+    "ByVariable",
     "Callback",
     "Censored",
     "CollapseGuard",
     "ConditionalGuidance",
     "Copula",
     "Correlated",
+    "CountLimit",
     "Cycle",
     "DampedGuidance",
     "DeferredAnalysis",
@@ -162,6 +168,7 @@ __all__ = [
     "RegularPoints",
     "ReverseSDE",
     "Rotation",
+    "SchurEnKF",
     "Select",
     "Sphere",
     "SpreadReset",
@@ -186,4 +193,5 @@ __all__ = [
     "published",
     "square",
     "twin",
+    "variable_code",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from ensf.arrays import Array, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Part, Update
 from ensf.filters.weights import combine
-from ensf.localization import InformationLimit, Localization, Patches
+from ensf.localization import Localization, Patches, PatchLimit
 from ensf.localization.information_limit import degrees_of_freedom
 from ensf.localization.patches import everything
 from ensf.observations.observation import Observation
@@ -44,7 +44,7 @@ class LocalUpdate(Update):
     ----------
     localization : Localization or None
         None: every observation reaches everything.
-    information_limit : InformationLimit or None
+    information_limit : PatchLimit or None
     position : (observation, dimension) array or None
     anomalies : (member, observation) array
         Whitened, over ``sqrt(J - 1)``: what the information limit looks at.
@@ -55,7 +55,7 @@ class LocalUpdate(Update):
     """
 
     localization: Localization | None = field(kw_only=True)
-    information_limit: InformationLimit | None = field(kw_only=True)
+    information_limit: PatchLimit | None = field(kw_only=True)
     position: np.ndarray | None = field(kw_only=True)
     anomalies: Array = field(kw_only=True)
     group: np.ndarray | None = field(kw_only=True, default=None)
@@ -100,7 +100,7 @@ class LocalUpdate(Update):
         assert self.localization is not None and self.information_limit is not None
         if not self._last_narrowed or self._last_narrowed[0].wide is not wide:
             widest = self.localization.half_width
-            patches, half_width = self.information_limit.narrow(wide, widest, self.anomalies)
+            patches, half_width = self.information_limit.narrow(wide, widest, self.anomalies, self.group)
             self._last_narrowed[:] = [_Narrowed(wide, patches, half_width)]
         return self._last_narrowed[0]
 

@@ -162,7 +162,12 @@ class Offline:
         window = window_of(self.window, paths)
         table = read(tables, good=self.good)
         table = table if window is None else table.within(*window)
-        options = {"coordinates": self.coordinates, "periods": self.periods, "surface": self.surface, "correlation": self.correlation}
+        options = {
+            "coordinates": self.coordinates,
+            "periods": self.periods,
+            "surface": self.surface,
+            "correlation": self.correlation,
+        }
         observed = meet(table, named(tables), layout, self.checks, options)
         ensemble = source.load(lambda members: follow(members, "reading"))
         observed = check_prior(observed, ensemble, self.checks)

@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from ensf.arrays import Array, like, namespace, to_numpy
-from ensf.dataset.coordinates import variable_dims
+from ensf.dataset.coordinates import VARIABLE, variable_dims
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout
 from ensf.dataset.methods import check_order, dims_of
 from ensf.dataset.summary import as_html, as_text, span
-from ensf.localization import Localization
+from ensf.localization import Localization, variable_code
 from ensf.observations import Correlated, ErrorLaw, Grouped
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
@@ -409,6 +409,9 @@ class Observed:
         columns = []
         first = next(iter(self.stations.layout.template.data_vars))
         for dim in variable_dims(first, dims_of(localization)):
+            if dim == VARIABLE:
+                columns.append(np.array([variable_code(name) for name in self.observation.kind.tolist()]))
+                continue
             name, values = self.stations.column(dim)
             empty = np.isnan(values[self.used])
             if empty.any():

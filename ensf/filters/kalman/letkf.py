@@ -15,7 +15,7 @@ from ensf.filters.kalman.local_transform import local_transform
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.local import LocalUpdate, check_local
 from ensf.filters.patch_whitening import in_whitened_patches
-from ensf.localization import InformationLimit, Localization, Patches
+from ensf.localization import Localization, Patches, PatchLimit
 from ensf.localization.localization import check_localization
 from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
@@ -33,15 +33,15 @@ class LETKF(Prepared):
     ----------
     localization : Localization
         How far an observation reaches.
-    information_limit : InformationLimit, optional
-        Narrows each patch until it holds no more information than the members can absorb.
+    information_limit : InformationLimit or CountLimit, optional
+        Narrows each patch until it holds no more information than the members can absorb, or so many observations.
     unresolved_variance : float
         Variance of a white prior error outside the span of the members, as a part of the ensemble variance
         (`ensf.filters.kalman.unresolved`); observations must then see one variable each.
     """
 
     localization: Localization
-    information_limit: InformationLimit | None = None
+    information_limit: PatchLimit | None = None
     unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class LETKF(Prepared):
         position = check_local(observation, self.localization, "LETKF", correlated=True)
         if not observation.law.is_gaussian:
             raise ValueError(
-                "LETKF needs Gaussian errors: give standard deviations, Grouped or Correlated, or use LETSF for other laws"
+                "LETKF needs Gaussian errors: give standard deviations, Grouped or Correlated, or use LETSF for others"
             )
         anomalies, innovation = whitened(predicted, observation.marginal())
         entries = observed_entries(self.unresolved_variance, observation)

@@ -29,7 +29,7 @@ from ensf.filters.letsf.flow import exponential_step
 from ensf.filters.letsf.sensors import sensor_of
 from ensf.filters.local import LocalUpdate, check_local
 from ensf.filters.patch_whitening import in_whitened_patches
-from ensf.localization import InformationLimit, Localization, Patches
+from ensf.localization import Localization, Patches, PatchLimit
 from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
 
@@ -46,8 +46,8 @@ class LETSF(Prepared):
         How far an observation reaches; None = every observation everywhere.
     steps : int
         Steps in alpha for nonlinear observations; linear ones need one.
-    information_limit : InformationLimit, optional
-        Narrows each patch until it holds no more information than the members can absorb.
+    information_limit : InformationLimit or CountLimit, optional
+        Narrows each patch until it holds no more information than the members can absorb, or so many observations.
     unresolved_variance : float
         Variance of a white prior error outside the span of the members, as a part of the ensemble variance
         (`ensf.filters.kalman.unresolved`); observations must then see one variable each.
@@ -65,7 +65,7 @@ class LETSF(Prepared):
 
     localization: Localization | None = None
     steps: int = 2
-    information_limit: InformationLimit | None = None
+    information_limit: PatchLimit | None = None
     unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class LETSF(Prepared):
         Raises
         ------
         ValueError
-            If errors are correlated and not Gaussian, the place of an observation is unknown, or, with unresolved variance, an
+            If the place of an observation is unknown, or, with unresolved variance, errors are correlated, an
             observation reads several variables, or a variable is read several times.
         """
         observation = observation.decorrelated()
@@ -154,12 +154,14 @@ class FirstStep(Record):
         The variable that each column is, ascending.
     values, increments : (member, observation) array
     freedom : (observation,) array
+    position : (observation, dimension) array or None
     """
 
     entries: np.ndarray
     values: Array
     increments: Array
     freedom: Array
+    position: np.ndarray | None
 
     @classmethod
     def of(cls, observation: Observation, values: Array, increments: Array, freedom: Array) -> FirstStep | None:
@@ -168,13 +170,17 @@ class FirstStep(Record):
         if entries is None or values.shape[1] != len(entries) or not is_host(values):
             return None
         order = np.argsort(entries, kind="stable")
-        return cls(entries[order], values[:, order], increments[:, order], freedom[order])
+        place = observation.column_position
+        position = None if place is None else place[order]
+        return cls(entries[order], values[:, order], increments[:, order], freedom[order], position)
 
     def columns(self, part: Part) -> np.ndarray:
         """Column of each entry of a part that has its values, else -1."""
         column = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
         same = self.entries[column] == part.entries
         same[same] = (self.values[:, column[same]] == part.values[:, same]).all(axis=0)
+        if self.position is not None and part.positions is not None:
+            same[same] = (self.position[column[same]] == part.positions[same]).all(axis=1)
         return np.where(same, column, -1)
 
 
