@@ -410,7 +410,7 @@ class Observed:
         first = next(iter(self.stations.layout.template.data_vars))
         for dim in variable_dims(first, dims_of(localization)):
             if dim == VARIABLE:
-                columns.append(np.array([variable_code(name) for name in self.observation.kind.tolist()]))
+                columns.append(np.array([variable_code(name) for name in self.table.variable[self.used].tolist()]))
                 continue
             name, values = self.stations.column(dim)
             empty = np.isnan(values[self.used])

@@ -60,6 +60,7 @@ class SchurEnKF(Prepared):
         anomalies = (values - member_mean(values)) / math.sqrt(values.shape[0] - 1)
         noise = law.draw(0 * values, stream(rng, predicted))
         departures = value + noise - member_mean(noise) - values
+        assert position is not None
         near = self.localization.patches(position, position)
         taper = np.zeros((observation.size, observation.size))
         place = near.slots // near.variables.shape[1]
@@ -100,8 +101,9 @@ class SchurUpdate(LocalUpdate):
         from ensf.filters.kalman.schur_loops import gained
 
         increments = np.zeros_like(anomalies)
-        rows = (np.ascontiguousarray(part, dtype=np.float64) for part in (to_numpy(self.anomalies).T, self.pulls))
-        gained(scaled, *rows, patches.variables, patches.indptr, patches.index, patches.weight, increments)
+        predicted = np.ascontiguousarray(to_numpy(self.anomalies).T, dtype=np.float64)
+        pulls = np.ascontiguousarray(self.pulls, dtype=np.float64)
+        gained(scaled, predicted, pulls, patches.variables, patches.indptr, patches.index, patches.weight, increments)  # fmt: skip
         return increments, freedom
 
     def _batched(self, anomalies: Array, patches: Patches) -> Array:
