@@ -103,7 +103,8 @@ class SchurUpdate(LocalUpdate):
         increments = np.zeros_like(anomalies)
         predicted = np.ascontiguousarray(to_numpy(self.anomalies).T, dtype=np.float64)
         pulls = np.ascontiguousarray(self.pulls, dtype=np.float64)
-        gained(scaled, predicted, pulls, patches.variables, patches.indptr, patches.index, patches.weight, increments)  # fmt: skip
+        near = patches.variables, patches.indptr, patches.index, patches.weight
+        gained(scaled, predicted, pulls, *near, increments)
         return increments, freedom
 
     def _batched(self, anomalies: Array, patches: Patches) -> Array:
