@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
-import scipy.linalg
 
 from ensf.arrays import Array, like, namespace, to_numpy
 from ensf.localization import Patches
@@ -73,6 +72,8 @@ def _blocks(patches: Patches, columns: int) -> Iterator[tuple[int, int]]:
 
 def _whitened(rows: Array, correlation: np.ndarray, patches: Patches, first: int, stop: int) -> Array:
     """Rows of each pair of places, whitened place by place."""
+    import scipy.linalg
+
     host = to_numpy(rows).astype(np.float64, copy=False)
     white = np.empty((patches.indptr[stop] - patches.indptr[first], rows.shape[1]))
     for place in range(first, stop):

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import ClassVar, Self
 
 import numpy as np
-import scipy.linalg
 
 from ensf.arrays import Array, Generator, Numbers, Record, as_floating, like, namespace, normal, to_numpy
 from ensf.observations.functions import PointwiseFunction, identity
@@ -89,6 +88,8 @@ class Grouped(Record):
 
     @cached_property
     def _inverse_factors(self) -> list[np.ndarray]:
+        import scipy.linalg
+
         return [
             np.stack([scipy.linalg.solve_triangular(one, np.eye(len(one)), lower=True) for one in factors])
             for factors in self._factors
