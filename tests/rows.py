@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ensf import (
     ETKF,
@@ -16,6 +16,7 @@ from ensf import (
     CollapseGuard,
     ConditionalGuidance,
     Copula,
+    CountLimit,
     DeferredAnalysis,
     EnKF,
     EnSF,
@@ -33,6 +34,7 @@ from ensf import (
     QuantileFilter,
     ReverseSDE,
     Rotation,
+    SchurEnKF,
     SpreadReset,
     Standardised,
     Tempered,
@@ -75,17 +77,19 @@ FILTERS = {
     "Standardised": Row(Standardised(CONSISTENT), symmetric=False),
     "EnKF": Row(EnKF(), symmetric=False),
     "ETKF": Row(ETKF()),
-    "LETKF": local(LETKF(LINE)),
-    "LETKF limited": local(LETKF(LINE, InformationLimit(0.1))),
-    "LETSF": local(LETSF(LINE)),
-    "LETSF global": local(LETSF()),
-    "LETSF limited": local(LETSF(LINE, 3, InformationLimit(0.1))),
+    "LETKF": Row(LETKF(LINE)),
+    "LETKF limited": Row(LETKF(LINE, InformationLimit(0.1))),
+    "LETKF of few observations": Row(LETKF(replace(LINE, nearest=4), CountLimit(3))),
+    "SchurEnKF": Row(SchurEnKF(LINE), symmetric=False),
+    "LETSF": Row(LETSF(LINE)),
+    "LETSF global": Row(LETSF()),
+    "LETSF limited": Row(LETSF(LINE, 3, InformationLimit(0.1))),
     "LETSF with unresolved variance": local(LETSF(LINE, unresolved_variance=0.2), general=False),
     "LETKF with unresolved variance": local(LETKF(LINE, unresolved_variance=0.2), general=False),
     "ParticleFilter": Row(ParticleFilter(jitter=0.1), symmetric=False),
     "OptimalInterpolation": Row(OptimalInterpolation(LINE, 2.0)),
     "FixedGainMAP": local(FixedGainMAP(), affine=False, symmetric=False, general=False),
-    "Copula": local(Copula(LETSF(LINE))),
+    "Copula": Row(Copula(LETSF(LINE))),
     "QuantileFilter": local(QuantileFilter(LINE)),
     "QuantileFilter probit": local(QuantileFilter(LINE, probit=True)),
     "QuantileFilter kernel": local(QuantileFilter(LINE, Kernel(1.0))),

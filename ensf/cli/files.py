@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
     from ensf.dataset.methods import Method
+    from ensf.tables import Correlation
 
 __all__ = ["add", "method", "settings", "several", "table", "words"]
 
@@ -25,6 +26,7 @@ def add(parser: ArgumentParser) -> None:
     option("--bands", type=Any, default="", help="edges of level bands for the statistics, separated by commas")
     option("--good", type=Any, default=0, help="codes of qc that are to be used: 0; for Argo 1,2")
     option("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
+    option("--correlation", default="", help="of errors within a group, 'ByDistance(100.0)'; see the column group")
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")
 
 
@@ -40,6 +42,7 @@ def settings(values: Options) -> Options:
         "checks": _checks(read_settings(values["quality"])),
         "coordinates": table(values, "coordinates"),
         "periods": {name: float(value) for name, value in table(values, "periods").items()},
+        "correlation": _correlation(values["correlation"]),
         "strict": values["strict"],
         "withhold": values["withhold"],
         "bands": _edges(values["bands"]),
@@ -106,6 +109,15 @@ def _edges(value: object) -> tuple[float, ...]:
         return tuple(float(edge) for edge in (value if isinstance(value, list) else words(str(value))))
     except (TypeError, ValueError):
         raise ValueError(f"--bands {value} are no edges of levels: give numbers such as 0,100,500") from None
+
+
+def _correlation(text: str) -> Correlation | None:
+    from ensf.runs.recipe.reader import read_settings
+
+    settings = read_settings(text)
+    if len(settings) > 1 or any(isinstance(one, type) or not hasattr(one, "matrix") for one in settings):
+        raise ValueError(f"--correlation {text!r} is no correlation of errors: give one such as ByDistance(100.0)")
+    return settings[0] if settings else None
 
 
 def _checks(checks: tuple[Any, ...]) -> tuple[Any, ...]:

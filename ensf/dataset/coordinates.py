@@ -15,6 +15,7 @@ import xarray as xr
 
 from ensf.dataset.layout import Layout
 from ensf.dataset.units import in_units
+from ensf.localization import variable_code
 
 __all__ = [
     "COLUMNS",
@@ -81,6 +82,9 @@ CRITERIA: dict[str, Criterion] = {
 
 COLUMNS = {"lat": "latitude", "lon": "longitude"}
 """Coordinates of the columns of a table that have another name."""
+
+VARIABLE = "variable"
+"""What `ByVariable` takes for a coordinate: the code of the variable itself."""
 
 RADIANS = ("rad", "radian", "radians")
 
@@ -171,6 +175,8 @@ def variable_dims(name: Hashable, dims: Sequence[str] | Mapping[Hashable, Sequen
 def _column(variable: xr.DataArray, name: str, at: Mapping[str, float]) -> np.ndarray:
     """One coordinate at every grid point of the variable, flattened."""
     coordinate = find_coordinate(variable, name)
+    if coordinate is None and name == VARIABLE:
+        return np.full(variable.size, variable_code(str(variable.name)))
     if coordinate is None:
         if name not in at:
             where = f"at={{{name!r}: ...}}"

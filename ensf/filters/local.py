@@ -16,7 +16,7 @@ import numpy as np
 from ensf.arrays import Array, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Part, Update
 from ensf.filters.weights import combine
-from ensf.localization import InformationLimit, Localization, Patches
+from ensf.localization import Localization, Patches, PatchLimit
 from ensf.localization.information_limit import degrees_of_freedom
 from ensf.localization.patches import everything
 from ensf.observations.observation import Observation
@@ -44,16 +44,22 @@ class LocalUpdate(Update):
     ----------
     localization : Localization or None
         None: every observation reaches everything.
-    information_limit : InformationLimit or None
+    information_limit : PatchLimit or None
     position : (observation, dimension) array or None
     anomalies : (member, observation) array
         Whitened, over ``sqrt(J - 1)``: what the information limit looks at.
+    group : (observation,) array of int, optional
+        Observations of one group are near or far as a whole.
+    correlation : (observation, observation) array, optional
+        Of errors that are correlated without groups; what is whitened is then divided by standard deviations alone.
     """
 
     localization: Localization | None = field(kw_only=True)
-    information_limit: InformationLimit | None = field(kw_only=True)
+    information_limit: PatchLimit | None = field(kw_only=True)
     position: np.ndarray | None = field(kw_only=True)
     anomalies: Array = field(kw_only=True)
+    group: np.ndarray | None = field(kw_only=True, default=None)
+    correlation: np.ndarray | None = field(kw_only=True, default=None)
     _last_narrowed: list[_Narrowed] = field(init=False, repr=False, default_factory=list)
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
@@ -87,14 +93,14 @@ class LocalUpdate(Update):
         """Patches with the half-width of the localization; None where every observation reaches everything."""
         if self.localization is None or self.position is None:
             return None
-        return self.localization.patches(positions, self.position)
+        return self.localization.patches(positions, self.position, self.group)
 
     def _narrowed(self, wide: Patches) -> _Narrowed:
         """What the information limit makes of patches."""
         assert self.localization is not None and self.information_limit is not None
         if not self._last_narrowed or self._last_narrowed[0].wide is not wide:
             widest = self.localization.half_width
-            patches, half_width = self.information_limit.narrow(wide, widest, self.anomalies)
+            patches, half_width = self.information_limit.narrow(wide, widest, self.anomalies, self.group)
             self._last_narrowed[:] = [_Narrowed(wide, patches, half_width)]
         return self._last_narrowed[0]
 
@@ -102,13 +108,16 @@ class LocalUpdate(Update):
         """With the observations that reach the positions alone."""
         if self.localization is None or self.position is None:
             return self
-        return self.restrict(self.localization.reached(to_numpy(positions), self.position))
+        return self.restrict(self.localization.reached(to_numpy(positions), self.position, self.group))
 
     def restrict(self, index: np.ndarray) -> Self:
         """With the observations at `index` alone."""
         assert self.position is not None
         anomalies = namespace(self.anomalies).take(self.anomalies, like(index, self.anomalies), axis=1)
-        return replace(self, position=self.position[index], anomalies=anomalies)
+        group = None if self.group is None else self.group[index]
+        correlation = None if self.correlation is None else self.correlation[np.ix_(index, index)]
+        position = self.position[index]
+        return replace(self, position=position, anomalies=anomalies, group=group, correlation=correlation)
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
         """Degrees of freedom that the observations take at each position."""
@@ -121,7 +130,7 @@ class LocalUpdate(Update):
         if self.localization is None or part.positions is None:
             return np.ones(part.values.shape[1])
         assert self.position is not None
-        patches = self.localization.patches(part.positions, self.position)
+        patches = self.localization.patches(part.positions, self.position, self.group)
         place = patches.slots // patches.variables.shape[1]
         return np.minimum(1.0, patches.largest_weight * (24 / 5))[place]
 
@@ -140,16 +149,31 @@ class LocalUpdate(Update):
         return xp.mean(xp.reshape(increments, (members, count, members)), axis=1).T
 
 
-def check_local(observation: Observation, localization: Localization | None, name: str) -> np.ndarray | None:
+def check_local(
+    observation: Observation, localization: Localization | None, name: str, *, correlated: bool = False
+) -> np.ndarray | None:
     """Places of the observations for a local filter, None without localization.
+
+    Parameters
+    ----------
+    observation : Observation
+        As `Observation.decorrelated` gives it.
+    localization : Localization or None
+    name : str
+        What errors call the filter.
+    correlated : bool
+        Whether it takes errors that are correlated without groups.
 
     Raises
     ------
     ValueError
         If errors are correlated, or a place is not there.
     """
-    if not observation.law.is_independent:
-        raise ValueError(f"{name} needs independent observation errors: give standard deviations, or use ETKF")
+    if not observation.law.is_independent and not correlated:
+        raise ValueError(
+            f"{name} needs independent observation errors, or groups of them: give standard deviations or Grouped, or "
+            "use LETKF, LETSF or ETKF"
+        )
     if localization is None:
         return None
     if observation.position is None:

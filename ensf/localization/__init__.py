@@ -9,23 +9,28 @@ at the same place (levels of one column, several fields) share one patch. Local 
 each observation by rho_k (R-localization). Neighbours are found through a k-d tree, never by all pairs.
 """
 
+from ensf.localization.by_variable import ByVariable, variable_code
 from ensf.localization.geometry import Euclidean, Geometry, Periodic, Sphere
-from ensf.localization.information_limit import InformationLimit
+from ensf.localization.information_limit import CountLimit, InformationLimit, PatchLimit
 from ensf.localization.localization import Localization, periodic_line
 from ensf.localization.patches import Patches
 from ensf.localization.taper import gaspari_cohn
 from ensf.localization.vertical import Layered, Product
 
 __all__ = [
+    "ByVariable",
+    "CountLimit",
     "Euclidean",
     "Geometry",
     "InformationLimit",
     "Layered",
     "Localization",
+    "PatchLimit",
     "Patches",
     "Periodic",
     "Product",
     "Sphere",
     "gaspari_cohn",
     "periodic_line",
+    "variable_code",
 ]

@@ -13,14 +13,60 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
-from ensf.arrays import SMALL, Array, blas_threads, is_host, like, namespace, to_numpy
-from ensf.localization.patches import Patches
+from ensf.arrays import SMALL, Array, blas_threads, is_count, is_host, like, namespace, to_numpy
+from ensf.localization.patches import Patches, first_of
 from ensf.localization.taper import gaspari_cohn
 
-__all__ = ["InformationLimit", "degrees_of_freedom"]
+__all__ = ["CountLimit", "InformationLimit", "PatchLimit", "degrees_of_freedom"]
+
+
+class PatchLimit(Protocol):
+    """A rule that makes patches smaller, from what the members predict."""
+
+    def narrow(
+        self, patches: Patches, half_width: float, anomalies: Array, group: np.ndarray | None = None
+    ) -> tuple[Patches, np.ndarray]:
+        """Smaller patches, and the half-width of each place, ``(point,)``; `InformationLimit` says what is given."""
+
+
+@dataclass(frozen=True)
+class CountLimit:
+    """At most so many observations for a place: those with the largest tapered ratio of ensemble to error variance.
+
+    With ``rho_k`` the taper and ``s_k`` the whitened predicted anomalies of observation k it is ``rho_k |s_k|^2``; of a
+    group the mean over its observations. Groups are kept as a whole, as in `Localization`.
+
+    Parameters
+    ----------
+    count : int
+
+    Raises
+    ------
+    ValueError
+        If it is no count.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if not is_count(self.count):
+            raise ValueError(f"count limit is {self.count}: give a whole number, 1 or more")
+
+    def narrow(
+        self, patches: Patches, half_width: float, anomalies: Array, group: np.ndarray | None = None
+    ) -> tuple[Patches, np.ndarray]:
+        """Patches of at most so many observations; the half-width stays."""
+        host = to_numpy(anomalies)
+        information = np.sum(np.ascontiguousarray(host.T) ** 2, axis=1)
+        if group is not None:
+            _, number, size = np.unique(group, return_inverse=True, return_counts=True)
+            information = (np.bincount(number.ravel(), information) / size)[number.ravel()]
+        cost = -patches.weight * information[patches.index]
+        return first_of(patches, cost, self.count, group), np.full(len(patches.variables), half_width)
 
 
 @dataclass(frozen=True)
@@ -46,7 +92,9 @@ class InformationLimit:
         if self.shrink[:1] != (1,) or not falling:
             raise ValueError(f"shrink factors are {self.shrink}: give a list that falls from 1 and stays above 0")
 
-    def narrow(self, patches: Patches, half_width: float, anomalies: Array) -> tuple[Patches, np.ndarray]:
+    def narrow(
+        self, patches: Patches, half_width: float, anomalies: Array, group: np.ndarray | None = None
+    ) -> tuple[Patches, np.ndarray]:
         """Patches with a half-width of their own at each place; those without a half-width stay as they are.
 
         Parameters
@@ -56,6 +104,8 @@ class InformationLimit:
         half_width : float
         anomalies : (member, observation) array
             Whitened predicted anomalies divided by ``sqrt(J - 1)``.
+        group : (observation,) array of int, optional
+            Of the same distance, and so kept or left out as a whole.
 
         Returns
         -------

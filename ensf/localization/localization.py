@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensf.arrays import Array, to_numpy
+from ensf.arrays import Array, is_count, to_numpy
 from ensf.localization.geometry import Geometry, Periodic
-from ensf.localization.patches import Patches, everything, grouped, tapered
+from ensf.localization.patches import Patches, everything, first_of, grouped, tapered, whole_groups
 from ensf.localization.taper import gaspari_cohn
 
 __all__ = ["Localization", "periodic_line"]
@@ -41,17 +41,21 @@ class Localization:
         Coordinates of a Dataset that make a position, of every variable or by variable.
     at : mapping of str to float
         Where variables of a Dataset are that lack one of these coordinates.
+    nearest : int, optional
+        At most so many observations for a place, the nearest; of equally near ones the first. A group that would exceed
+        the number is left out, but the nearest one never is.
 
     Raises
     ------
     ValueError
-        If the half-width is not positive.
+        If the half-width is not positive, or the number no count.
     """
 
     geometry: Geometry
     half_width: float
     dims: Dims = ("latitude", "longitude")
     at: tuple[tuple[str, float], ...] = ()
+    nearest: int | None = None
 
     def __post_init__(self) -> None:
         if not callable(getattr(self.geometry, "pairs", None)):
@@ -61,19 +65,23 @@ class Localization:
             )
         if not self.half_width > 0:
             raise ValueError(f"localization half-width is {self.half_width}: give a positive length")
+        if self.nearest is not None and not is_count(self.nearest):
+            raise ValueError(f"nearest is {self.nearest} observations: give a whole number, 1 or more")
         if isinstance(self.dims, Mapping):
             object.__setattr__(self, "dims", tuple((name, tuple(dims)) for name, dims in self.dims.items()))
         object.__setattr__(self, "dims", tuple(self.dims))
         if isinstance(self.at, Mapping):
             object.__setattr__(self, "at", tuple(self.at.items()))
 
-    def patches(self, positions: np.ndarray, observed: Array) -> Patches:
+    def patches(self, positions: np.ndarray, observed: Array, group: np.ndarray | None = None) -> Patches:
         """What each place among ``(state, dimension)`` positions may learn from observations at `observed`.
 
         Parameters
         ----------
         positions : (state, dimension) array
         observed : (observation, dimension) array
+        group : (observation,) array of int, optional
+            Observations of one group are as far as the nearest of them.
 
         Returns
         -------
@@ -85,19 +93,20 @@ class Localization:
         ValueError
             If positions are not finite, or have other dimensions than the observations.
         """
-        if np.isinf(self.half_width):
+        if np.isinf(self.half_width) and self.nearest is None:
             return everything(len(positions), len(observed))
         positions, observed = _finite(positions), _finite(to_numpy(observed))
-        key = (self.geometry, self.half_width, _digest(positions), _digest(observed))
+        groups = None if group is None else _digest(np.ascontiguousarray(group))
+        key = (self.geometry, self.half_width, self.nearest, _digest(positions), _digest(observed), groups)
         if key not in _REMEMBERED:
-            _REMEMBERED[key] = self._build(positions, observed)
+            _REMEMBERED[key] = self._build(positions, observed, group)
             pairs = sum(len(patches.index) for patches in _REMEMBERED.values())
             while len(_REMEMBERED) > 1 and (len(_REMEMBERED) > NETWORKS or pairs > PAIRS):
                 pairs -= len(_REMEMBERED.popitem(last=False)[1].index)
         _REMEMBERED.move_to_end(key)
         return _REMEMBERED[key]
 
-    def _build(self, positions: np.ndarray, observed: np.ndarray) -> Patches:
+    def _build(self, positions: np.ndarray, observed: np.ndarray, group: np.ndarray | None) -> Patches:
         if observed.shape[1] != positions.shape[1]:
             raise ValueError(
                 f"observation positions have {observed.shape[1]} dimensions, state positions {positions.shape[1]}: "
@@ -105,13 +114,17 @@ class Localization:
             )
         variables = grouped(positions)
         near = self.geometry.pairs(positions[variables[:, 0]], observed, 2 * self.half_width)
-        return tapered(variables, near.indptr, near.indices, near.data, gaspari_cohn(near.data, self.half_width))
+        indptr, index, distance = near.indptr, near.indices, near.data
+        if group is not None:
+            indptr, index, distance = whole_groups(indptr, index, distance, group)
+        patches = tapered(variables, indptr, index, distance, gaspari_cohn(distance, self.half_width))
+        return patches if self.nearest is None else first_of(patches, patches.distance, self.nearest, group)
 
-    def reached(self, positions: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    def reached(self, positions: np.ndarray, observed: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
         """Observations that reach one of the positions, ascending, as they stand in `observed`."""
-        if np.isinf(self.half_width):
+        if np.isinf(self.half_width) and self.nearest is None:
             return np.arange(len(observed))
-        return np.unique(self.patches(positions, observed).index)
+        return np.unique(self.patches(positions, observed, group).index)
 
 
 _REMEMBERED: OrderedDict[tuple, Patches] = OrderedDict()

@@ -10,7 +10,7 @@ import numpy as np
 from ensf.arrays import Record
 from ensf.localization.taper import gaspari_cohn
 
-__all__ = ["Patches", "everything", "grouped", "tapered"]
+__all__ = ["Patches", "everything", "first_of", "grouped", "tapered", "whole_groups"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,73 @@ def tapered(
     keep = weight > 0
     before = np.concatenate([[0], np.cumsum(keep)])
     return Patches(variables, before[indptr], index[keep].astype(np.int64), distance[keep], weight[keep])
+
+
+def first_of(patches: Patches, cost: np.ndarray, count: int, group: np.ndarray | None = None) -> Patches:
+    """At most `count` observations for each place, those of the smallest cost; of equal ones the first.
+
+    Groups are kept or left out as a whole: one that would exceed the count is left out, unless it is the first.
+
+    Parameters
+    ----------
+    patches : Patches
+    cost : (pair,) array
+        The same for all of a group at a place.
+    count : int
+    group : (observation,) array of int, optional
+    """
+    size = np.diff(patches.indptr)
+    if patches.largest <= count:
+        return patches
+    place = np.repeat(np.arange(len(size)), size)
+    if group is None:
+        order = np.lexsort((patches.index, cost, place))
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order)) - np.repeat(patches.indptr[:-1], size)
+        keep = rank < count
+    else:
+        keep = np.zeros(len(place), dtype=bool)
+        for first, stop in zip(patches.indptr[:-1].tolist(), patches.indptr[1:].tolist(), strict=True):
+            own, room = group[patches.index[first:stop]], count
+            names, start, number = np.unique(own, return_index=True, return_counts=True)
+            for k in np.lexsort((start, cost[first:stop][start])).tolist():
+                if number[k] <= room or room == count:
+                    keep[first:stop] |= own == names[k]
+                    room -= number[k]
+    before = np.concatenate([[0], np.cumsum(keep)])
+    return Patches(
+        patches.variables, before[patches.indptr], patches.index[keep], patches.distance[keep], patches.weight[keep]
+    )
+
+
+def whole_groups(
+    indptr: np.ndarray, index: np.ndarray, distance: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Near pairs with groups of observations as a whole: all of a group are as far as its nearest observation.
+
+    Parameters
+    ----------
+    indptr, index, distance
+        Of `Patches`, for each observation alone.
+    group : (observation,) array of int
+    """
+    _, number, count = np.unique(group, return_inverse=True, return_counts=True)
+    number, groups = number.ravel(), len(count)
+    members = np.argsort(number, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(count)[:-1]])
+    place = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    pair = place * groups + number[index]
+    order = np.lexsort((distance, pair))
+    first = np.diff(pair[order], prepend=-1) > 0
+    pair, nearest = pair[order][first], distance[order][first]
+    place, own = pair // groups, pair % groups
+    size = count[own]
+    within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    whole = members[np.repeat(starts[own], size) + within]
+    place, far = np.repeat(place, size), np.repeat(nearest, size)
+    order = np.lexsort((whole, place))
+    ends = np.cumsum(np.bincount(place, minlength=len(indptr) - 1))
+    return np.concatenate([[0], ends]), whole[order], far[order]
 
 
 def grouped(positions: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from ensf.observations.functions import (
     log,
     square,
 )
+from ensf.observations.grouped import Grouped
 from ensf.observations.joined import Joined
 from ensf.observations.networks import RandomPoints, RegularPoints
 from ensf.observations.non_gaussian import Censored, Laplace, Poisson, StudentT, Threshold
@@ -35,6 +36,7 @@ __all__ = [
     "ErrorLaw",
     "Function",
     "Gaussian",
+    "Grouped",
     "Identity",
     "Independent",
     "Joined",

@@ -10,8 +10,9 @@ from typing import cast
 import numpy as np
 
 from ensf.arrays import Array, Numbers, as_floating, namespace, rows, summary, to_numpy
-from ensf.observations.error_laws import ErrorLaw, Gaussian, is_error_law
+from ensf.observations.error_laws import ErrorLaw, Gaussian, is_error_law, is_gaussian
 from ensf.observations.functions import Affine
+from ensf.observations.grouped import Grouped, Whitened
 from ensf.observations.operators import LinearPart, Operator, as_operator
 from ensf.observations.window import Window
 
@@ -40,6 +41,8 @@ class Observation:
         The way of the members to the observation, for filters that run the model.
     kind : (observation,) array of str, optional
         Name of what measured it: observations of one kind have the same unknown faults. Without, all are of one kind.
+    group : (observation,) array of int, optional
+        Number of a group whose observations are near a place, or far from it, as a whole; each alone without.
 
     Raises
     ------
@@ -56,6 +59,7 @@ class Observation:
     state_size: int | None = None
     window: Window | None = None
     kind: np.ndarray | None = None
+    group: np.ndarray | None = None
     law: ErrorLaw = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -139,8 +143,45 @@ class Observation:
         """The observations at `index`."""
         position = None if self.position is None else rows(self.position, index)
         kind = None if self.kind is None else self.kind[index]
+        group = None if self.group is None else self.group[index]
         law, operator = self.law.restrict(index), self.operator.restrict(index)
-        return replace(self, value=rows(self.value, index), operator=operator, error=law, position=position, kind=kind)
+        return replace(
+            self,
+            value=rows(self.value, index),
+            operator=operator,
+            error=law,
+            position=position,
+            kind=kind,
+            group=group,
+        )
+
+    @property
+    def correlation(self) -> np.ndarray | None:
+        """Correlation of errors that are correlated without groups, ``(observation, observation)``; None if of none."""
+        law = self.law
+        if law.is_independent or not is_gaussian(law):
+            return None
+        covariance = to_numpy(law.covariance(self.value)).astype(np.float64)
+        deviation = np.sqrt(np.diagonal(covariance))
+        return covariance / deviation[:, None] / deviation
+
+    def marginal(self) -> Observation:
+        """With errors of the same standard deviations that are independent of each other, where they are not."""
+        if self.law.is_independent:
+            return self
+        return replace(self, error=Gaussian(self.law.standard_deviation(self.value)))
+
+    def decorrelated(self) -> Observation:
+        """The same information with independent errors, where they are correlated within groups.
+
+        Each value is then a function of the columns of its whole group (`ensf.observations.grouped`).
+        """
+        law = self.law
+        if not isinstance(law, Grouped):
+            return self
+        return replace(
+            self, value=law.whiten(self.value), operator=Whitened(self.operator, law), error=1.0, group=law.group
+        )
 
     def located(self, positions: np.ndarray) -> Observation:
         """With the places of the observations among ``(state, dimension)`` positions, unless they are there already."""

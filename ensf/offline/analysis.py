@@ -32,7 +32,7 @@ from ensf.offline.writer import RECORD, TABLE, Writer, names
 from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import find_files
-from ensf.tables import Check, read
+from ensf.tables import Check, Correlation, read
 
 __all__ = ["STAGES", "Offline", "analyse_files"]
 
@@ -76,6 +76,8 @@ class Offline:
         Codes in the column `qc` of rows that are to be used.
     surface : tuple of str
         Variables with levels of which rows without a height see the level nearest to the surface.
+    correlation : Correlation, optional
+        Of the errors of the rows of one group, as in `ensf.tables.ObservationTable.observe`.
     window : str
         Times of rows that are used: ``START/END``, the end excluded; a duration such as ``6h``, centred at the time of
         the forecast; or ``all``. By default six hours if the files say what time it is.
@@ -100,6 +102,7 @@ class Offline:
     bands: tuple[float, ...] = ()
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
+    correlation: Correlation | None = None
     window: str = ""
 
     def __post_init__(self) -> None:
@@ -159,7 +162,12 @@ class Offline:
         window = window_of(self.window, paths)
         table = read(tables, good=self.good)
         table = table if window is None else table.within(*window)
-        options = {"coordinates": self.coordinates, "periods": self.periods, "surface": self.surface}
+        options = {
+            "coordinates": self.coordinates,
+            "periods": self.periods,
+            "surface": self.surface,
+            "correlation": self.correlation,
+        }
         observed = meet(table, named(tables), layout, self.checks, options)
         ensemble = source.load(lambda members: follow(members, "reading"))
         observed = check_prior(observed, ensemble, self.checks)

@@ -10,7 +10,20 @@ files of JEDI and DART. What is wrong with a file is one sentence that names the
 a row rejects the row, with a reason.
 """
 
+from ensf.tables.correlations import ByChannel, ByDistance, Constant, Correlation
 from ensf.tables.reading import from_dart, read, read_dart, read_ioda
 from ensf.tables.table import Check, ObservationTable, Observed
 
-__all__ = ["Check", "ObservationTable", "Observed", "from_dart", "read", "read_dart", "read_ioda"]
+__all__ = [
+    "ByChannel",
+    "ByDistance",
+    "Check",
+    "Constant",
+    "Correlation",
+    "ObservationTable",
+    "Observed",
+    "from_dart",
+    "read",
+    "read_dart",
+    "read_ioda",
+]

@@ -14,15 +14,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from ensf.arrays import Array, like, namespace, to_numpy
-from ensf.dataset.coordinates import variable_dims
+from ensf.dataset.coordinates import VARIABLE, variable_dims
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout
 from ensf.dataset.methods import check_order, dims_of
 from ensf.dataset.summary import as_html, as_text, span
-from ensf.localization import Localization
+from ensf.localization import Localization, variable_code
+from ensf.observations import Correlated, ErrorLaw, Grouped
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
 from ensf.tables.check import VERTICAL, check_rows, check_shapes, on_earth
+from ensf.tables.correlations import Correlation
 from ensf.tables.flags import BAD_VALUE, REASONS, UNKNOWN, USED, WINDOW
 from ensf.tables.formats import files
 from ensf.tables.stations.derived import Derived, registered
@@ -35,6 +37,10 @@ BILINEAR = Bilinear()
 
 FILE, ROW = "from_file", "from_row"
 """Columns that say from which file a row was read, and which one it was there, counted from 0."""
+GROUP = "group"
+"""Column that says which rows have correlated errors."""
+LARGEST = 10_000
+"""Observations without groups whose errors may be correlated: their covariance is there at once."""
 COLUMNS = ("variable", "value", "error", "time", "position", "qc")
 AXES = (("lat", "lon"), ("x", "y"))
 
@@ -228,6 +234,7 @@ class ObservationTable:
         periods: Mapping[str, float] | None = None,
         derived: Mapping[str, Derived] | None = None,
         surface: Collection[str] = (),
+        correlation: Correlation | None = None,
     ) -> Observed:
         """The rows as an `Observation` of states of a layout.
 
@@ -246,6 +253,9 @@ class ObservationTable:
         surface : collection of str
             Variables with levels of which rows without a height see the level nearest to the surface: the uppermost
             of an ocean, the lowest of an atmosphere.
+        correlation : Correlation, optional
+            Of the errors of rows with the same entry in the column `group`; rows without one are independent. Without
+            the column, of all rows of one variable.
 
         Returns
         -------
@@ -257,8 +267,10 @@ class ObservationTable:
         ------
         ValueError
             If no row names a variable of the state or a derived quantity, rows of a variable with levels have no
-            height, or the grid is neither regular nor curvilinear.
+            height, the grid is neither regular nor curvilinear, a group is in two files, or nothing says how the errors
+            of a group are correlated.
         """
+        _check_groups(self, correlation)
         quantities = {**registered(), **(derived or {})}
         stations = Stations(
             layout,
@@ -291,7 +303,8 @@ class ObservationTable:
         place[used] = np.arange(len(used))
         operator = join([(operator, place[which]) for operator, which in parts if len(which)])
         value, error = (column[used].astype(stations.dtype) for column in (table.value, table.error))
-        observation = Observation(value, operator, error, table.position[used], kind=table.variable[used])
+        law = error if correlation is None else _correlated(table, used, error, correlation)
+        observation = Observation(value, operator, law, table.position[used], kind=table.variable[used])
         return Observed(observation, used, table, replace(stations, height=height))
 
     def in_units_of(self, layout: Layout) -> ObservationTable:
@@ -396,6 +409,9 @@ class Observed:
         columns = []
         first = next(iter(self.stations.layout.template.data_vars))
         for dim in variable_dims(first, dims_of(localization)):
+            if dim == VARIABLE:
+                columns.append(np.array([variable_code(name) for name in self.table.variable[self.used].tolist()]))
+                continue
             name, values = self.stations.column(dim)
             empty = np.isnan(values[self.used])
             if empty.any():
@@ -460,7 +476,8 @@ class Observed:
         """The record with the observation on the device of `array` and in its dtype: what a filter there needs."""
         here = self.observation
         value, error = (like(to_numpy(one), array) for one in (here.value, here.law.standard_deviation(here.value)))
-        moved = Observation(value, here.operator.on(array), error, here.position, kind=here.kind)
+        law = error if here.law.is_independent else here.law
+        moved = Observation(value, here.operator.on(array), law, here.position, kind=here.kind)
         return replace(self, observation=moved)
 
     def _column(self, name: str, values: np.ndarray) -> np.ndarray:
@@ -554,6 +571,57 @@ def _within_numbers(table: ObservationTable, dtype: np.dtype[Any]) -> Observatio
         value, error = table.value.astype(dtype), table.error.astype(dtype)
     bad = ~(np.isfinite(value) & np.isfinite(error) & (error > 0)) & table.used
     return table.reject(bad, BAD_VALUE) if bad.any() else table
+
+
+def _check_groups(table: ObservationTable, correlation: Correlation | None) -> None:
+    """Raise ValueError for groups of whose errors nothing is said, or a group of two files."""
+    names = table.extra.get(GROUP)
+    if names is None:
+        return
+    if correlation is None:
+        raise ValueError(
+            f"the table has a column {GROUP!r}, but nothing says how the errors of a group are correlated: give "
+            "correlation, such as ByDistance(100.0), or rename the column"
+        )
+    if FILE not in table.extra:
+        return
+    named = _is_named(names)
+    groups, number = np.unique(names[named], return_inverse=True)
+    files, where = np.unique(table.extra[FILE][named].astype(str), return_inverse=True)
+    pairs = np.unique(np.stack([number.ravel(), where.ravel()]), axis=1)
+    twice = np.flatnonzero(np.bincount(pairs[0], minlength=len(groups)) > 1)
+    if len(twice):
+        there = files[pairs[1][pairs[0] == twice[0]]]
+        raise ValueError(
+            f"group {groups[twice[0]]!s} has rows in {there[0]} and in {there[1]}: give it one file, or two names"
+        )
+
+
+def _is_named(names: np.ndarray) -> np.ndarray:
+    return ~np.isnan(names) if names.dtype.kind == "f" else names.astype(str) != ""
+
+
+def _correlated(table: ObservationTable, used: np.ndarray, error: np.ndarray, correlation: Correlation) -> ErrorLaw:
+    """Law of the rows that are used: correlated within groups, or, without any, among all rows of a variable."""
+    names = table.extra.get(GROUP)
+    if names is None:
+        if len(used) > LARGEST:
+            raise ValueError(
+                f"{len(used)} observations without groups have correlated errors, at most {LARGEST} may: thin them, or "
+                f"give a column {GROUP!r}"
+            )
+        matrix = correlation.matrix({name: column[used] for name, column in table.columns.items()})
+        same = table.variable[used][:, None] == table.variable[used]
+        return Correlated(error[:, None].astype(np.float64) * np.where(same, matrix, 0.0) * error)
+    own = names[used]
+    number = np.where(_is_named(own), np.unique(own, return_inverse=True)[1].ravel(), len(own) + np.arange(len(own)))
+    order = np.argsort(number, kind="stable")
+    matrices = []
+    for rows in np.split(used[order], np.flatnonzero(np.diff(number[order])) + 1) if len(used) else ():
+        alone = len(rows) == 1
+        columns = {} if alone else {name: column[rows] for name, column in table.columns.items()}
+        matrices.append(np.ones((1, 1)) if alone else correlation.matrix(columns))
+    return Grouped.of(number, error.astype(np.float64), matrices)
 
 
 def _kinds(table: ObservationTable) -> list[tuple[str, np.ndarray]]:

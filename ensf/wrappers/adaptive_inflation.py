@@ -160,6 +160,7 @@ class AdaptiveInflation(Wrapper):
         self, predicted: Array, observation: Observation, rng: Generator, memory: InflationMemory | None
     ) -> tuple[InflationMemory, Widening]:
         """What is remembered after these innovations, and what they say of the prior."""
+        observation = observation.decorrelated()
         position = check_local(observation, self.localization, "AdaptiveInflation")
         assert position is not None
         memory = self._recalled(memory, position, predicted)

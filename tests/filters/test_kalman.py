@@ -525,7 +525,6 @@ FULL = Correlated(np.eye(12))
         (ETKF(), Observation(np.zeros(3), Identity(), 1.0), "predicts 12 observations but 3"),
         (EnKF(), Observation(np.zeros(12), Identity(), Laplace(1.0)), "Gaussian"),
         (ETKF(), Observation(np.zeros(12), Pointwise(lambda x: x / 0.0), 1.0), "predicted as"),
-        (LINE, Observation(np.zeros(12), Identity(), FULL), "independent"),
         (LINE, Observation(np.zeros(2), Linear(np.eye(2, 12)), 1.0), "position"),
         (LINE, Observation(np.zeros(1), WindSpeed(Select((0,)), Select((1,))), 1.0), "position"),
         (FixedGainMAP(), Observation(np.zeros(2), Linear(np.eye(2, 12)), 1.0), "single variables"),

@@ -166,14 +166,6 @@ def test_unobserved_variables_get_their_regression_increment(rng):
     np.testing.assert_allclose(found[:, 1], 2 * found[:, 0], atol=1e-9)
 
 
-def test_correlated_errors_are_refused(rng):
-    from ensf import Correlated
-
-    observation = Observation(np.zeros(3), Identity(), Correlated(np.eye(3)))
-    with pytest.raises(ValueError, match="independent"):
-        LETSF().analyse(rng.standard_normal((5, 3)), observation, rng)
-
-
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_linear_callback_is_the_etkf_in_any_number_of_steps(steps, rng):
     matrix = rng.normal(size=(5, 8))

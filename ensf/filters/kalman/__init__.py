@@ -8,5 +8,6 @@ happens in whitened observation space,
 
 from ensf.filters.kalman.filters import ETKF, EnKF
 from ensf.filters.kalman.letkf import LETKF
+from ensf.filters.kalman.schur import SchurEnKF
 
-__all__ = ["ETKF", "LETKF", "EnKF"]
+__all__ = ["ETKF", "LETKF", "EnKF", "SchurEnKF"]

@@ -14,7 +14,8 @@ from ensf.filters.kalman.filters import whitened
 from ensf.filters.kalman.local_transform import local_transform
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.local import LocalUpdate, check_local
-from ensf.localization import InformationLimit, Localization, Patches
+from ensf.filters.patch_whitening import in_whitened_patches
+from ensf.localization import Localization, Patches, PatchLimit
 from ensf.localization.localization import check_localization
 from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
@@ -32,15 +33,15 @@ class LETKF(Prepared):
     ----------
     localization : Localization
         How far an observation reaches.
-    information_limit : InformationLimit, optional
-        Narrows each patch until it holds no more information than the members can absorb.
+    information_limit : InformationLimit or CountLimit, optional
+        Narrows each patch until it holds no more information than the members can absorb, or so many observations.
     unresolved_variance : float
         Variance of a white prior error outside the span of the members, as a part of the ensemble variance
         (`ensf.filters.kalman.unresolved`); observations must then see one variable each.
     """
 
     localization: Localization
-    information_limit: InformationLimit | None = None
+    information_limit: PatchLimit | None = None
     unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
@@ -53,16 +54,16 @@ class LETKF(Prepared):
         Raises
         ------
         ValueError
-            If errors are not independent and Gaussian, the place of an observation is unknown, or, with unresolved
+            If errors are not Gaussian, the place of an observation is unknown, or, with unresolved
             variance, an observation reads several variables, or a variable is read several times.
         """
-        position = check_local(observation, self.localization, "LETKF")
+        observation = observation.decorrelated()
+        position = check_local(observation, self.localization, "LETKF", correlated=True)
         if not observation.law.is_gaussian:
             raise ValueError(
-                "LETKF needs independent Gaussian errors: give standard deviations, or use ETKF for correlated ones "
-                "and LETSF for other laws"
+                "LETKF needs Gaussian errors: give standard deviations, Grouped or Correlated, or use LETSF for others"
             )
-        anomalies, innovation = whitened(predicted, observation)
+        anomalies, innovation = whitened(predicted, observation.marginal())
         entries = observed_entries(self.unresolved_variance, observation)
         xp = namespace(anomalies)
         if entries is not None:
@@ -74,6 +75,8 @@ class LETKF(Prepared):
             information_limit=self.information_limit,
             position=position,
             anomalies=anomalies,
+            group=observation.group,
+            correlation=observation.correlation,
             innovation=innovation,
         )
         if entries is None:
@@ -96,8 +99,16 @@ class LETKFUpdate(LocalUpdate):
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Change of members with these prior anomalies, and degrees of freedom."""
-        deviations, freedom = local_transform(anomalies, self.anomalies, self.innovation, patches)
-        return deviations - anomalies, freedom
+        if self.correlation is None:
+            deviations, freedom = local_transform(anomalies, self.anomalies, self.innovation, patches)
+            return deviations - anomalies, freedom
+
+        def transform(anomalies: Array, rows: Array, patches: Patches) -> tuple[Array, Array]:
+            deviations, freedom = local_transform(anomalies, rows[:, :-1].T, rows[:, -1], patches)
+            return deviations - anomalies, freedom
+
+        rows = namespace(self.anomalies).concat([self.anomalies, self.innovation[None, :]]).T
+        return in_whitened_patches(transform, anomalies, rows, self.correlation, patches)
 
     def restrict(self, index: np.ndarray) -> LETKFUpdate:
         """With the observations at `index` alone."""

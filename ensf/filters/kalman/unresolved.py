@@ -42,10 +42,13 @@ def observed_entries(fraction: float, observation: Observation) -> np.ndarray | 
     Raises
     ------
     ValueError
-        If an observation is no function of one variable, or a variable is read by several observations.
+        If errors are correlated, an observation is no function of one variable, or a variable is read by several
+        observations.
     """
     if fraction == 0:
         return None
+    if not observation.law.is_independent:
+        raise ValueError("unresolved_variance needs independent observation errors: set it to 0, or use ETKF")
     entries = observed_variables(observation)
     if entries is None or len(np.unique(entries)) < len(entries):
         raise ValueError(

@@ -28,7 +28,8 @@ from ensf.filters.kalman.unresolved import check_fraction, observed_entries, res
 from ensf.filters.letsf.flow import exponential_step
 from ensf.filters.letsf.sensors import sensor_of
 from ensf.filters.local import LocalUpdate, check_local
-from ensf.localization import InformationLimit, Localization, Patches
+from ensf.filters.patch_whitening import in_whitened_patches
+from ensf.localization import Localization, Patches, PatchLimit
 from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
 
@@ -45,8 +46,8 @@ class LETSF(Prepared):
         How far an observation reaches; None = every observation everywhere.
     steps : int
         Steps in alpha for nonlinear observations; linear ones need one.
-    information_limit : InformationLimit, optional
-        Narrows each patch until it holds no more information than the members can absorb.
+    information_limit : InformationLimit or CountLimit, optional
+        Narrows each patch until it holds no more information than the members can absorb, or so many observations.
     unresolved_variance : float
         Variance of a white prior error outside the span of the members, as a part of the ensemble variance
         (`ensf.filters.kalman.unresolved`); observations must then see one variable each.
@@ -64,7 +65,7 @@ class LETSF(Prepared):
 
     localization: Localization | None = None
     steps: int = 2
-    information_limit: InformationLimit | None = None
+    information_limit: PatchLimit | None = None
     unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
@@ -80,10 +81,11 @@ class LETSF(Prepared):
         Raises
         ------
         ValueError
-            If errors are not independent, the place of an observation is unknown, or, with unresolved variance, an
+            If the place of an observation is unknown, or, with unresolved variance, errors are correlated, an
             observation reads several variables, or a variable is read several times.
         """
-        position = check_local(observation, self.localization, "LETSF")
+        observation = observation.decorrelated()
+        position = check_local(observation, self.localization, "LETSF", correlated=True)
         entries = observed_entries(self.unresolved_variance, observation)
         xp, root = namespace(predicted), math.sqrt(predicted.shape[0] - 1)
         unresolved = self.unresolved_variance * xp.var(predicted, axis=0, correction=1) if entries is not None else 0.0
@@ -103,13 +105,15 @@ class LETSF(Prepared):
                     information_limit=self.information_limit,
                     position=position,
                     anomalies=look.anomalies * xp.sqrt(look.precision),
+                    group=observation.group,
+                    correlation=observation.correlation,
                 )
             step = Step(look.rows, grid[k], grid[k + 1])
             update = replace(update, flow=(*update.flow, step))
             if k + 1 < len(grid) - 1:
                 if patches is None:
                     patches = update.patches(observation.column_position, prior.shape[1])
-                increments, freedom = step(anomalies, patches)
+                increments, freedom = step(anomalies, patches, update.correlation)
                 if k == 0:
                     update = replace(update, first=FirstStep.of(observation, prior, increments, freedom))
                 moved = moved + increments
@@ -127,9 +131,17 @@ class Step(Record):
     start: float
     end: float
 
-    def __call__(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
-        """Change of members with these anomalies, and degrees of freedom."""
-        return exponential_step(anomalies, self.rows, self.start, self.end, patches)
+    def __call__(
+        self, anomalies: Array, patches: Patches, correlation: np.ndarray | None = None
+    ) -> tuple[Array, Array]:
+        """Change of members with these anomalies, and degrees of freedom; correlation of errors without groups."""
+
+        def transform(anomalies: Array, rows: Array, patches: Patches) -> tuple[Array, Array]:
+            return exponential_step(anomalies, rows, self.start, self.end, patches)
+
+        if correlation is None:
+            return transform(anomalies, self.rows, patches)
+        return in_whitened_patches(transform, anomalies, self.rows, correlation, patches)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,12 +154,14 @@ class FirstStep(Record):
         The variable that each column is, ascending.
     values, increments : (member, observation) array
     freedom : (observation,) array
+    position : (observation, dimension) array or None
     """
 
     entries: np.ndarray
     values: Array
     increments: Array
     freedom: Array
+    position: np.ndarray | None
 
     @classmethod
     def of(cls, observation: Observation, values: Array, increments: Array, freedom: Array) -> FirstStep | None:
@@ -156,13 +170,17 @@ class FirstStep(Record):
         if entries is None or values.shape[1] != len(entries) or not is_host(values):
             return None
         order = np.argsort(entries, kind="stable")
-        return cls(entries[order], values[:, order], increments[:, order], freedom[order])
+        place = observation.column_position
+        position = None if place is None else place[order]
+        return cls(entries[order], values[:, order], increments[:, order], freedom[order], position)
 
     def columns(self, part: Part) -> np.ndarray:
         """Column of each entry of a part that has its values, else -1."""
         column = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
         same = self.entries[column] == part.entries
         same[same] = (self.values[:, column[same]] == part.values[:, same]).all(axis=0)
+        if self.position is not None and part.positions is not None:
+            same[same] = (self.position[column[same]] == part.positions[same]).all(axis=1)
         return np.where(same, column, -1)
 
 
@@ -197,13 +215,13 @@ class LETSFUpdate(LocalUpdate):
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Sum of the changes of all steps, and degrees of freedom of the first."""
-        increments, freedom = self.flow[0](anomalies / math.sqrt(anomalies.shape[0] - 1), patches)
+        increments, freedom = self.flow[0](anomalies / math.sqrt(anomalies.shape[0] - 1), patches, self.correlation)
         return (increments + self._later(anomalies, patches) if len(self.flow) > 1 else increments), freedom
 
     def _later(self, anomalies: Array, patches: Patches) -> Array:
         """Sum of the changes of all steps but the first: one order of summation, whoever knows the first."""
         anomalies = anomalies / math.sqrt(anomalies.shape[0] - 1)
-        return reduce(add, (step(anomalies, patches)[0] for step in self.flow[1:]))
+        return reduce(add, (step(anomalies, patches, self.correlation)[0] for step in self.flow[1:]))
 
     def restrict(self, index: np.ndarray) -> LETSFUpdate:
         """With the observations at `index` alone."""

@@ -3,7 +3,8 @@
     linear       h(x) = L x, Gaussian errors         y itself
     pointwise    h(x)_k = f((L x)_k), any law        pseudo-observations of eta = L x that carry the tilted moments of
                                                      p(y | f(eta)) under the Gaussian of the members
-    regressed    f of several columns                statistical linearisation over the members, anew at every step
+    regressed    f of several columns,               statistical linearisation over the members, anew at every step
+                 or correlated errors
 
 A function of several columns with errors that are not Gaussian is pointwise in eta = h(x).
 """
@@ -20,6 +21,7 @@ from ensf.arrays import Array, member_mean, namespace
 from ensf.filters.letsf.tilted_moments import tilted_moments
 from ensf.observations.error_laws import is_independent
 from ensf.observations.functions import PointwiseFunction, identity
+from ensf.observations.grouped import WhitenedFunction
 from ensf.observations.observation import Observation
 
 __all__ = ["Look", "Sensor", "sensor_of"]
@@ -83,10 +85,12 @@ def sensor_of(observation: Observation, predicted: Array, unresolved: Array | fl
     unresolved : (observation,) array or 0.0
         Variance of eta that the members do not span.
     """
-    if observation.is_linear:
+    if observation.part.exact and observation.law.is_gaussian:
         return _LinearSensor(observation, predicted, unresolved)
+    if isinstance(observation.part.function, WhitenedFunction) and observation.part.function.is_linear:
+        return _LinearSensor(observation, observation.part.function(predicted), unresolved)
     pointwise = observation.part.pointwise
-    if pointwise is not None:
+    if pointwise is not None and observation.law.is_independent:
         return _PointwiseSensor(observation, predicted, pointwise, unresolved)
     if not observation.law.is_gaussian:
         return _PointwiseSensor(observation, observation.part.function(predicted), identity, unresolved)

@@ -73,6 +73,7 @@ class QuantileFilter(Prepared):
         """
         from ensf.filters.quantile import compiled
 
+        observation = observation.decorrelated()
         position = check_local(observation, self.localization, "QuantileFilter")
         part = observation.part
         columns = predicted if part.pointwise else part.function(predicted)
@@ -82,7 +83,7 @@ class QuantileFilter(Prepared):
             scores = normal_scores(rows.shape[1])
             ordered = np.ascontiguousarray(_table(rows.T).T)
             rows = np.ascontiguousarray(_to_scores(rows.T, scores).T)
-        near = self._between(position, len(rows))
+        near = self._between(position, len(rows), observation.group)
         place = near.slots // near.variables.shape[1]
         marginal = self.marginal.table(rows.shape[1])
         way = place, near.indptr, near.index, near.weight
@@ -113,15 +114,16 @@ class QuantileFilter(Prepared):
             information_limit=None,
             position=position,
             anomalies=like(directions.T, predicted),
+            group=observation.group,
             changes=like(changes.T, predicted),
             taken=like(taken, predicted),
         )
 
-    def _between(self, position: np.ndarray | None, observations: int) -> Patches:
+    def _between(self, position: np.ndarray | None, observations: int, group: np.ndarray | None) -> Patches:
         """Observations near each observation."""
         if self.localization is None or position is None:
             return everything(observations, observations)
-        return self.localization.patches(position, position)
+        return self.localization.patches(position, position, group)
 
 
 def _log_likelihood(observation: Observation, k: int) -> Callable[[np.ndarray], np.ndarray]:

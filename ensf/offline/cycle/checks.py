@@ -110,7 +110,7 @@ def _table(cycling: Cycling, source: Source, cycle: int, first: int) -> Observat
             )
         return None
     settings = cycling.analysis(cycle)
-    options = {name: settings[name] for name in ("coordinates", "periods", "surface")}
+    options = {name: settings[name] for name in ("coordinates", "periods", "surface", "correlation")}
     table, window = read(path, good=cycling.good), cycling.span(cycle)
     table = table if window is None else table.within(*window)
     observed = meet(table, str(path), source.layout, settings["checks"], options)

@@ -16,7 +16,7 @@ from ensf.offline.cycle.command import UNREADABLE, Command
 from ensf.offline.windows import Window
 from ensf.runs.files import expanded, resolved
 from ensf.runs.recipe import describe
-from ensf.tables import Check
+from ensf.tables import Check, Correlation
 
 __all__ = ["Cycling", "Date"]
 
@@ -69,7 +69,7 @@ class Cycling:
     check_time : bool
         A member whose file has another time than the end of the cycle has failed; if `start` is a number, one whose
         time stands still.
-    variables, checks, mask, coordinates, periods, strict, withhold, bands, good, surface
+    variables, checks, mask, coordinates, periods, strict, withhold, bands, good, surface, correlation
         Of the analysis, as in `ensf.offline.Offline`.
     folder : str
         Where relative paths count from.
@@ -104,6 +104,7 @@ class Cycling:
     bands: tuple[float, ...] = ()
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
+    correlation: Correlation | None = None
     folder: str = "."
 
     def __post_init__(self) -> None:
@@ -231,6 +232,7 @@ class Cycling:
             "bands",
             "good",
             "surface",
+            "correlation",
         )
         times = "" if window is None else f"{window[0]}/{window[1]}"
         return {name: getattr(self, name) for name in names} | {"window": times}

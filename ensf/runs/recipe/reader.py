@@ -26,8 +26,8 @@ Maker = Callable[..., Any]
 """A class of settings, or a function that makes such."""
 
 ROOMS = (
-    "filters", "wrappers", "localization", "diffusion", "dataset.transforms", "tables.quality.boxes",
-    "tables.quality.checks",
+    "filters", "wrappers", "localization", "diffusion", "dataset.transforms", "tables.correlations",
+    "tables.quality.boxes", "tables.quality.checks",
 )  # fmt: skip
 """Where settings are: their public classes that are dataclasses and compare by value."""
 

@@ -178,6 +178,7 @@ class AdaptiveSpread(Wrapper):
         check_ranges(self, "adaptive spread", rules)
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
+        observation = observation.decorrelated()
         cycle = self._begin(predicted, observation, rng, memory)
         update = self._inner(cycle.columns.values, cycle.observation, rng, cycle.memory.inner)
         analysed, fields = update.analysed(cycle.columns)
@@ -191,6 +192,7 @@ class AdaptiveSpread(Wrapper):
     def _analyse_whole(
         self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
+        observation = observation.decorrelated()
         cycle = self._begin(observation.predict(prior), observation, rng, memory)
         part = as_part(prior, positions)
         corrected = cycle.correction.corrected(part).values

@@ -1,0 +1,96 @@
+"""Distance that depends on what is observed, and of which variable: positions have one column more, its code.
+
+A half-width that is a times as large is a distance that is a times as small; where a = 0, nothing reaches.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ensf.localization.geometry import Geometry
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+__all__ = ["ByVariable", "variable_code"]
+
+ANY = "*"
+
+
+def variable_code(name: str) -> float:
+    """The number that stands for a variable, or a kind of observations, in the last column of positions."""
+    return float(zlib.crc32(name.encode()))
+
+
+@dataclass(frozen=True)
+class ByVariable:
+    """A geometry with half-widths by variable and by observation.
+
+    Its positions have one column more than those of the geometry inside, the last: the code of the variable
+    (`variable_code`). In a Dataset or files the localization names it as a coordinate, ``dims=("latitude", "longitude",
+    "variable")``.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Of all columns but the last.
+    rules : tuple of (str, str, float)
+        Variable of the state, what is observed, factor of the half-width: 0 = this does not touch that. ``"*"`` is any;
+        the first rule that fits counts, and the factor is 1 where none does.
+
+    Raises
+    ------
+    ValueError
+        If a rule is not two names and a factor of 0 or more.
+    """
+
+    geometry: Geometry
+    rules: tuple[tuple[str, str, float], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", tuple(map(tuple, self.rules)))
+        for rule in self.rules:
+            if len(rule) != 3 or not isinstance(rule[0], str) or not isinstance(rule[1], str):
+                raise ValueError(
+                    f"rule {rule!r} of ByVariable: give (variable, observed, factor), such as ('*', 'sst', 2.0)"
+                )
+            if not 0 <= rule[2] < math.inf:
+                raise ValueError(f"rule {rule!r} of ByVariable: give a factor of 0 or more")
+
+    def factor(self, code: float, observed: float) -> float:
+        """Factor of the half-width for a variable and what is observed, by their codes."""
+        for variable, kind, factor in self.rules:
+            if (variable == ANY or variable_code(variable) == code) and (
+                kind == ANY or variable_code(kind) == observed
+            ):
+                return factor
+        return 1.0
+
+    def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
+        """Distances of all pairs no further apart than `radius`, sparse ``(point, other)``, zeros stored."""
+        import scipy.sparse
+
+        row, column, distance = [], [], []
+        for code in np.unique(points[:, -1]):
+            own = np.flatnonzero(points[:, -1] == code)
+            for kind in np.unique(others[:, -1]):
+                factor = self.factor(float(code), float(kind))
+                if factor == 0:
+                    continue
+                there = np.flatnonzero(others[:, -1] == kind)
+                near = self.geometry.pairs(points[own, :-1], others[there, :-1], factor * radius).tocoo()
+                row.append(own[near.row])
+                column.append(there[near.col])
+                distance.append(near.data / factor)
+        none = np.zeros(0, dtype=np.int64)
+        place = (np.concatenate([none, *row]), np.concatenate([none, *column]))
+        near = scipy.sparse.csr_array(
+            (np.concatenate([none, *distance]).astype(np.float64), place), (len(points), len(others))
+        )
+        near.sort_indices()
+        return near

@@ -1,0 +1,120 @@
+"""Errors of rows of one group are correlated: in tables, Datasets and files, against the dense posterior."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ensf import ETKF, LETKF, LETSF, Correlated, Localization, Observation, Select, Sphere
+from ensf.cli import main
+from ensf.dataset import analyse
+from ensf.observations import Linear
+from ensf.tables import ByChannel, ByDistance, Constant, ObservationTable, read
+
+LAT, LON = np.arange(0.0, 50.0, 10.0), np.arange(0.0, 60.0, 10.0)
+WIDE = Localization(Sphere(), 1e9)
+GROUPS = np.array(["a", "", "b", "a", "b", "a", ""])
+
+
+@pytest.fixture
+def forecast(rng):
+    values = rng.standard_normal((12, LAT.size, LON.size))
+    return xr.Dataset({"t": (("realization", "lat", "lon"), values)}, {"lat": LAT, "lon": LON})
+
+
+@pytest.fixture
+def table(rng):
+    position = np.stack([rng.choice(LAT, 7), rng.choice(LON, 7)], axis=1)
+    error = rng.uniform(0.4, 0.8, 7)
+    when = np.datetime64("2020-01-01T00:00")
+    return ObservationTable("t", rng.standard_normal(7), error, when, position, extra={"group": GROUPS})
+
+
+def covariance(table, correlation):
+    """R of the rows, by pairs."""
+    same = (GROUPS[:, None] == GROUPS) & (GROUPS != "") | np.eye(7, dtype=bool)
+    return np.where(same, correlation, 0.0) * np.outer(table.error, table.error)
+
+
+def posterior(forecast, table, matrix):
+    """Of the Gaussian of the members, by the ETKF with the dense R."""
+    ensemble = forecast.t.values.reshape(12, -1)
+    entry = [int(lat / 10) * LON.size + int(lon / 10) for lat, lon in table.position]
+    operator = Linear(np.eye(ensemble.shape[1])[entry])
+    return ETKF().analyse(ensemble, Observation(table.value, operator, Correlated(matrix)), None).ensemble
+
+
+@pytest.mark.parametrize("method", [LETKF(WIDE), LETSF(WIDE), ETKF()], ids=["LETKF", "LETSF", "ETKF"])
+@pytest.mark.parametrize("setting", [ByDistance(3000.0), Constant(0.4)], ids=["distance", "constant"])
+def test_groups_of_a_table_equal_the_dense_posterior(method, setting, forecast, table):
+    correlation = setting.matrix({"lat": table.position[:, 0], "lon": table.position[:, 1]})
+    expected = posterior(forecast, table, covariance(table, correlation))
+
+    def observe(layout):
+        return table.observe(layout, correlation=setting)
+
+    analysis = analyse(forecast, observe, method, 1)
+    np.testing.assert_allclose(analysis.t.values.reshape(12, -1), expected, rtol=0, atol=1e-9)
+
+
+def test_without_groups_all_rows_of_a_variable_are_correlated(forecast, table):
+    from dataclasses import replace
+
+    alone = replace(table, extra={})
+    correlation = ByDistance(3000.0).matrix({"lat": table.position[:, 0], "lon": table.position[:, 1]})
+    expected = posterior(forecast, table, correlation * np.outer(table.error, table.error))
+    analysis = analyse(forecast, lambda layout: alone.observe(layout, correlation=ByDistance(3000.0)), LETKF(WIDE), 1)
+    np.testing.assert_allclose(analysis.t.values.reshape(12, -1), expected, rtol=0, atol=1e-9)
+
+
+def test_files_and_the_command_line_give_the_same(forecast, table, tmp_path):
+    forecast.to_netcdf(tmp_path / "forecast.nc")
+    table.write(tmp_path / "table.csv")
+    words = ["--prior", f"{tmp_path}/forecast.nc", "--observations", f"{tmp_path}/table.csv", "--window", "all"]
+    words += ["--output", f"{tmp_path}/out", "--method", "LETKF(Localization(Sphere(), 1e9, dims=('lat', 'lon')))"]
+    assert main(["analyse", *words, "--correlation", "Constant(0.4)"]) == 0
+    with xr.open_dataset(tmp_path / "out" / "forecast.nc") as analysis:
+        expected = posterior(forecast, table, covariance(table, Constant(0.4).matrix({"t": GROUPS})))
+        np.testing.assert_allclose(analysis.t.values.reshape(12, -1), expected, rtol=0, atol=1e-6)
+
+
+def test_what_is_not_said_is_refused(table, forecast, tmp_path, capsys):
+    from ensf.dataset import pack
+
+    layout = pack(forecast, "realization")[1]
+    with pytest.raises(ValueError, match="nothing says how the errors of a group are correlated"):
+        table.observe(layout)
+    with pytest.raises(ValueError, match="no column 'channel'"):
+        table.observe(layout, correlation=ByChannel("channel", (1, 2), ((1, 0.5), (0.5, 1))))
+    with pytest.raises(ValueError, match="has 't', of which ByChannel has no correlation"):
+        table.observe(layout, correlation=ByChannel("variable", ("u", "v"), ((1, 0.5), (0.5, 1))))
+    for name in ("one.csv", "two.csv"):
+        table.write(tmp_path / name)
+    both = read([tmp_path / "one.csv", tmp_path / "two.csv"])
+    with pytest.raises(ValueError, match="group a has rows in one.csv and in two.csv"):
+        both.observe(layout, correlation=Constant(0.4))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Constant(1.0),
+        lambda: Constant(-0.1),
+        lambda: ByDistance(0.0),
+        lambda: ByChannel("channel", (1, 2), ((1, 0.5),)),
+    ],
+    ids=["one", "negative", "no length", "rows"],
+)
+def test_settings_out_of_range_are_refused(build):
+    with pytest.raises(ValueError, match="give"):
+        build()
+
+
+def test_the_device_form_keeps_the_correlation(forecast, table):
+    from ensf.dataset import pack
+
+    observed = table.observe(pack(forecast, "realization")[1], correlation=Constant(0.4))
+    moved = observed.beside(np.zeros((2, 3))).observation
+    np.testing.assert_array_equal(moved.law.covariance(moved.value), observed.observation.law.covariance(moved.value))
+    assert isinstance(moved.operator, Select | Linear)
