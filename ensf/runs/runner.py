@@ -25,6 +25,9 @@ from ensf.twin.experiment import Experiment, Method, Record
 
 __all__ = ["check_free", "outputs", "run", "table"]
 
+ALWAYS = ("method", "seed", "members", "cycles", "diverged")
+"""What every record of a summary has."""
+
 Load: TypeAlias = Callable[[], tuple[Experiment, Mapping[str, Method]]]
 
 
@@ -182,9 +185,20 @@ def _read_summary(directory: Path) -> dict[tuple[str, int], Record]:
     if not path.exists():
         return {}
     try:
-        return {(record["method"], record["seed"]): record for record in json.loads(path.read_text(encoding="utf-8"))}
+        records = json.loads(path.read_text(encoding="utf-8"))
+        for record in records:
+            _check_record(record)
+        return {(record["method"], record["seed"]): record for record in records}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a summary of runs, or damaged: choose another output, or remove it") from error
+
+
+def _check_record(record: Record) -> None:
+    """Raise ValueError unless a record has what every run has, and numbers where it has scores."""
+    missing = [name for name in ALWAYS if name not in record]
+    words = [name for name, value in record.items() if name != "method" and isinstance(value, str | list | dict)]
+    if missing or words or not isinstance(record["method"], str):
+        raise ValueError(f"a record has no {missing[0]}" if missing else "a record has no number where it should")
 
 
 def _write_summary(directory: Path, records: Iterable[Record]) -> None:
