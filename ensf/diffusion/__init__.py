@@ -13,9 +13,18 @@ from ensf.diffusion.sampler import (
     StandardisedNoise,
     StandardNoise,
 )
-from ensf.diffusion.schedule import LinearSchedule, Schedule, VariancePreserving
+from ensf.diffusion.schedule import (
+    EDM,
+    Cosine,
+    LinearSchedule,
+    Schedule,
+    VarianceExploding,
+    VariancePreserving,
+    ornstein_uhlenbeck,
+)
 
 __all__ = [
+    "EDM",
     "ConditionalGuidance",
     "DampedGuidance",
     "GaussianScore",
@@ -33,4 +42,7 @@ __all__ = [
     "StandardNoise",
     "StandardisedNoise",
     "VariancePreserving",
+    "Cosine",
+    "VarianceExploding",
+    "ornstein_uhlenbeck",
 ]
