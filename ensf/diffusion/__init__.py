@@ -4,7 +4,17 @@ Noise schedules, scores of the prior, guidance by observations, and samplers of 
 """
 
 from ensf.diffusion.guidance import ConditionalGuidance, DampedGuidance, Guidance
-from ensf.diffusion.prior_scores import GaussianScore, MiniBatchScore, MixtureScore, PairedScore, PriorScore
+from ensf.diffusion.learned import LearnedScore, Window
+from ensf.diffusion.mixtures import GaussianMixture
+from ensf.diffusion.prior_scores import (
+    FunctionScore,
+    GaussianScore,
+    KernelDensityScore,
+    MiniBatchScore,
+    MixtureScore,
+    PairedScore,
+    PriorScore,
+)
 from ensf.diffusion.sampler import (
     ProbabilityFlow,
     ReverseSDE,
@@ -45,4 +55,9 @@ __all__ = [
     "Cosine",
     "VarianceExploding",
     "ornstein_uhlenbeck",
+    "FunctionScore",
+    "GaussianMixture",
+    "KernelDensityScore",
+    "LearnedScore",
+    "Window",
 ]

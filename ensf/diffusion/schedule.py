@@ -12,8 +12,8 @@ It is the law of the forward SDE dZ = b(t) Z dt + s(t) dW with
     VarianceExploding    1                        geometric in t                    Song et al. 2021
     EDM                  1                        (a + b t)^(2 rho)                 Karras et al. 2022
 
-A geometric Brownian motion dZ = m Z dt + s Z dW blurs a state by a factor: z_t given x is lognormal, not Gaussian. It is
-no schedule; take the logarithm of the state, for which it is one.
+A geometric Brownian motion dZ = m Z dt + s Z dW blurs a state by a factor: z_t given x is lognormal, not Gaussian. It
+is no schedule; take the logarithm of the state, for which it is one.
 """
 
 from __future__ import annotations
