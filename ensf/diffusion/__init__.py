@@ -3,7 +3,10 @@
 Noise schedules, scores of the prior, guidance by observations, and samplers of the reverse-time diffusion.
 """
 
+from ensf.diffusion.edm import AdamFlow, EDMHeun
+from ensf.diffusion.exponential import DDIM, AdaptiveFlow, DPMSolver, ancestral
 from ensf.diffusion.guidance import ConditionalGuidance, DampedGuidance, Guidance
+from ensf.diffusion.langevin import MALA, AnnealedLangevin, CriticallyDamped, Langevin, PredictorCorrector
 from ensf.diffusion.learned import LearnedScore, Window
 from ensf.diffusion.mixtures import GaussianMixture
 from ensf.diffusion.prior_scores import (
@@ -23,6 +26,7 @@ from ensf.diffusion.sampler import (
     StandardisedNoise,
     StandardNoise,
 )
+from ensf.diffusion.sampling import Trajectory, draw, energy_distance, log_likelihood
 from ensf.diffusion.schedule import (
     EDM,
     Cosine,
@@ -60,4 +64,19 @@ __all__ = [
     "KernelDensityScore",
     "LearnedScore",
     "Window",
+    "AdamFlow",
+    "AdaptiveFlow",
+    "AnnealedLangevin",
+    "CriticallyDamped",
+    "DDIM",
+    "DPMSolver",
+    "EDMHeun",
+    "Langevin",
+    "MALA",
+    "PredictorCorrector",
+    "ancestral",
+    "Trajectory",
+    "draw",
+    "energy_distance",
+    "log_likelihood",
 ]

@@ -17,6 +17,7 @@ everywhere (the Markov blanket of Rozet & Louppe 2023): every state trains as of
 from __future__ import annotations
 
 import math
+import warnings
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -43,7 +44,7 @@ class Regressor(Protocol):
         """One row, or number, for every row."""
 
 
-def perceptron(seed: int = 0, layers: tuple[int, ...] = (64, 64), epochs: int = 60) -> Regressor:
+def perceptron(seed: int = 0, layers: tuple[int, ...] = (64, 64), epochs: int = 20) -> Regressor:
     """A small multilayer perceptron of scikit-learn, which has to be there.
 
     Raises
@@ -124,7 +125,7 @@ class LearnedScore:
 
     regressor: Regressor | None = None
     window: Window | None = None
-    repeats: int = 20
+    repeats: int = 100
     noise: EDM = field(default_factory=EDM)
 
     def __post_init__(self) -> None:
@@ -160,7 +161,9 @@ class LearnedScore:
         regressor = deepcopy(self.regressor) if self.regressor else perceptron()
         columns = size if neighbours is None else 1
         wanted = wanted.reshape(-1, columns)
-        regressor.fit(_features(blurred, ratio, neighbours), wanted if columns > 1 else wanted[:, 0])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Stochastic Optimizer: Maximum iterations")  # they are a setting
+            regressor.fit(_features(blurred, ratio, neighbours), wanted if columns > 1 else wanted[:, 0])
 
         def denoise(blurred: np.ndarray, ratio: float) -> np.ndarray:
             levels = np.full((len(blurred), 1), ratio)
