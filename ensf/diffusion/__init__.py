@@ -5,7 +5,15 @@ Noise schedules, scores of the prior, guidance by observations, and samplers of 
 
 from ensf.diffusion.edm import AdamFlow, EDMHeun
 from ensf.diffusion.exponential import DDIM, AdaptiveFlow, DPMSolver, ancestral
-from ensf.diffusion.guidance import ConditionalGuidance, DampedGuidance, Guidance
+from ensf.diffusion.guidance import (
+    DPS,
+    ConditionalGuidance,
+    DampedGuidance,
+    Guidance,
+    MomentMatching,
+    PiGDM,
+    TiltedGuidance,
+)
 from ensf.diffusion.langevin import MALA, AnnealedLangevin, CriticallyDamped, Langevin, PredictorCorrector
 from ensf.diffusion.learned import LearnedScore, Window
 from ensf.diffusion.mixtures import GaussianMixture
@@ -79,4 +87,8 @@ __all__ = [
     "draw",
     "energy_distance",
     "log_likelihood",
+    "DPS",
+    "MomentMatching",
+    "PiGDM",
+    "TiltedGuidance",
 ]
