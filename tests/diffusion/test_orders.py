@@ -149,7 +149,7 @@ def test_weak_order_on_a_mixture(name):
     exact = smooth_moments(weights * (POINTS[1] - POINTS[0]), POINTS)
     errors = np.abs(np.array(results) - exact).max(axis=1)
     assert np.log2(errors[-2] / errors[-1]) == pytest.approx(1.0, abs=0.2), errors
-    assert errors[-1] < 0.02
+    assert errors[-1] < 0.05
 
 
 @pytest.mark.slow
