@@ -7,8 +7,11 @@ With z_t | x ~ N(alpha x, v I) and weights over members,
 is the score of the mixture prior. The released EnSF code pairs particle i with member i alone (`PairedScore`).
 A Gaussian prior N(m, B) has S(z) = -(alpha^2 B + v I)^{-1} (z - alpha m).
 
+A kernel density of bandwidth h is the mixture of N(x_j, h^2 I), blurred that of N(alpha x_j, (v + alpha^2 h^2) I).
+
 A score object is fitted to a prior once per analysis; the fitted score is a function ``(z, alpha, v) -> S``.
-Any score gives the denoised state E[x | z] = (z + v S) / alpha (Tweedie's formula).
+Any score gives the denoised state E[x | z] = (z + v S) / alpha (Tweedie's formula). A fitted score, or any other
+function of that form, serves as a prior of its own, whatever the ensemble, as `FunctionScore`.
 """
 
 from __future__ import annotations
@@ -17,11 +20,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ensf.arrays import Array, Generator, is_count, namespace, normal
+import numpy as np
 
-__all__ = ["GaussianScore", "MiniBatchScore", "MixtureScore", "PairedScore", "PriorScore", "principal_axes"]
+from ensf.arrays import Array, Generator, is_count, like, namespace, normal, to_numpy
+
+__all__ = [
+    "FittedScore",
+    "FunctionScore",
+    "GaussianScore",
+    "KernelDensityScore",
+    "MiniBatchScore",
+    "MixtureScore",
+    "PairedScore",
+    "PriorScore",
+    "denoised",
+    "principal_axes",
+]
 
 FittedScore = Callable[[Array, float, float], Array]
+
+
+def denoised(z: Array, score: Array, alpha: float, variance: float) -> Array:
+    """E[x | z] of the score at z (Tweedie's formula)."""
+    return (z + variance * score) / alpha
 
 
 class PriorScore(Protocol):
@@ -58,7 +79,7 @@ class MixtureScore:
 
 @dataclass(frozen=True)
 class MiniBatchScore:
-    """Mixture of a random batch of members, drawn anew at every pseudo-time step.
+    """Mixture of a random batch of members, drawn anew at every pseudo-time.
 
     Parameters
     ----------
@@ -75,10 +96,13 @@ class MiniBatchScore:
     def fit(self, prior: Array, rng: Generator) -> FittedScore:
         """Score function of the prior."""
         xp, members = namespace(prior), prior.shape[0]
+        batch, drawn_for = prior, (np.nan, np.nan)
 
         def score(z: Array, alpha: float, variance: float) -> Array:
-            chosen = xp.argsort(normal(rng, (members,), prior))[: min(self.size, members)]
-            batch = xp.take(prior, chosen, axis=0)
+            nonlocal batch, drawn_for
+            if drawn_for != (alpha, variance):
+                chosen = xp.argsort(normal(rng, (members,), prior))[: min(self.size, members)]
+                batch, drawn_for = xp.take(prior, chosen, axis=0), (alpha, variance)
             return _mixture(z, batch, alpha, variance)
 
         return score
@@ -98,6 +122,73 @@ class GaussianScore:
             along = xp.matmul(departure, axes.T)
             shrink = alpha**2 * variances / (alpha**2 * variances + variance)
             return (departure - xp.matmul(shrink * along, axes)) / variance
+
+        return score
+
+
+@dataclass(frozen=True)
+class KernelDensityScore:
+    """Mixture of isotropic Gaussians at the members: the score of the kernel density estimate.
+
+    Its variance is that of the ensemble and h^2. It tends to the true score in one dimension as members are added; in
+    many dimensions one kernel has all the weight.
+
+    Parameters
+    ----------
+    bandwidth : float, optional
+        h, in the units of the state; by default Silverman's (1986) ``s (4 / ((state + 2) members))^(1 / (state + 4))``
+        with s^2 the mean variance over the ensemble.
+    """
+
+    bandwidth: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.bandwidth is not None and not 0 < self.bandwidth < np.inf:
+            raise ValueError(f"KernelDensityScore has a bandwidth of {self.bandwidth}: give a positive number")
+
+    def fit(self, prior: Array, rng: Generator) -> FittedScore:
+        """Score function of the prior."""
+        width = self.bandwidth or _silverman(prior)
+        return lambda z, alpha, variance: _mixture(z, prior, alpha, variance + (alpha * width) ** 2)
+
+
+def _silverman(prior: Array) -> float:
+    members, state = prior.shape
+    deviation = float(np.sqrt(to_numpy(namespace(prior).var(prior, axis=0, correction=1)).mean()))
+    return deviation * (4 / ((state + 2) * members)) ** (1 / (state + 4))
+
+
+@dataclass(frozen=True)
+class FunctionScore:
+    """Any function as the score of a prior that the ensemble does not change: a climatology, JAX, torch.
+
+    Parameters
+    ----------
+    function : callable
+        ``(z, alpha, variance) -> S``, both ``(member, state)``; the result may be an array of another library.
+    """
+
+    function: FittedScore
+
+    def fit(self, prior: Array, rng: Generator) -> FittedScore:
+        """The function, with its result on the side of z.
+
+        Raises
+        ------
+        ValueError
+            If the result has another shape than z, when it is called.
+        """
+
+        def score(z: Array, alpha: float, variance: float) -> Array:
+            result = self.function(z, alpha, variance)
+            if type(result) is not type(z):
+                result = like(to_numpy(result), z)
+            if result.shape != z.shape:
+                raise ValueError(
+                    f"the score function gives shape {tuple(result.shape)} for states of shape {tuple(z.shape)}: "
+                    "return one row per row and one entry per entry"
+                )
+            return result
 
         return score
 

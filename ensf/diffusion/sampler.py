@@ -5,18 +5,32 @@ probability flow (Song et al. 2021):   dz = [b z - s^2 score / 2] dt.
 
 A sampler receives a posterior score ``(z, t) -> (member, state)`` and a schedule. A step covers an interval with
 both ends as arguments, from `t` to `s < t`.
+
+    sampler             what it is                                     order    scores a step   random
+    ReverseSDE          Euler-Maruyama of the reverse SDE              1 (weak)     1           yes
+    ProbabilityFlow     Heun of the flow in t                          2            2
+    DDIM                exponential Euler of the flow                  1            1
+    ancestral           Gaussian bridge to E[x | z]                    1 (weak)     1           yes
+    DPMSolver           exponential, two steps back, in log-SNR        2            1
+    AdaptiveFlow        exponential midpoint, steps by tolerance       2            2
+    EDMHeun             Heun in beta / alpha, churn adds noise         2            2           with churn
+    PredictorCorrector  Euler-Maruyama, then Langevin at that noise    1 (weak)     2           yes
+    CriticallyDamped    bridge of position and velocity                1 (weak)     1           yes
+    Langevin, MALA      a chain at one noise level                     bias 1, 0    1           yes
+    AnnealedLangevin    a chain at falling noise                       -            several     yes
+    AdamFlow            the flow as an optimisation                    -            1
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from ensf.arrays import Array, Generator, add_scaled_noise, is_count, namespace, normal
-from ensf.diffusion.schedule import Schedule
+from ensf.diffusion.schedule import Schedule, time_of_log_snr
 
 __all__ = [
     "ProbabilityFlow",
@@ -32,17 +46,25 @@ Score = Callable[[Array, float], Array]
 
 
 class Sampler(Protocol):
-    """Settings of a reverse-time integration."""
+    """Settings of a reverse-time integration. A class that inherits from it writes `walk`."""
 
     @property
     def steps(self) -> int:
         """Steps from t = 1 to t = 0."""
 
+    def walk(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> Iterator[tuple[float, Array]]:
+        """Pseudo-time and state after every step, from `z` at t = 1."""
+
     def sample(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> tuple[Array, int]:
         """State at the end of the integration and the number of steps taken; `z` may be overwritten."""
+        steps, state = 0, z
+        for steps, (_, state) in enumerate(self.walk(z, score, schedule, rng), start=1):  # noqa: B007
+            pass
+        return state, steps
 
     def stable_steps(self, schedule: Schedule, stiffness: float) -> int:
         """Number of steps from which on this sampler is stable."""
+        return self.steps
 
 
 # --- where the integration starts ------------------------------------------------------------------------
@@ -115,7 +137,7 @@ class RunningMeanStop:
 
 
 @dataclass(frozen=True)
-class ReverseSDE:
+class ReverseSDE(Sampler):
     """Euler-Maruyama for the reverse SDE on a uniform grid.
 
     Parameters
@@ -130,7 +152,7 @@ class ReverseSDE:
     stop: RunningMeanStop | None = None
 
     def __post_init__(self) -> None:
-        _check_steps(self)
+        check_steps(self)
 
     def step(self, z: Array, t: float, s: float, score: Score, schedule: Schedule, rng: Generator) -> Array:
         """One transition from `t` to `s < t`."""
@@ -140,14 +162,15 @@ class ReverseSDE:
         update += (1 - dt * schedule.drift(t)) * z
         return add_scaled_noise(update, math.sqrt(dt * diffusion), rng)
 
-    def sample(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> tuple[Array, int]:
-        """State at the end of the integration and the number of steps taken."""
+    def walk(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> Iterator[tuple[float, Array]]:
+        """Pseudo-time and state after every step."""
         settled = self.stop.start() if self.stop else None
         for k in range(self.steps):
-            z = self.step(z, 1 - k / self.steps, 1 - (k + 1) / self.steps, score, schedule, rng)
+            s = 1 - (k + 1) / self.steps
+            z = self.step(z, 1 - k / self.steps, s, score, schedule, rng)
+            yield s, z
             if settled is not None and settled(z, k + 1):
-                return z, k + 1
-        return z, self.steps
+                return
 
     def stable_steps(self, schedule: Schedule, stiffness: float) -> int:
         """Steps that keep ``dt s^2 (1 - t) stiffness < 2`` at every t; the prior's own pull is stable at any number."""
@@ -155,7 +178,7 @@ class ReverseSDE:
 
 
 @dataclass(frozen=True)
-class ProbabilityFlow:
+class ProbabilityFlow(Sampler):
     """Heun's method for the probability-flow ODE on a uniform grid; the last step is Euler's.
 
     Parameters
@@ -167,7 +190,7 @@ class ProbabilityFlow:
     steps: int = 100
 
     def __post_init__(self) -> None:
-        _check_steps(self)
+        check_steps(self)
 
     def step(self, z: Array, t: float, s: float, score: Score, schedule: Schedule, rng: Generator) -> Array:
         """One transition from `t` to `s < t`."""
@@ -180,20 +203,57 @@ class ProbabilityFlow:
     def _slope(self, z: Array, t: float, score: Score, schedule: Schedule) -> Array:
         return schedule.drift(t) * z - 0.5 * schedule.diffusion(t) * score(z, t)
 
-    def sample(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> tuple[Array, int]:
-        """State at the end of the integration and the number of steps taken."""
+    def walk(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> Iterator[tuple[float, Array]]:
+        """Pseudo-time and state after every step."""
         for k in range(self.steps):
-            z = self.step(z, 1 - k / self.steps, 1 - (k + 1) / self.steps, score, schedule, rng)
-        return z, self.steps
+            s = 1 - (k + 1) / self.steps
+            z = self.step(z, 1 - k / self.steps, s, score, schedule, rng)
+            yield s, z
 
     def stable_steps(self, schedule: Schedule, stiffness: float) -> int:
         """As for the reverse SDE, with half the pull."""
         return math.ceil(stable_steps(self.steps, schedule, stiffness) / 2)
 
 
-def _check_steps(sampler: Sampler) -> None:
+def check_steps(sampler: Sampler) -> None:
     if not is_count(sampler.steps):
         raise ValueError(f"{type(sampler).__name__} has {sampler.steps} steps: give a whole number, 1 or more")
+
+
+SHARPEST = 10.0
+"""log-SNR from which the last step goes to the state itself: noise of .7 percent of the signal."""
+
+
+def log_snr_times(schedule: Schedule, steps: int) -> list[float]:
+    """Pseudo-times from 1 to 0, uniform in log-SNR; if there is no noise at 0, all but the last of them."""
+    first, sharpest = schedule.log_snr(1.0), schedule.log_snr(0.0)
+    if sharpest <= SHARPEST:
+        inner = [first + (sharpest - first) * k / steps for k in range(1, steps)]
+    else:
+        inner = [first + (SHARPEST - first) * k / (steps - 1) for k in range(1, steps)]
+    return [1.0, *(time_of_log_snr(schedule, level) for level in inner), 0.0]
+
+
+def denoise(z: Array, t: float, score: Score, schedule: Schedule) -> Array:
+    """E[x | z] of the score at t (Tweedie's formula)."""
+    return (z + schedule.variance(t) * score(z, t)) / schedule.alpha(t)
+
+
+def stable_on_grid(sampler: Sampler, schedule: Schedule, stiffness: float, bound: float, limit: int = 10**6) -> int:
+    """Smallest doubling of the steps for which exponential steps on the log-SNR grid are stable."""
+    steps = sampler.steps
+    while steps < limit and _largest_push(log_snr_times(schedule, steps), schedule) * stiffness > bound:
+        steps *= 2
+    return steps
+
+
+def _largest_push(times: list[float], schedule: Schedule) -> float:
+    """Largest change of z by a step, per unit of a damped score: alpha_s (1 - e^-h) v_t (1 - t) / alpha_t."""
+    pushes = []
+    for t, s in zip(times[:-1], times[1:], strict=True):
+        kept = math.sqrt(schedule.variance(s) / schedule.variance(t)) * schedule.alpha(t)
+        pushes.append((schedule.alpha(s) - kept) * schedule.variance(t) * (1 - t) / schedule.alpha(t))
+    return max(pushes)
 
 
 def stable_steps(steps: int, schedule: Schedule, stiffness: float, limit: int = 10**7) -> int:

@@ -111,7 +111,7 @@ class EnSF:
         self._warn_if_stiff(prior, observation)
         rng = stream(rng, prior)
         prior_score = self.score.fit(prior, rng)
-        guide = self.guidance.fit(prior, observation)
+        guide = self.guidance.fit(prior, observation, prior_score)
         clipping = _Clipping(self.clip)
 
         def posterior_score(z: Array, t: float) -> Array:

@@ -7,11 +7,20 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from ensf.arrays import to_numpy
-from ensf.diffusion import ConditionalGuidance, DampedGuidance, GaussianScore
+from ensf.diffusion import (
+    DPS,
+    ConditionalGuidance,
+    DampedGuidance,
+    GaussianScore,
+    MomentMatching,
+    PiGDM,
+    TiltedGuidance,
+)
 from ensf.observations import (
     Callback,
     Correlated,
     Identity,
+    Laplace,
     Linear,
     Observation,
     Pointwise,
@@ -29,8 +38,8 @@ T, ALPHA, VARIANCE = 0.3, 0.8, 0.36
 
 
 def pull(guidance, z, prior, observation, t=T):
-    score = GaussianScore().fit(prior, None)(z, ALPHA, VARIANCE)
-    return guidance.fit(prior, observation)(z, score, t, ALPHA, VARIANCE)
+    score = GaussianScore().fit(prior, None)
+    return guidance.fit(prior, observation, score)(z, score(z, ALPHA, VARIANCE), t, ALPHA, VARIANCE)
 
 
 def correlated(count, seed=3):
@@ -111,7 +120,7 @@ def test_only_conditional_guidance_is_translation_invariant(problem):
         (WindSpeed(Select((0, 2)), Select((1, 3))), 2),
     ],
 )
-@pytest.mark.parametrize("guidance", [DampedGuidance(), ConditionalGuidance()])
+@pytest.mark.parametrize("guidance", [DampedGuidance(), ConditionalGuidance(), DPS(), PiGDM(), MomentMatching()])
 def test_guidance_stays_on_its_device_with_its_dtype(guidance, operator, count, backend, rng):
     prior, z = rng.standard_normal((5, 6)) + 3, rng.standard_normal((5, 6)) + 2
     value = np.linspace(1, 2, count)
@@ -186,3 +195,72 @@ def test_conditional_guidance_of_accurate_observations(error, count, rng):
     )
     wanted = ALPHA / VARIANCE * departure @ matrix @ inside
     np.testing.assert_allclose(pull(ConditionalGuidance(), z, prior, observation), wanted, rtol=1e-3, atol=1e-3)
+
+
+# --- any score -------------------------------------------------------------------------------------------
+
+
+def test_moment_matching_is_exact_for_a_gaussian_score(problem):
+    prior, z, matrix, error, value = problem
+    observation = Observation(value, Linear(matrix), Correlated(error))
+    expected = pull(ConditionalGuidance(), z, prior, observation)
+    np.testing.assert_allclose(pull(MomentMatching(), z, prior, observation), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_pigdm_is_exact_for_a_white_prior(rng):
+    prior, z = rng.standard_normal((20, 4)), rng.standard_normal((5, 4))
+    white = np.linalg.qr(prior - prior.mean(axis=0))[0] * np.sqrt(19) * 1.5
+    matrix = rng.standard_normal((3, 4))
+    observation = Observation(np.ones(3), Linear(matrix), 0.4)
+    expected = pull(ConditionalGuidance(), z, white, observation)
+    np.testing.assert_allclose(pull(PiGDM(1.5), z, white, observation), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_dps_is_the_gradient_of_the_likelihood_of_the_denoised_state(problem):
+    prior, z, matrix, error, value = problem
+    observation = Observation(value, Linear(matrix), Correlated(error))
+    score = GaussianScore().fit(prior, None)
+
+    def level(points):
+        return observation.log_likelihood((points + VARIANCE * score(points, ALPHA, VARIANCE)) / ALPHA)
+
+    shifts = 1e-5 * np.eye(4)
+    expected = np.stack([(level(z + shift) - level(z - shift)) / 2e-5 for shift in shifts], axis=1)
+    np.testing.assert_allclose(pull(DPS(), z, prior, observation), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_tilted_guidance_is_conditional_guidance_for_linear_sensors(problem):
+    prior, z, matrix, _, value = problem
+    observation = Observation(value, Linear(matrix), 0.5)
+    expected = pull(ConditionalGuidance(), z, prior, observation)
+    np.testing.assert_allclose(pull(TiltedGuidance(), z, prior, observation), expected, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("function", [arctan, cube, absolute], ids=repr)
+def test_tilted_guidance_is_the_exact_score_of_a_scalar(function, rng):
+    prior = rng.standard_normal((50, 1)) + 0.5
+    z = rng.standard_normal((6, 1))
+    observation = Observation(np.array([0.8]), Pointwise(function), 0.3)
+    variance_0, mean = prior.var(ddof=1), prior.mean()
+    gain = ALPHA * variance_0 / (ALPHA**2 * variance_0 + VARIANCE)
+    nodes = np.linspace(-8, 8, 20_001)
+
+    def log_density(point):
+        centre, spread = mean + gain * (point - ALPHA * mean), variance_0 - ALPHA * gain * variance_0
+        likelihood = np.exp(observation.log_likelihood(nodes[:, None]) - (nodes - centre) ** 2 / (2 * spread))
+        return np.log(likelihood.sum() / np.sqrt(spread))
+
+    expected = [[(log_density(p[0] + 1e-4) - log_density(p[0] - 1e-4)) / 2e-4] for p in z]
+    np.testing.assert_allclose(pull(TiltedGuidance(), z, prior, observation), expected, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("guidance", [PiGDM(), MomentMatching(), ConditionalGuidance()], ids=repr)
+def test_guidance_of_gaussian_errors_names_another_law(guidance, rng):
+    with pytest.raises(ValueError, match=f"{type(guidance).__name__} needs Gaussian errors, not Laplace"):
+        pull(guidance, np.ones((3, 2)), rng.standard_normal((3, 2)), Observation(np.ones(2), Identity(), Laplace(0.5)))
+
+
+def test_tilted_guidance_names_correlated_errors(problem):
+    prior, z, matrix, error, value = problem
+    with pytest.raises(ValueError, match="TiltedGuidance needs independent errors"):
+        pull(TiltedGuidance(), z, prior, Observation(value, Linear(matrix), Correlated(error)))

@@ -8,10 +8,18 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from ensf.arrays import to_numpy
-from ensf.diffusion import GaussianScore, MiniBatchScore, MixtureScore, PairedScore
+from ensf.diffusion import (
+    FunctionScore,
+    GaussianMixture,
+    GaussianScore,
+    KernelDensityScore,
+    MiniBatchScore,
+    MixtureScore,
+    PairedScore,
+)
 from ensf.diffusion.prior_scores import principal_axes
 
-SCORES = [PairedScore(), MixtureScore(), MiniBatchScore(100), GaussianScore()]
+SCORES = [PairedScore(), MixtureScore(), MiniBatchScore(100), GaussianScore(), KernelDensityScore()]
 ALPHA, VARIANCE = 0.7, 0.4
 
 
@@ -42,7 +50,14 @@ def log_gaussian(z, prior, i):
     return multivariate_normal.logpdf(z, ALPHA * prior.mean(axis=0), covariance)
 
 
+def log_kernel(z, prior, i):
+    members, state = prior.shape
+    width = np.sqrt(prior.var(axis=0, ddof=1).mean()) * (4 / ((state + 2) * members)) ** (1 / (state + 4))
+    return logsumexp(-((z - ALPHA * prior) ** 2).sum(axis=1) / (2 * (VARIANCE + (ALPHA * width) ** 2)))
+
+
 DENSITIES = {
+    "KernelDensityScore": log_kernel,
     "PairedScore": log_paired,
     "MixtureScore": log_mixture,
     "MiniBatchScore": log_mixture,
@@ -126,8 +141,10 @@ def test_batch_of_one_points_every_particle_at_the_same_member(prior, rng):
     z = rng.standard_normal(prior.shape)
     score = MiniBatchScore(1).fit(prior, rng)
     seen = set()
-    for _ in range(60):
-        centres = ALPHA**-1 * (z + VARIANCE * score(z, ALPHA, VARIANCE))
+    for k in range(60):
+        variance = VARIANCE + 1e-3 * k  # a batch belongs to a pseudo-time
+        centres = ALPHA**-1 * (z + variance * score(z, ALPHA, variance))
+        np.testing.assert_array_equal(score(z, ALPHA, variance), score(z, ALPHA, variance))
         distance = np.abs(centres[:, None] - prior[None]).max(axis=2)
         seen |= set(np.argmin(distance, axis=1).tolist())
         assert len(set(np.argmin(distance, axis=1).tolist())) == 1 and distance.min(axis=1).max() < 1e-12
@@ -142,3 +159,101 @@ def test_scores_stay_on_their_device_with_their_dtype(score, backend, prior, rng
     if score != MiniBatchScore(3):
         expected = evaluate(score, z, prior)
         np.testing.assert_allclose(to_numpy(result), expected, rtol=backend.tolerance, atol=backend.tolerance)
+
+
+# --- Gaussian mixtures -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixture(rng):
+    roots = rng.standard_normal((2, 3, 3))
+    return GaussianMixture(np.array([1.0, 3.0]), rng.standard_normal((2, 3)), roots @ roots.swapaxes(1, 2) + np.eye(3))
+
+
+def mixture_log_density(mixture, point, alpha, variance):
+    parts = [
+        np.log(w) + multivariate_normal.logpdf(point, alpha * m, alpha**2 * c + variance * np.eye(len(m)))
+        for w, m, c in zip(mixture.weights, mixture.means, mixture.covariances, strict=True)
+    ]
+    return logsumexp(parts)
+
+
+def test_density_and_score_of_a_mixture(mixture, backend, rng):
+    z = rng.standard_normal((6, 3))
+    there = backend.array(z)
+    density, score = mixture.log_density(there, ALPHA, VARIANCE), mixture.fit(there, rng)(there, ALPHA, VARIANCE)
+    assert backend.owns(density) and backend.owns(score)
+    expected = [mixture_log_density(mixture, point, ALPHA, VARIANCE) for point in z]
+    slopes = [gradient(lambda p: mixture_log_density(mixture, p, ALPHA, VARIANCE), point) for point in z]
+    np.testing.assert_allclose(to_numpy(density), expected, rtol=backend.tolerance)
+    np.testing.assert_allclose(to_numpy(score), slopes, atol=1e-7 + 10 * backend.tolerance)
+
+
+def test_draws_of_a_mixture_have_its_moments(mixture, rng):
+    draws = mixture.draw(200_000, rng)
+    np.testing.assert_allclose(draws.mean(axis=0), mixture.mean, atol=0.03)
+    np.testing.assert_allclose(np.cov(draws.T), mixture.covariance, rtol=0.05, atol=0.05)
+
+
+def test_posterior_of_a_mixture_is_bayes_rule(mixture, rng):
+    matrix, error, value = rng.standard_normal((2, 3)), np.array([[0.5, 0.1], [0.1, 0.3]]), np.array([0.3, -0.8])
+    posterior, points = mixture.posterior(matrix, error, value), rng.standard_normal((5, 3))
+    likelihood = [multivariate_normal.logpdf(value, matrix @ point, error) for point in points]
+    ratio = posterior.log_density(points) - mixture.log_density(points) - likelihood
+    np.testing.assert_allclose(ratio, ratio[0], atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("weights", "means", "covariances", "message"),
+    [
+        (np.ones(2), np.zeros((2, 3)), np.zeros((2, 2, 2)), "component, state, state"),
+        (np.array([1.0, -1.0]), np.zeros((2, 1)), np.ones((2, 1, 1)), "positive"),
+        (np.ones(1), np.zeros((1, 2)), np.ones((1, 2, 2)), "component 0 is not positive definite"),
+    ],
+)
+def test_bad_mixtures_are_named(weights, means, covariances, message):
+    with pytest.raises(ValueError, match=message):
+        GaussianMixture(weights, means, covariances)
+
+
+# --- kernel density: right in one dimension, useless in many ---------------------------------------------
+
+
+def kernel_error(members, state, seed=1, count=1000, variance=0.01):
+    """Root-mean-square error of the score of N(0, I), over that of no score at all, at draws of the blurred law."""
+    rng = np.random.default_rng(seed)
+    prior, z = rng.standard_normal((members, state)), np.sqrt(1 + variance) * rng.standard_normal((count, state))
+    exact = -z / (1 + variance)
+    return np.sqrt(np.mean((KernelDensityScore().fit(prior, rng)(z, 1.0, variance) - exact) ** 2) / np.mean(exact**2))
+
+
+def test_kernel_density_tends_to_the_truth_in_one_dimension():
+    errors = np.array([np.median([kernel_error(members, 1, seed) for seed in range(3)]) for members in (20, 200, 2000)])
+    assert np.all(errors[1:] < 0.9 * errors[:-1]) and errors[-1] < 0.2
+
+
+def test_kernel_density_degenerates_in_many_dimensions():
+    assert kernel_error(2000, 1) < 0.2 and kernel_error(2000, 40, count=500, variance=0.25) > 0.6
+
+
+@pytest.mark.parametrize("width", [0.0, -1.0, np.nan, np.inf])
+def test_bandwidth_is_positive(width):
+    with pytest.raises(ValueError, match="bandwidth of .* give a positive number"):
+        KernelDensityScore(width)
+
+
+# --- any function ----------------------------------------------------------------------------------------
+
+
+def test_a_function_is_a_score_in_any_library(backend, prior, rng):
+    z = backend.array(rng.standard_normal(prior.shape))
+    score = FunctionScore(lambda z, alpha, variance: -to_numpy(z) / (alpha**2 + variance)).fit(prior, rng)
+    result = score(z, 0.6, 0.64)
+    assert backend.owns(result)
+    np.testing.assert_allclose(to_numpy(result), -to_numpy(z), rtol=1e-6)
+
+
+def test_a_function_of_another_shape_is_named(prior, rng):
+    score = FunctionScore(lambda z, alpha, variance: z[:, :1]).fit(prior, rng)
+    with pytest.raises(ValueError, match=r"shape \(7, 1\) for states of shape \(7, 3\)"):
+        score(prior, 1.0, 0.5)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensf.arrays import like, to_numpy
-from ensf.filters.letsf.tilted_moments import tilted_moments
+from ensf.diffusion.tilted_moments import tilted_moments
 
 SENSORS = {
     "identity": (np.positive, 1.0),

@@ -241,7 +241,7 @@ def test_functions_of_observations_in_blocks_are_the_same(rng, monkeypatch):
     prior = bimodal(rng, members=10, size=40)
     observation = Observation(np.arctan(prior[1]), Pointwise(arctan), 0.3)
     whole = Copula(LETSF(), 0.4).analyse(prior, observation, rng).ensemble
-    monkeypatch.setattr("ensf.filters.letsf.tilted_moments.BLOCK", 7 * 10 * 32)
+    monkeypatch.setattr("ensf.diffusion.tilted_moments.BLOCK", 7 * 10 * 32)
     parts = Copula(LETSF(), 0.4).analyse(prior, observation, rng).ensemble
     np.testing.assert_allclose((parts - whole) / prior.std(axis=0), 0, atol=5e-3)
 

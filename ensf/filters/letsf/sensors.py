@@ -18,7 +18,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from ensf.arrays import Array, member_mean, namespace
-from ensf.filters.letsf.tilted_moments import tilted_moments
+from ensf.diffusion.tilted_moments import tilted_moments
 from ensf.observations.error_laws import is_independent
 from ensf.observations.functions import PointwiseFunction, identity
 from ensf.observations.grouped import WhitenedFunction

@@ -156,7 +156,7 @@ def _closer(nodes: Array, logs: Array) -> tuple[Array, bool]:
     """New nodes, in the one, two or two nested windows that hold the mass; and whether the old ones were as good."""
     if not is_host(nodes):
         return _closer_batched(nodes, logs)
-    from ensf.filters.letsf import window_loops
+    from ensf.diffusion import window_loops
 
     closer = np.empty(nodes.shape, dtype=nodes.dtype)
     settled = np.empty(nodes.size // NODES, dtype=np.bool_)
