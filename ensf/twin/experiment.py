@@ -266,7 +266,7 @@ def summarise(experiment: Experiment, cycles: list[tuple[float, Mapping[str, flo
         One number per score and window, `cycles`, and `diverged`.
     """
     times = np.array([time for time, _ in cycles])
-    columns = {name: np.array([scores[name] for _, scores in cycles]) for name in cycles[0][1]}
+    columns = {name: np.array([scores.get(name, math.nan) for _, scores in cycles]) for name in cycles[0][1]}
     summary: Record = {"cycles": len(cycles)}
     for suffix, mask in experiment.scored(times).items():
         summary |= {f"{name}{suffix}": _mean_present(column[mask]) for name, column in columns.items()}
