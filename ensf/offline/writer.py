@@ -156,7 +156,9 @@ class Writer:
                 "rows": counts(table),
             },
             "innovations": _innovations(table),
-            "reported": {name: number for name, number in info.items() if isinstance(number, float | int)},
+            "reported": {
+                name: number for name, number in info.items() if isinstance(number, float | int) and np.isfinite(number)
+            },
         }
         (self.folder / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

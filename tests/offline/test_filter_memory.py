@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import netCDF4
 import numpy as np
 import offline_files
@@ -257,6 +259,8 @@ def test_what_is_learnt_of_a_kind_is_read_and_may_be_changed(forecasts, tmp_path
     first = analyse(forecasts, tmp_path / "1", 1, SPREAD)
     former = tmp_path / "1" / "memory.nc"
     stored = xr.load_dataset(former)
+    reported = json.loads((tmp_path / "1" / "analysis.json").read_text())["reported"]
+    assert reported["error_factor_t"] == 1.0 and reported["bias_t"] == first.info["bias_t"]
     assert stored.kind.values.tolist() == list(first.memory.kinds) and "t" in stored.kind.values
     edit(former, lambda file: file["error_variance_factor"].__setitem__(slice(None), 4.0))
     made = analyse(forecasts, tmp_path / "2", 2, SPREAD, former)
