@@ -55,6 +55,6 @@ def scores(cycle: Cycle) -> dict[str, float]:
     host = values if is_host(forecast) else to_numpy(namespace(forecast).stack(values))
     numbers = [float(value) for value in host]
     info = getattr(cycle.analysis, "info", {})
-    reported = {score.name: float(info[score.name]) for score in REPORTED if score.name in info}
+    reported = {score.name: float(info[score.name]) for score in REPORTED if np.ndim(info.get(score.name, [])) == 0}
     missing = [math.nan] * (len(MEASURED) - len(numbers))
     return dict(zip((score.name for score in MEASURED), numbers + missing, strict=True)) | reported

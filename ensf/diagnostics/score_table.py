@@ -100,6 +100,19 @@ MEASURED = (
 
 REPORTED = (
     Score("model_runs", "runs", "forecasts of the whole ensemble that the cycle took", "counted by the filter"),
+    Score(
+        "error_factor",
+        "R factor",
+        "factor of the standard deviation of observation errors that the filter estimates",
+        "1 while there is no evidence",
+    ),
+    Score(
+        "bias",
+        "model bias",
+        "what the filter adds to the forecast of what is observed",
+        "0 while there is no evidence",
+        of_state=True,
+    ),
 )
 """Numbers that go on from a filter's `info`, if it has them."""
 

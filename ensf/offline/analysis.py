@@ -234,7 +234,7 @@ class Offline:
                 if record:
                     analysis.info["table"].write(folder / TABLE)
                     write(analysis.info["statistics"], folder / STATISTICS)
-                    writer.record(self, job, analysis.info["table"])
+                    writer.record(self, job, analysis.info["table"], analysis.info)
         for sentence in strange:
             LOGGER.warning(sentence)
         return analysis

@@ -1,13 +1,13 @@
 """What a filter remembers, in a file: NetCDF that anyone can read, and change by hand.
 
 Adaptive inflation lives at knots, places of its own, and so survives a change of the grid and of the network: a table
-of points. What is remembered of every variable is a field on the grid of the state. Everything in the file is read
-again, bit for bit; there is nothing else in it.
+of points. What is remembered of every variable is a field on the grid of the state; what is learnt of each kind of
+observations has a dimension `kind`. Everything in the file is read again, bit for bit; there is nothing else in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -27,12 +27,15 @@ from ensf.wrappers.adaptive_inflation import InflationMemory
 from ensf.wrappers.collapse_guard import GuardMemory
 from ensf.wrappers.deferred_analysis import DeferralMemory
 from ensf.wrappers.spread import ResetMemory
+from ensf.wrappers.spread_control.bias import BiasEstimate
+from ensf.wrappers.spread_control.control import KindMemory, SpreadMemory
+from ensf.wrappers.spread_control.lagged import EDGES, SUMS, ErrorEstimate, LastCycle, Sites
 
 __all__ = ["MEMORY", "keepers", "read_memory", "write_memory"]
 
 MEMORY = "memory.nc"
-NUMBER, KNOT, STATE = "number", "knot", "state"
-"""What a quantity is one of: one number, one at each knot, one at each entry of the state."""
+COUNT, NUMBER, KNOT, STATE = "count", "number", "knot", "state"
+"""What a quantity is one of: one whole number, one number, one at each knot, one at each entry of the state."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class Kind:
 
     memory: type[Any]
     quantities: tuple[Quantity, ...]
+    more: Callable[[Any], dict[str, xr.Variable]] | None = None
+    """What else it is made of, as variables."""
+    more_of: Callable[[xr.Dataset, _Reader], dict[str, Any]] | None = None
+    """The same from a file."""
 
     @property
     def has_knots(self) -> bool:
@@ -59,9 +66,108 @@ class Kind:
         return any(quantity.along == KNOT for quantity in self.quantities)
 
 
+# --- of adaptive spread ----------------------------------------------------------------------------------
+
+
+def _kinds_and_last(memory: SpreadMemory) -> dict[str, xr.Variable]:
+    """What is learnt of each kind of observations, and what the last cycle left at its observations."""
+    kinds = list(memory.kinds.values())
+
+    def of_kinds(values: list[float], meaning: str, units: str = "1") -> xr.Variable:
+        return xr.Variable(("kind",), np.array(values), {"long_name": meaning, "units": units})
+
+    variables = {
+        "kind": xr.Variable(
+            ("kind",), np.array(list(memory.kinds), dtype=object), {"long_name": "kind of observations"}
+        ),
+        "error_variance_factor": of_kinds([one.error.factor for one in kinds], "factor of the error variance"),
+        "error_sums": xr.Variable(
+            ("kind", "term"),
+            np.array([one.error.sums for one in kinds]).reshape(len(kinds), SUMS),
+            {"long_name": "fading sums over pairs: cross / r, beta^2 v / r, d^2 / r, v / r, 1"},
+        ),
+        "error_histogram": xr.Variable(
+            ("kind", "bin"),
+            np.array([one.error.histogram for one in kinds]).reshape(len(kinds), len(EDGES) - 1),
+            {"long_name": f"fading histogram of log q between {EDGES[0]} and {EDGES[-1]}"},
+        ),
+        "bias_raw": of_kinds([one.bias.raw for one in kinds], "bias before its dead zone", "that of the observations"),
+        "bias_square": of_kinds([one.bias.square for one in kinds], "mean square of the shift; -1 before the first"),
+        "bias_noise": of_kinds([one.bias.noise for one in kinds], "variance of bias_raw without a bias"),
+        "bias_cycles": of_kinds([one.bias.cycles for one in kinds], "number of cycles with such observations"),
+    }
+    last = memory.last
+    if last is None:
+        return variables
+    for name, meaning in LAST.items():
+        values = to_numpy(getattr(last, name))
+        variables[f"last_{name}"] = xr.Variable(("observation",), values, {"long_name": f"last cycle: {meaning}"})
+    variables["last_surprised"] = xr.Variable(("observation",), last.surprised.astype(np.int8))
+    variables["last_kind"] = xr.Variable(("observation",), last.sites.kind)
+    variables["last_variable"] = xr.Variable(("observation",), last.sites.variable)
+    variables["last_position"] = xr.Variable(("observation", "axis"), last.sites.position)
+    variables["last_anomalies"] = xr.Variable(("member", "observation"), to_numpy(last.anomalies))
+    return variables
+
+
+LAST = {
+    "innovation": "observation minus forecast mean",
+    "increment": "analysis mean minus forecast mean",
+    "variance": "forecast variance",
+    "error": "error variance as told",
+}
+
+
+def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, Any]:
+    """The same from a file."""
+    names = [str(name) for name in stored["kind"].values] if "kind" in stored.variables else []
+    count = len(names)
+    factor = reader.values(stored, "error_variance_factor", ("kind",), (count,), 1e-6)
+    sums = reader.values(stored, "error_sums", ("kind", "term"), (count, SUMS), -np.inf)
+    histogram = reader.values(stored, "error_histogram", ("kind", "bin"), (count, len(EDGES) - 1), 0.0)
+    raw = reader.values(stored, "bias_raw", ("kind",), (count,), -np.inf)
+    square = reader.values(stored, "bias_square", ("kind",), (count,), -1.0)
+    noise = reader.values(stored, "bias_noise", ("kind",), (count,), 0.0)
+    cycles = reader.values(stored, "bias_cycles", ("kind",), (count,), 0.0)
+    kinds = {
+        name: KindMemory(
+            ErrorEstimate(float(factor[k]), sums[k], histogram[k]),
+            BiasEstimate(float(raw[k]), float(square[k]), float(noise[k]), int(cycles[k])),
+        )
+        for k, name in enumerate(names)
+    }
+    if "last_innovation" not in stored.variables:
+        return {"kinds": kinds, "last": None}
+    size, axes, members = (stored.sizes.get(dim, 0) for dim in ("observation", "axis", "member"))
+
+    def each(name: str, lowest: float = -np.inf) -> np.ndarray:
+        return reader.values(stored, f"last_{name}", ("observation",), (size,), lowest)
+
+    kind = each("kind", 0.0)
+    if (kind >= count).any():
+        raise ValueError(f"{reader.path}: last_kind is {kind.max()}, but there are {count} kinds: count them from 0")
+    position = reader.values(stored, "last_position", ("observation", "axis"), (size, axes), -np.inf)
+    last = LastCycle(
+        sites=Sites(kind, position, each("variable", -1.0)),
+        innovation=each("innovation"),
+        increment=each("increment"),
+        variance=each("variance", 0.0),
+        error=each("error", 0.0),
+        anomalies=reader.values(stored, "last_anomalies", ("member", "observation"), (members, size), -np.inf),
+        surprised=each("surprised").astype(bool),
+    )
+    return {"kinds": kinds, "last": last}
+
+
+# --- which wrapper remembers what ------------------------------------------------------------------------
+
 FORMULA = "squared inflation factor of the forecast = 1 + sampling * degrees_of_freedom / (members - 1) + this"
+LOG_FORMULA = (
+    "squared inflation factor of the forecast = "
+    "(1 + sampling * degrees_of_freedom / (members - 1)) * exp(g + max(this, 0))"
+)
 KINDS: Mapping[type, Kind] = {
-    DeferredAnalysis: Kind(DeferralMemory, (Quantity("waited", "waited", NUMBER, "cycles in a row without analysis"),)),
+    DeferredAnalysis: Kind(DeferralMemory, (Quantity("waited", "waited", COUNT, "cycles in a row without analysis"),)),
     AdaptiveInflation: Kind(
         InflationMemory,
         (
@@ -70,6 +176,19 @@ KINDS: Mapping[type, Kind] = {
             Quantity("freedom", "degrees_of_freedom", KNOT, "degrees of freedom that the last observations took"),
         ),
     ),
+    AdaptiveSpread: Kind(
+        SpreadMemory,
+        (
+            Quantity("local", "inflation_local", KNOT, LOG_FORMULA, -np.inf),
+            Quantity("local_information", "inflation_local_information", KNOT, "what is known of inflation_local"),
+            Quantity("freedom", "degrees_of_freedom", KNOT, "degrees of freedom that the last observations took"),
+            Quantity("common", "inflation_common", NUMBER, "g in the formula of inflation_local", -np.inf),
+            Quantity("common_information", "inflation_common_information", NUMBER, "what is known of g"),
+            Quantity("growth", "variance_growth", NUMBER, "mean log of prior over analysis variance, smoothed"),
+        ),
+        _kinds_and_last,
+        _kinds_and_last_of,
+    ),
     CollapseGuard: Kind(
         GuardMemory,
         (
@@ -77,10 +196,8 @@ KINDS: Mapping[type, Kind] = {
             Quantity(
                 "square", "past_square", STATE, "sum over past cycles of the mean squared distance from past_mean"
             ),
-            Quantity("seen", "past_cycles", NUMBER, "number of past cycles"),
-            Quantity(
-                "strained", "strained_cycles", NUMBER, "cycles in a row with chi^2 of innovations above the limit"
-            ),
+            Quantity("seen", "past_cycles", COUNT, "number of past cycles"),
+            Quantity("strained", "strained_cycles", COUNT, "cycles in a row with chi^2 of innovations above the limit"),
         ),
     ),
     SpreadReset: Kind(
@@ -88,16 +205,11 @@ KINDS: Mapping[type, Kind] = {
     ),
 }
 """By wrapper, from the outermost quantity of a memory to the innermost."""
-NOT_IN_FILES = (AdaptiveSpread,)
-"""Wrappers whose memory `ensf cycle` keeps in its restart alone."""
 
 
 def keepers(method: object) -> list[Filter]:
-    """The filters in a method that remember something, the outermost first; none if a file cannot hold it all."""
-    parts = list(inside(method))
-    if any(type(one) in NOT_IN_FILES for one in parts):
-        return []
-    return [cast(Filter, one) for one in parts if type(one) in KINDS]
+    """The filters in a method that remember something, the outermost first."""
+    return [cast(Filter, one) for one in inside(method) if type(one) in KINDS]
 
 
 # --- out -------------------------------------------------------------------------------------------------
@@ -144,20 +256,23 @@ def write_memory(path: Path, memory: Memory, method: Filter, layout: Layout) -> 
 
 def _variables(memory: Memory, keeper: Filter, layout: Layout) -> dict[str, xr.Variable]:
     variables: dict[str, xr.Variable] = {}
-    if KINDS[type(keeper)].has_knots:
+    kind = KINDS[type(keeper)]
+    if kind.has_knots:
         for dim, column in zip(_dims(keeper, layout), memory.knots.T, strict=True):
             attributes = {key: value for key, value in cf_attributes(dim).items() if key != "axis"}
             variables[f"knot_{dim}"] = xr.Variable(("knot",), column, attributes | {"long_name": f"{dim} of the knot"})
-    for quantity in KINDS[type(keeper)].quantities:
+    for quantity in kind.quantities:
         values, attributes = getattr(memory, quantity.attribute), {"long_name": quantity.meaning, "units": "1"}
-        if quantity.along == NUMBER:
+        if quantity.along == COUNT:
             variables[quantity.name] = xr.Variable((), np.int64(values), attributes)
+        elif quantity.along == NUMBER:
+            variables[quantity.name] = xr.Variable((), np.float64(values), attributes)
         elif quantity.along == KNOT:
             places = " ".join(name for name in variables if name.startswith("knot_"))
             variables[quantity.name] = xr.Variable(("knot",), to_numpy(values), attributes | {"coordinates": places})
         else:
             variables |= _fields(to_numpy(values), quantity, layout)
-    return variables
+    return variables if kind.more is None else variables | kind.more(memory)
 
 
 def _fields(values: np.ndarray, quantity: Quantity, layout: Layout) -> dict[str, xr.Variable]:
@@ -240,12 +355,16 @@ def _memory(stored: xr.Dataset, keeper: Filter, inner: Memory, reader: _Reader) 
                 )
         parts["knots"] = np.stack(columns, axis=1).astype(np.float64)
     for quantity in kind.quantities:
-        if quantity.along == NUMBER:
-            parts[quantity.attribute] = reader.number(stored, quantity)
+        if quantity.along == COUNT:
+            parts[quantity.attribute] = reader.count(stored, quantity)
+        elif quantity.along == NUMBER:
+            parts[quantity.attribute] = float(reader.values(stored, quantity.name, (), (), quantity.lowest))
         elif quantity.along == KNOT:
             parts[quantity.attribute] = reader.knots(stored, quantity.name, quantity.lowest).astype(reader.dtype)
         else:
             parts[quantity.attribute] = reader.state(stored, quantity)
+    if kind.more_of is not None:
+        parts |= kind.more_of(stored, reader)
     return kind.memory(**parts)
 
 
@@ -259,14 +378,11 @@ class _Reader:
 
     def knots(self, stored: xr.Dataset, name: str, lowest: float) -> np.ndarray:
         """One value at each knot."""
-        values = self._values(stored, name, ("knot",), (stored.sizes.get("knot", 0),))
-        self._check(values, name, lowest)
-        return values
+        return self.values(stored, name, ("knot",), (stored.sizes.get("knot", 0),), lowest)
 
-    def number(self, stored: xr.Dataset, quantity: Quantity) -> int:
+    def count(self, stored: xr.Dataset, quantity: Quantity) -> int:
         """A whole number."""
-        values = self._values(stored, quantity.name, (), ())
-        self._check(values, quantity.name, quantity.lowest)
+        values = self.values(stored, quantity.name, (), (), quantity.lowest)
         if values != np.round(values):
             raise ValueError(f"{self.path}: {quantity.name} is {values}: give a whole number")
         return int(values)
@@ -280,6 +396,14 @@ class _Reader:
             self._check(values, name, quantity.lowest)
             state[self.layout.block(variable)] = values
         return state
+
+    def values(
+        self, stored: xr.Dataset, name: str, dims: tuple[Hashable, ...], shape: tuple[int, ...], lowest: float
+    ) -> np.ndarray:
+        """Numbers that are there, finite and not below the lowest."""
+        values = self._values(stored, name, dims, shape)
+        self._check(values, name, lowest)
+        return values
 
     def _values(self, stored: xr.Dataset, name: str, dims: tuple[Hashable, ...], shape: tuple[int, ...]) -> np.ndarray:
         if name not in stored.variables:

@@ -18,6 +18,7 @@ from ensf.dataset.encoding import FORMER
 from ensf.dataset.netcdf import opened, save
 from ensf.dataset.pipeline import Follow
 from ensf.dataset.stored import LIMITS
+from ensf.filters.base import Info
 from ensf.offline.fields import FIELDS
 from ensf.offline.job import Job
 from ensf.offline.members import Source
@@ -140,8 +141,8 @@ class Writer:
         compression = {key: {"zlib": True, "complevel": 1} for key in dataset.data_vars if dataset[key].ndim}
         save(dataset, self.folder / "statistics" / f"{name}.nc", compression)
 
-    def record(self, settings: object, job: Job, table: ObservationTable) -> None:
-        """Write what was done, and what was used and rejected."""
+    def record(self, settings: object, job: Job, table: ObservationTable, info: Info) -> None:
+        """Write what was done, what was used and rejected, and the numbers that the filter reports."""
         content = {
             "package": f"ensf {version('ensf')}",
             "date_created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -155,6 +156,9 @@ class Writer:
                 "rows": counts(table),
             },
             "innovations": _innovations(table),
+            "reported": {
+                name: number for name, number in info.items() if isinstance(number, float | int) and np.isfinite(number)
+            },
         }
         (self.folder / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

@@ -49,6 +49,7 @@ CLASSES = (
     "ensf.wrappers.spread_control.control:SpreadMemory",
     "ensf.wrappers.spread_control.lagged:ErrorEstimate",
     "ensf.wrappers.spread_control.lagged:LastCycle",
+    "ensf.wrappers.spread_control.lagged:Sites",
 )
 """Dataclasses that a restart can hold, by module and name."""
 LIBRARIES = (

@@ -267,7 +267,7 @@ def summarise(experiment: Experiment, cycles: list[tuple[float, Mapping[str, flo
         burn-in; if none did, scores are means over all.
     """
     times = np.array([time for time, _ in cycles])
-    columns = {name: np.array([scores[name] for _, scores in cycles]) for name in cycles[0][1]}
+    columns = {name: np.array([scores.get(name, math.nan) for _, scores in cycles]) for name in cycles[0][1]}
     summary: Record = {"cycles": len(cycles), "past_burn_in": int((times > experiment.burn_in * (1 + 1e-12)).sum())}
     for suffix, mask in experiment.scored(times).items():
         summary |= {f"{name}{suffix}": _mean_present(column[mask]) for name, column in columns.items()}

@@ -11,7 +11,9 @@ import pytest
 from ensf import diagnostics
 from ensf.arrays import to_numpy
 from ensf.diagnostics.score_table import MEASURED, REPORTED, SCORES, title
+from ensf.experiments import load
 from ensf.observations import Correlated, Identity, Observation, Pointwise, Select, arctan
+from ensf.twin import summarise
 
 
 @pytest.fixture
@@ -271,9 +273,27 @@ def test_every_score_has_one_place_in_the_table(rng):
         "chi2", "RMSE an", "all", "last 50",
     ]  # fmt: skip
     of_state = {name for name in measured if SCORES[name].of_state}
-    assert of_state == {name for name in measured if name.endswith(("_forecast", "_analysis"))}
+    assert of_state == {name for name in measured if name.endswith(("_forecast", "_analysis"))} | {"bias"}
 
 
 def reporting(analysis):
     """An analysis of a filter that reports everything it may."""
     return SimpleNamespace(ensemble=analysis.ensemble, info={score.name: 2 for score in REPORTED})
+
+
+def test_fields_of_a_filter_are_no_scores(rng):
+    """A filter may report a field under the name of a number."""
+    record = standard_cycle(rng)
+    info = {"bias": np.zeros(3), "error_factor": 1.5}
+    record = SimpleNamespace(
+        **vars(record) | {"analysis": SimpleNamespace(ensemble=record.analysis.ensemble, info=info)}
+    )
+    measured = diagnostics.scores(record)
+    assert measured["error_factor"] == 1.5 and "bias" not in measured
+
+
+def test_a_score_that_is_not_there_in_every_cycle_has_the_mean_of_those_that_are():
+    page = load("lorenz63_sakov2012")
+    cycles = [(20.0 + k, {"rmse_analysis": 1.0, "error_factor": 1.0 + k}) for k in range(3)]
+    del cycles[1][1]["error_factor"]
+    assert summarise(page, cycles)["error_factor"] == 2.0

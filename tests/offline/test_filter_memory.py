@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import netCDF4
 import numpy as np
 import offline_files
@@ -16,7 +18,9 @@ from ensf.wrappers import letsf
 
 SPHERE = "Localization(Sphere(), 600.0)"
 ADAPTIVE = f"AdaptiveInflation(LETKF({SPHERE}), {SPHERE})"
+SPREAD = f"AdaptiveSpread(LETKF({SPHERE}), {SPHERE})"
 METHODS = {
+    f"DeferredAnalysis({SPREAD})": ("DeferredAnalysis", "AdaptiveSpread"),
     ADAPTIVE: ("AdaptiveInflation",),
     "letsf": ("DeferredAnalysis", "AdaptiveInflation"),
     f"RTPS(DeferredAnalysis(LETKF({SPHERE}), chi2_limit=1.01, min_constraint=1.0), 0.3)": ("DeferredAnalysis",),
@@ -84,12 +88,14 @@ def test_who_has_waited_waits_no_more(forecasts, tmp_path):
 
 def same(one, other):
     """Whether two memories have the same bits."""
-    if one is None or other is None:
-        return one is other
-    names = type(one).__dataclass_fields__
-    pairs = [(np.asarray(getattr(one, name)), np.asarray(getattr(other, name))) for name in names if name != "inner"]
-    alike = all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
-    return type(one) is type(other) and alike and same(one.inner, other.inner)
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[name], other[name]) for name in one)
+    if hasattr(one, "__dataclass_fields__"):
+        return all(same(getattr(one, name), getattr(other, name)) for name in one.__dataclass_fields__)
+    a, b = np.asarray(one), np.asarray(other)
+    return a is b or (a.dtype == b.dtype and a.shape == b.shape and (one is None or a.tobytes() == b.tobytes()))
 
 
 def test_every_filter_that_remembers_is_found():
@@ -249,11 +255,22 @@ def test_the_command_line(forecasts, tmp_path, former, capsys):
     assert "would be overwritten" in capsys.readouterr().err
 
 
-def test_what_a_file_cannot_hold_whole_is_not_written_in_part(forecasts, tmp_path):
-    """A cycle keeps it in its restart."""
-    text = f"DeferredAnalysis(AdaptiveSpread(LETKF({SPHERE}), {SPHERE}))"
-    made = analyse(forecasts, tmp_path / "1", 1, text)
-    assert made.memory.inner is not None and not (tmp_path / "1" / "memory.nc").exists()
-    analyse(forecasts, tmp_path / "2", 1, ADAPTIVE)
-    with pytest.raises(ValueError, match="remembers nothing that a file can hold"):
-        analyse(forecasts, tmp_path / "3", 2, text, tmp_path / "2" / "memory.nc")
+def test_what_is_learnt_of_a_kind_is_read_and_may_be_changed(forecasts, tmp_path):
+    first = analyse(forecasts, tmp_path / "1", 1, SPREAD)
+    former = tmp_path / "1" / "memory.nc"
+    stored = xr.load_dataset(former)
+    reported = json.loads((tmp_path / "1" / "analysis.json").read_text())["reported"]
+    assert reported["error_factor_t"] == 1.0 and reported["bias_t"] == first.info["bias_t"]
+    assert stored.kind.values.tolist() == list(first.memory.kinds) and "t" in stored.kind.values
+    edit(former, lambda file: file["error_variance_factor"].__setitem__(slice(None), 4.0))
+    made = analyse(forecasts, tmp_path / "2", 2, SPREAD, former)
+    carried = analyse(forecasts, tmp_path / "3", 2, SPREAD, first.memory)
+    assert made.memory.kinds["t"].error.sums is not None
+    assert made.ensemble.tobytes() != carried.ensemble.tobytes()
+    edit(former, lambda file: file["error_variance_factor"].__setitem__(0, -1.0))
+    with pytest.raises(ValueError, match="error_variance_factor is -1.0 somewhere: it cannot be negative"):
+        analyse(forecasts, tmp_path / "4", 2, SPREAD, former)
+    edit(former, lambda file: file["error_variance_factor"].__setitem__(0, 1.0))
+    edit(former, lambda file: file["last_kind"].__setitem__(0, 7))
+    with pytest.raises(ValueError, match="last_kind is 7, but there are"):
+        analyse(forecasts, tmp_path / "5", 2, SPREAD, former)

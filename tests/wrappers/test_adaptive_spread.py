@@ -21,7 +21,7 @@ from ensf.twin import GaussianStart, Network, Streams, twin
 from ensf.wrappers import AdaptiveSpread, Rotation
 from ensf.wrappers.spread_control.bias import GAIN, LEAK, BiasEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
-from ensf.wrappers.spread_control.lagged import ErrorEstimate, LastCycle, lagged_products
+from ensf.wrappers.spread_control.lagged import ErrorEstimate, LastCycle, Sites, lagged_products
 
 
 def members(rng, mean, variance, count=10):
@@ -29,6 +29,16 @@ def members(rng, mean, variance, count=10):
     draws = rng.standard_normal((count, len(mean)))
     draws -= draws.mean(axis=0)
     return mean + draws / draws.std(axis=0, ddof=1) * np.sqrt(variance)
+
+
+ON_A_LINE = Localization(Euclidean(), 4.0)
+
+
+def sites(position, kind=None):
+    """Of observations on a line."""
+    position = np.asarray(position)
+    kind = np.zeros(len(position), dtype=int) if kind is None else np.asarray(kind)
+    return Sites(kind, position[:, None], np.full(len(position), -1))
 
 
 def looked(value, law, operator=None):
@@ -99,7 +109,7 @@ def two_cycles(rng, inflation, factor, size=150_000):
     later = after + rng.standard_normal(size) * math.sqrt(factor * r)
     analysed = np.tile(np.array([-1.0, 0.0, 1.0])[:, None] * math.sqrt(gain * r), (1, size))
     last = LastCycle(
-        keys=np.arange(float(size))[:, None],
+        sites=sites(np.arange(float(size))),
         innovation=innovation,
         increment=gain * innovation,
         variance=np.full(size, v),
@@ -107,7 +117,7 @@ def two_cycles(rng, inflation, factor, size=150_000):
         anomalies=analysed,
         surprised=np.zeros(size, dtype=bool),
     )
-    return lagged_products(last, last.keys, later, growth * analysed)
+    return lagged_products(last, last.sites, ON_A_LINE, later, growth * analysed)
 
 
 @pytest.mark.parametrize(("inflation", "factor"), [(1.0, 1.0), (1.7, 1.0), (1.0, 3.0), (2.0, 0.5)])
@@ -125,12 +135,55 @@ def test_lagged_products_tell_the_prior_from_the_error(inflation, factor, rng):
 def test_observations_in_common_are_matched_by_place(rng):
     products = two_cycles(rng, 1.0, 1.0, size=6)
     order = np.array([4, 1, 3])
-    keys = np.concatenate([products.last.keys[order], [[9.0]]])
+    here = sites([4.0, 1.0, 3.0, 9.0])
     later, forecast = rng.standard_normal(4), rng.standard_normal((3, 4))
-    some = lagged_products(products.last, keys, later, forecast)
+    some = lagged_products(products.last, here, ON_A_LINE, later, forecast)
     assert some.index.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(some.last.innovation, products.last.innovation[order])
-    assert lagged_products(products.last, keys[3:], later[3:], forecast[:, 3:]) is None
+    far = here.rows(np.array([3]))
+    assert lagged_products(products.last, far, ON_A_LINE, later[3:], forecast[:, 3:]) is None
+
+
+def test_the_nearest_of_the_kind_are_partners():
+    before = sites([0.0, 1.0, 2.0, 5.0, 7.0], kind=[0, 0, 1, 0, 0])
+    here = sites([2.1, 1.0, 1.3, 5.6, 5.4, 8.3], kind=[0, 0, 0, 0, 0, 0])
+    now, then = here.partners(before, ON_A_LINE)
+    assert list(zip(now.tolist(), then.tolist(), strict=True)) == [(1, 1), (4, 3)]
+    everywhere = Localization(Euclidean(), math.inf)
+    assert here.partners(before, everywhere)[0].tolist() == [1]
+
+
+@pytest.mark.parametrize(("inflation", "factor"), [(1.0, 1.0), (2.0, 1.0), (1.0, 3.0)])
+def test_lagged_products_of_a_network_that_moves(inflation, factor, rng):
+    """Four places of a smooth field, two observed and then the other two, in many copies far apart."""
+    place, then, now = np.array([0.0, 2.0, 0.8, 2.8]), [0, 1], [2, 3]
+    copies, growth = 60_000, 1.4
+    prior = np.exp(-0.5 * (place[:, None] - place) ** 2 / 3**2) + 1e-6 * np.eye(4)
+    gain = prior[:, then] @ np.linalg.inv(prior[np.ix_(then, then)] + np.eye(2))
+    analysed = prior - gain @ prior[then]
+    departure = rng.multivariate_normal(np.zeros(4), inflation * prior, copies)
+    innovation = departure[:, then] + math.sqrt(factor) * rng.standard_normal((copies, 2))
+    increment = innovation @ gain.T
+    after = growth * (departure - increment)[:, now]
+    later = after + math.sqrt(factor) * rng.standard_normal(after.shape)
+    half = np.linalg.cholesky(analysed).T
+    anomalies = np.concatenate([half, -half])
+    origin = 100.0 * np.arange(copies)[:, None]
+    last = LastCycle(
+        sites=sites((origin + place[then]).ravel()),
+        innovation=innovation.ravel(),
+        increment=increment[:, then].ravel(),
+        variance=np.tile(prior[then, then], copies),
+        error=np.ones(2 * copies),
+        anomalies=np.tile(anomalies[:, then], copies),
+        surprised=np.zeros(2 * copies, dtype=bool),
+    )
+    forecast = np.tile(growth * anomalies[:, now], copies)
+    products = lagged_products(last, sites((origin + place[now]).ravel()), ON_A_LINE, later.ravel(), forecast)
+    assert len(products.index) == 2 * copies
+    estimate = ErrorEstimate.initial().with_products(products, np.ones(2 * copies, dtype=bool))
+    assert products.cross.sum() / (products.memory * last.variance).sum() == pytest.approx(inflation, rel=0.06)
+    assert estimate.factor == pytest.approx(factor, abs=0.06)
 
 
 def test_a_few_products_leave_the_error_alone(rng):

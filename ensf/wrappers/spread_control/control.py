@@ -6,8 +6,8 @@ The prior variance at a place is multiplied by
 
 what J members lack for the degrees of freedom that the place took in the cycle before, a number g that all places
 share and that remembers hundreds of cycles, and a quick n at each place. Both follow the score of the evidence
-(`ensf.wrappers.spread_control.evidence`), which is right for any law, and, where the same observations come twice in
-a row, the products of innovations of two cycles (`ensf.wrappers.spread_control.lagged`), which tell a wrong R from a
+(`ensf.wrappers.spread_control.evidence`), which is right for any law, and, where observations come twice at a place or
+near it, the products of innovations of two cycles (`ensf.wrappers.spread_control.lagged`), which tell a wrong R from a
 wrong forecast. With scores S_k and informations I_k of the observations, W the taper between places and observations,
 
     g:  known <- e^(-1/common) known + sum I,    g <- g + (sum S + margin sum I - .08 g) / (known + 4)
@@ -16,8 +16,6 @@ wrong forecast. With scores S_k and informations I_k of the observations, W the 
 each score held within three standard deviations. The margin is there because with model error the consistent
 inflation stands at a cliff: margin = min(2.5 phi^2, .3), phi the part of the growth of variance that inflation
 supplies.
-
-g may take back half of what the sampling error adds.
 
 A surprise acts in its cycle only. With l_k the log likelihood ratios of larger prior variances,
 
@@ -44,7 +42,7 @@ from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
-from ensf.wrappers.spread_control.lagged import ErrorEstimate, LaggedProducts, LastCycle, lagged_products
+from ensf.wrappers.spread_control.lagged import ErrorEstimate, LaggedProducts, LastCycle, Sites, lagged_products
 
 __all__ = ["AdaptiveSpread", "SpreadMemory"]
 
@@ -53,8 +51,6 @@ LOG_VARIANCE_DEVIATION = 0.2
 MAX_COMMON = math.log(4)
 MAX_STEP = 0.3
 MARGIN, MAX_MARGIN = 2.5, 0.3
-TAKEN_BACK = 0.5
-"""Part of the inflation for sampling error that g may take back."""
 LARGEST_GAIN = 4.0
 """Of log likelihood, that one observation may add to a surprise."""
 GROWTH_CYCLES = 20
@@ -321,10 +317,10 @@ class AdaptiveSpread(Wrapper):
         # scores and informations, of one cycle and of two
         statistic, information = score_of_evidence(look, mean, eta_analysed)
         score = 0.5 * statistic
-        keys, products = _keys(cycle), None
+        sites, products = _sites(cycle), None
         if look.is_linear and memory.last is not None:
             forecast = sight(cycle.observation, cycle.predicted)[1]
-            products = lagged_products(memory.last, keys, innovation, forecast)
+            products = lagged_products(memory.last, sites, self.localization, innovation, forecast)
         if products is not None:
             calm = ~cycle.near_surprise[products.index] & ~products.last.surprised
             products = products.restrict(calm)
@@ -341,10 +337,7 @@ class AdaptiveSpread(Wrapper):
         total, total_information = (
             float(xp.sum(xp.where(far, one, xp.zeros_like(one)))) for one in (score, information)
         )
-        base = xp.log(1 + self.sampling / (analysed.shape[0] - 1) * memory.freedom)
-        common, common_known = self._common(
-            memory, total, total_information, margin, -TAKEN_BACK * float(xp.mean(base))
-        )
+        common, common_known = self._common(memory, total, total_information, margin)
         local, local_known = self._local(cycle, score, information)
 
         # kinds; what was learnt under a wrong R is forgotten
@@ -354,7 +347,7 @@ class AdaptiveSpread(Wrapper):
         last = None
         if look.is_linear:
             last = LastCycle(
-                keys=keys,
+                sites=sites,
                 innovation=innovation,
                 increment=member_mean(eta_analysed) - mean,
                 variance=variance,
@@ -373,15 +366,13 @@ class AdaptiveSpread(Wrapper):
             last=last,
         )
 
-    def _common(
-        self, memory: SpreadMemory, score: float, information: float, margin: float, lowest: float
-    ) -> tuple[float, float]:
+    def _common(self, memory: SpreadMemory, score: float, information: float, margin: float) -> tuple[float, float]:
         """g and what is known of it."""
         known = math.exp(-1 / self.common_persistence) * memory.common_information + information
         bound = 3 * math.sqrt(information)
         pull = min(max(score + information * margin, -bound), bound) - 0.08 * memory.common
         step = min(max(pull / (known + 4), -MAX_STEP), MAX_STEP)
-        return min(max(memory.common + step, lowest), MAX_COMMON), known
+        return min(max(memory.common + step, 0.0), MAX_COMMON), known
 
     def _local(self, cycle: _Cycle, score: Array, information: Array) -> tuple[Array, Array]:
         """n and what is known of it at each knot."""
@@ -589,13 +580,13 @@ def _kind_of_each(kinds: dict[str, KindMemory], observation: Observation) -> np.
     return np.array([number[name] for name in observation.kind.tolist()], dtype=np.int64)
 
 
-def _keys(cycle: _Cycle) -> np.ndarray:
-    """Which observations are the same from cycle to cycle: kind, place, and variable where one is read."""
+def _sites(cycle: _Cycle) -> Sites:
+    """Which observation of the cycle is which."""
     observation = cycle.told
     assert observation.position is not None
-    keys = [cycle.kind[:, None], to_numpy(observation.position).astype(np.float64)]
     entries = observation.operator.entries(observation.state_size or observation.size)
-    return np.concatenate(keys if entries is None else [*keys, entries[:, None]], axis=1)
+    variable = np.full(observation.size, -1) if entries is None else np.asarray(entries)
+    return Sites(cycle.kind, to_numpy(observation.position).astype(np.float64), variable)
 
 
 def _near_surprise(patches: Patches, surprised: np.ndarray, observations: int) -> np.ndarray:

@@ -8,10 +8,13 @@ P = lambda v, and the same members before and after the model,
     cross_k = beta (d_(t+1) + beta delta_t) d_t,   lambda = sum cross / sum beta^2 v_t,
     rho = (sum d_t^2 - lambda sum v_t) / sum r.
 
-delta is what the filter did, whatever it believed: the estimate does not feed itself. For linear operators and Gaussian
-laws, and as long as a place keeps what it had: with c the correlation of members before and after the model, a pair
-counts as 2 c^2 - 1, and not at all where windows are long and fields move on (there lambda comes out too small).
-Through a pointwise sensor rho comes from the median of d^2 / (r + v / rho) where v < .3 rho r.
+delta is what the filter did, whatever it believed: the estimate does not feed itself. If the prior variance or R is
+wrong by a factor, the covariance of the analysis error with d is proportional to the analysis covariance, so the same
+holds for observations of two places, with beta between them: where the network moves, an observation is compared with
+the nearest one of its kind in the cycle before (`Sites.partners`). For linear operators and Gaussian laws, and as long
+as a place keeps what it had: with c the correlation of members before and after the model, a pair counts as 2 c^2 - 1,
+and not at all where windows are long and fields move on (there lambda comes out too small). Through a pointwise sensor
+rho comes from the median of d^2 / (r + v / rho) where v < .3 rho r.
 """
 
 from __future__ import annotations
@@ -22,18 +25,91 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Record, like, member_mean, namespace, rows, to_numpy
+from ensf.localization import Localization
 
-__all__ = ["ErrorEstimate", "LastCycle", "LaggedProducts", "lagged_products"]
+__all__ = ["ErrorEstimate", "LaggedProducts", "LastCycle", "Sites", "lagged_products"]
 
 PERSISTENCE = 100
 """Cycles over which the factor of R is estimated."""
 PRIOR = 0.25
 """Variance of the factor of R before there is evidence."""
 BOUNDS = 0.5, 8.0
+SUMS = 5
 EDGES = np.linspace(-9.0, 7.0, 81)
 """Of the histogram of log q."""
 MEDIAN = 0.455
 """Of the square of a standard normal variate."""
+
+
+NEAR = 0.25
+"""Half-widths within which observations of two cycles are compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sites(Record):
+    """Which observation is which.
+
+    Attributes
+    ----------
+    kind : (observation,) array of int
+        Number of its kind.
+    position : (observation, dimension) array
+    variable : (observation,) array of int
+        That it reads; -1 if it does not read a single one.
+    """
+
+    kind: np.ndarray
+    position: np.ndarray
+    variable: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def partners(self, before: Sites, localization: Localization) -> tuple[np.ndarray, np.ndarray]:
+        """Observations of this cycle and their partners of the one before: the same, else the nearest of the kind.
+
+        Each has one partner at most. Nearest is who is nearest to each other, within a part of the half-width.
+
+        Returns
+        -------
+        now, then : (pair,) arrays of int
+            `now` is ascending.
+        """
+        now, then = self._same(before)
+        reach = NEAR * localization.half_width
+        if len(now) == len(self) or len(then) == len(before) or math.isinf(reach):
+            return now, then
+        others = np.setdiff1d(np.arange(len(self)), now), np.setdiff1d(np.arange(len(before)), then)
+        near = localization.geometry.pairs(self.position[others[0]], before.position[others[1]], reach).tocoo()
+        row, column = others[0][near.row], others[1][near.col]
+        of_kind = np.flatnonzero(self.kind[row] == before.kind[column])
+        order = of_kind[np.argsort(near.data[of_kind], kind="stable")]
+        nearest = np.unique(row[order], return_index=True)[1], np.unique(column[order], return_index=True)[1]
+        pairs = order[np.intersect1d(*nearest)]
+        now, then = np.concatenate([now, row[pairs]]), np.concatenate([then, column[pairs]])
+        order = np.argsort(now)
+        return now[order], then[order]
+
+    def _same(self, before: Sites) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of the same kind, place and variable, if there is one such observation in each cycle."""
+        if before.position.shape[1] != self.position.shape[1]:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        both = np.concatenate([before._rows(), self._rows()])
+        _, which = np.unique(both, axis=0, return_inverse=True)
+        which = which.ravel()
+        first, second = which[: len(before)], which[len(before) :]
+        counts = [np.bincount(one, minlength=which.max(initial=-1) + 1) for one in (first, second)]
+        place = np.full(len(counts[0]), -1)
+        place[first] = np.arange(len(before))
+        now = np.flatnonzero((counts[0] == 1)[second] & (counts[1] == 1)[second])
+        return now, place[second[now]]
+
+    def _rows(self) -> np.ndarray:
+        return np.column_stack([self.kind, self.position, self.variable])
+
+    def rows(self, index: np.ndarray) -> Sites:
+        """Some of them."""
+        return Sites(self.kind[index], self.position[index], self.variable[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +118,7 @@ class LastCycle(Record):
 
     Attributes
     ----------
-    keys : (observation, number) array
-        Kind, place and variable: which are the same.
+    sites : Sites
     innovation, increment, variance, error : (observation,) array
         d, delta, prior variance v, error variance r as told.
     anomalies : (member, observation) array
@@ -51,7 +126,7 @@ class LastCycle(Record):
     surprised : (observation,) array of bool
     """
 
-    keys: np.ndarray
+    sites: Sites
     innovation: Array
     increment: Array
     variance: Array
@@ -62,7 +137,7 @@ class LastCycle(Record):
 
 @dataclass(frozen=True, eq=False)
 class LaggedProducts(Record):
-    """Of the observations that two cycles have in common.
+    """Of the observations that have a partner in the cycle before.
 
     Attributes
     ----------
@@ -108,20 +183,24 @@ class LaggedProducts(Record):
         return score, expected * self.last.variance / (then * now)
 
 
-def lagged_products(last: LastCycle, keys: np.ndarray, innovation: Array, forecast: Array) -> LaggedProducts | None:
-    """Products of this cycle with the last one; None if they have no observation in common, or other members.
+def lagged_products(
+    last: LastCycle, sites: Sites, localization: Localization, innovation: Array, forecast: Array
+) -> LaggedProducts | None:
+    """Products of this cycle with the last one; None if no observation has a partner, or with other members.
 
     Parameters
     ----------
     last : LastCycle
-    keys : (observation, number) array
+    sites : Sites
+    localization : Localization
+        How far partners are apart at most.
     innovation : (observation,) array
     forecast : (member, observation) array
         Before inflation.
     """
     if last.anomalies.shape[0] != forecast.shape[0]:
         return None
-    then, now = _common(last.keys, keys)
+    now, then = sites.partners(last.sites, localization)
     if not len(now):
         return None
     last = _restricted(last, then)
@@ -137,29 +216,12 @@ def lagged_products(last: LastCycle, keys: np.ndarray, innovation: Array, foreca
     return LaggedProducts(now, last, cross, beta * beta, weight)
 
 
-def _common(before: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of both that are the same and the only ones of their kind, in the order of `now`."""
-    if before.shape == now.shape and np.array_equal(before, now) and len(np.unique(now, axis=0)) == len(now):
-        return np.arange(len(now)), np.arange(len(now))
-    if before.shape[1] != now.shape[1]:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    _, which = np.unique(np.concatenate([before, now]), axis=0, return_inverse=True)
-    which = which.ravel()
-    first, second = which[: len(before)], which[len(before) :]
-    counts = np.bincount(first, minlength=which.max() + 1), np.bincount(second, minlength=which.max() + 1)
-    single = (counts[0] == 1) & (counts[1] == 1)
-    place = np.full(len(single), -1)
-    place[first] = np.arange(len(before))
-    chosen = np.flatnonzero(single[second])
-    return place[second[chosen]], chosen
-
-
 def _restricted(last: LastCycle, index: np.ndarray) -> LastCycle:
-    if len(index) == len(last.keys) and (index == np.arange(len(index))).all():
+    if len(index) == len(last.sites) and (index == np.arange(len(index))).all():
         return last
     taken = {name: rows(getattr(last, name), index) for name in ("innovation", "increment", "variance", "error")}
     anomalies = namespace(last.anomalies).take(last.anomalies, like(index, last.anomalies), axis=1)
-    return replace(last, keys=last.keys[index], surprised=last.surprised[index], anomalies=anomalies, **taken)
+    return replace(last, sites=last.sites.rows(index), surprised=last.surprised[index], anomalies=anomalies, **taken)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +232,7 @@ class ErrorEstimate(Record):
     ----------
     factor : float
         rho.
-    sums : (5,) array
+    sums : (term,) array
         Of cross / r, beta^2 v / r, d^2 / r, v / r and 1, fading.
     histogram : (bin,) array
         Of log q, fading.
@@ -183,7 +245,7 @@ class ErrorEstimate(Record):
     @classmethod
     def initial(cls) -> ErrorEstimate:
         """1, from nothing."""
-        return cls(1.0, np.zeros(5), np.zeros(len(EDGES) - 1))
+        return cls(1.0, np.zeros(SUMS), np.zeros(len(EDGES) - 1))
 
     def with_products(self, products: LaggedProducts, chosen: np.ndarray) -> ErrorEstimate:
         """With the pairs that are chosen."""
