@@ -19,8 +19,18 @@ from ensf.observations.functions import (
     square,
 )
 from ensf.observations.joined import Joined
+from ensf.observations.joined_law import JoinedLaw
 from ensf.observations.networks import RandomPoints, RegularPoints
-from ensf.observations.non_gaussian import Censored, Laplace, Poisson, StudentT, Threshold
+from ensf.observations.non_gaussian import (
+    Censored,
+    Contaminated,
+    Laplace,
+    Lognormal,
+    Poisson,
+    Proportional,
+    StudentT,
+    Threshold,
+)
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Callback, Identity, Linear, Operator, Pointwise, Select, Stacked, WindSpeed
 from ensf.observations.window import Window
@@ -31,6 +41,7 @@ __all__ = [
     "Combined",
     "Censored",
     "Composed",
+    "Contaminated",
     "Correlated",
     "ErrorLaw",
     "Function",
@@ -38,13 +49,16 @@ __all__ = [
     "Identity",
     "Independent",
     "Joined",
+    "JoinedLaw",
     "Laplace",
     "Linear",
+    "Lognormal",
     "Mixed",
     "Observation",
     "Operator",
     "Pointwise",
     "Poisson",
+    "Proportional",
     "RandomPoints",
     "RegularPoints",
     "Select",
