@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, Record, like, namespace, rows, to_numpy
 from ensf.observations.error_laws import ErrorLaw, Gaussian, IndependentLaw
 
-__all__ = ["JoinedLaw", "join_laws"]
+__all__ = ["JoinedLaw", "gaussian_rows", "join_laws", "widened"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,3 +163,22 @@ def join_laws(parts: Sequence[tuple[IndependentLaw, np.ndarray]]) -> Independent
         deviations = [np.broadcast_to(to_numpy(law.deviation), len(index)) for law, index in gaussian]
         return Gaussian(np.concatenate(deviations)[order])
     return JoinedLaw(tuple(law for law, _ in parts), tuple(tuple(index.tolist()) for _, index in parts))
+
+
+def gaussian_rows(law: ErrorLaw, observations: int) -> np.ndarray:
+    """Which observations have Gaussian errors, ``(observation,)`` array of bool."""
+    if not isinstance(law, JoinedLaw):
+        return np.full(observations, law.is_gaussian)
+    gaussian = np.zeros(observations, dtype=bool)
+    for part, index in zip(law.laws, law.rows, strict=True):
+        gaussian[list(index)] = part.is_gaussian
+    return gaussian
+
+
+def widened(law: ErrorLaw, factor: Array) -> ErrorLaw:
+    """The law with errors that are Gaussian `factor`, ``(observation,)``, times as large."""
+    if isinstance(law, JoinedLaw):
+        parts = zip(law.laws, law.rows, strict=True)
+        laws = tuple(cast(IndependentLaw, widened(part, rows(factor, np.asarray(index)))) for part, index in parts)
+        return replace(law, laws=laws)
+    return (law.rescaled(factor) if law.is_gaussian else law) or law
