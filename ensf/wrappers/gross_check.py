@@ -84,7 +84,8 @@ class GrossCheck(Wrapper):
         place = np.repeat(np.arange(len(near.variables)), np.diff(near.indptr))
         total = np.bincount(place, near.weight * checked[near.index], len(near.variables))
         beyond = np.bincount(place, near.weight * far[near.index], len(near.variables))
-        return far & (beyond <= self.max_part * total)[near.slots // near.variables.shape[1]]
+        alone = beyond - 1 <= self.max_part * (total - 1) + 1e-9  # but for itself, of weight 1
+        return far & alone[near.slots // near.variables.shape[1]]
 
 
 def _without(observation: Observation, rejected: np.ndarray) -> Observation:

@@ -246,7 +246,11 @@ def test_settings_out_of_range_are_refused_when_built(make, sentence):
         (Threshold(1.0), np.array([0.0, 0.5]), "observation 1 is 0.5: Threshold takes 1"),
         (Poisson(), np.array([1.0, -1.0]), "a count is zero or more"),
         (Lognormal(1.0), np.array([1.0, 0.0]), "observation 1 is 0.0: Lognormal takes positive values"),
-        (JoinedLaw((Gaussian(1.0), Threshold(1.0)), ((0,), (1, 2))), np.zeros(4), "rows for 3 observations but there are 4"),
+        (
+            JoinedLaw((Gaussian(1.0), Threshold(1.0)), ((0,), (1, 2))),
+            np.zeros(4),
+            "rows for 3 observations but there are 4",
+        ),
         (
             JoinedLaw((Gaussian(1.0), Threshold(1.0)), ((0,), (1, 2))),
             np.array([0.0, 1.0, 0.5]),
