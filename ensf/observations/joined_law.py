@@ -128,12 +128,12 @@ class JoinedLaw(Record):
 
     def rescaled(self, factor: Numbers) -> ErrorLaw | None:
         """Law of errors that are `factor` times as large; None if one of the laws has none."""
-        laws = []
+        laws: list[IndependentLaw] = []
         for law, index in zip(self.laws, self.rows, strict=True):
             scaled = law.rescaled(factor if isinstance(factor, float | int) else rows(factor, np.asarray(index)))
             if scaled is None:
                 return None
-            laws.append(scaled)
+            laws.append(cast(IndependentLaw, scaled))
         return replace(self, laws=tuple(laws))
 
     def check(self, value: Array) -> None:
