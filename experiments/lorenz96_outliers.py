@@ -15,4 +15,4 @@ EXPERIMENT = experiment(
     ROBUST,
 )
 
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {"letsf_spread": {"rmse_analysis": (0.23, 0.03)}}

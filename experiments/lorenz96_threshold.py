@@ -12,4 +12,4 @@ EXPERIMENT = experiment(
     ROBUST,
 )
 
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {"letsf_spread": {"rmse_analysis": (0.56, 0.07)}}

@@ -25,6 +25,7 @@ from ensf.filters.fixed_gain import FixedGainMAP
 from ensf.filters.free_run import FreeRun
 from ensf.filters.kalman import ETKF, LETKF, EnKF, SchurEnKF
 from ensf.filters.letsf import LETSF
+from ensf.filters.lost import Lost
 from ensf.filters.optimal_interpolation import OptimalInterpolation
 from ensf.filters.particle import ParticleFilter
 from ensf.filters.quantile import Kernel, QuantileFilter, RankHistogram
@@ -40,6 +41,7 @@ __all__ = [
     "Kernel",
     "LETKF",
     "LETSF",
+    "Lost",
     "OptimalInterpolation",
     "Part",
     "ParticleFilter",

@@ -21,6 +21,7 @@ from ensf.diffusion.prior_scores import PairedScore, PriorScore
 from ensf.diffusion.sampler import ReverseSDE, Sampler, StandardNoise
 from ensf.diffusion.schedule import LinearSchedule, Schedule
 from ensf.filters.base import Analysis, Memory, usable
+from ensf.filters.lost import Lost
 from ensf.observations.observation import Observation
 
 __all__ = ["EnSF", "StiffnessWarning"]
@@ -95,7 +96,7 @@ class EnSF:
         ------
         ValueError
             If the prior or a prediction is not finite, or shapes do not fit.
-        ArithmeticError
+        Lost
             If the integration leaves the range of numbers, as with too few steps for accurate observations.
 
         Warns
@@ -122,7 +123,7 @@ class EnSF:
         noise = self.start.draw(prior, rng)
         ensemble, steps = self.sampler.sample(noise, posterior_score, self.schedule, rng)
         if not bool(namespace(ensemble).isfinite(namespace(ensemble).sum(ensemble))):
-            raise ArithmeticError(
+            raise Lost(
                 f"the score filter left the range of numbers in {steps} steps: take more steps, a larger observation "
                 "error, or ConditionalGuidance"
             )

@@ -20,8 +20,18 @@ from ensf.observations.functions import (
 )
 from ensf.observations.grouped import Grouped
 from ensf.observations.joined import Joined
+from ensf.observations.joined_law import JoinedLaw
 from ensf.observations.networks import RandomPoints, RegularPoints
-from ensf.observations.non_gaussian import Censored, Laplace, Poisson, StudentT, Threshold
+from ensf.observations.non_gaussian import (
+    Censored,
+    Contaminated,
+    Laplace,
+    Lognormal,
+    Poisson,
+    Proportional,
+    StudentT,
+    Threshold,
+)
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Callback, Identity, Linear, Operator, Pointwise, Select, Stacked, WindSpeed
 from ensf.observations.window import Window
@@ -32,6 +42,7 @@ __all__ = [
     "Combined",
     "Censored",
     "Composed",
+    "Contaminated",
     "Correlated",
     "ErrorLaw",
     "Function",
@@ -40,13 +51,16 @@ __all__ = [
     "Identity",
     "Independent",
     "Joined",
+    "JoinedLaw",
     "Laplace",
     "Linear",
+    "Lognormal",
     "Mixed",
     "Observation",
     "Operator",
     "Pointwise",
     "Poisson",
+    "Proportional",
     "RandomPoints",
     "RegularPoints",
     "Select",

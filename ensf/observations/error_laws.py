@@ -84,6 +84,18 @@ class IndependentLaw(ErrorLaw, Protocol):
     def column(self) -> IndependentLaw:
         """The same law for predictions with one more axis behind that of the observations."""
 
+    def weight(self, value: Array, predicted: Array) -> Array | None:
+        """Influence of every observation beside that of one that agrees, shape of `predicted`, from 0 to 1.
+
+        None for a law that bounds no influence.
+        """
+
+    def restrict(self, index: np.ndarray) -> IndependentLaw:
+        """Law of the observations at `index`."""
+
+    def tempered(self, weight: float) -> IndependentLaw:
+        """Law whose log density is `weight` times this one's."""
+
 
 class GaussianLaw(ErrorLaw, Protocol):
     """A law of Gaussian errors."""
@@ -167,6 +179,10 @@ class Independent(Record):
         """``log p(y | h)`` up to a constant."""
         return namespace(predicted).sum(self.each(value, predicted), axis=-1)
 
+    def weight(self, value: Array, predicted: Array) -> Array | None:
+        """None: the law bounds no influence."""
+        return None
+
     def column(self) -> Self:
         """The same law for predictions with one more axis behind that of the observations."""
         return replace(self, **{name: numbers[..., None] for name, numbers in self._arrays.items()})
@@ -179,7 +195,7 @@ class Independent(Record):
         """Law of the observations at `index`."""
         return replace(self, **{name: rows(numbers, index) for name, numbers in self._arrays.items()})
 
-    def tempered(self, weight: float) -> Independent | _Tempered:
+    def tempered(self, weight: float) -> IndependentLaw:
         """Law whose log density is `weight` times this one's."""
         return _Tempered(self, weight)
 
@@ -292,34 +308,37 @@ class Gaussian(Independent):
 class _Tempered:
     """A law of independent errors whose log density is multiplied by a weight."""
 
-    law: Independent
-    weight: float
+    law: IndependentLaw
+    part: float
     is_gaussian: ClassVar[bool] = False
     is_independent: ClassVar[bool] = True
 
     def each(self, value: Array, predicted: Array) -> Array:
-        return self.weight * self.law.each(value, predicted)
+        return self.part * self.law.each(value, predicted)
 
     def log_density(self, value: Array, predicted: Array) -> Array:
-        return self.weight * self.law.log_density(value, predicted)
+        return self.part * self.law.log_density(value, predicted)
 
     def score(self, value: Array, predicted: Array) -> Array:
-        return self.weight * self.law.score(value, predicted)
+        return self.part * self.law.score(value, predicted)
 
     def draw(self, predicted: Array, rng: Generator) -> Array:
         raise ValueError(f"a part of {self.law!r} is no density to draw from: draw from the law itself")
 
+    def weight(self, value: Array, predicted: Array) -> Array | None:
+        return self.law.weight(value, predicted)
+
     def column(self) -> _Tempered:
-        return _Tempered(self.law.column(), self.weight)
+        return _Tempered(self.law.column(), self.part)
 
     def standard_deviation(self, value: Array) -> Array:
-        return self.law.standard_deviation(value) / math.sqrt(self.weight)
+        return self.law.standard_deviation(value) / math.sqrt(self.part)
 
     def restrict(self, index: np.ndarray) -> _Tempered:
-        return _Tempered(self.law.restrict(index), self.weight)
+        return _Tempered(self.law.restrict(index), self.part)
 
     def tempered(self, weight: float) -> _Tempered:
-        return _Tempered(self.law, self.weight * weight)
+        return _Tempered(self.law, self.part * weight)
 
     def rescaled(self, factor: Numbers) -> ErrorLaw | None:
         return None

@@ -1,9 +1,12 @@
-"""Error laws that are not Gaussian: heavy tails, counts, limited range, yes or no.
+"""Error laws that are not Gaussian: heavy tails, errors in proportion, counts, limited range, yes or no.
 
 With r = y - h, standard deviation s, and Phi the standard normal distribution function, log p(y | h) is
 
     Laplace       -sqrt(2) |r| / s
     StudentT      -(n + 1) / 2 log(1 + r^2 / (c^2 n)),      c^2 = s^2 (n - 2) / n
+    Contaminated  log((1 - p) N(r; s) + p N(r; k s)),       N(r; s) = exp(-r^2 / (2 s^2)) / s
+    Proportional  log N(r; sigma),                          sigma^2 = s^2 + (e h)^2
+    Lognormal     -log(y / h)^2 / (2 s^2)                   where h > 0
     Poisson       y log h - h
     Censored      -r^2 / (2 s^2) between the limits;  log Phi((low - h) / s) at low,  log Phi((h - high) / s) at high
     Threshold     log Phi((h - level) / s) for y = 1,  log Phi((level - h) / s) for y = 0
@@ -22,7 +25,7 @@ import numpy as np
 from ensf.arrays import Array, Generator, Numbers, like, log_ndtr, namespace, normal, to_numpy
 from ensf.observations.error_laws import Independent, beside
 
-__all__ = ["Censored", "Laplace", "Poisson", "StudentT", "Threshold"]
+__all__ = ["Censored", "Contaminated", "Laplace", "Lognormal", "Poisson", "Proportional", "StudentT", "Threshold"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -78,6 +81,10 @@ class StudentT(Independent):
                 "or use Laplace"
             )
 
+    def weight(self, value: Array, predicted: Array) -> Array:
+        """Influence beside that of an observation that agrees, ``1 / (1 + r^2 / (c^2 n))``."""
+        return 1 / (1 + (value - predicted) ** 2 / self._width2(predicted))
+
     def _width2(self, predicted: Array) -> Numbers:
         return self._scale(predicted) ** 2 * (beside(self.freedom, predicted) - 2)
 
@@ -104,6 +111,174 @@ def _gamma(shape: Array | float, array: Array, rng: Generator) -> Array:
     host = isinstance(rng, np.random.Generator)
     drawn = rng.standard_gamma(to_numpy(shape) if host else beside(shape, array), array.shape)
     return like(drawn, array) if host else namespace(array).astype(drawn, array.dtype)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Contaminated(Independent):
+    """Gaussian errors, some of which are gross: those have `widening` times the standard deviation.
+
+    Parameters
+    ----------
+    deviation : float or (observation,) array
+        Standard deviation of the errors that are not gross; positive.
+    gross_part : float or (observation,) array
+        Probability that an error is gross, between 0 and 1.
+    widening : float or (observation,) array
+        Above 1.
+
+    Raises
+    ------
+    ValueError
+        If the probability or the widening is out of its range.
+
+    Notes
+    -----
+    The contaminated normal distribution of Tukey (1960). Its pull on the analysis first grows with the distance, then
+    falls almost to nothing: what is gross is left out.
+    """
+
+    gross_part: Array | float = 0.05
+    widening: Array | float = 10.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        part, widening = to_numpy(self.gross_part), to_numpy(self.widening)
+        if ((part <= 0) | (part >= 1)).any():
+            raise ValueError(f"Contaminated has gross_part {np.ravel(part)[0]}: give a probability between 0 and 1")
+        if (widening <= 1).any():
+            raise ValueError(f"Contaminated has widening {widening.min()}: give a number above 1, or use Gaussian")
+
+    def _parts(self, value: Array, predicted: Array) -> tuple[Array, Array]:
+        """Log density of an error that is not gross, and of one that is."""
+        xp, square = namespace(predicted), ((value - predicted) / self._scale(predicted)) ** 2
+        part, widening = beside(self.gross_part, predicted), beside(self.widening, predicted)
+        zero = xp.zeros_like(square)
+        good = xp.log1p(zero - part) - 0.5 * square
+        return good, xp.log((zero + part) / widening) - 0.5 * square / (widening * widening)
+
+    def each(self, value: Array, predicted: Array) -> Array:
+        """``log p(y | h)`` of every observation up to a constant."""
+        return namespace(predicted).logaddexp(*self._parts(value, predicted))
+
+    def weight(self, value: Array, predicted: Array) -> Array:
+        """Probability that the error is not gross."""
+        good, gross = self._parts(value, predicted)
+        return namespace(predicted).exp(good - namespace(predicted).logaddexp(good, gross))
+
+    def score(self, value: Array, predicted: Array) -> Array:
+        """``d log p(y | h) / d h``."""
+        weight, widening = self.weight(value, predicted), beside(self.widening, predicted)
+        return (weight + (1 - weight) / (widening * widening)) * (value - predicted) / self._scale(predicted) ** 2
+
+    def standard_deviation(self, value: Array) -> Array:
+        """Of all errors, gross ones included."""
+        xp, part, widening = namespace(value), beside(self.gross_part, value), beside(self.widening, value)
+        return super().standard_deviation(value) * xp.sqrt(xp.zeros_like(value) + 1 + part * (widening * widening - 1))
+
+    def draw(self, predicted: Array, rng: Generator) -> Array:
+        """Observations of the predicted values."""
+        xp = namespace(predicted)
+        gross = log_ndtr(normal(rng, predicted.shape, predicted)) < xp.log(
+            xp.zeros_like(predicted) + beside(self.gross_part, predicted)
+        )
+        scale = xp.where(gross, xp.ones_like(predicted) * beside(self.widening, predicted), xp.ones_like(predicted))
+        return predicted + self._scale(predicted) * scale * normal(rng, predicted.shape, predicted)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Proportional(Independent):
+    """Gaussian errors that grow with what is observed: standard deviation sqrt(deviation^2 + (fraction h)^2).
+
+    Parameters
+    ----------
+    deviation : float or (observation,) array
+        Standard deviation where the predicted value is 0, in the units of the observation; positive.
+    fraction : float or (observation,) array
+        Standard deviation of the part that is proportional to the predicted value, over it; positive.
+
+    Raises
+    ------
+    ValueError
+        If the fraction is not positive.
+    """
+
+    fraction: Array | float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (to_numpy(self.fraction) > 0).all():
+            raise ValueError(f"Proportional has fraction {to_numpy(self.fraction).min()}: give a positive number")
+
+    def _variance(self, predicted: Array) -> Array:
+        return self._scale(predicted) ** 2 + (beside(self.fraction, predicted) * predicted) ** 2
+
+    def each(self, value: Array, predicted: Array) -> Array:
+        """``log p(y | h)`` of every observation up to a constant."""
+        variance = self._variance(predicted)
+        return -0.5 * ((value - predicted) ** 2 / variance + namespace(predicted).log(variance))
+
+    def score(self, value: Array, predicted: Array) -> Array:
+        """``d log p(y | h) / d h``: of the misfit, and of the standard deviation."""
+        variance, residual = self._variance(predicted), value - predicted
+        growth = beside(self.fraction, predicted) ** 2 * predicted / variance
+        return residual / variance + growth * (residual * residual / variance - 1)
+
+    def standard_deviation(self, value: Array) -> Array:
+        """As if the value were what is predicted."""
+        return namespace(value).sqrt(self._variance(value))
+
+    def draw(self, predicted: Array, rng: Generator) -> Array:
+        """Observations of the predicted values."""
+        noise = normal(rng, predicted.shape, predicted)
+        return predicted + namespace(predicted).sqrt(self._variance(predicted)) * noise
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Lognormal(Independent):
+    """The predicted value times a lognormal factor: log y is Gaussian about log h.
+
+    Parameters
+    ----------
+    deviation : float or (observation,) array
+        Standard deviation of log y, a fraction: 0.1 is about 10 percent; positive.
+    """
+
+    def check(self, value: Array) -> None:
+        """Raise ValueError for a bad deviation, or values that are not positive."""
+        super().check(value)
+        values = to_numpy(value)
+        if (values <= 0).any():
+            k = int(np.argmax(values <= 0))
+            raise ValueError(f"observation {k} is {values[k]}: Lognormal takes positive values, Proportional all")
+
+    def _misfit(self, value: Array, predicted: Array) -> tuple[Array, Array, Array]:
+        """log(y / h) over s, where h is positive, and h there."""
+        xp, positive = namespace(predicted), predicted > 0
+        safe = xp.where(positive, predicted, xp.ones_like(predicted))
+        return (xp.log(value) - xp.log(safe)) / self._scale(predicted), positive, safe
+
+    def each(self, value: Array, predicted: Array) -> Array:
+        """``log p(y | h)`` of every observation up to a constant; minus infinity where h <= 0."""
+        misfit, positive, _ = self._misfit(value, predicted)
+        return namespace(predicted).where(
+            positive, -0.5 * misfit * misfit, namespace(predicted).full_like(predicted, -math.inf)
+        )
+
+    def score(self, value: Array, predicted: Array) -> Array:
+        """``d log p(y | h) / d h``; 0 where h <= 0, where there is no density."""
+        misfit, positive, safe = self._misfit(value, predicted)
+        score = misfit / (self._scale(predicted) * safe)
+        return namespace(predicted).where(positive, score, namespace(predicted).zeros_like(score))
+
+    def standard_deviation(self, value: Array) -> Array:
+        """As if the value were the median of what it could have been."""
+        variance = (namespace(value).zeros_like(value) + self._scale(value)) ** 2
+        xp = namespace(value)
+        return value * xp.sqrt(xp.expm1(variance) * xp.exp(variance))
+
+    def draw(self, predicted: Array, rng: Generator) -> Array:
+        """Observations of the predicted values."""
+        return predicted * namespace(predicted).exp(self._scale(predicted) * normal(rng, predicted.shape, predicted))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

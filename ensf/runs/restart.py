@@ -39,6 +39,7 @@ PLAIN = (bool, int, float, str)
 CLASSES = (
     "ensf.twin.twin:Checkpoint",
     "ensf.twin.twin:Streams",
+    "ensf.twin.watch:Watch",
     "ensf.offline.cycle.driver:Checkpoint",
     "ensf.wrappers.adaptive_inflation:InflationMemory",
     "ensf.wrappers.collapse_guard:GuardMemory",

@@ -17,12 +17,13 @@ from functools import cached_property
 from pathlib import Path
 
 from ensf.diagnostics import scores
+from ensf.filters.lost import Lost
 from ensf.runs import restart
 from ensf.runs.netcdf.writer import Writer, read
 from ensf.runs.recipe import describe
 from ensf.runs.recipe.settings import leaves
 from ensf.twin.experiment import Experiment, Method, Record, summarise
-from ensf.twin.twin import Checkpoint, Cycle, Lost
+from ensf.twin.twin import Checkpoint, Cycle
 
 __all__ = ["Run"]
 
@@ -130,7 +131,8 @@ class Run:
             if not progress.history:
                 raise ValueError(str(error)) from error
             warnings.warn(f"{self.name}, seed {self.seed}: {error}; the run ends here", stacklevel=2)
-            return progress.record() | {"diverged": True}
+            progress.lost(error)
+            return progress.record() | {"diverged": True, "lost": str(error)}
         finally:
             progress.close()
         return progress.record()
@@ -200,6 +202,11 @@ class Progress:
         recipe = {"recipe": self.run.recipe, "recipe_hash": describe.digest(self.run.recipe)}
         content = {"checkpoint": checkpoint, "time": time, "seconds": self.seconds}
         restart.write(self.run.restart_file, content | recipe)
+
+    def lost(self, error: Lost) -> None:
+        """Say in the file why the run ends here."""
+        if self.writer is not None:
+            self.writer.remark("lost", str(error))
 
     def close(self) -> None:
         """Close the file."""

@@ -9,7 +9,7 @@ from ensf.twin.experiment import (
     TwinExperiment,
     summarise,
 )
-from ensf.twin.twin import Checkpoint, Cycle, InitialLaw, Lost, Model, Network, Streams, twin
+from ensf.twin.twin import Checkpoint, Cycle, InitialLaw, Model, Network, Streams, twin
 
 __all__ = [
     "Checkpoint",
@@ -18,7 +18,6 @@ __all__ = [
     "Experiment",
     "GaussianStart",
     "InitialLaw",
-    "Lost",
     "Method",
     "Model",
     "Network",

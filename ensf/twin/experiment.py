@@ -109,8 +109,8 @@ class TwinExperiment:
     burn_in : float
         Scores are means over times after this model time.
     climatology : float
-        Climatological standard deviation: the spread of states about the time mean. A run has diverged if its
-        analysis RMSE is above half of it for the last fifth of the run.
+        Climatological standard deviation: the spread of states about the time mean. A run has diverged if the
+        root mean square of its analysis RMSE over the last fifth of the run is above half of it.
     seeds : tuple of int
         Seeds of a default run.
     last : int
@@ -282,6 +282,6 @@ def _mean_present(values: np.ndarray) -> float:
 
 
 def diverged(rmse: np.ndarray, climatology: float) -> bool:
-    """True if the RMSE is above half the climatological spread (or not finite) for the last fifth of a run."""
+    """True if RMSE in the last fifth of a run is above half the climatological spread in mean square, or not finite."""
     tail = rmse[-max(1, len(rmse) // 5) :]
-    return bool(not np.isfinite(tail).all() or (tail > 0.5 * climatology).all())
+    return bool(not np.isfinite(tail).all() or np.sqrt(np.mean(tail**2)) > 0.5 * climatology)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time as clock
 from collections import abc
 from copy import deepcopy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Protocol, cast
 
@@ -19,11 +19,13 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, namespace, summary, to_numpy
 from ensf.filters.base import Analysis, Filter, Memory
+from ensf.filters.lost import Lost
 from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator
 from ensf.observations.error_laws import is_error_law
 from ensf.observations.window import Window
+from ensf.twin.watch import Watch
 
-__all__ = ["Checkpoint", "Cycle", "InitialLaw", "Lost", "Model", "Network", "Streams", "twin"]
+__all__ = ["Checkpoint", "Cycle", "InitialLaw", "Model", "Network", "Streams", "twin"]
 
 
 class Model(Protocol):
@@ -124,6 +126,8 @@ class Checkpoint:
     memory : object
         What the filter needs in the next cycle.
     streams : Streams
+    watch : Watch
+        Whether the filter is about to be lost.
     """
 
     cycles: int
@@ -131,6 +135,7 @@ class Checkpoint:
     ensemble: Array
     memory: Memory
     streams: Streams
+    watch: Watch = field(default_factory=lambda: Watch.begin(0))
 
     def __repr__(self) -> str:
         memory = type(self.memory).__name__
@@ -155,6 +160,8 @@ class Cycle:
         Processor time spent.
     streams : Streams, optional
         As this cycle leaves them, until the next one is asked for. An experiment without them cannot be resumed.
+    watch : Watch
+        Whether the filter is about to be lost.
     """
 
     index: int
@@ -166,6 +173,7 @@ class Cycle:
     seconds_forecast: float
     seconds_analysis: float
     streams: Streams | None = None
+    watch: Watch = field(default_factory=lambda: Watch.begin(0))
 
     def __repr__(self) -> str:
         return (
@@ -179,11 +187,9 @@ class Cycle:
         if self.streams is None:
             return None
         analysis = self.analysis
-        return Checkpoint(self.index + 1, self.truth, analysis.ensemble, analysis.memory, self.streams.copy())
-
-
-class Lost(ArithmeticError):
-    """The filter has lost the truth so far that the model left the range of numbers."""
+        return Checkpoint(
+            self.index + 1, self.truth, analysis.ensemble, analysis.memory, self.streams.copy(), self.watch
+        )
 
 
 def twin(
@@ -231,7 +237,7 @@ def twin(
     ValueError
         If the numbers of members or cycles are not positive.
     Lost
-        If the forecast of a member is not finite.
+        If the forecast of a member is not finite, or the filter is lost as `ensf.twin.watch` says.
     """
     if members < 2 or cycles < 1:
         raise ValueError(f"a twin experiment needs 2 members and 1 cycle or more, not {members} and {cycles}")
@@ -239,6 +245,7 @@ def twin(
     positions = getattr(model, "positions", None) if positions is None else positions
     start = start or Checkpoint(0, *initial.draw(members, streams), None, streams)
     truth, ensemble, memory, streams = start.truth, start.ensemble, start.memory, start.streams.copy()
+    watch = start.watch
     for index in range(start.cycles, cycles):
         time = index * interval
         truth = truth_model.advance(truth, time, interval, streams.truth_noise)
@@ -247,6 +254,7 @@ def twin(
         forecast = model.advance(ensemble, time, interval, streams.model_noise)
         forecasted = clock.process_time()
         _check_alive(forecast, index)
+        watch = watch.after(index + 1, forecast, observation)
         window = Window(ensemble, forecast, partial(model.advance, time=time, duration=interval))
         windowed = replace(observation, error=observation.law, window=window)
         analysis = method.analyse(forecast, windowed, streams.filter, memory, positions)
@@ -262,6 +270,7 @@ def twin(
             forecasted - started,
             analysed - forecasted,
             streams,
+            watch,
         )
 
 
@@ -270,4 +279,7 @@ def _check_alive(forecast: Array, index: int) -> None:
     finite = namespace(forecast).isfinite(forecast)
     if not bool(namespace(forecast).all(finite)):
         member = int(np.argmin(to_numpy(finite).all(axis=1)))
-        raise Lost(f"the forecast of member {member} is not finite in cycle {index + 1}: the filter has lost the truth")
+        raise Lost(
+            f"the filter has lost the truth: the forecast of member {member} is not finite in cycle {index + 1}",
+            index + 1,
+        )

@@ -11,6 +11,7 @@
     AdaptiveSpread     spread, R and bias from evidence       independent errors, places  factors at knots  inflation,
                                                                                                   error_factor, bias
     DeferredAnalysis   sleeps on what cannot be repaired      -                           cycles waited     waited
+    GrossCheck         rejects what is impossibly far off     Gaussian errors             -                 rejected
     CollapseGuard      widens an ensemble that is lost        whole states                climate           guard
     Standardised       sees standardised members              whole states                -                 -
     Copula             sees Gaussian marginals                whole states                -                 -
@@ -30,6 +31,7 @@ from ensf.wrappers.collapse_guard import CollapseGuard
 from ensf.wrappers.copula import Copula
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.finite_size import FiniteSize
+from ensf.wrappers.gross_check import GrossCheck
 from ensf.wrappers.inverted_arctan import InvertedArctan
 from ensf.wrappers.model_in_the_loop import ModelInTheLoop
 from ensf.wrappers.partial_state import PartialState
@@ -49,6 +51,7 @@ __all__ = [
     "DeferredAnalysis",
     "FiniteSize",
     "ForecastInflation",
+    "GrossCheck",
     "InvertedArctan",
     "ModelInTheLoop",
     "PartialState",

@@ -11,12 +11,16 @@ from scipy import integrate
 from ensf.arrays import to_numpy
 from ensf.observations import (
     Censored,
+    Contaminated,
     Correlated,
     Gaussian,
     Identity,
+    JoinedLaw,
     Laplace,
+    Lognormal,
     Observation,
     Poisson,
+    Proportional,
     StudentT,
     Threshold,
 )
@@ -36,6 +40,20 @@ LAWS = {
     "Censored": (Censored(DEVIATION, LOW, HIGH), np.array([-1.0, 0.4, 0.2, 0.1])),
     "Censored above": (Censored(0.7, high=HIGH), np.array([1.0, 0.4, 7.0, 0.1])),
     "Threshold": (Threshold(DEVIATION, np.array([0.0, 1.0, -1.0, 0.2])), np.array([0.0, 1.0, 1.0, 0.0])),
+    "Contaminated": (Contaminated(DEVIATION, np.array([0.05, 0.1, 0.5, 0.01]), 10.0), np.array([0.3, -1.0, 9.0, 0.1])),
+    "Proportional": (Proportional(DEVIATION, np.array([0.1, 0.5, 2.0, 0.01])), np.array([0.3, -1.0, 2.0, 0.1])),
+    "Lognormal": (Lognormal(DEVIATION), np.array([0.3, 1.0, 2.0, 0.1])),
+    "Joined": (
+        JoinedLaw(
+            (Threshold(DEVIATION[[3]], 0.4), StudentT(DEVIATION[[1, 0]], np.array([3.0, 4.0])), Lognormal(2.0)),
+            ((3,), (1, 0), (2,)),
+        ),
+        np.array([0.3, -1.0, 2.0, 1.0]),
+    ),
+    "tempered Joined": (
+        JoinedLaw((Gaussian(DEVIATION[:3]), Threshold(0.7, np.array([0.3]))), ((0, 1, 2), (3,))).tempered(0.3),
+        np.array([0.3, -1.0, 2.0, 1.0]),
+    ),
     "tempered StudentT": (StudentT(DEVIATION, 5).tempered(0.3), np.array([0.3, -1.0, 2.0, 0.1])),
     "tempered Censored": (Censored(DEVIATION, LOW, HIGH).tempered(0.3), np.array([-1.0, 0.4, 0.2, 0.1])),
 }
@@ -50,8 +68,8 @@ def predicted(rng):
 def scalar(law, k):
     """The law of one observation, with numbers for parameters."""
     one = law.restrict(np.array([k]))
-    if hasattr(one, "weight"):
-        return scalar(one.law, 0).tempered(one.weight)
+    if hasattr(one, "part"):
+        return scalar(one.law, 0).tempered(one.part)
     return type(one)(*(np.ravel(number)[0] for number in one._parameters.values()))
 
 
@@ -96,6 +114,49 @@ def test_every_backend_agrees(name, predicted, backend):
         assert backend.owns(result)
         np.testing.assert_allclose(to_numpy(result), getattr(law, verb)(value, predicted), rtol=1e-3, atol=1e-3)
     assert backend.owns(law.standard_deviation(there[0]))
+
+
+def test_draws_of_several_laws_are_those_of_each(rng):
+    law = JoinedLaw((Threshold(1.0, 0.5), Lognormal(0.2), Gaussian(0.5)), ((2,), (0, 3), (1,)))
+    drawn = law.draw(np.tile([1.0, 2.0, 0.5, 4.0], (50_000, 1)), rng)
+    np.testing.assert_allclose(drawn.mean(axis=0), [np.exp(0.02), 2.0, 0.5, 4 * np.exp(0.02)], rtol=0.01)
+    assert set(np.unique(drawn[:, 2])) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("name", ["Contaminated", "Proportional", "Lognormal"])
+def test_draws_have_the_density(name, rng):
+    """As a distribution of y, with what depends on the prediction: quantiles against the integral."""
+    law, predicted = LAWS[name][0], np.array([1.0, 0.7, 2.0, 0.5])
+    drawn = law.draw(np.tile(predicted, (100_000, 1)), rng)
+    for k in range(4):
+        one, h = scalar(law, k), predicted[k : k + 1]
+
+        def density(y, one=one, h=h):
+            jacobian = y if name == "Lognormal" else 1.0
+            return math.exp(one.each(np.array([y]), h)[0]) / jacobian
+
+        low, middle, high = np.quantile(drawn[:, k], [0.02, 0.5, 0.98])
+        halves = [integrate.quad(density, a, b, limit=200)[0] for a, b in ((low, middle), (middle, high))]
+        assert halves[0] == pytest.approx(halves[1], rel=0.05)
+        quarter = np.quantile(drawn[:, k], 0.25)
+        assert integrate.quad(density, low, quarter, limit=200)[0] / halves[0] == pytest.approx(0.23 / 0.48, abs=0.02)
+
+
+@pytest.mark.parametrize("law", [StudentT(1.0, 3), Contaminated(1.0), Contaminated(1.0).tempered(0.3)])
+def test_the_weight_of_what_is_far_off_falls(law):
+    """Beside the pull of an observation that agrees, the same deviation away."""
+    residual = np.array([1e-6, 1.0, 4.0, 30.0])
+    weight, pull = law.weight(residual, np.zeros(4)), law.score(residual, np.zeros(4)) / residual
+    assert (np.diff(weight) < 0).all() and weight[0] > 0.98 and weight[3] < 0.01
+    np.testing.assert_allclose(weight / weight[0], pull / pull[0], atol=0.011)
+
+
+def test_the_weight_of_several_laws():
+    law = JoinedLaw((Gaussian(1.0), StudentT(1.0, 3)), ((1,), (2, 0)))
+    value = np.array([9.0, 9.0, 0.0])
+    np.testing.assert_allclose(law.weight(value, np.zeros(3)), [1 / 82, 1, 1])
+    assert law.restrict(np.array([1])).weight(value[:1], np.zeros(1)) is None
+    assert JoinedLaw((Gaussian(1.0), Threshold(1.0)), ((1,), (2, 0))).weight(np.ones(3), np.zeros(3)) is None
 
 
 @pytest.mark.parametrize("name", ["Gaussian", "Laplace", "StudentT, one freedom"])
@@ -160,6 +221,12 @@ def test_counts_without_density_pull_nowhere():
         (lambda: StudentT(1.0, np.array([4.0, 1.0])), "StudentT has 1.0 degrees of freedom"),
         (lambda: Censored(1.0, 1.0, 1.0), "range from 1.0 to 1.0: give low below high"),
         (lambda: Censored(1.0, np.array([0.0, 2.0]), 1.0), "range from 2.0 to 1.0"),
+        (lambda: Contaminated(1.0, 1.0), "gross_part 1.0: give a probability between 0 and 1"),
+        (lambda: Contaminated(1.0, 0.1, 1.0), "widening 1.0: give a number above 1"),
+        (lambda: Proportional(1.0, 0.0), "fraction 0.0: give a positive number"),
+        (lambda: JoinedLaw((Gaussian(1.0),), ((0,), (1,))), "1 laws but rows for 2"),
+        (lambda: JoinedLaw((Gaussian(1.0), Poisson()), ((0,), (2,))), "not every observation once"),
+        (lambda: JoinedLaw((Correlated(np.eye(2)),), ((0, 1),)), "laws of independent errors"),
         (lambda: Threshold(1.0, ["a"]), "level of Threshold has dtype <U1: give numbers, not text"),
         (lambda: Gaussian("1"), "observation error has dtype <U1"),
         (lambda: Correlated([["a"]]), "observation covariance has dtype <U1"),
@@ -178,6 +245,17 @@ def test_settings_out_of_range_are_refused_when_built(make, sentence):
         (Threshold(1.0, [np.nan, 1.0]), np.zeros(2), "level of Threshold number 0 is missing"),
         (Threshold(1.0), np.array([0.0, 0.5]), "observation 1 is 0.5: Threshold takes 1"),
         (Poisson(), np.array([1.0, -1.0]), "a count is zero or more"),
+        (Lognormal(1.0), np.array([1.0, 0.0]), "observation 1 is 0.0: Lognormal takes positive values"),
+        (
+            JoinedLaw((Gaussian(1.0), Threshold(1.0)), ((0,), (1, 2))),
+            np.zeros(4),
+            "rows for 3 observations but there are 4",
+        ),
+        (
+            JoinedLaw((Gaussian(1.0), Threshold(1.0)), ((0,), (1, 2))),
+            np.array([0.0, 1.0, 0.5]),
+            "of the rows of law 1, Threshold: observation 1 is 0.5",
+        ),
         (Laplace(-1.0), np.zeros(2), "observation error number 0 is -1.0"),
     ],
 )
@@ -192,7 +270,7 @@ def test_poisson_has_no_deviation():
     np.testing.assert_array_equal(Poisson().standard_deviation(np.array([0.0, 1.0, 9.0])), [1.0, 1.0, 3.0])
 
 
-@pytest.mark.parametrize("law", [Gaussian, Laplace, StudentT, Censored, Threshold])
+@pytest.mark.parametrize("law", [Gaussian, Laplace, StudentT, Censored, Threshold, Contaminated])
 def test_deviations_as_users_have_them(law):
     masked = np.ma.masked_array([1, 2, 9], [False, False, True])
     observation = Observation([1.0, 0.0, np.nan], Identity(), law(masked)).present()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import GeneratorType
 
 import array_api_strict as strict
@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 
 from ensf.arrays import normal
-from ensf.filters import ETKF, Analysis, EnSF
-from ensf.observations import Correlated, Gaussian, Identity, Select, StudentT, Threshold
+from ensf.experiments import load
+from ensf.filters import ETKF, Analysis, EnSF, FreeRun, Lost
+from ensf.observations import Correlated, Gaussian, Identity, Observation, Select, StudentT, Threshold
 from ensf.runs import runner
-from ensf.twin import GaussianStart, Lost, Method, Network, Streams, TwinExperiment, twin
+from ensf.runs.netcdf.writer import read
+from ensf.twin import GaussianStart, Method, Network, Streams, TwinExperiment, twin
+from ensf.twin.experiment import diverged
+from ensf.twin.watch import Watch
+from ensf.wrappers import ForecastInflation
 
 SIZE = 5
 
@@ -214,8 +219,9 @@ class Exploding:
 def test_members_out_of_range_end_the_run():
     cycles = run(Greedy(), model=Exploding(), truth_model=Damped(), interval=1.0)
     next(cycles), next(cycles)
-    with pytest.raises(Lost, match="the forecast of member 0 is not finite in cycle 3: the filter has lost the truth"):
+    with pytest.raises(Lost, match="lost the truth: the forecast of member 0 is not finite in cycle 3") as lost:
         next(cycles)
+    assert lost.value.cycle == 3
 
 
 def test_a_lost_run_is_counted_as_diverged(tmp_path):
@@ -225,7 +231,41 @@ def test_a_lost_run_is_counted_as_diverged(tmp_path):
     )  # fmt: skip
     with pytest.warns(UserWarning, match="greedy, seed 1: .* in cycle 3: .*; the run ends here"):
         (record,) = runner.run(experiment, experiment.methods, [1], tmp_path, "test")
-    assert record["diverged"] and record["cycles"] == 2
+    assert record["diverged"] and record["cycles"] == 2 and "in cycle 3" in record["lost"]
+    with read(tmp_path / "greedy_seed1.nc") as file:
+        assert file.attrs["lost"] == record["lost"]
+
+
+def test_a_lost_seed_leaves_the_others_alone(tmp_path):
+    """A free run of few members is confident and lost; the filter of the other method goes on to the end."""
+    page = load("lorenz63_sakov2012")
+    methods = {"free": Method(ForecastInflation(FreeRun(), 0.2), 5), "etkf": page.methods["etkf"]}
+    page = replace(page, methods=methods, cycles=120)
+    with pytest.warns(UserWarning, match="free, seed 1: the filter has lost the truth in cycle .*chi.2.*take Adapt"):
+        free, etkf = runner.run(page, methods, [1], tmp_path, "test")
+    assert free["diverged"] and 49 <= free["cycles"] < 120 and not etkf["diverged"] and etkf["cycles"] == 120
+
+
+def test_what_follows_the_truth_with_too_small_a_spread_is_not_lost():
+    """Innovations far beyond the spread, and far below those of a climate."""
+    rng, watch = np.random.default_rng(1), Watch.begin(0)
+    for cycle in range(1, 200):
+        truth = 10 * rng.standard_normal(30)
+        forecast = truth + rng.standard_normal(30) + 0.01 * rng.standard_normal((5, 30))
+        watch = watch.after(cycle, forecast, Observation(truth, Identity(), 0.1))
+    assert watch.misfit > 10 * watch.explained
+    with pytest.raises(Lost, match="in cycle") as lost:
+        for cycle in range(200, 3000):
+            forecast = 10 * rng.standard_normal(30) + 0.01 * rng.standard_normal((5, 30))
+            watch = watch.after(cycle, forecast, Observation(10 * rng.standard_normal(30), Identity(), 0.1))
+    assert lost.value.chi2 > 100 and lost.value.cycle > 200
+
+
+@pytest.mark.parametrize(("tail", "is_lost"), [(8.3, True), (1.0, False), (4.4, True), (4.0, False), (np.nan, True)])
+def test_a_run_at_the_climatological_error_has_diverged(tail, is_lost):
+    """Though single cycles are below half of it: the error of Lorenz-63 fluctuates."""
+    rmse = np.concatenate([np.full(80, 0.5), tail * np.sqrt(np.tile([0.1, 1.9], 10))])
+    assert diverged(rmse, 8.3) == is_lost
 
 
 def test_a_checkpoint_serves_as_often_as_one_likes():

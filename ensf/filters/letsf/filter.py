@@ -78,6 +78,9 @@ class LETSF(Prepared):
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The steps of the flow, from what the members predict.
 
+        Under a law that bounds influence, `info` has the weight of each observation as `observation_weight`: that
+        beside the members as the last step begins, 1 for one that agrees with them, near 0 for an outlier.
+
         Raises
         ------
         ValueError
@@ -112,12 +115,15 @@ class LETSF(Prepared):
             update = replace(update, flow=(*update.flow, step))
             if k + 1 < len(grid) - 1:
                 if patches is None:
-                    patches = update.patches(observation.column_position, prior.shape[1])
+                    patches = update.patches(sensor.position, prior.shape[1])
                 increments, freedom = step(anomalies, patches, update.correlation)
                 if k == 0:
                     update = replace(update, first=FirstStep.of(observation, prior, increments, freedom))
                 moved = moved + increments
         assert update is not None
+        weight = sensor.weight(moved)
+        if weight is not None:
+            update = replace(update, info={**update.info, "observation_weight": weight})
         if entries is None:
             return update
         return resolved(update, self.unresolved_variance, entries, predicted, sensor.moments)

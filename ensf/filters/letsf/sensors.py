@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, member_mean, namespace
+from ensf.arrays import Array, member_mean, namespace, to_numpy
 from ensf.diffusion.tilted_moments import tilted_moments
 from ensf.observations.error_laws import is_independent
 from ensf.observations.functions import PointwiseFunction, identity
@@ -67,11 +67,21 @@ class Sensor(Protocol):
     def columns(self) -> Array:
         """What the members of the prior predict, ``(member, column)``: what the flow moves."""
 
+    @property
+    def position(self) -> np.ndarray | None:
+        """Where each column is, ``(column, dimension)``; None if that is not known."""
+
     def look(self, moved: Array, alpha: float) -> Look:
         """Coefficients at alpha for columns that have moved."""
 
     def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
         """Means ``(member, observation)`` of N(centre, spread^2) times the likelihood, and their mean variance."""
+
+    def weight(self, moved: Array) -> Array | None:
+        """What a law that bounds influence makes of each observation beside these members, ``(observation,)``.
+
+        1 is full weight; None if the law bounds none.
+        """
 
 
 def sensor_of(observation: Observation, predicted: Array, unresolved: Array | float = 0.0) -> Sensor:
@@ -104,6 +114,10 @@ class _LinearSensor:
     unresolved: Array | float
     is_nonlinear: ClassVar[bool] = False
 
+    @property
+    def position(self) -> np.ndarray | None:
+        return _of_observations(self.observation)
+
     def look(self, moved: Array, alpha: float) -> Look:
         value = self.observation.value
         variance = self.observation.law.standard_deviation(value) ** 2
@@ -116,6 +130,9 @@ class _LinearSensor:
         gain = spread**2 / (spread**2 + variance)
         return centre + gain * (value - centre), gain * variance
 
+    def weight(self, moved: Array) -> None:
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class _PointwiseSensor:
@@ -126,6 +143,10 @@ class _PointwiseSensor:
     function: PointwiseFunction
     unresolved: Array | float
     is_nonlinear: ClassVar[bool] = True
+
+    @property
+    def position(self) -> np.ndarray | None:
+        return _of_observations(self.observation)
 
     def look(self, moved: Array, alpha: float) -> Look:
         xp = namespace(self.columns)
@@ -156,6 +177,11 @@ class _PointwiseSensor:
         mean, variance = tilted_moments(log_likelihood, centre, xp.broadcast_to(spread, centre.shape))
         return mean, xp.mean(variance, axis=0)
 
+    def weight(self, moved: Array) -> Array | None:
+        assert is_independent(self.observation.law)
+        weight = self.observation.law.weight(self.observation.value, self.function(moved))
+        return None if weight is None else member_mean(weight)
+
 
 @dataclass(frozen=True, eq=False)
 class _RegressedSensor:
@@ -164,6 +190,10 @@ class _RegressedSensor:
     observation: Observation
     columns: Array
     is_nonlinear: ClassVar[bool] = True
+
+    @property
+    def position(self) -> np.ndarray | None:
+        return self.observation.column_position
 
     def look(self, moved: Array, alpha: float) -> Look:
         value, function, prior = self.observation.value, self.observation.part.function, self.columns
@@ -184,6 +214,14 @@ class _RegressedSensor:
 
     def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
         raise NotImplementedError("observations of several variables are refused before")
+
+    def weight(self, moved: Array) -> None:
+        return None
+
+
+def _of_observations(observation: Observation) -> np.ndarray | None:
+    """Where observations with one column each are."""
+    return None if observation.position is None else to_numpy(observation.position)
 
 
 def _moments(predicted: Array) -> tuple[Array, Array]:

@@ -279,6 +279,11 @@ class Writer:
         scores = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return list(zip(written[records.TIME].tolist(), scores, strict=True))
 
+    def remark(self, name: str, text: str) -> None:
+        """Write an attribute of the whole file."""
+        with records.disk(f"{self.path} could not be written"):
+            self._file.setncattr(name, text)
+
     def close(self) -> None:
         """Finish the file; a second call does nothing."""
         if not self._file.isopen():

@@ -1,0 +1,26 @@
+"""Lorenz-96, all observed every 0.05 with error 1; 5 percent of the errors are ten times as large.
+
+The filter is told Gaussian errors of 1, as if there were no outliers: what a gross check is for.
+"""
+
+from dataclasses import replace
+
+from ensf.experiments._lorenz96 import ROBUST, GrossErrors, experiment
+from ensf.localization import periodic_line
+from ensf.twin import Network
+from ensf.wrappers import GrossCheck
+
+_SPREAD = ROBUST["letsf_spread"]
+_GROSS = replace(
+    _SPREAD, filter=GrossCheck(_SPREAD.filter, localization=periodic_line(40, 10.0)), summary="the same, gross check"
+)
+
+EXPERIMENT = experiment(
+    "lorenz96_outliers_gaussian",
+    "Lorenz-96, all observed every 0.05, error 1, 5 percent outliers of 10, told Gaussian",
+    0.05,
+    Network(error=GrossErrors(1.0), told=1.0),
+    {"letsf_spread": _SPREAD, "letsf_gross": _GROSS},
+)
+
+EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
