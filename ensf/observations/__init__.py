@@ -22,7 +22,17 @@ from ensf.observations.joined import Joined
 from ensf.observations.networks import RandomPoints, RegularPoints
 from ensf.observations.non_gaussian import Censored, Laplace, Poisson, StudentT, Threshold
 from ensf.observations.observation import Observation
-from ensf.observations.operators import Callback, Identity, Linear, Operator, Pointwise, Select, Stacked, WindSpeed
+from ensf.observations.operators import (
+    Callback,
+    Identity,
+    Linear,
+    Operator,
+    Pointwise,
+    Select,
+    Simulated,
+    Stacked,
+    WindSpeed,
+)
 from ensf.observations.window import Window
 
 __all__ = [
@@ -48,6 +58,7 @@ __all__ = [
     "RandomPoints",
     "RegularPoints",
     "Select",
+    "Simulated",
     "Stacked",
     "StudentT",
     "Threshold",
