@@ -1,4 +1,4 @@
-"""Lorenz-96, all observed every 0.05 with error 1; F of the truth moves between 7 and 9 in 1000 cycles."""
+"""Lorenz-96, all observed every 0.05 with error 1; F of the truth moves between 7 and 9, back after 1000 cycles."""
 
 from ensf.experiments._parameter import experiment
 
@@ -10,4 +10,4 @@ EXPERIMENT = experiment(
     300,
 )
 
-EXPECTED: dict = {}
+EXPECTED = {"letsf": {"rmse_analysis": (0.220, 0.015), "rmse_parameters": (0.144, 0.02)}}
