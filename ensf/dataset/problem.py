@@ -191,8 +191,16 @@ def analyse(
     if isinstance(dataset, xr.DataArray):
         name = "variable" if dataset.name is None else dataset.name
         whole = dataset.to_dataset(name=name)
-        options = {"member_dim": member_dim, "variables": variables, "mask": mask, "parameters": parameters}
-        analysis = analyse(whole, observations, method, rng, **options)
+        analysis = analyse(
+            whole,
+            observations,
+            method,
+            rng,
+            member_dim=member_dim,
+            variables=variables,
+            mask=mask,
+            parameters=parameters,
+        )
         return analysis[name].rename(dataset.name)
     parameters = dict(parameters or {})
     for name in parameters:
