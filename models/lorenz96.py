@@ -8,6 +8,7 @@ is about 1.67: errors double in 0.4 time units.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,7 +27,7 @@ from ensf.models.integrate import (
     whole_steps,
 )
 
-__all__ = ["Lorenz96"]
+__all__ = ["ForcedLorenz96", "Lorenz96"]
 
 
 @dataclass(frozen=True)
@@ -107,27 +108,111 @@ class Lorenz96:
         if not compilable(states):
             return rk4(self.tendency, states, self.dt, steps)
         result = np.array(states, order="C")
-        forcing = result.dtype.type(self.forcing)
-        _advance(result.reshape(-1, self.size), forcing, rk4_table(self.dt, result.dtype), steps)
+        rows = result.reshape(-1, self.size)
+        forcing = np.full(len(rows), self.forcing, result.dtype)
+        _advance(rows, forcing, rk4_table(self.dt, result.dtype), steps)
         return result
+
+
+@dataclass(frozen=True)
+class ForcedLorenz96:
+    """Lorenz-96 whose state ends with its forcing, ``(x_0, ..., x_{size-1}, F)``: each member has its own.
+
+    F is a parameter: it stays as it is, or, as that of a truth, moves by ``swing sin(2 pi time / period)``.
+
+    Parameters
+    ----------
+    size : int
+        Number of variables without the forcing, at least 4.
+    dt : float
+        Time step, dimensionless.
+    swing : float
+        Amplitude of the motion of F about its first value.
+    period : float
+        Model time of a whole motion.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 4 variables, or time step or period are not positive.
+    """
+
+    size: int = 40
+    dt: float = 0.05
+    swing: float = 0.0
+    period: float = 1.0
+
+    dims: ClassVar[tuple[str, ...]] = ("i",)
+    variable: ClassVar[str] = "x"
+    long_name: ClassVar[str] = "Lorenz-96 variable, and the forcing behind the last"
+    units: ClassVar[str] = "1"
+
+    def __post_init__(self) -> None:
+        check_settings(self.size, 4, self.dt)
+        if not self.period > 0:
+            raise ValueError(f"period of the forcing is {self.period}: give a positive model time")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the state."""
+        return (self.size + 1,)
+
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        """Site number; that of the forcing is the size."""
+        return {"i": np.arange(self.size + 1)}
+
+    def forcing(self, time: float) -> float:
+        """How far F has moved since time 0."""
+        return self.swing * math.sin(2 * math.pi * time / self.period)
+
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
+        """States ``(..., state)`` after `duration`; each step has the forcing at its start.
+
+        Parameters
+        ----------
+        states : (..., state) array
+            Dimensionless; on the host.
+        time : float
+            When it starts.
+        duration : float
+            A multiple of `dt`, dimensionless.
+        rng : numpy.random.Generator, optional
+            Not used: the model draws nothing.
+
+        Raises
+        ------
+        ValueError
+            If `duration` is not a whole number of steps, or the last axis is not the state.
+        """
+        steps = whole_steps(duration, self.dt)
+        check_states(states, self.size + 1)
+        result = np.array(states, order="C").reshape(-1, self.size + 1)
+        rows, table = np.ascontiguousarray(result[:, :-1]), rk4_table(self.dt, result.dtype)
+        first = result[:, -1] - self.forcing(time)
+        for step in range(steps):
+            forcing = first + self.forcing(time + step * self.dt)
+            _advance(rows, forcing.astype(result.dtype, copy=False), table, 1)
+        result[:, :-1], result[:, -1] = rows, first + self.forcing(time + duration)
+        return result.reshape(states.shape)
 
 
 @numba.njit(cache=True)
 def _advance(states, forcing, table, steps):
-    """Overwrite the rows of `states` with their values after `steps` Runge-Kutta steps."""
+    """Overwrite the rows of `states`, each with its forcing, with their values after `steps` Runge-Kutta steps."""
     size = states.shape[1]
     stage = np.empty(size + 3, states.dtype)  # x_{-2}, x_{-1}, x_0, ..., x_{size-1}, x_size
     slope = np.empty(size, states.dtype)
     total = np.empty(size, states.dtype)
     for row in range(states.shape[0]):
-        start = states[row]
+        start, drive = states[row], forcing[row]
         for _ in range(steps):
             for i in range(size):
                 total[i] = stage[i + 2] = start[i]
             for node, weight in table:
                 stage[0], stage[1], stage[size + 2] = stage[size], stage[size + 1], stage[2]
                 for i in range(size):
-                    slope[i] = (stage[i + 3] - stage[i]) * stage[i + 1] - stage[i + 2] + forcing
+                    slope[i] = (stage[i + 3] - stage[i]) * stage[i + 1] - stage[i + 2] + drive
                 for i in range(size):
                     total[i] += weight * slope[i]
                     stage[i + 2] = start[i] + node * slope[i]

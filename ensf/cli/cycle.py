@@ -19,6 +19,7 @@ __all__ = ["cycle"]
 
 HELP = {
     "command": "program and arguments that take a member from {input} to {output}",
+    "model": "in place of a command, package.module:function, a function of a Dataset",
     "template": "folder whose content the directory of each member starts with",
     "timeout": "seconds for one forecast of a member; 0 = no limit",
     "retries": "how often a member that failed is run again",
@@ -72,7 +73,7 @@ def _parser() -> ArgumentParser:
     from ensf.offline.cycle import Command, Cycling
 
     parser = options.parser("ensf cycle CONFIG.toml", "Forecasts by a command, analyses of its files; resumable")
-    defaults = {part.name: part.default for kind in (Command, Cycling) for part in fields(kind) if part.name in HELP}
+    defaults = {part.name: part.default for kind in (Cycling, Command) for part in fields(kind) if part.name in HELP}
     numbers: dict[str, Any] = {"members": int, "cycles": int, "interval": float, "start": Any, "window": list[float]}
     for name, words in HELP.items():
         default = defaults[name]
@@ -96,13 +97,15 @@ def _parser() -> ArgumentParser:
 def _settings(values: Options, folder: Path) -> Cycling:
     from ensf.offline.cycle import Command, Cycling
 
-    for name in ("command", "initial", "observations", "members", "cycles", "interval"):
+    if not values["command"] and not values["model"]:
+        raise ValueError(f"the configuration has no command: give {HELP['command']}, or model")
+    for name in ("initial", "observations", "members", "cycles", "interval"):
         if not values[name]:
             raise ValueError(f"the configuration has no {name}: give {HELP.get(name, 'a filter')}")
     model = Command(**{part.name: values[part.name] for part in fields(Command)})
     window = values["window"]
     values = values | {"start": str(values["start"]), "window": None if window is None else tuple(window)}
-    own = {part.name: values[part.name] for part in fields(Cycling) if part.name in HELP}
+    own = {part.name: values[part.name] for part in fields(Cycling) if part.name in HELP and part.name != "model"}
     return Cycling(
         model=model, method=files.method(values["method"]), folder=str(folder), **own, **files.settings(values)
     )

@@ -20,6 +20,7 @@ from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory
 from ensf.localization import Localization
 from ensf.observations.observation import Observation
+from ensf.wrappers.parameters import Parameter, check_preparable
 
 __all__ = ["Observations", "Problem", "analyse"]
 
@@ -147,6 +148,7 @@ def analyse(
     member_dim: str = "realization",
     variables: Variables = None,
     mask: Mask = None,
+    parameters: Mapping[Hashable, Parameter] | None = None,
 ) -> Data:
     """Analysis of a forecast ensemble.
 
@@ -171,6 +173,9 @@ def analyse(
         first.
     mask : True, xarray.DataArray, or mapping of str to xarray.DataArray, optional
         Grid points without data, as in `ensf.dataset.pack`.
+    parameters : mapping of str to Parameter, optional
+        Variables with the member dimension alone that are parameters of the model: they are analysed with the state,
+        but have no place.
 
     Returns
     -------
@@ -186,10 +191,50 @@ def analyse(
     if isinstance(dataset, xr.DataArray):
         name = "variable" if dataset.name is None else dataset.name
         whole = dataset.to_dataset(name=name)
-        analysis = analyse(whole, observations, method, rng, member_dim=member_dim, variables=variables, mask=mask)
+        analysis = analyse(
+            whole,
+            observations,
+            method,
+            rng,
+            member_dim=member_dim,
+            variables=variables,
+            mask=mask,
+            parameters=parameters,
+        )
         return analysis[name].rename(dataset.name)
+    parameters = dict(parameters or {})
+    for name in parameters:
+        _check_parameter(dataset, name, member_dim)
+    if variables is None and parameters:
+        variables = [name for name, one in dataset.items() if member_dim in one.dims and name not in parameters]
     problem = Problem.of(dataset, observations, method, member_dim=member_dim, variables=variables, mask=mask)
-    return problem.restore(problem.analyse(rng).ensemble)
+    if not parameters:
+        return problem.restore(problem.analyse(rng).ensemble)
+    check_preparable(problem.pipeline.method)
+    rng = generator(rng)
+    analysis = problem.analyse(rng)
+    assert analysis.update is not None
+    analysed = problem.restore(analysis.ensemble)
+    key = int(rng.integers(2**63))
+    for name, parameter in parameters.items():
+        values = parameter.analysed(analysis.update, dataset[name].values[:, None], repr(name), key=key)
+        analysed[name] = dataset[name].copy(data=values[:, 0].astype(dataset[name].dtype, copy=False))
+    return analysed
+
+
+def _check_parameter(dataset: xr.Dataset, name: Hashable, member_dim: str) -> None:
+    """Raise ValueError for a parameter that is no variable of floating point with the member dimension alone."""
+    if name not in dataset.data_vars:
+        choice = ", ".join(map(repr, dataset.data_vars))
+        raise ValueError(f"the Dataset has no parameter {name!r}: choose among {choice}")
+    if dataset[name].dims != (member_dim,) or dataset[name].dtype.kind != "f":
+        raise ValueError(
+            f"parameter {name!r} is {dataset[name].dtype} with dimensions {dataset[name].dims}: give one number of "
+            f"floating point for each member, along {member_dim!r}; a field goes into variables"
+        )
+    if not np.isfinite(dataset[name].values).all():
+        member = int(np.argmin(np.isfinite(dataset[name].values)))
+        raise ValueError(f"parameter {name!r} has no number in member {member}: repair or drop that member")
 
 
 # --- what the user may hand in ---------------------------------------------------------------------------

@@ -46,7 +46,8 @@ def scores(cycle: Cycle) -> dict[str, float]:
     -------
     dict
         One number for each name in `ensf.diagnostics.score_table.MEASURED`; the last three, from observations, are NaN
-        if nothing was observed or errors are not Gaussian. Then those of `REPORTED` that the filter reports.
+        if nothing was observed or errors are not Gaussian. Then those of `REPORTED` that the filter reports, and
+        `rmse_parameters` if it has parameters.
     """
     forecast, analysis, observation = cycle.forecast, cycle.analysis.ensemble, cycle.observation
     values = [*marginal_scores(forecast, cycle.truth)[:4], *marginal_scores(analysis, cycle.truth)]
@@ -56,5 +57,8 @@ def scores(cycle: Cycle) -> dict[str, float]:
     numbers = [float(value) for value in host]
     info = getattr(cycle.analysis, "info", {})
     reported = {score.name: float(info[score.name]) for score in REPORTED if np.ndim(info.get(score.name, [])) == 0}
+    if info.get("parameters"):
+        off = to_numpy(analysis)[:, -info["parameters"] :].mean(axis=0) - to_numpy(cycle.truth)[-info["parameters"] :]
+        reported["rmse_parameters"] = float(np.sqrt(np.mean(off**2)))
     missing = [math.nan] * (len(MEASURED) - len(numbers))
     return dict(zip((score.name for score in MEASURED), numbers + missing, strict=True)) | reported

@@ -116,6 +116,16 @@ REPORTED = (
 )
 """Numbers that go on from a filter's `info`, if it has them."""
 
+OF_PARAMETERS = (
+    Score(
+        "rmse_parameters",
+        "RMSE par",
+        "root mean square error of the mean of the parameters, in their units",
+        "square root of the mean over parameters of (m - p)^2",
+    ),
+)
+"""Of the parameters at the end of the state, if there are any."""
+
 OF_RUNS = (
     Score(
         "spread_ratio",
@@ -125,7 +135,7 @@ OF_RUNS = (
     ),
 )
 
-SCORES = {score.name: score for score in (*MEASURED, *REPORTED, *OF_RUNS)}
+SCORES = {score.name: score for score in (*MEASURED, *REPORTED, *OF_PARAMETERS, *OF_RUNS)}
 
 
 def title(name: str) -> str:

@@ -56,7 +56,9 @@ __all__ = [
     "as_ensemble",
     "as_positions",
     "check_filter",
+    "refuse_predictions",
     "usable",
+    "with_predictions",
 ]
 
 
@@ -100,7 +102,8 @@ class Filter(Protocol):
     ) -> Analysis:
         """Analysis ensemble from a prior ensemble ``(member, state)``; arguments are never changed.
 
-        `positions`, ``(state, dimension)``, say where the state variables are; by default each is at its index.
+        `positions`, ``(state, dimension)``, say where the state variables are; by default each is at its index. A
+        filter that is `Preparable` takes predictions of the observations made elsewhere, too: ``predicted=``.
         """
 
 
@@ -277,6 +280,7 @@ class Prepared:
         rng: Generator | int | None,
         memory: Memory = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.
 
@@ -290,16 +294,20 @@ class Prepared:
             What the cycle before left.
         positions : (state, dimension) array, optional
             Where the state variables are, in the coordinates of the localization; by default each is at its index.
+        predicted : (member, column) array, optional
+            What each member predicts, missing observations included, where the model is elsewhere: a column for each
+            observation, or as many as the linear part of the operator has. By default ``observation.predict(prior)``.
 
         Raises
         ------
         ValueError
-            If prior, observation or positions do not fit, or a prediction is not finite; the sentence names it.
+            If prior, observation, positions or predictions do not fit, or a prediction is not finite; the sentence
+            names it.
         """
-        prior, observation, positions = usable(prior, observation, positions)
+        prior, observation, positions, predicted = with_predictions(prior, observation, positions, predicted)
         if observation.size == 0:
             return Analysis(prior, memory)
-        update = self.prepare(observation.predict(prior), observation, generator(rng), memory)
+        update = self.prepare(predicted, observation, generator(rng), memory)
         ensemble, fields = update.analysed(as_part(prior, positions))
         return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)
 
@@ -340,6 +348,38 @@ def usable(
         positions = as_positions(positions, prior.shape[1], "the prior has {} variables")
     present = observation.present(prior.dtype).without_scaling()
     return prior, present.located(positions) if present.size else present, positions
+
+
+def with_predictions(
+    prior: Array, observation: Observation, positions: np.ndarray | None, predicted: Array | None
+) -> tuple[Array, Observation, np.ndarray, Array]:
+    """As `usable`, and the columns that the members predict of the observations to use, ``(member, column)``.
+
+    Parameters
+    ----------
+    prior, observation, positions
+        As of `usable`.
+    predicted : (member, column) array or None
+        Of all observations, those that are missing included; None: as the operator predicts.
+
+    Raises
+    ------
+    ValueError
+        As `usable`, or if the predictions do not fit, or one of an observation that is not missing is not finite.
+    """
+    prior, present, positions = usable(prior, observation, positions)
+    if predicted is None:
+        return prior, present, positions, present.predict(prior) if present.size else prior[:, :0]
+    return prior, present, positions, observation.columns_of(predicted, prior)
+
+
+def refuse_predictions(predicted: Array | None, filter: object) -> None:
+    """Raise ValueError if a filter that needs whole states or the operator itself is given predictions."""
+    if predicted is not None:
+        raise ValueError(
+            f"{type(filter).__name__} needs the operator and whole states, not predicted= alone: give a filter that "
+            "is Preparable, such as EnKF, ETKF, LETKF or LETSF"
+        )
 
 
 def as_ensemble(prior: Array) -> Array:

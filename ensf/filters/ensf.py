@@ -20,7 +20,7 @@ from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import PairedScore, PriorScore
 from ensf.diffusion.sampler import ReverseSDE, Sampler, StandardNoise
 from ensf.diffusion.schedule import LinearSchedule, Schedule
-from ensf.filters.base import Analysis, Memory, usable
+from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
 from ensf.filters.lost import Lost
 from ensf.observations.observation import Observation
 
@@ -74,6 +74,7 @@ class EnSF:
         rng: Generator | int | None,
         memory: Memory = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis ensemble from a prior ensemble ``(member, state)``.
 
@@ -104,6 +105,7 @@ class EnSF:
         StiffnessWarning
             If the sampler takes too few steps to be stable; the message gives a number that would be.
         """
+        refuse_predictions(predicted, self)
         prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from ensf.arrays import Array, Generator, like, namespace
-from ensf.filters.base import Analysis, Memory, usable
+from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
 from ensf.localization.localization import Localization, check_localization
 from ensf.localization.taper import gaspari_cohn
 from ensf.observations.error_laws import is_gaussian
@@ -79,6 +79,7 @@ class OptimalInterpolation:
         rng: Generator | int | None,
         memory: Memory = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.
 
@@ -88,6 +89,7 @@ class OptimalInterpolation:
             If the prior, the predicted observations or the positions do not fit, the error law is not Gaussian, or
             the correlation is not positive definite.
         """
+        refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)

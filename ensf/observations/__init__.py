@@ -33,7 +33,17 @@ from ensf.observations.non_gaussian import (
     Threshold,
 )
 from ensf.observations.observation import Observation
-from ensf.observations.operators import Callback, Identity, Linear, Operator, Pointwise, Select, Stacked, WindSpeed
+from ensf.observations.operators import (
+    Callback,
+    Identity,
+    Linear,
+    Operator,
+    Pointwise,
+    Select,
+    Simulated,
+    Stacked,
+    WindSpeed,
+)
 from ensf.observations.window import Window
 
 __all__ = [
@@ -64,6 +74,7 @@ __all__ = [
     "RandomPoints",
     "RegularPoints",
     "Select",
+    "Simulated",
     "Stacked",
     "StudentT",
     "Threshold",

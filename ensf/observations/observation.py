@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from ensf.arrays import Array, Numbers, as_floating, namespace, rows, summary, to_numpy
+from ensf.arrays import Array, Numbers, as_floating, like, namespace, rows, summary, to_numpy
 from ensf.observations.error_laws import ErrorLaw, Gaussian, is_error_law, is_gaussian
 from ensf.observations.functions import Affine
 from ensf.observations.grouped import Grouped, Whitened
@@ -114,6 +114,51 @@ class Observation:
             _name_bad_prediction(to_numpy(predicted))
         return columns
 
+    def columns_of(self, predicted: Array, prior: Array) -> Array:
+        """Columns of the observations that are not missing, ``(member, column)``, of what was predicted elsewhere.
+
+        Parameters
+        ----------
+        predicted : (member, column) array
+            Of all observations, in the order of the linear part's columns; whatever where the value is missing.
+        prior : (member, state) array
+            The members that predict.
+
+        Raises
+        ------
+        ValueError
+            If there is not a row for each member and a column for each of the linear part, or a prediction is not
+            finite.
+        """
+        predicted, xp = as_floating(predicted, "predicted"), namespace(prior)
+        owners = self.part.owners(self.size)
+        if tuple(predicted.shape) != (prior.shape[0], len(owners)):
+            each = "one column per observation" if len(owners) == self.size else f"the columns of {self.operator!r}"
+            raise ValueError(
+                f"predicted has shape {tuple(predicted.shape)} but there are {prior.shape[0]} members and "
+                f"{self.size} observations, missing ones included: give ({prior.shape[0]}, {len(owners)}), one row per "
+                f"member and {each}"
+            )
+        if namespace(predicted) is not xp:
+            raise ValueError(
+                f"prior is a {type(prior).__module__} array but predicted a {type(predicted).__module__} one: move "
+                "one to the other with ensf.arrays.like"
+            )
+        absent = to_numpy(xp.isnan(self.value))
+        missing = absent[owners]
+        unusable = ~to_numpy(xp.isfinite(predicted)) & ~missing
+        if unusable.any():
+            member, column = np.argwhere(unusable)[0].tolist()
+            raise ValueError(
+                f"predicted has {float(predicted[member, column])} for observation {owners[column]} in member "
+                f"{member}: repair or drop that member, or leave that observation out"
+            )
+        predicted = xp.astype(predicted, prior.dtype, copy=False)
+        present = self.present()
+        if len(present.part.owners(present.size)) != np.count_nonzero(~missing):  # an operator whose rows have no L
+            predicted, missing = self.part.function(predicted), absent
+        return xp.take(predicted, like(np.flatnonzero(~missing), predicted), axis=1)
+
     def _check_number(self, predicted: int) -> None:
         if predicted != self.size:
             raise ValueError(
@@ -182,6 +227,10 @@ class Observation:
         return replace(
             self, value=law.whiten(self.value), operator=Whitened(self.operator, law), error=1.0, group=law.group
         )
+
+    def tempered(self, weight: float) -> Observation:
+        """With a part of the precision: its log-likelihood is multiplied by the weight, 1 / alpha in ES-MDA."""
+        return replace(self, error=self.law.tempered(weight))
 
     def located(self, positions: np.ndarray) -> Observation:
         """With the places of the observations among ``(state, dimension)`` positions, unless they are there already."""

@@ -38,6 +38,7 @@ __all__ = [
     "Operator",
     "Pointwise",
     "Select",
+    "Simulated",
     "Stacked",
     "WindSpeed",
     "as_operator",
@@ -782,6 +783,24 @@ class Callback(Operator):
     def adjoint(self, states: Array, residuals: Array) -> Array:
         """``J(x)^T r``."""
         return self.pullback(states, residuals)
+
+
+@dataclass(frozen=True)
+class Simulated(Operator):
+    """What a simulator elsewhere makes of the state: the filter gets its predictions as a matrix, ``predicted=``.
+
+    Functions of them are operators as ever: ``Pointwise(log, Simulated())``.
+    """
+
+    def __call__(self, states: Array) -> Array:
+        raise ValueError(
+            "the predictions of Simulated() are made elsewhere: give analyse predicted=, (member, observation), of a "
+            "filter that is Preparable"
+        )
+
+    def restrict(self, rows: Sequence[int] | np.ndarray) -> Simulated:
+        """Itself: the predictions are restricted with the values."""
+        return self
 
 
 # --- operators of operators ----------------------------------------------------------------------------------

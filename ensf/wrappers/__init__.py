@@ -16,6 +16,7 @@
     Standardised       sees standardised members              whole states                -                 -
     Copula             sees Gaussian marginals                whole states                -                 -
     Tempered           the likelihood in pieces               whole states                -                 -
+    AugmentedState     parameters behind the state            places or not               -                 parameters
     PartialState       analyses the first entries             whole states                -                 -
     InvertedArctan     sees tan(y), an error that is constant  -                          -                 -
     ModelInTheLoop     analyses the start of the window       the window of a twin        -                 model_runs
@@ -34,6 +35,7 @@ from ensf.wrappers.finite_size import FiniteSize
 from ensf.wrappers.gross_check import GrossCheck
 from ensf.wrappers.inverted_arctan import InvertedArctan
 from ensf.wrappers.model_in_the_loop import ModelInTheLoop
+from ensf.wrappers.parameters import AugmentedState, Parameter
 from ensf.wrappers.partial_state import PartialState
 from ensf.wrappers.published import published
 from ensf.wrappers.recommended import letsf
@@ -46,6 +48,7 @@ __all__ = [
     "AdaptiveInflation",
     "AdaptiveSpread",
     "AnalysisInflation",
+    "AugmentedState",
     "CollapseGuard",
     "Copula",
     "DeferredAnalysis",
@@ -54,6 +57,7 @@ __all__ = [
     "GrossCheck",
     "InvertedArctan",
     "ModelInTheLoop",
+    "Parameter",
     "PartialState",
     "RTPP",
     "RTPS",

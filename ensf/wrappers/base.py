@@ -8,7 +8,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator
-from ensf.filters.base import Analysis, Filter, Memory, Part, Preparable, Update, as_part, check_filter, usable
+from ensf.filters.base import (
+    Analysis,
+    Filter,
+    Memory,
+    Part,
+    Preparable,
+    Update,
+    as_part,
+    check_filter,
+    refuse_predictions,
+    usable,
+    with_predictions,
+)
 from ensf.observations.observation import Observation
 
 __all__ = ["WrappedUpdate", "Wrapper", "check_ranges"]
@@ -77,6 +89,7 @@ class Wrapper:
         rng: Generator | int | None,
         memory: Memory = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.
 
@@ -90,19 +103,25 @@ class Wrapper:
             What the cycle before left.
         positions : (state, dimension) array, optional
             Where the state variables are; by default each is at its index.
+        predicted : (member, column) array, optional
+            What each member predicts, as of `ensf.filters.Prepared.analyse`.
 
         Raises
         ------
         ValueError
             As the filter.
         """
-        prior, observation, positions = usable(prior, observation, positions)
+        if not isinstance(self.filter, Preparable):
+            refuse_predictions(predicted, self.filter)
+            prior, observation, positions = usable(prior, observation, positions)
+            if observation.size == 0:
+                return self._without_observations(prior, observation, generator(rng), memory, positions)
+            return self._analyse_whole(prior, observation, generator(rng), memory, positions)
+        prior, observation, positions, predicted = with_predictions(prior, observation, positions, predicted)
         rng = generator(rng)
         if observation.size == 0:
             return self._without_observations(prior, observation, rng, memory, positions)
-        if not isinstance(self.filter, Preparable):
-            return self._analyse_whole(prior, observation, rng, memory, positions)
-        update = self._prepare(observation.predict(prior), observation, rng, memory)
+        update = self._prepare(predicted, observation, rng, memory)
         ensemble, fields = update.analysed(as_part(prior, positions))
         return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)
 

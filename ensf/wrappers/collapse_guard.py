@@ -24,7 +24,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, stream
-from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, innovations, usable, with_values
+from ensf.filters.base import (
+    Analysis,
+    Filter,
+    Memory,
+    Part,
+    check_filter,
+    innovations,
+    refuse_predictions,
+    usable,
+    with_values,
+)
 from ensf.observations.observation import Observation
 
 __all__ = ["CollapseGuard", "GuardMemory"]
@@ -100,6 +110,7 @@ class CollapseGuard:
         rng: Generator | int | None,
         memory: GuardMemory | None = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis of the prior, widened or not; `info` has 1 as `guard` if the guard acted, else 0.
 
@@ -108,6 +119,7 @@ class CollapseGuard:
         ValueError
             If the prior or the predicted observations do not fit.
         """
+        refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
         rng, zeros = generator(rng), prior[0, :] * 0
         memory = memory or GuardMemory(zeros, zeros)

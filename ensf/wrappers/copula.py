@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
-from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, usable, with_values
+from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, refuse_predictions, usable, with_values
 from ensf.observations.observation import Observation
 
 __all__ = ["Copula", "Warp"]
@@ -63,6 +63,7 @@ class Copula:
         rng: Generator | int | None,
         memory: Memory = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis of the wrapped filter, made in z.
 
@@ -71,6 +72,7 @@ class Copula:
         ValueError
             If the prior does not fit, and as the filter.
         """
+        refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
         if self.bandwidth == 1:
             return self.filter.analyse(prior, observation, rng, memory, positions)

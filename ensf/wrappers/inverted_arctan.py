@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, Memory, check_filter
+from ensf.filters.base import Analysis, Filter, Memory, check_filter, refuse_predictions
 from ensf.observations.functions import arctan
 from ensf.observations.observation import Observation
 
@@ -57,6 +57,7 @@ class InvertedArctan:
         rng: Generator | int | None,
         memory: Memory = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)`` of the wrapped filter.
 
@@ -65,6 +66,7 @@ class InvertedArctan:
         ValueError
             As the wrapped filter.
         """
+        refuse_predictions(predicted, self)
         part = observation.part
         if part.function != arctan:
             return self.filter.analyse(prior, observation, rng, memory, positions)

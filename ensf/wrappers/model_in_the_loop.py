@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator
-from ensf.filters.base import Analysis, Filter, Memory, usable
+from ensf.filters.base import Analysis, Filter, Memory, refuse_predictions, usable
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Operator, Pointwise
 from ensf.observations.window import Window
@@ -43,6 +43,7 @@ class ModelInTheLoop:
         rng: Generator | int | None,
         memory: Memory = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis ensemble at the end of the window; `info` has the number of ensemble forecasts as `model_runs`.
 
@@ -60,6 +61,7 @@ class ModelInTheLoop:
         ValueError
             If the observation has no window, or the prior is not its end; or as the filter.
         """
+        refuse_predictions(predicted, self)
         window = observation.window
         if window is None:
             raise ValueError(

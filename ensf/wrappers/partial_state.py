@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_count, namespace
-from ensf.filters.base import Analysis, Filter, Memory, Part, as_ensemble, as_part, check_filter
+from ensf.filters.base import Analysis, Filter, Memory, Part, as_ensemble, as_part, check_filter, refuse_predictions
 from ensf.observations.observation import Observation
 
 __all__ = ["PartialState"]
@@ -44,6 +44,7 @@ class PartialState:
         rng: Generator | int | None,
         memory: Memory = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``.
 
@@ -52,6 +53,7 @@ class PartialState:
         ValueError
             If the state has fewer entries than are to be analysed, or as the wrapped filter.
         """
+        refuse_predictions(predicted, self)
         prior = as_ensemble(prior)
         xp = namespace(prior)
         if prior.shape[1] < self.size:

@@ -23,7 +23,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, Record, generator, member_mean, namespace, normal, stream
-from ensf.filters.base import Analysis, Filter, Memory, Part, Update, check_filter, usable, with_values
+from ensf.filters.base import (
+    Analysis,
+    Filter,
+    Memory,
+    Part,
+    Update,
+    check_filter,
+    refuse_predictions,
+    usable,
+    with_values,
+)
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper
@@ -274,8 +284,10 @@ class SpreadReset:
         rng: Generator | int | None,
         memory: ResetMemory | None = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis of the wrapped filter with reset spread."""
+        refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
         if memory is None:
             first = spread(prior)

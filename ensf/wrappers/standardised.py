@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
-from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, usable, with_values
+from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, refuse_predictions, usable, with_values
 from ensf.observations.functions import Affine
 from ensf.observations.observation import Observation
 
@@ -35,8 +35,10 @@ class Standardised:
         rng: Generator | int | None,
         memory: Memory = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis ensemble, back in the units of the prior."""
+        refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
         xp = namespace(prior)
         mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)

@@ -8,6 +8,13 @@ The weights are those that let every piece take an equal part of the information
     w_1 + ... + w_k = ((1 + l)^(k / K) - 1) / l,        l = largest ratio of ensemble to error variance:
 
 small first steps where the ensemble is wide beside the error, equal ones where it is not.
+
+ES-MDA is ``Tempered(EnKF(), pieces=(4.0, 4.0, 4.0, 4.0))``, with coefficients of one's own and the simulator as
+operator. Where the simulator runs elsewhere, the loop is one's own:
+
+    for weight in method.weights(predicted, observation):
+        ensemble = method.filter.analyse(ensemble, observation.tempered(weight), rng, predicted=predicted).ensemble
+        predicted = ...  # of the new ensemble
 """
 
 from __future__ import annotations
@@ -19,10 +26,24 @@ from operator import add
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator, is_count, namespace
-from ensf.filters.base import Analysis, Filter, Memory, Part, Update, check_filter, innovations, usable, with_values
+from ensf.filters.base import (
+    Analysis,
+    Filter,
+    Memory,
+    Part,
+    Update,
+    check_filter,
+    innovations,
+    refuse_predictions,
+    usable,
+    with_values,
+)
 from ensf.observations.observation import Observation
 
 __all__ = ["Tempered", "tempering"]
+
+ROUNDED = 1e-3
+"""How far the sum of 1 / alpha may be from 1, as coefficients are printed; the rest is shared out."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +54,52 @@ class Tempered:
     ----------
     filter : Filter
         A filter without inflation: it acts in every piece.
-    pieces : int
-        Number of analyses, and of linearisations of the operator.
+    pieces : int or tuple of float
+        Number of analyses, and of linearisations of the operator; or for each the coefficient alpha by which it
+        multiplies the variance of the errors, as in ES-MDA: the 1 / alpha sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If there are no pieces, or coefficients are not positive or their 1 / alpha do not sum to 1.
     """
 
     filter: Filter
-    pieces: int = 4
+    pieces: int | tuple[float, ...] = 4
 
     def __post_init__(self) -> None:
         check_filter(self.filter, type(self).__name__)
-        if not is_count(self.pieces):
-            raise ValueError(f"the likelihood is cut into {self.pieces} pieces: give a whole number, 1 or more")
+        if isinstance(self.pieces, list | tuple | np.ndarray):
+            coefficients = tuple(map(float, self.pieces))
+            object.__setattr__(self, "pieces", coefficients)
+            total = sum(1 / one for one in coefficients) if coefficients and min(coefficients) > 0 else np.nan
+            if not abs(total - 1) <= ROUNDED:
+                raise ValueError(
+                    f"1 / alpha of the coefficients {coefficients} sum to {total:.6g}: give positive ones whose sum is "
+                    "1, such as (4.0, 4.0, 4.0, 4.0)"
+                )
+        elif not is_count(self.pieces):
+            raise ValueError(
+                f"the likelihood is cut into {self.pieces} pieces: give a whole number, 1 or more, or coefficients"
+            )
+
+    def weights(self, predicted: Array, observation: Observation) -> list[float]:
+        """Part of the precision that each piece has; they sum to 1.
+
+        Parameters
+        ----------
+        predicted : (member, column) array
+            ``observation.predict(prior)``.
+        observation : Observation
+            Missing ones do not count.
+        """
+        if isinstance(self.pieces, tuple):
+            parts = 1 / np.array(self.pieces)
+            return list((parts / parts.sum()).tolist())
+        xp, missing = namespace(predicted), namespace(predicted).isnan(observation.value)
+        ratios = innovations(predicted, observation)[1]
+        ratio = float(xp.max(xp.where(missing, xp.zeros_like(ratios), ratios)))
+        return list(tempering(self.pieces, ratio).tolist())
 
     def analyse(
         self,
@@ -52,6 +108,7 @@ class Tempered:
         rng: Generator | int | None,
         memory: Memory = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis ensemble ``(member, state)``; `info` has the degrees of freedom of all pieces together.
 
@@ -60,13 +117,14 @@ class Tempered:
         ValueError
             If the prior, the predicted observations or the error law do not fit.
         """
+        refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
         rng = generator(rng)
         if observation.size == 0:
             return Analysis(prior, self.filter.analyse(prior, observation, rng, memory, positions).memory)
         analysis, freedom, updates, befores = Analysis(prior, memory), 0.0, [], []
-        for weight in tempering(self.pieces, _largest_ratio(prior, observation)).tolist():
-            piece = replace(observation, error=observation.law.tempered(weight))
+        for weight in self.weights(observation.predict(prior), observation):
+            piece = observation.tempered(weight)
             analysis = self.filter.analyse(analysis.ensemble, piece, rng, analysis.memory, positions)
             freedom = freedom + analysis.info.get("degrees_of_freedom", 0.0)
             updates.append(analysis.update)
@@ -107,7 +165,3 @@ def tempering(pieces: int, ratio: float) -> np.ndarray:
     """Weights ``(piece,)`` for the largest ratio l of ensemble to error variance; they sum to 1."""
     part = np.arange(pieces + 1) / pieces
     return np.diff(np.expm1(part * np.log1p(ratio)) / ratio) if 0 < ratio < np.inf else np.diff(part)
-
-
-def _largest_ratio(prior: Array, observation: Observation) -> float:
-    return float(namespace(prior).max(innovations(observation.predict(prior), observation)[1]))

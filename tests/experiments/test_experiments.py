@@ -151,6 +151,20 @@ QUICK = {
             "letsf": {"rmse_analysis": (0.33193, 0.0003)},
         },
     ),
+    "lorenz96_parameter": Quick(
+        cycles=60,
+        burn_in=30,
+        scores={
+            "letsf": {"rmse_analysis": (0.16165, 0.0002), "rmse_parameters": (0.035658, 0.0003)},
+            "letsf_walk": {"rmse_analysis": (0.1633, 0.0002), "rmse_parameters": (0.074495, 0.0003)},
+            "letkf": {"rmse_analysis": (0.19486, 0.0002), "rmse_parameters": (0.044765, 0.0003)},
+        },
+    ),
+    "lorenz96_parameter_drift": Quick(
+        cycles=60,
+        burn_in=30,
+        scores={"letsf": {"rmse_analysis": (0.19465, 0.0002), "rmse_parameters": (0.22725, 0.001)}},
+    ),
     "lorenz96_published": Quick(
         cycles=60,
         scores={

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def _check_program(cycling: Cycling, task: Task) -> None:
     template = expanded(cycling.folder) / cycling.model.template_folder(words)
     if not template.is_dir():
         raise FileNotFoundError(f"there is no folder {template}: check template")
+    if cycling.model.model:
+        check = cycling.model.python(expanded(cycling.folder).resolve())
+        done = subprocess.run(check, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.strip()]
+            raise ValueError(said[-1] if said else f"model {cycling.model.model} ended with {done.returncode}")
+        return
     program = cycling.model.arguments(words)[0]
     inside = os.sep in program and not os.path.isabs(program)
     there = (template / program).is_file() and bool(cycling.model.template) if inside else shutil.which(program)
@@ -143,8 +151,8 @@ def lines(
     yield f"variables: {', '.join(grids)}; {layout.size} values of each member are analysed"
     yield f"method: {method_for(cycling.method, layout)}"
     place = task.output.parents[1] / "runs" / f"member_{task.member:04d}_..."
-    yield f"forecast of member {task.member}: {shlex.join(cycling.model.arguments(_words(task, place)))}"
     model = cycling.model
+    yield f"forecast of member {task.member}: {model.model or shlex.join(model.arguments(_words(task, place)))}"
     limit = f"{model.timeout:g} s each" if model.timeout else "no limit of time"
     yield f"    {model.jobs} at a time, {limit}, {model.retries} retries"
     yield f"cycles: {first} to {cycling.cycles}, from {cycling.time(first - 1)} to {cycling.time(cycling.cycles)}"

@@ -14,16 +14,22 @@ it and in the path of the template, with Python's formats (``{member:03d}``, ``{
 A member has failed if the command cannot start, does not return 0, takes too long, leaves no output of its own, or one
 that is not valid or unlike those of the others. Its directory, with ``stdout.txt`` and ``stderr.txt``, is then kept.
 
+A model in Python is run by such a command, too: ``model = "package.module:function"`` takes a Dataset to a Dataset, and
+of the words those that are names of its arguments: start, end, duration, seed, member, cycle.
+
 Programs run from several threads; files are read in the main one alone, for the NetCDF library is not safe elsewhere.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -41,6 +47,10 @@ WORDS = ("member", "cycle", "input", "output", "start", "end", "time", "duration
 UNREADABLE = (KeyError, ValueError, IndexError, AttributeError, TypeError, MemoryError, OverflowError)
 """What a pattern raises whose words in braces cannot be replaced."""
 LINES, LETTERS = 3, 300
+PROGRAM = Path(__file__).with_name("python_model.py")
+MODEL = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
+GIVEN = ("start", "end", "duration", "seed", "member", "cycle")
+"""Words that a model in Python may take."""
 """How much of what a program said last is part of a message."""
 
 Content = TypeVar("Content")
@@ -64,7 +74,9 @@ class Command:
     Parameters
     ----------
     command : str
-        Program and arguments. A relative path of the program counts from the member's directory.
+        Program and arguments. A relative path of the program counts from the member's directory. Or
+    model : str
+        ``package.module:function``, a function of a Dataset; the module may lie beside the configuration.
     template : str
         Folder whose content each directory starts with; symbolic links stay links; it may have words in braces. None
         if empty.
@@ -78,18 +90,27 @@ class Command:
     Raises
     ------
     ValueError
-        If the command is empty, has an unknown word in braces, or a number is negative.
+        If the command is empty, has an unknown word in braces, or a number is negative; if there is both a command and
+        a model, or neither.
     """
 
-    command: str
+    command: str = ""
+    model: str = ""
     template: str = ""
     timeout: float = 0.0
     retries: int = 0
     jobs: int = 1
 
     def __post_init__(self) -> None:
-        if not self.command.strip():
-            raise ValueError("command is empty: give the program and its arguments, with {input} and {output}")
+        if not self.command.strip() and not self.model:
+            raise ValueError(
+                "command is empty: give the program and its arguments, with {input} and {output}; or model, as "
+                "package.module:function"
+            )
+        if self.command.strip() and self.model:
+            raise ValueError(f"there is a command {self.command!r} and a model {self.model!r}: give one of them")
+        if self.model and not MODEL.fullmatch(self.model):
+            raise ValueError(f"model {self.model!r} is no function of a module: give package.module:function")
         if self.timeout < 0 or self.retries < 0 or self.jobs < 1:
             raise ValueError(
                 f"timeout {self.timeout:g}, retries {self.retries}, jobs {self.jobs}: give no negative number, "
@@ -102,11 +123,20 @@ class Command:
 
     def arguments(self, values: Mapping[str, Any]) -> list[str]:
         """Program and arguments with the words replaced."""
+        if self.model:
+            words = {name: values[name] for name in GIVEN if name in values}
+            task = json.dumps(words, default=str, sort_keys=True)
+            return [*self.python(values.get("folder", "")), str(values["input"]), str(values["output"]), task]
         try:
             parts = shlex.split(self.command)
         except ValueError as error:
             raise ValueError(f"command {self.command!r} cannot be read: {error}") from None
         return [os.path.expanduser(_filled(part, values, f"command {self.command!r}")) for part in parts]
+
+    def python(self, folder: str | Path) -> list[str]:
+        """The program that runs the model in Python; without more arguments it checks that the function is there."""
+        threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        return [sys.executable, "-P", str(PROGRAM), self.model, str(folder), str(threads)]
 
     def template_folder(self, values: Mapping[str, Any]) -> str:
         """The path of the template with the words replaced."""

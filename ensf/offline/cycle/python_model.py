@@ -1,0 +1,72 @@
+"""The program that runs a model written in Python: a Dataset in, a Dataset out; nothing of ensf is imported.
+
+    python -P python_model.py PACKAGE.MODULE:FUNCTION FOLDER THREADS INPUT OUTPUT WORDS
+    python -P python_model.py PACKAGE.MODULE:FUNCTION FOLDER THREADS                      checks that it is there
+
+Each member is a process of its own, so that a model may keep state in its module, crash, or be killed. Threads are set
+before anything is imported.
+"""
+
+import os
+import sys
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def find(model, folder):
+    """The function of a model whose module may lie in a folder."""
+    import importlib
+
+    module, _, name = model.partition(":")
+    sys.path.insert(0, folder)
+    try:
+        function = importlib.import_module(module)
+        for part in name.split("."):
+            function = getattr(function, part)
+    except ImportError as error:
+        sys.exit(f"module {module} of model {model} cannot be imported ({error}): check model, or install it")
+    except AttributeError:
+        sys.exit(f"module {module} has no function {name}: check model {model}")
+    if not callable(function):
+        sys.exit(f"{name} of module {module} is no function: check model {model}")
+    return function
+
+
+def taken(function, words):
+    """Those of the words that the function takes as keywords."""
+    import inspect
+
+    parameters = inspect.signature(function).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return words
+    return {one.name: words[one.name] for one in list(parameters)[1:] if one.name in words}
+
+
+def forecast(function, source, target, words):
+    """Write what the function makes of the Dataset in a file."""
+    import numpy as np
+    import xarray as xr
+
+    for name in ("start", "end"):
+        if isinstance(words[name], str):
+            words[name] = np.datetime64(words[name])
+    made = function(xr.load_dataset(source), **taken(function, words))
+    if not isinstance(made, xr.Dataset):
+        sys.exit(f"the model gave a {type(made).__name__}: give an xarray.Dataset")
+    made.to_netcdf(target)
+
+
+def main(model, folder, threads, *task):
+    """Run or check a model."""
+    for name in THREADS:
+        os.environ.setdefault(name, threads)
+    function = find(model, folder)
+    if task:
+        import json
+
+        source, target, words = task
+        forecast(function, source, target, json.loads(words))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,153 @@
+"""Models in Python: a function of a Dataset in place of a command, bit for bit the command that does the same."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ensf.cli import main
+from ensf.filters import EnKF
+from ensf.offline import cycle as external
+from ensf.offline.cycle import Command, Cycling
+from ensf.runs.owner import OWNER
+
+MODULE = """
+import os
+import sys
+
+import numpy as np
+import xarray as xr
+
+def advance(dataset, start, duration, seed):
+    noise = np.random.default_rng(seed).standard_normal(dataset.q.shape)
+    return dataset.assign(q=dataset.q.copy(data=0.9 * np.roll(dataset.q.values, 1, axis=-1) + 0.1 * noise + start))
+
+def all_words(dataset, **words):
+    assert set(words) == {"start", "end", "duration", "seed", "member", "cycle"} and words["end"] == 7.5
+    assert os.environ["OMP_NUM_THREADS"] == "1" and "ensf" not in sys.modules
+    return advance(dataset, words["start"], words["duration"], words["seed"])
+
+def ill(dataset):
+    raise ArithmeticError("the time step is too long")
+
+def once(dataset, member):
+    if member == 2 and not os.path.exists("FOLDER/tried"):
+        open("FOLDER/tried", "w").close()
+        ill(dataset)
+    return dataset
+
+def lame(dataset, member):
+    return ill(dataset) if member == 2 else dataset
+
+def number(dataset):
+    return 3
+
+if __name__ == "__main__":
+    source, target, start, duration, seed = sys.argv[1:]
+    advance(xr.load_dataset(source), float(start), float(duration), int(seed)).to_netcdf(target)
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A model, initial members, a table per cycle."""
+    (tmp_path / "toy_model.py").write_text(MODULE.replace("FOLDER", str(tmp_path)))
+    rng = np.random.default_rng(3)
+    (tmp_path / "initial").mkdir()
+    grid = {"y": ("y", np.arange(3.0), {"axis": "Y"}), "x": ("x", np.arange(4.0), {"axis": "X"})}
+    for number in (1, 2, 3):
+        state = xr.Dataset({"q": (("y", "x"), rng.standard_normal((3, 4)))}, grid)
+        state.to_netcdf(tmp_path / "initial" / f"m{number:02d}.nc")
+    for cycle in (1, 2):
+        (tmp_path / f"obs_{cycle}.csv").write_text("variable,value,error,time,y,x\nq,0.3,0.5,2020-01-01,1,2\n")
+    return tmp_path
+
+
+def run(folder, output="out", resume=False, model=None, **changes):
+    lines = []
+    settings = {"initial": "initial/m{member:02d}.nc", "observations": "obs_{cycle}.csv", "folder": str(folder)}
+    numbers = {"interval": 6.0, "start": "1.5"}
+    cycling = Cycling(Command(**model), **{"method": EnKF(), **settings, **numbers, **changes})
+    return external.run(cycling, folder / output, resume=resume, show=lines.append), lines
+
+
+def contents(directory):
+    """All files of the cycles, and the summary."""
+    names = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in ("restart.npz", OWNER))
+    return {str(path.relative_to(directory)): path.read_bytes() for path in names}
+
+
+def python(name, **changes):
+    return {"model": {"command": "", "model": f"toy_model:{name}", "jobs": 2, **changes}, "members": 2, "cycles": 2}
+
+
+def test_it_is_the_command_that_does_the_same(place):
+    command = f"{shlex.quote(sys.executable)} {place}/toy_model.py {{input}} {{output}} {{start}} {{duration}} {{seed}}"
+    run(place, output="commanded", model={"command": command, "jobs": 2}, members=2, cycles=1)
+    run(place, output="called", **python("advance") | {"cycles": 1})
+    assert contents(place / "called") == contents(place / "commanded")
+
+
+@pytest.mark.slow
+def test_it_takes_all_words_and_few_threads_and_no_ensf(place, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    run(place, **python("all_words", jobs=10_000) | {"cycles": 1})
+
+
+@pytest.mark.slow
+def test_failures_retries_and_members_left_are_as_with_a_command(place):
+    with pytest.raises(OSError, match=r"failed in cycle 1: it ended with exit status 1, and said last: .*too long"):
+        run(place, **python("ill"))
+    with pytest.raises(OSError, match=r"exit status 1, and said last: the model gave a int: give an xarray.Dataset"):
+        run(place, output="number", **python("number"))
+    records, _ = run(place, output="once", **python("once", retries=1) | {"cycles": 1})
+    assert records[0]["failed"] == [] and (place / "tried").exists()
+    records, lines = run(place, output="lame", **python("lame") | {"cycles": 1, "members": 3, "min_members": 2})
+    assert records[0]["failed"] == [2] and "goes on without member 2" in lines[0]
+
+
+@pytest.mark.slow
+def test_it_is_resumed_bit_for_bit(place):
+    run(place, output="whole", **python("advance"))
+    run(place, output="parts", **python("advance") | {"cycles": 1})
+    run(place, output="parts", resume=True, **python("advance"))
+    assert contents(place / "parts") == contents(place / "whole")
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("toy_model:nothing", "module toy_model has no function nothing: check model toy_model:nothing"),
+        ("no_such_module:f", "module no_such_module of model no_such_module:f cannot be imported"),
+        ("toy_model:np.pi", "np.pi of module toy_model is no function"),
+    ],
+)
+def test_a_function_that_is_not_there_is_refused_before_anything_is_written(place, model, sentence, capsys):
+    text = 'initial = "initial/m{member:02d}.nc"\nobservations = "obs_{cycle}.csv"\nmethod = "ETKF()"\n'
+    (place / "config.toml").write_text(f'model = "{model}"\nmembers = 2\ncycles = 1\ninterval = 6.0\n{text}')
+    for more in (["--dry-run"], []):
+        assert main(["cycle", str(place / "config.toml"), *more]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not list((place / "cycles").rglob("*.nc")) and not (place / "cycles" / "restart.npz").exists()
+
+
+def test_a_model_is_one_function_and_no_command_beside_it():
+    with pytest.raises(ValueError, match="is no function of a module: give package.module:function"):
+        Command(model="toy_model.advance")
+    with pytest.raises(ValueError, match="give one of them"):
+        Command("cp {input} {output}", "toy_model:advance")
+    with pytest.raises(ValueError, match="or model, as package.module:function"):
+        Command()
+
+
+def test_a_configuration_with_a_model_runs(place, capsys):
+    text = 'initial = "initial/m{member:02d}.nc"\nobservations = "obs_{cycle}.csv"\nmethod = "ETKF()"\n'
+    (place / "config.toml").write_text(f'model = "toy_model:advance"\nmembers = 2\ncycles = 1\ninterval = 6.0\n{text}')
+    assert main(["cycle", str(place / "config.toml"), "--dry-run"]) == 0
+    assert "forecast of member 1: toy_model:advance" in capsys.readouterr().out
+    assert main(["cycle", str(place / "config.toml")]) == 0
+    assert len(list((place / "cycles" / "cycle_0001" / "analysis").glob("member_*.nc"))) == 2
