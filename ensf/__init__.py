@@ -73,12 +73,13 @@ from ensf.observations import (
     WindSpeed,
     absolute,
     arctan,
+    at_times,
     cube,
     exponential,
     log,
     square,
 )
-from ensf.twin import Cycle, Network, Streams, twin
+from ensf.twin import AsynchronousNetwork, Cycle, Network, Streams, twin
 from ensf.wrappers import (
     RTPP,
     RTPS,
@@ -94,9 +95,11 @@ from ensf.wrappers import (
     ModelInTheLoop,
     PartialState,
     Rotation,
+    Smoother,
     SpreadReset,
     Standardised,
     Tempered,
+    analyse_window,
     letsf,
     published,
 )
@@ -106,6 +109,7 @@ __all__ = [
     "AdaptiveSpread",
     "Analysis",
     "AnalysisInflation",
+    "AsynchronousNetwork",
     "Callback",
     "Censored",
     "CollapseGuard",
@@ -161,6 +165,7 @@ __all__ = [
     "ReverseSDE",
     "Rotation",
     "Select",
+    "Smoother",
     "Sphere",
     "SpreadReset",
     "StandardNoise",
@@ -174,7 +179,9 @@ __all__ = [
     "VariancePreserving",
     "WindSpeed",
     "absolute",
+    "analyse_window",
     "arctan",
+    "at_times",
     "cube",
     "exponential",
     "gaspari_cohn",

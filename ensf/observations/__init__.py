@@ -23,6 +23,7 @@ from ensf.observations.networks import RandomPoints, RegularPoints
 from ensf.observations.non_gaussian import Censored, Laplace, Poisson, StudentT, Threshold
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Callback, Identity, Linear, Operator, Pointwise, Select, Stacked, WindSpeed
+from ensf.observations.trajectory import at_times
 from ensf.observations.window import Window
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "Window",
     "absolute",
     "arctan",
+    "at_times",
     "cube",
     "exponential",
     "identity",
