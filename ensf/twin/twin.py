@@ -135,6 +135,8 @@ class AsynchronousNetwork:
     steps : tuple of float
         Those of the states in the members' trajectory: ascending, from 0 to the end of the window. Between two of
         them what the members predict is linear in time; the truth is observed at its own time.
+    told : tuple of float, optional
+        The times that the filter is told, if they are not the truth.
 
     Raises
     ------
@@ -145,13 +147,17 @@ class AsynchronousNetwork:
     network: _Network
     times: tuple[float, ...]
     steps: tuple[float, ...]
+    told: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.steps) < 2 or self.steps[0] != 0:
             raise ValueError(f"the steps of a window are {self.steps}: give the times of states from 0 to its end")
         if not self.times:
             raise ValueError("the network observes at no time of the window: give times= from 0 to its end")
-        brackets(np.asarray(self.times, dtype=np.float64), np.asarray(self.steps, dtype=np.float64))
+        if self.told is not None and len(self.told) != len(self.times):
+            raise ValueError(f"there are {len(self.times)} times but {len(self.told)} told: give one for each")
+        for times in (self.times, self.told or self.times):
+            brackets(np.asarray(times, dtype=np.float64), np.asarray(self.steps, dtype=np.float64))
 
     def step_at(self, interval: float, time: float) -> int:
         """The step at a time of a window, which is as long as the interval between analyses.
@@ -179,7 +185,7 @@ class AsynchronousNetwork:
         stops = np.cumsum(sizes).tolist()
         parts = [
             (at_times(one.operator, np.full(one.size, time), self.steps), np.arange(stop - one.size, stop))
-            for one, time, stop in zip(each, self.times, stops, strict=True)
+            for one, time, stop in zip(each, self.told or self.times, stops, strict=True)
         ]
         per_observation = not is_error_law(first.error) and np.ndim(first.error) > 0
         position = None if first.position is None else xp.concat([one.position for one in each], axis=0)
