@@ -25,7 +25,8 @@ from ensf.tables import read
 
 MODEL = Path(__file__).parents[1] / "external_model.py"
 MEMBERS, CYCLES, TIMES = 5, 5, 4
-COMMAND = f"{shlex.quote(os.path.realpath(sys.executable))} -S -I {shlex.quote(str(MODEL))} {{input}} {{output}} 0 {{duration}} {{seed}}"
+PROGRAM = f"{shlex.quote(os.path.realpath(sys.executable))} -S -I {shlex.quote(str(MODEL))}"
+COMMAND = f"{PROGRAM} {{input}} {{output}} 0 {{duration}} {{seed}}"
 METHODS = ["Smoother(ETKF(), 3)", "Smoother(LETKF(Localization(Euclidean(), 1.5, dims=('x', 'y'))), 3)"]
 
 
