@@ -127,7 +127,7 @@ def test_the_plan_is_seen_at_the_top():
     entries = {
         path.stem for path in (ROOT / "ensf").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
-    assert entries == {"__init__", *LEVEL} - {"experiments"}
+    assert entries == {"__init__", "__main__", *LEVEL} - {"experiments"}
 
 
 def test_all_folders_are_installed():
