@@ -187,7 +187,7 @@ class AsynchronousNetwork:
             (at_times(one.operator, np.full(one.size, time), self.steps), np.arange(stop - one.size, stop))
             for one, time, stop in zip(each, self.told or self.times, stops, strict=True)
         ]
-        per_observation = not is_error_law(first.error) and np.ndim(first.error) > 0
+        per_observation = not is_error_law(first.error) and np.ndim(cast(Numbers, first.error)) > 0
         position = None if first.position is None else xp.concat([one.position for one in each], axis=0)
         return Observation(
             xp.concat([one.value for one in each]),
@@ -357,7 +357,7 @@ class Lost(ArithmeticError):
 def twin(
     model: Model,
     method: Filter,
-    network: Network,
+    network: Network | AsynchronousNetwork,
     initial: InitialLaw,
     *,
     members: int,
@@ -413,7 +413,7 @@ def twin(
     run: _Twin
     if isinstance(network, AsynchronousNetwork):
         step = network.step_at(interval, interval if analysis_time is None else analysis_time)
-        run = _WindowTwin(model, truth_model, method, network, interval, positions, step)
+        run = _WindowTwin(model, truth_model, method, network.network, interval, positions, network, step)
     elif analysis_time is None:
         run = _Twin(model, truth_model, method, network, interval, positions)
     else:
@@ -474,15 +474,15 @@ class _Twin:
 class _WindowTwin(_Twin):
     """Cycles whose observations have times of their own."""
 
-    network: AsynchronousNetwork
+    windows: AsynchronousNetwork
     step: int
 
     def cycle(self, start: Checkpoint) -> Cycle:
         """The cycle after those of a checkpoint, whose streams it uses."""
-        time, streams, steps = start.cycles * self.interval, start.streams, self.network.steps
-        stops = np.unique([*steps, *self.network.times]).tolist()
+        time, streams, steps = start.cycles * self.interval, start.streams, self.windows.steps
+        stops = np.unique([*steps, *self.windows.times]).tolist()
         truths = dict(zip(stops, _states(self.truth_model, start.truth, time, stops, streams.truth_noise), strict=True))
-        observation = self.network.observe([truths[t] for t in self.network.times], start.cycles, streams.observations)
+        observation = self.windows.observe([truths[t] for t in self.windows.times], start.cycles, streams.observations)
         started = clock.process_time()
         forecast = _states(self.model, start.ensemble, time, steps, streams.model_noise)
         forecasted = clock.process_time()
