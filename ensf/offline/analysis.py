@@ -270,6 +270,7 @@ class Offline:
             with staged(place, RECORD, fresh) as folder:
                 writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
                 analysis = _run(job, rng, writer, follow)
+                assert analysis.update is not None
                 for one, source in former:
                     one.correct(job, source, analysis.update, command)
                 if keepers(job.pipeline.method):
