@@ -24,8 +24,8 @@ UNKEPT = {
     ("test_the_posterior_is_nearer_to_accurate_observations", "FreeRun"): "the analysis is the prior",
 }
 
-# Filters that need more than the prior; test_window.py has what they promise.
-NEED_MORE = {"ModelInTheLoop", "FreeRun", "Prepared", "Wrapper"}  # a window; no analysis; bases
+# Filters that need more than the prior; test_window.py and test_asynchronous.py have what they promise.
+NEED_MORE = {"ModelInTheLoop", "Smoother", "FreeRun", "Prepared", "Wrapper"}  # a window; a past; no analysis; bases
 
 OPERATORS = {
     "identity": Identity(),
