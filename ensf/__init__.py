@@ -84,12 +84,13 @@ from ensf.observations import (
     WindSpeed,
     absolute,
     arctan,
+    at_times,
     cube,
     exponential,
     log,
     square,
 )
-from ensf.twin import Cycle, Network, Streams, twin
+from ensf.twin import AsynchronousNetwork, Cycle, Network, Streams, twin
 from ensf.wrappers import (
     RTPP,
     RTPS,
@@ -108,9 +109,11 @@ from ensf.wrappers import (
     Parameter,
     PartialState,
     Rotation,
+    Smoother,
     SpreadReset,
     Standardised,
     Tempered,
+    analyse_window,
     letsf,
     published,
 )
@@ -122,6 +125,7 @@ __all__ = [
     "AnalysisInflation",
     "AugmentedState",
     "ByVariable",
+    "AsynchronousNetwork",
     "Callback",
     "Censored",
     "CollapseGuard",
@@ -188,6 +192,7 @@ __all__ = [
     "SchurEnKF",
     "Select",
     "Simulated",
+    "Smoother",
     "Sphere",
     "SpreadReset",
     "StandardNoise",
@@ -201,7 +206,9 @@ __all__ = [
     "VariancePreserving",
     "WindSpeed",
     "absolute",
+    "analyse_window",
     "arctan",
+    "at_times",
     "cube",
     "exponential",
     "gaspari_cohn",

@@ -11,7 +11,7 @@ from ensf.filters import LETKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Gaussian
-from ensf.twin import Method, Network, PerturbedTruth, TwinExperiment
+from ensf.twin import AsynchronousNetwork, Method, Network, PerturbedTruth, TwinExperiment
 from ensf.wrappers import AnalysisInflation, Rotation
 
 SIZE = 40
@@ -28,7 +28,11 @@ LOOPED = {"letsf_loop": looped_letsf(SIZE, 40)}
 
 
 def experiment(
-    name: str, summary: str, interval: float, network: Network, methods: Mapping[str, Method] = METHODS
+    name: str,
+    summary: str,
+    interval: float,
+    network: Network | AsynchronousNetwork,
+    methods: Mapping[str, Method] = METHODS,
 ) -> TwinExperiment:
     """Page of one observing network: truth on the attractor, members around it, scores after 100 cycles."""
     return TwinExperiment(

@@ -4,6 +4,9 @@
 
 The last variable of the classic NetCDF file is 3 x 4 numbers of 8 bytes, the last bytes of the file. They move one
 place around the ring and are damped; noise comes from the seed. The words make it misbehave, see `misbehave`.
+
+With the word times=N the file holds N states, the last bytes, and before them their times in hours: the model goes on
+from the last state and leaves those of its start and of N - 1 steps.
 """
 
 import math
@@ -44,9 +47,27 @@ def misbehave(words):
                 log.write(f"{os.getcwd()}\n")
 
 
+def several(given, made, start, duration, seed, times):
+    with open(given, "rb") as file:
+        content = file.read()
+    size = times * (1 + COUNT)
+    head, body = content[: -8 * size], struct.unpack(f">{size}d", content[-8 * size :])
+    hours, step = body[times - 1], duration / 3600 / (times - 1)
+    states = [list(body[-COUNT:])]
+    for k in range(1, times):
+        states.append(advance(states[-1], hours + (k - 1) * step, step, seed + k))
+    clock = [hours + k * step for k in range(times)]
+    with open(made, "wb") as file:
+        file.write(head + struct.pack(f">{size}d", *clock, *(value for state in states for value in state)))
+
+
 def main(given, made, start, duration, seed, *words):
     print("running from", start, flush=True)
     misbehave(words)
+    for word in words:
+        if word.startswith("times="):
+            several(given, made, start, float(duration), int(seed), int(word.removeprefix("times=")))
+            return
     with open(given, "rb") as file:
         content = file.read()
     head, body = content[: -8 * COUNT], content[-8 * COUNT :]

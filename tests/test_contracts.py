@@ -24,8 +24,8 @@ UNKEPT = {
     ("test_the_posterior_is_nearer_to_accurate_observations", "FreeRun"): "the analysis is the prior",
 }
 
-# Filters that need more than the prior; test_window.py and test_parameters.py have what they promise.
-NEED_MORE = {"ModelInTheLoop", "AugmentedState", "FreeRun", "Prepared", "Wrapper"}  # a window; parameters; -; bases
+# Filters that need more than the prior: test_window.py, test_parameters.py and test_asynchronous.py try them.
+NEED_MORE = {"ModelInTheLoop", "AugmentedState", "Smoother", "FreeRun", "Prepared", "Wrapper"}
 
 OPERATORS = {
     "identity": Identity(),

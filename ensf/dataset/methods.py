@@ -10,7 +10,7 @@ import numpy as np
 from ensf.dataset.coordinates import positions
 from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
-from ensf.filters.base import Filter
+from ensf.filters.base import Filter, Smoothing
 from ensf.localization import Localization
 from ensf.wrappers import letsf
 
@@ -44,6 +44,11 @@ def method_for(method: Method, layout: Layout) -> Filter:
         raise ValueError(
             f"method is {made!r}: give a filter such as LETKF(Localization(Sphere(), 500.0)), a function "
             "layout -> filter, or letsf"
+        )
+    if isinstance(made, Smoothing):
+        raise ValueError(
+            f"method is a {type(made).__name__} but there are no earlier states here: give {made.filter!r}, and "
+            "correct them with Problem.smooth, or cycle it with ensf cycle"
         )
     return made
 

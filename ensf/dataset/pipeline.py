@@ -31,6 +31,7 @@ from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
 from ensf.localization import Localization, Sphere
 from ensf.observations import Observation, Operator
+from ensf.wrappers.smoother import earlier_field
 
 __all__ = ["Done", "Follow", "Pipeline", "Watch", "quiet", "unwatched"]
 
@@ -248,6 +249,28 @@ class Pipeline:
         for (name, bounds), number in clipped.items():
             total = ensemble[:, self.layout.block(name)].size
             LOGGER.warning("analysis of %r: %d of %d values clipped to %s", name, number, total, bounds)
+
+    def smooth(self, update: Update, ensemble: np.ndarray, lag: int) -> None:
+        """Overwrite the physical ensemble ``(member, state)`` of so many cycles ago by what the update makes of it.
+
+        Its spread is not corrected, for that is done once.
+
+        Raises
+        ------
+        ValueError
+            If the result is not finite, or the filter needs whole states; nothing is overwritten then.
+        """
+        if not self.is_prepared:
+            raise ValueError(
+                f"{type(self.method).__name__} needs whole states, so that its update serves no earlier ones: give a "
+                "filter such as LETKF or LETSF"
+            )
+        corrected = np.empty_like(ensemble)
+        for tile in self.tiles:
+            physical, part = self._part(ensemble, tile)
+            earlier = replace(part, field=earlier_field(lag), inflate=False)
+            corrected[:, tile.entries] = self._physical(update.analysed(earlier)[0], part, physical, tile)
+        ensemble[...] = corrected
 
     def analysed(self, update: Update, ensemble: np.ndarray, tile: Tile, clipped: Clipped | None = None) -> Done:
         """The analysis of one tile of a physical ensemble ``(member, state)``, which stays as it is.

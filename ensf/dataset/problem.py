@@ -17,7 +17,7 @@ from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.packing import choose, pack, restore
 from ensf.dataset.pipeline import Done, Pipeline
 from ensf.dataset.transforms import Setting, several
-from ensf.filters.base import Analysis, Memory
+from ensf.filters.base import Analysis, Memory, Update
 from ensf.localization import Localization
 from ensf.observations.observation import Observation
 from ensf.wrappers.parameters import Parameter, check_preparable
@@ -128,6 +128,37 @@ class Problem(Record):
         self.pipeline.apply(update, ensemble, watch=collect)
         return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
 
+    def smooth(self, update: Update, earlier: xr.Dataset, lag: int = 1) -> xr.Dataset:
+        """The ensemble of an earlier cycle, corrected by the update of the analysis.
+
+        Parameters
+        ----------
+        update : Update
+            Of the analysis: ``problem.analyse(rng).update``.
+        earlier : xarray.Dataset
+            Its ensemble, with the variables, grid and members of the forecast; of a fixed-lag smoother, as the updates
+            since then have left it.
+        lag : int
+            How many cycles ago.
+
+        Raises
+        ------
+        ValueError
+            If it is not like the forecast, or as `Pipeline.smooth`.
+        """
+        names = list(self.layout.template.data_vars)
+        chosen = choose(earlier, self.layout.member_dim, names)
+        states, layout = pack(chosen, self.layout.member_dim, mask=_holes(self.layout))
+        if states.shape != self.forecast.shape or layout.dims != self.layout.dims:
+            raise ValueError(
+                f"the earlier ensemble has {states.shape[0]} members of {states.shape[1]} values but the forecast "
+                f"{self.forecast.shape[0]} of {self.forecast.shape[1]}: give the same members, variables and grid"
+            )
+        states = states.astype(self.forecast.dtype, copy=False)
+        self.pipeline.smooth(update, states, lag)
+        loaded = earlier.assign({name: variable.variable for name, variable in chosen.items()})
+        return restore(loaded, states, layout)
+
     def restore(self, ensemble: Array) -> xr.Dataset:
         """Dataset like the forecast, of a physical ensemble ``(member, state)``.
 
@@ -235,6 +266,11 @@ def _check_parameter(dataset: xr.Dataset, name: Hashable, member_dim: str) -> No
     if not np.isfinite(dataset[name].values).all():
         member = int(np.argmin(np.isfinite(dataset[name].values)))
         raise ValueError(f"parameter {name!r} has no number in member {member}: repair or drop that member")
+
+
+def _holes(layout: Layout) -> dict[Hashable, xr.DataArray]:
+    """The masks of a layout."""
+    return {name: layout.template[name].copy(data=mask) for name, mask in layout.masks.items()}
 
 
 # --- what the user may hand in ---------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from ensf.arrays import Array, is_host, namespace, to_numpy
 from ensf.diagnostics.observations import consistency, departures
-from ensf.diagnostics.score_table import MEASURED, REPORTED
+from ensf.diagnostics.score_table import LAGGED, MEASURED, REPORTED
 from ensf.diagnostics.truth import marginal_scores
 from ensf.filters.base import Analysis
 from ensf.observations import Observation
@@ -32,6 +33,18 @@ class Cycle(Protocol):
     @property
     def observation(self) -> Observation: ...
 
+    @property
+    def observed_forecast(self) -> Array: ...
+
+    @property
+    def observed_analysis(self) -> Array | None: ...
+
+    @property
+    def lag(self) -> int: ...
+
+    @property
+    def earlier_truths(self) -> Sequence[Array]: ...
+
 
 @np.errstate(all="ignore")
 def scores(cycle: Cycle) -> dict[str, float]:
@@ -46,13 +59,15 @@ def scores(cycle: Cycle) -> dict[str, float]:
     -------
     dict
         One number for each name in `ensf.diagnostics.score_table.MEASURED`; the last three, from observations, are NaN
-        if nothing was observed or errors are not Gaussian. Then those of `REPORTED` that the filter reports, and
-        `rmse_parameters` if it has parameters.
+        if nothing was observed or errors are not Gaussian. Then those of `REPORTED` that the filter reports,
+        `rmse_parameters` if it has parameters, and of a smoother those of each lag, NaN as long as there are not as many
+        cycles before.
     """
     forecast, analysis, observation = cycle.forecast, cycle.analysis.ensemble, cycle.observation
     values = [*marginal_scores(forecast, cycle.truth)[:4], *marginal_scores(analysis, cycle.truth)]
-    if observation.law.is_gaussian:
-        values += consistency(departures(forecast, observation), departures(analysis, observation))
+    observed = cycle.observed_analysis
+    if observation.law.is_gaussian and observed is not None:
+        values += consistency(departures(cycle.observed_forecast, observation), departures(observed, observation))
     host = values if is_host(forecast) else to_numpy(namespace(forecast).stack(values))
     numbers = [float(value) for value in host]
     info = getattr(cycle.analysis, "info", {})
@@ -61,4 +76,15 @@ def scores(cycle: Cycle) -> dict[str, float]:
         off = to_numpy(analysis)[:, -info["parameters"] :].mean(axis=0) - to_numpy(cycle.truth)[-info["parameters"] :]
         reported["rmse_parameters"] = float(np.sqrt(np.mean(off**2)))
     missing = [math.nan] * (len(MEASURED) - len(numbers))
-    return dict(zip((score.name for score in MEASURED), numbers + missing, strict=True)) | reported
+    measured = dict(zip((score.name for score in MEASURED), numbers + missing, strict=True))
+    return measured | reported | _smoothed(cycle)
+
+
+def _smoothed(cycle: Cycle) -> dict[str, float]:
+    """RMSE and spread of the states that a smoother has corrected, by lag."""
+    names = [score.name for score in LAGGED[: 2 * cycle.lag]]
+    values = dict.fromkeys(names, math.nan)
+    for lag, (state, truth) in enumerate(zip(cycle.analysis.earlier, cycle.earlier_truths, strict=True)):
+        rmse, _, spread, _ = marginal_scores(state, truth)[:4]
+        values |= {names[2 * lag]: float(rmse), names[2 * lag + 1]: float(spread)}
+    return values

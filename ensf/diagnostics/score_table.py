@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MEASURED", "REPORTED", "SCORES", "Score", "title"]
+__all__ = ["LAGGED", "MEASURED", "REPORTED", "SCORES", "Score", "title"]
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,35 @@ OF_RUNS = (
     ),
 )
 
-SCORES = {score.name: score for score in (*MEASURED, *REPORTED, *OF_PARAMETERS, *OF_RUNS)}
+LAGS = 100
+"""Lags of a smoother that have names."""
+
+
+def lagged(lag: int) -> tuple[Score, Score]:
+    """RMSE and spread of the state of so many cycles ago, corrected by all observations since."""
+    before = f"state {lag} cycle{'s' * (lag > 1)} before the analysis, corrected by a smoother"
+    return (
+        Score(
+            f"rmse_lag{lag}",
+            f"RMSE -{lag}",
+            f"root mean square error of the mean of the {before}",
+            "square root of the mean over components of (m - x)^2",
+            of_state=True,
+        ),
+        Score(
+            f"spread_lag{lag}",
+            f"spread -{lag}",
+            f"standard deviation of the {before}, root mean square over components",
+            "square root of the mean over components of sum_i (x_i - m)^2 / (N - 1)",
+            of_state=True,
+        ),
+    )
+
+
+LAGGED = tuple(score for lag in range(1, LAGS + 1) for score in lagged(lag))
+"""Those of a smoother, RMSE and spread in turn."""
+
+SCORES = {score.name: score for score in (*MEASURED, *REPORTED, *OF_PARAMETERS, *LAGGED, *OF_RUNS)}
 
 
 def title(name: str) -> str:

@@ -51,6 +51,7 @@ __all__ = [
     "Part",
     "Preparable",
     "Prepared",
+    "Smoothing",
     "Unchanged",
     "Update",
     "as_ensemble",
@@ -77,6 +78,8 @@ class Analysis:
         What was applied to the prior, by a filter that prepares one: it serves parameters, and states at earlier times.
     before : callable
         Members of a part of the prior as the filter took them: after inflation of the forecast.
+    earlier : tuple of (member, state) array
+        States of the cycles before, corrected by the same update, the latest first: what a `Smoother` gives.
     """
 
     ensemble: Array
@@ -84,6 +87,7 @@ class Analysis:
     info: Info = field(default_factory=dict)
     update: Update | None = None
     before: Callable[[Part], Array] = attrgetter("values")
+    earlier: tuple[Array, ...] = ()
 
     def __repr__(self) -> str:
         return f"Analysis(ensemble {summary(self.ensemble)}, info {', '.join(self.info) or 'none'})"
@@ -124,6 +128,22 @@ class Preparable(Protocol):
         memory : object
             What the cycle before left.
         """
+
+
+@runtime_checkable
+class Smoothing(Protocol):
+    """A filter that also corrects states of earlier cycles; no wrapper may stand around it."""
+
+    @property
+    def filter(self) -> Filter:
+        """What analyses the last cycle."""
+
+    @property
+    def lag(self) -> int:
+        """Number of earlier cycles."""
+
+    def corrected(self, analysis: Analysis, memory: Memory, positions: np.ndarray | None) -> Analysis:
+        """The analysis of the filter with the remembered states corrected by its update, and itself remembered."""
 
 
 # --- the analysis as an update -----------------------------------------------------------------------------
@@ -320,6 +340,11 @@ def check_filter(filter: object, owner: str) -> None:
     if isinstance(filter, type) or not (hasattr(filter, "analyse") or hasattr(filter, "prepare")):
         name = filter.__name__ if isinstance(filter, type) else repr(filter)
         raise ValueError(f"{owner} holds {name}, which is no filter: give one with its settings, such as ETKF()")
+    if isinstance(filter, Smoothing):
+        raise ValueError(
+            f"{owner} holds {type(filter).__name__}, which remembers the analyses as they go into the next cycle: put "
+            f"it outside, {type(filter).__name__}({owner}(...), {filter.lag})"
+        )
 
 
 def usable(

@@ -44,6 +44,7 @@ from ensf.observations.operators import (
     Stacked,
     WindSpeed,
 )
+from ensf.observations.trajectory import at_times
 from ensf.observations.window import Window
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "Window",
     "absolute",
     "arctan",
+    "at_times",
     "cube",
     "exponential",
     "identity",

@@ -19,7 +19,7 @@ from ensf.dataset.blocks import Transforms
 from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
-from ensf.filters.base import Analysis, Memory
+from ensf.filters.base import Analysis, Memory, Update
 from ensf.offline.fields import FIELDS, FieldsFile
 from ensf.offline.job import Job
 from ensf.offline.members import Source
@@ -34,11 +34,56 @@ from ensf.runs.owner import owned
 from ensf.runs.patterns import find_files
 from ensf.tables import Check, Correlation, read
 
-__all__ = ["STAGES", "Offline", "analyse_files"]
+__all__ = ["STAGES", "Earlier", "Offline", "analyse_files"]
 
 LOGGER = logging.getLogger("ensf")
 STAGES = ("forecast", "preassim", "postassim", "analysis")
 Paths = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The files of an earlier cycle, to be corrected by the update of this one.
+
+    Parameters
+    ----------
+    paths : tuple of Path
+        As the updates since then have left them; they stay as they are.
+    lag : int
+        How many cycles ago.
+    folder : Path
+        Of the corrected copies, which have the names of the files.
+    """
+
+    paths: tuple[Path, ...]
+    lag: int
+    folder: Path
+
+    def source(self, now: Source) -> Source:
+        """The source of the files, which must be like those of the forecast.
+
+        Raises
+        ------
+        ValueError, OSError
+            If one cannot be read, or they are not like the forecast's; it names them.
+        """
+        layout = now.layout
+        masked = bool(layout.masks)
+        names = tuple(map(str, layout.template.data_vars))
+        source = Source.of(self.paths, layout.member_dim, names, masked, now.coordinates)
+        if source.members != now.members or source.layout.size != layout.size:
+            raise ValueError(
+                f"{source.label(0)} and its like are {source.members} members of {source.layout.size} values but the "
+                f"forecast has {now.members} of {layout.size}: give earlier states of the same members and grid"
+            )
+        return source
+
+    def correct(self, job: Job, source: Source, update: Update, command: str | None) -> None:
+        """Write the corrected copies."""
+        ensemble = source.load()
+        job.pipeline.smooth(update, ensemble, self.lag)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        Writer(source, self.folder, command, ("analysis",), (), quiet).save("analysis", ensemble)
 
 
 @dataclass(frozen=True)
@@ -197,6 +242,7 @@ class Offline:
         overwrite: bool = False,
         command: str | None = None,
         record: bool = True,
+        earlier: Sequence[Earlier] = (),
         follow: Follow = quiet,
     ) -> Analysis:
         """Analysis of files into files of the same names in the folder `output`, which is owned meanwhile.
@@ -210,6 +256,8 @@ class Offline:
             Appended to the attribute ``history`` of the files, with the date.
         record : bool
             Write ``observations.nc``, ``statistics.nc`` and ``analysis.json`` too.
+        earlier : sequence of Earlier
+            Files of earlier cycles, of which corrected copies are written.
 
         Returns
         -------
@@ -226,9 +274,13 @@ class Offline:
         with owned(place) as fresh:
             job = self.prepare(prior, observations, place, memory=memory, overwrite=overwrite, follow=follow)
             strange = job.observed.far_off()
+            former = [(one, one.source(job.source)) for one in earlier]
             with staged(place, RECORD, fresh) as folder:
                 writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
                 analysis = _run(job, rng, writer, follow)
+                assert analysis.update is not None
+                for one, source in former:
+                    one.correct(job, source, analysis.update, command)
                 if keepers(job.pipeline.method):
                     write_memory(folder / MEMORY, analysis.memory, job.pipeline.method, job.source.layout)
                 if record:
@@ -274,13 +326,14 @@ def analyse_files(
     *,
     rng: Generator,
     memory: Memory | str | Path = None,
+    earlier: Sequence[Earlier] = (),
     **settings: Any,
 ) -> Analysis:
     """Analysis of files without a record, which replaces files that are there: what cycling needs.
 
     Parameters
     ----------
-    prior, observations, output, rng, memory
+    prior, observations, output, rng, memory, earlier
         As in `Offline.analyse`.
     method : Filter, callable, str, or None
         As in `Offline`.
@@ -288,4 +341,5 @@ def analyse_files(
         Of `Offline`.
     """
     offline = Offline(method, **settings)
-    return offline.analyse(prior, observations, output, rng=rng, memory=memory, overwrite=True, record=False)
+    how: dict[str, Any] = {"overwrite": True, "record": False, "earlier": earlier}
+    return offline.analyse(prior, observations, output, rng=rng, memory=memory, **how)

@@ -44,6 +44,7 @@ CLASSES = (
     "ensf.wrappers.adaptive_inflation:InflationMemory",
     "ensf.wrappers.collapse_guard:GuardMemory",
     "ensf.wrappers.deferred_analysis:DeferralMemory",
+    "ensf.wrappers.smoother:SmootherMemory",
     "ensf.wrappers.spread:ResetMemory",
     "ensf.wrappers.spread_control.bias:BiasEstimate",
     "ensf.wrappers.spread_control.control:KindMemory",

@@ -282,6 +282,7 @@ class ObservationTable:
             periods or {},
             self.vertical,
             tuple(surface),
+            self.time,
         )
         table = _within_numbers(_of_the_state(self.in_units_of(layout), layout, quantities), stations.dtype)
         height = self.height

@@ -9,9 +9,10 @@ from ensf.twin.experiment import (
     TwinExperiment,
     summarise,
 )
-from ensf.twin.twin import Checkpoint, Cycle, InitialLaw, Model, Network, Streams, twin
+from ensf.twin.twin import AsynchronousNetwork, Checkpoint, Cycle, InitialLaw, Model, Network, Streams, twin
 
 __all__ = [
+    "AsynchronousNetwork",
     "Checkpoint",
     "Climatology",
     "Cycle",

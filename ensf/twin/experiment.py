@@ -14,7 +14,7 @@ import numpy as np
 
 from ensf.arrays import Array, normal, summary
 from ensf.filters.base import Filter
-from ensf.twin.twin import Checkpoint, Cycle, InitialLaw, Model, Network, Streams, twin
+from ensf.twin.twin import AsynchronousNetwork, Checkpoint, Cycle, InitialLaw, Model, Network, Streams, twin
 
 __all__ = [
     "Climatology",
@@ -98,7 +98,7 @@ class TwinExperiment:
     name, summary : str
     model : Model
         Advances the members (and the truth, unless `truth_model` is given).
-    network : Network
+    network : Network or AsynchronousNetwork
         What is observed.
     initial : InitialLaw
     methods : mapping of str to Method
@@ -120,12 +120,14 @@ class TwinExperiment:
         Where the setting was published.
     time_units : str
         Unit of model time, as `ensf.runs.netcdf.writer.save` takes it; 1 for a model without units.
+    analysis_time : float, optional
+        When in the window of an `AsynchronousNetwork` the analysis is; by default the end.
     """
 
     name: str
     summary: str
     model: Model
-    network: Network
+    network: Network | AsynchronousNetwork
     initial: InitialLaw
     methods: Mapping[str, Method]
     cycles: int
@@ -137,6 +139,7 @@ class TwinExperiment:
     truth_model: Model | None = None
     source: str = ""
     time_units: str = "1"
+    analysis_time: float | None = None
 
     def run(self, method: Method, seed: int, start: Checkpoint | None = None) -> Generator[Cycle, None, None]:
         """Cycles of one method and seed, after those of `start`; truth and observations depend on the seed alone."""
@@ -151,6 +154,7 @@ class TwinExperiment:
             streams=Streams.spawn(seed),
             truth_model=self.truth_model,
             start=start,
+            analysis_time=self.analysis_time,
         )
 
     def scored(self, times: np.ndarray) -> dict[str, np.ndarray]:

@@ -4,6 +4,10 @@ A cycle is forecast, then analysis; there is no observation at time 0. `twin` is
 and statistics consume its `Cycle` records. Each role has its own random stream, spawned from one seed, so that
 changing the filter changes neither truth nor observations. What a cycle leaves behind is a `Checkpoint`; from there the
 rest of the experiment is the same, bit for bit, as if it had never stopped.
+
+An `AsynchronousNetwork` observes during the window between two analyses: each observation is predicted at its own time
+from the members' trajectory. The analysis is of the end of the window, or of an earlier step; then the model takes its
+members to the end.
 """
 
 from __future__ import annotations
@@ -12,20 +16,24 @@ import time as clock
 from collections import abc
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cached_property, partial
+from itertools import pairwise
 from typing import Protocol, cast
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, namespace, summary, to_numpy
-from ensf.filters.base import Analysis, Filter, Memory
+from ensf.filters.base import Analysis, Filter, Memory, Smoothing
 from ensf.filters.lost import Lost
-from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator
+from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator, at_times
 from ensf.observations.error_laws import is_error_law
+from ensf.observations.joined import join
+from ensf.observations.trajectory import brackets
 from ensf.observations.window import Window
 from ensf.twin.watch import Watch
+from ensf.wrappers import analyse_window
 
-__all__ = ["Checkpoint", "Cycle", "InitialLaw", "Model", "Network", "Streams", "twin"]
+__all__ = ["AsynchronousNetwork", "Checkpoint", "Cycle", "InitialLaw", "Model", "Network", "Streams", "twin"]
 
 
 class Model(Protocol):
@@ -109,6 +117,89 @@ class Network:
         return Observation(law.draw(predicted, rng), self.operator, told, self.position)
 
 
+class _Network(Protocol):
+    """What observes a truth."""
+
+    def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
+        """Observation of the truth ``(state,)``."""
+
+
+@dataclass(frozen=True)
+class AsynchronousNetwork:
+    """A network that observes at several times of each window, all of which one analysis uses.
+
+    Parameters
+    ----------
+    network : Network
+        What is observed at each time.
+    times : tuple of float
+        Model times after the start of the window.
+    steps : tuple of float
+        Those of the states in the members' trajectory: ascending, from 0 to the end of the window. Between two of
+        them what the members predict is linear in time; the truth is observed at its own time.
+    told : tuple of float, optional
+        The times that the filter is told, if they are not the truth.
+
+    Raises
+    ------
+    ValueError
+        If the steps do not ascend from 0, or a time is not between 0 and the last of them.
+    """
+
+    network: _Network
+    times: tuple[float, ...]
+    steps: tuple[float, ...]
+    told: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.steps) < 2 or self.steps[0] != 0:
+            raise ValueError(f"the steps of a window are {self.steps}: give the times of states from 0 to its end")
+        if not self.times:
+            raise ValueError("the network observes at no time of the window: give times= from 0 to its end")
+        if self.told is not None and len(self.told) != len(self.times):
+            raise ValueError(f"there are {len(self.times)} times but {len(self.told)} told: give one for each")
+        for times in (self.times, self.told or self.times):
+            brackets(np.asarray(times, dtype=np.float64), np.asarray(self.steps, dtype=np.float64))
+
+    def step_at(self, interval: float, time: float) -> int:
+        """The step at a time of a window, which is as long as the interval between analyses.
+
+        Raises
+        ------
+        ValueError
+            If the window has another length, or no such step.
+        """
+        if not np.isclose(self.steps[-1], interval, rtol=1e-9):
+            raise ValueError(
+                f"the steps of the network end at {self.steps[-1]:g} but the interval is {interval:g}: make them end "
+                "with the window"
+            )
+        step = int(np.argmin(np.abs(np.subtract(self.steps, time))))
+        if not np.isclose(self.steps[step], time, rtol=1e-9, atol=1e-9 * interval):
+            raise ValueError(f"analysis_time is {time:g}, which is no step of the window: choose one of {self.steps}")
+        return step
+
+    def observe(self, truths: abc.Sequence[Array], cycle: int, rng: Generator) -> Observation:
+        """Observation of the truths ``(state,)`` at each of `times`, for trajectories of the members."""
+        each = [self.network.observe(truth, cycle, rng) for truth in truths]
+        first, sizes = each[0], [one.size for one in each]
+        xp = namespace(first.value)
+        stops = np.cumsum(sizes).tolist()
+        parts = [
+            (at_times(one.operator, np.full(one.size, time), self.steps), np.arange(stop - one.size, stop))
+            for one, time, stop in zip(each, self.told or self.times, stops, strict=True)
+        ]
+        per_observation = not is_error_law(first.error) and np.ndim(cast(Numbers, first.error)) > 0
+        position = None if first.position is None else xp.concat([one.position for one in each], axis=0)
+        return Observation(
+            xp.concat([one.value for one in each]),
+            join(parts),
+            xp.concat([one.error for one in each]) if per_observation else first.error,
+            position,
+            kind=None if first.kind is None else np.concatenate([one.kind for one in each]),
+        )
+
+
 def _short(error: float | Array | ErrorLaw) -> str:
     return summary(error) if isinstance(error, np.ndarray) else repr(error)
 
@@ -128,6 +219,8 @@ class Checkpoint:
     streams : Streams
     watch : Watch
         Whether the filter is about to be lost.
+    earlier_truths : tuple of (state,) array
+        At the times of the last analyses, the latest first: what a smoother is scored with.
     """
 
     cycles: int
@@ -136,10 +229,58 @@ class Checkpoint:
     memory: Memory
     streams: Streams
     watch: Watch = field(default_factory=lambda: Watch.begin(0))
+    earlier_truths: tuple[Array, ...] = ()
 
     def __repr__(self) -> str:
         memory = type(self.memory).__name__
         return f"Checkpoint({self.cycles} cycles, ensemble {summary(self.ensemble)}, memory {memory}, {self.streams!r})"
+
+
+@dataclass(frozen=True, eq=False)
+class MembersWindow:
+    """The window of a cycle whose observations have times of their own.
+
+    Attributes
+    ----------
+    trajectory : (member, step, state) array
+        Forecast.
+    result : Analysis
+    positions : (state, dimension) array or None
+    step : int
+        That of the analysis.
+    end_truth : (state,) array
+    end : (member, state) array
+        Where truth and members are at the end of the window, after the analysis.
+    """
+
+    trajectory: Array
+    result: Analysis
+    positions: np.ndarray | None
+    step: int
+    end_truth: Array
+    end: Array
+
+    @property
+    def forecast(self) -> Array:
+        """The trajectory, ``(member, step * state)``."""
+        return self.trajectory.reshape(self.trajectory.shape[0], -1)
+
+    @cached_property
+    def analysis(self) -> Array | None:
+        """The trajectory with all its steps corrected, ``(member, step * state)``; None if the update is not known."""
+        update, (_, steps, size) = self.result.update, self.trajectory.shape
+        if update is None:
+            return None
+        where = np.arange(size, dtype=np.float64)[:, None] if self.positions is None else self.positions
+        return namespace(self.trajectory).concat(
+            [
+                self.result.ensemble
+                if step == self.step
+                else update.apply(self.trajectory[:, step], where, field=f"step {step} of the window")
+                for step in range(steps)
+            ],
+            axis=1,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +292,10 @@ class Cycle:
     index : int
         0 is the first.
     time : float
-        Model time of the observation.
+        Model time of the analysis, and of the observation unless it has times of its own.
     truth : (state,) array
     observation : Observation
+        Of states; of an `AsynchronousNetwork`, of trajectories.
     forecast : (member, state) array
     analysis : Analysis
     seconds_forecast, seconds_analysis : float
@@ -162,6 +304,12 @@ class Cycle:
         As this cycle leaves them, until the next one is asked for. An experiment without them cannot be resumed.
     watch : Watch
         Whether the filter is about to be lost.
+    lag : int
+        Number of earlier cycles that a smoother corrects.
+    earlier_truths : tuple of (state,) array
+        At the times of the analyses before, as many as there are in ``analysis.earlier``; the latest first.
+    window : MembersWindow, optional
+        The window that the observation belongs to, if it has times of its own.
     """
 
     index: int
@@ -174,6 +322,19 @@ class Cycle:
     seconds_analysis: float
     streams: Streams | None = None
     watch: Watch = field(default_factory=lambda: Watch.begin(0))
+    lag: int = 0
+    earlier_truths: tuple[Array, ...] = ()
+    window: MembersWindow | None = None
+
+    @property
+    def observed_forecast(self) -> Array:
+        """What the observation operator reads of the forecast: ``(member, state)``, or ``(member, step * state)``."""
+        return self.forecast if self.window is None else self.window.forecast
+
+    @property
+    def observed_analysis(self) -> Array | None:
+        """What it reads of the analysis; None for a filter of whole states in a window."""
+        return self.analysis.ensemble if self.window is None else self.window.analysis
 
     def __repr__(self) -> str:
         return (
@@ -184,18 +345,23 @@ class Cycle:
     @property
     def checkpoint(self) -> Checkpoint | None:
         """What the next cycle needs; ask for it before that. None without streams."""
-        if self.streams is None:
-            return None
-        analysis = self.analysis
-        return Checkpoint(
-            self.index + 1, self.truth, analysis.ensemble, analysis.memory, self.streams.copy(), self.watch
-        )
+        return None if self.streams is None else replace(self.following, streams=self.streams.copy())
+
+    @property
+    def following(self) -> Checkpoint:
+        """What the next cycle begins with, whose streams it uses up."""
+        assert self.streams is not None
+        truth, ensemble = self.truth, self.analysis.ensemble
+        if self.window is not None:
+            truth, ensemble = self.window.end_truth, self.window.end
+        truths = (self.truth, *self.earlier_truths)[: self.lag]
+        return Checkpoint(self.index + 1, truth, ensemble, self.analysis.memory, self.streams, self.watch, truths)
 
 
 def twin(
     model: Model,
     method: Filter,
-    network: Network,
+    network: Network | AsynchronousNetwork,
     initial: InitialLaw,
     *,
     members: int,
@@ -205,6 +371,7 @@ def twin(
     truth_model: Model | None = None,
     positions: np.ndarray | None = None,
     start: Checkpoint | None = None,
+    analysis_time: float | None = None,
 ) -> abc.Generator[Cycle, None, None]:
     """Run a twin experiment, yielding one `Cycle` after another.
 
@@ -213,12 +380,12 @@ def twin(
     model : Model
         Advances the members.
     method : Filter
-    network : Network
+    network : Network or AsynchronousNetwork
         What is observed; anything with ``observe(truth, cycle, rng) -> Observation``.
     initial : InitialLaw
     members, cycles : int
     interval : float
-        Model time between observations.
+        Model time between observations; the length of the window of an `AsynchronousNetwork`.
     streams : Streams
         Random streams, spawned per role.
     truth_model : Model, optional
@@ -227,6 +394,8 @@ def twin(
         Where the state variables are; by default the model's ``positions``, else each is at its index.
     start : Checkpoint, optional
         Go on from there, with copies of its streams; nothing is drawn from `initial`.
+    analysis_time : float, optional
+        When in the window of an `AsynchronousNetwork` the analysis is, one of its steps; by default the end.
 
     Yields
     ------
@@ -235,7 +404,7 @@ def twin(
     Raises
     ------
     ValueError
-        If the numbers of members or cycles are not positive.
+        If the numbers of members or cycles are not positive, or the window is not the interval.
     Lost
         If the forecast of a member is not finite, or the filter is lost as `ensf.twin.watch` says.
     """
@@ -244,34 +413,121 @@ def twin(
     truth_model = truth_model or model
     positions = getattr(model, "positions", None) if positions is None else positions
     start = start or Checkpoint(0, *initial.draw(members, streams), None, streams)
-    truth, ensemble, memory, streams = start.truth, start.ensemble, start.memory, start.streams.copy()
-    watch = start.watch
-    for index in range(start.cycles, cycles):
-        time = index * interval
-        truth = truth_model.advance(truth, time, interval, streams.truth_noise)
-        observation = network.observe(truth, index, streams.observations)
+    current = replace(start, streams=start.streams.copy())
+    run: _Twin
+    if isinstance(network, AsynchronousNetwork):
+        step = network.step_at(interval, interval if analysis_time is None else analysis_time)
+        run = _WindowTwin(model, truth_model, method, network.network, interval, positions, network, step)
+    elif analysis_time is None:
+        run = _Twin(model, truth_model, method, network, interval, positions)
+    else:
+        raise ValueError(
+            f"analysis_time is {analysis_time:g} but every observation is at the end of its window: leave it out"
+        )
+    while current.cycles < cycles:
+        cycle = run.cycle(current)
+        yield cycle
+        current = cycle.following
+
+
+@dataclass(frozen=True, eq=False)
+class _Twin:
+    """Cycles of an experiment in which all observations are at the time of the analysis."""
+
+    model: Model
+    truth_model: Model
+    method: Filter
+    network: _Network
+    interval: float
+    positions: np.ndarray | None
+
+    @property
+    def lag(self) -> int:
+        """Number of earlier cycles that the method corrects."""
+        return self.method.lag if isinstance(self.method, Smoothing) else 0
+
+    def cycle(self, start: Checkpoint) -> Cycle:
+        """The cycle after those of a checkpoint, whose streams it uses."""
+        time, streams = start.cycles * self.interval, start.streams
+        truth = self.truth_model.advance(start.truth, time, self.interval, streams.truth_noise)
+        observation = self.network.observe(truth, start.cycles, streams.observations)
         started = clock.process_time()
-        forecast = model.advance(ensemble, time, interval, streams.model_noise)
+        forecast = self.model.advance(start.ensemble, time, self.interval, streams.model_noise)
         forecasted = clock.process_time()
-        _check_alive(forecast, index)
-        watch = watch.after(index + 1, forecast, observation)
-        window = Window(ensemble, forecast, partial(model.advance, time=time, duration=interval))
+        _check_alive(forecast, start.cycles)
+        watch = start.watch.after(start.cycles + 1, forecast, observation)
+        watched = clock.process_time()
+        window = Window(start.ensemble, forecast, partial(self.model.advance, time=time, duration=self.interval))
         windowed = replace(observation, error=observation.law, window=window)
-        analysis = method.analyse(forecast, windowed, streams.filter, memory, positions)
+        analysis = self.method.analyse(forecast, windowed, streams.filter, start.memory, self.positions)
         analysed = clock.process_time()
-        ensemble, memory = analysis.ensemble, analysis.memory
-        yield Cycle(
-            index,
-            time + interval,
+        return Cycle(
+            start.cycles,
+            time + self.interval,
             truth,
             observation,
             forecast,
             analysis,
             forecasted - started,
-            analysed - forecasted,
+            analysed - watched,
             streams,
             watch,
+            self.lag,
+            start.earlier_truths,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _WindowTwin(_Twin):
+    """Cycles whose observations have times of their own."""
+
+    windows: AsynchronousNetwork
+    step: int
+
+    def cycle(self, start: Checkpoint) -> Cycle:
+        """The cycle after those of a checkpoint, whose streams it uses."""
+        time, streams, steps = start.cycles * self.interval, start.streams, self.windows.steps
+        stops = np.unique([*steps, *self.windows.times]).tolist()
+        truths = dict(zip(stops, _states(self.truth_model, start.truth, time, stops, streams.truth_noise), strict=True))
+        observation = self.windows.observe([truths[t] for t in self.windows.times], start.cycles, streams.observations)
+        started = clock.process_time()
+        forecast = _states(self.model, start.ensemble, time, steps, streams.model_noise)
+        forecasted = clock.process_time()
+        for state in forecast:
+            _check_alive(state, start.cycles)
+        trajectory = namespace(forecast[0]).stack(forecast, axis=1)
+        flat = trajectory.reshape(trajectory.shape[0], -1)
+        watch = start.watch.after(start.cycles + 1, flat, observation)
+        watched = clock.process_time()
+        analysis = analyse_window(
+            self.method, trajectory, observation, streams.filter, start.memory, self.positions, self.step
+        )
+        analysed = clock.process_time()
+        end = _states(self.model, analysis.ensemble, time, steps[self.step :], streams.model_noise)[-1]
+        again = clock.process_time() - analysed
+        return Cycle(
+            start.cycles,
+            time + steps[self.step],
+            truths[steps[self.step]],
+            observation,
+            forecast[self.step],
+            analysis,
+            forecasted - started + again,
+            analysed - watched,
+            streams,
+            watch,
+            self.lag,
+            start.earlier_truths,
+            MembersWindow(trajectory, analysis, self.positions, self.step, truths[steps[-1]], end),
+        )
+
+
+def _states(model: Model, states: Array, time: float, stops: abc.Sequence[float], rng: Generator) -> list[Array]:
+    """States at the first of some times after `time`, as they are, and at the others."""
+    trajectory = [states]
+    for start, stop in pairwise(stops):
+        trajectory.append(model.advance(trajectory[-1], time + start, stop - start, rng))
+    return trajectory
 
 
 def _check_alive(forecast: Array, index: int) -> None:

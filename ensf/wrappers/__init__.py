@@ -20,10 +20,11 @@
     PartialState       analyses the first entries             whole states                -                 -
     InvertedArctan     sees tan(y), an error that is constant  -                          -                 -
     ModelInTheLoop     analyses the start of the window       the window of a twin        -                 model_runs
+    Smoother           corrects states of earlier cycles      `prepare`; outermost        those states      -
 
 All remember and report what the filter inside does, too. A wrapper without "whole states" around a `Preparable` filter
 is `Preparable` itself. Two names are made of them: `letsf`, the recommended filter, and `published`, the ensemble score
-filter as it was published.
+filter as it was published. `analyse_window` gives all of them observations at their own times.
 """
 
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation
@@ -39,10 +40,12 @@ from ensf.wrappers.parameters import AugmentedState, Parameter
 from ensf.wrappers.partial_state import PartialState
 from ensf.wrappers.published import published
 from ensf.wrappers.recommended import letsf
+from ensf.wrappers.smoother import Smoother
 from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
 from ensf.wrappers.spread_control import AdaptiveSpread
 from ensf.wrappers.standardised import Standardised
 from ensf.wrappers.tempered import Tempered
+from ensf.wrappers.window import analyse_window
 
 __all__ = [
     "AdaptiveInflation",
@@ -62,11 +65,13 @@ __all__ = [
     "RTPP",
     "RTPS",
     "Rotation",
+    "Smoother",
     "SpreadReset",
     "Standardised",
     "Tempered",
     "WrappedUpdate",
     "Wrapper",
+    "analyse_window",
     "letsf",
     "published",
 ]

@@ -395,7 +395,7 @@ def test_a_surface_that_nobody_knows_is_refused():
     ("name", "about", "message"),
     [
         ("step", {"units": "hours", "long_name": "lead"}, "several times along 'step'"),
-        ("ocean_time", {"units": "seconds since 2000-01-01"}, "several times along 'ocean_time'"),
+        ("ocean_time", {"units": "seconds since 2000-01-01"}, "no row is within the times of 't', 2000-01-01T00:00:00"),
         ("number", {"units": "1"}, "along 'number', which is not known to be vertical"),
         ("wavelength", {"units": "m"}, "along 'wavelength', which is not known to be vertical"),
     ],
@@ -689,5 +689,5 @@ def test_what_is_observed_prints_facts():
 def test_times_are_no_levels():
     field = affine(LAT[:, None], LON, np.zeros((3, 1, 1)))
     data = ensemble({"t": (("time", "lat", "lon"), field)}, lat=LAT, lon=LON, time=[0.0, 6.0, 12.0])
-    with pytest.raises(ValueError, match=r"'t' has several times along 'time', and a time is no height: choose one"):
+    with pytest.raises(ValueError, match=r"'t' has several times along 'time', which are no dates: choose one"):
         table("t", [[45.0, 0.0]], z=[2.0]).observe(pack(data, "member")[1])

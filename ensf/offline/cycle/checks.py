@@ -7,10 +7,12 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ensf.dataset import Layout
 from ensf.dataset.methods import find_localization, method_for, places
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
@@ -20,6 +22,7 @@ from ensf.offline.observations import counts, locate, meet, refuse_rejected
 from ensf.offline.staging import check_free
 from ensf.runs.files import expanded
 from ensf.tables import ObservationTable, read
+from ensf.tables.stations.stations import dates, time_dims
 
 __all__ = ["check_inputs", "lines"]
 
@@ -103,7 +106,7 @@ def _source(cycling: Cycling, tasks: Sequence[Task]) -> Source:
         except ValueError as error:
             advice = "" if cycling.mask else ", or give mask = true if there is no data"
             raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None
-    method = method_for(cycling.method, source.layout)
+    method = method_for(cycling.filter, source.layout)
     places(find_localization(method), source.layout, np.arange(source.layout.size))
     return source
 
@@ -121,11 +124,19 @@ def _table(cycling: Cycling, source: Source, cycle: int, first: int) -> Observat
     options = {name: settings[name] for name in ("coordinates", "periods", "surface", "correlation")}
     table, window = read(path, good=cycling.good), cycling.span(cycle)
     table = table if window is None else table.within(*window)
-    observed = meet(table, str(path), source.layout, settings["checks"], options)
+    observed = meet(_at_start(table, source.layout), str(path), source.layout, settings["checks"], options)
     if cycling.strict:
         refuse_rejected(observed.table, True)
-    method = method_for(cycling.method, source.layout)
+    method = method_for(cycling.filter, source.layout)
     return locate(observed, find_localization(method), str(path)).table
+
+
+def _at_start(table: ObservationTable, layout: Layout) -> ObservationTable:
+    """The table at the last time of files with several, where the forecast that it will meet begins."""
+    for variable in layout.template.data_vars.values():
+        for dim in time_dims(variable, variable.dims):
+            return replace(table, time=np.full(len(table), dates(variable, dim)[-1]))
+    return table
 
 
 # --- in words --------------------------------------------------------------------------------------------
@@ -149,7 +160,9 @@ def lines(
     grids = (f"{name} ({', '.join(f'{d} {n}' for d, n in v.sizes.items())})" for name, v in layout.template.items())
     yield f"members: {len(tasks)}, from {tasks[0].input} to {tasks[-1].input}"
     yield f"variables: {', '.join(grids)}; {layout.size} values of each member are analysed"
-    yield f"method: {method_for(cycling.method, layout)}"
+    yield f"method: {method_for(cycling.filter, layout)}"
+    if cycling.lag:
+        yield f"smoother: the states of {cycling.lag} cycles before are corrected, in the folders smoothed"
     place = task.output.parents[1] / "runs" / f"member_{task.member:04d}_..."
     model = cycling.model
     yield f"forecast of member {task.member}: {model.model or shlex.join(model.arguments(_words(task, place)))}"

@@ -5,6 +5,10 @@
 The folder of a cycle is complete when the restart counts it. A run that was stopped or killed goes on with the cycle
 after those; its forecasts that were finished are kept. If the model gives the same output for the same input, the run
 is the same, bit for bit, as if it had never stopped.
+
+With a `Smoother` each cycle also writes corrected copies of the states of the cycles before, beside the filter's own:
+
+    k-1/analysis, k-1/smoothed/k-2, k-1/smoothed/k-3, ... --update of k--> k/smoothed/k-1, k/smoothed/k-2, ...
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.filters.base import Analysis, Memory
-from ensf.offline import analyse_files
+from ensf.offline import Earlier, analyse_files
 from ensf.offline.cycle import folders
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
@@ -174,11 +178,11 @@ def _cycle(
         raise FileNotFoundError(f"there is no file {observed} with the observations of cycle {cycle}: make it, resume")
     folders.remove_analysis(place)
     (place / "analysis").mkdir(exist_ok=True)
-    analyse = analyse or _of_files(cycling.analysis(cycle))
+    analyse = analyse or _of_files(cycling.analysis(cycle), _earlier(cycling, directory, cycle, prior))
     former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
     memory = former if former.is_file() else checkpoint.memory
     analysis = analyse(
-        list(prior.values()), observed, cycling.method, place / "analysis", rng=checkpoint.rng, memory=memory
+        list(prior.values()), observed, cycling.filter, place / "analysis", rng=checkpoint.rng, memory=memory
     )
     used = _write_table(analysis, place)
     _keep_looks(analysis, place, cycle, _plain(cycling.time(cycle)))
@@ -214,13 +218,25 @@ def _forecast(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> tupl
     return prior, failed
 
 
-def _of_files(settings: Mapping[str, Any]) -> Analyse:
+def _earlier(cycling: Cycling, directory: Path, cycle: int, prior: Mapping[int, Path]) -> list[Earlier]:
+    """States of the cycles before, of the members that go on, as the last cycle has left them."""
+    before, place = folders.folder(directory, cycle - 1), folders.folder(directory, cycle)
+    earlier = []
+    for lag in range(1, min(cycling.lag, cycle - 1) + 1):
+        left = before / "analysis" if lag == 1 else folders.folder(before / "smoothed", cycle - lag)
+        paths = tuple(left / path.name for path in prior.values())
+        earlier.append(Earlier(paths, lag, folders.folder(place / "smoothed", cycle - lag)))
+    return earlier
+
+
+def _of_files(settings: Mapping[str, Any], earlier: list[Earlier]) -> Analyse:
     """`ensf.offline.analyse_files` with settings."""
 
     def analyse(
         prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Any
     ) -> Analysis:
-        return analyse_files(prior_paths, observations_path, method, output_dir, rng=rng, memory=memory, **settings)
+        how = {"memory": memory, "earlier": earlier, **settings}
+        return analyse_files(prior_paths, observations_path, method, output_dir, rng=rng, **how)
 
     return analyse
 
@@ -321,6 +337,10 @@ def _prune(finished: int, cycling: Cycling, directory: Path) -> None:
     for cycle, place in folders.numbered(directory).items():
         if cycle < finished and not cycling.keeps(cycle, finished):
             folders.remove_members(place)
+        if cycle < finished:
+            for state in folders.smoothed(place):
+                if state != cycle - cycling.lag:  # a later cycle has corrected it further
+                    folders.remove_smoothed(place, state)
 
 
 def _clear(directory: Path) -> None:

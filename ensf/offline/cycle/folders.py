@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["folder", "numbered", "remove", "remove_analysis", "remove_members"]
+__all__ = ["folder", "numbered", "remove", "remove_analysis", "remove_members", "remove_smoothed", "smoothed"]
 
 NUMBER = re.compile(r"cycle_(\d{4,})")
 MEMBER = re.compile(r"member_\d{4,}\.[^.]+|\.member_\d{4,}-[0-9a-f]{32}\.[^.]+")
@@ -72,6 +72,20 @@ def _remove_analysis_files(place: Path) -> None:
     for path in [path for path in _content(place / "analysis") if HALF.fullmatch(path.name)]:
         shutil.rmtree(path)
     _remove(place / "analysis", ANALYSIS)
+    for cycle in smoothed(place):
+        remove_smoothed(place, cycle)
+
+
+def smoothed(place: Path) -> list[int]:
+    """Cycles whose states the cycle of a folder has corrected."""
+    return list(numbered(place / "smoothed"))
+
+
+def remove_smoothed(place: Path, cycle: int) -> None:
+    """Remove the states of a cycle as the cycle of a folder has corrected them."""
+    _remove(folder(place / "smoothed", cycle), MEMBER)
+    with suppress(OSError):
+        (place / "smoothed").rmdir()
 
 
 def _remove(place: Path, names: re.Pattern[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ensf.dataset.methods import Method
+from ensf.filters.base import Smoothing
 from ensf.offline.cycle.command import UNREADABLE, Command
 from ensf.offline.windows import Window
 from ensf.runs.files import expanded, resolved
@@ -127,6 +128,11 @@ class Cycling:
             raise ValueError(
                 f"initial {self.initial!r} is one file for all members: write {{member}} where its number is"
             )
+        if self.keep_cycles and self.lag > self.keep_cycles:
+            raise ValueError(
+                f"the lag of the smoother is {self.lag} but the files of {self.keep_cycles} cycles are kept: give "
+                f"keep_cycles = {self.lag} or more, or 0 for all"
+            )
         self._check_observations()
         self.model.arguments(self.words(1) | {"member": 1, "seed": 1, "input": "", "output": "", "directory": ""})
 
@@ -144,6 +150,18 @@ class Cycling:
                 f"observations {self.observations!r} are one table for all cycles, which take its rows by date, but "
                 f"start {self.start!r} is a number: give a date, or write {{cycle}} where the number is"
             )
+
+    # --- the filter, and how far back it corrects -------------------------------------------------------------
+
+    @property
+    def filter(self) -> Method:
+        """What analyses the last cycle."""
+        return self.method.filter if isinstance(self.method, Smoothing) else self.method
+
+    @property
+    def lag(self) -> int:
+        """Number of earlier cycles whose states are corrected."""
+        return self.method.lag if isinstance(self.method, Smoothing) else 0
 
     # --- paths ----------------------------------------------------------------------------------------------
 

@@ -85,7 +85,12 @@ class View:
     @cached_property
     def equivalent(self) -> dict[str, dict[str, np.ndarray]]:
         """Mean and spread of the observation equivalents by stage."""
-        return {stage: _moments(self.observation.operator(self.ensemble(stage))) for stage in STAGES}
+        observed = {"forecast": self.cycle.observed_forecast, "analysis": self.cycle.observed_analysis}
+        nothing = dict.fromkeys(STATISTICS, np.full(self.observation.size, np.nan))
+        return {
+            stage: nothing if states is None else _moments(self.observation.operator(states))
+            for stage, states in observed.items()
+        }
 
     @cached_property
     def spectra(self) -> dict[str, np.ndarray]:

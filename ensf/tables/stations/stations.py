@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -14,11 +14,14 @@ from ensf.dataset.grids import Corners, Grid, grid_of, horizontal
 from ensf.dataset.interpolation import Bilinear, Interpolation, sparse_rows
 from ensf.dataset.layout import Layout
 from ensf.observations.operators import Linear, Operator, Select
-from ensf.tables.flags import LAND, LEVEL, OUTSIDE, USED
+from ensf.observations.trajectory import brackets
+from ensf.tables.flags import LAND, LEVEL, OUTSIDE, USED, WINDOW
 from ensf.tables.stations.profiles import layer_weights, level_weights
 from ensf.tables.stations.vertical import advice, heights, is_time, is_vertical, surface_level
 
-__all__ = ["StationOperator", "Stations"]
+__all__ = ["StationOperator", "Stations", "dates", "time_dims"]
+
+SECOND = np.timedelta64(1, "s")
 
 
 class StationOperator(NamedTuple):
@@ -57,6 +60,8 @@ class Stations:
         How high a station is where `height` is NaN: columns ``depth``, ``height`` (m) and ``pressure`` (Pa).
     surface : collection of str
         Variables of which stations without any height see the level nearest to the surface.
+    time : (station,) array of datetime64, optional
+        Of each station, for variables with several times: between two of them they are linear in time.
     """
 
     layout: Layout
@@ -68,6 +73,7 @@ class Stations:
     periods: Mapping[str, float] = field(default_factory=dict)
     vertical: Mapping[str, np.ndarray] = field(default_factory=dict)
     surface: Collection[str] = ()
+    time: np.ndarray | None = None
     _grids: dict[tuple[Hashable, ...], Grid] = field(init=False, repr=False, default_factory=dict)
 
     @property
@@ -78,7 +84,8 @@ class Stations:
     def take(self, rows: np.ndarray) -> Stations:
         """The stations at `rows`, on the same grids."""
         vertical = {name: column[rows] for name, column in self.vertical.items()}
-        chosen = replace(self, position=self.position[rows], height=self.height[rows], vertical=vertical)
+        time = None if self.time is None else self.time[rows]
+        chosen = replace(self, position=self.position[rows], height=self.height[rows], vertical=vertical, time=time)
         object.__setattr__(chosen, "_grids", self._grids)
         return chosen
 
@@ -147,11 +154,12 @@ class Stations:
         return self._operator(column, np.broadcast_to(level, shape), weights, np.ones(shape[0], dtype=bool))
 
     def _operator(self, column: Column, level: np.ndarray, weight: np.ndarray, between: np.ndarray) -> StationOperator:
+        level, weight, during = column.during(level, weight, self.time)
         corners = column.corners
         place = column.index[level[:, :, None], corners.place[:, None, :]].reshape(len(level), -1)
         product = (weight[:, :, None] * corners.weight[:, None, :]).reshape(place.shape)
         place, product, sea = self.interpolation.choose(place, product)
-        code = np.select([~corners.inside, ~between, ~sea], [OUTSIDE, LEVEL, LAND], USED)
+        code = np.select([~during, ~corners.inside, ~between, ~sea], [WINDOW, OUTSIDE, LEVEL, LAND], USED)
         if place.shape[1] == 1:
             return StationOperator(Select(place[:, 0]), code)
         matrix = sparse_rows(place, product.astype(self.dtype, copy=False), self.layout.size)
@@ -169,13 +177,17 @@ class Stations:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One variable as levels over grid points: its places in the state, and the corners of each station."""
+    """One variable as levels over grid points: its places in the state, and the corners of each station.
+
+    Of several times, the levels of each are one after another.
+    """
 
     name: str
     index: np.ndarray
     corners: Corners
     vertical: xr.DataArray | None
     dims: tuple[Hashable, ...]
+    times: np.ndarray | None = None
 
     @classmethod
     def of(cls, stations: Stations, variable: str) -> Column:
@@ -184,17 +196,51 @@ class Column:
         grid, dims = stations.grid(index)
         index = index.squeeze([dim for dim in index.dims if dim not in dims and index.sizes[dim] == 1])
         others = [dim for dim in index.dims if dim not in dims]
-        for dim in others:
-            if dim in index.coords and is_time(index.coords[dim]) or str(dim).lower() == "time":
-                raise ValueError(
-                    f"variable {variable!r} has several times along {dim!r}, and a time is no height: choose one, "
-                    "with isel or sel, or write it alone into the file"
-                )
+        when = time_dims(index, others)
+        others = [dim for dim in others if dim not in when]
+        if len(when) > 1 or when and stations.time is None:
+            raise ValueError(
+                f"variable {variable!r} has several times along {', '.join(map(repr, when))}, and a time is no height: "
+                "choose one, with isel or sel, or write it alone into the file"
+            )
+        times = dates(index, when[0]) if when else None
         if len(others) > 1:
             raise ValueError(f"variable {variable!r} has several values along {others}: one vertical dimension at most")
         vertical = _vertical(index, str(others[0]), stations.coordinates) if others else None
-        places = index.transpose(*others, *dims).values.reshape(-1, int(np.prod([index.sizes[dim] for dim in dims])))
-        return cls(variable, places, grid.corners(stations.position), vertical, dims)
+        if when and vertical is not None and when[0] in vertical.dims:
+            raise ValueError(
+                f"the levels of variable {variable!r} change along {when[0]!r}, its time: choose one time, with isel "
+                "or sel, or give levels that stay, coordinates={'z': ...}"
+            )
+        points = int(np.prod([index.sizes[dim] for dim in dims]))
+        places = index.transpose(*when, *others, *dims).values.reshape(-1, points)
+        return cls(variable, places, grid.corners(stations.position), vertical, dims, times)
+
+    def during(
+        self, level: np.ndarray, weight: np.ndarray, time: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of the index at the times around each station, their weights, and whether it is between times.
+
+        Parameters
+        ----------
+        level, weight : (station, level) array
+            Levels and their weights.
+        time : (station,) array of datetime64
+        """
+        if self.times is None or time is None:
+            return level, weight, np.ones(len(level), dtype=bool)
+        within = (time >= self.times[0]) & (time <= self.times[-1])
+        if len(within) and not within.any():
+            first, last = (one.astype("datetime64[s]") for one in (self.times[0], self.times[-1]))
+            raise ValueError(
+                f"no row is within the times of {self.name!r}, {first} to {last}: give those of its window"
+            )
+        inside = np.where(within, time, self.times[0])
+        step, later = brackets((inside - self.times[0]) / SECOND, (self.times - self.times[0]) / SECOND)
+        levels = len(self.index) // len(self.times)
+        after = np.minimum(step + 1, len(self.times) - 1)
+        both = np.concatenate([level + levels * step[:, None], level + levels * after[:, None]], axis=1)
+        return both, np.concatenate([weight * (1 - later[:, None]), weight * later[:, None]], axis=1), within
 
     def heights(self, stations: Stations) -> np.ndarray:
         """Each station in the vertical coordinate, ``(station,)``."""
@@ -236,6 +282,36 @@ class Column:
         if self.vertical is None or self.vertical.ndim != 1:
             raise ValueError(f"variable {self.name!r} has no levels that are the same everywhere: a layer needs them")
         return self.vertical.values
+
+
+def time_dims(variable: xr.DataArray, dims: Sequence[Hashable]) -> list[Hashable]:
+    """Those of some dimensions of a variable along which it has several times."""
+    named = [dim for dim in dims if variable.sizes[dim] > 1]
+    return [
+        dim for dim in named if dim in variable.coords and is_time(variable.coords[dim]) or str(dim).lower() == "time"
+    ]
+
+
+def dates(variable: xr.DataArray, dim: Hashable) -> np.ndarray:
+    """The times of a variable along a dimension, ascending, as dates in UTC.
+
+    Raises
+    ------
+    ValueError
+        If they are no dates, or do not ascend.
+    """
+    name = f"variable {variable.name!r} has several times along {dim!r}"
+    if dim not in variable.coords:
+        raise ValueError(f"{name} but they are not told: give a coordinate {dim!r} with dates")
+    try:
+        values = xr.conventions.decode_cf_variable(str(dim), variable.coords[dim].variable.load()).values
+        texts = [str(one) if isinstance(one, np.datetime64) else one.isoformat() for one in values]
+        times = np.array(texts, dtype="datetime64[us]")
+    except Exception as error:  # the libraries below raise many kinds of error for units that they cannot read
+        raise ValueError(f"{name}, which are no dates: choose one with isel or sel, or give them as dates") from error
+    if not (np.diff(times) > np.timedelta64(0)).all():
+        raise ValueError(f"{name} that do not ascend: sort them")
+    return times
 
 
 def _vertical(variable: xr.DataArray, dim: str, coordinates: Mapping[str, str]) -> xr.DataArray:

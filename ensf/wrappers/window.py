@@ -1,0 +1,85 @@
+"""Analysis with observations at their own times: predicted from a trajectory, applied to the state of one time.
+
+predicted = observation.predict(trajectory)      h(x_j(t)), each observation at its own t: first guess at
+update = filter.prepare(predicted, observation)                                            appropriate time
+update.apply(state at the time of the analysis, or at any other)
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ensf.arrays import Array, Generator, generator, is_host
+from ensf.filters.base import Analysis, Filter, Memory, Preparable, as_part, usable
+from ensf.observations.observation import Observation
+from ensf.wrappers.smoother import Smoother, SmootherMemory
+
+__all__ = ["analyse_window"]
+
+
+def analyse_window(
+    filter: Filter,
+    trajectory: Array,
+    observation: Observation,
+    rng: Generator | int | None,
+    memory: Memory = None,
+    positions: np.ndarray | None = None,
+    step: int = -1,
+) -> Analysis:
+    """Analysis of the state at one step of a window from observations at their own times.
+
+    Parameters
+    ----------
+    filter : Filter
+        One that is not `Preparable` analyses the whole trajectory as one state.
+    trajectory : (member, step, state) array
+        Of the members in the window.
+    observation : Observation
+        Of trajectories, as `ensf.observations.at_times` makes its operator.
+    rng : numpy.random.Generator, int or None
+        Random stream, or its seed.
+    memory : object
+        What the window before left.
+    positions : (state, dimension) array, optional
+        Where the variables of a state are; by default each is at its index.
+    step : int
+        That of the analysis; by default the last. The update of the result serves the states of all others.
+
+    Returns
+    -------
+    Analysis
+        Its ensemble is ``(member, state)``.
+
+    Raises
+    ------
+    ValueError
+        If the trajectory has not three axes, has no such step, or as the filter.
+    """
+    if isinstance(filter, Smoother):
+        memory = memory or SmootherMemory()
+        inner = analyse_window(filter.filter, trajectory, observation, rng, memory.inner, positions, step)
+        return filter.corrected(inner, memory, positions)
+    if trajectory.ndim != 3:
+        raise ValueError(f"the trajectory has shape {tuple(trajectory.shape)}: give (member, step, state)")
+    members, steps, size = trajectory.shape
+    if not -steps <= step < steps:
+        raise ValueError(f"the trajectory has {steps} steps but the analysis is at step {step}: give one of them")
+    if positions is None:
+        positions = np.arange(size, dtype=np.float64)[:, None]
+    everywhere = np.tile(positions, (steps, 1))
+    whole, observation, _ = usable(trajectory.reshape(members, -1), observation, everywhere)
+    state = whole.reshape(members, steps, size)[:, step]
+    state = np.ascontiguousarray(state) if is_host(state) else state
+    if observation.size == 0:
+        return filter.analyse(state, observation, rng, memory, positions)
+    if isinstance(filter, Preparable):
+        update = filter.prepare(observation.predict(whole), observation, generator(rng), memory)
+        ensemble, fields = update.analysed(as_part(state, positions))
+        return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)
+    analysis = filter.analyse(whole, observation, rng, memory, everywhere)
+    first = (step % steps) * size
+    own = slice(first, first + size)
+    looks = {name: value[own] if np.shape(value) == (steps * size,) else value for name, value in analysis.info.items()}
+    return replace(analysis, ensemble=analysis.ensemble[:, own], info=looks, update=None)

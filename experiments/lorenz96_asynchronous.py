@@ -1,0 +1,7 @@
+"""Lorenz-96, windows of 0.2 in which all variables are observed every 0.05 with error 1: each at its own time."""
+
+from ensf.experiments._asynchronous import windows
+
+EXPERIMENT = windows("lorenz96_asynchronous", "Lorenz-96, windows of 0.2, all observed every 0.05, error 1")
+
+EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}

@@ -1,0 +1,201 @@
+"""From files: observations at their own times in files of several times, and earlier cycles corrected since."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+
+from ensf.cli import main
+from ensf.dataset import Problem
+from ensf.filters import ETKF
+from ensf.offline import Offline
+from ensf.offline import cycle as external
+from ensf.offline.cycle import Command, Cycling
+from ensf.runs.owner import OWNER
+from ensf.runs.recipe.reader import read_method
+from ensf.tables import read
+
+MODEL = Path(__file__).parents[1] / "external_model.py"
+MEMBERS, CYCLES, TIMES = 5, 5, 4
+PROGRAM = f"{shlex.quote(os.path.realpath(sys.executable))} -S -I {shlex.quote(str(MODEL))}"
+COMMAND = f"{PROGRAM} {{input}} {{output}} 0 {{duration}} {{seed}}"
+METHODS = ["Smoother(ETKF(), 3)", "Smoother(LETKF(Localization(Euclidean(), 1.5, dims=('x', 'y'))), 3)"]
+
+
+def write_member(path, rng):
+    """A classic NetCDF file of the states before the start, every two hours."""
+    with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as file:
+        for name, size in (("y", 3), ("x", 4), ("time", TIMES)):
+            file.createDimension(name, size)
+        for name in ("y", "x"):
+            file.createVariable(name, "f8", (name,))[:] = np.arange(len(file.dimensions[name]))
+            file[name].axis = name.upper()
+        file.createVariable("time", "f8", ("time",))[:] = 24 + 2 * np.arange(1 - TIMES, 1)
+        file["time"].units = "hours since 2019-12-31"
+        file.createVariable("q", "f8", ("time", "y", "x"))[:] = rng.standard_normal((TIMES, 3, 4))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(3)
+    for number in range(1, MEMBERS + 1):
+        write_member(tmp_path / f"m{number}.nc", rng)
+    rows = ["variable,value,error,time,y,x"]
+    for minutes in range(20, CYCLES * 360, 100):
+        time = np.datetime64("2020-01-01T00:00") + np.timedelta64(minutes, "m")
+        rows.append(f"q,{rng.standard_normal():.3f},0.5,{time},{rng.uniform(0, 2):.2f},{rng.uniform(0, 3):.2f}")
+    (tmp_path / "obs.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def cycling(folder, words="", **changes):
+    settings = {"initial": "m{member}.nc", "observations": "obs.csv", "folder": str(folder), "start": "2020-01-01"}
+    numbers = {"members": MEMBERS, "cycles": CYCLES, "interval": 21600.0, "window": (21600.0, 0.0)}
+    method = {"method": read_method(METHODS[0])}
+    return Cycling(Command(f"{COMMAND} times={TIMES} {words}"), **{**settings, **numbers, **method, **changes})
+
+
+def run(folder, words="", output="out", resume=False, **changes):
+    external.run(cycling(folder, words, **changes), folder / output, resume=resume, show=lambda line: None)
+    return folder / output
+
+
+def members(place):
+    states = []
+    for path in sorted(place.glob("member_*.nc")):
+        with xr.open_dataset(path) as file:
+            states.append(file.q.values.ravel())
+    return np.array(states)
+
+
+def contents(directory):
+    names = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in ("restart.npz", OWNER))
+    return {str(path.relative_to(directory)): path.read_bytes() for path in names}
+
+
+def test_each_row_is_predicted_at_its_own_time(folder):
+    out = run(folder, cycles=2)
+    for cycle in (1, 2):
+        table = read(out / f"cycle_{cycle:04d}" / "observations.csv")
+        prior = members(out / f"cycle_{cycle:04d}" / "forecast").mean(axis=0).reshape(TIMES, 3, 4)
+        grid = xr.DataArray(prior, {"hour": 6 * (cycle - 1) + 2 * np.arange(TIMES), "y": range(3), "x": range(4)})
+        rows = np.flatnonzero(table.used)
+        assert len(rows) > 2
+        for row in rows:
+            hour = (table.time[row] - np.datetime64("2020-01-01")) / np.timedelta64(1, "h")
+            x, y = table.position[row]
+            assert table.extra["prior_mean"][row] == pytest.approx(float(grid.interp(hour=hour, y=y, x=x)), abs=1e-6)
+
+
+def test_earlier_states_take_the_weights_of_the_later_analysis(folder):
+    out = run(folder, cycles=4)
+    place = "cycle_{:04d}".format
+    for cycle in (2, 3, 4):
+        prior, analysis = members(out / place(cycle) / "forecast"), members(out / place(cycle) / "analysis")
+        weights = np.linalg.lstsq((prior - prior.mean(axis=0)).T, (analysis - prior).T, rcond=None)[0]
+        if cycle == 2:
+            before, state = out / place(1) / "analysis", 1
+        else:
+            before, state = (out / place(3) / "analysis", 3) if cycle == 4 else (out / place(2) / "analysis", 2)
+        after = out / place(cycle) / "smoothed" / place(state)
+        if not after.exists():
+            continue  # a later cycle has corrected it further
+        earlier = members(before)
+        expected = earlier + ((earlier - earlier.mean(axis=0)).T @ weights).T
+        np.testing.assert_allclose(members(after), expected, atol=1e-8)
+    kept = {str(path.relative_to(out)) for path in out.glob("*/smoothed/*")}
+    assert kept == {
+        "cycle_0004/smoothed/cycle_0003",
+        "cycle_0004/smoothed/cycle_0002",
+        "cycle_0004/smoothed/cycle_0001",
+    }
+
+
+@pytest.mark.parametrize("method", METHODS, ids=["etkf", "letkf"])
+def test_the_filter_runs_as_without_a_smoother(folder, method):
+    smoothed = contents(run(folder, output="with", cycles=3, method=read_method(method)))
+    plain = contents(run(folder, output="without", cycles=3, method=read_method(method).filter))
+    assert {name: smoothed[name] for name in plain if "analysis" in name} == {
+        name: content for name, content in plain.items() if "analysis" in name
+    }
+
+
+def test_a_run_that_was_killed_goes_on_bit_for_bit(folder):
+    whole = run(folder, output="whole")
+    assert (whole / "cycle_0005" / "smoothed" / "cycle_0002" / "member_0005.nc").is_file()
+    assert (whole / "cycle_0004" / "smoothed" / "cycle_0001" / "member_0001.nc").is_file()
+    assert not (whole / "cycle_0004" / "smoothed" / "cycle_0003").exists()
+    process = external_run(folder, "half")
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    resumed = run(folder, output="half", resume=True)
+    assert contents(resumed) == contents(whole)
+
+
+def external_run(folder, output):
+    """A run in a process of its own that is killed when the third cycle has corrected one earlier state."""
+    import subprocess
+
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from ensf.offline import Earlier
+from test_smoothed_cycles import run
+whole = Earlier.correct
+def correct(self, job, source, update, command):
+    whole(self, job, source, update, command)
+    if "cycle_0003" in str(self.folder) and self.lag == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+Earlier.correct = correct
+run(Path({str(folder)!r}), output={output!r})
+"""
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+
+
+def test_a_lag_longer_than_what_is_kept_is_refused(folder):
+    with pytest.raises(ValueError, match="lag of the smoother is 3 but the files of 2 cycles are kept"):
+        cycling(folder, keep_cycles=2)
+
+
+def test_an_analysis_of_single_files_refuses_a_smoother(folder):
+    with pytest.raises(ValueError, match="method is a Smoother but there are no earlier states here"):
+        Offline(read_method(METHODS[0])).analyse(
+            str(folder / "m*.nc"), folder / "obs.csv", folder / "out", rng=np.random.default_rng(1)
+        )
+    assert not (folder / "out").exists()
+
+
+def test_rows_outside_the_trajectory_are_rejected_and_all_of_them_refused(folder, capsys):
+    arguments = ["analyse", "--prior", str(folder / "m*.nc"), "--observations", str(folder / "obs.csv")]
+    arguments += ["--method", "ETKF()", "--output", str(folder / "out")]
+    assert main(arguments) == 2
+    assert "within the times of 'q', 2019-12-31T18:00:00 to 2020-01-01T00:00:00" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+def test_a_dataset_of_several_times_and_an_earlier_one(folder):
+    forecast = xr.concat([xr.open_dataset(folder / f"m{k}.nc") for k in range(1, MEMBERS + 1)], "realization")
+    earlier = forecast.copy(deep=True)
+    earlier["q"] = earlier.q.isel(time=[1, 0, 3, 2]).drop_vars("time").assign_coords(time=forecast.time) * 0.5 + 1
+    table = (folder / "obs.csv").read_text().replace("2020-01-01", "2019-12-31")
+    (folder / "early.csv").write_text(table.replace("T0", "T2"))
+    observed = read(folder / "early.csv")
+    problem = Problem.of(forecast, observed, ETKF())
+    analysis = problem.analyse(1)
+    prior = problem.forecast
+    weights = np.linalg.lstsq((prior - prior.mean(axis=0)).T, (analysis.ensemble - prior).T, rcond=None)[0]
+    smoothed = problem.smooth(analysis.update, earlier).q.values.reshape(MEMBERS, -1)
+    states = earlier.q.values.reshape(MEMBERS, -1)
+    np.testing.assert_allclose(smoothed, states + ((states - states.mean(axis=0)).T @ weights).T, atol=1e-8)
+    assert np.abs(smoothed - states).max() > 0.01
+    with pytest.raises(ValueError, match="the earlier ensemble has 4 members of 48 values"):
+        problem.smooth(analysis.update, earlier.isel(realization=slice(4)))

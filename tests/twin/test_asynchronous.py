@@ -1,0 +1,355 @@
+"""Observations at their own times, and states of earlier cycles, beside the exact Kalman smoother."""
+
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+import pytest
+from exact import kalman_posterior
+
+from ensf import (
+    ETKF,
+    LETKF,
+    LETSF,
+    RTPS,
+    AdaptiveInflation,
+    AsynchronousNetwork,
+    CollapseGuard,
+    EnKF,
+    EnSF,
+    Euclidean,
+    ForecastInflation,
+    Identity,
+    Linear,
+    Localization,
+    Network,
+    Observation,
+    Pointwise,
+    Rotation,
+    Select,
+    Smoother,
+    Streams,
+    WindSpeed,
+    analyse_window,
+    arctan,
+    at_times,
+    periodic_line,
+    twin,
+)
+from ensf.diagnostics import scores
+from ensf.models.lorenz96 import Lorenz96
+from ensf.runs import restart
+from ensf.twin import Climatology
+
+SIZE, MEMBERS = 6, 40
+STEPS = (0.0, 0.1, 0.2, 0.3)
+WIDE = Localization(Euclidean(), 1e9)
+EXACT = {
+    "etkf": ETKF(),
+    "letkf": LETKF(WIDE),
+    "letsf": LETSF(WIDE),
+    "rotated": Rotation(ETKF()),
+}
+every_exact = pytest.mark.parametrize("method", EXACT.values(), ids=EXACT)
+
+
+@dataclass(frozen=True)
+class Turning:
+    """A linear model without noise: a rotation in three planes, times a growth."""
+
+    growth: float = 1.1
+    shape = (SIZE,)
+    dims = ("i",)
+
+    def matrix(self, duration):
+        whole = np.zeros((SIZE, SIZE))
+        for k in range(SIZE // 2):
+            angle = (k + 1) * duration * 3
+            turn = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+            whole[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = self.growth**duration * np.array(turn)
+        return whole
+
+    def advance(self, states, time, duration, rng=None):
+        return states @ self.matrix(duration).T
+
+
+@dataclass(frozen=True)
+class ExactMoments:
+    """Truth and members whose sample mean and covariance are those of the Kalman filter's start."""
+
+    covariance: float = 2.0
+
+    def draw(self, members, streams):
+        anomalies = streams.ensemble.standard_normal((members, SIZE))
+        anomalies -= anomalies.mean(axis=0)
+        anomalies = np.linalg.qr(anomalies)[0] * np.sqrt(members - 1)
+        anomalies -= anomalies.mean(axis=0)
+        return streams.truth.standard_normal(SIZE), np.sqrt(self.covariance) * anomalies
+
+
+def moments(ensemble):
+    return ensemble.mean(axis=0), np.cov(ensemble.T)
+
+
+def coupled():
+    """Two rows that mix all variables."""
+    return Linear(np.array([[1.0, 0.5, 1.0, 0.2, 0.0, 1.0], [0.0, 1.0, -0.3, 1.0, 0.7, 0.0]]))
+
+
+NETWORK = Network(coupled(), error=0.5, position=np.zeros((2, 1)))
+
+
+def cycles_of(method, network, cycles, interval=0.3, **settings):
+    start = Streams.spawn(3)
+    model = settings.pop("model", Turning())
+    initial = settings.pop("initial", ExactMoments())
+    members = settings.pop("members", MEMBERS)
+    return twin(
+        model, method, network, initial, members=members, cycles=cycles, interval=interval, streams=start, **settings
+    )
+
+
+def exact_smoother(observations, wanted, interval, start=2.0):
+    """Mean and covariance of the state at a time given values at times: dense, as one Gaussian problem in x(0)."""
+    model = Turning()
+    rows = [(coupled().matrix @ model.matrix(time), value) for time, value in observations]
+    matrix, value = np.concatenate([h for h, _ in rows]), np.concatenate([v for _, v in rows])
+    mean, covariance = kalman_posterior(np.zeros(SIZE), start * np.eye(SIZE), matrix, 0.25 * np.eye(len(value)), value)
+    move = model.matrix(wanted)
+    return move @ mean, move @ covariance @ move.T
+
+
+@every_exact
+@pytest.mark.parametrize("analysis_time", [None, 0.1])
+def test_asynchronous_posterior_is_the_exact_one_at_any_time_of_the_window(method, analysis_time):
+    network = AsynchronousNetwork(NETWORK, (0.1, 0.2, 0.3), STEPS)
+    observed = []
+    for cycle in cycles_of(method, network, 3, analysis_time=analysis_time):
+        start = cycle.index * 0.3
+        values = cycle.observation.value.reshape(3, 2)
+        observed += [(start + time, value) for time, value in zip(network.times, values, strict=True)]
+        mean, covariance = exact_smoother(observed, cycle.time, 0.3)
+        assert cycle.time == pytest.approx(start + (0.3 if analysis_time is None else 0.1))
+        np.testing.assert_allclose(moments(cycle.analysis.ensemble)[0], mean, atol=1e-10)
+        np.testing.assert_allclose(moments(cycle.analysis.ensemble)[1], covariance, atol=1e-10)
+
+
+def test_the_update_serves_every_step_of_the_window():
+    network = AsynchronousNetwork(NETWORK, (0.1, 0.3), STEPS)
+    (cycle,) = cycles_of(ETKF(), network, 1)
+    values = [(time, value) for time, value in zip((0.1, 0.3), cycle.observation.value.reshape(2, 2), strict=True)]
+    for step, time in enumerate(STEPS):
+        mean, covariance = exact_smoother(values, time, 0.3)
+        state = cycle.analysis.update.apply(cycle.window.trajectory[:, step])
+        np.testing.assert_allclose(moments(state)[0], mean, atol=1e-10)
+        np.testing.assert_allclose(moments(state)[1], covariance, atol=1e-10)
+
+
+@every_exact
+def test_smoothed_posterior_is_that_of_the_kalman_smoother(method):
+    observed = []
+    for cycle in cycles_of(Smoother(method, 3), NETWORK, 5):
+        observed.append((cycle.time, cycle.observation.value))
+        assert len(cycle.analysis.earlier) == min(cycle.index, 3)
+        for lag, state in enumerate((cycle.analysis.ensemble, *cycle.analysis.earlier)):
+            mean, covariance = exact_smoother(observed, cycle.time - 0.3 * lag, 0.3)
+            np.testing.assert_allclose(moments(state)[0], mean, atol=1e-10)
+            np.testing.assert_allclose(moments(state)[1], covariance, atol=1e-10)
+
+
+def test_smoother_of_windows_with_an_analysis_in_the_middle():
+    network = AsynchronousNetwork(NETWORK, (0.0, 0.15, 0.3), (0.0, 0.15, 0.3))
+    observed = []
+    for cycle in cycles_of(Smoother(ETKF(), 2), network, 3, analysis_time=0.15):
+        values = cycle.observation.value.reshape(3, 2)
+        observed += [(cycle.index * 0.3 + t, v) for t, v in zip(network.times, values, strict=True)]
+        for lag, state in enumerate((cycle.analysis.ensemble, *cycle.analysis.earlier)):
+            mean, covariance = exact_smoother(observed, cycle.time - 0.3 * lag, 0.3)
+            np.testing.assert_allclose(moments(state)[0], mean, atol=1e-10)
+            np.testing.assert_allclose(moments(state)[1], covariance, atol=1e-10)
+
+
+def test_perturbed_observations_tend_to_the_kalman_smoother_with_many_members():
+    values = []
+    for cycle in cycles_of(Smoother(EnKF(), 2), NETWORK, 3, members=40000):
+        values.append((cycle.time, cycle.observation.value))
+    for lag, state in enumerate((cycle.analysis.ensemble, *cycle.analysis.earlier)):
+        mean, covariance = exact_smoother(values, cycle.time - 0.3 * lag, 0.3)
+        np.testing.assert_allclose(moments(state)[0], mean, atol=0.02)
+        np.testing.assert_allclose(moments(state)[1], covariance, atol=0.03)
+
+
+# --- operators of trajectories -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trajectory(rng):
+    return rng.standard_normal((5, len(STEPS), SIZE))
+
+
+def flat(trajectory):
+    return trajectory.reshape(*trajectory.shape[:-2], -1)
+
+
+def test_observations_are_interpolated_between_the_steps(trajectory):
+    times = [0.05, 0.3, 0.1, 0.0, 0.27]
+    operator = at_times(Pointwise(arctan, Select([0, 1, 1, 3, 5])), times, STEPS)
+    columns = [
+        0.5 * trajectory[:, 0, 0] + 0.5 * trajectory[:, 1, 0],
+        trajectory[:, 3, 1],
+        trajectory[:, 1, 1],
+        trajectory[:, 0, 3],
+        0.3 * trajectory[:, 2, 5] + 0.7 * trajectory[:, 3, 5],
+    ]
+    expected = np.stack(columns, axis=1)
+    np.testing.assert_allclose(operator(flat(trajectory)), np.arctan(expected), rtol=1e-12)
+    np.testing.assert_allclose(operator.linear_part().linear(flat(trajectory)), expected, rtol=1e-12)
+    np.testing.assert_allclose(operator.restrict([4, 0])(flat(trajectory)), np.arctan(expected[:, [4, 0]]), rtol=1e-12)
+    positions = np.tile(np.arange(SIZE, dtype=float)[:, None], (len(STEPS), 1))
+    np.testing.assert_array_equal(operator.places(positions)[:, 0], [0, 1, 1, 3, 5])
+
+
+def test_a_speed_keeps_both_components(trajectory):
+    speed = WindSpeed(Select([0, 2]), Select([1, 3]))
+    operator = at_times(speed, [0.05, 0.2], STEPS)
+    first, second = trajectory[:, :2].mean(axis=1), trajectory[:, 2]
+    expected = np.stack([np.hypot(first[:, 0], first[:, 1]), np.hypot(second[:, 2], second[:, 3])], axis=1)
+    part = operator.linear_part()
+    np.testing.assert_allclose(operator(flat(trajectory)), expected, rtol=1e-12)
+    np.testing.assert_allclose(part.function(part.linear(flat(trajectory))), expected, rtol=1e-12)
+    assert sorted(part.owners(2).tolist()) == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "inner", [Identity(), coupled(), Pointwise(arctan, coupled())], ids=["identity", "linear", "arctan"]
+)
+def test_tangent_and_adjoint_agree(trajectory, rng, inner):
+    states = flat(trajectory)
+    count = inner(trajectory[:, 0]).shape[-1]
+    operator = at_times(inner, np.linspace(0.02, 0.3, count), STEPS)
+    direction, residual = rng.standard_normal(states.shape), rng.standard_normal((5, count))
+    left = (operator.tangent(states, direction) * residual).sum()
+    right = (direction * operator.adjoint(states, residual)).sum()
+    assert left == pytest.approx(right, rel=1e-6)
+
+
+@pytest.mark.parametrize("time", [-0.01, 0.31, np.nan])
+def test_times_outside_the_trajectory_are_refused(time):
+    with pytest.raises(ValueError, match=r"observation 1 is at time .*, outside the trajectory from 0 to 0.3"):
+        at_times(Select([0, 1]), [0.1, time], STEPS)
+
+
+def test_windows_that_do_not_fit_are_refused():
+    network = AsynchronousNetwork(Network(), (0.1, 0.3), STEPS)
+    for cycles, sentence in (
+        (cycles_of(ETKF(), network, 1, interval=0.2), "the steps of the network end at 0.3 but the interval is 0.2"),
+        (cycles_of(ETKF(), network, 1, analysis_time=0.15), "analysis_time is 0.15, which is no step of the window"),
+        (cycles_of(ETKF(), Network(), 1, analysis_time=0.1), "every observation is at the end of its window"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            next(cycles)
+    for steps, times in (((0.1, 0.3), (0.2,)), ((0.0, 0.3, 0.2), (0.2,)), (STEPS, (0.4,)), (STEPS, ())):
+        with pytest.raises(ValueError):
+            AsynchronousNetwork(Network(), times, steps)
+    with pytest.raises(ValueError, match="3 steps cannot have 8 entries"):
+        at_times(Select([0]), [0.1], (0.0, 0.1, 0.2))(np.zeros((2, 8)))
+
+
+# --- what holds for every method ---------------------------------------------------------------------------
+
+MODEL = Lorenz96(size=20)
+LINE = periodic_line(20, 4.0)
+METHODS = {
+    "letkf": Rotation(LETKF(LINE)),
+    "letsf": AdaptiveInflation(Rotation(LETSF(LINE)), LINE),
+    "inflated": RTPS(ForecastInflation(LETKF(LINE), 1.05), 0.3),
+    "etkf": ETKF(),
+}
+EVERY_STEP = (0.0, 0.05, 0.1)
+
+
+def lorenz(method, cycles, network=None, **settings):
+    network = network or Network(Pointwise(arctan), error=0.3)
+    initial = Climatology(MODEL, np.zeros(20))
+    return cycles_of(method, network, cycles, 0.1, model=MODEL, initial=initial, members=10, **settings)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_window_with_all_observations_at_its_end_is_the_filter_bit_for_bit(method):
+    network = Network(Pointwise(arctan), error=0.3)
+    whole = AsynchronousNetwork(network, (0.1,), (0.0, 0.1))
+    for plain, windowed in zip(lorenz(method, 3, network), lorenz(method, 3, whole), strict=True):
+        np.testing.assert_array_equal(plain.analysis.ensemble, windowed.analysis.ensemble)
+        np.testing.assert_array_equal(plain.observation.value, windowed.observation.value)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_smoother_leaves_the_analyses_as_they_are(method):
+    for plain, smoothed in zip(lorenz(method, 4), lorenz(Smoother(method, 2), 4), strict=True):
+        np.testing.assert_array_equal(plain.analysis.ensemble, smoothed.analysis.ensemble)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_lagged_states_are_the_same_by_parts(method):
+    *_, cycle = lorenz(Smoother(method, 2), 3)
+    before = cycle.analysis.memory
+    observation = replace(cycle.observation, error=cycle.observation.law)
+    again = method.analyse(cycle.forecast, observation, 5, before.inner)
+    positions = np.arange(20.0)[:, None]
+    for state in before.states:
+        whole = again.update.apply(state, positions, field="earlier", inflate=False)
+        for cut in (slice(0, 1), slice(1, 9), slice(9, 20)):
+            entries = np.arange(20)[cut]
+            near = again.update.near(positions[cut])
+            part = near.apply(state[:, cut], positions[cut], entries, field="earlier", inflate=False)
+            np.testing.assert_array_equal(part, whole[:, cut])
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_window_with_a_smoother_goes_on_from_its_restart_bit_for_bit(method, tmp_path):
+    network = AsynchronousNetwork(Network(Pointwise(arctan), error=0.3), (0.05, 0.1), EVERY_STEP)
+    whole = list(lorenz(Smoother(method, 2), 5, network, analysis_time=0.05))
+    half = list(islice(lorenz(Smoother(method, 2), 5, network, analysis_time=0.05), 3))
+    restart.write(tmp_path / "restart.npz", {"checkpoint": half[-1].checkpoint})
+    start = restart.read(tmp_path / "restart.npz")["checkpoint"]
+    for there, here in zip(
+        whole[3:], lorenz(Smoother(method, 2), 5, network, start=start, analysis_time=0.05), strict=True
+    ):
+        np.testing.assert_array_equal(there.analysis.ensemble, here.analysis.ensemble)
+        for mine, other in zip(there.analysis.earlier, here.analysis.earlier, strict=True):
+            np.testing.assert_array_equal(mine, other)
+        assert scores(there) == scores(here)
+
+
+def test_scores_of_each_lag_are_there_from_the_first_cycle():
+    first, second, third = (scores(cycle) for cycle in lorenz(Smoother(ETKF(), 2), 3))
+    assert set(first) == set(second) == set(third)
+    assert np.isnan(first["rmse_lag1"]) and np.isnan(second["rmse_lag2"])
+    assert np.isfinite([second["rmse_lag1"], third["rmse_lag2"], third["spread_lag2"]]).all()
+
+
+def test_a_filter_of_whole_states_takes_the_trajectory_for_one():
+    network = AsynchronousNetwork(Network(error=0.3), (0.05, 0.1), EVERY_STEP)
+    (cycle,) = lorenz(EnSF(), 1, network)
+    assert cycle.analysis.ensemble.shape == (10, 20)
+    assert np.isnan(scores(cycle)["chi2"])
+
+
+def test_without_any_value_the_prior_is_returned():
+    operator = at_times(Identity(), [0.1] * SIZE, STEPS)
+    trajectory = np.random.default_rng(2).standard_normal((5, 4, SIZE))
+    observation = Observation(np.full(SIZE, np.nan), operator, 1.0)
+    for method in (ETKF(), Smoother(ETKF(), 2)):
+        analysis = analyse_window(method, trajectory, observation, 1)
+        np.testing.assert_array_equal(analysis.ensemble, trajectory[:, -1])
+
+
+def test_smoothers_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="put it outside, Smoother"):
+        RTPS(Smoother(ETKF(), 2), 0.5)
+    with pytest.raises(ValueError, match="needs whole states"):
+        Smoother(EnSF(), 2)
+    with pytest.raises(ValueError, match="needs whole states"):
+        Smoother(CollapseGuard(ETKF()), 2)
+    with pytest.raises(ValueError, match="lag of the smoother is 0"):
+        Smoother(ETKF(), 0)
