@@ -60,7 +60,7 @@ def scores(cycle: Cycle) -> dict[str, float]:
     dict
         One number for each name in `ensf.diagnostics.score_table.MEASURED`; the last three, from observations, are NaN
         if nothing was observed or errors are not Gaussian. Then those of `REPORTED` that the filter reports,
-        `rmse_parameters` if it has parameters, and of a smoother those of each lag, NaN as long as there are not as many
+        `rmse_parameters` if it has parameters, and of a smoother those of each lag, NaN while there are not as many
         cycles before.
     """
     forecast, analysis, observation = cycle.forecast, cycle.analysis.ensemble, cycle.observation
