@@ -281,21 +281,25 @@ class TiltedGuidance:
         Raises
         ------
         ValueError
-            If errors are not independent, or an observation is a function of several columns.
+            If errors are not independent, or an observation is a function of several linear combinations.
         """
         xp, law, part = namespace(prior), observation.law, observation.part
         if not is_independent(law):
             raise ValueError(f"TiltedGuidance needs independent errors, not {type(law).__name__}: use MomentMatching")
-        pointwise = part.pointwise
-        if pointwise is None:
-            raise ValueError("TiltedGuidance needs functions of one column each: use MomentMatching for others")
+        function = part.pointwise
+        if function is None:
+            raise ValueError(
+                f"TiltedGuidance needs a function of one linear combination per observation, not "
+                f"{observation.operator!r}: use MomentMatching"
+            )
         _, axes, variances = principal_axes(prior)
         rows = part.linear(axes) - part.linear(xp.zeros_like(axes))
 
         def log_likelihood(states: Array, entries: slice) -> Array:
             index = np.arange(entries.start, entries.stop)
-            here, function = law.restrict(index), pointwise.restrict(index)
-            return here.column().each(observation.value[entries, None], function.column()(states))
+            here = law.restrict(index)
+            assert is_independent(here)
+            return here.column().each(observation.value[entries, None], function.restrict(index).column()(states))
 
         def guide(z: Array, score: Array, t: float, alpha: float, variance: float) -> Array:
             centre = part.linear(denoised(z, score, alpha, variance))

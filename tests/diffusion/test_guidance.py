@@ -264,3 +264,10 @@ def test_tilted_guidance_names_correlated_errors(problem):
     prior, z, matrix, error, value = problem
     with pytest.raises(ValueError, match="TiltedGuidance needs independent errors"):
         pull(TiltedGuidance(), z, prior, Observation(value, Linear(matrix), Correlated(error)))
+
+
+def test_tilted_guidance_names_an_operator_of_several_columns(problem):
+    prior, z, _, _, _ = problem
+    speed = Observation(np.ones(2), WindSpeed(Select((0, 2)), Select((1, 3))), 0.5)
+    with pytest.raises(ValueError, match="TiltedGuidance needs a function of one linear combination"):
+        pull(TiltedGuidance(), z, prior, speed)
