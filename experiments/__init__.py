@@ -13,6 +13,7 @@ import pkgutil
 import sys
 import traceback
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,7 +27,12 @@ __all__ = ["Configured", "load", "names"]
 
 def names() -> list[str]:
     """Names of all experiments, in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return list(_names())
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(page.name for page in pkgutil.iter_modules(__path__) if not page.name.startswith("_")))
 
 
 def load(name: str) -> Experiment:
