@@ -85,6 +85,7 @@ def python(name, **changes):
     return {"model": {"command": "", "model": f"toy_model:{name}", "jobs": 2, **changes}, "members": 2, "cycles": 2}
 
 
+@pytest.mark.slow
 def test_it_is_the_command_that_does_the_same(place):
     command = f"{shlex.quote(sys.executable)} {place}/toy_model.py {{input}} {{output}} {{start}} {{duration}} {{seed}}"
     run(place, output="commanded", model={"command": command, "jobs": 2}, members=2, cycles=1)
