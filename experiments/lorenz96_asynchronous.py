@@ -4,4 +4,7 @@ from ensf.experiments._asynchronous import windows
 
 EXPERIMENT = windows("lorenz96_asynchronous", "Lorenz-96, windows of 0.2, all observed every 0.05, error 1")
 
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {
+    "letkf": {"rmse_analysis": (0.200, 0.010)},
+    "letsf": {"rmse_analysis": (0.189, 0.010)},
+}

@@ -8,4 +8,7 @@ EXPERIMENT = windows(
     told=(0.2, 0.2, 0.2, 0.2),
 )
 
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {
+    "letkf": {"rmse_analysis": (1.37, 0.05)},
+    "letsf": {"rmse_analysis": (1.40, 0.05)},
+}

@@ -14,4 +14,7 @@ EXPERIMENT = replace(
     burn_in=20.0,
 )
 
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {
+    "letkf": {"rmse_analysis": (0.214, 0.010)},
+    "letsf": {"rmse_analysis": (0.181, 0.010)},
+}

@@ -22,4 +22,17 @@ PAGE = experiment(
 
 EXPERIMENT = replace(PAGE, cycles=300)
 
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {
+    "letkf": {
+        "rmse_analysis": (0.215, 0.010),
+        "rmse_lag1": (0.195, 0.010),
+        "rmse_lag5": (0.150, 0.010),
+        "rmse_lag10": (0.132, 0.010),
+    },
+    "letsf": {
+        "rmse_analysis": (0.189, 0.010),
+        "rmse_lag1": (0.171, 0.010),
+        "rmse_lag5": (0.127, 0.010),
+        "rmse_lag10": (0.107, 0.010),
+    },
+}

@@ -124,6 +124,16 @@ QUICK = {
             "letsf": {"rmse_analysis": (0.075902, 8e-05)},
         },
     ),
+    "lorenz96_asynchronous": Quick(
+        cycles=40,
+        burn_in=20,
+        scores={"letkf": {"rmse_analysis": (0.20729, 0.0002)}, "letsf": {"rmse_analysis": (0.17963, 0.0002)}},
+    ),
+    "lorenz96_asynchronous_end": Quick(
+        cycles=40,
+        burn_in=20,
+        scores={"letkf": {"rmse_analysis": (1.3769, 0.001)}, "letsf": {"rmse_analysis": (1.4165, 0.001)}},
+    ),
     "lorenz96_censored": Quick(
         cycles=50,
         burn_in=20,
@@ -202,6 +212,29 @@ QUICK = {
             "etkf": {"rmse_analysis": (0.17786, 0.0002)},
             "letkf": {"rmse_analysis": (0.21477, 0.0002)},
         },
+    ),
+    "lorenz96_smoother": Quick(
+        cycles=40,
+        burn_in=20,
+        scores={
+            "letkf": {
+                "rmse_analysis": (0.21168, 0.0002),
+                "rmse_lag1": (0.18934, 0.0002),
+                "rmse_lag5": (0.1454, 0.0002),
+                "rmse_lag10": (0.13588, 0.0002),
+            },
+            "letsf": {
+                "rmse_analysis": (0.18595, 0.0002),
+                "rmse_lag1": (0.16772, 0.0002),
+                "rmse_lag5": (0.13239, 0.0002),
+                "rmse_lag10": (0.12744, 0.0002),
+            },
+        },
+    ),
+    "lorenz96_every_step": Quick(
+        cycles=80,
+        burn_in=40,
+        scores={"letkf": {"rmse_analysis": (0.20028, 0.0002)}, "letsf": {"rmse_analysis": (0.18883, 0.0002)}},
     ),
     "lorenz96_window_04": Quick(
         cycles=40,
