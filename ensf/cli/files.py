@@ -112,16 +112,19 @@ def _edges(value: object) -> tuple[float, ...]:
 
 
 def _correlation(text: str) -> Correlation | None:
+    from ensf.filters.base import can
     from ensf.runs.recipe.reader import read_settings
 
     settings = read_settings(text)
-    if len(settings) > 1 or any(isinstance(one, type) or not hasattr(one, "matrix") for one in settings):
+    if len(settings) > 1 or not all(can(one, "matrix") for one in settings):
         raise ValueError(f"--correlation {text!r} is no correlation of errors: give one such as ByDistance(100.0)")
     return settings[0] if settings else None
 
 
 def _checks(checks: tuple[Any, ...]) -> tuple[Any, ...]:
+    from ensf.filters.base import can
+
     for check in checks:
-        if isinstance(check, type) or not hasattr(check, "flag"):
+        if not can(check, "flag"):
             raise ValueError(f"--quality has {check!r}, which is no check: give some such as GrossCheck(4.0)")
     return checks

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from typing import cast
 
 import numpy as np
 
 from ensf.dataset.coordinates import positions
 from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
-from ensf.filters.base import Filter, Smoothing
+from ensf.filters.base import Filter, Smoothing, can
 from ensf.localization import Localization
 from ensf.wrappers import letsf
 
@@ -40,7 +41,7 @@ def method_for(method: Method, layout: Layout) -> Filter:
     if isinstance(method, type):
         raise ValueError(f"method is the class {method.__name__}: give a filter, such as {method.__name__}(...)")
     made = method(layout) if callable(method) else method
-    if isinstance(made, type) or not hasattr(made, "analyse"):
+    if not can(made, "analyse"):
         raise ValueError(
             f"method is {made!r}: give a filter such as LETKF(Localization(Sphere(), 500.0)), a function "
             "layout -> filter, or letsf"
@@ -50,7 +51,7 @@ def method_for(method: Method, layout: Layout) -> Filter:
             f"method is a {type(made).__name__} but there are no earlier states here: give {made.filter!r}, and "
             "correct them with Problem.smooth, or cycle it with ensf cycle"
         )
-    return made
+    return cast(Filter, made)
 
 
 def inside(method: object) -> Iterator[object]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ensf.arrays import Array, namespace
+from ensf.filters.base import can
 
 __all__ = ["Bounds", "Chain", "Log", "Logit", "Scale", "Standardise", "Transform", "fitted", "several"]
 
@@ -278,7 +279,7 @@ def several(name: Hashable, setting: Any) -> tuple[Any, ...]:
     """
     chosen = setting if isinstance(setting, tuple | list) else () if setting in (None, ...) else (setting,)
     for one in chosen:
-        if isinstance(one, type) or not any(hasattr(one, verb) for verb in ("forward", "fit", "clip")):
+        if not can(one, "forward", "fit", "clip"):
             raise ValueError(
                 f"variable {name!r} has the setting {one!r}: give None, Log(), Logit(low, high), Scale(factor), "
                 "Standardise(), Bounds(low, high), or a tuple of them"

@@ -56,6 +56,7 @@ __all__ = [
     "Update",
     "as_ensemble",
     "as_positions",
+    "can",
     "check_filter",
     "refuse_predictions",
     "usable",
@@ -335,9 +336,14 @@ class Prepared:
 # --- what every filter asks of its input -------------------------------------------------------------------
 
 
+def can(thing: object, *verbs: str) -> bool:
+    """Whether a thing, which is no class, has one of these methods."""
+    return not isinstance(thing, type) and any(hasattr(thing, verb) for verb in verbs)
+
+
 def check_filter(filter: object, owner: str) -> None:
     """Raise ValueError for what is no filter, such as its class."""
-    if isinstance(filter, type) or not (hasattr(filter, "analyse") or hasattr(filter, "prepare")):
+    if not can(filter, "analyse", "prepare"):
         name = filter.__name__ if isinstance(filter, type) else repr(filter)
         raise ValueError(f"{owner} holds {name}, which is no filter: give one with its settings, such as ETKF()")
     if isinstance(filter, Smoothing):
