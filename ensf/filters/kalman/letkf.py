@@ -96,8 +96,7 @@ class LETKFUpdate(LocalUpdate):
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Change of members with these prior anomalies, and degrees of freedom."""
-        deviations, freedom = local_transform(anomalies, self.anomalies, self.innovation, patches)
-        return deviations - anomalies, freedom
+        return local_transform(anomalies, self.anomalies, self.innovation, patches)
 
     def restrict(self, index: np.ndarray) -> LETKFUpdate:
         """With the observations at `index` alone."""
