@@ -17,7 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ensf.arrays import SMALL, Array, blas_threads, is_count, is_host, like, namespace, to_numpy
+from ensf.arrays import Array, blas_threads, is_count, is_host, like, namespace, to_numpy
+from ensf.localization.lockstep import grouped_by_size, shared_out
 from ensf.localization.patches import Patches, first_of
 from ensf.localization.taper import gaspari_cohn
 
@@ -127,7 +128,8 @@ class InformationLimit:
         for large, small in zip(self.shrink, self.shrink[1:], strict=False):
             if not undecided.any():
                 break
-            narrower = degrees_of_freedom(patches, gaspari_cohn(patches.distance, small * half_width), anomalies)
+            taper = gaspari_cohn(patches.distance, small * half_width)
+            narrower = degrees_of_freedom(patches, taper, anomalies, undecided)
             here = undecided & (narrower <= limit)
             between = (limit - narrower[here]) / np.maximum(wider[here] - narrower[here], 1e-12)
             factor[here] = small + (large - small) * between
@@ -136,7 +138,9 @@ class InformationLimit:
         return factor
 
 
-def degrees_of_freedom(patches: Patches, weight: np.ndarray, anomalies: Array) -> np.ndarray:
+def degrees_of_freedom(
+    patches: Patches, weight: np.ndarray, anomalies: Array, chosen: np.ndarray | None = None
+) -> np.ndarray:
     """DFS of every patch, ``(point,)``, on the host: the same bits whatever other places there are.
 
     Parameters
@@ -146,16 +150,26 @@ def degrees_of_freedom(patches: Patches, weight: np.ndarray, anomalies: Array) -
         Taper of each of its pairs.
     anomalies : (member, observation) array
         Whitened predicted anomalies divided by ``sqrt(J - 1)``.
+    chosen : (point,) array of bool, optional
+        Places that are asked for; others may have 0.
     """
     if not is_host(anomalies):
         return to_numpy(_batched(patches, weight, anomalies))
-    from ensf.localization.loops import freedom_of_places, freedom_of_places_in_parallel
+    from ensf.localization import loops
 
-    members = anomalies.shape[0]
-    freedom = np.empty(len(patches.variables))
-    loop = freedom_of_places if len(freedom) * members**3 < SMALL else freedom_of_places_in_parallel
-    with blas_threads(max(patches.largest, members) * members**2):
-        loop(np.ascontiguousarray(anomalies.T), patches.indptr, patches.index, weight, freedom)
+    members, places = anomalies.shape[0], len(patches.variables)
+    rows = np.ascontiguousarray(anomalies.T, dtype=np.float64)
+    freedom, information, count = np.zeros(places), np.empty(places), np.empty(places, dtype=np.int64)
+    loops.describe_places(rows, members, patches.indptr, weight, patches.index, information, count)
+    asked = count > 0 if chosen is None else chosen & (count > 0)
+    lockstep = asked & (information <= loops.ACCURATE)
+    problem = rows, patches.indptr, patches.index, weight
+    groups = grouped_by_size(count, members, lockstep)
+    shared_out(lambda part: loops.freedom_in_lockstep(*problem, count, part, freedom), groups)
+    others = np.flatnonzero(asked & ~lockstep)
+    if len(others):
+        with blas_threads(max(patches.largest, members) * members**2):
+            loops.freedom_of_places(*problem, others, freedom)
     return freedom
 
 

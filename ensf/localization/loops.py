@@ -6,6 +6,8 @@ import numba
 import numpy as np
 
 from ensf.localization import pieces
+from ensf.localization.lanes import WIDTH, store
+from ensf.localization.tridiagonal import form, gathered, trace_of_freedom
 
 inner = numba.njit(cache=True)(pieces.inner)
 outer = numba.njit(cache=True, error_model="numpy")(pieces.outer)
@@ -27,17 +29,47 @@ def taper(r):
 
 
 @numba.njit(cache=True)
-def freedom_of_places(rows, indptr, index, weight, freedom):
-    """Write the degrees of freedom of every place."""
-    for i in range(freedom.size):
-        near = slice(indptr[i], indptr[i + 1])
-        freedom[i] = _freedom(rows, index[near], weight[near])
+def describe_places(rows, members, indptr, weight, index, information, count):
+    """Write the information (trace of G) at every place, and how many of its observations weigh something."""
+    norm = np.zeros(rows.shape[0])
+    for k in range(rows.shape[0]):
+        for j in range(members):
+            norm[k] += rows[k, j] ** 2
+    for i in range(information.size):
+        information[i], count[i] = 0.0, 0
+        for pair in range(indptr[i], indptr[i + 1]):
+            information[i] += weight[pair] * norm[index[pair]]
+            count[i] += weight[pair] > 0
 
 
-@numba.njit(cache=True, parallel=True)
-def freedom_of_places_in_parallel(rows, indptr, index, weight, freedom):
-    """The same, places shared out among threads."""
-    for i in numba.prange(freedom.size):
+@numba.njit(cache=True, nogil=True)
+def freedom_in_lockstep(rows, indptr, index, weight, count, groups, freedom):
+    """Write the degrees of freedom of the places of groups."""
+    members = rows.shape[1]
+    taken = np.empty(WIDTH)
+    for i in range(groups.shape[0]):
+        group = groups[i]
+        most = 0
+        for lane in range(WIDTH):
+            if group[lane] >= 0:
+                most = max(most, count[group[lane]])
+        local = np.empty(most * members * WIDTH)
+        gathered(rows, members, indptr, index, weight, group, local)
+        size = members if count[group[0]] >= members else most
+        matrix = np.empty(size * size * WIDTH)
+        diagonal, beside, scale = np.empty(size * WIDTH), np.empty(size * WIDTH), np.empty(size * WIDTH)
+        work, product = np.empty(size * WIDTH), np.empty(size * WIDTH)
+        form(local, most, members, size, matrix, diagonal, beside, scale, work, product)
+        store(taken, 0, trace_of_freedom(diagonal, beside, size, work))
+        for lane in range(WIDTH):
+            if group[lane] >= 0:
+                freedom[group[lane]] = taken[lane]
+
+
+@numba.njit(cache=True)
+def freedom_of_places(rows, indptr, index, weight, chosen, freedom):
+    """Write the degrees of freedom of some places."""
+    for i in chosen:
         near = slice(indptr[i], indptr[i + 1])
         freedom[i] = _freedom(rows, index[near], weight[near])
 

@@ -27,6 +27,8 @@ class Patches(Record):
     distance : (pair,) array
     weight : (pair,) array
         Taper in (0, 1].
+    everywhere : bool
+        One place with all variables: the cost is in them.
     """
 
     variables: np.ndarray
@@ -34,6 +36,7 @@ class Patches(Record):
     index: np.ndarray
     distance: np.ndarray
     weight: np.ndarray
+    everywhere: bool = False
 
     @cached_property
     def slots(self) -> np.ndarray:
@@ -166,4 +169,4 @@ def everything(variables: int, observations: int) -> Patches:
     """One place with all variables, which learns from all observations with weight 1."""
     index = np.arange(observations)
     ones = np.ones(observations)
-    return Patches(np.arange(variables)[None, :], np.array([0, observations]), index, 0 * ones, ones)
+    return Patches(np.arange(variables)[None, :], np.array([0, observations]), index, 0 * ones, ones, everywhere=True)

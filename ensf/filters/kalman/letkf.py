@@ -100,12 +100,10 @@ class LETKFUpdate(LocalUpdate):
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Change of members with these prior anomalies, and degrees of freedom."""
         if self.correlation is None:
-            deviations, freedom = local_transform(anomalies, self.anomalies, self.innovation, patches)
-            return deviations - anomalies, freedom
+            return local_transform(anomalies, self.anomalies, self.innovation, patches)
 
         def transform(anomalies: Array, rows: Array, patches: Patches) -> tuple[Array, Array]:
-            deviations, freedom = local_transform(anomalies, rows[:, :-1].T, rows[:, -1], patches)
-            return deviations - anomalies, freedom
+            return local_transform(anomalies, rows[:, :-1].T, rows[:, -1], patches)
 
         rows = namespace(self.anomalies).concat([self.anomalies, self.innovation[None, :]]).T
         return in_whitened_patches(transform, anomalies, rows, self.correlation, patches)

@@ -14,7 +14,8 @@ multiplied by rho_k. The sum of l/(1+l) is the number of degrees of freedom that
 Where a place sees fewer observations than members, or accurate ones, the same is written in the directions of the
 observations, Q diag(l)^{1/2} = S V, which loses no digits.
 
-NumPy arrays go through a compiled loop, parallel over places; other arrays through batched array code.
+NumPy arrays go through compiled loops, parallel over places: many places in lockstep (`ensf.filters.kalman.lockstep`),
+which need no eigenvectors, those with accurate observations by LAPACK. Other arrays go through batched array code.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ import math
 import numpy as np
 
 from ensf.arrays import SMALL, Array, blas_threads, is_host, like, namespace
+from ensf.filters.kalman.rational import CLASSES, rule
 from ensf.filters.weights import ACCURATE
 from ensf.localization import Patches
+from ensf.localization.lockstep import grouped_by_size, shared_out
 
 __all__ = ["local_transform"]
 
@@ -33,7 +36,7 @@ BLOCK = 2**24  # numbers gathered at once by the array code
 
 
 def local_transform(anomalies: Array, predicted: Array, innovation: Array, patches: Patches) -> tuple[Array, Array]:
-    """Analysis deviations from the prior mean.
+    """Analysis members minus prior members.
 
     Parameters
     ----------
@@ -47,23 +50,45 @@ def local_transform(anomalies: Array, predicted: Array, innovation: Array, patch
 
     Returns
     -------
-    deviations : (member, state) array
-        Analysis members minus prior mean.
+    increment : (member, state) array
     degrees_of_freedom : (state,) array
         Sum of l/(1+l) at the place of each state variable.
     """
     rows = namespace(predicted).concat([predicted, innovation[None, :]]).T
     if not is_host(anomalies):
         return _batched(anomalies, rows, patches)
-    from ensf.filters.kalman import loops
+    return on_host(anomalies / math.sqrt(len(anomalies) - 1), rows, 0.0, 1.0, patches)
 
-    deviations = np.empty_like(anomalies)
-    freedom = np.empty(anomalies.shape[1], dtype=anomalies.dtype)
-    places = loops.places if len(patches.variables) * len(anomalies) ** 3 < SMALL else loops.places_in_parallel
-    with blas_threads(patches.largest * len(anomalies) ** 2):
-        places(anomalies, np.ascontiguousarray(rows), patches.variables, patches.indptr, patches.index,
-               patches.weight, deviations, freedom)  # fmt: skip
-    return deviations, freedom
+
+def on_host(
+    anomalies: np.ndarray, rows: np.ndarray, start: float, end: float, patches: Patches
+) -> tuple[np.ndarray, np.ndarray]:
+    """The step of `ensf.filters.letsf.flow`, compiled; this transform is the one from alpha = 0 to 1."""
+    from ensf.localization.loops import describe_places
+
+    members, places = len(anomalies), len(patches.variables)
+    wide = np.ascontiguousarray(anomalies, dtype=np.float64)
+    rows = np.ascontiguousarray(rows, dtype=np.float64)
+    increment, freedom = np.empty_like(wide), np.empty(wide.shape[1])
+    information, count = np.empty(places), np.empty(places, dtype=np.int64)
+    describe_places(rows, members, patches.indptr, patches.weight, patches.index, information, count)
+    problem = wide, rows, patches.variables, patches.indptr, patches.index, patches.weight, start, end
+    lockstep = (information <= ACCURATE) & (count > 0) & (not patches.everywhere)
+    if lockstep.any():
+        from ensf.filters.kalman.lockstep import batches
+
+        classes = np.minimum(np.searchsorted(CLASSES, 1 + information), len(CLASSES) - 1)
+        terms = (*rule(start, end), classes)
+        groups = grouped_by_size(count, members, lockstep)
+        shared_out(lambda part: batches(*problem, terms, part, increment, freedom), groups)
+    if not lockstep.all():
+        from ensf.filters.kalman import loops
+
+        others = np.flatnonzero(~lockstep)
+        loop = loops.places if len(others) * members**3 < SMALL else loops.places_in_parallel
+        with blas_threads(patches.largest * members**2):
+            loop(*problem, others, increment, freedom)
+    return increment.astype(anomalies.dtype, copy=False), freedom.astype(anomalies.dtype, copy=False)
 
 
 # --- batched array code ----------------------------------------------------------------------------------
@@ -82,12 +107,12 @@ def _batched(anomalies: Array, rows: Array, patches: Patches) -> tuple[Array, Ar
         near = like(index[first : first + step], rows), like(root[first : first + step], rows)
         parts.append(_block(local, rows, *near))
     order = like(patches.slots, anomalies)
-    deviations, freedom = (xp.take(xp.concat(part), order, axis=0) for part in zip(*parts, strict=True))
-    return deviations.T, freedom
+    increment, freedom = (xp.take(xp.concat(part), order, axis=0) for part in zip(*parts, strict=True))
+    return increment.T, freedom
 
 
 def _block(anomalies: Array, rows: Array, index: Array, root: Array) -> tuple[Array, Array]:
-    """Analysis deviations ``(place * variable, member)`` of anomalies ``(place, variable, member)``."""
+    """Increments ``(place * variable, member)`` of anomalies ``(place, variable, member)``."""
     xp = namespace(anomalies)
     members = anomalies.shape[-1]
     local = xp.reshape(xp.take(rows, xp.reshape(index, (-1,)), axis=0), (*index.shape, -1)) * root[..., None]
@@ -98,7 +123,7 @@ def _block(anomalies: Array, rows: Array, index: Array, root: Array) -> tuple[Ar
     shift = xp.sum(along * xp.matrix_transpose(pulls) / (1 + values), axis=-1, keepdims=True) / math.sqrt(members - 1)
     shrink = xp.matmul(along * (-values / (growth * (1 + growth))), xp.matrix_transpose(vectors))
     freedom = xp.broadcast_to(xp.sum(values / (1 + values), axis=-1), anomalies.shape[:2])
-    return xp.reshape(anomalies + shrink + shift, (-1, members)), xp.reshape(freedom, (-1,))
+    return xp.reshape(shrink + shift, (-1, members)), xp.reshape(freedom, (-1,))
 
 
 def place_spectrum(local: Array, others: Array) -> tuple[Array, Array, Array]:

@@ -1,4 +1,4 @@
-"""The local ensemble transform, compiled, parallel over places."""
+"""The exact step of the score flow by eigenvectors, compiled, parallel over places."""
 
 from __future__ import annotations
 
@@ -11,74 +11,73 @@ ACCURATE = 2e6  # as in ensf.filters.weights; a test compares
 
 
 @numba.njit(cache=True)
-def places(anomalies, rows, variables, indptr, index, weight, deviations, freedom):
-    for i in range(variables.shape[0]):
+def places(anomalies, rows, variables, indptr, index, weight, start, end, chosen, increment, freedom):
+    for i in chosen:
         near = slice(indptr[i], indptr[i + 1])
-        _place(anomalies, rows, variables[i], index[near], weight[near], deviations, freedom)
+        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment, freedom)
 
 
 @numba.njit(cache=True, parallel=True)
-def places_in_parallel(anomalies, rows, variables, indptr, index, weight, deviations, freedom):
-    for i in numba.prange(variables.shape[0]):
+def places_in_parallel(anomalies, rows, variables, indptr, index, weight, start, end, chosen, increment, freedom):
+    for n in numba.prange(chosen.size):
+        i = chosen[n]
         near = slice(indptr[i], indptr[i + 1])
-        _place(anomalies, rows, variables[i], index[near], weight[near], deviations, freedom)
+        _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment, freedom)
 
 
 @numba.njit(cache=True)
-def _place(anomalies, rows, variables, index, weight, deviations, freedom):
-    """Write the analysis deviations of one place, computed in double precision."""
-    size = anomalies.shape[0]
-    local = np.empty((index.size, size))
-    pull = np.empty(index.size)
+def _place(anomalies, rows, variables, index, weight, start, end, increment, freedom):
+    """Write the change of the variables of one place, computed in double precision."""
+    members = anomalies.shape[0]
+    local = np.empty((index.size, rows.shape[1]))
     information = 0.0
     for k in range(index.size):
-        root = math.sqrt(weight[k])
-        for j in range(size):
-            local[k, j] = root * rows[index[k], j]
+        local[k] = math.sqrt(weight[k]) * rows[index[k]]
+        for j in range(members):
             information += local[k, j] ** 2
-        pull[k] = root * rows[index[k], size]
-    if index.size >= size and information <= ACCURATE:
-        values, vectors = np.linalg.eigh(np.dot(local.T, local))
+    if index.size == 0:
+        for v in variables:
+            freedom[v] = 0.0
+            increment[:, v] = 0.0
+        return
+    if index.size >= members and information <= ACCURATE:
+        products = np.dot(local[:, :members].copy().T, local)
+        values, vectors = np.linalg.eigh(products[:, :members].copy())
         values = np.maximum(values, 0.0)
         vectors = np.ascontiguousarray(vectors)
-        pulled = np.dot(vectors.T.copy(), np.dot(local.T, pull))
-        along_observations = False
-    elif index.size == 0:
-        values, vectors, pulled = np.zeros(1), np.zeros((size, 1)), np.zeros(1)
-        along_observations = True
+        along = np.dot(vectors.T.copy(), products[:, members:].copy())
+        unmoved = vectors.T * values.reshape(-1, 1)
     else:
+        anomalous = local[:, :members].copy()
         if information <= ACCURATE:
-            values, right = np.linalg.eigh(np.dot(local, local.T))
+            values, right = np.linalg.eigh(np.dot(anomalous, anomalous.T))
             values = np.maximum(values, 0.0)
         else:
-            right, singular, _ = np.linalg.svd(local, False)
+            right, singular, _ = np.linalg.svd(anomalous, False)
             values = singular**2
         right = np.ascontiguousarray(right)
-        vectors = np.dot(local.T, right)
-        pulled = np.dot(right.T.copy(), pull)
-        along_observations = True
+        vectors = np.dot(anomalous.T, right)
+        along = np.dot(right.T.copy(), local[:, members:].copy())
+        unmoved = vectors.T
+    moved = np.empty((values.size, members))
+    displaces = along.shape[1] > members
+    departures = along.shape[1] - members if displaces else along.shape[1]
+    for k in range(values.size):
+        pull, memory = _coefficients(values[k], start, end)
+        for j in range(members):
+            displaced = along[k, departures + j] if displaces else math.sqrt(members - 1) * unmoved[k, j]
+            moved[k, j] = pull * along[k, j if departures > 1 else 0] + memory * displaced
+    weights = np.dot(vectors, moved)
     for n, v in enumerate(variables):
         if n > 0 and v == variables[0]:
             break
         freedom[v] = np.sum(values / (1 + values))
-        _transform(anomalies[:, v], values, vectors, pulled, along_observations, deviations[:, v])
+        increment[:, v] = np.dot(weights.T, anomalies[:, v].astype(np.float64))
 
 
 @numba.njit(cache=True)
-def _transform(anomalies, values, vectors, pulled, along_observations, deviations):
-    """Write the analysis deviations of one state variable; vectors are Q, or Q diag(l)^{1/2} with pulls alike."""
-    size = anomalies.size
-    result = np.zeros(size)
-    shift = 0.0
-    for k in range(values.size):
-        along = 0.0
-        for j in range(size):
-            along += vectors[j, k] * anomalies[j]
-        shift += along * pulled[k] / (1 + values[k])
-        growth = math.sqrt(1 + values[k])
-        along *= -1 / (growth * (1 + growth)) if along_observations else 1 / growth
-        for j in range(size):
-            result[j] += along * vectors[j, k]
-    for j in range(size):
-        kept = anomalies[j] if along_observations else 0.0
-        deviations[j] = kept + result[j] + shift / math.sqrt(size - 1)
+def _coefficients(eigenvalue, start, end):
+    """Factors of b and of l c_0 in c_1 - c_0; the second has the limit -(end^2 - start^2) / 2 at eigenvalue 0."""
+    v0, v1 = 1 + (1 - start**2) * eigenvalue, 1 + (1 - end**2) * eigenvalue
+    ratio = math.sqrt(v1 / v0)
+    return (end - start * ratio) / (1 + eigenvalue), -(end**2 - start**2) / (v0 * (1 + ratio))

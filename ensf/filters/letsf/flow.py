@@ -8,7 +8,7 @@ the flow (*) of `ensf.filters.letsf.filter` goes from alpha_0 to alpha_1 by
 with l the eigenvalue, c = q^T w the state u - m = A^T w / sqrt(J - 1), and b = q^T S R^{-1/2} (y_j - H m). The state
 comes in through l c_0 = q^T S R^{-1/2} H (u_j - m), which is sqrt(J - 1) l q_j as long as the members are the prior's.
 
-NumPy arrays go through a compiled loop, parallel over places; other arrays through batched array code.
+NumPy arrays go through compiled loops (`ensf.filters.kalman.local_transform`); other arrays through batched array code.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import math
 
 import numpy as np
 
-from ensf.arrays import SMALL, Array, blas_threads, is_host, like, namespace
-from ensf.filters.kalman.local_transform import BLOCK, place_spectrum
+from ensf.arrays import Array, is_host, like, namespace
+from ensf.filters.kalman.local_transform import BLOCK, on_host, place_spectrum
 from ensf.localization import Patches
 
 __all__ = ["exponential_step"]
@@ -44,16 +44,7 @@ def exponential_step(anomalies: Array, rows: Array, start: float, end: float, pa
     """
     if not is_host(anomalies):
         return _batched(anomalies, rows, patches, start, end)
-    increment, freedom = np.empty_like(anomalies), np.empty(anomalies.shape[1], dtype=anomalies.dtype)
-    from ensf.filters.letsf import loops
-
-    places = loops.places if len(patches.variables) * len(anomalies) ** 3 < SMALL else loops.places_in_parallel
-    with blas_threads(patches.largest * len(anomalies) ** 2):
-        places(
-            anomalies, np.ascontiguousarray(rows), patches.variables, patches.indptr, patches.index, patches.weight,
-            start, end, increment, freedom,
-        )  # fmt: skip
-    return increment, freedom
+    return on_host(anomalies, rows, start, end, patches)
 
 
 # --- the same as batched array code ----------------------------------------------------------------------

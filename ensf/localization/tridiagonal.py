@@ -1,0 +1,133 @@
+"""The Gram matrix of places and its tridiagonal form, compiled, `WIDTH` places in lockstep.
+
+With S the tapered rows of a place, G = S^T S ``(member, member)``, or K = S S^T where observations are fewer, is
+Q T Q^T. Householder's reflections, whose product is Q, are kept.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+
+from ensf.localization.lanes import WIDTH, lanes, load, root, store, where_positive
+
+__all__ = ["form", "gathered", "trace_of_freedom"]
+
+
+@numba.njit(cache=True)
+def gathered(rows, columns, indptr, index, weight, group, local):
+    """Write the first columns of the rows of each place, times the root of the taper; 0 where it has fewer."""
+    for lane in range(WIDTH):
+        count = 0
+        if group[lane] >= 0:
+            for pair in range(indptr[group[lane]], indptr[group[lane] + 1]):
+                if weight[pair] > 0:
+                    taper, row, first = math.sqrt(weight[pair]), index[pair], count * columns * WIDTH + lane
+                    for j in range(columns):
+                        local[first + j * WIDTH] = taper * rows[row, j]
+                    count += 1
+        for k in range(count * columns, local.size // WIDTH):
+            local[k * WIDTH + lane] = 0.0
+
+
+@numba.njit(cache=True)
+def form(local, most, members, size, matrix, diagonal, beside, scale, work, product):
+    """Tridiagonal form of G, if `size` is the number of members, else of K."""
+    if size == members:
+        _gram(local, size, most, WIDTH, members * WIDTH, matrix)
+    else:
+        _gram(local, size, members, members * WIDTH, WIDTH, matrix)
+    _tridiagonal(matrix, size, diagonal, beside, scale, work, product)
+
+
+@numba.njit(cache=True)
+def _gram(local, size, inner, step, inner_step, matrix):
+    """Lower triangle of the products of `size` vectors that stand `step` apart, over `inner` numbers."""
+    for i in range(0, size, 2):
+        i_next = min(i + 1, size - 1)
+        for j in range(0, i + 1, 2):
+            j_next = min(j + 1, size - 1)
+            a, b, c, d = lanes(0.0), lanes(0.0), lanes(0.0), lanes(0.0)
+            for k in range(inner):
+                first = k * inner_step
+                left, below = load(local, first + i * step), load(local, first + i_next * step)
+                right, beside = load(local, first + j * step), load(local, first + j_next * step)
+                a = a + left * right
+                b = b + left * beside
+                c = c + below * right
+                d = d + below * beside
+            store(matrix, (i * size + j) * WIDTH, a)
+            store(matrix, (i * size + j_next) * WIDTH, b)
+            store(matrix, (i_next * size + j) * WIDTH, c)
+            store(matrix, (i_next * size + j_next) * WIDTH, d)
+
+
+@numba.njit(cache=True)
+def _tridiagonal(matrix, size, diagonal, beside, scale, vector, product):
+    """Householder's form of the lower triangle; reflections 1 - scale v v^T stay in the columns of the matrix."""
+    two = lanes(2.0)
+    for k in range(size - 2):
+        store(diagonal, k * WIDTH, load(matrix, (k * size + k) * WIDTH))
+        head = load(matrix, ((k + 1) * size + k) * WIDTH)
+        below = lanes(0.0)
+        for i in range(k + 2, size):
+            value = load(matrix, (i * size + k) * WIDTH)
+            store(vector, i * WIDTH, value)
+            store(product, i * WIDTH, lanes(0.0))
+            below = below + value * value
+        norm = root(head * head + below)
+        norm = where_positive(head, lanes(0.0) - norm, norm)
+        first = head - norm
+        factor = where_positive(below, two / (first * first + below), lanes(0.0))
+        store(beside, k * WIDTH, where_positive(below, norm, head))
+        store(scale, k * WIDTH, factor)
+        store(matrix, ((k + 1) * size + k) * WIDTH, first)
+        store(vector, (k + 1) * WIDTH, first)
+        store(product, (k + 1) * WIDTH, lanes(0.0))
+        for i in range(k + 1, size):
+            row, here = i * size * WIDTH, load(vector, i * WIDTH)
+            total = load(matrix, row + i * WIDTH) * here
+            for j in range(k + 1, i):
+                value = load(matrix, row + j * WIDTH)
+                total = total + value * load(vector, j * WIDTH)
+                store(product, j * WIDTH, load(product, j * WIDTH) + value * here)
+            store(product, i * WIDTH, load(product, i * WIDTH) + total)
+        overlap = lanes(0.0)
+        for i in range(k + 1, size):
+            value = factor * load(product, i * WIDTH)
+            store(product, i * WIDTH, value)
+            overlap = overlap + value * load(vector, i * WIDTH)
+        overlap = overlap * factor / two
+        for i in range(k + 1, size):
+            store(product, i * WIDTH, load(product, i * WIDTH) - overlap * load(vector, i * WIDTH))
+        for i in range(k + 1, size):
+            row, here, change = i * size * WIDTH, load(vector, i * WIDTH), load(product, i * WIDTH)
+            for j in range(k + 1, i + 1):
+                moved = here * load(product, j * WIDTH) + change * load(vector, j * WIDTH)
+                store(matrix, row + j * WIDTH, load(matrix, row + j * WIDTH) - moved)
+    for k in range(max(0, size - 2), size):
+        store(diagonal, k * WIDTH, load(matrix, (k * size + k) * WIDTH))
+        if k + 1 < size:
+            store(beside, k * WIDTH, load(matrix, ((k + 1) * size + k) * WIDTH))
+
+
+@numba.njit(cache=True)
+def trace_of_freedom(diagonal, beside, size, forward):
+    """Trace of ``T (1 + T)^{-1}``, without a difference of large numbers."""
+    one = lanes(1.0)
+    excess = load(diagonal, 0)
+    store(forward, 0, excess)
+    for k in range(1, size):
+        off = load(beside, (k - 1) * WIDTH)
+        excess = load(diagonal, k * WIDTH) - off * off / (one + excess)
+        store(forward, k * WIDTH, excess)
+    total = excess / (one + excess)
+    backward = load(diagonal, (size - 1) * WIDTH)
+    for k in range(size - 2, -1, -1):
+        off = load(beside, k * WIDTH)
+        beyond = off * off / (one + backward)
+        backward = load(diagonal, k * WIDTH) - beyond
+        excess = load(forward, k * WIDTH) - beyond
+        total = total + excess / (one + excess)
+    return total
