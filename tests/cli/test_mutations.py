@@ -339,7 +339,11 @@ def server(tmp_path_factory):
     server.close()
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
+QUICK = ("netcdf4", "csv", "journal")
+SOURCES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow, id=name) for name in KINDS]
+
+
+@pytest.fixture(scope="module", params=SOURCES)
 def source(request, server, tmp_path_factory):
     """A kind and its folder, always made in the same place, which some outputs name."""
     kind = KINDS[request.param]
