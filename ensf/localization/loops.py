@@ -7,7 +7,7 @@ import numpy as np
 
 from ensf.localization import pieces
 from ensf.localization.lanes import WIDTH, store
-from ensf.localization.tridiagonal import form, gathered, trace_of_freedom
+from ensf.localization.tridiagonal import BLOCK, form, trace_of_freedom
 
 inner = numba.njit(cache=True)(pieces.inner)
 outer = numba.njit(cache=True, error_model="numpy")(pieces.outer)
@@ -53,13 +53,15 @@ def freedom_in_lockstep(rows, indptr, index, weight, count, groups, freedom):
         for lane in range(WIDTH):
             if group[lane] >= 0:
                 most = max(most, count[group[lane]])
-        local = np.empty(most * members * WIDTH)
-        gathered(rows, members, indptr, index, weight, group, local)
         size = members if count[group[0]] >= members else most
+        local = np.empty((min(most, BLOCK) if size == members else most) * members * WIDTH)
         matrix = np.empty(size * size * WIDTH)
         diagonal, beside, scale = np.empty(size * WIDTH), np.empty(size * WIDTH), np.empty(size * WIDTH)
         work, product = np.empty(size * WIDTH), np.empty(size * WIDTH)
-        form(local, most, members, size, matrix, diagonal, beside, scale, work, product)
+        form(
+            rows, members, indptr, index, weight, group, most, size,
+            local, matrix, diagonal, beside, scale, work, product,
+        )  # fmt: skip
         store(taken, 0, trace_of_freedom(diagonal, beside, size, work))
         for lane in range(WIDTH):
             if group[lane] >= 0:

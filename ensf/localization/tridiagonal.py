@@ -9,46 +9,70 @@ from __future__ import annotations
 import math
 
 import numba
+import numpy as np
 
 from ensf.localization.lanes import WIDTH, lanes, load, root, store, where_positive
 
-__all__ = ["form", "gathered", "trace_of_freedom"]
+__all__ = ["BLOCK", "form", "trace_of_freedom"]
+
+BLOCK = 16
+"""Observations whose rows stay in the processor's first cache."""
 
 
 @numba.njit(cache=True)
-def gathered(rows, columns, indptr, index, weight, group, local):
-    """Write the first columns of the rows of each place, times the root of the taper; 0 where it has fewer."""
+def form(
+    rows, members, indptr, index, weight, group, most, size, local, matrix, diagonal, beside, scale, work, product
+):
+    """Tridiagonal form of G, if `size` is the number of members, else of K, for the places of a group.
+
+    The tapered rows are left in `local` ``(observation, member, lane)`` if that has room for all; for G it may have room
+    for `BLOCK` observations alone.
+    """
+    cursor, stop = np.zeros(WIDTH, np.int64), np.zeros(WIDTH, np.int64)
     for lane in range(WIDTH):
-        count = 0
         if group[lane] >= 0:
-            for pair in range(indptr[group[lane]], indptr[group[lane] + 1]):
-                if weight[pair] > 0:
-                    taper, row, first = math.sqrt(weight[pair]), index[pair], count * columns * WIDTH + lane
-                    for j in range(columns):
-                        local[first + j * WIDTH] = taper * rows[row, j]
-                    count += 1
-        for k in range(count * columns, local.size // WIDTH):
-            local[k * WIDTH + lane] = 0.0
-
-
-@numba.njit(cache=True)
-def form(local, most, members, size, matrix, diagonal, beside, scale, work, product):
-    """Tridiagonal form of G, if `size` is the number of members, else of K."""
+            cursor[lane], stop[lane] = indptr[group[lane]], indptr[group[lane] + 1]
+    for k in range(size * size * WIDTH):
+        matrix[k] = 0.0
     if size == members:
-        _gram(local, size, most, WIDTH, members * WIDTH, matrix)
+        keeps = local.size >= most * members * WIDTH
+        for first in range(0, most, BLOCK):
+            count = min(BLOCK, most - first)
+            part = local[first * members * WIDTH if keeps else 0 :]
+            _gather(rows, members, index, weight, cursor, stop, count, part)
+            _add_gram(part, size, count, WIDTH, members * WIDTH, matrix)
     else:
-        _gram(local, size, members, members * WIDTH, WIDTH, matrix)
+        _gather(rows, members, index, weight, cursor, stop, most, local)
+        _add_gram(local, size, members, members * WIDTH, WIDTH, matrix)
     _tridiagonal(matrix, size, diagonal, beside, scale, work, product)
 
 
 @numba.njit(cache=True)
-def _gram(local, size, inner, step, inner_step, matrix):
-    """Lower triangle of the products of `size` vectors that stand `step` apart, over `inner` numbers."""
+def _gather(rows, members, index, weight, cursor, stop, count, local):
+    """Write the next rows of each place, times the root of the taper, and 0 where it has no more."""
+    for lane in range(WIDTH):
+        pair, k = cursor[lane], 0
+        while k < count and pair < stop[lane]:
+            if weight[pair] > 0:
+                taper, row, first = math.sqrt(weight[pair]), index[pair], k * members * WIDTH + lane
+                for j in range(members):
+                    local[first + j * WIDTH] = taper * rows[row, j]
+                k += 1
+            pair += 1
+        cursor[lane] = pair
+        for beyond in range(k * members, count * members):
+            local[beyond * WIDTH + lane] = 0.0
+
+
+@numba.njit(cache=True)
+def _add_gram(local, size, inner, step, inner_step, matrix):
+    """Add to the lower triangle the products of `size` vectors that stand `step` apart, over `inner` numbers."""
     for i in range(0, size, 2):
         i_next = min(i + 1, size - 1)
         for j in range(0, i + 1, 2):
             j_next = min(j + 1, size - 1)
-            a, b, c, d = lanes(0.0), lanes(0.0), lanes(0.0), lanes(0.0)
+            a, b = load(matrix, (i * size + j) * WIDTH), load(matrix, (i * size + j_next) * WIDTH)
+            c, d = load(matrix, (i_next * size + j) * WIDTH), load(matrix, (i_next * size + j_next) * WIDTH)
             for k in range(inner):
                 first = k * inner_step
                 left, below = load(local, first + i * step), load(local, first + i_next * step)

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from ensf.localization.lanes import WIDTH, lanes, load, store
-from ensf.localization.tridiagonal import form, gathered, trace_of_freedom
+from ensf.localization.tridiagonal import form, trace_of_freedom
 
 
 @numba.njit(cache=True)
@@ -118,7 +118,6 @@ def batches(anomalies, rows, variables, indptr, index, weight, start, end, rule,
                 shift[k * WIDTH + lane] = shifts[kind, k] if k < own else 1.0
                 factor[k * WIDTH + lane] = factors[kind, k] if k < own else 0.0
         local = np.empty(most * members * WIDTH)
-        gathered(rows, members, indptr, index, weight, group, local)
         in_members = fewest >= members
         size = members if in_members else most
         matrix = np.empty(size * size * WIDTH)
@@ -126,7 +125,10 @@ def batches(anomalies, rows, variables, indptr, index, weight, start, end, rule,
         work, product, values = np.empty(size * WIDTH), np.empty(size * WIDTH), np.empty(size * WIDTH)
         pull, memory = np.empty(size * WIDTH), np.empty(size * WIDTH)
         pulled, remembered = np.empty(most * WIDTH), np.empty(most * WIDTH)
-        form(local, most, members, size, matrix, diagonal, beside, scale, work, product)
+        form(
+            rows, members, indptr, index, weight, group, most, size,
+            local, matrix, diagonal, beside, scale, work, product,
+        )  # fmt: skip
         store(taken, 0, trace_of_freedom(diagonal, beside, size, work))
         for n in range(variables.shape[1]):
             active = False
