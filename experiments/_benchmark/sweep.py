@@ -124,6 +124,7 @@ def parsed(name: str, text: str, experiment: Experiment) -> tuple[Value, ...]:
     """
     kind = int if name == "members" else type(_settings(experiment)[name])
     words = [word.strip() for word in text.split(",") if word.strip()]
+    values: list[Value]
     try:
         if kind is int:
             ranges = [[*map(int, word.split(":"))] for word in words]

@@ -23,7 +23,14 @@ def rng():
 
 def cycle(forecast, analysis, truth, observation):
     return SimpleNamespace(
-        forecast=forecast, analysis=SimpleNamespace(ensemble=analysis), truth=truth, observation=observation
+        forecast=forecast,
+        analysis=SimpleNamespace(ensemble=analysis, earlier=()),
+        truth=truth,
+        observation=observation,
+        observed_forecast=forecast,
+        observed_analysis=analysis,
+        lag=0,
+        earlier_truths=(),
     )
 
 
@@ -278,7 +285,7 @@ def test_every_score_has_one_place_in_the_table(rng):
 
 def reporting(analysis):
     """An analysis of a filter that reports everything it may."""
-    return SimpleNamespace(ensemble=analysis.ensemble, info={score.name: 2 for score in REPORTED})
+    return SimpleNamespace(ensemble=analysis.ensemble, earlier=(), info={score.name: 2 for score in REPORTED})
 
 
 def test_fields_of_a_filter_are_no_scores(rng):
@@ -286,7 +293,7 @@ def test_fields_of_a_filter_are_no_scores(rng):
     record = standard_cycle(rng)
     info = {"bias": np.zeros(3), "error_factor": 1.5}
     record = SimpleNamespace(
-        **vars(record) | {"analysis": SimpleNamespace(ensemble=record.analysis.ensemble, info=info)}
+        **vars(record) | {"analysis": SimpleNamespace(ensemble=record.analysis.ensemble, earlier=(), info=info)}
     )
     measured = diagnostics.scores(record)
     assert measured["error_factor"] == 1.5 and "bias" not in measured

@@ -73,6 +73,10 @@ def make(grid, count=5, dtype=np.float32, operator=None, position=None, seed=1):
             observation=observation,
             forecast=forecast,
             analysis=Analysis(analysis),
+            observed_forecast=forecast,
+            observed_analysis=analysis,
+            lag=0,
+            earlier_truths=(),
         )
 
 
