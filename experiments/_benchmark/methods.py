@@ -24,7 +24,11 @@ from ensf.wrappers import AdaptiveInflation, AdaptiveSpread, AnalysisInflation, 
 
 __all__ = ["EXPERIMENTS", "RECIPES", "Axis", "Recipe"]
 
-EXPERIMENTS = tuple(name for name in names() if name.startswith(("lorenz", "kuramoto")))
+APART = ("asynchronous", "every_step", "parameter", "smoother")
+"""Of windows, earlier states and parameters: their pages have methods of their own."""
+EXPERIMENTS = tuple(
+    name for name in names() if name.startswith(("lorenz", "kuramoto")) and not any(word in name for word in APART)
+)
 MEMBERS = 40
 GOLDEN = (math.sqrt(5) - 1) / 2
 
