@@ -25,8 +25,8 @@ def form(
 ):
     """Tridiagonal form of G, if `size` is the number of members, else of K, for the places of a group.
 
-    The tapered rows are left in `local` ``(observation, member, lane)`` if that has room for all; for G it may have room
-    for `BLOCK` observations alone.
+    The tapered rows are left in `local` ``(observation, member, lane)`` if that has room for all; for G it may have
+    room for `BLOCK` observations alone.
     """
     cursor, stop = np.zeros(WIDTH, np.int64), np.zeros(WIDTH, np.int64)
     for lane in range(WIDTH):
