@@ -1,33 +1,122 @@
 """Published settings, one file each, with the numbers they should give.
 
-`names` lists them; `load` gives the `EXPERIMENT` record of one. The numbers are in each page's `EXPECTED`.
+`names` lists them; `load` gives the `EXPERIMENT` record of one, or that of a page of one's own by the path of its
+file. The numbers are in each page's `EXPECTED`.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import pkgutil
+import sys
+import traceback
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from ensf.twin import Experiment
+from ensf.runs.files import expanded
+from ensf.runs.recipe.settings import override
+from ensf.twin import Experiment, Method
 
-__all__ = ["load", "names"]
+__all__ = ["Configured", "load", "names"]
 
 
 def names() -> list[str]:
     """Names of all experiments, in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return list(_names())
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(page.name for page in pkgutil.iter_modules(__path__) if not page.name.startswith("_")))
 
 
 def load(name: str) -> Experiment:
-    """Experiment record of that name.
+    """Experiment record of that name, or of the page in that file if the name ends in ``.py``.
 
     Raises
     ------
     ValueError
-        If there is none; the message names the nearest ones.
+        If there is none, the message naming the nearest ones; or if the file ends in an error or has no `EXPERIMENT`.
+    FileNotFoundError
+        If the file is not there.
     """
+    if name.endswith(".py"):
+        return _experiment_of(expanded(name))
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=3, cutoff=0.3) or names()
-        raise ValueError(f"unknown experiment {name!r}: the nearest are {', '.join(near)} (`ensf list` shows all)")
+        hint = f"; for the page in the file {name}.py say {name}.py" if Path(f"{name}.py").is_file() else ""
+        raise ValueError(
+            f"unknown experiment {name!r}: the nearest are {', '.join(near)} (`ensf list` shows all){hint}"
+        )
     return importlib.import_module(f"{__name__}.{name}").EXPERIMENT
+
+
+@dataclass(frozen=True)
+class Configured:
+    """An experiment and its methods with changed settings, by names: what a worker makes anew.
+
+    Parameters
+    ----------
+    name : str
+        As `load` takes it.
+    changes : tuple of (str, value)
+        Settings by the dotted names of `ensf run EXPERIMENT --help`.
+    methods : tuple of str
+    members : int
+        Ensemble size of every method; 0 = each method's own.
+    """
+
+    name: str
+    changes: tuple[tuple[str, bool | int | float | str], ...]
+    methods: tuple[str, ...]
+    members: int = 0
+
+    def __call__(self) -> tuple[Experiment, dict[str, Method]]:
+        """The experiment, all its methods among it, and the chosen methods."""
+        experiment: Any = load(self.name)  # a dataclass
+        changes = dict(self.changes)
+        methods = override(experiment.methods, changes)
+        if self.members:
+            methods = {name: replace(method, members=self.members) for name, method in methods.items()}
+        return override(replace(experiment, methods=methods), changes), {name: methods[name] for name in self.methods}
+
+
+def _experiment_of(path: Path) -> Experiment:
+    """What a page of one's own has under `EXPERIMENT`."""
+    module = _imported(path)
+    if "EXPERIMENT" not in vars(module):
+        raise ValueError(
+            f"{path} has no EXPERIMENT: give it that name (`ensf new experiment NAME` writes a page that runs)"
+        )
+    return module.EXPERIMENT
+
+
+def _imported(path: Path) -> ModuleType:
+    """The module in a file, under a name that no other module has; imported once."""
+    if not path.is_file():
+        raise FileNotFoundError(f"the page {path} is not there: check the path")
+    name = f"ensf_page {path.resolve()}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).name == path.name
+        ]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else 0
+        raise ValueError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
+    return module

@@ -1,4 +1,4 @@
-"""Command line: ``ensf list``, ``run``, ``report``, ``analyse``, ``cycle``, ``board``; one command per file."""
+"""Command line: ``ensf list``, ``run``, ``report``, ``analyse``, ``cycle`` and others; one command per file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ __all__ = ["main"]
 
 USAGE = """usage: ensf COMMAND
 
-  ensf list                    experiments and their methods, one line each
+  ensf list [WORD]             experiments and their methods, one line each; those with the word
   ensf run EXPERIMENT          run it into a folder: NetCDF files, summary.json, figures, a table
   ensf run EXPERIMENT --resume go on where a run was stopped or killed
   ensf run EXPERIMENT --help   every option and setting of that experiment
+  ensf run ./page.py           an experiment of your own
+  ensf sweep EXPERIMENT ...    the same for several values of its settings: scores as one array, a table, a figure
   ensf report DIR              draw a run, an analysis of files, or a cycled model from the files in DIR
   ensf report DIR --html       one page too, that can be sent; --animate, --format, --methods: see --help
   ensf analyse --prior ...     analyse the files of a forecast ensemble; --help says how
   ensf observe-one --prior ... what one observation would do: a map, for one radius or several
   ensf cycle CONFIG.toml       cycle an external model: forecasts by its command, analyses of its files
   ensf board                   tune and compare methods over experiments; continues where it stopped
+  ensf new experiment NAME     write a page to start from; also of a filter, a law, an operator
+  ensf doctor                  versions, threads, card, caches, and a self-test of some seconds
   ensf --version
 """
 
@@ -36,7 +40,10 @@ COMMANDS = {
     "analyse": "analyse:analyse",
     "observe-one": "observe_one:observe_one",
     "cycle": "cycle:cycle",
+    "sweep": "sweep:sweep",
     "board": "board:compare",
+    "new": "new:new",
+    "doctor": "doctor:doctor",
 }
 """File and function of each command; it is imported when it is called."""
 

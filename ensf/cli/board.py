@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from ensf.cli import options
 from ensf.cli.options import Options
+from ensf.runs import engines
 from ensf.runs.files import expanded
 from ensf.runs.owner import owned
 
@@ -27,11 +26,10 @@ def compare(arguments: list[str]) -> int:
         cycles=values["cycles"],
         tuning_cycles=values["tuning_cycles"],
     )
-    if values["jobs"] < 0:
-        raise ValueError(f"--jobs is {values['jobs']}: give a number of processes, or 0 for one per processor")
+    engines.check(values["engine"])
     directory = expanded(values["output"])
     with owned(directory):
-        rows = board.run(plan, directory, values["jobs"] or os.cpu_count() or 1)
+        rows = board.run(plan, directory, values["engine"])
         board.write(rows, plan, directory, options.command("board", *arguments))
         plot.save(plot.figure_board(*board.heat_map(rows)), directory / "heatmap.png", dpi=120)
         print((directory / "board.md").read_text(encoding="utf-8"), end="")
@@ -49,6 +47,6 @@ def _options(arguments: list[str]) -> Options:
     add("--trials", type=int, default=plan.trials, help="settings tried for each method that is tuned")
     add("--cycles", type=int, default=plan.cycles, help="cut scored runs after so many cycles; 0 = not at all")
     add("--tuning-cycles", type=int, default=plan.tuning_cycles, help="cut tuning runs after so many cycles")
-    add("--jobs", type=int, default=0, help="processes, of one thread each; 0 = one per processor")
+    add("--engine", default="processes", help=options.ENGINE)
     add("--output", default="results/board", help="folder for the files; finished runs in it are not run again")
     return options.read(parser, arguments)

@@ -17,8 +17,9 @@ from ensf.runs.files import expanded
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-__all__ = ["Options", "command", "named", "nearest", "parser", "read", "seeds"]
+__all__ = ["ENGINE", "Options", "command", "named", "nearest", "parser", "read", "seeds"]
 
+ENGINE = "serial, processes:N (processes = one per processor), dask, dask:tcp://HOST:PORT, or mpi"
 Options: TypeAlias = dict[str, Any]
 """Values of options by their dotted names."""
 
@@ -113,22 +114,25 @@ def nearest(word: str, among: Iterable[str]) -> str:
 
 
 def seeds(text: str, option: str = "--seeds") -> list[int]:
-    """Numbers separated by commas, each of them once."""
+    """Numbers separated by commas, each of them once; ``1:5`` is 1 to 5."""
     try:
-        numbers = list(dict.fromkeys(int(word) for word in text.split(",") if word.strip()))
+        ends = [[*map(int, word.split(":"))] for word in text.split(",") if word.strip()]
+        numbers = list(
+            dict.fromkeys(number for first, *last in ends for number in range(first, max([first, *last]) + 1))
+        )
     except ValueError:
-        raise ValueError(f"{option} {text!r} is not a list of whole numbers such as 1,2,3") from None
+        raise ValueError(f"{option} {text!r} is not a list of whole numbers such as 1,2,3 or 1:3") from None
     if not numbers or min(numbers) < 0:
         raise ValueError(f"{option} {text!r} needs at least one number, none of them negative")
     return numbers
 
 
-def named(text: str, among: Sequence[str], what: str) -> tuple[str, ...]:
+def named(text: str, among: Sequence[str], what: str, of: str = "the board") -> tuple[str, ...]:
     """Names separated by commas, each of them among those."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
         if name not in among:
-            raise ValueError(f"unknown {what} {name!r} of the board: the nearest are {nearest(name, among)}")
+            raise ValueError(f"unknown {what} {name!r} of {of}: the nearest are {nearest(name, among)}")
     if not names:
         raise ValueError(f"--{what}s is empty: name some of {', '.join(among)}")
     return names

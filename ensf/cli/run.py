@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ensf.cli import options
 from ensf.cli.options import Options
 from ensf.cli.report import report
-from ensf.runs.files import expanded
+from ensf.runs import engines
+from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 
 if TYPE_CHECKING:
-    from ensf.twin import Experiment, Method
+    from ensf.experiments import Configured
+    from ensf.twin import Experiment
 
 __all__ = ["run"]
 
@@ -31,7 +32,9 @@ def run(arguments: list[str]) -> int:
         raise ValueError(f"name an experiment: {', '.join(experiments.names())}")
     experiment = experiments.load(arguments[0])
     values = _parse(experiment, arguments[1:])
-    experiment, methods = _apply(experiment, values)
+    engines.check(values["engine"])
+    load = _configured(arguments[0], experiment, values)
+    experiment, methods = load()
     seeds = options.seeds(values["seeds"])
     directory = expanded(values["output"] or Path("results") / experiment.name)
     if values["overwrite"] and values["resume"]:
@@ -40,7 +43,9 @@ def run(arguments: list[str]) -> int:
         raise ValueError(f"--restart-every is {values['restart_every']}: give a number of cycles, or 0 for never")
     replaced = values["overwrite"] or values["resume"]
     command = options.command("run", *arguments)
-    how = {"resume": values["resume"], "restart_every": values["restart_every"]}
+    how = {name: values[name] for name in ("resume", "restart_every", "engine")}
+    if values["engine"] != "serial":
+        how["load"] = load
     with owned(directory), _warnings_in_one_line():
         runner.check_free(directory, runner.outputs(directory, methods, seeds), replaced)
         records = runner.run(experiment, methods, seeds, directory, command, **how)
@@ -49,13 +54,13 @@ def run(arguments: list[str]) -> int:
             f"medians over {len(seeds)} seed{'s' * (len(seeds) > 1)}; ms = processor time per cycle; "
             f"files in {directory}"
         )
+        if any(record.get("past_burn_in") == 0 for record in records):
+            print(f"the run ends within its burn-in, t = {experiment.burn_in:g}: scores are means over all its cycles")
         return report([str(directory)])
 
 
 def _parse(experiment: Experiment, arguments: list[str]) -> Options:
     """Options of one run, every setting of the experiment among them, as a flat mapping of dotted names."""
-    from ensf.runs.recipe.settings import leaves
-
     parser = options.parser(f"ensf run {experiment.name}", experiment.summary)
     add = parser.add_argument
     add("--methods", default=",".join(experiment.methods), help="names, separated by commas")
@@ -64,36 +69,31 @@ def _parse(experiment: Experiment, arguments: list[str]) -> Options:
     add("--output", default="", help="folder for the files; default results/EXPERIMENT")
     add("--overwrite", action="store_true", help="replace existing output")
     add("--resume", action="store_true", help="go on where a run was stopped or killed; keep what is finished")
+    add("--engine", default="serial", help=options.ENGINE)
     add("--restart-every", type=int, default=1, help="cycles between restarts; 0 = only when the run is stopped")
-    for name, value in _settings(experiment, leaves).items():
+    for name, value in _settings(experiment).items():
         add(f"--{name}", type=type(value), default=value)
     return options.read(parser, arguments)
 
 
-def _settings(experiment: Experiment, leaves: Callable) -> Options:
+def _settings(experiment: Experiment) -> Options:
     """Settings of an experiment: its own, and those of each method under the method's name."""
+    from ensf.runs.recipe.settings import leaves
+
     own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
     free = {name: value for name, value in own.items() if name not in experiment.methods}
     return free | leaves(experiment.methods)
 
 
-def _apply(experiment: Experiment, values: Options) -> tuple[Experiment, dict[str, Method]]:
+def _configured(name: str, experiment: Experiment, values: Options) -> Configured:
     """Experiment with its settings overridden, and the chosen methods."""
-    from ensf.runs.recipe.settings import override
+    from ensf.experiments import Configured
 
-    names = [name.strip() for name in values["methods"].split(",") if name.strip()]
-    for name in names:
-        if name not in experiment.methods:
-            near = options.nearest(name, experiment.methods)
-            raise ValueError(f"unknown method {name!r} of {experiment.name}: the nearest are {near}")
-    if not names:
-        raise ValueError(f"--methods is empty: name some of {', '.join(experiment.methods)}")
-    methods = override(experiment.methods, values)
-    if values["members"]:
-        methods = {name: replace(method, members=values["members"]) for name, method in methods.items()}
-    own = {name: value for name, value in values.items() if name not in ("methods", "seeds", "members", "output")}
-    page: Any = experiment  # a dataclass
-    return override(replace(page, methods=methods), own), {name: methods[name] for name in names}
+    methods = options.named(values["methods"], list(experiment.methods), "method", experiment.name)
+    changes = {key: values[key] for key in _settings(experiment)}
+    if name.endswith(".py"):
+        name = str(resolved(expanded(name)))
+    return Configured(name, tuple(changes.items()), methods, values["members"])
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def lazy(path: str | Path) -> xr.Dataset:
     OSError, ValueError
         If it cannot be read.
     """
-    with LOCK:
+    with LOCK, _readable(path, AttributeError, TypeError, KeyError, IndexError, RuntimeError, OverflowError):
         return _open(path, None)
 
 

@@ -203,7 +203,7 @@ def read_statistics(path: Path) -> xr.Dataset:
     try:
         with lazy(path) as file:
             loaded = xr.decode_cf(file.load())
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} cannot be read ({' '.join(str(error).split())}): make it again") from error
     for variable in variables_of(loaded):
         for name in (*NAMES, "count"):

@@ -17,6 +17,7 @@ from ensf.plot.ranks import figure_ranks
 from ensf.plot.scores import figure_rmse
 from ensf.plot.spectra import figure_spectra
 from ensf.plot.states import figure_states
+from ensf.plot.sweep import figure_sweep
 
 __all__ = [
     "Report",
@@ -26,6 +27,7 @@ __all__ = [
     "figure_rmse",
     "figure_spectra",
     "figure_states",
+    "figure_sweep",
     "report",
     "save",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,16 @@ __all__ = ["FORMATS", "Report", "report", "save"]
 FORMATS = ("png", "pdf", "svg")
 PAGE = "report.html"
 RATE = 4
+
+
+@contextmanager
+def _whole(directory: Path) -> Iterator[None]:
+    """A variable that a figure needs and a file lacks becomes one sentence."""
+    try:
+        yield
+    except KeyError as error:
+        needed = str(error.args[0]).split(". ")[0]
+        raise ValueError(f"{directory}: a file lacks what a figure needs ({needed}): make it again") from error
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ class Report:
         """
         directory = expanded(directory)
         paths, pictures = [], []
-        with owned(directory, make=False), ExitStack() as stack:
+        with owned(directory, make=False), ExitStack() as stack, _whole(directory):
             for name, figure in self.follow(_figures(directory, self.methods, stack), "figures"):
                 paths += self.save(figure, directory, name)
                 if self.html:

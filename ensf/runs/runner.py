@@ -6,14 +6,17 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ensf.diagnostics.score_table import title
+from ensf.runs.engines import completed
 from ensf.runs.files import clear_unfinished, expanded, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
@@ -21,6 +24,11 @@ from ensf.runs.run import Run
 from ensf.twin.experiment import Experiment, Method, Record
 
 __all__ = ["check_free", "outputs", "run", "table"]
+
+ALWAYS = ("method", "seed", "members", "cycles", "diverged")
+"""What every record of a summary has."""
+
+Load: TypeAlias = Callable[[], tuple[Experiment, Mapping[str, Method]]]
 
 
 def outputs(directory: Path, methods: Iterable[str], seeds: Iterable[int]) -> list[Path]:
@@ -48,6 +56,8 @@ def run(
     *,
     resume: bool = False,
     restart_every: int = 1,
+    engine: str = "serial",
+    load: Load | None = None,
 ) -> list[Record]:
     """Run every method and seed; write one file for each and `summary.json`; return the records.
 
@@ -66,6 +76,11 @@ def run(
         Keep what is finished, and go on where a run stopped: the files are the same, bit for bit, as if it had not.
     restart_every : int
         Write a restart every so many cycles; 0 = only when a signal stops the run.
+    engine : str
+        As in `ensf.runs.engines`.
+    load : callable, optional
+        Gives experiment and methods once more, in a worker of the engine: something that compares, and that can be
+        sent there by its name. Without it all is run here.
 
     Raises
     ------
@@ -82,13 +97,61 @@ def run(
         done = {run.key for run in runs if resume and run.finished(records.get(run.key))}
         for unfinished in (directory / "summary.json", *(run.restart_file for run in runs)):
             clear_unfinished(unfinished)
-        for number, run in enumerate(runs, 1):
-            if run.key not in done:
-                with _progress(experiment.cycles, f"[{number}/{len(runs)}] {run.name} seed {run.seed}") as show:
-                    records[run.key] = run.complete(resume, restart_every, stopping, show)
+        for run in runs:
+            if run.key in done:
+                run.tidy()
+        missing = [run for run in runs if run.key not in done]
+        if load is None:
+            work = _in_turn(missing, resume, restart_every, stopping)
+        else:
+            place = directory.resolve()
+            tasks = {Task(load, run.name, run.seed, place, command, resume, restart_every): run for run in missing}
+            work = _by_workers(engine, tasks, place, stopping)
+        with closing(work):
+            for run, record in work:
+                records[run.key] = record
                 _write_summary(directory, records.values())
-            run.tidy()
+                run.tidy()
     return [records[run.key] for run in runs]
+
+
+def _in_turn(
+    runs: list[Run], resume: bool, restart_every: int, stopping: Callable[[], bool]
+) -> Generator[tuple[Run, Record], None, None]:
+    for number, run in enumerate(runs, 1):
+        with _progress(run.experiment.cycles, f"[{number}/{len(runs)}] {run.name} seed {run.seed}") as show:
+            record = run.complete(resume, restart_every, stopping, show)
+        yield run, record
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run as a worker gets it; fields are those of `run` and `Run`."""
+
+    load: Load
+    method: str
+    seed: int
+    directory: Path
+    command: str
+    resume: bool
+    restart_every: int
+
+
+def _work(task: Task, stopping: Callable[[], bool]) -> Record:
+    experiment, methods = task.load()
+    one = Run(experiment, task.method, methods[task.method], task.seed, task.directory, task.command)
+    return one.complete(task.resume, task.restart_every, stopping, lambda measured, done: None)
+
+
+def _by_workers(
+    engine: str, tasks: Mapping[Task, Run], directory: Path, stopping: Callable[[], bool]
+) -> Generator[tuple[Run, Record], None, None]:
+    """Runs as they finish, each counted."""
+    bar = tqdm(total=len(tasks), desc="runs", unit="run", mininterval=0.5 if sys.stderr.isatty() else 30)
+    with bar, closing(completed(engine, _work, tasks, directory, stopping)) as work:
+        for task, record in work:
+            bar.update()
+            yield tasks[task], record
 
 
 @contextmanager
@@ -122,9 +185,20 @@ def _read_summary(directory: Path) -> dict[tuple[str, int], Record]:
     if not path.exists():
         return {}
     try:
-        return {(record["method"], record["seed"]): record for record in json.loads(path.read_text(encoding="utf-8"))}
+        records = json.loads(path.read_text(encoding="utf-8"))
+        for record in records:
+            _check_record(record)
+        return {(record["method"], record["seed"]): record for record in records}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a summary of runs, or damaged: choose another output, or remove it") from error
+
+
+def _check_record(record: Record) -> None:
+    """Raise ValueError unless a record has what every run has, and numbers where it has scores."""
+    missing = [name for name in ALWAYS if name not in record]
+    words = [name for name, value in record.items() if name != "method" and isinstance(value, str | list | dict)]
+    if missing or words or not isinstance(record["method"], str):
+        raise ValueError(f"a record has no {missing[0]}" if missing else "a record has no number where it should")
 
 
 def _write_summary(directory: Path, records: Iterable[Record]) -> None:

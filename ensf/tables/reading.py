@@ -24,7 +24,7 @@ LOGGER = logging.getLogger("ensf")
 
 
 def read(paths: str | Path | Sequence[str | Path], *, good: Collection[int] = (0,)) -> ObservationTable:
-    """Table of one or more files, each CSV or NetCDF of CF points.
+    """Table of one or more files: CSV, NetCDF of CF points, IODA, or observation sequences of DART.
 
     A row that cannot be used is rejected with a code; the first one of each file is told in a sentence, through
     `logging`. Columns ``from_file`` and ``from_row`` say where each row is from, unless the file has them already.
@@ -32,8 +32,9 @@ def read(paths: str | Path | Sequence[str | Path], *, good: Collection[int] = (0
     Parameters
     ----------
     paths : str, Path, or sequence of these
-        Names or patterns such as ``"argo_*.nc"``, with suffix ``.csv``, ``.nc`` or ``.nc4``. The rows of one file
-        come after those of another, patterns in the natural order of names.
+        Names or patterns such as ``"argo_*.nc"``, with suffix ``.csv``, ``.nc`` or ``.nc4``; a file of another suffix
+        is an observation sequence. The rows of one file come after those of another, patterns in the natural order of
+        names. Of IODA and DART all variables are read; the height is the first of IODA's pressure, depth and height.
     good : collection of int
         Codes in the column `qc` of rows that are to be used: ``(1, 2)`` for Argo.
 

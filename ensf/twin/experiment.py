@@ -263,11 +263,12 @@ def summarise(experiment: Experiment, cycles: list[tuple[float, Mapping[str, flo
     Returns
     -------
     dict
-        One number per score and window, `cycles`, and `diverged`.
+        One number per score and window, `cycles`, `diverged`, and `past_burn_in`: how many cycles came after
+        burn-in; if none did, scores are means over all.
     """
     times = np.array([time for time, _ in cycles])
     columns = {name: np.array([scores[name] for _, scores in cycles]) for name in cycles[0][1]}
-    summary: Record = {"cycles": len(cycles)}
+    summary: Record = {"cycles": len(cycles), "past_burn_in": int((times > experiment.burn_in * (1 + 1e-12)).sum())}
     for suffix, mask in experiment.scored(times).items():
         summary |= {f"{name}{suffix}": _mean_present(column[mask]) for name, column in columns.items()}
     summary["diverged"] = diverged(columns["rmse_analysis"], experiment.climatology)

@@ -1,4 +1,4 @@
-"""Cells: single runs of a board, each finished once, in its own file, in this process or in several.
+"""Cells: single runs of a board or a sweep, each finished once, in its own file, by any engine.
 
 A finished cell is one file, written at once under its final name. It holds a hash of all that determines the run; a
 cell whose recipe has changed is run again. A run that raises an error counts as diverged and its file holds the
@@ -9,98 +9,68 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import os
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from importlib.metadata import version
-from multiprocessing.process import BaseProcess
-from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from ensf import experiments
 from ensf.diagnostics import scores
-from ensf.experiments._benchmark.methods import RECIPES
+from ensf.runs.engines import completed
 from ensf.runs.files import write_json
-from ensf.runs.interrupts import answered, deferred
 from ensf.runs.recipe.describe import digest, run_recipe
-from ensf.twin import Method, TwinExperiment, summarise
+from ensf.twin import Experiment, Method, summarise
 
 __all__ = ["Cell", "CellRecord", "complete"]
 
+AnyCell = TypeVar("AnyCell", bound="Cell")
 CellRecord = dict[str, Any]
 """What the file of a cell holds: its fields, its scores by name, `diverged`, or the `error` that ended it."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(ABC):
     """One run.
 
     Parameters
     ----------
-    experiment, method : str
-        Their names.
-    settings : tuple of (str, float)
-        Those that are tuned.
+    experiment : str
+        Its name, or the path of its page.
+    method : str
+    settings : tuple of (str, value)
+        What differs from run to run.
     seed : int
-    cycles : int
-        The run is cut after so many; 0 = not at all.
-    trial : int
-        Its number; -1 for a run that is scored.
     """
 
     experiment: str
     method: str
-    settings: tuple[tuple[str, float], ...]
+    settings: tuple[tuple[str, Any], ...]
     seed: int
-    cycles: int
-    trial: int = -1
 
     @property
+    @abstractmethod
     def file(self) -> str:
         """Name of its file."""
-        trial = f"trial{self.trial}." if self.trial >= 0 else ""
-        return f"{self.experiment}.{self.method}.{trial}seed{self.seed}.json"
 
-    def load(self) -> tuple[TwinExperiment, Method]:
-        """The experiment, shortened, and the method with its settings."""
-        experiment = _shortened(self.experiment, self.cycles)
-        return experiment, RECIPES[self.method].method(experiment, dict(self.settings))
+    @abstractmethod
+    def load(self) -> tuple[Experiment, Method]:
+        """The experiment and the method with the settings."""
 
     @cached_property
     def recipe(self) -> str:
         """Hash of all that determines the run."""
         experiment, method = self.load()
         return digest(run_recipe(experiment, method=method.filter, members=method.members, seed=self.seed))
-
-
-def page(name: str) -> TwinExperiment:
-    """Experiment of that name, whose parts recipes look at."""
-    return cast(TwinExperiment, experiments.load(name))
-
-
-@cache
-def _shortened(name: str, cycles: int) -> TwinExperiment:
-    """The experiment with at most that many cycles, half of them burn-in at most."""
-    experiment = page(name)
-    if not 0 < cycles < experiment.cycles:
-        return experiment
-    burn_in = min(experiment.burn_in, cycles // 2 * experiment.interval)
-    return replace(experiment, cycles=cycles, burn_in=burn_in)
 
 
 # --- one cell --------------------------------------------------------------------------------------------
@@ -122,7 +92,7 @@ def _outcome(cell: Cell, check: Callable[[], None]) -> CellRecord:
     return {name: value if math.isfinite(value) else None for name, value in measured.items()}
 
 
-def _measure(experiment: TwinExperiment, method: Method, seed: int, check: Callable[[], None]) -> CellRecord:
+def _measure(experiment: Experiment, method: Method, seed: int, check: Callable[[], None]) -> CellRecord:
     """Scores of one run; `check` is called between cycles."""
     history: list[tuple[float, Mapping[str, float]]] = []
     forecast, analysis = 0.0, 0.0
@@ -160,7 +130,7 @@ def _read(cell: Cell, folder: Path) -> CellRecord | None:
 # --- many cells ------------------------------------------------------------------------------------------
 
 
-def complete(cells: Iterable[Cell], folder: Path, jobs: int, what: str) -> dict[Cell, CellRecord]:
+def complete(cells: Iterable[AnyCell], folder: Path, engine: str, what: str) -> dict[AnyCell, CellRecord]:
     """Records of all cells; those without a file are run.
 
     Parameters
@@ -168,80 +138,33 @@ def complete(cells: Iterable[Cell], folder: Path, jobs: int, what: str) -> dict[
     cells : iterable of Cell
     folder : Path
         Where their files are.
-    jobs : int
-        Processes; with 1 everything runs in this one.
+    engine : str
+        As in `ensf.runs.engines`.
     what : str
         Title of the progress bar.
 
     Raises
     ------
     OSError
-        If a process dies.
+        If processes die, or an engine does not answer.
     """
     stored = {cell: _read(cell, folder) for cell in cells}
     records = {cell: record for cell, record in stored.items() if record is not None}
     missing = [cell for cell, record in stored.items() if record is None]
     interval = 0.5 if sys.stderr.isatty() else 30
-    with tqdm(total=len(stored), initial=len(records), desc=what, unit="run", mininterval=interval) as bar:
-        work = _in_turn(missing, folder) if jobs == 1 else _in_processes(missing, folder, jobs)
-        with closing(work):
-            for cell in work:
-                records[cell] = json.loads((folder / cell.file).read_text(encoding="utf-8"))
-                bar.set_postfix_str(f"{cell.experiment} {cell.method}", refresh=False)
-                bar.update()
+    bar = tqdm(total=len(stored), initial=len(records), desc=what, unit="run", mininterval=interval)
+    work = completed(engine, partial(_work, folder=folder.resolve()), missing, folder)
+    with bar, closing(work):
+        for cell, _ in work:
+            records[cell] = json.loads((folder / cell.file).read_text(encoding="utf-8"))
+            bar.set_postfix_str(f"{cell.experiment} {cell.method}", refresh=False)
+            bar.update()
     return records
 
 
-def _in_turn(cells: list[Cell], folder: Path) -> Generator[Cell, None, None]:
-    for cell in cells:
-        _finish(cell, folder)
-        yield cell
+def _work(cell: Cell, stopping: Callable[[], bool], folder: Path) -> None:
+    def check() -> None:
+        if stopping():
+            raise KeyboardInterrupt
 
-
-def _in_processes(cells: list[Cell], folder: Path, jobs: int) -> Generator[Cell, None, None]:
-    """Cells in the order in which they finish; when closed early, workers stop after the cycle they are in."""
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(max(1, min(jobs, len(cells))), context, _start_worker, (stop,))
-    try:
-        with answered(signal.SIG_IGN, [signal.SIGINT]):
-            futures = {pool.submit(_work, cell, folder): cell for cell in cells}
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
-    except BrokenProcessPool:
-        raise OSError("a process of the board died, perhaps for lack of memory: try again with fewer --jobs") from None
-    finally:
-        stop.set()
-        _close(pool)
-
-
-def _close(pool: ProcessPoolExecutor) -> None:
-    """Wait for the workers; Ctrl-C waits too, a second one does not."""
-    with deferred() as stopping:
-        pool.shutdown(cancel_futures=True)
-    if stopping():
-        raise KeyboardInterrupt
-
-
-_STOP: Event | None = None
-
-
-def _start_worker(stop: Event) -> None:
-    global _STOP
-    _STOP = stop
-    threading.Thread(target=_leave_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-
-
-def _leave_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
-
-
-def _work(cell: Cell, folder: Path) -> None:
-    _finish(cell, folder, _check_stop)
-
-
-def _check_stop() -> None:
-    if _STOP is not None and _STOP.is_set():
-        raise KeyboardInterrupt
+    _finish(cell, folder, check)

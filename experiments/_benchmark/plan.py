@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
 from statistics import median
+from typing import cast
 
+from ensf import experiments
 from ensf.diagnostics.score_table import SCORES, title
-from ensf.experiments._benchmark.cells import Cell, CellRecord, complete, page
+from ensf.experiments._benchmark.cells import Cell, CellRecord, complete
 from ensf.experiments._benchmark.methods import EXPERIMENTS, RECIPES
 from ensf.runs.files import write_json, write_text
+from ensf.twin import Method, TwinExperiment
 
 __all__ = ["EXPERIMENTS", "METHODS", "Plan", "Row", "Trial", "heat_map", "markdown", "run", "table", "write"]
 
@@ -49,6 +52,48 @@ are in grid intervals."""
 
 Pair = tuple[str, str]
 Settings = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class BoardCell(Cell):
+    """One run of a board; `settings` are those that are tuned.
+
+    Parameters
+    ----------
+    cycles : int
+        The run is cut after so many; 0 = not at all.
+    trial : int
+        Its number; -1 for a run that is scored.
+    """
+
+    cycles: int
+    trial: int = -1
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        trial = f"trial{self.trial}." if self.trial >= 0 else ""
+        return f"{self.experiment}.{self.method}.{trial}seed{self.seed}.json"
+
+    def load(self) -> tuple[TwinExperiment, Method]:
+        """The experiment, shortened, and the method with its settings."""
+        experiment = _shortened(self.experiment, self.cycles)
+        return experiment, RECIPES[self.method].method(experiment, dict(self.settings))
+
+
+def page(name: str) -> TwinExperiment:
+    """Experiment of that name, whose parts recipes look at."""
+    return cast(TwinExperiment, experiments.load(name))
+
+
+@cache
+def _shortened(name: str, cycles: int) -> TwinExperiment:
+    """The experiment with at most that many cycles, half of them burn-in at most."""
+    experiment = page(name)
+    if not 0 < cycles < experiment.cycles:
+        return experiment
+    burn_in = min(experiment.burn_in, cycles // 2 * experiment.interval)
+    return replace(experiment, cycles=cycles, burn_in=burn_in)
 
 
 @dataclass(frozen=True)
@@ -157,20 +202,20 @@ class Plan:
         pairs = [(experiment, method) for experiment in self.experiments for method in self.methods]
         return [pair for pair in pairs if RECIPES[pair[1]].fits(page(pair[0]))]
 
-    def trial_cells(self, pair: Pair) -> list[list[Cell]]:
+    def trial_cells(self, pair: Pair) -> list[list[BoardCell]]:
         """One list of cells, over tuning seeds, for each trial."""
         points = RECIPES[pair[1]].trials(page(pair[0]), self.trials)
         return [
-            [Cell(*pair, tuple(point.items()), seed, self.tuning_cycles, trial) for seed in self.tuning_seeds]
+            [BoardCell(*pair, tuple(point.items()), seed, self.tuning_cycles, trial) for seed in self.tuning_seeds]
             for trial, point in enumerate(points)
         ]
 
-    def score_cells(self, pair: Pair, settings: Settings) -> list[Cell]:
+    def score_cells(self, pair: Pair, settings: Settings) -> list[BoardCell]:
         """One cell for each scoring seed."""
-        return [Cell(*pair, settings, seed, self.cycles) for seed in self.seeds]
+        return [BoardCell(*pair, settings, seed, self.cycles) for seed in self.seeds]
 
 
-def run(plan: Plan, directory: Path, jobs: int = 1) -> list[Row]:
+def run(plan: Plan, directory: Path, engine: str = "serial") -> list[Row]:
     """Run what is not finished yet; return one row for each experiment and method.
 
     Parameters
@@ -178,23 +223,23 @@ def run(plan: Plan, directory: Path, jobs: int = 1) -> list[Row]:
     plan : Plan
     directory : Path
         The files of its cells are in its folder `cells`.
-    jobs : int
-        Processes; with 1 everything runs in this one.
+    engine : str
+        As in `ensf.runs.engines`.
     """
     folder = directory / "cells"
     folder.mkdir(parents=True, exist_ok=True)
     cells = {pair: plan.trial_cells(pair) for pair in plan.pairs}
-    tuned = complete([cell for pair in plan.pairs for cell in sum(cells[pair], [])], folder, jobs, "tuning")
+    tuned = complete([cell for pair in plan.pairs for cell in sum(cells[pair], [])], folder, engine, "tuning")
     trials = {pair: [_trial(same_settings, tuned) for same_settings in cells[pair]] for pair in plan.pairs}
     best = {pair: plan.score_cells(pair, _best(trials[pair])) for pair in plan.pairs}
-    scored = complete([cell for pair in plan.pairs for cell in best[pair]], folder, jobs, "scoring")
+    scored = complete([cell for pair in plan.pairs for cell in best[pair]], folder, engine, "scoring")
     return [_row(plan, pair, trials[pair], [scored[cell] for cell in best[pair]]) for pair in plan.pairs]
 
 
 # --- what came out ---------------------------------------------------------------------------------------
 
 
-def _trial(cells: list[Cell], records: Mapping[Cell, CellRecord]) -> Trial:
+def _trial(cells: list[BoardCell], records: Mapping[BoardCell, CellRecord]) -> Trial:
     """What became of cells of the same settings."""
     runs = [records[cell] for cell in cells]
     rmse = [run.get("rmse_analysis") for run in runs]

@@ -219,7 +219,7 @@ def test_print_config_is_a_config(tmp_path, capsys):
         (["run", "lorenz96_published", "--letkf.AnalysisInflation.factor", "nan"], ["factor"]),
         (["report", "nowhere"], ["nowhere"]),
         (["report", "one", "other"], ["name one folder"]),
-        (["list", "lorenz63"], ["takes no argument", "lorenz63"]),
+        (["list", "lorenz63", "arctan"], ["takes one word", "lorenz63 arctan"]),
     ],
 )
 def test_bad_requests_get_one_sentence(tmp_path, monkeypatch, capsys, arguments, words):

@@ -16,16 +16,15 @@ from ensf import experiments
 from ensf.cli import main
 from ensf.experiments._benchmark import cells
 from ensf.experiments._benchmark import plan as board
-from ensf.experiments._benchmark.cells import Cell
 from ensf.experiments._benchmark.methods import RECIPES
-from ensf.experiments._benchmark.plan import Plan, Row
+from ensf.experiments._benchmark.plan import BoardCell, Plan, Row
 from ensf.twin import Streams
 
 TINY = Plan(("lorenz63_sakov2012",), ("etkf", "map"), (1, 2), (106, 107), trials=3, cycles=8, tuning_cycles=6)
 TINY_FILES = 2 * (3 * 2 + 2)
 REQUEST = [
     "board", "--experiments", "lorenz63_sakov2012", "--methods", "etkf,map", "--seeds", "1,2", "--trials", "3",
-    "--cycles", "8", "--tuning-cycles", "6", "--jobs", "1",
+    "--cycles", "8", "--tuning-cycles", "6", "--engine", "serial",
 ]  # fmt: skip
 PAIRS = Plan().pairs
 ROW = Row(
@@ -125,7 +124,7 @@ def test_a_plan_without_a_fitting_method_is_refused():
 def test_a_recipe_runs_where_it_fits(experiment, method):
     trials = Plan(trials=3).trial_cells((experiment, method))
     settings = trials[1][0].settings if trials else ()
-    page, made = Cell(experiment, method, settings, seed=1, cycles=1).load()
+    page, made = BoardCell(experiment, method, settings, seed=1, cycles=1).load()
     with np.errstate(all="ignore"):
         cycle = next(page.run(made, 1))
     assert cycle.analysis.ensemble.shape == (made.members, math.prod(page.model.shape))
@@ -145,7 +144,7 @@ def _middle(pair):
 
 
 def test_localization_is_in_grid_intervals_of_the_ring():
-    page, method = Cell(
+    page, method = BoardCell(
         "kuramoto_sivashinsky_bocquet2019", "letkf", (("inflation", 1.0), ("half_width", 9.0)), 1, 1
     ).load()
     localization = method.filter.filter.filter.localization
@@ -169,9 +168,9 @@ def test_members_are_those_of_the_page_if_its_methods_agree():
 
 
 def test_a_shortened_experiment_scores_at_least_half():
-    page, _ = Cell("lorenz96_sakov2008", "etkf", (("inflation", 1.1),), 1, cycles=60).load()
+    page, _ = BoardCell("lorenz96_sakov2008", "etkf", (("inflation", 1.1),), 1, cycles=60).load()
     assert page.cycles == 60 and page.burn_in == pytest.approx(30 * 0.05)
-    whole, _ = Cell("lorenz96_sakov2008", "etkf", (("inflation", 1.1),), 1, cycles=0).load()
+    whole, _ = BoardCell("lorenz96_sakov2008", "etkf", (("inflation", 1.1),), 1, cycles=0).load()
     assert whole == experiments.load("lorenz96_sakov2008")
 
 
@@ -268,7 +267,7 @@ def test_the_heat_map_has_one_order_of_methods_and_gaps_where_one_does_not_fit()
 
 def test_processes_give_what_one_gives(tmp_path):
     alone = board.run(TINY, tmp_path / "one")
-    assert without_seconds(board.run(TINY, tmp_path / "two", jobs=2)) == without_seconds(alone)
+    assert without_seconds(board.run(TINY, tmp_path / "two", engine="processes:2")) == without_seconds(alone)
 
 
 def test_an_interrupted_board_keeps_what_is_finished(tmp_path):
@@ -276,7 +275,7 @@ def test_an_interrupted_board_keeps_what_is_finished(tmp_path):
     request = ["board", "--experiments", "lorenz96_sakov2008", "--methods", "map", "--seeds", "1,2,3", "--trials", "2",
                "--cycles", "1500", "--tuning-cycles", "5", "--output", str(tmp_path)]  # fmt: skip
     process = subprocess.Popen(
-        [*command, *request, "--jobs", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, *request, "--engine", "processes:2"], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     folder, patience = tmp_path / "cells", time.monotonic() + 60
     while time.monotonic() < patience and len(list(folder.glob("*.json"))) < 4:
@@ -286,7 +285,7 @@ def test_an_interrupted_board_keeps_what_is_finished(tmp_path):
     assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
     before = times(tmp_path)
     assert 4 <= len(before) < 7 and all(name.endswith(".json") for name in before)
-    assert main([*request, "--jobs", "1"]) == 0
+    assert main([*request, "--engine", "serial"]) == 0
     assert before.items() <= times(tmp_path).items() and len(times(tmp_path)) == 7
 
 
@@ -305,15 +304,13 @@ def test_the_command_writes_its_files_and_prints_the_page(tmp_path, capsys):
         assert words in printed.out
 
 
-@pytest.mark.parametrize(("jobs", "processes"), [("0", 5), ("2", 2)])
-def test_options_of_the_command_make_the_plan(tmp_path, monkeypatch, capsys, jobs, processes):
+def test_options_of_the_command_make_the_plan(tmp_path, monkeypatch, capsys):
     def run(*given):
         raise ValueError(given)
 
-    monkeypatch.setattr(os, "cpu_count", lambda: 5)
     monkeypatch.setattr("ensf.experiments._benchmark.run", run)
-    assert main([*REQUEST, "--jobs", jobs, "--tuning-seeds", "106,107", "--output", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"ensf: {(TINY, tmp_path, processes)}\n"
+    assert main([*REQUEST, "--engine", "processes:2", "--tuning-seeds", "106,107", "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"ensf: {(TINY, tmp_path, 'processes:2')}\n"
 
 
 def test_print_config_is_a_config(tmp_path, capsys):
@@ -336,7 +333,7 @@ def test_print_config_is_a_config(tmp_path, capsys):
         (["--tuning-seeds", "one"], ["--tuning-seeds", "one"]),
         (["--trails", "3"], ["--trails", "--trials"]),
         (["--trials", "0"], ["--trials"]),
-        (["--jobs", "-1"], ["--jobs"]),
+        (["--engine", "processes:0"], ["processes:0"]),
         (["--config", "nowhere.toml"], ["nowhere.toml"]),
     ],
 )

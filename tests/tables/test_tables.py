@@ -590,6 +590,17 @@ def test_ioda_is_imported(tmp_path):
     assert set(read_ioda(tmp_path / "ioda.nc").variable) == set(names)
 
 
+def test_a_file_is_known_by_its_content(tmp_path):
+    path = ioda(tmp_path / "ioda.nc")
+    same(read(path), read_ioda(path, vertical="pressure"))
+    np.testing.assert_array_equal(read(path).z[:2], [1e5, 5e4])
+    assert read(ioda(path, ("MetaData/pressure",))).z is None
+    other = tmp_path / "stations.txt"
+    other.write_text("obs, but no sequence")
+    with pytest.raises(ValueError, match="suffix '.txt'"):
+        read(other)
+
+
 def test_negative_quality_codes_of_ioda_are_not_good(tmp_path):
     written = ioda(tmp_path / "ioda.nc", **{"PreQC/windEastward": np.array([-7, 2, 0], dtype="i4")})
     assert read_ioda(written, {"windEastward": "u"}, good=range(4)).codes.tolist() == [-7, 0, 0]

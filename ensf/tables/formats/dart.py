@@ -14,7 +14,13 @@ from ensf.tables.columns import Columns, codes, import_row
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["columns_of", "load"]
+__all__ = ["columns_of", "is_sequence", "load"]
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether a file begins as an observation sequence does, in text or in binary."""
+    with path.open("rb") as file:
+        return b"obs_sequence" in file.read(32)
 
 
 def load(path: Path, variables: Mapping[str, str] | None, good: Collection[int]) -> Columns:

@@ -1,4 +1,4 @@
-"""Columns from a file and to a file: the suffix says whether CSV or NetCDF."""
+"""Columns from a file and to a file: the suffix says whether CSV or NetCDF, the content whether IODA or DART."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ensf.runs.files import expanded, replacing
 from ensf.tables.columns import Columns
-from ensf.tables.formats import cf_points, csv
+from ensf.tables.formats import cf_points, csv, dart, ioda
 
 __all__ = ["existing", "load", "save"]
 
@@ -27,7 +27,7 @@ FORMATS = {".csv": CSV, ".nc": CF_POINTS, ".nc4": CF_POINTS}
 
 
 def load(path: Path, good: Collection[int]) -> Columns:
-    """Columns of a CSV file, or of a NetCDF file of CF points.
+    """Columns of a CSV file, a NetCDF file of CF points or with IODA's groups, or a DART observation sequence.
 
     Parameters
     ----------
@@ -42,7 +42,13 @@ def load(path: Path, good: Collection[int]) -> Columns:
     ValueError
         If it is not such a file, or lacks a column.
     """
-    return _format(existing(path)).load(path, good)
+    path = existing(path)
+    if path.suffix.lower() not in FORMATS and dart.is_sequence(path):
+        return dart.load(path, None, good)
+    form = _format(path)
+    if form is CF_POINTS and ioda.is_ioda(path):
+        return ioda.load(path, None, ioda.vertical(path), good)
+    return form.load(path, good)
 
 
 def save(

@@ -21,7 +21,21 @@ from ensf.tables.formats.csv import times
 from ensf.tables.stations.vertical import SI, factor
 from ensf.tables.units import stated
 
-__all__ = ["load"]
+__all__ = ["is_ioda", "load", "vertical"]
+
+VERTICAL = ("pressure", "depthBelowWaterSurface", "depth", "height")
+"""Variables of MetaData that say how high, the first that is there."""
+
+
+def is_ioda(path: Path) -> bool:
+    """Whether a NetCDF file has the group of the values."""
+    return "ObsValue" in _groups(path)
+
+
+def vertical(path: Path) -> str | None:
+    """The variable of MetaData that says how high, if there is one."""
+    inside = _group(path, "MetaData", _groups(path)).variables
+    return next((name for name in VERTICAL if name in inside), None)
 
 
 def load(path: Path, variables: Mapping[str, str] | None, vertical: str | None, good: Collection[int]) -> Columns:
@@ -118,8 +132,7 @@ def _height(path: Path, groups: Mapping[str, xr.Dataset], vertical: str) -> dict
 
 def _groups(path: Path) -> tuple[str, ...]:
     """Names of the groups of a file that can be read."""
-    opened(path)
-    with netcdf.opened(path) as file:
+    with netcdf.reading(path), netcdf.opened(path) as file:
         return tuple(file.groups)
 
 

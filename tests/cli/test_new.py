@@ -1,0 +1,113 @@
+"""`ensf new` and pages in any folder: what is written runs as it is."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ensf import experiments
+from ensf.cli import main
+from ensf.cli.new import KINDS
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(capsys, *arguments):
+    assert main(list(arguments)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ensf: ") and error.count("\n") == 1
+    return error
+
+
+def test_a_page_runs_as_it_is(here, capsys):
+    assert main(["new", "experiment", "mine"]) == 0
+    assert capsys.readouterr().out == "wrote mine.py; try it: ensf run ./mine.py\n"
+    page = experiments.load("./mine.py")
+    assert page.name == "mine" and experiments.load("mine.py") is page
+    assert main(["run", "./mine.py", "--methods", "letkf", "--cycles", "3", "--seeds", "1", "--members", "8"]) == 0
+    printed = capsys.readouterr().out
+    assert (here / "results" / "mine" / "letkf_seed1.nc").is_file()
+    assert "the run ends within its burn-in, t = 5: scores are means over all its cycles" in printed
+
+
+def test_settings_of_a_page_are_options(here, capsys):
+    main(["new", "experiment", "mine"])
+    with pytest.raises(SystemExit):
+        main(["run", "mine.py", "--help"])
+    printed = capsys.readouterr().out
+    assert "--model.forcing" in printed and "--letkf.LETKF.localization.half_width" in printed
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"experiment"}))
+def test_a_class_runs_as_it_is(here, kind):
+    assert main(["new", kind, f"my_{kind}"]) == 0
+    process = subprocess.run([sys.executable, f"my_{kind}.py"], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert f"class My{kind.title()}(" in (here / f"my_{kind}.py").read_text() and "$" not in process.stdout
+    if kind == "filter":
+        for line in process.stdout.splitlines():  # numbers beside the exact ones
+            said, exact = (part.strip(" []").split() for part in line.split(":", 1)[1].split("exact:"))
+            assert said == exact
+
+
+def test_what_new_refuses(here, capsys):
+    (here / "mine.py").write_text("mine")
+    assert "mine.py is already there" in refusal(capsys, "new", "experiment", "mine")
+    assert (here / "mine.py").read_text() == "mine"
+    assert "no template of 'fliter': the nearest are filter" in refusal(capsys, "new", "fliter", "x")
+    for name in ("2nd", "my-page", "class", "a/b", ""):
+        assert "is no name in Python" in refusal(capsys, "new", "experiment", name)
+    assert "say what, and its name" in refusal(capsys, "new")
+    assert [path.name for path in here.iterdir()] == ["mine.py"]
+
+
+def test_pages_that_cannot_be_read(here, capsys):
+    (here / "empty.py").write_text("")
+    (here / "wrong.py").write_text("x = 1\n\ny = nothing\n")
+    (here / "cut.py").write_text("x = (\n")
+    assert "empty.py has no EXPERIMENT" in refusal(capsys, "run", "empty.py")
+    assert "wrong.py, line 3: NameError: name 'nothing' is not defined" in refusal(capsys, "run", "./wrong.py")
+    assert "cut.py, line 1: SyntaxError" in refusal(capsys, "run", "cut.py")
+    assert "the page absent.py is not there" in refusal(capsys, "run", "absent.py")
+    assert "for the page in the file wrong.py say wrong.py" in refusal(capsys, "run", "wrong")
+
+
+def test_a_page_that_was_mended_is_read_again(here, capsys):
+    (here / "page.py").write_text("nothing\n")
+    assert "NameError" in refusal(capsys, "run", "page.py")
+    (here / "page.py").write_text("EXPERIMENT = 3\n")
+    assert experiments.load("page.py") == 3
+
+
+def test_a_page_may_import_what_lies_beside_it(here, monkeypatch):
+    (here / "folder").mkdir()
+    (here / "folder" / "beside_the_page.py").write_text("VALUE = 4\n")
+    (here / "folder" / "page.py").write_text("from beside_the_page import VALUE as EXPERIMENT\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert experiments.load("folder/page.py") == 4
+
+
+def test_the_list_can_be_searched(capsys):
+    assert main(["list", "ARCTAN"]) == 0
+    names = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    assert "lorenz96_arctan_005" in names and "sqg_arctan" in names and "lorenz63_sakov2012" not in names
+    assert "no experiment has 'zzz'" in refusal(capsys, "list", "zzz")
+
+
+def test_the_doctor_is_content(capsys):
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert "numpy" in printed and "agree with the Kalman formula" in printed and "FAILED" not in printed
+
+
+def test_the_doctor_says_what_is_wrong(capsys, monkeypatch):
+    def broken(*given):
+        raise OSError("libnetcdf.so is missing")
+
+    monkeypatch.setattr("ensf.dataset.netcdf.opened", broken)
+    assert main(["doctor"]) == 1
+    assert "FAILED: OSError: libnetcdf.so is missing" in capsys.readouterr().out

@@ -1,0 +1,140 @@
+"""Sweeps: all combinations, each run once, as one array, a table and a figure."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ensf import experiments
+from ensf.cli import main
+from ensf.experiments._benchmark.sweep import Sweep, full_name, parsed
+from ensf.runs import runner
+
+PAGE = "lorenz96_half"
+REQUEST = ["sweep", PAGE, "--cycles", "3", "--seeds", "1:2", "--members", "5,6", "--letkf.half_width", "3,4"]
+
+
+def refusal(capsys, *arguments):
+    assert main(list(arguments)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ensf: ") and error.count("\n") == 1
+    return error
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    assert main([*REQUEST, "--engine", "serial", "--output", str(folder)]) == 0
+    return folder
+
+
+def test_the_array_has_what_each_run_has(folder, tmp_path):
+    with xr.open_dataset(folder / "sweep.nc") as cube:
+        assert cube["rmse_analysis"].dims == ("filter", "members", "letkf.LETKF.localization.half_width", "seed")
+        assert (
+            cube["rmse_analysis"].shape == (2, 2, 2, 2)
+            and cube["cycles"] == 3
+            and cube["seed"].values.tolist() == [1, 2]
+        )
+        at = {"filter": "letkf", "members": 6, "letkf.LETKF.localization.half_width": 3.0, "seed": 2}
+        rmse = cube["rmse_analysis"].sel(at).item()
+    run = ["run", PAGE, "--methods", "letkf", "--members", "6", "--letkf.LETKF.localization.half_width", "3"]
+    assert main([*run, "--seeds", "2", "--cycles", "3", "--output", str(tmp_path)]) == 0
+    (record,) = json.loads((tmp_path / runner.outputs(tmp_path, [], [])[0].name).read_text())
+    assert rmse == record["rmse_analysis"]
+
+
+def test_a_setting_of_one_method_does_not_run_another_again(folder):
+    names = [path.name for path in (folder / "cells").iterdir()]
+    assert len([name for name in names if name.startswith("letkf")]) == 8
+    assert len([name for name in names if name.startswith("letsf")]) == 4
+    with xr.open_dataset(folder / "sweep.nc") as cube:
+        scores = cube["rmse_analysis"].sel(filter="letsf").values
+    np.testing.assert_array_equal(scores[:, 0], scores[:, 1])
+
+
+def test_table_and_figure(folder):
+    lines = (folder / "sweep.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| let")]
+    assert [row[:3] for row in rows] == [
+        ["letkf", "5", "3"], ["letkf", "5", "4"], ["letkf", "6", "3"], ["letkf", "6", "4"],
+        ["letsf", "5", "–"], ["letsf", "6", "–"],
+    ]  # fmt: skip
+    assert (folder / "sweep.png").stat().st_size > 10_000
+
+
+def test_finished_runs_are_not_run_again(folder, capsys):
+    before = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
+    assert main([*REQUEST, "--engine", "serial", "--output", str(folder)]) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
+
+
+def test_a_run_that_ends_in_an_error_is_a_gap(tmp_path, capsys):
+    request = [
+        "sweep",
+        PAGE,
+        "--methods",
+        "letkf",
+        "--cycles",
+        "2",
+        "--seeds",
+        "1",
+        "--members",
+        "1,5",
+        "--engine",
+        "serial",
+    ]
+    assert main([*request, "--output", str(tmp_path)]) == 0
+    with xr.open_dataset(tmp_path / "sweep.nc") as cube:
+        assert np.isnan(cube["rmse_analysis"].values.ravel()).tolist() == [True, False]
+        assert cube["diverged"].values.ravel().tolist() == [1, 0]
+
+
+def test_names_may_be_shortened():
+    page = experiments.load(PAGE)
+    assert full_name("letkf.half_width", page) == "letkf.LETKF.localization.half_width"
+    assert full_name("letkf.factor", page) == "letkf.AnalysisInflation.factor"
+    assert full_name("model.forcing", page) == "model.forcing" and full_name("members", page) == "members"
+    for name in ("letkf.nothing", "letsf.half_width", "factr"):  # LETSF has two of them
+        with pytest.raises(ValueError, match="as a setting of lorenz96_half"):
+            full_name(name, page)
+
+
+def test_values_have_the_kind_of_the_setting():
+    page = experiments.load(PAGE)
+    assert parsed("members", "10:12,20", page) == (10, 11, 12, 20)
+    assert parsed("model.forcing", "7.5, 8,8", page) == (7.5, 8.0)
+    for name, text in (("members", "2.5"), ("model.forcing", "x"), ("model.forcing", ","), ("members", "1:x")):
+        with pytest.raises(ValueError, match=f"--{name}"):
+            parsed(name, text, page)
+
+
+def test_settings_of_the_experiment_reach_all_methods():
+    sweep = Sweep(PAGE, ("letkf",), (1,), {"model.forcing": (7.0,), "members": (5,)})
+    page, method = sweep.cell("letkf", 1, sweep.points()[0]).load()
+    assert page.model.forcing == 7.0 and method.members == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "needs a setting with several values"),
+        (["--members", "10"], "needs a setting with several values"),
+        (["--members"], "come as --name value"),
+        (["members", "10,20"], "come as --name value"),
+        (["--members", "10,20", "--members", "5"], "given twice"),
+        (["--members", "10,20", "--methods", "letkg"], "unknown method 'letkg' of lorenz96_half"),
+        (["--members", "10,20", "--engine", "-1"], "there is no engine '-1'"),
+        (["--letkg.half_width", "1,2"], "--letkg.half_width as a setting of lorenz96_half is none"),
+    ],
+)
+def test_what_a_sweep_refuses(capsys, tmp_path, words, said):
+    assert said in refusal(capsys, "sweep", PAGE, "--output", str(tmp_path / "out"), *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_and_no_experiment(capsys):
+    assert main(["sweep", "--help"]) == 0
+    assert "finished ones are not run again" in capsys.readouterr().out
+    assert "name an experiment" in refusal(capsys, "sweep", "--members", "1,2")

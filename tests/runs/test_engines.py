@@ -1,0 +1,155 @@
+"""Engines: the same bits by any of them; dead workers, interrupts, addresses that do not answer."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from ensf.cli import main
+from ensf.runs import engines
+
+RUN = ["run", "lorenz96_half", "--methods", "letkf", "--members", "8", "--cycles", "3", "--seeds", "1:2"]
+
+
+def square(task, stopping):
+    return task**2
+
+
+def threads(task, stopping):
+    return os.environ["OMP_NUM_THREADS"], os.getpid()
+
+
+def die_once(task, stopping):
+    """Worker of one task in three dies the first time."""
+    number, folder = task
+    mark = Path(folder) / f"tried{number}"
+    if number == 1 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def die(task, stopping):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse(task, stopping):
+    raise ValueError("one sentence")
+
+
+def wait_for_the_end(task, stopping):
+    Path(task).touch()
+    while not stopping():
+        time.sleep(0.01)
+    raise KeyboardInterrupt
+
+
+def results(engine, work, tasks, folder):
+    return dict(engines.completed(engine, work, tasks, folder))
+
+
+@pytest.fixture(params=["serial", "processes:2", "dask"])
+def engine(request):
+    if request.param == "dask":
+        pytest.importorskip("distributed")
+    return request.param
+
+
+def test_every_task_has_its_result(engine, tmp_path):
+    assert results(engine, square, range(5), tmp_path) == {0: 0, 1: 1, 2: 4, 3: 9, 4: 16}
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_is_that_of_the_task(tmp_path):
+    with pytest.raises(ValueError, match="one sentence"):
+        results("processes:2", refuse, [1], tmp_path)
+
+
+def test_no_task(tmp_path):
+    assert results("processes:2", square, [], tmp_path) == {}
+
+
+def test_workers_have_one_thread_each(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    found = results("processes:2", threads, range(4), tmp_path)
+    assert {number for number, _ in found.values()} == {"1"} and os.getpid() not in dict(found.values()).values()
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_the_task_of_a_dead_worker_is_done_again(tmp_path):
+    assert sorted(results("processes:2", die_once, [(n, str(tmp_path)) for n in range(3)], tmp_path).values()) == [
+        0,
+        1,
+        2,
+    ]
+
+
+def test_workers_that_always_die_end_it(tmp_path):
+    with pytest.raises(OSError, match="processes of engine processes:1 died 3 times"):
+        results("processes:1", die, [1], tmp_path)
+
+
+def test_workers_stop_when_asked(tmp_path):
+    mark = tmp_path / "begun"
+    with pytest.raises(KeyboardInterrupt):
+        list(engines.completed("processes:1", wait_for_the_end, [str(mark)], tmp_path, mark.exists))
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+
+
+@pytest.mark.parametrize(
+    "engine", ["slurm", "processes:0", "processes:x", "processes:-1", "dask:localhost", "serial:2", "mpi:3", ""]
+)
+def test_words_that_are_no_engine(engine):
+    with pytest.raises(ValueError, match="engine"):
+        engines.check(engine)
+
+
+def test_what_is_not_installed_is_said(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for word in ("dask", "mpi"):
+        with pytest.raises(ImportError, match=rf"pip install \"ensf\[{word}\]\""):
+            engines.check(word)
+
+
+def test_an_address_that_does_not_answer(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    client = distributed.Client
+    monkeypatch.setattr(distributed, "Client", lambda address, timeout: client(address, timeout=0.2))
+    with pytest.raises(OSError, match="no Dask scheduler answers at tcp://127.0.0.1:1 .*is it running"):
+        results("dask:tcp://127.0.0.1:1", square, [1], tmp_path)
+
+
+def test_a_run_has_the_same_bits_by_workers(tmp_path, capsys):
+    assert main([*RUN, "--output", str(tmp_path / "one")]) == 0
+    assert main([*RUN, "--engine", "processes:2", "--output", str(tmp_path / "other")]) == 0
+    for name in ("letkf_seed1.nc", "letkf_seed2.nc"):
+        with xr.open_dataset(tmp_path / "one" / name) as one, xr.open_dataset(tmp_path / "other" / name) as other:
+            xr.testing.assert_equal(one, other)
+            assert one.attrs["recipe_hash"] == other.attrs["recipe_hash"]
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {
+        path.name for path in (tmp_path / "other").iterdir()
+    }
+
+
+def test_ctrl_c_ends_all_workers_and_resume_goes_on(tmp_path):
+    request = [*RUN, "--cycles", "4000", "--output", str(tmp_path), "--engine", "processes:2"]
+    command = [sys.executable, "-c", "import sys; from ensf.cli import main; sys.exit(main(sys.argv[1:]))", *request]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not list(tmp_path.glob("*.restart.npz")) and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    assert list(tmp_path.glob("*.restart.npz")) and not list(tmp_path.glob(".stop*"))
+
+
+def test_mpi_without_mpiexec_is_refused(tmp_path):
+    """Or, where it is not installed, that it is not."""
+    with pytest.raises((ValueError, ImportError), match="start it as mpiexec|pip install"):
+        results("mpi", square, [1], tmp_path)
