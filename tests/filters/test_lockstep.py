@@ -8,7 +8,7 @@ import pytest
 from ensf.filters.kalman import loops
 from ensf.filters.kalman.rational import CLASSES, inverse_root, rule
 from ensf.filters.letsf.flow import exponential_step
-from ensf.localization import Patches
+from ensf.localization import Patches, lockstep
 from ensf.localization.information_limit import degrees_of_freedom
 
 STEPS = [(0.0, 1.0), (0.0, 0.6), (0.6, 1.0)]
@@ -90,3 +90,16 @@ def test_rational_step_keeps_the_digits_of_little_information(start, end):
         expected = -(end - start) * (end + start) / (before * (1 + np.sqrt(after / before)))
         rational = (factor[:count] / (values[:, None] + shift[:count])).sum(axis=1)
         np.testing.assert_allclose(rational, expected, rtol=2e-13)
+
+
+def test_two_threads_give_the_bits_of_one(rng, monkeypatch):
+    anomalies, rows, patches = problem(9, 30, 1, rng, places=600)
+    limit = rows[:, :9].T
+    one = *exponential_step(anomalies, rows, 0.0, 1.0, patches), degrees_of_freedom(patches, patches.weight, limit)
+    monkeypatch.setattr(lockstep, "SMALL", 1)
+    monkeypatch.setattr("numba.get_num_threads", lambda: 2)
+    two = *exponential_step(anomalies, rows, 0.0, 1.0, patches), degrees_of_freedom(patches, patches.weight, limit)
+    used = np.unique(patches.variables)
+    for first, second in zip(one[:2], two[:2], strict=True):
+        np.testing.assert_array_equal(second[..., used], first[..., used])
+    np.testing.assert_array_equal(two[2], one[2])

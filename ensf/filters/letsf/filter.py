@@ -59,7 +59,7 @@ class LETSF(Prepared):
 
     Notes
     -----
-    Each step costs one symmetric eigenproblem of the size of the ensemble per place and three products of its patch;
+    Each step costs a place its Gram matrix, a tridiagonal form of it, and some 20 solves with that;
     nonlinear observations add about 130 evaluations of the scalar operator per observation and member.
     """
 
