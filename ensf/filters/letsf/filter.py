@@ -108,9 +108,7 @@ class LETSF(Prepared):
             update = replace(update, flow=(*update.flow, step))
             if k + 1 < len(grid) - 1:
                 if patches is None:
-                    one_each = prior.shape[1] == observation.size
-                    place = position if one_each else observation.column_position
-                    patches = update.patches(place, prior.shape[1])
+                    patches = update.patches(sensor.position, prior.shape[1])
                 increments, freedom = step(anomalies, patches)
                 if k == 0:
                     update = replace(update, first=FirstStep.of(observation, prior, increments, freedom))

@@ -16,7 +16,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, member_mean, namespace
+from ensf.arrays import Array, member_mean, namespace, to_numpy
 from ensf.filters.letsf.tilted_moments import tilted_moments
 from ensf.observations.error_laws import is_independent
 from ensf.observations.functions import PointwiseFunction, identity
@@ -65,6 +65,10 @@ class Sensor(Protocol):
     def columns(self) -> Array:
         """What the members of the prior predict, ``(member, column)``: what the flow moves."""
 
+    @property
+    def position(self) -> np.ndarray | None:
+        """Where each column is, ``(column, dimension)``; None if that is not known."""
+
     def look(self, moved: Array, alpha: float) -> Look:
         """Coefficients at alpha for columns that have moved."""
 
@@ -100,6 +104,10 @@ class _LinearSensor:
     unresolved: Array | float
     is_nonlinear: ClassVar[bool] = False
 
+    @property
+    def position(self) -> np.ndarray | None:
+        return _of_observations(self.observation)
+
     def look(self, moved: Array, alpha: float) -> Look:
         value = self.observation.value
         variance = self.observation.law.standard_deviation(value) ** 2
@@ -122,6 +130,10 @@ class _PointwiseSensor:
     function: PointwiseFunction
     unresolved: Array | float
     is_nonlinear: ClassVar[bool] = True
+
+    @property
+    def position(self) -> np.ndarray | None:
+        return _of_observations(self.observation)
 
     def look(self, moved: Array, alpha: float) -> Look:
         xp = namespace(self.columns)
@@ -161,6 +173,10 @@ class _RegressedSensor:
     columns: Array
     is_nonlinear: ClassVar[bool] = True
 
+    @property
+    def position(self) -> np.ndarray | None:
+        return self.observation.column_position
+
     def look(self, moved: Array, alpha: float) -> Look:
         value, function, prior = self.observation.value, self.observation.part.function, self.columns
         precision = 1 / self.observation.law.standard_deviation(value) ** 2
@@ -180,6 +196,11 @@ class _RegressedSensor:
 
     def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
         raise NotImplementedError("observations of several variables are refused before")
+
+
+def _of_observations(observation: Observation) -> np.ndarray | None:
+    """Where observations with one column each are."""
+    return None if observation.position is None else to_numpy(observation.position)
 
 
 def _moments(predicted: Array) -> tuple[Array, Array]:
