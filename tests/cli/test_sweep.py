@@ -105,9 +105,30 @@ def test_values_have_the_kind_of_the_setting():
     page = experiments.load(PAGE)
     assert parsed("members", "10:12,20", page) == (10, 11, 12, 20)
     assert parsed("model.forcing", "7.5, 8,8", page) == (7.5, 8.0)
-    for name, text in (("members", "2.5"), ("model.forcing", "x"), ("model.forcing", ","), ("members", "1:x")):
+    for name, text in (
+        ("members", "2.5"),
+        ("model.forcing", "x"),
+        ("model.forcing", ","),
+        ("members", "1:x"),
+        ("members", "5:1"),
+        ("members", "1:2:3"),
+        ("members", "1:9999999"),
+    ):
         with pytest.raises(ValueError, match=f"--{name}"):
             parsed(name, text, page)
+
+
+def test_a_sweep_within_the_burn_in_says_so(folder, capsys):
+    assert main([*REQUEST, "--engine", "serial", "--output", str(folder)]) == 0
+    assert "the run ends within its burn-in, t = 5: scores are means over all its cycles" in capsys.readouterr().out
+    with xr.open_dataset(folder / "sweep.nc") as cube:
+        assert (cube["past_burn_in"] == 0).all()
+
+
+def test_a_page_has_its_absolute_path(tmp_path, monkeypatch):
+    (tmp_path / "page.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert experiments.located("page.py") == str(tmp_path / "page.py") and experiments.located(PAGE) == PAGE
 
 
 def test_settings_of_the_experiment_reach_all_methods():
