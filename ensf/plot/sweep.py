@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.plot.style import colours, legend_below, new_figure, styled
+from ensf.plot.words import unit_of
 from ensf.runs.recipe.settings import is_of_another
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def figure_sweep(cube: xr.Dataset) -> Figure:
     along = max(settings, key=lambda name: cube.sizes[name])
     others = [name for name in settings if name != along]
     words = "Lines are medians over seeds, bands span all seeds; a gap is a run that ended in an error."
+    if (cube["past_burn_in"] == 0).any():
+        words += " Some runs end within their burn-in: their means are over all cycles."
     figure = new_figure(5.0, f"Error and spread against {_short(along)}", f"{cube.attrs['summary']}. {words}")
     panels = figure.subplots(1, 2, sharey=True)
     palette = colours([str(method) for method in cube["filter"].values])
@@ -54,6 +57,7 @@ def figure_sweep(cube: xr.Dataset) -> Figure:
     for axes, title in zip(panels, ("RMSE of the analysis mean", "spread of the analysis"), strict=True):
         axes.set(title=title, xlabel=_short(along))
         axes.grid(axis="y")
+    panels[0].set_ylabel(f"RMSE and spread ({unit_of(cube['rmse_analysis'])})")
     legend_below(figure, panels[0], 3)
     return figure
 

@@ -159,8 +159,9 @@ def run(sweep: Sweep, directory: Path, engine: str = "serial") -> xr.Dataset:
     dims = ("filter", *sweep.values, "seed")
     flat = [records[cell] for rows in grid for row in rows for cell in row]
     names = list(dict.fromkeys(name for record in flat for name in record if name not in NOT_SCORES))
+    units = getattr(sweep.page.model, "units", "1")
     variables = {
-        name: (dims, np.reshape([_number(record.get(name)) for record in flat], shape), _attributes(name))
+        name: (dims, np.reshape([_number(record.get(name)) for record in flat], shape), _attributes(name, units))
         for name in names
         if name not in dims
     }
@@ -175,10 +176,12 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _attributes(name: str) -> dict[str, str]:
+def _attributes(name: str, units_of_state: str) -> dict[str, str]:
     words = {"diverged": "1 if the run diverged", "members": "ensemble size", "past_burn_in": "cycles after burn-in"}
     base = re.sub(r"_(all|last\d+)$", "", name)
-    return {"long_name": SCORES[base].long_name if base in SCORES else words.get(name, name.replace("_", " "))}
+    if base in SCORES:
+        return {"long_name": SCORES[base].long_name, "units": units_of_state if SCORES[base].of_state else "1"}
+    return {"long_name": words.get(name, name.replace("_", " ")), "units": "s" if name.startswith("seconds") else "1"}
 
 
 def table(cube: xr.Dataset) -> str:

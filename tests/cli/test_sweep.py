@@ -9,9 +9,20 @@ import xarray as xr
 from ensf import experiments
 from ensf.cli import main
 from ensf.experiments._benchmark.sweep import Sweep, full_name, parsed
+from ensf.plot import figure_sweep
 from ensf.runs import runner
 
 PAGE = "lorenz96_half"
+KELVIN = """
+from dataclasses import replace
+from ensf import experiments
+from ensf.models.lorenz96 import Lorenz96
+
+class Kelvin(Lorenz96):
+    units = "K"
+
+EXPERIMENT = replace(experiments.load("lorenz96_half"), name="kelvin", model=Kelvin(size=40, forcing=8.0, dt=0.05))
+"""
 REQUEST = ["sweep", PAGE, "--cycles", "3", "--seeds", "1:2", "--members", "5,6", "--letkf.half_width", "3,4"]
 
 
@@ -62,6 +73,18 @@ def test_table_and_figure(folder):
         ["letsf", "5", "–"], ["letsf", "6", "–"],
     ]  # fmt: skip
     assert (folder / "sweep.png").stat().st_size > 10_000
+
+
+def test_scores_have_units(tmp_path):
+    page = tmp_path / "page.py"
+    page.write_text(KELVIN)
+    request = ["sweep", str(page), "--methods", "letkf", "--cycles", "2", "--seeds", "1", "--members", "5,6"]
+    assert main([*request, "--engine", "serial", "--output", str(tmp_path / "out")]) == 0
+    with xr.open_dataset(tmp_path / "out" / "sweep.nc") as cube:
+        units = {name: cube[name].attrs["units"] for name in ("rmse_analysis", "coverage95", "seconds_analysis")}
+        (left, right) = figure_sweep(cube).axes
+    assert units == {"rmse_analysis": "K", "coverage95": "1", "seconds_analysis": "s"}
+    assert left.get_ylabel() == "RMSE and spread (K)" and left.get_xlabel() == right.get_xlabel() == "members"
 
 
 def test_finished_runs_are_not_run_again(folder, capsys):
