@@ -191,7 +191,8 @@ def table(cube: xr.Dataset) -> str:
     head = ["filter", *settings, *(title(name) for name in present), "lowest", "highest", "diverged", "ms an"]
     lines = [head, ["---"] * (1 + len(settings)) + ["---:"] * (len(head) - 1 - len(settings))]
     methods = [str(method) for method in cube["filter"].values]
-    for method, *index in itertools.product(methods, *(range(cube.sizes[name]) for name in settings)):
+    points = [range(cube.sizes[name]) for name in settings]
+    for method, index in itertools.product(methods, itertools.product(*points)):
         place = dict(zip(settings, index, strict=True))
         other = {name for name in settings if is_of_another(name, method, methods)}
         if any(place[name] for name in other):
