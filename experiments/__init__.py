@@ -18,11 +18,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ensf.runs.files import expanded
+from ensf.runs.files import expanded, resolved
 from ensf.runs.recipe.settings import override
 from ensf.twin import Experiment, Method
 
-__all__ = ["Configured", "load", "names"]
+__all__ = ["Configured", "load", "located", "names"]
 
 
 def names() -> list[str]:
@@ -86,6 +86,11 @@ class Configured:
         return override(replace(experiment, methods=methods), changes), {name: methods[name] for name in self.methods}
 
 
+def located(name: str) -> str:
+    """The name as a process in any folder takes it: a page has its absolute path."""
+    return str(resolved(expanded(name))) if name.endswith(".py") else name
+
+
 def _experiment_of(path: Path) -> Experiment:
     """What a page of one's own has under `EXPERIMENT`."""
     module = _imported(path)
@@ -100,10 +105,11 @@ def _imported(path: Path) -> ModuleType:
     """The module in a file, under a name that no other module has; imported once."""
     if not path.is_file():
         raise FileNotFoundError(f"the page {path} is not there: check the path")
-    name = f"ensf_page {path.resolve()}"
+    path = resolved(path)
+    name = f"ensf_page {path}"
     if name in sys.modules:
         return sys.modules[name]
-    if (folder := str(path.resolve().parent)) not in sys.path:
+    if (folder := str(path.parent)) not in sys.path:
         sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
@@ -112,11 +118,8 @@ def _imported(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename).name == path.name
-        ]
-        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else 0
-        raise ValueError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        if isinstance(error, SyntaxError) and error.filename == str(path):
+            lines.append(error.lineno)
+        raise ValueError(f"{path}, line {lines[-1]}: {type(error).__name__}: {error}") from error
     return module

@@ -182,6 +182,14 @@ class Server:
         self.process.communicate()
 
 
+def copied(source: Path, server: Server) -> Path:
+    """A copy of the input, always in the same place, which some outputs name."""
+    place = server.folder / "place"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(source, place)
+    return place
+
+
 def compile_shim(path: Path) -> None:
     """Compile `kills.c`; the test is skipped where that cannot be."""
     compiler = shutil.which("cc")

@@ -6,7 +6,6 @@ import importlib
 import locale
 import os
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -88,8 +87,7 @@ def _passes(name: str, check: Callable[[], str]) -> bool:
         outcome, passed = check(), True
     except Exception as error:
         outcome, passed = f"FAILED: {type(error).__name__}: {error}", False
-    print(f"{name:17s} {outcome} ({time.perf_counter() - started:.1f} s)")
-    sys.stdout.flush()
+    print(f"{name:17s} {outcome} ({time.perf_counter() - started:.1f} s)", flush=True)
     return passed
 
 

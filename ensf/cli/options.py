@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ensf.runs.files import expanded
+from ensf.runs.recipe.words import whole_numbers
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-__all__ = ["ENGINE", "Options", "command", "named", "nearest", "parser", "read", "seeds"]
+    from ensf.twin import Experiment
+
+__all__ = ["ENGINE", "Options", "command", "named", "nearest", "parser", "read", "seeds", "within_burn_in"]
 
 ENGINE = "serial, processes:N (processes = one per processor), dask, dask:tcp://HOST:PORT, or mpi"
 Options: TypeAlias = dict[str, Any]
@@ -114,17 +117,16 @@ def nearest(word: str, among: Iterable[str]) -> str:
 
 
 def seeds(text: str, option: str = "--seeds") -> list[int]:
-    """Numbers separated by commas, each of them once; ``1:5`` is 1 to 5."""
-    try:
-        ends = [[*map(int, word.split(":"))] for word in text.split(",") if word.strip()]
-        numbers = list(
-            dict.fromkeys(number for first, *last in ends for number in range(first, max([first, *last]) + 1))
-        )
-    except ValueError:
-        raise ValueError(f"{option} {text!r} is not a list of whole numbers such as 1,2,3 or 1:3") from None
-    if not numbers or min(numbers) < 0:
-        raise ValueError(f"{option} {text!r} needs at least one number, none of them negative")
+    """Whole numbers, none of them negative; as `whole_numbers`."""
+    numbers = whole_numbers(text, option)
+    if min(numbers) < 0:
+        raise ValueError(f"{option} {text!r} needs numbers, none of them negative")
     return numbers
+
+
+def within_burn_in(experiment: Experiment) -> str:
+    """What is to be said of a run that is shorter than its burn-in."""
+    return f"the run ends within its burn-in, t = {experiment.burn_in:g}: scores are means over all its cycles"
 
 
 def named(text: str, among: Sequence[str], what: str, of: str = "the board") -> tuple[str, ...]:

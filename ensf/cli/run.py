@@ -13,7 +13,7 @@ from ensf.cli import options
 from ensf.cli.options import Options
 from ensf.cli.report import report
 from ensf.runs import engines
-from ensf.runs.files import expanded, resolved
+from ensf.runs.files import expanded
 from ensf.runs.owner import owned
 
 if TYPE_CHECKING:
@@ -55,12 +55,14 @@ def run(arguments: list[str]) -> int:
             f"files in {directory}"
         )
         if any(record.get("past_burn_in") == 0 for record in records):
-            print(f"the run ends within its burn-in, t = {experiment.burn_in:g}: scores are means over all its cycles")
+            print(options.within_burn_in(experiment))
         return report([str(directory)])
 
 
 def _parse(experiment: Experiment, arguments: list[str]) -> Options:
     """Options of one run, every setting of the experiment among them, as a flat mapping of dotted names."""
+    from ensf.runs.recipe.settings import of_experiment
+
     parser = options.parser(f"ensf run {experiment.name}", experiment.summary)
     add = parser.add_argument
     add("--methods", default=",".join(experiment.methods), help="names, separated by commas")
@@ -71,29 +73,19 @@ def _parse(experiment: Experiment, arguments: list[str]) -> Options:
     add("--resume", action="store_true", help="go on where a run was stopped or killed; keep what is finished")
     add("--engine", default="serial", help=options.ENGINE)
     add("--restart-every", type=int, default=1, help="cycles between restarts; 0 = only when the run is stopped")
-    for name, value in _settings(experiment).items():
+    for name, value in of_experiment(experiment).items():
         add(f"--{name}", type=type(value), default=value)
     return options.read(parser, arguments)
 
 
-def _settings(experiment: Experiment) -> Options:
-    """Settings of an experiment: its own, and those of each method under the method's name."""
-    from ensf.runs.recipe.settings import leaves
-
-    own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
-    free = {name: value for name, value in own.items() if name not in experiment.methods}
-    return free | leaves(experiment.methods)
-
-
 def _configured(name: str, experiment: Experiment, values: Options) -> Configured:
     """Experiment with its settings overridden, and the chosen methods."""
-    from ensf.experiments import Configured
+    from ensf.experiments import Configured, located
+    from ensf.runs.recipe.settings import of_experiment
 
     methods = options.named(values["methods"], list(experiment.methods), "method", experiment.name)
-    changes = {key: values[key] for key in _settings(experiment)}
-    if name.endswith(".py"):
-        name = str(resolved(expanded(name)))
-    return Configured(name, tuple(changes.items()), methods, values["members"])
+    changes = {key: values[key] for key in of_experiment(experiment)}
+    return Configured(located(name), tuple(changes.items()), methods, values["members"])
 
 
 @contextmanager

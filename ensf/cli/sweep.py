@@ -44,7 +44,7 @@ def sweep(arguments: list[str]) -> int:
     values = {name: sweeps.parsed(name, text, experiment) for name, text in names.items()}
     if not any(len(several) > 1 for several in values.values()):
         raise ValueError("a sweep needs a setting with several values: --members 10,20,40, or one of `ensf run --help`")
-    plan = sweeps.Sweep(arguments[0], methods, tuple(seeds), values)
+    plan = sweeps.Sweep(experiments.located(arguments[0]), methods, tuple(seeds), values)
     with owned(directory):
         cube = sweeps.run(plan, directory, engine)
         cube.attrs["command"] = options.command("sweep", *arguments)
@@ -54,6 +54,8 @@ def sweep(arguments: list[str]) -> int:
         plot.save(plot.figure_sweep(cube), directory / "sweep.png", dpi=120)
         print(sweeps.table(cube))
         print(f"medians over {len(seeds)} seed{'s' * (len(seeds) > 1)}; files in {directory}")
+        if (cube["past_burn_in"] == 0).any():
+            print(options.within_burn_in(experiment))
     return 0
 
 

@@ -18,10 +18,13 @@ from typing import Any, Literal
 import netCDF4
 import xarray as xr
 
-__all__ = ["LOCK", "lazy", "opened", "reading", "save", "start"]
+__all__ = ["DAMAGED", "LOCK", "lazy", "opened", "reading", "save", "start"]
 
 LOCK = threading.RLock()
 """Held by the one thread of the process that may call the NetCDF library."""
+
+DAMAGED = (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError)
+"""What the libraries raise for a damaged file, besides OSError and ValueError."""
 
 Mode = Literal["r", "w", "x", "a", "r+"]
 
@@ -81,7 +84,7 @@ def lazy(path: str | Path) -> xr.Dataset:
     OSError, ValueError
         If it cannot be read.
     """
-    with LOCK, _readable(path, AttributeError, TypeError, KeyError, IndexError, RuntimeError, OverflowError):
+    with LOCK, _readable(path, *DAMAGED):
         return _open(path, None)
 
 

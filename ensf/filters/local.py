@@ -83,7 +83,17 @@ class LocalUpdate(Update):
         return {"degrees_of_freedom": freedom, "half_width": like(half_width, freedom)}
 
     def patches(self, positions: np.ndarray | None, entries: int) -> Patches:
-        """What each place learns from, of so many entries at ``(entry, dimension)`` positions."""
+        """What each place learns from, of so many entries at ``(entry, dimension)`` positions.
+
+        Compiled loops write wherever patches say: what does not fit is refused here.
+
+        Raises
+        ------
+        ValueError
+            If there is not one position per entry.
+        """
+        if positions is not None and len(positions) != entries:
+            raise ValueError(f"{len(positions)} positions of {entries} entries: give one for each")
         wide = None if positions is None else self._wide(positions)
         if wide is None:
             return everything(entries, self.anomalies.shape[1])

@@ -17,7 +17,7 @@ import xarray as xr
 
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate
-from ensf.dataset.netcdf import lazy, save
+from ensf.dataset.netcdf import DAMAGED, lazy, save
 from ensf.diagnostics.groups import NAMES, Departures
 from ensf.runs.files import replacing
 from ensf.tables import ObservationTable
@@ -203,7 +203,7 @@ def read_statistics(path: Path) -> xr.Dataset:
     try:
         with lazy(path) as file:
             loaded = xr.decode_cf(file.load())
-    except (OSError, RuntimeError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, *DAMAGED) as error:
         raise ValueError(f"{path} cannot be read ({' '.join(str(error).split())}): make it again") from error
     for variable in variables_of(loaded):
         for name in (*NAMES, "count"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from ensf.plot.reading import Runs, scored
+from ensf.plot.reading import Runs, longest, scored, when_scored
 from ensf.plot.style import GREY, INK, colours, legend_below, new_figure, styled
 from ensf.plot.words import heading, method_label
 
@@ -30,8 +30,9 @@ def figure_ranks(runs: Runs) -> Figure:
     Parameters and result as in `figure_rmse`.
     """
     rows, columns = -(-len(runs) // 3), min(len(runs), 3)
+    every = list(itertools.chain(*runs.values()))
     caption = (
-        f"{heading(itertools.chain(*runs.values()))}, after burn-in. A flat histogram says that the truth is like "
+        f"{heading(every)}, {when_scored(longest(every))}. A flat histogram says that the truth is like "
         "one more member; a hump says too much spread, a trough too little. Bars pool all seeds."
     )
     figure = new_figure(1.5 + 2.4 * rows, "Rank of the truth among the members of the analysis", caption)

@@ -25,6 +25,7 @@ __all__ = [
     "scored",
     "seed_series",
     "variable_of",
+    "when_scored",
 ]
 
 Runs = Mapping[str, Sequence[xr.Dataset]]
@@ -80,6 +81,12 @@ def scored(series: xr.DataArray, run: xr.Dataset) -> xr.DataArray:
     """The part of a series after burn-in; all of it if nothing is left."""
     after = series["time"] > burn_in_of(run) * (1 + 1e-12)
     return series.sel(time=after) if burn_in_of(run) > 0 and after.any() else series
+
+
+def when_scored(run: xr.Dataset) -> str:
+    """Over which cycles means of a run are taken, in words for a caption."""
+    short = burn_in_of(run) > 0 and scored(run["time"], run).size == run.sizes["time"]
+    return "over all cycles (the run ends within its burn-in)" if short else "after burn-in"
 
 
 def burn_in_of(run: xr.Dataset) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ensf.plot.reading import Runs, burn_in_of, climatology_of, longest, scored, seed_series
+from ensf.plot.reading import Runs, burn_in_of, climatology_of, longest, scored, seed_series, when_scored
 from ensf.plot.style import INK, PALE, colours, legend_below, line_look, new_figure, styled
 from ensf.plot.words import axis_label, heading, method_label, unit_of
 from ensf.twin.experiment import diverged
@@ -42,7 +42,7 @@ def figure_rmse(runs: Runs) -> Figure:
     step = -(-run.sizes["time"] // POINTS)
     smooth = f" Averages over {step} cycles." if step > 1 else ""
     many = " Lines are medians over seeds, bands span all seeds." if max(map(len, runs.values())) > 1 else ""
-    words = f"Solid: RMSE of the analysis mean. Dashed: spread.{smooth}{many} Right: means over time after burn-in."
+    words = f"Solid: RMSE of the analysis mean. Dashed: spread.{smooth}{many} Right: means {when_scored(run)}."
     figure = new_figure(5.2, "Error and spread of the analysis", f"{heading(every)}. {words}")
     axes, means = figure.subplots(1, 2, sharey=True, width_ratios=(10, 1 + 0.2 * len(runs)))
     scores = {method: seed_series(datasets, "rmse_analysis") for method, datasets in runs.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from ensf.plot.reading import Runs, scored
+from ensf.plot.reading import Runs, longest, scored, when_scored
 from ensf.plot.style import INK, colours, legend_below, line_look, new_figure, styled
 from ensf.plot.words import heading, method_label, unit_of
 
@@ -36,14 +36,15 @@ def figure_spectra(runs: Runs) -> Figure:
     """
     run = next(iter(runs.values()))[0]
     name = quantity_of_spectra(run)
+    every = list(itertools.chain(*runs.values()))
     caption = (
-        f"{heading(itertools.chain(*runs.values()))}, means after burn-in. Solid: error of the analysis mean. Dashed: "
+        f"{heading(every)}, means {when_scored(longest(every))}. Solid: error of the analysis mean. Dashed: "
         "spread of the analysis. Where the error of a method reaches the truth, it knows nothing of such waves."
     )
     words = str(name).replace("_", " ")
     figure = new_figure(5.6, f"Spectra of {words}: truth, error and spread", caption)
     axes = figure.subplots()
-    truth = _mean(list(itertools.chain(*runs.values())), f"{name}{SUFFIX}")
+    truth = _mean(every, f"{name}{SUFFIX}")
     axes.plot(truth["wavenumber"], truth, **line_look(truth, INK, 1.6), label="truth")
     for method, colour in colours(runs).items():
         error, spread = (_mean(runs[method], f"{name}_spectrum_analysis_{what}") for what in ("error", "spread"))

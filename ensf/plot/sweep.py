@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from ensf.plot.style import colours, legend_below, new_figure, styled
+from ensf.plot.words import unit_of
+from ensf.runs.recipe.settings import is_of_another
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["figure_sweep"]
 
 STYLES = ("solid", "dashed", "dotted", "dashdot")
-SEED = "seed"
 
 
 @styled
@@ -34,10 +34,12 @@ def figure_sweep(cube: xr.Dataset) -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    settings = [str(name) for name in cube["rmse_analysis"].dims if name not in ("filter", SEED)]
+    settings = [str(name) for name in cube["rmse_analysis"].dims if name not in ("filter", "seed")]
     along = max(settings, key=lambda name: cube.sizes[name])
     others = [name for name in settings if name != along]
     words = "Lines are medians over seeds, bands span all seeds; a gap is a run that ended in an error."
+    if (cube["past_burn_in"] == 0).any():
+        words += " Some runs end within their burn-in: their means are over all cycles."
     figure = new_figure(5.0, f"Error and spread against {_short(along)}", f"{cube.attrs['summary']}. {words}")
     panels = figure.subplots(1, 2, sharey=True)
     palette = colours([str(method) for method in cube["filter"].values])
@@ -45,24 +47,19 @@ def figure_sweep(cube: xr.Dataset) -> Figure:
     for method, colour in palette.items():
         for values, style in zip(combinations, itertools.cycle(STYLES), strict=False):
             point = dict(zip(others, values, strict=True))
-            if any(_is_of_another(name, method, palette) and point[name] != cube[name][0] for name in others):
+            if any(is_of_another(name, method, palette) and point[name] != cube[name][0] for name in others):
                 continue
             at = cube.sel(filter=method).sel(point)
-            own = [name for name in others if not _is_of_another(name, method, palette)]
+            own = [name for name in others if not is_of_another(name, method, palette)]
             label = ", ".join([method, *(f"{_short(name)} {point[name]}" for name in own)])
             for axes, score in zip(panels, ("rmse_analysis", "spread_analysis"), strict=True):
-                _draw(axes, at[score].transpose(SEED, along), along, colour, style, label)
+                _draw(axes, at[score].transpose("seed", along), along, colour, style, label)
     for axes, title in zip(panels, ("RMSE of the analysis mean", "spread of the analysis"), strict=True):
         axes.set(title=title, xlabel=_short(along))
         axes.grid(axis="y")
+    panels[0].set_ylabel(f"RMSE and spread ({unit_of(cube['rmse_analysis'])})")
     legend_below(figure, panels[0], 3)
     return figure
-
-
-def _is_of_another(setting: str, method: str, methods: Iterable[str]) -> bool:
-    """Whether a setting is that of another method, so that its values do not matter."""
-    owner = setting.split(".")[0]
-    return owner in methods and owner != method
 
 
 def _short(setting: str) -> str:

@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from ensf.runs.files import resolved
 from ensf.runs.interrupts import answered, deferred
 
 __all__ = ["check", "completed"]
@@ -95,7 +96,7 @@ def completed(
         for task in tasks:
             yield task, work(task, stopping)
         return
-    stop = folder.resolve() / f".stop-{uuid.uuid4().hex}"
+    stop = resolved(folder) / f".stop-{uuid.uuid4().hex}"
     try:
         for attempt in range(1, TRIES + 1):
             try:
@@ -214,6 +215,9 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _worked(work: Work[Task, Result], task: Task, stop: str) -> Result:
+    import numba
+
+    numba.set_num_threads(1)
     with threadpool_limits(1):
         return work(task, Path(stop).exists)
 

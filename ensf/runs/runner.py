@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ensf.diagnostics.score_table import title
 from ensf.runs.engines import completed
-from ensf.runs.files import clear_unfinished, expanded, write_json
+from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
 from ensf.runs.run import Run
@@ -104,7 +104,7 @@ def run(
         if load is None:
             work = _in_turn(missing, resume, restart_every, stopping)
         else:
-            place = directory.resolve()
+            place = resolved(directory)
             tasks = {Task(load, run.name, run.seed, place, command, resume, restart_every): run for run in missing}
             work = _by_workers(engine, tasks, place, stopping)
         with closing(work):

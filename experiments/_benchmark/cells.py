@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from ensf.diagnostics import scores
 from ensf.runs.engines import completed
-from ensf.runs.files import write_json
+from ensf.runs.files import resolved, write_json
 from ensf.runs.recipe.describe import digest, run_recipe
 from ensf.twin import Experiment, Method, summarise
 
@@ -153,7 +153,7 @@ def complete(cells: Iterable[AnyCell], folder: Path, engine: str, what: str) -> 
     missing = [cell for cell, record in stored.items() if record is None]
     interval = 0.5 if sys.stderr.isatty() else 30
     bar = tqdm(total=len(stored), initial=len(records), desc=what, unit="run", mininterval=interval)
-    work = completed(engine, partial(_work, folder=folder.resolve()), missing, folder)
+    work = completed(engine, partial(_work, folder=resolved(folder)), missing, folder)
     with bar, closing(work):
         for cell, _ in work:
             records[cell] = json.loads((folder / cell.file).read_text(encoding="utf-8"))

@@ -23,13 +23,14 @@ import xarray as xr
 from ensf import experiments
 from ensf.diagnostics.score_table import SCORES, title
 from ensf.experiments._benchmark.cells import Cell, complete
-from ensf.runs.recipe.settings import leaves
+from ensf.runs.recipe.settings import is_of_another, of_experiment
+from ensf.runs.recipe.words import whole_numbers
 from ensf.twin import Experiment, Method
 
-__all__ = ["Sweep", "full_name", "run", "table"]
+__all__ = ["Sweep", "full_name", "parsed", "run", "table"]
 
 Value: TypeAlias = bool | int | float | str
-NOT_SCORES = {"method", "experiment", "settings", "seed", "recipe", "version", "error", "cycles", "past_burn_in"}
+NOT_SCORES = {"method", "experiment", "settings", "seed", "recipe", "version", "error", "cycles"}
 COLUMNS = ("rmse_analysis", "spread_analysis", "coverage95")
 
 
@@ -74,15 +75,10 @@ class Sweep:
     def page(self) -> Experiment:
         return experiments.load(self.experiment)
 
-    def touches(self, setting: str, method: str) -> bool:
-        """Whether a setting means anything to a method."""
-        owner = setting.split(".")[0]
-        return owner == method or owner not in self.page.methods
-
     def cell(self, method: str, seed: int, point: Mapping[str, Value]) -> SweepCell:
         """The run of a method and a seed at a point of the sweep."""
-        settings = tuple((name, value) for name, value in point.items() if self.touches(name, method))
-        return SweepCell(self.experiment, method, settings, seed)
+        own = [name for name in point if not is_of_another(name, method, self.page.methods)]
+        return SweepCell(self.experiment, method, tuple((name, point[name]) for name in own), seed)
 
     def points(self) -> list[dict[str, Value]]:
         """All combinations of values."""
@@ -97,7 +93,7 @@ def full_name(short: str, experiment: Experiment) -> str:
     ValueError
         If there is none, or more than one.
     """
-    names = [*_settings(experiment), "members"]
+    names = [*of_experiment(experiment), "members"]
     if short in names:
         return short
     first, _, rest = short.partition(".")
@@ -109,11 +105,6 @@ def full_name(short: str, experiment: Experiment) -> str:
     return fitting[0]
 
 
-def _settings(experiment: Experiment) -> dict[str, Value]:
-    own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
-    return own | leaves(experiment.methods)
-
-
 def parsed(name: str, text: str, experiment: Experiment) -> tuple[Value, ...]:
     """Values of a setting from words separated by commas, or ``first:last`` for whole numbers; each of them once.
 
@@ -122,14 +113,13 @@ def parsed(name: str, text: str, experiment: Experiment) -> tuple[Value, ...]:
     ValueError
         If a word is no such value.
     """
-    kind = int if name == "members" else type(_settings(experiment)[name])
+    kind = int if name == "members" else type(of_experiment(experiment)[name])
+    if kind is int:
+        return tuple(whole_numbers(text, f"--{name}"))
     words = [word.strip() for word in text.split(",") if word.strip()]
     values: list[Value]
     try:
-        if kind is int:
-            ranges = [[*map(int, word.split(":"))] for word in words]
-            values = [value for ends in ranges for value in range(ends[0], ends[-1] + 1)]
-        elif kind is bool:
+        if kind is bool:
             values = [{"true": True, "false": False}[word.lower()] for word in words]
         else:
             values = [kind(word) for word in words]
@@ -169,8 +159,9 @@ def run(sweep: Sweep, directory: Path, engine: str = "serial") -> xr.Dataset:
     dims = ("filter", *sweep.values, "seed")
     flat = [records[cell] for rows in grid for row in rows for cell in row]
     names = list(dict.fromkeys(name for record in flat for name in record if name not in NOT_SCORES))
+    units = getattr(sweep.page.model, "units", "1")
     variables = {
-        name: (dims, np.reshape([_number(record.get(name)) for record in flat], shape), _attributes(name))
+        name: (dims, np.reshape([_number(record.get(name)) for record in flat], shape), _attributes(name, units))
         for name in names
         if name not in dims
     }
@@ -185,10 +176,12 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _attributes(name: str) -> dict[str, str]:
-    words = {"diverged": "1 if the run diverged", "members": "ensemble size"}
+def _attributes(name: str, units_of_state: str) -> dict[str, str]:
+    words = {"diverged": "1 if the run diverged", "members": "ensemble size", "past_burn_in": "cycles after burn-in"}
     base = re.sub(r"_(all|last\d+)$", "", name)
-    return {"long_name": SCORES[base].long_name if base in SCORES else words.get(name, name.replace("_", " "))}
+    if base in SCORES:
+        return {"long_name": SCORES[base].long_name, "units": units_of_state if SCORES[base].of_state else "1"}
+    return {"long_name": words.get(name, name.replace("_", " ")), "units": "s" if name.startswith("seconds") else "1"}
 
 
 def table(cube: xr.Dataset) -> str:
@@ -197,14 +190,16 @@ def table(cube: xr.Dataset) -> str:
     present = [name for name in COLUMNS if name in cube]
     head = ["filter", *settings, *(title(name) for name in present), "lowest", "highest", "diverged", "ms an"]
     lines = [head, ["---"] * (1 + len(settings)) + ["---:"] * (len(head) - 1 - len(settings))]
-    for method, *index in itertools.product(cube["filter"].values, *(range(cube.sizes[name]) for name in settings)):
+    methods = [str(method) for method in cube["filter"].values]
+    points = [range(cube.sizes[name]) for name in settings]
+    for method, index in itertools.product(methods, itertools.product(*points)):
         place = dict(zip(settings, index, strict=True))
-        other = {name for name in settings if (owner := name.split(".")[0]) in cube["filter"] and owner != method}
+        other = {name for name in settings if is_of_another(name, method, methods)}
         if any(place[name] for name in other):
             continue
         at = cube.sel(filter=method).isel(place)
         words = ["–" if name in other else _word(at[name].item()) for name in settings]
-        lines.append([str(method), *words, *_scores(at, present)])
+        lines.append([method, *words, *_scores(at, present)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

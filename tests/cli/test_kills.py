@@ -7,17 +7,9 @@ import shutil
 import numpy as np
 import pytest
 from commands import CASES, content
-from kills import Server
+from kills import copied
 
 from ensf.runs.owner import OWNER
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.close()
-
 
 SLOW = ("report", "cache", "analyse")
 
@@ -36,14 +28,6 @@ def started(request, server, tmp_path_factory):
     ended = server.run(case.words(place))
     assert ended.code == 0, ended.shown
     return case, server, source, content(place / "out"), ended.calls
-
-
-def copied(source, server):
-    """A copy of the input, always in the same place, which some outputs name."""
-    place = server.folder / "place"
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(source, place)
-    return place
 
 
 def continued(case, server, place):

@@ -22,7 +22,7 @@ import netCDF4
 import numpy as np
 import pytest
 from commands import content, cycle, for_cycles, run, values
-from kills import Server
+from kills import Server, copied
 
 from ensf.tables import read
 
@@ -323,20 +323,6 @@ def tried(kind: Kind, source: Path, server: Server, rng: np.random.Generator) ->
 def members(place, folder="out"):
     """The analysis, or the forecast, as numbers."""
     return {path.name: values(path)["q"] for path in sorted((place / folder).glob("forecast_*.nc"))}
-
-
-def copied(source, server):
-    place = server.folder / "place"
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(source, place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.close()
 
 
 QUICK = ("netcdf4", "csv", "journal")

@@ -9,9 +9,20 @@ import xarray as xr
 from ensf import experiments
 from ensf.cli import main
 from ensf.experiments._benchmark.sweep import Sweep, full_name, parsed
+from ensf.plot import figure_sweep
 from ensf.runs import runner
 
 PAGE = "lorenz96_half"
+KELVIN = """
+from dataclasses import replace
+from ensf import experiments
+from ensf.models.lorenz96 import Lorenz96
+
+class Kelvin(Lorenz96):
+    units = "K"
+
+EXPERIMENT = replace(experiments.load("lorenz96_half"), name="kelvin", model=Kelvin(size=40, forcing=8.0, dt=0.05))
+"""
 REQUEST = ["sweep", PAGE, "--cycles", "3", "--seeds", "1:2", "--members", "5,6", "--letkf.half_width", "3,4"]
 
 
@@ -64,6 +75,18 @@ def test_table_and_figure(folder):
     assert (folder / "sweep.png").stat().st_size > 10_000
 
 
+def test_scores_have_units(tmp_path):
+    page = tmp_path / "page.py"
+    page.write_text(KELVIN)
+    request = ["sweep", str(page), "--methods", "letkf", "--cycles", "2", "--seeds", "1", "--members", "5,6"]
+    assert main([*request, "--engine", "serial", "--output", str(tmp_path / "out")]) == 0
+    with xr.open_dataset(tmp_path / "out" / "sweep.nc") as cube:
+        units = {name: cube[name].attrs["units"] for name in ("rmse_analysis", "coverage95", "seconds_analysis")}
+        (left, right) = figure_sweep(cube).axes
+    assert units == {"rmse_analysis": "K", "coverage95": "1", "seconds_analysis": "s"}
+    assert left.get_ylabel() == "RMSE and spread (K)" and left.get_xlabel() == right.get_xlabel() == "members"
+
+
 def test_finished_runs_are_not_run_again(folder, capsys):
     before = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
     assert main([*REQUEST, "--engine", "serial", "--output", str(folder)]) == 0
@@ -105,9 +128,30 @@ def test_values_have_the_kind_of_the_setting():
     page = experiments.load(PAGE)
     assert parsed("members", "10:12,20", page) == (10, 11, 12, 20)
     assert parsed("model.forcing", "7.5, 8,8", page) == (7.5, 8.0)
-    for name, text in (("members", "2.5"), ("model.forcing", "x"), ("model.forcing", ","), ("members", "1:x")):
+    for name, text in (
+        ("members", "2.5"),
+        ("model.forcing", "x"),
+        ("model.forcing", ","),
+        ("members", "1:x"),
+        ("members", "5:1"),
+        ("members", "1:2:3"),
+        ("members", "1:9999999"),
+    ):
         with pytest.raises(ValueError, match=f"--{name}"):
             parsed(name, text, page)
+
+
+def test_a_sweep_within_the_burn_in_says_so(folder, capsys):
+    assert main([*REQUEST, "--engine", "serial", "--output", str(folder)]) == 0
+    assert "the run ends within its burn-in, t = 5: scores are means over all its cycles" in capsys.readouterr().out
+    with xr.open_dataset(folder / "sweep.nc") as cube:
+        assert (cube["past_burn_in"] == 0).all()
+
+
+def test_a_page_has_its_absolute_path(tmp_path, monkeypatch):
+    (tmp_path / "page.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert experiments.located("page.py") == str(tmp_path / "page.py") and experiments.located(PAGE) == PAGE
 
 
 def test_settings_of_the_experiment_reach_all_methods():

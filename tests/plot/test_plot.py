@@ -158,6 +158,15 @@ def test_rmse_is_the_median_within_the_range_of_seeds(tmp_path):
     assert band[:, 1].max() == 9.0
 
 
+@pytest.mark.parametrize(("burn_in", "said"), [(1.0, "after burn-in"), (9.0, "ends within its burn-in")])
+def test_captions_say_over_which_cycles_means_are(tmp_path, burn_in, said):
+    write(tmp_path, "m", 1, WAVES, 6, burn_in=burn_in)
+    with ExitStack() as stack:
+        runs = read_runs(tmp_path, stack)
+        for figure in (figure_rmse(runs), figure_ranks(runs), figure_spectra(runs)):
+            assert said in " ".join(figure.get_suptitle().split())
+
+
 def test_means_leave_out_the_burn_in(tmp_path):
     rmse = np.array([8.0, 8.0, 0.5, 0.7])
     figure = figure_rmse({"m": [read(write(tmp_path, "m", 1, cycles=4, rmse=rmse))]})

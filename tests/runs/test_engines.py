@@ -22,7 +22,9 @@ def square(task, stopping):
 
 
 def threads(task, stopping):
-    return os.environ["OMP_NUM_THREADS"], os.getpid()
+    import numba
+
+    return f"{os.environ['OMP_NUM_THREADS']} {numba.get_num_threads()}", os.getpid()
 
 
 def die_once(task, stopping):
@@ -71,6 +73,17 @@ def test_an_error_is_that_of_the_task(tmp_path):
         results("processes:2", refuse, [1], tmp_path)
 
 
+def test_processes_without_a_number_are_one_per_processor(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    started = []
+    pool = engines.ProcessPoolExecutor
+    monkeypatch.setattr(engines, "ProcessPoolExecutor", lambda number, *how: started.append(number) or pool(1, *how))
+    results("processes", square, range(5), tmp_path)
+    results("processes", square, range(2), tmp_path)
+    results("processes:9", square, range(2), tmp_path)
+    assert started == [3, 2, 2]
+
+
 def test_no_task(tmp_path):
     assert results("processes:2", square, [], tmp_path) == {}
 
@@ -78,7 +91,7 @@ def test_no_task(tmp_path):
 def test_workers_have_one_thread_each(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     found = results("processes:2", threads, range(4), tmp_path)
-    assert {number for number, _ in found.values()} == {"1"} and os.getpid() not in dict(found.values()).values()
+    assert {number for number, _ in found.values()} == {"1 1"} and os.getpid() not in dict(found.values()).values()
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 

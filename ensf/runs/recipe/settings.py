@@ -7,11 +7,11 @@ are settings; arrays are data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-__all__ = ["leaves", "override"]
+__all__ = ["is_of_another", "leaves", "of_experiment", "override"]
 
 _HIDDEN = {"name", "summary", "source"}
 
@@ -19,6 +19,19 @@ _HIDDEN = {"name", "summary", "source"}
 def leaves(settings: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted name and value of every setting in a tree of dataclasses and mappings."""
     return {name: value for name, value, _ in _named_settings(settings, prefix, prefix)}
+
+
+def of_experiment(experiment: Any) -> dict[str, Any]:
+    """Settings of an experiment: its own, and those of each method under the method's name."""
+    own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
+    free = {name: value for name, value in own.items() if name not in experiment.methods}
+    return free | leaves(experiment.methods)
+
+
+def is_of_another(setting: str, method: str, methods: Collection[str]) -> bool:
+    """Whether a setting is that of another method, so that its value does not matter to this one."""
+    owner = setting.split(".")[0]
+    return owner != method and owner in methods
 
 
 def override(settings: Any, changes: Mapping[str, Any], prefix: str = "") -> Any:
