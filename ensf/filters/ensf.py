@@ -11,16 +11,18 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, namespace, stream
+from ensf.arrays import Array, Generator, generator, namespace
+from ensf.diffusion.counter import CountedNormals, counted
 from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import PairedScore, PriorScore
 from ensf.diffusion.sampler import ReverseSDE, Sampler, StandardNoise
 from ensf.diffusion.schedule import LinearSchedule, Schedule
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
+from ensf.filters.ensf_pointwise import pointwise_steps
 from ensf.filters.lost import Lost
 from ensf.observations.observation import Observation
 
@@ -109,10 +111,28 @@ class EnSF:
         prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
-        rng = generator(rng)
-        observation.predict(prior)
-        self._warn_if_stiff(prior, observation)
-        rng = stream(rng, prior)
+        pointwise = pointwise_steps(self, prior, observation)
+        stiffness = math.nan if pointwise is None else pointwise.stiffness()
+        if math.isnan(stiffness):
+            observation.predict(prior)
+            stiffness = self.guidance.stiffness(prior, observation)
+        self._warn_if_stiff(stiffness)
+        draws = counted(generator(rng), prior)
+        if pointwise is not None and isinstance(draws, CountedNormals):
+            noise = self.start.draw(prior, draws)
+            ensemble, steps, clipped = pointwise.run(noise, draws)
+            fraction = clipped / (steps * prior.size)
+        else:
+            ensemble, steps, fraction = self._integrated(prior, observation, cast(Generator, draws))
+        if not bool(namespace(ensemble).isfinite(namespace(ensemble).sum(ensemble))):
+            raise Lost(
+                f"the score filter left the range of numbers in {steps} steps: take more steps, a larger observation "
+                "error, or ConditionalGuidance"
+            )
+        return Analysis(ensemble, memory, {"steps": steps, "clipped": fraction})
+
+    def _integrated(self, prior: Array, observation: Observation, rng: Generator) -> tuple[Array, int, float]:
+        """Members at the end, the steps taken and the fraction of scores that were clipped, of whatever parts."""
         prior_score = self.score.fit(prior, rng)
         guide = self.guidance.fit(prior, observation, prior_score)
         clipping = _Clipping(self.clip)
@@ -124,15 +144,10 @@ class EnSF:
 
         noise = self.start.draw(prior, rng)
         ensemble, steps = self.sampler.sample(noise, posterior_score, self.schedule, rng)
-        if not bool(namespace(ensemble).isfinite(namespace(ensemble).sum(ensemble))):
-            raise Lost(
-                f"the score filter left the range of numbers in {steps} steps: take more steps, a larger observation "
-                "error, or ConditionalGuidance"
-            )
-        return Analysis(ensemble, memory, {"steps": steps, "clipped": clipping.fraction()})
+        return ensemble, steps, clipping.fraction()
 
-    def _warn_if_stiff(self, prior: Array, observation: Observation) -> None:
-        needed = self.sampler.stable_steps(self.schedule, self.guidance.stiffness(prior, observation))
+    def _warn_if_stiff(self, stiffness: float) -> None:
+        needed = self.sampler.stable_steps(self.schedule, stiffness)
         if needed > self.sampler.steps:
             warnings.warn(
                 f"{type(self.sampler).__name__} with {self.sampler.steps} steps is unstable for observations this "

@@ -1,0 +1,249 @@
+"""Steps of the ensemble score filter, compiled: imported where they are called, for Numba takes its time.
+
+One step of member j at entry i, with c the centre of the prior score there, a pointwise sensor f and the noise xi,
+
+    eta = offset_i + factor_i z,    score = (c - z) / v + h(t) precision_i (y_i - f(eta)) factor_i f'(eta),
+    z <- keep z + pull score + noise xi.
+
+A panel of entries stays in the processor's cache over all steps of a call. Panels are independent, each a fixed
+sequence of operations, so neither threads nor the cut into calls change the bits.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from ensf.diffusion.counter import PANEL
+from ensf.diffusion.counter_loops import panel_normals, workspace
+
+IDENTITY, ARCTAN, ABSOLUTE, SQUARE, CUBE, EXPONENTIAL = range(6)
+ALPHA, PRECISION, DAMPING, KEEP, PULL, NOISE = range(6)
+"""Columns of the table of steps; the second is 1 / v."""
+_BUNDLE = 8
+
+
+# --- the functions of sensors ----------------------------------------------------------------------------
+
+
+def _atan(x):
+    raise NotImplementedError
+
+
+@numba.njit(inline="always")
+def _atan_single(x):
+    one, size = np.float32(1), abs(x)
+    far, middle = size > np.float32(2.414213562373095), size > np.float32(0.4142135623730950)
+    shift = np.float32(math.pi / 2) if far else (np.float32(math.pi / 4) if middle else np.float32(0))
+    above = -one if far else (size - one if middle else size)
+    below = size if far else (size + one if middle else one)
+    u = above / below
+    square = u * u
+    series = (np.float32(8.05374449538e-2) * square - np.float32(1.38776856032e-1)) * square
+    series = (series + np.float32(1.99777106478e-1)) * square - np.float32(3.33329491539e-1)
+    angle = shift + (series * square * u + u)
+    return -angle if x < np.float32(0) else angle
+
+
+@numba.njit(inline="always")
+def _atan_double(x):
+    size = abs(x)
+    far, middle = size > 2.41421356237309504880, size > 0.66
+    shift = math.pi / 2 if far else (math.pi / 4 if middle else 0.0)
+    above = -1.0 if far else (size - 1.0 if middle else size)
+    below = size if far else (size + 1.0 if middle else 1.0)
+    u = above / below
+    square = u * u
+    top = (-8.750608600031904122785e-1 * square - 1.615753718733365076637e1) * square - 7.500855792314704667340e1
+    top = (top * square - 1.228866684490136173410e2) * square - 6.485021904942025371773e1
+    bottom = (square + 2.485846490142306297962e1) * square + 1.650270098316988542046e2
+    bottom = (bottom * square + 4.328810604912902668951e2) * square + 4.853903996359136964868e2
+    bottom = bottom * square + 1.945506571482613964425e2
+    angle = shift + (u * (square * top / bottom) + u)
+    return -angle if x < 0.0 else angle
+
+
+@overload(_atan, inline="always")
+def _atan_of(x):
+    """Arctan in the precision of x, without a branch (Moshier's Cephes library)."""
+    if x == types.float32:
+        return lambda x: _atan_single(x)
+    return lambda x: _atan_double(x)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _image(function, eta):
+    """f and its derivative."""
+    one = eta.dtype.type(1)
+    value, slope = np.empty_like(eta), np.empty_like(eta)
+    for i in range(eta.size):
+        x = eta[i]
+        if function == ARCTAN:
+            value[i], slope[i] = _atan(x), one / (one + x * x)
+        elif function == ABSOLUTE:
+            value[i], slope[i] = abs(x), np.sign(x)
+        elif function == SQUARE:
+            value[i], slope[i] = x * x, x + x
+        elif function == CUBE:
+            value[i], slope[i] = x * x * x, (one + one + one) * x * x
+        elif function == EXPONENTIAL:
+            value[i] = slope[i] = np.exp(x)
+        else:
+            value[i], slope[i] = x, one
+    return value, slope
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _likelihood_score(function, z, sensor, first, size, score):
+    """Overwrite with ``precision (y - f(eta)) factor f'(eta)``."""
+    value, precision, offset, factor = sensor
+    one = z.dtype.type(1)
+    if function == IDENTITY:
+        for i in range(size):
+            k = first + i
+            score[i] = precision[k] * factor[k] * (value[k] - (offset[k] + factor[k] * z[k]))
+    elif function == ARCTAN:
+        for i in range(size):
+            k = first + i
+            eta = offset[k] + factor[k] * z[k]
+            score[i] = precision[k] * factor[k] * (value[k] - _atan(eta)) / (one + eta * eta)
+    else:
+        last = first + size
+        here, slope = _image(function, offset[first:last] + factor[first:last] * z[first:last])
+        for i in range(size):
+            k = first + i
+            score[i] = precision[k] * factor[k] * (value[k] - here[i]) * slope[i]
+
+
+# --- steps -----------------------------------------------------------------------------------------------
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _advance_panel(panel, z, prior, mixture, table, keys, function, sensor, bound):
+    """Overwrite a panel with its state after all steps of the table; the number of scores that were clipped."""
+    weights, batch = mixture
+    first = panel * PANEL
+    size = min(PANEL, z.shape[1] - first)
+    work = workspace()
+    normals = work[2]
+    pull, centre = np.zeros(PANEL, z.dtype), np.empty(PANEL, z.dtype)
+    clipped = 0
+    for row in range(z.shape[0]):
+        here = z[row]
+        for k in range(table.shape[0]):
+            step = table[k]
+            alpha, precision, damping = step[ALPHA], step[PRECISION], step[DAMPING]
+            keep, gain, noise = step[KEEP], step[PULL], step[NOISE]
+            if batch.size:
+                centre[:] = 0
+                for b in range(batch.size):
+                    weight, member = alpha * weights[row, b], prior[batch[b]]
+                    for i in range(size):
+                        centre[i] += weight * member[first + i]
+            else:
+                for i in range(size):
+                    centre[i] = alpha * prior[row, first + i]
+            _likelihood_score(function, here, sensor, first, size, pull)
+            if noise != 0:
+                panel_normals(panel, row, keys[k, 0], keys[k, 1], work)
+            else:
+                normals[:] = 0
+            for i in range(size):
+                state = here[first + i]
+                score = (centre[i] - state) * precision + damping * pull[i]
+                bounded = min(max(score, -bound), bound)
+                clipped += bounded != score
+                here[first + i] = keep * state + gain * bounded + noise * normals[i]
+    return clipped
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def advance(panels, z, prior, mixture, table, keys, function, sensor, bound, clipped):
+    """Overwrite the panels from one to before another; add to the numbers of clipped scores, ``(panel,)``."""
+    for panel in range(*panels):
+        clipped[panel] += _advance_panel(panel, z, prior, mixture, table, keys, function, sensor, bound)
+
+
+@numba.njit(cache=True, parallel=True, error_model="numpy")
+def advance_in_parallel(panels, z, prior, mixture, table, keys, function, sensor, bound, clipped):
+    for panel in numba.prange(panels[0], panels[1]):
+        clipped[panel] += _advance_panel(panel, z, prior, mixture, table, keys, function, sensor, bound)
+
+
+# --- weights of a mixture --------------------------------------------------------------------------------
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _product(a, b, size):
+    """Scalar product in double precision, in an order that vectors of the processor can take."""
+    sums = np.zeros(_BUNDLE)
+    whole = size - size % _BUNDLE
+    for i in range(0, whole, _BUNDLE):
+        for k in range(_BUNDLE):
+            sums[k] += np.float64(a[i + k]) * np.float64(b[i + k])
+    total = 0.0
+    for k in range(_BUNDLE):
+        total += sums[k]
+    for i in range(whole, size):
+        total += np.float64(a[i]) * np.float64(b[i])
+    return total
+
+
+@numba.njit(cache=True, parallel=True, error_model="numpy")
+def products(z, prior, batch, partial):
+    """With a_b the anomalies of a batch and m its mean, for every panel the products of a_b with z, m and itself.
+
+    Parameters
+    ----------
+    z, prior : (member, entry) arrays
+    batch : (b,) array of int
+    partial : (panel, member + 2, b) array
+        Overwritten.
+    """
+    members = z.shape[0]
+    for panel in numba.prange(partial.shape[0]):
+        first = panel * PANEL
+        size = min(PANEL, z.shape[1] - first)
+        mean = np.zeros(size)
+        anomaly = np.empty(size)
+        for b in range(batch.size):
+            mean += prior[batch[b], first : first + size]
+        mean /= batch.size
+        for b in range(batch.size):
+            anomaly[:] = prior[batch[b], first : first + size] - mean
+            for row in range(members):
+                partial[panel, row, b] = _product(z[row, first : first + size], anomaly, size)
+            partial[panel, members, b] = _product(mean, anomaly, size)
+            partial[panel, members + 1, b] = _product(anomaly, anomaly, size)
+
+
+# --- what is asked before the first step -----------------------------------------------------------------
+
+
+@numba.njit(cache=True, parallel=True, error_model="numpy")
+def largest_curvature(prior, function, sensor, shrinks, curvature, finite):
+    """For every panel the largest ``precision (factor f')^2`` over members shrunken towards zero as z is.
+
+    Also whether each panel has finite predictions of all members; both ``(panel,)`` arrays are overwritten.
+    """
+    _, precision, offset, factor = sensor
+    for panel in numba.prange(curvature.size):
+        first = panel * PANEL
+        last = min(first + PANEL, prior.shape[1])
+        largest, whole = 0.0, True
+        for row in range(prior.shape[0]):
+            for k in range(shrinks.size):
+                eta = offset[first:last] + factor[first:last] * (shrinks[k] * prior[row, first:last])
+                value, slope = _image(function, eta)
+                for i in range(value.size):
+                    here = precision[first + i] * (factor[first + i] * slope[i]) ** 2
+                    if np.isfinite(here) and here > largest:
+                        largest = here
+                    if k == shrinks.size - 1 and not np.isfinite(value[i]):
+                        whole = False
+        curvature[panel] = largest
+        finite[panel] = whole
