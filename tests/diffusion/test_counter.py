@@ -43,7 +43,7 @@ def test_functions_of_the_twin_are_those_of_numpy():
     )
     words = words.astype(np.uint32)
     uniform = ((words >> np.uint32(1)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-31)
-    assert 0 < uniform.min() and uniform.max() <= 1
+    assert uniform.min() > 0 and uniform.max() <= 1
     np.testing.assert_allclose(counter._log(uniform), np.log(uniform.astype(float)), rtol=2e-7, atol=1e-12)
     cosine, sine = counter._cosine_and_sine(words)
     angle = words.astype(float) * (2 * np.pi / 2**32)

@@ -1,4 +1,4 @@
-"""The fused score filter is the general one: to rounding with the same noise, in law with other noise, in closed form."""
+"""The fused score filter is the general one, to rounding with the same noise, and in law; closed forms besides."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ from ensf.diffusion import (
     VariancePreserving,
     ancestral,
 )
-from ensf.filters import EnSF, StiffnessWarning, usable
-from ensf.filters import ensf_loops
+from ensf.filters import EnSF, StiffnessWarning, ensf_loops, usable
 from ensf.filters.ensf_pointwise import pointwise_steps
 from ensf.observations import (
     Correlated,
