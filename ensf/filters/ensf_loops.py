@@ -98,66 +98,71 @@ def _image(function, eta):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _likelihood_score(function, z, sensor, first, size, score):
+def _likelihood_score(function, z, sensor, score):
     """Overwrite with ``precision (y - f(eta)) factor f'(eta)``."""
     value, precision, offset, factor = sensor
     one = z.dtype.type(1)
     if function == IDENTITY:
-        for i in range(size):
-            k = first + i
-            score[i] = precision[k] * factor[k] * (value[k] - (offset[k] + factor[k] * z[k]))
+        for i in range(z.size):
+            score[i] = precision[i] * factor[i] * (value[i] - (offset[i] + factor[i] * z[i]))
     elif function == ARCTAN:
-        for i in range(size):
-            k = first + i
-            eta = offset[k] + factor[k] * z[k]
-            score[i] = precision[k] * factor[k] * (value[k] - _atan(eta)) / (one + eta * eta)
+        for i in range(z.size):
+            eta = offset[i] + factor[i] * z[i]
+            score[i] = precision[i] * factor[i] * (value[i] - _atan(eta)) / (one + eta * eta)
     else:
-        last = first + size
-        here, slope = _image(function, offset[first:last] + factor[first:last] * z[first:last])
-        for i in range(size):
-            k = first + i
-            score[i] = precision[k] * factor[k] * (value[k] - here[i]) * slope[i]
+        here, slope = _image(function, offset + factor * z)
+        for i in range(z.size):
+            score[i] = precision[i] * factor[i] * (value[i] - here[i]) * slope[i]
 
 
 # --- steps -----------------------------------------------------------------------------------------------
 
 
 @numba.njit(cache=True, error_model="numpy")
+def _update(z, centre, pull, normals, step, bound):
+    """Overwrite with the state after a step; the number of scores that were clipped."""
+    precision, damping, keep, gain, noise = step[PRECISION], step[DAMPING], step[KEEP], step[PULL], step[NOISE]
+    clipped = 0
+    for i in range(z.size):
+        score = (centre[i] - z[i]) * precision + damping * pull[i]
+        bounded = min(max(score, -bound), bound)
+        clipped += bounded != score
+        z[i] = keep * z[i] + gain * bounded + noise * normals[i]
+    return clipped
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _add_multiple(total, factor, values):
+    for i in range(total.size):
+        total[i] += factor * values[i]
+
+
+@numba.njit(cache=True, error_model="numpy")
 def _advance_panel(panel, z, prior, mixture, table, keys, function, sensor, bound):
     """Overwrite a panel with its state after all steps of the table; the number of scores that were clipped."""
     weights, batch = mixture
-    first = panel * PANEL
-    size = min(PANEL, z.shape[1] - first)
+    first, last = panel * PANEL, min((panel + 1) * PANEL, z.shape[1])
+    value, precision, offset, factor = sensor
+    sensor = value[first:last], precision[first:last], offset[first:last], factor[first:last]
     work = workspace()
     normals = work[2]
-    pull, centre = np.zeros(PANEL, z.dtype), np.empty(PANEL, z.dtype)
+    pull, centre = np.empty(last - first, z.dtype), np.empty(last - first, z.dtype)
     clipped = 0
     for row in range(z.shape[0]):
-        here = z[row]
+        here = z[row, first:last]
         for k in range(table.shape[0]):
-            step = table[k]
-            alpha, precision, damping = step[ALPHA], step[PRECISION], step[DAMPING]
-            keep, gain, noise = step[KEEP], step[PULL], step[NOISE]
+            centre[:] = 0
             if batch.size:
-                centre[:] = 0
                 for b in range(batch.size):
-                    weight, member = alpha * weights[row, b], prior[batch[b]]
-                    for i in range(size):
-                        centre[i] += weight * member[first + i]
+                    _add_multiple(centre, table[k, ALPHA] * weights[row, b], prior[batch[b], first:last])
             else:
-                for i in range(size):
-                    centre[i] = alpha * prior[row, first + i]
-            _likelihood_score(function, here, sensor, first, size, pull)
-            if noise != 0:
+                _add_multiple(centre, table[k, ALPHA], prior[row, first:last])
+            _likelihood_score(function, here, sensor, pull)
+            if table[k, NOISE] != 0:
                 panel_normals(panel, row, keys[k, 0], keys[k, 1], work)
             else:
                 normals[:] = 0
-            for i in range(size):
-                state = here[first + i]
-                score = (centre[i] - state) * precision + damping * pull[i]
-                bounded = min(max(score, -bound), bound)
-                clipped += bounded != score
-                here[first + i] = keep * state + gain * bounded + noise * normals[i]
+            clipped += _update(here, centre, pull, normals, table[k], bound)
     return clipped
 
 
