@@ -169,8 +169,8 @@ def test_the_law_of_the_analysis_is_the_closed_form(method, dtype):
     ensemble = method.analyse(prior, observation, np.random.default_rng(1)).ensemble.astype(float)
     for row, member in zip(ensemble, members, strict=True):
         mean, variance = exact_law(method, member, 0.8, 0.33)
-        assert row.mean() == pytest.approx(mean, abs=4.5 * np.sqrt(variance / entries))
-        assert row.var() == pytest.approx(variance, rel=4.5 * np.sqrt(2 / entries))
+        assert row.mean() == pytest.approx(mean, abs=4.5 * np.sqrt(variance / entries) + 1e-6)
+        assert row.var() == pytest.approx(variance, rel=4.5 * np.sqrt(2 / entries), abs=1e-12)
         if variance > 1e-8:  # else single precision rounds it to few values
             assert scipy.stats.kstest((row - mean) / np.sqrt(variance), "norm").pvalue > 1e-4
 
