@@ -62,8 +62,8 @@ QUICK = {
             "etkf": {"rmse_analysis": (34.38, 0.03), "spread_analysis": (11.105, 0.01)},
             "letkf": {"rmse_analysis": (27.676, 0.03), "spread_analysis": (13.787, 0.01)},
             "letsf": {"rmse_analysis": (27.676, 0.03), "spread_analysis": (13.787, 0.01)},
-            "ensf": {"rmse_analysis": (50.186, 0.05), "spread_analysis": (43.913, 0.04)},
-            "ensf_gaussian": {"rmse_analysis": (33.433, 0.03), "spread_analysis": (12.035, 0.01)},
+            "ensf": {"rmse_analysis": (50.248, 0.05), "spread_analysis": (43.922, 0.04)},
+            "ensf_gaussian": {"rmse_analysis": (33.964, 0.03), "spread_analysis": (11.352, 0.01)},
         },
     ),
     "geopotential_height_arctan": Quick(
@@ -75,8 +75,8 @@ QUICK = {
             "etkf": {"rmse_analysis": (31.157, 0.03), "spread_analysis": (14.383, 0.01)},
             "letkf": {"rmse_analysis": (26.826, 0.03), "spread_analysis": (17.289, 0.02)},
             "letsf": {"rmse_analysis": (26.686, 0.03), "spread_analysis": (17.154, 0.02)},
-            "ensf": {"rmse_analysis": (50.233, 0.05), "spread_analysis": (43.958, 0.04)},
-            "ensf_gaussian": {"rmse_analysis": (33.76, 0.03), "spread_analysis": (14.176, 0.01)},
+            "ensf": {"rmse_analysis": (50.296, 0.05), "spread_analysis": (43.964, 0.04)},
+            "ensf_gaussian": {"rmse_analysis": (33.824, 0.03), "spread_analysis": (13.412, 0.01)},
         },
     ),
     "kuramoto_sivashinsky_bocquet2019": Quick(
@@ -179,9 +179,9 @@ QUICK = {
         cycles=60,
         scores={
             "ensf": {
-                "rmse_analysis_last50": (0.24254, 0.0002),
-                "rmse_analysis_all": (0.44622, 0.0004),
-                "spread_analysis_all": (0.28621, 0.0003),
+                "rmse_analysis_last50": (0.25218, 0.0003),
+                "rmse_analysis_all": (0.45475, 0.0005),
+                "spread_analysis_all": (0.29507, 0.0003),
             },
             "letkf": {"rmse_analysis_last50": (0.10838, 0.0001)},
             "map": {"rmse_analysis_last50": (0.19936, 0.0002)},
@@ -195,8 +195,8 @@ QUICK = {
     "lorenz96_published_shocks": Quick(
         cycles=60,
         scores={
-            "ensf": {"rmse_analysis_all": (1.1432, 0.001), "rmse_analysis_last50": (1.0746, 0.001)},
-            "map": {"rmse_analysis_all": (1.1194, 0.001), "rmse_analysis_last50": (1.0746, 0.001)},
+            "ensf": {"rmse_analysis_all": (1.1353, 0.001), "rmse_analysis_last50": (1.0646, 0.001)},
+            "map": {"rmse_analysis_all": (1.1194, 0.001), "rmse_analysis_last50": (1.0646, 0.001)},
             "letsf": {
                 "rmse_analysis_all": (0.43305, 0.0004),
                 "rmse_analysis_last50": (0.42971, 0.0004),
@@ -257,7 +257,7 @@ QUICK = {
         members=8,
         scores={
             "letkf": {"rmse_analysis": (0.93253, 0.0009), "rmse_forecast": (1.2276, 0.001)},
-            "ensf": {"rmse_analysis": (0.86302, 0.0009), "rmse_forecast": (1.2276, 0.001)},
+            "ensf": {"rmse_analysis": (0.86514, 0.0009), "rmse_forecast": (1.2276, 0.001)},
             "map": {"rmse_analysis": (0.80933, 0.0008)},
             "letsf": {"rmse_analysis": (0.84202, 0.0008), "rmse_forecast": (1.2276, 0.001)},
         },
@@ -266,7 +266,7 @@ QUICK = {
         cycles=1,
         members=8,
         scores={
-            "ensf": {"rmse_analysis": (0.86302, 0.0009)},
+            "ensf": {"rmse_analysis": (0.86514, 0.0009)},
             "letkf": {"rmse_analysis": (0.93253, 0.0009)},
             "map": {"rmse_analysis": (0.80933, 0.0008)},
             "letsf": {"rmse_analysis": (0.84202, 0.0008)},
@@ -276,7 +276,7 @@ QUICK = {
         cycles=1,
         members=8,
         scores={
-            "ensf": {"rmse_analysis": (1.8046, 0.002), "rmse_forecast": (1.2276, 0.001)},
+            "ensf": {"rmse_analysis": (1.7991, 0.002), "rmse_forecast": (1.2276, 0.001)},
             "letkf": {"rmse_analysis": (1.3704, 0.001)},
             "map": {"rmse_analysis": (1.6282, 0.002)},
             "letsf": {"rmse_analysis": (1.0117, 0.001), "rmse_forecast": (1.2276, 0.001)},
@@ -286,7 +286,7 @@ QUICK = {
         cycles=1,
         members=8,
         scores={
-            "ensf": {"rmse_analysis": (1.6266, 0.002)},
+            "ensf": {"rmse_analysis": (1.6188, 0.002)},
             "map": {"rmse_analysis": (1.4321, 0.001)},
             "letsf": {"rmse_analysis": (1.1346, 0.001)},
         },
