@@ -15,64 +15,16 @@ from __future__ import annotations
 
 import math
 
-import array_api_compat
 import numpy as np
 
-from ensf.arrays import Array, Generator, stream
-
-__all__ = ["PANEL", "CountedNormals", "counted", "panel_normals", "threefry"]
+__all__ = ["LANES", "PANEL", "panel_normals", "threefry"]
 
 PANEL = 512
 """Entries of a row that are drawn together."""
 LANES = PANEL // 2
-AT_ONCE = 2**16
-"""Numbers of a draw below which one thread is used."""
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
-
-
-class CountedNormals:
-    """A random stream whose draw number n, row and entry make a normal number.
-
-    It stands for a generator where normal numbers are drawn. What else is drawn comes from the generator itself.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Gives the key, and moves on by it.
-    """
-
-    def __init__(self, rng: Generator) -> None:
-        key = int(rng.integers(2**63))
-        self.rng, self.key, self.draws = rng, (key & 0xFFFFFFFF, key >> 32), 0
-
-    def next_key(self) -> tuple[int, int]:
-        """Key of the next draw, which is thereby taken."""
-        first, second = threefry(np.array([self.draws], np.uint32), np.zeros(1, np.uint32), *self.key)
-        self.draws += 1
-        return int(first[0]), int(second[0])
-
-    def standard_normal(self, shape: tuple[int, ...], dtype: np.dtype | type = np.float64) -> np.ndarray:
-        """The next draw; its last axis is that of the entries, those before it count the rows."""
-        from ensf.diffusion import counter_loops
-
-        numbers = np.empty(shape, dtype=dtype)
-        rows = numbers.reshape(math.prod(shape[:-1]), shape[-1])
-        fill = counter_loops.fill if numbers.size < AT_ONCE else counter_loops.fill_in_parallel
-        fill(rows, *(np.uint32(word) for word in self.next_key()))
-        return numbers
-
-    def random(self, size: int) -> np.ndarray:
-        """Uniform numbers of the generator."""
-        return self.rng.random(size)
-
-
-def counted(rng: Generator, array: Array) -> Generator | CountedNormals:
-    """Counted normal numbers under a key from a generator; other streams, and those on a GPU, as `stream` has them."""
-    if isinstance(rng, np.random.Generator) and not array_api_compat.is_cupy_array(array):
-        return CountedNormals(rng)
-    return stream(rng, array)
 
 
 def threefry(first: np.ndarray, second: np.ndarray, key_first: int, key_second: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +75,7 @@ def _log(x: np.ndarray) -> np.ndarray:
     bits = x.view(np.int32)
     exponent = bits - np.int32(0x3F3504F3) >> np.int32(23)
     m = (bits - (exponent << np.int32(23))).view(np.float32) - np.float32(1)
-    series = LOG_TERMS[0]
+    series: np.ndarray | np.float32 = LOG_TERMS[0]
     for term in LOG_TERMS[1:]:
         series = series * m + term
     square = m * m

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator, namespace
-from ensf.diffusion.counter import CountedNormals, counted
+from ensf.diffusion.counted import CountedNormals, counted
 from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import PairedScore, PriorScore
 from ensf.diffusion.sampler import ReverseSDE, Sampler, StandardNoise
@@ -111,7 +111,9 @@ class EnSF:
         prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
-        pointwise = pointwise_steps(self, prior, observation)
+        pointwise = pointwise_steps(
+            self.schedule, self.score, self.guidance, self.sampler, self.clip, prior, observation
+        )
         stiffness = math.nan if pointwise is None else pointwise.stiffness()
         if math.isnan(stiffness):
             observation.predict(prior)

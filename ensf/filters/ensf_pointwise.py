@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ensf.arrays import Array, Numbers, is_host
-from ensf.diffusion.counter import AT_ONCE, PANEL, CountedNormals
-from ensf.diffusion.guidance import DampedGuidance
-from ensf.diffusion.prior_scores import MiniBatchScore, MixtureScore, PairedScore
-from ensf.diffusion.sampler import AffineStep
+from ensf.diffusion.counted import AT_ONCE, CountedNormals
+from ensf.diffusion.counter import PANEL
+from ensf.diffusion.guidance import DampedGuidance, Guidance
+from ensf.diffusion.prior_scores import MiniBatchScore, MixtureScore, PairedScore, PriorScore
+from ensf.diffusion.sampler import AffineStep, Sampler
 from ensf.diffusion.schedule import Schedule
 from ensf.filters.base import observed_variables
 from ensf.observations.error_laws import is_independent
@@ -33,9 +33,6 @@ from ensf.observations.functions import (
 )
 from ensf.observations.observation import Observation
 
-if TYPE_CHECKING:
-    from ensf.filters.ensf import EnSF
-
 __all__ = ["PointwiseSteps", "pointwise_steps"]
 
 FUNCTIONS = (identity, arctan, absolute, square, cube, exponential)
@@ -46,26 +43,35 @@ STEPS_AT_ONCE = 2**28
 Sensor = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def pointwise_steps(method: EnSF, prior: Array, observation: Observation) -> PointwiseSteps | None:
-    """The integration of a filter in compiled loops; None if filter, observation or array are of another form.
+def pointwise_steps(
+    schedule: Schedule,
+    score: PriorScore,
+    guidance: Guidance,
+    sampler: Sampler,
+    clip: float,
+    prior: Array,
+    observation: Observation,
+) -> PointwiseSteps | None:
+    """The integration of `EnSF` in compiled loops; None if its settings, observation or array are of another form.
 
     Parameters
     ----------
-    method : EnSF
+    schedule, score, guidance, sampler, clip
+        Settings of `EnSF`.
     prior : (member, state) array
     observation : Observation
         As `usable` gives it.
     """
     if not is_host(prior) or prior.dtype not in (np.float32, np.float64):
         return None
-    if type(method.guidance) is not DampedGuidance or type(method.score) not in _BATCHES:
+    if type(guidance) is not DampedGuidance or type(score) not in _BATCHES:
         return None
-    steps = method.sampler.affine_steps(method.schedule)
+    steps = sampler.affine_steps(schedule)
     function = _numbered(observation.part.pointwise)
     sensor = None if function is None else _sensor(observation, *function[1:], prior)
     if steps is None or function is None or sensor is None:
         return None
-    return PointwiseSteps(method, np.ascontiguousarray(prior), steps, function[0], sensor)
+    return PointwiseSteps(schedule, score, sampler, clip, np.ascontiguousarray(prior), steps, function[0], sensor)
 
 
 def _numbered(function: PointwiseFunction | None) -> tuple[int, Numbers, Numbers] | None:
@@ -117,7 +123,10 @@ _BATCHES: dict[type, Callable | None] = {
 class PointwiseSteps:
     """The integration of one analysis."""
 
-    method: EnSF
+    schedule: Schedule
+    score: PriorScore
+    sampler: Sampler
+    clip: float
     prior: np.ndarray
     steps: list[AffineStep]
     function: int
@@ -141,8 +150,8 @@ class PointwiseSteps:
 
     def run(self, z: np.ndarray, rng: CountedNormals) -> tuple[np.ndarray, int, int]:
         """Members at the end, the steps taken, and the number of scores that were clipped; `z` is overwritten."""
-        settled = self.method.sampler.stopping()
-        batch = _BATCHES[type(self.method.score)]
+        settled = self.sampler.stopping()
+        batch = _BATCHES[type(self.score)]
         clipped = np.zeros(self._panels, np.int64)
         if settled is None and batch is None:
             self._advance(z, self.steps, rng, self._paired, clipped)
@@ -150,7 +159,7 @@ class PointwiseSteps:
         for count, step in enumerate(self.steps, start=1):  # noqa: B007
             mixture = self._paired
             if batch is not None:
-                members = batch(self.method.score, len(z), rng, self.prior)
+                members = batch(self.score, len(z), rng, self.prior)
                 mixture = self._weights(z, members, step), members
             self._advance(z, [step], rng, mixture, clipped)
             if settled is not None and settled(z, count):
@@ -175,13 +184,13 @@ class PointwiseSteps:
     ) -> None:
         from ensf.filters import ensf_loops
 
-        table = _table(steps, self.method.schedule).astype(z.dtype)
+        table = _table(steps, self.schedule).astype(z.dtype)
         keys = np.array([rng.next_key() if step.noise else (0, 0) for step in steps], np.uint32)
         advance = ensf_loops.advance if z.size * len(steps) < AT_ONCE else ensf_loops.advance_in_parallel
         at_once = max(64, STEPS_AT_ONCE // (PANEL * len(z) * len(steps)))
         for first in range(0, self._panels, at_once):
             panels = first, min(first + at_once, self._panels)
-            bound = z.dtype.type(self.method.clip)
+            bound = z.dtype.type(self.clip)
             advance(panels, z, self.prior, mixture, table, keys, self.function, self.sensor, bound, clipped)
 
     def _weights(self, z: np.ndarray, batch: np.ndarray, step: AffineStep) -> np.ndarray:
@@ -191,7 +200,7 @@ class PointwiseSteps:
         partial = np.empty((self._panels, len(z) + 2, len(batch)))
         ensf_loops.products(z, self.prior, batch, partial)
         total = partial.sum(axis=0)
-        alpha, variance = self.method.schedule.alpha(step.t), self.method.schedule.variance(step.t)
+        alpha, variance = self.schedule.alpha(step.t), self.schedule.variance(step.t)
         logits = alpha * (total[:-2] - alpha * total[-2] - 0.5 * alpha * total[-1]) / variance
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         return (weights / weights.sum(axis=1, keepdims=True)).astype(z.dtype)

@@ -8,7 +8,8 @@ import pytest
 import scipy.stats
 
 from ensf.diffusion import counter_loops
-from ensf.diffusion.counter import PANEL, CountedNormals, panel_normals, threefry
+from ensf.diffusion.counted import CountedNormals
+from ensf.diffusion.counter import PANEL, panel_normals, threefry
 
 KNOWN = {  # known-answer vectors of Random123 (threefry2x32, 20 rounds): counter, key, words
     (0x00000000, 0x00000000, 0x00000000, 0x00000000): (0x6B200159, 0x99BA4EFE),

@@ -54,7 +54,8 @@ class General(DampedGuidance):
 
 
 def served(method, prior, observation):
-    return pointwise_steps(method, *usable(prior, observation)[:2]) is not None
+    settings = method.schedule, method.score, method.guidance, method.sampler, method.clip
+    return pointwise_steps(*settings, *usable(prior, observation)[:2]) is not None
 
 
 def both(method, prior, observation, seed=5):

@@ -28,7 +28,7 @@ from ensf.diffusion import (
     StandardNoise,
     VariancePreserving,
 )
-from ensf.diffusion.counter import CountedNormals
+from ensf.diffusion.counted import CountedNormals
 from ensf.filters import EnSF, StiffnessWarning, usable
 from ensf.observations import (
     Callback,
