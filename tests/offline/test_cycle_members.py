@@ -452,7 +452,7 @@ def queue(folder, monkeypatch):
 
 
 def one(folder, **changes):
-    command = Command("./run.sh {input} {output}", "template", **changes)
+    command = Command("./run.sh {input} {output}", template="template", **changes)
     task = external.Task(1, folder / "initial/m1.nc", folder / "made.nc", {})
     return command.forecast([task], folder / "runs", lambda task, path: None, folder)
 

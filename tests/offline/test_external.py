@@ -610,11 +610,14 @@ def test_a_program_that_is_not_there_is_named(folder):
     for model, sentence in (
         (Command("./nothing {input} {output}"), "there is no program ./nothing that can be run: check command"),
         (
-            Command("./nothing {input} {output}", "template"),
+            Command("./nothing {input} {output}", template="template"),
             "there is no program ./nothing in .*template: check command",
         ),
         (Command("nothing-at-all {input}"), "there is no program nothing-at-all that can be run: check command"),
-        (Command("./text {input} {output}", "template"), "template/text cannot be executed: .* or write sh ./text"),
+        (
+            Command("./text {input} {output}", template="template"),
+            "template/text cannot be executed: .* or write sh ./text",
+        ),
     ):
         with pytest.raises(OSError, match=sentence):
             external.run(replace(cycling(folder), model=model), folder / "out", show=print)
