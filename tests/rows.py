@@ -18,6 +18,7 @@ from ensf import (
     Copula,
     CountLimit,
     DeferredAnalysis,
+    EnFF,
     EnKF,
     EnSF,
     FiniteSize,
@@ -26,6 +27,7 @@ from ensf import (
     GaussianScore,
     InformationLimit,
     InvertedArctan,
+    IteratedEnSF,
     Kernel,
     OptimalInterpolation,
     PartialState,
@@ -44,7 +46,7 @@ from ensf import (
     published,
 )
 from ensf.diffusion import RunningMeanStop
-from ensf.filters import Filter
+from ensf.filters import Filter, OptimalTransport
 
 MEMBERS, SIZE = 10, 12
 LINE = periodic_line(SIZE, 2.5)
@@ -74,6 +76,12 @@ FILTERS = {
     "EnSF cmame": Row(published("cmame", sampler=ReverseSDE(30)), affine=False, symmetric=False),
     "EnSF sqg": Row(published("sqg", sampler=ReverseSDE(8, stop=STOP)), symmetric=False),
     "EnSF consistent": Row(CONSISTENT, affine=False, symmetric=False),
+    "IteratedEnSF": Row(IteratedEnSF(2, sampler=ReverseSDE(40)), affine=False, symmetric=False),
+    "IteratedEnSF of independent variables": Row(
+        IteratedEnSF(2, independent=True, sampler=ReverseSDE(40)), affine=False, symmetric=False
+    ),
+    "EnFF": Row(EnFF(strength=0.1), affine=False, symmetric=False),
+    "EnFF from noise": Row(EnFF(OptimalTransport(), 10, 0.1), affine=False, symmetric=False),
     "Standardised": Row(Standardised(CONSISTENT), symmetric=False),
     "EnKF": Row(EnKF(), symmetric=False),
     "ETKF": Row(ETKF()),
