@@ -32,13 +32,13 @@ REACH = 100.0
 SMALL = 20_000  # densities below which one thread is used
 BLOCK = 2**17  # nodes worked on at once by a thread
 COARSE = 1e-3  # difference of moments that every other node gives, over the spread, from which panels are used
-PANELS, ROUNDS = 8, 24  # panels halved in a round, and rounds
-TOLERANCE = 1e-3  # what the rule of 3 points may be off, over the moments; that of 7 is off by far less
+PANELS, ROUNDS, TURNS = 4, 8, 4  # panels halved in a round, rounds until what is good is left out, and how often
+TOLERANCE = 2e-3  # what the rule of 3 points may be off, over the moments; that of 7 is off by far less
 IMPOSSIBLE = -1e30  # log density where the operator or the law has no value, as log x for x < 0
-_KRONROD = np.array([-1, 1])[:, None] * [0.960491268708020283, 0.774596669241483377, 0.434243749346802558]
-_KRONROD = np.concatenate([_KRONROD[0], [0.0], _KRONROD[1, ::-1]])
-_WEIGHTS = [0.104656226026467266, 0.268488089868333440, 0.401397414775962223, 0.450916538658474142]
-_WEIGHTS = np.array([*_WEIGHTS, *_WEIGHTS[2::-1]])
+_HALF = np.array([0.960491268708020283, 0.774596669241483377, 0.434243749346802558])
+_KRONROD = np.concatenate([-_HALF, [0.0], _HALF[::-1]])
+_SIDE = np.array([0.104656226026467266, 0.268488089868333440, 0.401397414775962223])
+_WEIGHTS = np.concatenate([_SIDE, [0.450916538658474142], _SIDE[::-1]])
 _GAUSS = np.array([0.0, 5 / 9, 0.0, 8 / 9, 0.0, 5 / 9, 0.0])
 _NEAR = np.linspace(-8.0, 8.0, NODES)
 _FAR = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
@@ -92,21 +92,20 @@ def _block(log_likelihood: Callable, mean: Array, deviation: Array, part: np.nda
     mean, deviation = mean[..., first:after], deviation[..., first:after]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         centre, variance, rough, nodes = _adaptive(_log_density(log_likelihood, mean, deviation, part), mean, deviation)
-        chosen = np.flatnonzero(to_numpy(rough).reshape(-1, part.size).any(axis=0))
-        if chosen.size:
+        for _ in range(TURNS):
+            chosen = np.flatnonzero(to_numpy(rough).reshape(-1, part.size).any(axis=0))
+            if not chosen.size:
+                break
             index = like(chosen, mean)
-            mean, deviation, old, spread, nodes = (
-                xp.take(array, index, axis=mean.ndim - 1)
-                for array in (mean, deviation, centre, xp.sqrt(variance), nodes)
-            )
-            density = _log_density(log_likelihood, mean, deviation, part[chosen])
-            finer = _by_panels(density, nodes, old[..., None], spread[..., None])
-            # every chosen entry in its place, those of other members that were smooth as they were
+            few = [xp.take(one, index, axis=rough.ndim - 1) for one in (mean, deviation, centre, variance, nodes)]
+            density = _log_density(log_likelihood, few[0], few[1], part[chosen])
+            *finer, still, edges = _by_panels(density, few[4], few[2][..., None], xp.sqrt(few[3])[..., None])
             place = like(np.minimum(np.searchsorted(chosen, np.arange(part.size)), chosen.size - 1), mean)
-            centre, variance = (
-                xp.where(rough, xp.take(new, place, axis=rough.ndim - 1), before)
-                for new, before in zip(finer, (centre, variance), strict=True)
+            new_centre, new_variance, still, nodes = (
+                xp.take(one, place, axis=rough.ndim - 1) for one in (*finer, still, edges)
             )
+            centre, variance = xp.where(rough, new_centre, centre), xp.where(rough, new_variance, variance)
+            rough = rough & still
     return centre, variance
 
 
@@ -142,20 +141,18 @@ def _adaptive(log_density: Logs, mean: Array, deviation: Array) -> tuple[Array, 
     half, half_variance = _moments(nodes[..., ::2], logs[..., ::2], _trapezoid(nodes[..., ::2]))
     off = xp.abs(half - centre) / xp.sqrt(variance) + xp.abs(half_variance / variance - 1)
     smooth = off < COARSE  # false for NaN as well
-    return centre, variance, ~smooth, xp.sort(xp.concat([first, nodes], axis=-1), axis=-1)
+    return centre, variance, ~smooth, xp.sort(xp.concat([first[..., ::2], nodes[..., ::2]], axis=-1), axis=-1)
 
 
-def _by_panels(log_density: Logs, edges: Array, centre: Array, spread: Array) -> tuple[Array, Array]:
-    """Moments by panels between edges ``(..., edge)``, of which the worst are halved until all is well."""
+def _by_panels(log_density: Logs, edges: Array, centre: Array, spread: Array) -> tuple[Array, Array, Array, Array]:
+    """Moments by panels between edges ``(..., edge)``, of which the worst are halved; whether doubtful; and edges."""
     xp = namespace(edges)
     take = xp.take_along_axis
     spread = xp.where(spread > 0, spread, edges[..., -1:] - edges[..., :1])
     low, high = edges[..., :-1], edges[..., 1:]
     powers, error, top = _integrated(log_density, low, high, centre, spread)
     for _ in range(ROUNDS):
-        going = xp.sum(error, axis=-1, keepdims=True) > TOLERANCE * xp.sum(
-            powers[0] + powers[2], axis=-1, keepdims=True
-        )
+        going = _doubtful(powers, error)[..., None]
         if not bool(xp.any(going)):
             break
         order = xp.argsort(error, axis=-1, descending=True)
@@ -176,7 +173,14 @@ def _by_panels(log_density: Logs, edges: Array, centre: Array, spread: Array) ->
         top = higher
     mass, first, second = (xp.sum(power, axis=-1) for power in powers)
     shift = first / mass
-    return centre[..., 0] + spread[..., 0] * shift, spread[..., 0] ** 2 * (second / mass - shift * shift)
+    edges = xp.sort(xp.concat([low, xp.max(high, axis=-1, keepdims=True)], axis=-1), axis=-1)
+    variance = spread[..., 0] ** 2 * (second / mass - shift * shift)
+    return centre[..., 0] + spread[..., 0] * shift, variance, _doubtful(powers, error), edges
+
+
+def _doubtful(powers: list[Array], error: Array) -> Array:
+    xp = namespace(error)
+    return xp.sum(error, axis=-1) > TOLERANCE * xp.sum(powers[0] + powers[2], axis=-1)
 
 
 def _integrated(
