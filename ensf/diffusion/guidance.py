@@ -295,10 +295,11 @@ class TiltedGuidance:
         _, axes, variances = principal_axes(prior)
         rows = part.linear(axes) - part.linear(xp.zeros_like(axes))
 
-        def log_likelihood(states: Array, entries: np.ndarray) -> Array:
-            here, value = law.restrict(entries), xp.take(observation.value, like(entries, states), axis=0)
+        def log_likelihood(states: Array, entries: slice) -> Array:
+            index = np.arange(entries.start, entries.stop)
+            here = law.restrict(index)
             assert is_independent(here)
-            return here.column().each(value[:, None], function.restrict(entries).column()(states))
+            return here.column().each(observation.value[entries, None], function.restrict(index).column()(states))
 
         def guide(z: Array, score: Array, t: float, alpha: float, variance: float) -> Array:
             centre = part.linear(denoised(z, score, alpha, variance))

@@ -4,10 +4,6 @@ The exact score of a scalar likelihood under a Gaussian is (tilted mean - m) / s
 threshold observations alike. The nodes start wide (+-8 s, or +-100 s if need be) and close in on the mass: where
 neighbouring chords of the log density meet bounds what a cell may hide, so a narrow peak between two nodes is not
 missed. Two windows are kept where the density has two modes, two nested ones where a narrow peak stands on a wide base.
-
-Where every other node gives other moments, as at the corner of a Laplace density, the jump of a threshold or a narrow
-peak on the broad flanks of Student's t, panels between all nodes so far are integrated by Gauss and Kronrod's rules of
-3 and 7 points, and those in which the two differ most are halved until they agree.
 """
 
 from __future__ import annotations
@@ -17,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ensf.arrays import Array, is_host, like, namespace, to_numpy
+from ensf.arrays import Array, is_host, like, namespace
 
 __all__ = ["tilted_moments"]
 
@@ -31,21 +27,13 @@ NARROW = 0.15  # summit with a window of its own, over the whole
 REACH = 100.0
 SMALL = 20_000  # densities below which one thread is used
 BLOCK = 2**17  # nodes worked on at once by a thread
-COARSE = 1e-3  # difference of moments that every other node gives, over the spread, from which panels are used
-PANELS, ROUNDS, TURNS = 4, 8, 4  # panels halved in a round, rounds until what is good is left out, and how often
-TOLERANCE = 2e-3  # what the rule of 3 points may be off, over the moments; that of 7 is off by far less
 IMPOSSIBLE = -1e30  # log density where the operator or the law has no value, as log x for x < 0
-_HALF = np.array([0.960491268708020283, 0.774596669241483377, 0.434243749346802558])
-_KRONROD = np.concatenate([-_HALF, [0.0], _HALF[::-1]])
-_SIDE = np.array([0.104656226026467266, 0.268488089868333440, 0.401397414775962223])
-_WEIGHTS = np.concatenate([_SIDE, [0.450916538658474142], _SIDE[::-1]])
-_GAUSS = np.array([0.0, 5 / 9, 0.0, 8 / 9, 0.0, 5 / 9, 0.0])
 _NEAR = np.linspace(-8.0, 8.0, NODES)
 _FAR = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
 
 
 def tilted_moments(
-    log_likelihood: Callable[[Array, np.ndarray], Array], mean: Array, deviation: Array
+    log_likelihood: Callable[[Array, slice], Array], mean: Array, deviation: Array
 ) -> tuple[Array, Array]:
     """Mean and variance of N(mean, deviation^2) times a likelihood, for every entry.
 
@@ -54,8 +42,8 @@ def tilted_moments(
     Parameters
     ----------
     log_likelihood : callable
-        ``(..., part, node), part -> (..., part, node)``: log p(y | h(x)) at x, for the entries of the last axis of
-        `mean` with the indices `part`.
+        ``(..., part, node), part -> (..., part, node)``: log p(y | h(x)) at x, for the entries `part` of the last axis
+        of `mean`.
     mean, deviation : (..., entry) array
         Of the Gaussian.
 
@@ -69,7 +57,7 @@ def tilted_moments(
     """
     entries = mean.shape[-1]
     step = max(1, BLOCK * entries // max(1, math.prod(mean.shape) * NODES)) if is_host(mean) else entries
-    parts = [np.arange(first, min(first + step, entries)) for first in range(0, max(1, entries), max(1, step))]
+    parts = [slice(first, min(first + step, entries)) for first in range(0, max(1, entries), max(1, step))]
     if len(parts) == 1:
         return _block(log_likelihood, mean, deviation, parts[0])
     from concurrent.futures import ThreadPoolExecutor
@@ -82,124 +70,38 @@ def tilted_moments(
     return np.concatenate(centre, axis=-1), np.concatenate(variance, axis=-1)
 
 
-Logs = Callable[[Array], Array]
-
-
-def _block(log_likelihood: Callable, mean: Array, deviation: Array, part: np.ndarray) -> tuple[Array, Array]:
+def _block(log_likelihood: Callable, mean: Array, deviation: Array, part: slice) -> tuple[Array, Array]:
     """Moments of some entries."""
-    xp = namespace(mean)
-    first, after = (int(part[0]), int(part[-1]) + 1) if part.size else (0, 0)
-    mean, deviation = mean[..., first:after], deviation[..., first:after]
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        centre, variance, rough, nodes = _adaptive(_log_density(log_likelihood, mean, deviation, part), mean, deviation)
-        for _ in range(TURNS):
-            chosen = np.flatnonzero(to_numpy(rough).reshape(-1, part.size).any(axis=0))
-            if not chosen.size:
-                break
-            index = like(chosen, mean)
-            few = [xp.take(one, index, axis=rough.ndim - 1) for one in (mean, deviation, centre, variance, nodes)]
-            density = _log_density(log_likelihood, few[0], few[1], part[chosen])
-            *finer, still, edges = _by_panels(density, few[4], few[2][..., None], xp.sqrt(few[3])[..., None])
-            place = like(np.minimum(np.searchsorted(chosen, np.arange(part.size)), chosen.size - 1), mean)
-            new_centre, new_variance, still, nodes = (
-                xp.take(one, place, axis=rough.ndim - 1) for one in (*finer, still, edges)
-            )
-            centre, variance = xp.where(rough, new_centre, centre), xp.where(rough, new_variance, variance)
-            rough = rough & still
-    return centre, variance
-
-
-def _log_density(log_likelihood: Callable, mean: Array, deviation: Array, part: np.ndarray) -> Logs:
-    mean, scale = mean[..., None], math.sqrt(0.5) / deviation[..., None]
+    mean, deviation = mean[..., part, None], deviation[..., part, None]
+    scale = math.sqrt(0.5) / deviation
 
     def log_density(nodes: Array) -> Array:
         departure, xp = (nodes - mean) * scale, namespace(nodes)
         logs = log_likelihood(nodes, part) - departure * departure
         return xp.where(xp.isfinite(logs), logs, like(np.asarray(IMPOSSIBLE, dtype=np.float64), logs))
 
-    return log_density
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return _adaptive(log_density, lambda unit: mean + deviation * like(unit, mean))
 
 
-def _adaptive(log_density: Logs, mean: Array, deviation: Array) -> tuple[Array, Array, Array, Array]:
-    """Moments of a density, whether they are doubtful, and all nodes that panels may begin with.
-
-    From the near starting nodes if they hold the mass, else from the far ones.
-    """
-    xp = namespace(mean)
-    first = nodes = mean[..., None] + deviation[..., None] * like(_NEAR, mean)
-    logs = log_density(nodes)
+def _adaptive(log_density: Callable, place: Callable[[np.ndarray], Array]) -> tuple[Array, Array]:
+    """Moments of a density, from the near starting nodes if they hold the mass, else from the far ones."""
+    nodes = place(_NEAR)
+    xp, logs = namespace(nodes), log_density(nodes)
     edge = xp.maximum(logs[..., 0], logs[..., -1]) - xp.max(logs, axis=-1)
     if not bool(xp.all(edge < -NEGLIGIBLE)):
-        first = nodes = mean[..., None] + deviation[..., None] * like(_FAR, mean)
+        nodes = place(_FAR)
         logs = log_density(nodes)
     for _ in range(PASSES):
         closer, settled = _closer(nodes, logs)
         if settled:
             break
         nodes, logs = closer, log_density(closer)
-    centre, variance = _moments(nodes, logs, _trapezoid(nodes))
-    half, half_variance = _moments(nodes[..., ::2], logs[..., ::2], _trapezoid(nodes[..., ::2]))
-    off = xp.abs(half - centre) / xp.sqrt(variance) + xp.abs(half_variance / variance - 1)
-    smooth = off < COARSE  # false for NaN as well
-    return centre, variance, ~smooth, xp.sort(xp.concat([first[..., ::2], nodes[..., ::2]], axis=-1), axis=-1)
-
-
-def _by_panels(log_density: Logs, edges: Array, centre: Array, spread: Array) -> tuple[Array, Array, Array, Array]:
-    """Moments by panels between edges ``(..., edge)``, of which the worst are halved; whether doubtful; and edges."""
-    xp = namespace(edges)
-    take = xp.take_along_axis
-    spread = xp.where(spread > 0, spread, edges[..., -1:] - edges[..., :1])
-    low, high = edges[..., :-1], edges[..., 1:]
-    powers, error, top = _integrated(log_density, low, high, centre, spread)
-    for _ in range(ROUNDS):
-        going = _doubtful(powers, error)[..., None]
-        if not bool(xp.any(going)):
-            break
-        order = xp.argsort(error, axis=-1, descending=True)
-        low, high, error, *powers = (take(one, order, axis=-1) for one in (low, high, error, *powers))
-        left, right = low[..., :PANELS], high[..., :PANELS]
-        middle = xp.where(going, 0.5 * (left + right), right)
-        halves = xp.concat([left, middle], axis=-1), xp.concat([middle, right], axis=-1)
-        new, new_error, new_top = _integrated(log_density, *halves, centre, spread)
-        higher = xp.maximum(top, new_top)
-        old_scale, new_scale = xp.exp(top - higher), xp.exp(new_top - higher)
-        low, high = (
-            xp.concat([one[..., PANELS:], more], axis=-1) for one, more in zip((low, high), halves, strict=True)
-        )
-        error, *powers = (
-            xp.concat([one[..., PANELS:] * old_scale, more * new_scale], axis=-1)
-            for one, more in zip((error, *powers), (new_error, *new), strict=True)
-        )
-        top = higher
-    mass, first, second = (xp.sum(power, axis=-1) for power in powers)
-    shift = first / mass
-    edges = xp.sort(xp.concat([low, xp.max(high, axis=-1, keepdims=True)], axis=-1), axis=-1)
-    variance = spread[..., 0] ** 2 * (second / mass - shift * shift)
-    return centre[..., 0] + spread[..., 0] * shift, variance, _doubtful(powers, error), edges
-
-
-def _doubtful(powers: list[Array], error: Array) -> Array:
-    xp = namespace(error)
-    return xp.sum(error, axis=-1) > TOLERANCE * xp.sum(powers[0] + powers[2], axis=-1)
-
-
-def _integrated(
-    log_density: Logs, low: Array, high: Array, centre: Array, spread: Array
-) -> tuple[list[Array], Array, Array]:
-    """Integrals of 1, u, u^2 times the density over panels, how doubtful, and the log of their unit.
-
-    Here u = (x - centre) / spread.
-    """
-    xp = namespace(low)
-    half = 0.5 * (high - low)
-    nodes = (low + half)[..., None] + half[..., None] * like(_KRONROD, low)
-    logs = xp.reshape(log_density(xp.reshape(nodes, (*low.shape[:-1], -1))), nodes.shape)
-    top = xp.max(logs, axis=(-2, -1))[..., None]
-    weight, off = like(_WEIGHTS, low), like(_WEIGHTS - _GAUSS, low)
-    mass, u = xp.exp(logs - top[..., None]) * half[..., None], (nodes - centre[..., None]) / spread[..., None]
-    powers = [mass, mass * u, mass * u * u]
-    error = xp.sum(xp.stack([xp.abs(xp.sum(off * one, axis=-1)) for one in powers]), axis=0)
-    return [xp.sum(weight * one, axis=-1) for one in powers], error, top
+    jump = _find_jump(nodes, logs, log_density)
+    if jump is None:
+        return _moments(nodes, logs, _trapezoid(nodes))
+    nodes, weights = _two_panels(nodes[..., :1], jump, nodes[..., -1:])
+    return _moments(nodes, log_density(nodes), weights)
 
 
 def _moments(nodes: Array, logs: Array, weights: Array) -> tuple[Array, Array]:
@@ -217,6 +119,37 @@ def _trapezoid(nodes: Array) -> Array:
     width = nodes[..., 1:] - nodes[..., :-1]
     edge = xp.zeros_like(nodes[..., :1])
     return xp.concat([width, edge], axis=-1) + xp.concat([edge, width], axis=-1)
+
+
+def _two_panels(low: Array, middle: Array, high: Array) -> tuple[Array, Array]:
+    """Gauss-Legendre nodes and weights on either side of a jump."""
+    xp = namespace(low)
+    unit, weights = (like(part, low) for part in np.polynomial.legendre.leggauss(NODES))
+    left, right = 0.5 * (middle - low), 0.5 * (high - middle)
+    nodes = xp.concat([low + left * (1 + unit), middle + right * (1 + unit)], axis=-1)
+    return nodes, xp.concat([left * weights, right * weights], axis=-1)
+
+
+def _find_jump(nodes: Array, logs: Array, log_density: Callable) -> Array | None:
+    """Place ``(..., 1)`` of the largest jump of each log density, by bisection; None if none has a jump."""
+    xp, take = namespace(nodes), namespace(nodes).take_along_axis
+    rise = xp.abs(logs[..., 1:] - logs[..., :-1])
+    excess = rise[..., 1:-1] - xp.maximum(rise[..., :-2], rise[..., 2:])
+    if not bool(xp.any(excess > 1.0)):
+        return None
+    visible = xp.maximum(logs[..., 1:-2], logs[..., 2:-1]) > xp.max(logs, axis=-1, keepdims=True) - 0.5 * NEGLIGIBLE
+    excess = xp.where(visible, excess, xp.zeros_like(excess))
+    if not bool(xp.any(excess > 1.0)):
+        return None
+    cell = xp.argmax(excess, axis=-1, keepdims=True) + 1
+    low, high = take(nodes, cell, axis=-1), take(nodes, cell + 1, axis=-1)
+    f_low, f_high = take(logs, cell, axis=-1), take(logs, cell + 1, axis=-1)
+    for _ in range(20):
+        middle = 0.5 * (low + high)
+        f = log_density(middle)
+        left = xp.abs(f - f_low) < xp.abs(f - f_high)
+        low, high = xp.where(left, middle, low), xp.where(left, high, middle)
+    return middle
 
 
 def _closer(nodes: Array, logs: Array) -> tuple[Array, bool]:

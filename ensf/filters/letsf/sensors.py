@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, like, member_mean, namespace, to_numpy
+from ensf.arrays import Array, member_mean, namespace, to_numpy
 from ensf.diffusion.tilted_moments import tilted_moments
 from ensf.observations.error_laws import is_independent
 from ensf.observations.functions import PointwiseFunction, identity
@@ -167,13 +167,12 @@ class _PointwiseSensor:
         value, law, function, xp = self.observation.value, self.observation.law, self.function, namespace(centre)
         assert is_independent(law)
 
-        def log_likelihood(states: Array, part: np.ndarray) -> Array:
-            whole = part.size == value.shape[0]
-            here = law if whole else law.restrict(part)
+        def log_likelihood(states: Array, part: slice) -> Array:
+            whole, index = part.stop - part.start == value.shape[0], np.arange(part.start, part.stop)
+            here = law if whole else law.restrict(index)
             assert is_independent(here)
-            predicted = function if whole else function.restrict(part)
-            wanted = value if whole else xp.take(value, like(part, states), axis=0)
-            return here.column().each(wanted[:, None], predicted.column()(states))
+            predicted = function if whole else function.restrict(index)
+            return here.column().each(value[part, None], predicted.column()(states))
 
         mean, variance = tilted_moments(log_likelihood, centre, xp.broadcast_to(spread, centre.shape))
         return mean, xp.mean(variance, axis=0)
