@@ -47,7 +47,7 @@ class EnSF:
     sampler : Sampler
         Reverse-time integration.
     start : StandardNoise or StandardisedNoise
-        Terminal law, where the integration starts.
+        Terminal law, where the integration starts, in units of the schedule's noise there.
     clip : float
         Bound on every entry of the posterior score; infinite = none.
 
@@ -128,7 +128,7 @@ class EnSF:
             score = prior_score(z, alpha, variance)
             return clipping(score + guide(z, score, t, alpha, variance))
 
-        noise = self.start.draw(prior, rng)
+        noise = self.schedule.terminal_deviation() * self.start.draw(prior, rng)
         info: dict[str, Any] = {}
         if trajectory:
             way = recorded(noise, self.sampler.walk(noise, posterior_score, self.schedule, rng))
