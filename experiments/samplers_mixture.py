@@ -208,4 +208,96 @@ EXPERIMENT = Samplers(
     },
 )
 
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {
+    "reverse_sde": {
+        "rmse_analysis_10": (0.072, 0.012),
+        "rmse_analysis_20": (0.031, 0.012),
+        "rmse_analysis_40": (0.022, 0.012),
+        "rmse_analysis_80": (0.014, 0.012),
+        "rmse_analysis_160": (0.021, 0.012),
+    },
+    "ancestral": {
+        "rmse_analysis_10": (0.279, 0.014),
+        "rmse_analysis_20": (0.137, 0.012),
+        "rmse_analysis_40": (0.065, 0.012),
+        "rmse_analysis_80": (0.037, 0.012),
+        "rmse_analysis_160": (0.020, 0.012),
+    },
+    "predictor_corrector": {
+        "rmse_analysis_10": (0.201, 0.012),
+        "rmse_analysis_20": (0.067, 0.012),
+        "rmse_analysis_40": (0.035, 0.012),
+        "rmse_analysis_80": (0.022, 0.012),
+        "rmse_analysis_160": (0.015, 0.012),
+    },
+    "critically_damped": {
+        "rmse_analysis_10": (0.292, 0.015),
+        "rmse_analysis_20": (0.143, 0.012),
+        "rmse_analysis_40": (0.067, 0.012),
+        "rmse_analysis_80": (0.030, 0.012),
+        "rmse_analysis_160": (0.022, 0.012),
+    },
+    "ddim": {
+        "rmse_analysis_10": (0.216, 0.012),
+        "rmse_analysis_20": (0.097, 0.012),
+        "rmse_analysis_40": (0.055, 0.012),
+        "rmse_analysis_80": (0.027, 0.012),
+        "rmse_analysis_160": (0.019, 0.012),
+    },
+    "flow": {
+        "rmse_analysis_10": (0.168, 0.012),
+        "rmse_analysis_20": (0.053, 0.012),
+        "rmse_analysis_40": (0.016, 0.012),
+        "rmse_analysis_80": (0.022, 0.012),
+        "rmse_analysis_160": (0.011, 0.012),
+    },
+    "dpm_solver": {
+        "rmse_analysis_10": (0.091, 0.012),
+        "rmse_analysis_20": (0.025, 0.012),
+        "rmse_analysis_40": (0.010, 0.012),
+        "rmse_analysis_80": (0.022, 0.012),
+        "rmse_analysis_160": (0.011, 0.012),
+    },
+    "edm": {
+        "rmse_analysis_10": (1.040, 0.052),
+        "rmse_analysis_20": (0.172, 0.012),
+        "rmse_analysis_40": (0.026, 0.012),
+        "rmse_analysis_80": (0.025, 0.012),
+        "rmse_analysis_160": (0.011, 0.012),
+    },
+    "edm_churn": {
+        "rmse_analysis_10": (1.381, 0.069),
+        "rmse_analysis_20": (0.296, 0.015),
+        "rmse_analysis_40": (0.065, 0.012),
+        "rmse_analysis_80": (0.016, 0.012),
+        "rmse_analysis_160": (0.014, 0.012),
+    },
+    "adam": {
+        "rmse_analysis_10": (0.466, 0.023),
+        "rmse_analysis_20": (0.268, 0.013),
+        "rmse_analysis_40": (0.208, 0.012),
+        "rmse_analysis_80": (0.043, 0.012),
+        "rmse_analysis_160": (0.111, 0.012),
+    },
+    "annealed": {
+        "rmse_analysis_10": (3.143, 0.157),
+        "rmse_analysis_20": (0.722, 0.036),
+        "rmse_analysis_40": (0.215, 0.012),
+        "rmse_analysis_80": (0.096, 0.012),
+        "rmse_analysis_160": (0.055, 0.012),
+    },
+    "langevin": {
+        "rmse_analysis_10": (0.315, 0.016),
+        "rmse_analysis_20": (0.283, 0.014),
+        "rmse_analysis_40": (0.238, 0.012),
+        "rmse_analysis_80": (0.196, 0.012),
+        "rmse_analysis_160": (0.168, 0.012),
+    },
+    "mala": {
+        "rmse_analysis_10": (0.319, 0.016),
+        "rmse_analysis_20": (0.322, 0.016),
+        "rmse_analysis_40": (0.291, 0.015),
+        "rmse_analysis_80": (0.295, 0.015),
+        "rmse_analysis_160": (0.249, 0.012),
+    },
+}

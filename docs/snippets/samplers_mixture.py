@@ -29,7 +29,9 @@ for name, (label, colour, style) in LINES.items():
     errors = [EXPECTED[name][f"rmse_analysis_{scores}"][0] for scores in SCORES]
     axes[0].loglog(SCORES, errors, style, color=colour, marker="o", ms=3, lw=1.2, label=label)
 axes[0].axhline(FLOOR, color="0.6", lw=0.8)
-axes[0].text(SCORES[-1], 0.93 * FLOOR, f"{EXPERIMENT.methods['ddim'].members} exact draws", ha="right", va="top", color="0.4")
+axes[0].text(
+    SCORES[-1], 0.93 * FLOOR, f"{EXPERIMENT.methods['ddim'].members} exact draws", ha="right", va="top", color="0.4"
+)
 axes[0].set(
     xlabel="score evaluations",
     ylabel="root of the energy distance",
