@@ -252,7 +252,7 @@ def stable_on_grid(sampler: Sampler, schedule: Schedule, stiffness: float, bound
 
 
 def _largest_push(steps: int, schedule: Schedule) -> float:
-    """Largest change of z by a step, per unit of a damped score: alpha_s (1 - e^-h) v_t (1 - t) / alpha_t; of 65 steps."""
+    """Largest of alpha_s (1 - e^-h) v_t (1 - t) / alpha_t over 65 steps: the change of z per unit of a damped score."""
     pushes = []
     for k in {round(i * (steps - 1) / 64) for i in range(65)}:
         t, s = log_snr_time(schedule, steps, k), log_snr_time(schedule, steps, k + 1)
