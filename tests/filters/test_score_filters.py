@@ -7,7 +7,15 @@ import pytest
 
 from ensf import EnFF, EnSF, IteratedEnSF, Lost, Observation, Pointwise, ReverseSDE, Select, arctan, published
 from ensf.arrays import to_numpy
-from ensf.diffusion import GaussianScore, IndependentScore
+from ensf.diffusion import (
+    EDM,
+    ConditionalGuidance,
+    DPMSolver,
+    GaussianScore,
+    IndependentScore,
+    VarianceExploding,
+    VariancePreserving,
+)
 from ensf.filters import FilteringToPredictive, OptimalTransport
 
 SEEN = Observation(np.array([1.5]), Select((0,)), 1.0)
@@ -39,6 +47,19 @@ def test_a_trajectory_ends_at_the_analysis(filter, prior, backend):
     np.testing.assert_array_equal(to_numpy(way.states[-1, ...]), to_numpy(plain.ensemble))
     np.testing.assert_array_equal(to_numpy(kept.ensemble), to_numpy(plain.ensemble))
     assert "trajectory" not in plain.info
+
+
+# --- where it starts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", [VariancePreserving(), VarianceExploding(), EDM()], ids=repr)
+def test_the_analysis_is_kalmans_for_every_schedule(schedule, prior):
+    """The start has the noise that the schedule has there: from N(0, I) members of the last two would nearly agree."""
+    mean, covariance = kalman(prior, 1.5, 1.0)
+    filter = EnSF(schedule, GaussianScore(), ConditionalGuidance(), DPMSolver(40))
+    ensemble = filter.analyse(prior, SEEN, 1).ensemble
+    np.testing.assert_allclose(ensemble.mean(axis=0), mean, atol=0.12)
+    np.testing.assert_allclose(np.cov(ensemble.T), covariance, atol=0.12)
 
 
 # --- iterated --------------------------------------------------------------------------------------------
