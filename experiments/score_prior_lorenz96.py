@@ -19,4 +19,12 @@ EXPERIMENT = SingleTimes(
     network=Network(Select(POINTS), 1.0, np.array(POINTS, dtype=float)[:, None]),
     methods=methods(length=0.5, half_width=4.0, analogs=20),
 )
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {
+    "climatology": {"rmse_analysis": (3.630, 0.005), "spread_analysis": (3.627, 0.005)},
+    "analogs": {"rmse_analysis": (3.174, 0.005), "spread_analysis": (3.423, 0.005)},
+    "oi": {"rmse_analysis": (3.318, 0.005), "spread_analysis": (3.013, 0.005)},
+    "letkf": {"rmse_analysis": (2.951, 0.005), "spread_analysis": (3.025, 0.005)},
+    "letsf": {"rmse_analysis": (2.951, 0.005), "spread_analysis": (3.025, 0.005)},
+    "score": {"rmse_analysis": (3.007, 0.05), "spread_analysis": (3.201, 0.05)},
+    "members": {"rmse_analysis": (3.122, 0.05), "spread_analysis": (3.382, 0.05)},
+}

@@ -364,6 +364,40 @@ QUICK = {
             },
         },
     ),
+    "score_prior_lorenz96": Quick(
+        cycles=2,
+        members=40,
+        scores={
+            "climatology": {
+                "rmse_analysis": (3.866, 0.004),
+                "spread_analysis": (3.6724, 0.004),
+            },
+            "analogs": {
+                "rmse_analysis": (3.7295, 0.004),
+                "spread_analysis": (3.6038, 0.004),
+            },
+            "oi": {
+                "rmse_analysis": (3.4335, 0.003),
+                "spread_analysis": (3.0735, 0.003),
+            },
+            "letkf": {
+                "rmse_analysis": (3.6178, 0.004),
+                "spread_analysis": (2.991, 0.003),
+            },
+            "letsf": {
+                "rmse_analysis": (3.6178, 0.004),
+                "spread_analysis": (2.991, 0.003),
+            },
+            "score": {
+                "rmse_analysis": (3.4062, 0.03),
+                "spread_analysis": (3.3227, 0.03),
+            },
+            "members": {
+                "rmse_analysis": (3.7107, 0.004),
+                "spread_analysis": (3.4416, 0.003),
+            },
+        },
+    ),
     "sqg_linear": Quick(
         cycles=1,
         members=8,
@@ -437,6 +471,10 @@ def shortened(name, request):
     methods = {
         key: replace(method, members=quick.members or method.members) for key, method in experiment.methods.items()
     }
+    if name.startswith("score_prior"):
+        pytest.importorskip("sklearn", reason='scikit-learn comes with pip install "ensf[learned]"')
+        few = replace(methods["score"].filter.score, repeats=2, epochs=2)
+        methods["score"] = replace(methods["score"], filter=replace(methods["score"].filter, score=few))
     return replace(experiment, cycles=quick.cycles, methods=methods, **changes)
 
 
