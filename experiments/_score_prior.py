@@ -1,4 +1,4 @@
-"""What score_prior_lorenz96 and score_prior_lorenz96_abs share: single times of Lorenz-96, from its climatology.
+"""What score_prior_lorenz96 is made of: single times of Lorenz-96, analysed from its climatology.
 
 Each truth is an independent state of the attractor, and there is no forecast: all that is known before the
 observations are 300 other states, the library. A score is learned from it once, with weights that are shared by all
