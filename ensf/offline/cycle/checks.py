@@ -17,6 +17,7 @@ from ensf.dataset.methods import find_localization, method_for, places
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
 from ensf.offline.cycle.settings import Cycling
+from ensf.offline.cycle.template import filled, templates, uses
 from ensf.offline.members import Source
 from ensf.offline.observations import counts, locate, meet, refuse_rejected
 from ensf.offline.staging import check_free
@@ -76,6 +77,7 @@ def _check_program(cycling: Cycling, task: Task) -> None:
             said = [line for line in done.stderr.splitlines() if line.strip()]
             raise ValueError(said[-1] if said else f"model {cycling.model.model} ended with {done.returncode}")
         return
+    _check_words(cycling, template, words)
     program = cycling.model.arguments(words)[0]
     inside = os.sep in program and not os.path.isabs(program)
     there = (template / program).is_file() and bool(cycling.model.template) if inside else shutil.which(program)
@@ -84,6 +86,19 @@ def _check_program(cycling: Cycling, task: Task) -> None:
         raise FileNotFoundError(f"there is no program {program} {where}: check command, and template")
     if inside and not os.access(template / program, os.X_OK):
         raise PermissionError(f"{template / program} cannot be executed: change its permissions, or write sh {program}")
+
+
+def _check_words(cycling: Cycling, template: Path, words: Mapping[str, object]) -> None:
+    """Raise ValueError if a template cannot be filled, or nothing has the word of a parameter."""
+    files = list(templates(template)) if cycling.model.template else []
+    for path in files:
+        filled(path, words)
+    for name in cycling.own_parameters:
+        if f"{{{name}" not in cycling.model.command and not any(uses(path, name) for path in files):
+            raise ValueError(
+                f"no member would get the parameter {name!r}: write {{{name}}} in the command, or in a file of the "
+                "template whose name ends in .template"
+            )
 
 
 def _words(task: Task, place: Path) -> Mapping[str, object]:
@@ -163,6 +178,9 @@ def lines(
     yield f"method: {method_for(cycling.filter, layout)}"
     if cycling.lag:
         yield f"smoother: the states of {cycling.lag} cycles before are corrected, in the folders smoothed"
+    for name, one in cycling.parameters.items():
+        start = f"{one.value:g}, spread {one.spread:g}" if one.is_own else "in the files"
+        yield f"parameter {name}: {start}; {one.parameter}"
     place = task.output.parents[1] / "runs" / f"member_{task.member:04d}_..."
     model = cycling.model
     yield f"forecast of member {task.member}: {model.model or shlex.join(model.arguments(_words(task, place)))}"

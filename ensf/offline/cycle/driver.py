@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ import numpy as np
 from ensf.arrays import Generator
 from ensf.filters.base import Analysis, Memory
 from ensf.offline import Earlier, analyse_files
-from ensf.offline.cycle import folders
+from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import check_time, content, unlike
@@ -185,6 +185,7 @@ def _cycle(
         list(prior.values()), observed, cycling.filter, place / "analysis", rng=checkpoint.rng, memory=memory
     )
     used = _write_table(analysis, place)
+    _analyse_parameters(analysis, cycling, directory, cycle, list(prior))
     _keep_looks(analysis, place, cycle, _plain(cycling.time(cycle)))
     show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
     if not failed:
@@ -263,17 +264,44 @@ def _keep_looks(analysis: Analysis, place: Path, cycle: int, time: float | str) 
         append(analysis.info["statistics"], place.parent / STATISTICS, cycle, time)
 
 
+def _parameters(cycling: Cycling, directory: Path, cycle: int, members: Sequence[int]) -> dict[str, np.ndarray]:
+    """What the members run with in a cycle."""
+    own = cycling.own_parameters
+    if not own or cycle == 1:
+        return parameters.at_start(own, cycling.seed, members)
+    return parameters.read(folders.folder(directory, cycle - 1) / parameters.PARAMETERS, list(own), members)
+
+
+def _analyse_parameters(
+    analysis: Analysis, cycling: Cycling, directory: Path, cycle: int, members: Sequence[int]
+) -> None:
+    """Store the parameters with which the members ran, and their analysis."""
+    own = cycling.own_parameters
+    if not own:
+        return
+    if analysis.update is None:
+        raise ValueError(
+            f"the analysis has no update for the parameters {', '.join(own)}: give a filter that is Preparable, such "
+            "as LETKF or letsf"
+        )
+    forecast = _parameters(cycling, directory, cycle, members)
+    made = parameters.analysed(own, forecast, analysis.update, parameters.key(cycling.seed, cycle))
+    parameters.write(folders.folder(directory, cycle) / parameters.PARAMETERS, members, forecast, made)
+
+
 def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> Iterator[Task]:
     """The forecasts of the next cycle."""
     cycle = checkpoint.cycles + 1
     forecasts = folders.folder(directory, cycle) / "forecast"
-    for member in checkpoint.members:
+    own = _parameters(cycling, directory, cycle, checkpoint.members)
+    for k, member in enumerate(checkpoint.members):
         given = cycling.initial_file(member)
         name = f"member_{member:04d}{given.suffix}"
         if cycle > 1:
             given = folders.folder(directory, cycle - 1) / "analysis" / name
         seed = int(np.random.SeedSequence((cycling.seed, cycle, member)).generate_state(1)[0]) % 2**31
-        yield Task(member, given, resolved(forecasts / name), cycling.words(cycle) | {"seed": seed})
+        values = {name: values[k].item() for name, values in own.items()}
+        yield Task(member, given, resolved(forecasts / name), cycling.words(cycle) | {"seed": seed} | values)
 
 
 def _check_failures(failed: dict[int, str], left: int, min_members: int, cycle: int) -> None:

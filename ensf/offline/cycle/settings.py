@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ensf.dataset.methods import Method
-from ensf.filters.base import Smoothing
-from ensf.offline.cycle.command import UNREADABLE, Command
+from ensf.filters.base import Filter, Smoothing, can
+from ensf.offline.cycle.command import UNREADABLE, WORDS, Command
+from ensf.offline.cycle.parameters import Estimated
 from ensf.offline.windows import Window
 from ensf.runs.files import expanded, resolved
 from ensf.runs.recipe import describe
 from ensf.tables import Check, Correlation
+from ensf.wrappers.parameters import check_preparable
 
 __all__ = ["Cycling", "Date"]
 
@@ -72,6 +74,9 @@ class Cycling:
         time stands still.
     variables, checks, mask, coordinates, periods, strict, withhold, bands, good, surface, correlation
         Of the analysis, as in `ensf.offline.Offline`.
+    parameters : mapping of str to Estimated
+        Parameters of the model, by the words that the command and the template have for them, or by the variables of
+        the members' files that they are.
     folder : str
         Where relative paths count from.
 
@@ -106,6 +111,7 @@ class Cycling:
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
     correlation: Correlation | None = None
+    parameters: Mapping[str, Estimated] = field(default_factory=dict)
     folder: str = "."
 
     def __post_init__(self) -> None:
@@ -134,7 +140,9 @@ class Cycling:
                 f"keep_cycles = {self.lag} or more, or 0 for all"
             )
         self._check_observations()
-        self.model.arguments(self.words(1) | {"member": 1, "seed": 1, "input": "", "output": "", "directory": ""})
+        self._check_parameters()
+        own = dict.fromkeys(self.own_parameters, 1.0)
+        self.model.arguments(own | self.words(1) | {"member": 1, "seed": 1, "input": "", "output": "", "directory": ""})
 
     def _check_observations(self) -> None:
         """Raise ValueError unless each cycle has a table, or can tell which rows of one are its own."""
@@ -150,6 +158,27 @@ class Cycling:
                 f"observations {self.observations!r} are one table for all cycles, which take its rows by date, but "
                 f"start {self.start!r} is a number: give a date, or write {{cycle}} where the number is"
             )
+
+    def _check_parameters(self) -> None:
+        """Raise ValueError unless each parameter that the run keeps is a word of the command, and none of its others."""
+        for name in self.parameters:
+            if name in WORDS or not name.isidentifier():
+                raise ValueError(
+                    f"a parameter is called {name!r}: give it a name of letters, digits and _, other than "
+                    f"{', '.join(WORDS)}"
+                )
+        if tuple(self.own_parameters) != self.model.words:
+            raise ValueError(
+                f"the parameters are {', '.join(self.own_parameters) or 'none'} but the words of the command "
+                f"{', '.join(self.model.words) or 'none'}: give Command(..., words=) with the names of the parameters"
+            )
+        if self.parameters and can(self.filter, "analyse"):
+            check_preparable(cast(Filter, self.filter))
+
+    @property
+    def own_parameters(self) -> dict[str, Estimated]:
+        """Those whose values the run keeps, and hands to the members."""
+        return {name: one for name, one in self.parameters.items() if one.is_own}
 
     # --- the filter, and how far back it corrects -------------------------------------------------------------
 
