@@ -117,7 +117,15 @@ def _dry_run(values: Options, follow: Follow) -> int:
 def _settings(values: Options) -> Offline:
     from ensf.offline import Offline
 
+    parameters = files.parameters(values)
+    for name, one in parameters.items():
+        if one.is_own:
+            raise ValueError(
+                f"parameters.{name} has a value to start from, which is for ensf cycle: leave value and spread out, for "
+                "a parameter that is a variable of the files"
+            )
     return Offline(
+        parameters={name: one.parameter for name, one in parameters.items()},
         method=files.method(values["method"]),
         member_dim=values["member_dim"],
         mask=values["mask"],

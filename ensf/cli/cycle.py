@@ -13,7 +13,7 @@ from ensf.runs.files import expanded
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-    from ensf.offline.cycle import Cycling, Estimated
+    from ensf.offline.cycle import Cycling
 
 __all__ = ["cycle"]
 
@@ -38,14 +38,6 @@ HELP = {
     "check_time": "a member whose file has another time than the end of the cycle has failed",
     "mask": "NaN in the first member means that there is no data",
 }
-
-
-NUMBER = (int, float)
-PARAMETER: dict[str, type | tuple[type, ...]] = {
-    "value": NUMBER, "spread": NUMBER, "transform": str, "min_spread": NUMBER, "walk": NUMBER, "places": list,
-}  # fmt: skip
-"""Settings of a parameter, and of which kind they are."""
-WANTED: dict[type | tuple[type, ...], str] = {NUMBER: "a number", str: "text", list: "a list of places"}
 
 
 def cycle(arguments: list[str]) -> int:
@@ -91,7 +83,6 @@ def _parser() -> ArgumentParser:
             continue
         kind = numbers.get(name, str if missing else type(default))
         parser.add_argument(f"--{name}", type=kind, default=kind() if missing else default, help=words)
-    parser.add_argument("--parameters", type=dict, default={}, help="parameters of the model, in a file: a table each")
     files.add(parser)
     parser.add_argument("--method", default="letsf", help="letsf, or a filter as Python writes it: RTPS(ETKF(), 0.3)")
     parser.add_argument("--output", default="cycles", help="folder for the files")
@@ -111,7 +102,7 @@ def _settings(values: Options, folder: Path) -> Cycling:
     for name in ("initial", "observations", "members", "cycles", "interval"):
         if not values[name]:
             raise ValueError(f"the configuration has no {name}: give {HELP.get(name, 'a filter')}")
-    parameters = _parameters(values)
+    parameters = files.parameters(values)
     own = tuple(name for name, one in parameters.items() if one.is_own)
     model = Command(words=own, **{part.name: values[part.name] for part in fields(Command) if part.name != "words"})
     window = values["window"]
@@ -119,36 +110,3 @@ def _settings(values: Options, folder: Path) -> Cycling:
     more = {part.name: values[part.name] for part in fields(Cycling) if part.name in HELP and part.name != "model"}
     more |= {"parameters": parameters, "folder": str(folder), **files.settings(values)}
     return Cycling(model=model, method=files.method(values["method"]), **more)
-
-
-def _parameters(values: Options) -> dict[str, Estimated]:
-    """Parameters of the model by name: ``[parameters.rate]`` with the settings of `Estimated` and `Parameter`."""
-    from ensf.filters.base import can
-    from ensf.offline.cycle import Estimated
-    from ensf.runs.recipe.reader import read_settings
-    from ensf.wrappers import Parameter
-
-    tables: dict[str, Options] = {}
-    for key, value in files.table(values, "parameters").items():
-        name, _, setting = key.partition(".")
-        tables.setdefault(name, {}).update({setting: value} if setting else {})
-    parameters = {}
-    for name, table in tables.items():
-        for setting, value in table.items():
-            kind = PARAMETER.get(setting)
-            if kind is None:
-                raise ValueError(f"parameters.{name}.{setting} is no setting: give {', '.join(PARAMETER)}")
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise ValueError(f"parameters.{name}.{setting} is {value!r}: give {WANTED[kind]}")
-        transforms = read_settings(table.get("transform", ""))
-        if len(transforms) > 1 or not all(can(one, "inverse") for one in transforms):
-            raise ValueError(
-                f"parameters.{name}.transform is {table['transform']!r}: give one transform such as Log() or Logit(0, 1)"
-            )
-        how = {key: table[key] for key in ("min_spread", "walk", "places") if key in table}
-        start = {key: float(table[key]) for key in ("value", "spread") if key in table}
-        try:
-            parameters[name] = Estimated(Parameter(*transforms, **how), **start)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"parameters.{name}: {error}") from None
-    return parameters

@@ -31,6 +31,7 @@ from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
 from ensf.localization import Localization, Sphere
 from ensf.observations import Observation, Operator
+from ensf.wrappers.parameters import Parameter
 from ensf.wrappers.smoother import earlier_field
 
 __all__ = ["Done", "Follow", "Pipeline", "Watch", "quiet", "unwatched"]
@@ -271,6 +272,39 @@ class Pipeline:
             earlier = replace(part, field=earlier_field(lag), inflate=False)
             corrected[:, tile.entries] = self._physical(update.analysed(earlier)[0], part, physical, tile)
         ensemble[...] = corrected
+
+    def parameter(
+        self, update: Update, parameter: Parameter, layout: Layout, ensemble: np.ndarray, key: int
+    ) -> np.ndarray:
+        """Analysis of a parameter of the model, physical ``(member, entry)``.
+
+        Parameters
+        ----------
+        update : Update
+            Of the state.
+        parameter : Parameter
+        layout : Layout
+            Of the parameter alone: one entry has no place, of a field each has its own.
+        ensemble : (member, entry) array
+        key : int
+            Of random walks.
+
+        Raises
+        ------
+        ValueError
+            If a member is outside the bounds, the analysis is not finite, or a field has no coordinate that the
+            localization could use.
+        """
+        (name,) = layout.template.data_vars
+        entries = np.arange(layout.size)
+        positions = None if layout.size == 1 else places(self.localization, layout, entries)
+        made = parameter.analysed(update, ensemble, repr(name), positions, entries, key)
+        if not np.isfinite(made).all():
+            member = int(np.argmin(np.isfinite(made).all(axis=1)))
+            raise ValueError(
+                f"the analysis of parameter {name!r} is not finite in {self.label(member)}: give its transform bounds"
+            )
+        return to_numpy(made).astype(ensemble.dtype, copy=False)
 
     def analysed(self, update: Update, ensemble: np.ndarray, tile: Tile, clipped: Clipped | None = None) -> Done:
         """The analysis of one tile of a physical ensemble ``(member, state)``, which stays as it is.

@@ -205,8 +205,8 @@ def analyse(
     mask : True, xarray.DataArray, or mapping of str to xarray.DataArray, optional
         Grid points without data, as in `ensf.dataset.pack`.
     parameters : mapping of str to Parameter, optional
-        Variables with the member dimension alone that are parameters of the model: they are analysed with the state,
-        but have no place.
+        Variables that are parameters of the model: they are analysed with the state, and no observation reads them. One
+        with the member dimension alone has no place, a field has one for each entry, as a variable of the state.
 
     Returns
     -------
@@ -236,36 +236,44 @@ def analyse(
     parameters = dict(parameters or {})
     for name in parameters:
         _check_parameter(dataset, name, member_dim)
+        if variables is not None and name in variables:
+            raise ValueError(f"{name!r} is a parameter and among variables: name it in one of them")
     if variables is None and parameters:
         variables = [name for name, one in dataset.items() if member_dim in one.dims and name not in parameters]
     problem = Problem.of(dataset, observations, method, member_dim=member_dim, variables=variables, mask=mask)
     if not parameters:
         return problem.restore(problem.analyse(rng).ensemble)
     check_preparable(problem.pipeline.method)
+    packed = {name: pack(dataset[[name]], member_dim, mask=_mask_of(mask, name)) for name in parameters}
     rng = generator(rng)
     analysis = problem.analyse(rng)
     assert analysis.update is not None
     analysed = problem.restore(analysis.ensemble)
     key = int(rng.integers(2**63))
-    for name, parameter in parameters.items():
-        values = parameter.analysed(analysis.update, dataset[name].values[:, None], repr(name), key=key)
-        analysed[name] = dataset[name].copy(data=values[:, 0].astype(dataset[name].dtype, copy=False))
+    for name, (values, layout) in packed.items():
+        made = problem.pipeline.parameter(analysis.update, parameters[name], layout, values, key)
+        analysed = restore(analysed.assign({name: dataset[name].compute()}), made, layout)
     return analysed
 
 
 def _check_parameter(dataset: xr.Dataset, name: Hashable, member_dim: str) -> None:
-    """Raise ValueError for a parameter that is no variable of floating point with the member dimension alone."""
+    """Raise ValueError for a parameter that is no variable of floating point with the member dimension."""
     if name not in dataset.data_vars:
         choice = ", ".join(map(repr, dataset.data_vars))
         raise ValueError(f"the Dataset has no parameter {name!r}: choose among {choice}")
-    if dataset[name].dims != (member_dim,) or dataset[name].dtype.kind != "f":
+    if member_dim not in dataset[name].dims or dataset[name].dtype.kind != "f":
         raise ValueError(
-            f"parameter {name!r} is {dataset[name].dtype} with dimensions {dataset[name].dims}: give one number of "
-            f"floating point for each member, along {member_dim!r}; a field goes into variables"
+            f"parameter {name!r} is {dataset[name].dtype} with dimensions {dataset[name].dims}: give numbers of "
+            f"floating point for each member, along {member_dim!r}"
         )
-    if not np.isfinite(dataset[name].values).all():
+    if dataset[name].dims == (member_dim,) and not np.isfinite(dataset[name].values).all():
         member = int(np.argmin(np.isfinite(dataset[name].values)))
         raise ValueError(f"parameter {name!r} has no number in member {member}: repair or drop that member")
+
+
+def _mask_of(mask: Mask, name: Hashable) -> Mask:
+    """The mask of one variable."""
+    return {name: mask[name]} if isinstance(mask, Mapping) and name in mask else mask if mask is True else None
 
 
 def _holes(layout: Layout) -> dict[Hashable, xr.DataArray]:

@@ -33,6 +33,7 @@ from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import find_files
 from ensf.tables import Check, Correlation, read
+from ensf.wrappers.parameters import Parameter, check_preparable
 
 __all__ = ["STAGES", "Earlier", "Offline", "analyse_files"]
 
@@ -123,6 +124,8 @@ class Offline:
         Variables with levels of which rows without a height see the level nearest to the surface.
     correlation : Correlation, optional
         Of the errors of the rows of one group, as in `ensf.tables.ObservationTable.observe`.
+    parameters : mapping of str to Parameter
+        Variables that are parameters of the model, numbers or fields, as in `ensf.dataset.analyse`.
     window : str
         Times of rows that are used: ``START/END``, the end excluded; a duration such as ``6h``, centred at the time of
         the forecast; or ``all``. By default six hours if the files say what time it is.
@@ -148,12 +151,16 @@ class Offline:
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
     correlation: Correlation | None = None
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     window: str = ""
 
     def __post_init__(self) -> None:
         for stage in (*self.stages, *self.statistics):
             if stage not in STAGES:
                 raise ValueError(f"there is no stage {stage!r}: choose from {', '.join(STAGES)}")
+        for name in self.parameters:
+            if name in self.variables:
+                raise ValueError(f"{name!r} is a parameter and among variables: name it in one of them")
         if not 0 <= self.withhold < 1:
             raise ValueError(f"withhold is {self.withhold:g}: give a part of the places from 0 to below 1, such as 0.2")
 
@@ -195,10 +202,14 @@ class Offline:
         """
         folder, paths = expanded(output), find_files(prior, "the forecast")
         tables = find_files(observations, "the observations")
-        source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask, self.coordinates.values())
+        where = {"member_dim": self.member_dim, "mask": self.mask, "coordinates": tuple(self.coordinates.values())}
+        source = Source.of(paths, variables=tuple(self.variables), without=tuple(self.parameters), **where)
+        parameters = {name: Source.of(paths, variables=(name,), **where) for name in self.parameters}
         layout = source.layout
 
         method = method_for(self.method, layout)
+        if parameters:
+            check_preparable(method)
         files = names(source, self.stages, self.statistics, bool(keepers(method)))
         former = [expanded(memory)] if isinstance(memory, str | Path) else []
         _check_apart([*paths, *tables, *former], folder, files)
@@ -229,7 +240,10 @@ class Offline:
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         transforms = Transforms.fit(chosen, layout, ensemble, source.label)
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
-        return Job(source, ensemble, observed, withheld, bands, pipeline, tables, folder, window, memory)
+        read_parameters = tuple((one, parameters[name]) for name, one in self.parameters.items())
+        return Job(
+            source, ensemble, observed, withheld, bands, pipeline, tables, folder, window, memory, read_parameters
+        )
 
     def analyse(
         self,
@@ -306,6 +320,11 @@ def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
     if uncorrected is not None:
         writer.save("postassim", uncorrected)
     writer.save("analysis", ensemble)
+    if job.parameters:
+        key = int(rng.integers(2**63))
+        for parameter, source in job.parameters:
+            values = source.load(distinct=False)
+            writer.overwrite(source, pipeline.parameter(update, parameter, source.layout, values, key))
     table, statistics = job.scored(ensemble, influence)
     return Analysis(ensemble, update.memory, {**update.info, "table": table, "statistics": statistics}, update)
 

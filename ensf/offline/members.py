@@ -55,6 +55,7 @@ class Source:
         variables: Iterable[str],
         mask: bool,
         coordinates: Iterable[str] = (),
+        without: Iterable[str] = (),
     ) -> Source:
         """The source of some files.
 
@@ -68,6 +69,8 @@ class Source:
             What is missing in the first member has no data, in every member.
         coordinates : iterable of str
             Variables of the files that are coordinates, beside those that are known as such.
+        without : iterable of str
+            Variables that are not analysed if `variables` is empty.
 
         Raises
         ------
@@ -75,7 +78,7 @@ class Source:
             If a file cannot be read, a variable is missing or not of floating point, or members are not alike.
         """
         coordinates = tuple(coordinates)
-        first = _content(paths[0], tuple(variables), member_dim, coordinates)
+        first = _content(paths[0], tuple(variables), member_dim, coordinates, tuple(without))
         size = first.sizes.get(member_dim, 1)
         if size > 1 and len(paths) > 1:
             raise ValueError(
@@ -116,13 +119,15 @@ class Source:
             chosen = variable.isel({self.layout.member_dim: member}) if self.single else variable
             return Stored.of(variable.dtype, variable.attrs).numbers(chosen.values)
 
-    def load(self, follow: Any = iter) -> np.ndarray:
+    def load(self, follow: Any = iter, distinct: bool = True) -> np.ndarray:
         """The ensemble ``(member, state)``, in the widest dtype of the variables.
 
         Parameters
         ----------
         follow : callable
             Wraps the iterable of members, to show progress.
+        distinct : bool
+            Refuse members that are the same.
 
         Raises
         ------
@@ -136,7 +141,7 @@ class Source:
             for name, values in self.fields(member):
                 ensemble[member, self.layout.block(name)] = self._kept(member, name, values)
             key = hashlib.blake2b(ensemble[member].data).digest()
-            if key in numbers:
+            if distinct and key in numbers:
                 raise ValueError(
                     f"{self.label(member)} and {self.label(numbers[key])} hold the same state: "
                     "each member must be a forecast of its own"
@@ -235,11 +240,13 @@ def _opened(path: Path) -> Iterator[xr.Dataset]:
         yield dataset
 
 
-def _content(path: Path, variables: tuple[str, ...], member_dim: str, coordinates: tuple[str, ...]) -> xr.Dataset:
+def _content(
+    path: Path, variables: tuple[str, ...], member_dim: str, coordinates: tuple[str, ...], without: tuple[str, ...]
+) -> xr.Dataset:
     """The analysed variables, not read yet."""
     with _opened(path) as whole:
         dataset = located(whole, coordinates)
-        names = variables or _default(dataset, member_dim)
+        names = variables or [name for name in _default(dataset, member_dim) if name not in without]
         for name in names:
             if name not in dataset.data_vars:
                 known = ", ".join(map(str, dataset.data_vars)) or "none"

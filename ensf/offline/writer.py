@@ -108,6 +108,15 @@ class Writer:
             self._statistic(f"{stage}_mean", mean, "realization: mean")
             self._statistic(f"{stage}_spread", spread, "realization: standard_deviation")
 
+    def overwrite(self, source: Source, ensemble: np.ndarray) -> None:
+        """Replace other variables of the analysis, whose files have been written."""
+        if "analysis" not in self.stages:
+            return
+        for number, name in enumerate(_members(source)):
+            with opened(self.folder / name, "r+") as file:
+                one = ensemble if source.single else ensemble[number : number + 1]
+                overwrite(file, source.layout, one, source.layout.member_dim if source.single else None)
+
     def _members(self, stage: str, ensemble: np.ndarray) -> None:
         source, layout = self.source, self.source.layout
         files = list(enumerate(zip(source.paths, _members(source), strict=True)))

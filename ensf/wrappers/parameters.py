@@ -149,7 +149,9 @@ class Parameter:
             analysis = prior + member_mean((there - prior).T)[:, None]
         if key is not None:
             analysis = self.with_spread(analysis, name, entries, key)
-        return analysis if self.transform is None else self.transform.inverse(analysis)
+        if self.transform is None:
+            return analysis
+        return namespace(prior).where(analysis == prior, values, self.transform.inverse(analysis))
 
     def with_spread(self, members: Array, name: str, entries: np.ndarray | None, key: int) -> Array:
         """Members z ``(member, entry)`` after a step of the random walk, with the spread that they have at least."""

@@ -16,14 +16,16 @@ import pytest
 import xarray as xr
 from exact import kalman_posterior
 
-from ensf import ETKF, Copula, Parameter
+from ensf import ETKF, LETKF, Copula, Euclidean, Localization, Parameter
 from ensf.cli import main
-from ensf.dataset import Log, Logit
+from ensf.dataset import Log, Logit, analyse
+from ensf.offline import Offline
 from ensf.offline import cycle as external
-from ensf.offline.cycle import Command, Cycling, Estimated
+from ensf.offline.cycle import Command, Cycling, Estimated, parameters
 from ensf.offline.cycle.template import filled
 from ensf.runs.owner import OWNER
 from ensf.runs.recipe.reader import read_method
+from ensf.tables import read
 
 MEMBERS, CYCLES = 4, 4
 RATE = Estimated(Parameter(min_spread=0.02), value=0.7, spread=0.1)
@@ -135,16 +137,39 @@ LOCAL = f"Smoother(AdaptiveInflation(LETKF({NEAR}), {NEAR}), 3)"
 WALKING = Estimated(Parameter(walk=0.01, min_spread=0.02), 0.7, 0.1)
 
 
-@pytest.mark.parametrize("method", [pytest.param("Smoother(ETKF(), 3)", marks=pytest.mark.slow), LOCAL], ids=["etkf", "adaptive"])
-def test_a_run_that_was_killed_goes_on_bit_for_bit(folder, method):
-    """With a smoother of lag 3 and a parameter that walks."""
-    whole = run(folder, output="whole", method=read_method(method), parameters={"rate": WALKING})
+class Killed(BaseException):
+    """What stops a run at once."""
+
+
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(folder, monkeypatch):
+    """With a smoother of lag 3, a filter that remembers, and a parameter that walks."""
+    settings = {"method": read_method(LOCAL), "parameters": {"rate": WALKING}}
+    whole = run(folder, output="whole", **settings)
+    write = parameters.write
+
+    def stopped(path, *content):
+        write(path, *content)
+        if "cycle_0003" in str(path):
+            raise Killed
+
+    monkeypatch.setattr(parameters, "write", stopped)
+    with pytest.raises(Killed):
+        run(folder, output="half", **settings)
+    monkeypatch.undo()
+    assert contents(run(folder, output="half", resume=True, **settings)) == contents(whole)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_bit_for_bit(folder):
+    settings = {"method": read_method("Smoother(ETKF(), 3)"), "parameters": {"rate": WALKING}}
+    whole = run(folder, output="whole", **settings)
     code = f"""
 import os, signal, sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
 from pathlib import Path
 from ensf.offline.cycle import driver
 from ensf.runs.recipe.reader import read_method
+from ensf.tables import read
 import test_cycle_parameters as tests
 write = driver.parameters.write
 def killed(path, *content):
@@ -152,11 +177,11 @@ def killed(path, *content):
     if "cycle_0003" in str(path):
         os.kill(os.getpid(), signal.SIGKILL)
 driver.parameters.write = killed
-tests.run(Path({str(folder)!r}), output="half", method=read_method({method!r}), parameters={{"rate": tests.WALKING}})
+method = read_method("Smoother(ETKF(), 3)")
+tests.run(Path({str(folder)!r}), output="half", method=method, parameters={{"rate": tests.WALKING}})
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
-    resumed = run(folder, output="half", resume=True, method=read_method(method), parameters={"rate": WALKING})
-    assert contents(resumed) == contents(whole)
+    assert contents(run(folder, output="half", resume=True, **settings)) == contents(whole)
 
 
 def test_a_configuration_has_parameters(folder, capsys):
@@ -179,7 +204,10 @@ min_spread = 0.05
 """
     )
     assert main(["cycle", str(folder / "c.toml"), "--dry-run"]) == 0
-    assert "parameter rate: 0.7, spread 0.2; Parameter(transform=Log(offset=0.0), min_spread=0.05" in capsys.readouterr().out
+    assert (
+        "parameter rate: 0.7, spread 0.2; Parameter(transform=Log(offset=0.0), min_spread=0.05"
+        in capsys.readouterr().out
+    )
     assert main(["cycle", str(folder / "c.toml")]) == 0
     assert (table(folder / "cycles" / "cycle_0002" / "parameters.csv")["rate"] > 0).all()
     for line, sentence in (
@@ -237,3 +265,65 @@ def test_a_filter_of_whole_states_has_nothing_for_parameters(folder):
 def test_only_words_are_filled(folder):
     text = filled(folder / "template" / "namelist.template", {"rate": 0.1, "end": 7.5})
     assert text == "! ${rate} {of} {{it}}\nrate = 0.1\nuntil = 7.5\n"
+
+
+# --- parameters that are variables of the members' files -------------------------------------------------
+
+
+def with_fields(folder, rng):
+    """A state, a number and a rough field, partly masked, in the file of each member."""
+    (folder / "in").mkdir()
+    grid = {"y": ("y", np.arange(3.0), {"axis": "Y"}), "x": ("x", np.arange(4.0), {"axis": "X"})}
+    for number in range(1, MEMBERS + 1):
+        state = rng.standard_normal((3, 4))
+        rough = np.exp(0.3 * state + 0.1 * rng.standard_normal((3, 4)))
+        rough[0, 1] = np.nan
+        fields = {"q": (("y", "x"), state), "rough": (("y", "x"), rough), "rate": ((), 0.7 + 0.1 * state[0, 0])}
+        xr.Dataset(fields, grid).to_netcdf(folder / "in" / f"m{number}.nc")
+
+
+def joined(place):
+    return xr.concat([xr.load_dataset(path) for path in sorted(place.glob("m*.nc"))], "realization")
+
+
+def test_files_have_the_parameters_of_the_dataset(folder):
+    with_fields(folder, np.random.default_rng(5))
+    method = LETKF(Localization(Euclidean(), 1.5, dims=("x", "y")))
+    parameters = {"rough": Parameter(Log(), min_spread=0.1), "rate": Parameter(walk=0.01)}
+    settings = {"parameters": parameters, "mask": True}
+    paths = str(folder / "in" / "m*.nc")
+    offline = Offline(method, **settings)
+    offline.analyse(paths, folder / "obs_1.csv", folder / "out", rng=np.random.default_rng(1))
+    made = joined(folder / "out")
+    expected = analyse(joined(folder / "in"), read(folder / "obs_1.csv"), method, np.random.default_rng(1), **settings)
+    for name in ("q", "rough", "rate"):
+        np.testing.assert_array_equal(made[name], expected[name].transpose(*made[name].dims))
+    assert np.isnan(made.rough[:, 0, 1]).all() and (made.rough != joined(folder / "in").rough).any()
+
+
+def test_a_cycle_analyses_them_where_the_model_leaves_them(folder):
+    with_fields(folder, np.random.default_rng(5))
+    parameters = {"rough": Estimated(Parameter(Log(), min_spread=0.1)), "rate": Estimated(Parameter())}
+    settings = {"parameters": parameters, "mask": True, "initial": "in/m{member}.nc", "cycles": 2}
+    out = run(folder, "cp {input} {output}", **settings)
+    for cycle in (1, 2):
+        prior, made = (joined(out / f"cycle_{cycle:04d}" / stage) for stage in ("forecast", "analysis"))
+        assert (prior.rate != made.rate).all() and (prior.rough.isel(x=0, y=0) != made.rough.isel(x=0, y=0)).all()
+        assert float(np.log(made.rough).std("realization", ddof=1).min()) > 0.0999
+    with pytest.raises(ValueError, match="has no variable 'tough'"):
+        run(folder, "cp {input} {output}", output="b", **settings | {"parameters": {"tough": Estimated(Parameter())}})
+    with pytest.raises(ValueError, match="'q' is a parameter and among variables"):
+        cycling(folder, parameters={"q": Estimated(Parameter())}, variables=("q",))
+
+
+def test_the_command_line_has_them(folder, capsys):
+    with_fields(folder, np.random.default_rng(5))
+    text = f"prior = ['{folder}/in/m*.nc']\nobservations = ['{folder}/obs_1.csv']\nmethod = 'ETKF()'\nmask = true\n"
+    (folder / "a.toml").write_text(text + "[parameters.rough]\ntransform = 'Log()'\n[parameters.rate]\n")
+    assert main(["analyse", "--config", str(folder / "a.toml"), "--output", str(folder / "out"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "parameter rough, 11 of each member" in said and "parameter rate, 1 of each member" in said
+    assert main(["analyse", "--config", str(folder / "a.toml"), "--output", str(folder / "out")]) == 0
+    (folder / "b.toml").write_text(text + "[parameters.rate]\nvalue = 0.3\nspread = 0.1\n")
+    assert main(["analyse", "--config", str(folder / "b.toml"), "--output", str(folder / "out")]) == 2
+    assert "parameters.rate has a value to start from, which is for ensf cycle" in capsys.readouterr().err

@@ -108,16 +108,20 @@ def _words(task: Task, place: Path) -> Mapping[str, object]:
 
 def _source(cycling: Cycling, tasks: Sequence[Task]) -> Source:
     """The members as they are before the first forecast, alike and without holes."""
+    inside = [name for name, one in cycling.parameters.items() if not one.is_own]
     source = Source.of(
         [task.input for task in tasks],
         "realization",
         tuple(cycling.variables),
         cycling.mask,
         cycling.coordinates.values(),
+        inside,
     )
+    for name in inside:
+        Source.of(source.paths, "realization", (name,), cycling.mask, cycling.coordinates.values())
     for task in tasks:
         try:
-            content(task.input, tuple(cycling.variables), cycling.mask)
+            content(task.input, cycling.file_variables, cycling.mask)
         except ValueError as error:
             advice = "" if cycling.mask else ", or give mask = true if there is no data"
             raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None

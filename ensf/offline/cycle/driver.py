@@ -211,7 +211,7 @@ def _forecast(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> tupl
     def check(task: Task, path: Path) -> dict[str, str]:
         if cycling.check_time:
             check_time(path, task.input, start, end)
-        return content(path, tuple(cycling.variables), cycling.mask)
+        return content(path, cycling.file_variables, cycling.mask)
 
     failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder), unlike)
     prior = {task.member: task.output for task in tasks if task.member not in failed}

@@ -139,7 +139,9 @@ def read(path: Path, names: Sequence[str], members: Sequence[int]) -> dict[str, 
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
         by_member = {int(row["member"]): row for row in rows}
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path} with the parameters of the cycle before: restore it") from None
+        raise FileNotFoundError(
+            f"there is no file {path} with the parameters of the cycle before: restore it"
+        ) from None
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error):
         raise ValueError(f"{path} is no table of parameters with a column member: restore it") from None
     values = {}

@@ -167,6 +167,8 @@ class Cycling:
                     f"a parameter is called {name!r}: give it a name of letters, digits and _, other than "
                     f"{', '.join(WORDS)}"
                 )
+            if name in self.variables:
+                raise ValueError(f"{name!r} is a parameter and among variables: name it in one of them")
         if tuple(self.own_parameters) != self.model.words:
             raise ValueError(
                 f"the parameters are {', '.join(self.own_parameters) or 'none'} but the words of the command "
@@ -179,6 +181,12 @@ class Cycling:
     def own_parameters(self) -> dict[str, Estimated]:
         """Those whose values the run keeps, and hands to the members."""
         return {name: one for name, one in self.parameters.items() if one.is_own}
+
+    @property
+    def file_variables(self) -> tuple[str, ...]:
+        """Variables of the members' files that must be there; all of floating point if empty."""
+        inside = tuple(name for name, one in self.parameters.items() if not one.is_own)
+        return (*self.variables, *inside) if self.variables else ()
 
     # --- the filter, and how far back it corrects -------------------------------------------------------------
 
@@ -282,7 +290,8 @@ class Cycling:
             "correlation",
         )
         times = "" if window is None else f"{window[0]}/{window[1]}"
-        return {name: getattr(self, name) for name in names} | {"window": times}
+        inside = {name: one.parameter for name, one in self.parameters.items() if not one.is_own}
+        return {name: getattr(self, name) for name in names} | {"window": times, "parameters": inside}
 
     def keeps(self, cycle: int, finished: int) -> bool:
         """Whether the member files of a cycle are kept when so many are finished."""
