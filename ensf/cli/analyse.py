@@ -121,8 +121,8 @@ def _settings(values: Options) -> Offline:
     for name, one in parameters.items():
         if one.is_own:
             raise ValueError(
-                f"parameters.{name} has a value to start from, which is for ensf cycle: leave value and spread out, for "
-                "a parameter that is a variable of the files"
+                f"parameters.{name} has a value to start from, which is for ensf cycle: leave value and spread out, "
+                "for a parameter that is a variable of the files"
             )
     return Offline(
         parameters={name: one.parameter for name, one in parameters.items()},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,9 +203,9 @@ class Offline:
         """
         folder, paths = expanded(output), find_files(prior, "the forecast")
         tables = find_files(observations, "the observations")
-        where = {"member_dim": self.member_dim, "mask": self.mask, "coordinates": tuple(self.coordinates.values())}
-        source = Source.of(paths, variables=tuple(self.variables), without=tuple(self.parameters), **where)
-        parameters = {name: Source.of(paths, variables=(name,), **where) for name in self.parameters}
+        of_source = partial(Source.of, paths, self.member_dim, mask=self.mask, coordinates=[*self.coordinates.values()])
+        source = of_source(tuple(self.variables), without=tuple(self.parameters))
+        parameters = {name: of_source((name,)) for name in self.parameters}
         layout = source.layout
 
         method = method_for(self.method, layout)

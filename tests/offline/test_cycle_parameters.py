@@ -305,13 +305,18 @@ def test_a_cycle_analyses_them_where_the_model_leaves_them(folder):
     with_fields(folder, np.random.default_rng(5))
     parameters = {"rough": Estimated(Parameter(Log(), min_spread=0.1)), "rate": Estimated(Parameter())}
     settings = {"parameters": parameters, "mask": True, "initial": "in/m{member}.nc", "cycles": 2}
-    out = run(folder, "cp {input} {output}", **settings)
+    out = run(folder, command="cp {input} {output}", **settings)
     for cycle in (1, 2):
         prior, made = (joined(out / f"cycle_{cycle:04d}" / stage) for stage in ("forecast", "analysis"))
         assert (prior.rate != made.rate).all() and (prior.rough.isel(x=0, y=0) != made.rough.isel(x=0, y=0)).all()
         assert float(np.log(made.rough).std("realization", ddof=1).min()) > 0.0999
     with pytest.raises(ValueError, match="has no variable 'tough'"):
-        run(folder, "cp {input} {output}", output="b", **settings | {"parameters": {"tough": Estimated(Parameter())}})
+        run(
+            folder,
+            command="cp {input} {output}",
+            output="b",
+            **settings | {"parameters": {"tough": Estimated(Parameter())}},
+        )
     with pytest.raises(ValueError, match="'q' is a parameter and among variables"):
         cycling(folder, parameters={"q": Estimated(Parameter())}, variables=("q",))
 

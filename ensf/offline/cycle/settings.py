@@ -160,7 +160,7 @@ class Cycling:
             )
 
     def _check_parameters(self) -> None:
-        """Raise ValueError unless each parameter that the run keeps is a word of the command, and none of its others."""
+        """Raise ValueError unless each parameter that the run keeps is a word of the command of its own."""
         for name in self.parameters:
             if name in WORDS or not name.isidentifier():
                 raise ValueError(
