@@ -32,6 +32,7 @@ HELP = {
     "start": "model time of the initial files: a number or a date",
     "seed": "of the filter and of stochastic models",
     "min_members": "go on without failed members while there are this many; 0 = stop",
+    "replace_failed": "copies of the analysis of the others, moved, take the places of failed members",
     "keep_cycles": "cycles whose member files are kept, counted from the last; 0 = all",
     "keep_every": "of the cycles before, each so many keep theirs too; 0 = none",
     "window": "seconds before and after the end of a cycle in which it takes observations; else half the interval",

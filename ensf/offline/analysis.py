@@ -34,9 +34,10 @@ from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import find_files
 from ensf.tables import Check, Correlation, read
+from ensf.wrappers.failed_members import Replacement, of_other_members
 from ensf.wrappers.parameters import Parameter, check_preparable
 
-__all__ = ["STAGES", "Earlier", "Offline", "analyse_files"]
+__all__ = ["STAGES", "Earlier", "Offline", "Replaced", "analyse_files"]
 
 LOGGER = logging.getLogger("ensf")
 STAGES = ("forecast", "preassim", "postassim", "analysis")
@@ -80,12 +81,32 @@ class Earlier:
             )
         return source
 
-    def correct(self, job: Job, source: Source, update: Update, command: str | None) -> None:
+    def correct(
+        self, job: Job, source: Source, update: Update, command: str | None, replaced: Replaced | None = None
+    ) -> None:
         """Write the corrected copies."""
         ensemble = source.load()
-        job.pipeline.smooth(update, ensemble, self.lag)
+        made = job.pipeline.smooth(update, ensemble, self.lag, replaced.replacement if replaced else None)
         self.folder.mkdir(parents=True, exist_ok=True)
-        Writer(source, self.folder, command, ("analysis",), (), quiet).save("analysis", ensemble)
+        writer = Writer(source, self.folder, command, ("analysis",), (), quiet)
+        writer.save("analysis", ensemble)
+        if replaced:
+            writer.save_replaced(replaced.names, replaced.replacement.donors, made)
+
+
+@dataclass(frozen=True, eq=False)
+class Replaced:
+    """Members whose forecast failed, to be replaced by what the analysis makes of the others.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of their files.
+    replacement : Replacement
+    """
+
+    names: tuple[str, ...]
+    replacement: Replacement
 
 
 @dataclass(frozen=True)
@@ -258,6 +279,7 @@ class Offline:
         command: str | None = None,
         record: bool = True,
         earlier: Sequence[Earlier] = (),
+        replaced: Replaced | None = None,
         follow: Follow = quiet,
     ) -> Analysis:
         """Analysis of files into files of the same names in the folder `output`, which is owned meanwhile.
@@ -273,6 +295,8 @@ class Offline:
             Write ``observations.nc``, ``statistics.nc`` and ``analysis.json`` too.
         earlier : sequence of Earlier
             Files of earlier cycles, of which corrected copies are written.
+        replaced : Replaced, optional
+            Members of which there is no forecast, whose files are written too; the forecast has a file per member.
 
         Returns
         -------
@@ -292,10 +316,10 @@ class Offline:
             former = [(one, one.source(job.source)) for one in earlier]
             with staged(place, RECORD, fresh) as folder:
                 writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
-                analysis = _run(job, rng, writer, follow)
+                analysis = _run(job, rng, writer, follow, replaced)
                 assert analysis.update is not None
                 for one, source in former:
-                    one.correct(job, source, analysis.update, command)
+                    one.correct(job, source, analysis.update, command, replaced)
                 if keepers(job.pipeline.method):
                     write_memory(folder / MEMORY, analysis.memory, job.pipeline.method, job.source.layout)
                 if record:
@@ -307,7 +331,7 @@ class Offline:
         return analysis
 
 
-def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
+def _run(job: Job, rng: Generator, writer: Writer, follow: Follow, replaced: Replaced | None) -> Analysis:
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
@@ -317,17 +341,32 @@ def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
         writer.save("preassim", pipeline.before(update, ensemble))
     uncorrected = np.empty_like(ensemble) if writer.wants("postassim") else None
     with FieldsFile.open(writer.folder / FIELDS, pipeline.layout, pipeline.length_unit) as fields:
-        pipeline.apply(update, ensemble, uncorrected=uncorrected, watch=fields.write, follow=follow)
+        replacement = replaced.replacement if replaced else None
+        made = np.empty((len(replacement.failed) if replacement else 0, ensemble.shape[1]), ensemble.dtype)
+        pipeline.apply(
+            update,
+            ensemble,
+            uncorrected=uncorrected,
+            replacement=replacement,
+            replaced=made,
+            watch=fields.write,
+            follow=follow,
+        )
     if uncorrected is not None:
         writer.save("postassim", uncorrected)
     writer.save("analysis", ensemble)
+    if replaced:
+        writer.save_replaced(replaced.names, replaced.replacement.donors, made)
     if job.parameters:
         key = int(rng.integers(2**63))
         for parameter, source in job.parameters:
-            values = source.load(distinct=False)
-            writer.overwrite(source, pipeline.parameter(update, parameter, source.layout, values, key))
+            values = pipeline.parameter(update, parameter, source.layout, source.load(distinct=False), key)
+            writer.overwrite(source, values)
+            if replaced:
+                writer.overwrite(source, parameter.replaced(values, replaced.replacement), replaced.names)
     table, statistics = job.scored(ensemble, influence)
-    return Analysis(ensemble, update.memory, {**update.info, "table": table, "statistics": statistics}, update)
+    memory = of_other_members(update.memory) if replaced else update.memory
+    return Analysis(ensemble, memory, {**update.info, "table": table, "statistics": statistics}, update)
 
 
 def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> None:
@@ -347,13 +386,14 @@ def analyse_files(
     rng: Generator,
     memory: Memory | str | Path = None,
     earlier: Sequence[Earlier] = (),
+    replaced: Replaced | None = None,
     **settings: Any,
 ) -> Analysis:
     """Analysis of files without a record, which replaces files that are there: what cycling needs.
 
     Parameters
     ----------
-    prior, observations, output, rng, memory, earlier
+    prior, observations, output, rng, memory, earlier, replaced
         As in `Offline.analyse`.
     method : Filter, callable, str, or None
         As in `Offline`.
@@ -361,5 +401,5 @@ def analyse_files(
         Of `Offline`.
     """
     offline = Offline(method, **settings)
-    how: dict[str, Any] = {"overwrite": True, "record": False, "earlier": earlier}
+    how: dict[str, Any] = {"overwrite": True, "record": False, "earlier": earlier, "replaced": replaced}
     return offline.analyse(prior, observations, output, rng=rng, memory=memory, **how)

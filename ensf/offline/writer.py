@@ -108,11 +108,19 @@ class Writer:
             self._statistic(f"{stage}_mean", mean, "realization: mean")
             self._statistic(f"{stage}_spread", spread, "realization: standard_deviation")
 
-    def overwrite(self, source: Source, ensemble: np.ndarray) -> None:
-        """Replace other variables of the analysis, whose files have been written."""
+    def save_replaced(self, names: Sequence[str], donors: np.ndarray, ensemble: np.ndarray) -> None:
+        """Write members of which there is no forecast: copies of their donors' files with other values."""
+        for number, (name, donor) in enumerate(zip(names, donors.tolist(), strict=True)):
+            shutil.copyfile(self.source.paths[donor], self.folder / name)
+            with opened(self.folder / name, "r+") as file:
+                overwrite(file, self.source.layout, ensemble[number : number + 1], None)
+                self._append_history(file)
+
+    def overwrite(self, source: Source, ensemble: np.ndarray, names: Sequence[str] = ()) -> None:
+        """Replace other variables in files of the analysis that are there: those of the forecast, or of names."""
         if "analysis" not in self.stages:
             return
-        for number, name in enumerate(_members(source)):
+        for number, name in enumerate(names or _members(source)):
             with opened(self.folder / name, "r+") as file:
                 one = ensemble if source.single else ensemble[number : number + 1]
                 overwrite(file, source.layout, one, source.layout.member_dim if source.single else None)

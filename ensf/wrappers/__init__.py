@@ -17,6 +17,7 @@
     Copula             sees Gaussian marginals                whole states                -                 -
     Tempered           the likelihood in pieces               whole states                -                 -
     AugmentedState     parameters behind the state            places or not               -                 parameters
+    FailedMembers      goes on without failed members         -                           -                 their number
     PartialState       analyses the first entries             whole states                -                 -
     InvertedArctan     sees tan(y), an error that is constant  -                          -                 -
     ModelInTheLoop     analyses the start of the window       the window of a twin        -                 model_runs
@@ -32,6 +33,7 @@ from ensf.wrappers.base import WrappedUpdate, Wrapper
 from ensf.wrappers.collapse_guard import CollapseGuard
 from ensf.wrappers.copula import Copula
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
+from ensf.wrappers.failed_members import FailedMembers
 from ensf.wrappers.finite_size import FiniteSize
 from ensf.wrappers.gross_check import GrossCheck
 from ensf.wrappers.inverted_arctan import InvertedArctan
@@ -55,6 +57,7 @@ __all__ = [
     "CollapseGuard",
     "Copula",
     "DeferredAnalysis",
+    "FailedMembers",
     "FiniteSize",
     "ForecastInflation",
     "GrossCheck",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shlex
 import signal
@@ -26,6 +27,7 @@ from ensf.offline.cycle.template import filled
 from ensf.runs.owner import OWNER
 from ensf.runs.recipe.reader import read_method
 from ensf.tables import read
+from ensf.wrappers.failed_members import Replacement
 
 MEMBERS, CYCLES = 4, 4
 RATE = Estimated(Parameter(min_spread=0.02), value=0.7, spread=0.1)
@@ -170,6 +172,7 @@ from pathlib import Path
 from ensf.offline.cycle import driver
 from ensf.runs.recipe.reader import read_method
 from ensf.tables import read
+from ensf.wrappers.failed_members import Replacement
 import test_cycle_parameters as tests
 write = driver.parameters.write
 def killed(path, *content):
@@ -332,3 +335,63 @@ def test_the_command_line_has_them(folder, capsys):
     (folder / "b.toml").write_text(text + "[parameters.rate]\nvalue = 0.3\nspread = 0.1\n")
     assert main(["analyse", "--config", str(folder / "b.toml"), "--output", str(folder / "out")]) == 2
     assert "parameters.rate has a value to start from, which is for ensf cycle" in capsys.readouterr().err
+
+
+# --- members that fail and are replaced ------------------------------------------------------------------
+
+FAILING = "sh -c 'test {member}{cycle} = 32 && exit 1; exec $0 $@' "
+
+
+def failing(folder, output="out", resume=False, **changes):
+    """Member 3 fails in cycle 2."""
+    command = FAILING + cycling(folder).model.command
+    settings = {"min_members": 3, "replace_failed": True, "cycles": 3, **changes}
+    return run(folder, output=output, resume=resume, command=command, **settings)
+
+
+def test_a_moved_copy_of_the_others_analysis_takes_the_place(folder):
+    out = failing(folder, parameters={"rate": Estimated(Parameter(), 0.7, 0.1)})
+    place = out / "cycle_0002"
+    prior, analysis = members(place / "forecast"), members(place / "analysis")
+    assert len(prior) == MEMBERS - 1 and len(analysis) == MEMBERS
+    assert len(members(out / "cycle_0003" / "forecast")) == MEMBERS
+    seeds = np.random.SeedSequence((1, 2, 0, 1))
+    replacement = Replacement.draw(np.array([1, 1, 0, 1], bool), np.random.Generator(np.random.SFC64(seeds)))
+    left = [0, 1, 3]
+    np.testing.assert_allclose(analysis[2], replacement.made(analysis[left])[0], rtol=1e-12)
+    rates = (place / "parameters.csv").read_text().splitlines()
+    assert rates[-1].startswith("3,,")
+    values = np.array([float(row.split(",")[2]) for row in rates[1:]])
+    np.testing.assert_allclose(values[3], replacement.made(values[:3, None])[0, 0], rtol=1e-12)
+
+
+def test_the_records_say_who_was_replaced(folder, capsys):
+    out = failing(folder)
+    records = json.loads((out / "summary.json").read_text())
+    assert [record["replaced"] for record in records] == [[], [3], []]
+    assert [record["members"] for record in records] == [MEMBERS, MEMBERS - 1, MEMBERS]
+
+
+def test_earlier_states_follow_and_a_run_goes_on_bit_for_bit(folder):
+    settings = {"method": read_method("Smoother(ETKF(), 2)"), "parameters": {"rate": RATE}}
+    whole = failing(folder, "whole", **settings)
+    corrected = members(whole / "cycle_0003" / "smoothed" / "cycle_0001")
+    assert len(corrected) == MEMBERS and np.isfinite(corrected).all()
+    failing(folder, "parts", **settings | {"cycles": 2})
+    parts = failing(folder, "parts", resume=True, **settings)
+    whole_files, files = (
+        {name: content for name, content in contents(place).items() if "/runs/" not in name} for place in (whole, parts)
+    )
+    assert files == whole_files
+
+
+def test_the_option_needs_a_number_and_stands_in_configurations(folder, capsys):
+    with pytest.raises(ValueError, match="replace_failed needs min_members"):
+        cycling(folder, replace_failed=True)
+    with pytest.raises(ValueError, match="need the analysis of ensf: leave analyse= out"):
+        external.run(cycling(folder, method=ETKF()), folder / "out", analyse=lambda *arguments, **more: None)
+    (folder / "c.toml").write_text(
+        'command = "cp {input} {output}"\ninitial = "m{member}.nc"\nobservations = "obs_{cycle}.csv"\n'
+        "method = 'ETKF()'\nmembers = 4\ncycles = 1\ninterval = 6.0\nmin_members = 2\nreplace_failed = true\n"
+    )
+    assert main(["cycle", str(folder / "c.toml")]) == 0

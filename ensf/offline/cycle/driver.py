@@ -27,7 +27,7 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.filters.base import Analysis, Memory
-from ensf.offline import Earlier, analyse_files
+from ensf.offline import Earlier, Replaced, analyse_files
 from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
@@ -42,6 +42,7 @@ from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
 from ensf.runs.recipe import describe
+from ensf.wrappers.failed_members import Replacement
 
 __all__ = ["Analyse", "Checkpoint", "plan", "run"]
 
@@ -119,6 +120,8 @@ def run(
     KeyboardInterrupt
         After the cycle in which Ctrl-C, SIGTERM or SIGHUP came; a second one ends the cycle at once.
     """
+    if analyse and (cycling.replace_failed or cycling.parameters):
+        raise ValueError("parameters and replace_failed need the analysis of ensf: leave analyse= out, or both of them")
     show = show or partial(print, file=sys.stderr, flush=True)
     directory = expanded(directory)
     with owned(directory), deferred() as stopping:
@@ -171,30 +174,36 @@ def _cycle(
     cycle = checkpoint.cycles + 1
     place, label = folders.folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
     prior, failed = _forecast(checkpoint, cycling, directory)
+    replacement = _replacement(checkpoint, cycling, failed)
     for member, reason in failed.items():
-        show(f"{label}: goes on without member {member}: {reason}")
+        show(f"{label}: {'replaces' if replacement else 'goes on without'} member {member}: {reason}")
     observed = cycling.observed(cycle)
     if not observed.is_file():
         raise FileNotFoundError(f"there is no file {observed} with the observations of cycle {cycle}: make it, resume")
     folders.remove_analysis(place)
     (place / "analysis").mkdir(exist_ok=True)
-    analyse = analyse or _of_files(cycling.analysis(cycle), _earlier(cycling, directory, cycle, prior))
+    suffix = next(iter(prior.values())).suffix
+    replaced = None
+    if replacement is not None:
+        replaced = Replaced(tuple(_name(member, suffix) for member in failed), replacement)
+    analyse = analyse or _of_files(cycling.analysis(cycle), _earlier(cycling, directory, cycle, prior), replaced)
     former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
     memory = former if former.is_file() else checkpoint.memory
     analysis = analyse(
         list(prior.values()), observed, cycling.filter, place / "analysis", rng=checkpoint.rng, memory=memory
     )
     used = _write_table(analysis, place)
-    _analyse_parameters(analysis, cycling, directory, cycle, list(prior))
+    _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
     _keep_looks(analysis, place, cycle, _plain(cycling.time(cycle)))
     show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
     record = {"cycle": cycle, "time": _plain(cycling.time(cycle)), "members": len(prior), "failed": sorted(failed)}
+    record |= {"replaced": sorted(failed)} if cycling.replace_failed else {}
     return replace(
         checkpoint,
         cycles=cycle,
-        members=tuple(prior),
+        members=checkpoint.members if replacement else tuple(prior),
         memory=analysis.memory,
         records=[*checkpoint.records, record],
     )
@@ -230,13 +239,22 @@ def _earlier(cycling: Cycling, directory: Path, cycle: int, prior: Mapping[int, 
     return earlier
 
 
-def _of_files(settings: Mapping[str, Any], earlier: list[Earlier]) -> Analyse:
+def _replacement(checkpoint: Checkpoint, cycling: Cycling, failed: Mapping[int, str]) -> Replacement | None:
+    """What takes the places of members that failed, if that is wanted: drawn by seed and cycle alone."""
+    if not failed or not cycling.replace_failed:
+        return None
+    seeds = np.random.SeedSequence((cycling.seed, checkpoint.cycles + 1, 0, 1))
+    alive = np.array([member not in failed for member in checkpoint.members])
+    return Replacement.draw(alive, np.random.Generator(np.random.SFC64(seeds)))
+
+
+def _of_files(settings: Mapping[str, Any], earlier: list[Earlier], replaced: Replaced | None) -> Analyse:
     """`ensf.offline.analyse_files` with settings."""
 
     def analyse(
         prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Any
     ) -> Analysis:
-        how = {"memory": memory, "earlier": earlier, **settings}
+        how = {"memory": memory, "earlier": earlier, "replaced": replaced, **settings}
         return analyse_files(prior_paths, observations_path, method, output_dir, rng=rng, **how)
 
     return analyse
@@ -264,6 +282,11 @@ def _keep_looks(analysis: Analysis, place: Path, cycle: int, time: float | str) 
         append(analysis.info["statistics"], place.parent / STATISTICS, cycle, time)
 
 
+def _name(member: int, suffix: str) -> str:
+    """Of the file of a member."""
+    return f"member_{member:04d}{suffix}"
+
+
 def _parameters(cycling: Cycling, directory: Path, cycle: int, members: Sequence[int]) -> dict[str, np.ndarray]:
     """What the members run with in a cycle."""
     own = cycling.own_parameters
@@ -273,9 +296,15 @@ def _parameters(cycling: Cycling, directory: Path, cycle: int, members: Sequence
 
 
 def _analyse_parameters(
-    analysis: Analysis, cycling: Cycling, directory: Path, cycle: int, members: Sequence[int]
+    analysis: Analysis,
+    cycling: Cycling,
+    directory: Path,
+    cycle: int,
+    members: list[int],
+    failed: list[int],
+    replacement: Replacement | None,
 ) -> None:
-    """Store the parameters with which the members ran, and their analysis."""
+    """Store the parameters with which the members ran, and their analysis, and those of members that are replaced."""
     own = cycling.own_parameters
     if not own:
         return
@@ -286,6 +315,12 @@ def _analyse_parameters(
         )
     forecast = _parameters(cycling, directory, cycle, members)
     made = parameters.analysed(own, forecast, analysis.update, parameters.key(cycling.seed, cycle))
+    if replacement is not None:
+        more = parameters.replaced(own, made, replacement)
+        made = {name: np.concatenate([values, more[name]]) for name, values in made.items()}
+        nothing = np.full(len(failed), np.nan)
+        forecast = {name: np.concatenate([values, nothing]) for name, values in forecast.items()}
+        members = [*members, *failed]
     parameters.write(folders.folder(directory, cycle) / parameters.PARAMETERS, members, forecast, made)
 
 
@@ -296,7 +331,7 @@ def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> Iterato
     own = _parameters(cycling, directory, cycle, checkpoint.members)
     for k, member in enumerate(checkpoint.members):
         given = cycling.initial_file(member)
-        name = f"member_{member:04d}{given.suffix}"
+        name = _name(member, given.suffix)
         if cycle > 1:
             given = folders.folder(directory, cycle - 1) / "analysis" / name
         seed = int(np.random.SeedSequence((cycling.seed, cycle, member)).generate_state(1)[0]) % 2**31

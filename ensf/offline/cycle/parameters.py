@@ -21,8 +21,9 @@ from ensf.arrays import counted_normal
 from ensf.filters.base import Update
 from ensf.runs.files import write_text
 from ensf.wrappers import Parameter
+from ensf.wrappers.failed_members import Replacement
 
-__all__ = ["PARAMETERS", "Estimated", "Values", "analysed", "at_start", "key", "read", "write"]
+__all__ = ["PARAMETERS", "Estimated", "Values", "analysed", "at_start", "key", "read", "replaced", "write"]
 
 PARAMETERS = "parameters.csv"
 Values = Mapping[str, np.ndarray]
@@ -111,6 +112,11 @@ def analysed(estimated: Mapping[str, Estimated], values: Values, update: Update,
 
 
 # --- in a file -------------------------------------------------------------------------------------------
+
+
+def replaced(estimated: Mapping[str, Estimated], values: Values, replacement: Replacement) -> dict[str, np.ndarray]:
+    """Values of the members that take the places of those that failed, of the analysis of the others."""
+    return {name: estimated[name].parameter.replaced(one[:, None], replacement)[:, 0] for name, one in values.items()}
 
 
 def write(path: Path, members: Sequence[int], forecast: Values, analysis: Values) -> None:

@@ -62,6 +62,8 @@ class Cycling:
         Of the filter, and of the numbers that stochastic models get.
     min_members : int
         Go on without members that failed while there are this many; 0 = a member that fails stops the run.
+    replace_failed : bool
+        Let moved copies of the analysis of the others take the places of members that failed.
     keep_cycles : int
         Cycles whose member files are kept, counted from the last; 0 = all.
     keep_every : int
@@ -96,6 +98,7 @@ class Cycling:
     start: str = "0"
     seed: int = 1
     min_members: int = 0
+    replace_failed: bool = False
     keep_cycles: int = 0
     keep_every: int = 0
     window: tuple[float, float] | None = None
@@ -126,6 +129,8 @@ class Cycling:
             raise ValueError(
                 f"min_members is {self.min_members}: give 0, or a number from 2 to the {self.members} members"
             )
+        if self.replace_failed and not self.min_members:
+            raise ValueError("replace_failed needs min_members: give how many members must be left at least")
         if self.keep_every and not self.keep_cycles:
             raise ValueError(
                 f"keep_every is {self.keep_every} but all cycles are kept: give keep_cycles, how many of the last are"
@@ -301,6 +306,6 @@ class Cycling:
     @property
     def recipe(self) -> dict[str, str]:
         """What the files depend on: all but limits, the number of cycles, and how the work is done."""
-        limits = ("cycles", "min_members", "keep_cycles", "keep_every", "check_time", "folder")
+        limits = ("cycles", "min_members", "replace_failed", "keep_cycles", "keep_every", "check_time", "folder")
         free = [f"cycling.{one}" for one in (*limits, "model.timeout", "model.retries", "model.jobs")]
         return {name: text for name, text in describe.recipe(cycling=self).items() if name not in free}
