@@ -201,6 +201,7 @@ class Writer:
         time_units: str = "1",
         every: int = 0,
         command: str = "",
+        attributes: Mapping[str, str] | None = None,
     ) -> Writer:
         """Make a file again from the first `cycles` records of its journal, to go on.
 
@@ -214,6 +215,8 @@ class Writer:
             As the file was made with.
         command : str
             For the attribute `history`.
+        attributes : mapping, optional
+            Global attributes that are no longer what they were.
 
         Raises
         ------
@@ -233,6 +236,7 @@ class Writer:
             names, observed = records.numbers(layout), Observed.in_file(file)
             columns = _define(file, variables.of_cycles(model, time_units, names, observed))
             member_columns = _define(file, variables.members(model) if every else (), shared=False)
+            file.setncatts(attributes or {})
             if command:
                 file.history = f"{file.history}\n{cf.event(command)}"
             file.sync()
