@@ -29,7 +29,7 @@ from ensf.dataset.methods import Method, dims_of, find_localization, method_for,
 from ensf.dataset.tiles import Tile, cut
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
-from ensf.localization import Localization, Sphere
+from ensf.localization import Localization, Sphere, variable_code
 from ensf.observations import Observation, Operator
 from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.parameters import Parameter
@@ -380,7 +380,11 @@ class Pipeline:
         """Physical members of a tile, and the part z of them."""
         physical = np.ascontiguousarray(ensemble[:, tile.entries])
         states = self.transforms.blocks(tile.layout).forward(physical)
-        return physical, as_part(states, places(self.localization, tile.layout, tile.entries), tile.entries)
+        where = places(self.localization, tile.layout, tile.entries)
+        variables = np.empty(tile.layout.size)
+        for name in tile.layout.template.data_vars:
+            variables[tile.layout.block(name)] = variable_code(str(name))
+        return physical, as_part(states, where, tile.entries, variables=variables)
 
     def _made(
         self, replacement: Replacement, result: Array, part: Part, physical: np.ndarray, tile: Tile

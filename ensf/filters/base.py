@@ -165,6 +165,8 @@ class Part(Record):
         What they are entries of; "state" is what the observations read.
     inflate : bool
         Whether the spread is to be controlled; not for states at earlier times.
+    variables : (entry,) array, optional
+        Code of the variable of each entry, as `ensf.variable_code`; None where variables have no names.
     """
 
     values: Array
@@ -172,6 +174,7 @@ class Part(Record):
     entries: np.ndarray
     field: str = "state"
     inflate: bool = True
+    variables: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,11 +273,12 @@ def as_part(
     entries: np.ndarray | None = None,
     field: str = "state",
     inflate: bool = True,
+    variables: np.ndarray | None = None,
 ) -> Part:
     """A part with contiguous values; its entries are counted from 0 unless they are given."""
     values = np.ascontiguousarray(values) if is_host(values) else values
     entries = np.arange(values.shape[1]) if entries is None else np.asarray(entries, dtype=np.int64)
-    return Part(values, None if positions is None else to_numpy(positions), entries, field, inflate)
+    return Part(values, None if positions is None else to_numpy(positions), entries, field, inflate, variables)
 
 
 @dataclass(frozen=True, eq=False)

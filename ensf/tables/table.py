@@ -36,6 +36,8 @@ __all__ = ["FILE", "ROW", "Check", "ObservationTable", "Observed"]
 BILINEAR = Bilinear()
 
 FILE, ROW = "from_file", "from_row"
+KIND = "kind"
+"""Column that says which rows filters count as alike, such as those of one instrument."""
 """Columns that say from which file a row was read, and which one it was there, counted from 0."""
 GROUP = "group"
 """Column that says which rows have correlated errors."""
@@ -136,6 +138,12 @@ class ObservationTable:
     def height(self) -> np.ndarray:
         """The column `z`, NaN where there is none."""
         return np.full(len(self), np.nan) if self.z is None else self.z
+
+    @property
+    def kind(self) -> np.ndarray:
+        """What each row is counted as by filters: the column `kind`, where it is filled, else the variable."""
+        kind = self.extra.get(KIND)
+        return self.variable if kind is None else np.where(_is_named(kind), kind.astype(str), self.variable.astype(str))
 
     @property
     def meanings(self) -> dict[int, str]:
@@ -305,7 +313,7 @@ class ObservationTable:
         operator = join([(operator, place[which]) for operator, which in parts if len(which)])
         value, error = (column[used].astype(stations.dtype) for column in (table.value, table.error))
         law = error if correlation is None else _correlated(table, used, error, correlation)
-        observation = Observation(value, operator, law, table.position[used], kind=table.variable[used])
+        observation = Observation(value, operator, law, table.position[used], kind=table.kind[used])
         return Observed(observation, used, table, replace(stations, height=height))
 
     def in_units_of(self, layout: Layout) -> ObservationTable:
@@ -411,7 +419,7 @@ class Observed:
         first = next(iter(self.stations.layout.template.data_vars))
         for dim in variable_dims(first, dims_of(localization)):
             if dim == VARIABLE:
-                columns.append(np.array([variable_code(name) for name in self.table.variable[self.used].tolist()]))
+                columns.append(np.array([variable_code(name) for name in self.table.kind[self.used].tolist()]))
                 continue
             name, values = self.stations.column(dim)
             empty = np.isnan(values[self.used])

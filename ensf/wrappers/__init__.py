@@ -5,6 +5,8 @@
     AnalysisInflation  larger anomalies after it              -                           -                 -
     RTPS, RTPP         relaxation to the prior                -                           -                 -
     Rotation           random rotation of the members         -                           -                 -
+    OnlyVariables      one of these of some variables         `prepare`                   -                 -
+    AdditiveNoise      noise from a catalogue of states       -                           -                 -
     SpreadReset        back to the first spread, or a number  whole states                first spread      -
     FiniteSize         inflation for few members              Gaussian errors             -                 inflation
     AdaptiveInflation  inflation from innovations             independent errors, places  factors at knots  inflation
@@ -43,13 +45,24 @@ from ensf.wrappers.partial_state import PartialState
 from ensf.wrappers.published import published
 from ensf.wrappers.recommended import letsf
 from ensf.wrappers.smoother import Smoother
-from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
+from ensf.wrappers.spread import (
+    RTPP,
+    RTPS,
+    AdditiveNoise,
+    AnalysisInflation,
+    ForecastInflation,
+    OnlyVariables,
+    Rotation,
+    SpreadReset,
+)
 from ensf.wrappers.spread_control import AdaptiveSpread
 from ensf.wrappers.standardised import Standardised
 from ensf.wrappers.tempered import Tempered
 from ensf.wrappers.window import analyse_window
 
 __all__ = [
+    "AdditiveNoise",
+    "OnlyVariables",
     "AdaptiveInflation",
     "AdaptiveSpread",
     "AnalysisInflation",

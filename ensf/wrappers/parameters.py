@@ -317,7 +317,8 @@ def _some(part: Part, columns: np.ndarray) -> Part:
     """Some columns of a part."""
     values = namespace(part.values).take(part.values, like(columns, part.values), axis=1)
     positions = None if part.positions is None else part.positions[columns]
-    return as_part(values, positions, part.entries[columns], part.field, part.inflate)
+    variables = None if part.variables is None else part.variables[columns]
+    return as_part(values, positions, part.entries[columns], part.field, part.inflate, variables)
 
 
 def _filled(values: Array, there: np.ndarray) -> Array:

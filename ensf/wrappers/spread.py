@@ -8,6 +8,8 @@ With prior anomalies A, analysis anomalies A', spreads s and s' (standard deviat
     RTPP                A' <- (1 - strength) A' + strength A
     Rotation            A' <- Q A'                  Q random, orthogonal, Q 1 = 1
     SpreadReset         A' <- A' s_0 / s'           s_0 = spread of the very first prior, or a number
+    OnlyVariables       one of the corrections after the analysis, of some variables alone
+    AdditiveNoise       A' <- A' + factor C         C = anomalies of states drawn from a catalogue
 
 None but the first changes the mean. They compose from the inside out: ``ForecastInflation(Rotation(ETKF()), 1.02)``
 inflates, analyses, then rotates. Without any observation there is no analysis to correct: the prior is returned.
@@ -22,23 +24,49 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, member_mean, namespace, normal, stream
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    generator,
+    like,
+    member_mean,
+    namespace,
+    normal,
+    stream,
+    summary,
+    to_numpy,
+)
 from ensf.filters.base import (
     Analysis,
     Filter,
     Memory,
     Part,
+    Preparable,
     Update,
+    as_ensemble,
+    as_part,
     check_filter,
     refuse_predictions,
     usable,
     with_values,
 )
 from ensf.filters.weights import combine
+from ensf.localization import variable_code
 from ensf.observations.observation import Observation
-from ensf.wrappers.base import WrappedUpdate, Wrapper
+from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
-__all__ = ["RTPP", "RTPS", "AnalysisInflation", "ForecastInflation", "ResetMemory", "Rotation", "SpreadReset"]
+__all__ = [
+    "RTPP",
+    "RTPS",
+    "AdditiveNoise",
+    "AnalysisInflation",
+    "ForecastInflation",
+    "OnlyVariables",
+    "ResetMemory",
+    "Rotation",
+    "SpreadReset",
+]
 
 
 @dataclass(frozen=True)
@@ -118,10 +146,16 @@ class _Correction(Wrapper):
 @dataclass(frozen=True, eq=False)
 class _Corrected(WrappedUpdate):
     wrapper: _Correction = field(kw_only=True)
+    only: tuple[str | int, ...] | None = field(default=None, kw_only=True)
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         ensemble, fields = self.update.analysed(part)
-        return (self.wrapper._correct(part.values, ensemble) if part.inflate else ensemble), fields
+        if not part.inflate:
+            return ensemble, fields
+        corrected = self.wrapper._correct(part.values, ensemble)
+        if self.only is None:
+            return corrected, fields
+        return namespace(ensemble).where(like(_among(part, self.only), ensemble), corrected, ensemble), fields
 
 
 @dataclass(frozen=True)
@@ -207,6 +241,135 @@ class RTPP(_Correction):
     def _correct(self, prior: Array, analysis: Array) -> Array:
         mean = member_mean(analysis)
         return mean + (1 - self.strength) * (analysis - mean) + self.strength * (prior - member_mean(prior))
+
+
+@dataclass(frozen=True)
+class OnlyVariables(Wrapper):
+    """Wrapper: the correction of the spread that it holds is of some variables alone.
+
+    Parameters
+    ----------
+    filter : AnalysisInflation, RTPS or RTPP
+        Around a filter that is `Preparable`.
+    variables : tuple of str or int
+        Names of variables of a Dataset or of files; or their indices in the state of an array.
+
+    Raises
+    ------
+    ValueError
+        If it holds something else, or there are no variables.
+    """
+
+    variables: tuple[str | int, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.filter, _Correction) or not isinstance(self.filter, Preparable):
+            raise ValueError(
+                f"OnlyVariables holds {self.filter!r}: give AnalysisInflation, RTPS or RTPP around a filter that is "
+                "Preparable"
+            )
+        chosen = (self.variables,) if isinstance(self.variables, str | int) else tuple(self.variables)
+        object.__setattr__(self, "variables", chosen)
+        if not chosen:
+            raise ValueError("OnlyVariables has no variables: name some, or leave it out")
+
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
+        update = self._inner(predicted, observation, rng, memory)
+        assert isinstance(update, _Corrected)
+        return replace(update, only=self.variables)
+
+
+def _among(part: Part, variables: tuple[str | int, ...]) -> np.ndarray:
+    """Which entries of a part are of these variables, ``(entry,)``."""
+    names = [one for one in variables if isinstance(one, str)]
+    if names and part.variables is None:
+        raise ValueError(
+            f"OnlyVariables names {names[0]!r} but the variables of an array have no names: give their indices, or a "
+            "Dataset"
+        )
+    chosen = np.isin(part.entries, [one for one in variables if not isinstance(one, str)])
+    if part.field != "state":
+        chosen[:] = False
+    return chosen if part.variables is None else chosen | np.isin(part.variables, [variable_code(one) for one in names])
+
+
+@dataclass(frozen=True, eq=False)
+class AdditiveNoise(Wrapper):
+    """Wrapper: members get noise after the analysis, differences of states that a catalogue has.
+
+    For each member a state is drawn, without return while there are enough; their anomalies are added, so that the
+    mean stays. What is in the catalogue says what the noise is like: states of other days, as climatology; tendencies,
+    or differences of forecasts of one time, as errors of the model.
+
+    Parameters
+    ----------
+    filter : Filter
+    catalogue : (sample, state) array
+        On the whole state, as the filter sees it: in a Dataset after its transforms.
+    factor : float
+        Of the noise.
+
+    Raises
+    ------
+    ValueError
+        If the catalogue is no finite array of two samples or more, or the factor is negative.
+    """
+
+    catalogue: Array
+    factor: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "catalogue", as_ensemble(self.catalogue))
+        check_ranges(self, "additive noise", {"factor": (0 <= self.factor < math.inf, "a factor of 0 or more")})
+
+    def __repr__(self) -> str:
+        return f"AdditiveNoise({self.filter!r}, catalogue {summary(self.catalogue)}, factor={self.factor!r})"
+
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
+        self._check(observation.state_size)
+        update = self._inner(predicted, observation, rng, memory)
+        return _Noisy(update.memory, update.info, update=update, wrapper=self, drawn=self._drawn(len(predicted), rng))
+
+    def _analyse_whole(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        self._check(prior.shape[1])
+        analysis = self.filter.analyse(prior, observation, rng, memory, positions)
+        part = as_part(analysis.ensemble)
+        return replace(analysis, ensemble=part.values + self._noise(self._drawn(prior.shape[0], rng), part))
+
+    def _check(self, size: int | None) -> None:
+        """Raise ValueError unless the catalogue is of states of this size."""
+        if size is not None and size != self.catalogue.shape[1]:
+            raise ValueError(
+                f"the catalogue has states of {self.catalogue.shape[1]} variables but there are {size}: give the whole "
+                "state, masked points left out"
+            )
+
+    def _drawn(self, members: int, rng: Generator) -> np.ndarray:
+        """Samples for the members, ``(member,)``."""
+        count = self.catalogue.shape[0]
+        return np.concatenate([rng.permutation(count) for _ in range(-(-members // count))])[:members]
+
+    def _noise(self, drawn: np.ndarray, part: Part) -> Array:
+        """What is added to the members of a part."""
+        rows = to_numpy(self.catalogue)[np.ix_(drawn, part.entries)]
+        noise = like(rows, part.values)
+        return self.factor * (noise - member_mean(noise))
+
+
+@dataclass(frozen=True, eq=False)
+class _Noisy(WrappedUpdate):
+    wrapper: AdditiveNoise = field(kw_only=True)
+    drawn: np.ndarray = field(kw_only=True)
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        ensemble, fields = self.update.analysed(part)
+        if not part.inflate or part.field != "state" or part.positions is None:
+            return ensemble, fields
+        return ensemble + self.wrapper._noise(self.drawn, part), fields
 
 
 @dataclass(frozen=True)
