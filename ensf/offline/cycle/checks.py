@@ -19,7 +19,8 @@ from ensf.offline.cycle.members import content
 from ensf.offline.cycle.settings import Cycling
 from ensf.offline.cycle.template import filled, templates, uses
 from ensf.offline.members import Source
-from ensf.offline.observations import counts, locate, meet, refuse_rejected
+from ensf.offline.memory import read_memory
+from ensf.offline.observations import counts, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free
 from ensf.runs.files import expanded
 from ensf.tables import ObservationTable, read
@@ -60,7 +61,7 @@ def check_inputs(
     check_free(directory, [], 2 * sum(task.input.stat().st_size for task in tasks), True)
     if first is None:
         return {}
-    source = _source(cycling, tasks)
+    source = _source(cycling, tasks, first)
     return {cycle: _table(cycling, source, cycle, first) for cycle in range(first, cycling.cycles + 1)}
 
 
@@ -106,7 +107,7 @@ def _words(task: Task, place: Path) -> Mapping[str, object]:
     return {"member": task.member, "directory": place, **files, **task.values}
 
 
-def _source(cycling: Cycling, tasks: Sequence[Task]) -> Source:
+def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
     """The members as they are before the first forecast, alike and without holes."""
     inside = [name for name, one in cycling.parameters.items() if not one.is_own]
     source = Source.of(
@@ -127,27 +128,28 @@ def _source(cycling: Cycling, tasks: Sequence[Task]) -> Source:
             raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None
     method = method_for(cycling.filter, source.layout)
     places(find_localization(method), source.layout, np.arange(source.layout.size))
+    if first == 1 and cycling.first_memory is not None:
+        read_memory(cycling.first_memory, method, source.layout, source.dtype)
     return source
 
 
 def _table(cycling: Cycling, source: Source, cycle: int, first: int) -> ObservationTable | None:
     """The rows of a cycle, as far as they can be judged without a forecast."""
-    path = cycling.observed(cycle)
-    if not path.is_file():
+    try:
+        paths = cycling.tables(cycle)
+    except FileNotFoundError:
         if cycle == first:
-            raise FileNotFoundError(
-                f"there is no file {path} with the observations of cycle {cycle}: check observations"
-            )
+            raise
         return None
     settings = cycling.analysis(cycle)
     options = {name: settings[name] for name in ("coordinates", "periods", "surface", "correlation")}
-    table, window = read(path, good=cycling.good), cycling.span(cycle)
+    table, window = read(paths, good=cycling.good), cycling.span(cycle)
     table = table if window is None else table.within(*window)
-    observed = meet(_at_start(table, source.layout), str(path), source.layout, settings["checks"], options)
+    observed = meet(_at_start(table, source.layout), named(paths), source.layout, settings["checks"], options)
     if cycling.strict:
         refuse_rejected(observed.table, True)
     method = method_for(cycling.filter, source.layout)
-    return locate(observed, find_localization(method), str(path)).table
+    return locate(observed, find_localization(method), named(paths)).table
 
 
 def _at_start(table: ObservationTable, layout: Layout) -> ObservationTable:
@@ -173,13 +175,15 @@ def lines(
     tables : mapping of int to ObservationTable or None
         What that returned.
     """
-    source = _source(cycling, tasks)
     first, task = min(tables), tasks[0]
+    source = _source(cycling, tasks, first)
     layout = source.layout
     grids = (f"{name} ({', '.join(f'{d} {n}' for d, n in v.sizes.items())})" for name, v in layout.template.items())
     yield f"members: {len(tasks)}, from {tasks[0].input} to {tasks[-1].input}"
     yield f"variables: {', '.join(grids)}; {layout.size} values of each member are analysed"
     yield f"method: {method_for(cycling.filter, layout)}"
+    if first == 1 and cycling.first_memory is not None:
+        yield f"memory: {cycling.first_memory}"
     if cycling.lag:
         yield f"smoother: the states of {cycling.lag} cycles before are corrected, in the folders smoothed"
     for name, one in cycling.parameters.items():
@@ -192,7 +196,7 @@ def lines(
     yield f"    {model.jobs} at a time, {limit}, {model.retries} retries"
     yield f"cycles: {first} to {cycling.cycles}, from {cycling.time(first - 1)} to {cycling.time(cycling.cycles)}"
     for cycle in [*tables][: SHOWN if len(tables) > SHOWN + 1 else None]:
-        yield f"    {cycle}, {cycling.time(cycle)}: {cycling.observed(cycle)}, {_counted(tables[cycle])}"
+        yield f"    {cycle}, {cycling.time(cycle)}: {', '.join(map(str, cycling.observed(cycle)))}, {_counted(tables[cycle])}"
     if len(tables) > SHOWN + 1:
         late = sum(table is None for table in tables.values())
         empty = sum(table is not None and not table.used.any() for table in tables.values())

@@ -51,7 +51,14 @@ class Analyse(Protocol):
     """The analysis of member files: `ensf.offline.analyse_files`, or one's own."""
 
     def __call__(
-        self, prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Memory
+        self,
+        prior_paths: Sequence[Path],
+        observation_paths: Sequence[Path],
+        method: Any,
+        output_dir: Path,
+        *,
+        rng: Any,
+        memory: Any,
     ) -> Analysis:
         """Write a file of the same name for each prior file; `memory` of the result is for the next cycle."""
 
@@ -177,9 +184,7 @@ def _cycle(
     replacement = _replacement(checkpoint, cycling, failed)
     for member, reason in failed.items():
         show(f"{label}: {'replaces' if replacement else 'goes on without'} member {member}: {reason}")
-    observed = cycling.observed(cycle)
-    if not observed.is_file():
-        raise FileNotFoundError(f"there is no file {observed} with the observations of cycle {cycle}: make it, resume")
+    observed = cycling.tables(cycle)
     folders.remove_analysis(place)
     (place / "analysis").mkdir(exist_ok=True)
     suffix = next(iter(prior.values())).suffix
@@ -188,7 +193,7 @@ def _cycle(
         replaced = Replaced(tuple(_name(member, suffix) for member in failed), replacement)
     analyse = analyse or _of_files(cycling.analysis(cycle), _earlier(cycling, directory, cycle, prior), replaced)
     former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
-    memory = former if former.is_file() else checkpoint.memory
+    memory = former if former.is_file() else cycling.first_memory if cycle == 1 else checkpoint.memory
     analysis = analyse(
         list(prior.values()), observed, cycling.filter, place / "analysis", rng=checkpoint.rng, memory=memory
     )
@@ -252,10 +257,16 @@ def _of_files(settings: Mapping[str, Any], earlier: list[Earlier], replaced: Rep
     """`ensf.offline.analyse_files` with settings."""
 
     def analyse(
-        prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Any
+        prior_paths: Sequence[Path],
+        observation_paths: Sequence[Path],
+        method: Any,
+        output_dir: Path,
+        *,
+        rng: Any,
+        memory: Any,
     ) -> Analysis:
         how = {"memory": memory, "earlier": earlier, "replaced": replaced, **settings}
-        return analyse_files(prior_paths, observations_path, method, output_dir, rng=rng, **how)
+        return analyse_files(prior_paths, observation_paths, method, output_dir, rng=rng, **how)
 
     return analyse
 
