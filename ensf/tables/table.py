@@ -36,9 +36,9 @@ __all__ = ["FILE", "ROW", "Check", "ObservationTable", "Observed"]
 BILINEAR = Bilinear()
 
 FILE, ROW = "from_file", "from_row"
+"""Columns that say from which file a row was read, and which one it was there, counted from 0."""
 KIND = "kind"
 """Column that says which rows filters count as alike, such as those of one instrument."""
-"""Columns that say from which file a row was read, and which one it was there, counted from 0."""
 GROUP = "group"
 """Column that says which rows have correlated errors."""
 LARGEST = 10_000

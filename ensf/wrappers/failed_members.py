@@ -146,8 +146,8 @@ class FailedMembers(Wrapper):
         alive = np.isfinite(to_numpy(prior)).reshape(prior.shape[0], -1).all(axis=1)
         if alive.sum() < self.min_members:
             raise ValueError(
-                f"{alive.sum()} of {len(alive)} members are finite, member {int(np.argmin(alive))} is not the only one "
-                f"that failed, and min_members is {self.min_members}: repair the forecast, or give a lower number"
+                f"{alive.sum()} of {len(alive)} members are finite, member {int(np.argmin(alive))} is not, and "
+                f"min_members is {self.min_members}: repair the forecast, or give a lower number"
             )
         return alive
 
