@@ -30,7 +30,7 @@ EXPERIMENT = TwinExperiment(
         "letsf": Method(FailedMembers(_LETSF, 20), 40, "LETSF with adaptive inflation, moved copies"),
         "letsf_copies": Method(FailedMembers(_LETSF, 20, move=0.0), 40, "LETSF with adaptive inflation, plain copies"),
     },
-    cycles=WHOLE.cycles,
+    cycles=1000,
     interval=WHOLE.interval,
     burn_in=WHOLE.burn_in,
     climatology=WHOLE.climatology,

@@ -65,6 +65,7 @@ class Row:
     symmetric: bool = True  # members in another order give the same members in another order
     correlated: bool = True  # takes correlated errors
     general: bool = True  # takes observations of several variables
+    finite: bool = True  # refuses members that are not finite
 
 
 def local(filter: Filter, **promises: bool) -> Row:
@@ -103,7 +104,7 @@ FILTERS = {
     "RTPS": Row(RTPS(ETKF(), 0.5)),
     "RTPP": Row(RTPP(ETKF(), 0.5)),
     "OnlyVariables": Row(OnlyVariables(RTPS(ETKF(), 0.5), (0, 5))),
-    "FailedMembers": Row(FailedMembers(ETKF(), 5)),
+    "FailedMembers": Row(FailedMembers(ETKF(), 5), finite=False),
     "Rotation": Row(Rotation(ETKF()), symmetric=False),
     "SpreadReset": Row(SpreadReset(ETKF())),
     "SpreadReset to a number": Row(SpreadReset(ETKF(), 0.5), affine=False),

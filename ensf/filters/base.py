@@ -425,6 +425,20 @@ def as_ensemble(prior: Array) -> Array:
     ValueError
         If it is masked, not finite, or has another shape.
     """
+    prior = as_members(prior)
+    if not bool(namespace(prior).isfinite(namespace(prior).sum(prior))):
+        _name_bad_entry(to_numpy(prior))
+    return prior
+
+
+def as_members(prior: Array) -> Array:
+    """A (member, state) array of what a caller has, finite or not.
+
+    Raises
+    ------
+    ValueError
+        If it is masked or has another shape.
+    """
     if isinstance(prior, np.ma.MaskedArray) and np.ma.getmaskarray(prior).any():
         member, variable = np.argwhere(np.ma.getmaskarray(prior))[0].tolist()
         raise ValueError(f"prior member {member} is masked at state variable {variable}: leave masked points out")
@@ -433,8 +447,6 @@ def as_ensemble(prior: Array) -> Array:
         raise ValueError(
             f"prior must be an array (member, state) of two members or more, not shape {tuple(prior.shape)}"
         )
-    if not bool(namespace(prior).isfinite(namespace(prior).sum(prior))):
-        _name_bad_entry(to_numpy(prior))
     return prior
 
 

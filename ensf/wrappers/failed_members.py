@@ -17,8 +17,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, as_floating, generator, like, member_mean, namespace, to_numpy
-from ensf.filters.base import Analysis, Filter, Memory, Part, Update, can, with_values
+from ensf.arrays import Array, Generator, Record, generator, like, member_mean, namespace, to_numpy
+from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, can, with_values
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
@@ -142,7 +142,6 @@ class FailedMembers(Wrapper):
         ValueError
             If fewer than `min_members` are.
         """
-        prior = as_floating(prior, "prior")
         alive = np.isfinite(to_numpy(prior)).reshape(prior.shape[0], -1).all(axis=1)
         if alive.sum() < self.min_members:
             raise ValueError(
@@ -172,6 +171,7 @@ class FailedMembers(Wrapper):
         ValueError
             If too few members are left, or as the filter.
         """
+        prior = as_members(prior)
         alive, rng = self.alive(prior), generator(rng)
         more = {} if predicted is None else {"predicted": predicted}
         if alive.all():
