@@ -143,7 +143,10 @@ class ObservationTable:
     def kind(self) -> np.ndarray:
         """What each row is counted as by filters: the column `kind`, where it is filled, else the variable."""
         kind = self.extra.get(KIND)
-        return self.variable if kind is None else np.where(_is_named(kind), kind.astype(str), self.variable.astype(str))
+        if kind is None:
+            return self.variable
+        names = [f"{one:.15g}" for one in kind.tolist()] if kind.dtype.kind in "fiu" else kind.astype(str)
+        return np.where(_is_named(kind), names, self.variable)
 
     @property
     def meanings(self) -> dict[int, str]:
@@ -407,7 +410,8 @@ class Observed:
         Parameters
         ----------
         localization : Localization
-            Its coordinates are those of the columns ``lat``, ``lon``, ``x``, ``y`` or ``z``.
+            Its coordinates are those of the columns ``lat``, ``lon``, ``x``, ``y`` or ``z``. Rules of `ByVariable` are
+            for the column `kind` where they name what it holds, and else for the variable.
 
         Raises
         ------
@@ -419,7 +423,9 @@ class Observed:
         first = next(iter(self.stations.layout.template.data_vars))
         for dim in variable_dims(first, dims_of(localization)):
             if dim == VARIABLE:
-                columns.append(np.array([variable_code(name) for name in self.table.kind[self.used].tolist()]))
+                kind, named = self.table.kind[self.used], getattr(localization.geometry, "observed", ())
+                names = np.where(np.isin(kind, named), kind, self.table.variable[self.used])
+                columns.append(np.array([variable_code(name) for name in names.tolist()]))
                 continue
             name, values = self.stations.column(dim)
             empty = np.isnan(values[self.used])
