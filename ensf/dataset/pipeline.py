@@ -35,7 +35,7 @@ from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.parameters import Parameter
 from ensf.wrappers.smoother import earlier_field
 
-__all__ = ["Done", "Follow", "Pipeline", "Watch", "quiet", "unwatched"]
+__all__ = ["Done", "Follow", "Pipeline", "Watch", "member_label", "quiet", "unwatched"]
 
 LOGGER = logging.getLogger("ensf")
 OBSERVATIONS = 2**12

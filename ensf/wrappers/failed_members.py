@@ -23,7 +23,7 @@ from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
-__all__ = ["FailedMembers", "Replacement", "Tolerant", "without_members"]
+__all__ = ["Completed", "FailedMembers", "Replacement", "Tolerant", "of_other_members", "without_members"]
 
 MOVE = 0.3
 """How far a copy is moved, unless it is said: the part of its variance that is new."""
@@ -90,11 +90,21 @@ class Tolerant(Protocol):
     def filter(self) -> Filter:
         """What analyses those that are left."""
 
+    @property
+    def replaced(self) -> bool:
+        """Whether something takes the places of the others."""
+
     def alive(self, prior: Array) -> np.ndarray:
         """Which members are left, ``(member,)`` of bool."""
 
+    def checked(self, alive: np.ndarray) -> np.ndarray:
+        """Which members are left, unless they are too few."""
+
     def completed(self, analysis: Analysis, alive: np.ndarray, rng: Generator) -> Analysis:
         """The analysis of those that are left, with the others in their places."""
+
+    def update(self, update: Update, alive: np.ndarray, rng: Generator) -> Completed:
+        """The update of those that are left, for all members."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +145,17 @@ class FailedMembers(Wrapper):
         )
 
     def alive(self, prior: Array) -> np.ndarray:
-        """Which members of ``(member, ...)`` are finite.
+        """Which members of ``(member, ...)`` are finite; errors are those of `checked`."""
+        return self.checked(np.isfinite(to_numpy(prior)).reshape(prior.shape[0], -1).all(axis=1))
+
+    def checked(self, alive: np.ndarray) -> np.ndarray:
+        """Which members ``(member,)`` of bool are left.
 
         Raises
         ------
         ValueError
             If fewer than `min_members` are.
         """
-        alive = np.isfinite(to_numpy(prior)).reshape(prior.shape[0], -1).all(axis=1)
         if alive.sum() < self.min_members:
             raise ValueError(
                 f"{alive.sum()} of {len(alive)} members are finite, member {int(np.argmin(alive))} is not, and "
@@ -189,10 +202,11 @@ class FailedMembers(Wrapper):
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         alive = self.alive(predicted)
         if alive.all():
-            return self._inner(predicted, observation, rng, memory)
+            update = self._inner(predicted, observation, rng, memory)
+            return replace(update, info={**update.info, "failed_members": 0})
         xp = namespace(predicted)
         left = xp.take(predicted, like(np.flatnonzero(alive), predicted), axis=0)
-        return self._update(self._inner(left, without_members(observation, alive), rng, memory), alive, rng)
+        return self.update(self._inner(left, without_members(observation, alive), rng, memory), alive, rng)
 
     def completed(self, analysis: Analysis, alive: np.ndarray, rng: Generator) -> Analysis:
         """The analysis of the members that are left, with what takes the places of the others."""
@@ -201,7 +215,7 @@ class FailedMembers(Wrapper):
             return replace(analysis, info=info)
         memory = of_other_members(analysis.memory)
         if analysis.update is not None:
-            update = self._update(analysis.update, alive, rng)
+            update = self.update(analysis.update, alive, rng)
             ensemble = update.replacement.joined(analysis.ensemble) if self.replaced else analysis.ensemble
             return replace(analysis, ensemble=ensemble, memory=memory, info=info, update=update, before=update.before)
         if not self.replaced:
@@ -209,15 +223,16 @@ class FailedMembers(Wrapper):
         replacement = Replacement.draw(alive, rng, self.move)
         return replace(analysis, ensemble=replacement.joined(analysis.ensemble), memory=memory, info=info)
 
-    def _update(self, update: Update, alive: np.ndarray, rng: Generator) -> _Completed:
+    def update(self, update: Update, alive: np.ndarray, rng: Generator) -> Completed:
+        """The update of those that are left, for all members."""
         replacement = Replacement.draw(alive, rng, self.move)
         info = {**update.info, "failed_members": len(replacement.failed)}
         memory = of_other_members(update.memory)
-        return _Completed(memory, info, update=update, replacement=replacement, replaced=self.replaced)
+        return Completed(memory, info, update=update, replacement=replacement, replaced=self.replaced)
 
 
 @dataclass(frozen=True, eq=False)
-class _Completed(WrappedUpdate):
+class Completed(WrappedUpdate):
     """The update of those that are left, for parts of all members."""
 
     replacement: Replacement = field(kw_only=True)
