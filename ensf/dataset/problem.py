@@ -13,8 +13,8 @@ import xarray as xr
 from ensf.arrays import Array, Generator, Record, generator
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.layout import Layout
-from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.masks import whole_members
+from ensf.dataset.methods import Method, find_localization, method_for
 from ensf.dataset.packing import choose, pack, restore, without_fills
 from ensf.dataset.pipeline import Done, Pipeline, member_label
 from ensf.dataset.transforms import Setting, several
