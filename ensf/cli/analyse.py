@@ -47,6 +47,7 @@ def _parser() -> ArgumentParser:
     add = parser.add_argument
     add("--prior", nargs="+", default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
     add("--observations", nargs="+", default=[], help="tables of observations, CSV or NetCDF, or patterns")
+    add("--by-time", action="store_true", help="each name or pattern of --prior is the files of one time")
     add("--method", default="letsf", help="letsf, or a filter: LETKF(Localization(Sphere(), 500.0))")
     add("--output", default="", help="folder for the files")
     add("--memory", default="", help="memory.nc that the analysis before has left, for filters that remember something")
@@ -128,6 +129,7 @@ def _settings(values: Options) -> Offline:
         parameters={name: one.parameter for name, one in parameters.items()},
         method=files.method(values["method"]),
         member_dim=values["member_dim"],
+        by_time=values["by_time"],
         mask=values["mask"],
         window=values["window"].strip(),
         stages=files.words(values["stages"]),

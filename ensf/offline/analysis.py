@@ -28,6 +28,7 @@ from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
 from ensf.offline.observations import check_prior, locate, meet, named, refuse_rejected, set_aside
 from ensf.offline.staging import check_free, staged
 from ensf.offline.statistics import STATISTICS, Bands, write
+from ensf.offline.times import TimesSource
 from ensf.offline.windows import window_of
 from ensf.offline.writer import RECORD, TABLE, Writer, names
 from ensf.runs.files import expanded, resolved
@@ -148,6 +149,8 @@ class Offline:
         Of the errors of the rows of one group, as in `ensf.tables.ObservationTable.observe`.
     parameters : mapping of str to Parameter
         Variables that are parameters of the model, numbers or fields, as in `ensf.dataset.analyse`.
+    by_time : bool
+        Each name or pattern of the forecast is the files of one time, from the first to the last.
     window : str
         Times of rows that are used: ``START/END``, the end excluded; a duration such as ``6h``, centred at the time of
         the forecast; or ``all``. By default six hours if the files say what time it is.
@@ -174,9 +177,14 @@ class Offline:
     surface: tuple[str, ...] = ()
     correlation: Correlation | None = None
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    by_time: bool = False
     window: str = ""
 
     def __post_init__(self) -> None:
+        if self.by_time and self.parameters:
+            raise ValueError("parameters cannot be in files of one time each: leave by_time or the parameters out")
+        if self.by_time and self.window and self.window != "all" and "/" not in self.window:
+            raise ValueError(f"window {self.window!r} has no centre with a file for each time: give START/END, or all")
         for stage in (*self.stages, *self.statistics):
             if stage not in STAGES:
                 raise ValueError(f"there is no stage {stage!r}: choose from {', '.join(STAGES)}")
@@ -225,7 +233,7 @@ class Offline:
         folder, paths = expanded(output), find_files(prior, "the forecast")
         tables = find_files(observations, "the observations")
         of_source = partial(Source.of, paths, self.member_dim, mask=self.mask, coordinates=[*self.coordinates.values()])
-        source = of_source(tuple(self.variables), without=tuple(self.parameters))
+        source = self._of_times(prior) if self.by_time else of_source(self.variables, without=tuple(self.parameters))
         parameters = {name: of_source((name,)) for name in self.parameters}
         layout = source.layout
 
@@ -237,7 +245,7 @@ class Offline:
         _check_apart([*paths, *tables, *former], folder, files)
         check_free(folder, files, len(self.stages) * sum(path.stat().st_size for path in paths), overwrite)
 
-        window = window_of(self.window, paths)
+        window = window_of(self.window or ("all" if self.by_time else ""), paths)
         table = read(tables, good=self.good)
         table = table if window is None else table.within(*window)
         options = {
@@ -266,6 +274,11 @@ class Offline:
         return Job(
             source, ensemble, observed, withheld, bands, pipeline, tables, folder, window, memory, read_parameters
         )
+
+    def _of_times(self, prior: Paths) -> Source:
+        patterns = [prior] if isinstance(prior, str | Path) else prior
+        groups = [find_files(pattern, "the forecast") for pattern in patterns]
+        return TimesSource.of_times(groups, self.member_dim, self.variables, self.mask, self.coordinates.values())
 
     def analyse(
         self,

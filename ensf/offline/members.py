@@ -100,6 +100,11 @@ class Source:
             source._check_alike(path)
         return source
 
+    @property
+    def pieces(self) -> Sequence[tuple[Source, np.ndarray | slice]]:
+        """Sources of files that belong together, and which entries of the state they hold."""
+        return [(self, slice(None))]
+
     def path(self, member: int) -> Path:
         """File of a member."""
         return self.paths[0 if self.single else member]

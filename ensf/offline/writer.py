@@ -126,17 +126,15 @@ class Writer:
                 overwrite(file, source.layout, one, source.layout.member_dim if source.single else None)
 
     def _members(self, stage: str, ensemble: np.ndarray) -> None:
-        source, layout = self.source, self.source.layout
-        files = list(enumerate(zip(source.paths, _members(source), strict=True)))
-        for number, (path, name) in self.follow(files, f"writing {stage}"):
+        places = [(*piece, number) for piece in self.source.pieces for number in range(len(piece[0].paths))]
+        files = list(zip(places, _members(self.source), strict=True))
+        for (source, columns, number), name in self.follow(files, f"writing {stage}"):
             target = self.folder / (_folder(stage) + name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            shutil.copyfile(source.paths[number], target)
+            here = ensemble if source.single else ensemble[number : number + 1]
             with opened(target, "r+") as file:
-                if source.single:
-                    overwrite(file, layout, ensemble, layout.member_dim)
-                else:
-                    overwrite(file, layout, ensemble[number : number + 1], None)
+                overwrite(file, source.layout, here[:, columns], source.layout.member_dim if source.single else None)
                 self._append_history(file)
 
     def _append_history(self, file: netCDF4.Dataset) -> None:
