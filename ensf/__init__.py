@@ -45,6 +45,7 @@ from ensf.filters import (
     StiffnessWarning,
 )
 from ensf.localization import (
+    ByCorrelation,
     ByVariable,
     CountLimit,
     Euclidean,
@@ -128,6 +129,7 @@ __all__ = [
     "Analysis",
     "AnalysisInflation",
     "AugmentedState",
+    "ByCorrelation",
     "ByVariable",
     "AsynchronousNetwork",
     "Callback",

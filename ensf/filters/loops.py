@@ -41,7 +41,7 @@ def combine_columns(anomalies, weights, increments):
         _combine_in_parallel(anomalies, weights, increments)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _whiten_place(correlation, rows, index, weight, white):
     """``C^-1 r`` with ``C C^T`` the correlation of some observations and r their tapered rows, one row after another.
 
@@ -72,7 +72,7 @@ def _whiten_place(correlation, rows, index, weight, white):
     return True
 
 
-@numba.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def whiten_places(correlation, rows, indptr, index, weight, white):
     """Write the whitened rows of each place, whose pairs begin at ``indptr[place]``; false if one has none."""
     places = len(indptr) - 1
