@@ -17,7 +17,7 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, find_localization, method_for
+from ensf.dataset.methods import Method, find_localization, method_for, with_catalogues
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory, Update
@@ -269,6 +269,10 @@ class Offline:
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         transforms = Transforms.fit(chosen, layout, ensemble, source.label)
+        blocks = transforms.blocks(layout)
+        method = with_catalogues(
+            method, lambda pattern: blocks.forward(source.catalogue(find_files(pattern, "the catalogue")))
+        )
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
         read_parameters = tuple((one, parameters[name]) for name, one in self.parameters.items())
         return Job(

@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset import Layout
-from ensf.dataset.coordinates import located, without_place
+from ensf.dataset.coordinates import find_coordinate, located, without_place
 from ensf.dataset.netcdf import reading
 from ensf.dataset.stored import Stored, decoded
 
@@ -205,7 +205,19 @@ class Source:
             f"first {where}: {advice}"
         )
 
-    def _check_alike(self, path: Path) -> None:
+    def catalogue(self, paths: Sequence[Path]) -> np.ndarray:
+        """States ``(sample, state)`` in other files, one each, like those of the members but of any time.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be read, or is not like those of the members.
+        """
+        for path in paths:
+            self._check_alike(path, any_time=True)
+        return replace(self, paths=tuple(paths), members=len(paths), single=False).load(distinct=False)
+
+    def _check_alike(self, path: Path, any_time: bool = False) -> None:
         """Raise ValueError unless the file is like that of the first member."""
         wanted = self.layout.template
         with _opened(path) as dataset:
@@ -213,9 +225,9 @@ class Source:
             for name, variable in wanted.data_vars.items():
                 if name not in other.data_vars:
                     raise ValueError(f"{path} has no variable {name!r} but {self.paths[0]} has: make members alike")
-                self._check_variable(path, variable, other[name])
+                self._check_variable(path, variable, other[name], any_time)
 
-    def _check_variable(self, path: Path, wanted: xr.DataArray, other: xr.DataArray) -> None:
+    def _check_variable(self, path: Path, wanted: xr.DataArray, other: xr.DataArray, any_time: bool) -> None:
         for what, mine, its in (
             ("dimensions", dict(wanted.sizes), dict(other.sizes)),
             ("order of dimensions", wanted.dims, other.dims),
@@ -227,8 +239,9 @@ class Source:
                     f"variable {wanted.name!r} has {what} {its} in {path} but {mine} in {self.paths[0]}: "
                     "make members alike"
                 )
+        time = find_coordinate(wanted, "time") if any_time else None
         for key, coordinate in wanted.coords.items():
-            if _counts_members(coordinate, self.layout.member_dim):
+            if _counts_members(coordinate, self.layout.member_dim) or time is not None and key == time.name:
                 continue
             if key not in other.coords or not _equal(coordinate, other.coords[key]):
                 raise ValueError(

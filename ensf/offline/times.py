@@ -109,6 +109,10 @@ class TimesSource(Source):
         """The files of each time, and which entries of the state they hold."""
         return list(zip(self.parts, self.columns, strict=True))
 
+    def catalogue(self, paths: Sequence[Path]) -> np.ndarray:
+        """Raise ValueError: samples would have to be of all times."""
+        raise ValueError("a catalogue of states cannot be read for files of one time each: leave AdditiveNoise out")
+
     def load(self, follow: Any = iter, distinct: bool = True) -> np.ndarray:
         """The ensemble ``(member, state)``; errors are those of `Source.load`, members differ at the last time."""
         ensemble = np.empty((self.members, self.layout.size), dtype=self.dtype)

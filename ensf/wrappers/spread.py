@@ -20,6 +20,7 @@ Around a filter that is `Preparable` they act on its update, part by part; aroun
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,6 +29,7 @@ from ensf.arrays import (
     Array,
     Generator,
     Record,
+    as_floating,
     generator,
     like,
     member_mean,
@@ -44,7 +46,6 @@ from ensf.filters.base import (
     Part,
     Preparable,
     Update,
-    as_ensemble,
     as_part,
     check_filter,
     refuse_predictions,
@@ -274,7 +275,18 @@ class OnlyVariables(Wrapper):
         if not chosen:
             raise ValueError("OnlyVariables has no variables: name some, or leave it out")
 
+    def check_names(self, names: Iterable[object]) -> None:
+        """Raise ValueError if it names a variable that the state does not have."""
+        names = list(names)
+        for one in self.variables:
+            if isinstance(one, str) and one not in names:
+                raise ValueError(f"OnlyVariables names {one!r}: choose from {', '.join(map(repr, names))}")
+
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
+        size = math.inf if observation.state_size is None else observation.state_size
+        for one in self.variables:
+            if not isinstance(one, str) and not 0 <= one < size:
+                raise ValueError(f"OnlyVariables has index {one}: give 0 to {size - 1}")
         update = self._inner(predicted, observation, rng, memory)
         assert isinstance(update, _Corrected)
         return replace(update, only=self.variables)
@@ -305,8 +317,9 @@ class AdditiveNoise(Wrapper):
     Parameters
     ----------
     filter : Filter
-    catalogue : (sample, state) array
-        On the whole state, as the filter sees it: in a Dataset after its transforms.
+    catalogue : (sample, state) array, or str
+        On the whole state, as the filter sees it: in a Dataset after its transforms. For files the names of those with
+        the samples, one each and like those of the forecast, as a pattern: ``"tendencies/*.nc"``.
     factor : float
         Of the noise.
 
@@ -316,16 +329,24 @@ class AdditiveNoise(Wrapper):
         If the catalogue is no finite array of two samples or more, or the factor is negative.
     """
 
-    catalogue: Array
+    catalogue: Array | str
     factor: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "catalogue", as_ensemble(self.catalogue))
+        if not isinstance(self.catalogue, str):
+            states = as_floating(self.catalogue, "catalogue")
+            finite = np.isfinite(to_numpy(states)).all()
+            if states.ndim != 2 or states.shape[0] < 2 or not finite:
+                raise ValueError(
+                    f"the catalogue is {summary(states)}: give a finite array (sample, state) of two samples or more"
+                )
+            object.__setattr__(self, "catalogue", states)
         check_ranges(self, "additive noise", {"factor": (0 <= self.factor < math.inf, "a factor of 0 or more")})
 
     def __repr__(self) -> str:
-        return f"AdditiveNoise({self.filter!r}, catalogue {summary(self.catalogue)}, factor={self.factor!r})"
+        catalogue = repr(self.catalogue) if isinstance(self.catalogue, str) else f"<{summary(self.catalogue)}>"
+        return f"AdditiveNoise(filter={self.filter!r}, catalogue={catalogue}, factor={self.factor!r})"
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         self._check(observation.state_size)
@@ -342,20 +363,29 @@ class AdditiveNoise(Wrapper):
 
     def _check(self, size: int | None) -> None:
         """Raise ValueError unless the catalogue is of states of this size."""
-        if size is not None and size != self.catalogue.shape[1]:
+        if size is not None and size != self._states.shape[1]:
             raise ValueError(
-                f"the catalogue has states of {self.catalogue.shape[1]} variables but there are {size}: give the whole "
+                f"the catalogue has states of {self._states.shape[1]} variables but there are {size}: give the whole "
                 "state, masked points left out"
             )
 
+    @property
+    def _states(self) -> Array:
+        if isinstance(self.catalogue, str):
+            raise ValueError(
+                f"catalogue {self.catalogue!r} is names of files, which analyses of files read: give an array "
+                "(sample, state)"
+            )
+        return self.catalogue
+
     def _drawn(self, members: int, rng: Generator) -> np.ndarray:
         """Samples for the members, ``(member,)``."""
-        count = self.catalogue.shape[0]
+        count = self._states.shape[0]
         return np.concatenate([rng.permutation(count) for _ in range(-(-members // count))])[:members]
 
     def _noise(self, drawn: np.ndarray, part: Part) -> Array:
         """What is added to the members of a part."""
-        rows = to_numpy(self.catalogue)[np.ix_(drawn, part.entries)]
+        rows = to_numpy(self._states)[np.ix_(drawn, part.entries)]
         noise = like(rows, part.values)
         return self.factor * (noise - member_mean(noise))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ensf.dataset import Layout
-from ensf.dataset.methods import find_localization, method_for, places
+from ensf.dataset.methods import find_localization, method_for, places, with_catalogues
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
 from ensf.offline.cycle.settings import Cycling
@@ -23,6 +23,7 @@ from ensf.offline.memory import read_memory
 from ensf.offline.observations import counts, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free
 from ensf.runs.files import expanded
+from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, read
 from ensf.tables.stations.stations import dates, time_dims
 
@@ -127,6 +128,7 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
             advice = "" if cycling.mask else ", or give mask = true if there is no data"
             raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None
     method = method_for(cycling.filter, source.layout)
+    with_catalogues(method, lambda pattern: source.catalogue(find_files(pattern, "the catalogue")))
     places(find_localization(method), source.layout, np.arange(source.layout.size))
     if first == 1 and cycling.first_memory is not None:
         read_memory(cycling.first_memory, method, source.layout, source.dtype)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ensf.dataset.methods import Method
+from ensf.dataset.methods import Method, with_catalogues
 from ensf.filters.base import Filter, Smoothing, can
 from ensf.offline.cycle.command import UNREADABLE, WORDS, Command
 from ensf.offline.cycle.parameters import Estimated
@@ -208,8 +208,11 @@ class Cycling:
 
     @property
     def filter(self) -> Method:
-        """What analyses the last cycle."""
-        return self.method.filter if isinstance(self.method, Smoothing) else self.method
+        """What analyses the last cycle; names of files in it are whole."""
+        method = self.method.filter if isinstance(self.method, Smoothing) else self.method
+        if not can(method, "analyse"):
+            return method
+        return with_catalogues(cast(Filter, method), lambda pattern: str(expanded(self.folder) / pattern))
 
     @property
     def lag(self) -> int:
