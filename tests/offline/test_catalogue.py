@@ -96,9 +96,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(folder, rng):
     seen = Observation(np.ones(1), Select((3,)), 0.5)
     with pytest.raises(ValueError, match=r"'days/\*.nc' is names of files, which analyses of files read"):
         AdditiveNoise(ETKF(), "days/*.nc", 0.3).analyse(rng.standard_normal((4, 12)), seen, 1)
-    with pytest.raises(
-        ValueError, match="the catalogue is .* give a finite array .sample, state. of two"
-    ):
+    with pytest.raises(ValueError, match="the catalogue is .* give a finite array .sample, state. of two"):
         AdditiveNoise(ETKF(), np.ones((1, 12)), 0.3)
     with pytest.raises(ValueError, match="OnlyVariables names 'salt': choose from 'q'"):
         analysed(folder, OnlyVariables(AnalysisInflation(ETKF(), 1.1), ("salt",)))
