@@ -344,6 +344,17 @@ class AdditiveNoise(Wrapper):
             object.__setattr__(self, "catalogue", states)
         check_ranges(self, "additive noise", {"factor": (0 <= self.factor < math.inf, "a factor of 0 or more")})
 
+    @property
+    def _key(self) -> tuple[Filter, float, str | int]:
+        """What it is: arrays are the same if they are one."""
+        return self.filter, self.factor, self.catalogue if isinstance(self.catalogue, str) else id(self.catalogue)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AdditiveNoise) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
     def __repr__(self) -> str:
         catalogue = repr(self.catalogue) if isinstance(self.catalogue, str) else f"<{summary(self.catalogue)}>"
         return f"AdditiveNoise(filter={self.filter!r}, catalogue={catalogue}, factor={self.factor!r})"
