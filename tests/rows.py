@@ -21,6 +21,7 @@ from ensf import (
     EnFF,
     EnKF,
     EnSF,
+    FailedMembers,
     FiniteSize,
     FixedGainMAP,
     ForecastInflation,
@@ -29,6 +30,7 @@ from ensf import (
     InvertedArctan,
     IteratedEnSF,
     Kernel,
+    OnlyVariables,
     OptimalInterpolation,
     OutlierRejection,
     PartialState,
@@ -65,6 +67,7 @@ class Row:
     symmetric: bool = True  # members in another order give the same members in another order
     correlated: bool = True  # takes correlated errors
     general: bool = True  # takes observations of several variables
+    finite: bool = True  # refuses members that are not finite
 
 
 def local(filter: Filter, **promises: bool) -> Row:
@@ -108,6 +111,8 @@ FILTERS = {
     "AnalysisInflation": Row(AnalysisInflation(ETKF(), 1.1)),
     "RTPS": Row(RTPS(ETKF(), 0.5)),
     "RTPP": Row(RTPP(ETKF(), 0.5)),
+    "OnlyVariables": Row(OnlyVariables(RTPS(ETKF(), 0.5), (0, 5))),
+    "FailedMembers": Row(FailedMembers(ETKF(), 5), finite=False),
     "Rotation": Row(Rotation(ETKF()), symmetric=False),
     "SpreadReset": Row(SpreadReset(ETKF())),
     "SpreadReset to a number": Row(SpreadReset(ETKF(), 0.5), affine=False),

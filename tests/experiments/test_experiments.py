@@ -139,6 +139,17 @@ QUICK = {
         burn_in=20,
         scores={"letsf_spread": {"rmse_analysis": (0.27106, 0.0003)}},
     ),
+    "lorenz96_failed_members": Quick(
+        cycles=40,
+        burn_in=20,
+        scores={
+            "letkf": {"rmse_analysis": (0.26005, 0.0003), "spread_analysis": (0.33527, 0.0003)},
+            "letkf_copies": {"rmse_analysis": (0.2593, 0.0003)},
+            "letkf_draws": {"rmse_analysis": (0.2678, 0.0003)},
+            "letsf": {"rmse_analysis": (0.26236, 0.0003), "spread_analysis": (0.26192, 0.0003)},
+            "letsf_spread": {"rmse_analysis": (0.30548, 0.0003), "spread_analysis": (0.34783, 0.0003)},
+        },
+    ),
     "lorenz96_forcing_high": Quick(
         cycles=50,
         burn_in=20,
