@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from ensf.diffusion.counter import COSINE_TERMS, LANES, LOG_TERMS, PANEL, SINE_TERMS
+from ensf.kernels import compiled
 
 __all__ = ["fill", "fill_in_parallel", "panel_normals", "threefry", "workspace"]
 
@@ -24,13 +25,13 @@ _S0, _S1, _S2 = SINE_TERMS
 _C0, _C1, _C2 = COSINE_TERMS
 
 
-@numba.njit(inline="always")
+@compiled(error_model="numpy")
 def _mix(x, y, turn):
     x = _word(x + y)
     return x, _word(_word((y << _word(turn)) | (y >> _word(32 - turn))) ^ x)
 
 
-@numba.njit(inline="always")
+@compiled(error_model="numpy")
 def _even_rounds(x, y):
     x, y = _mix(x, y, 13)
     x, y = _mix(x, y, 15)
@@ -38,7 +39,7 @@ def _even_rounds(x, y):
     return _mix(x, y, 6)
 
 
-@numba.njit(inline="always")
+@compiled(error_model="numpy")
 def _odd_rounds(x, y):
     x, y = _mix(x, y, 17)
     x, y = _mix(x, y, 29)
@@ -46,7 +47,7 @@ def _odd_rounds(x, y):
     return _mix(x, y, 24)
 
 
-@numba.njit(inline="always")
+@compiled(error_model="numpy")
 def threefry(x, y, k0, k1):
     k2 = _word(k0 ^ k1 ^ _PARITY)
     x, y = _even_rounds(_word(x + k0), _word(y + k1))
@@ -57,14 +58,14 @@ def threefry(x, y, k0, k1):
     return _word(x + k2), _word(y + k0 + _word(5))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def workspace():
     """Words and numbers of a panel, and the bits of its numbers."""
     numbers = np.empty(PANEL, np.float32)
     return np.empty(LANES, np.uint32), np.empty(LANES, np.int32), numbers, numbers.view(np.int32)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def panel_normals(panel, row, k0, k1, work):
     """Overwrite the numbers of the workspace with those of a panel of a row."""
     angles, exponents, numbers, bits = work
@@ -102,7 +103,7 @@ def panel_normals(panel, row, k0, k1, work):
         numbers[LANES + lane] = radius * crossed
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _fill_panel(rows, panel, k0, k1):
     work, first = workspace(), panel * PANEL
     numbers, size = work[2], min(PANEL, rows.shape[1] - panel * PANEL)
@@ -112,14 +113,14 @@ def _fill_panel(rows, panel, k0, k1):
             rows[row, first + i] = numbers[i]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def fill(rows, k0, k1):
     """Overwrite ``(row, entry)`` with the numbers of a draw."""
     for panel in range((rows.shape[1] + PANEL - 1) // PANEL):
         _fill_panel(rows, panel, k0, k1)
 
 
-@numba.njit(cache=True, parallel=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def fill_in_parallel(rows, k0, k1):
     for panel in numba.prange((rows.shape[1] + PANEL - 1) // PANEL):
         _fill_panel(rows, panel, k0, k1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from ensf.diffusion.counted import CountedNormals, counted
 from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import PairedScore, PriorScore
 from ensf.diffusion.sampler import ReverseSDE, Sampler, StandardNoise
+from ensf.diffusion.sampling import recorded
 from ensf.diffusion.schedule import LinearSchedule, Schedule
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
 from ensf.filters.ensf_pointwise import pointwise_steps
@@ -48,7 +49,7 @@ class EnSF:
     sampler : Sampler
         Reverse-time integration.
     start : StandardNoise or StandardisedNoise
-        Terminal law, where the integration starts.
+        Terminal law, where the integration starts, in units of the schedule's noise there.
     clip : float
         Bound on every entry of the posterior score; infinite = none.
 
@@ -77,6 +78,8 @@ class EnSF:
         memory: Memory = None,
         positions: np.ndarray | None = None,
         predicted: Array | None = None,
+        *,
+        trajectory: bool = False,
     ) -> Analysis:
         """Analysis ensemble from a prior ensemble ``(member, state)``.
 
@@ -89,11 +92,14 @@ class EnSF:
             Not used.
         positions : (state, dimension) array, optional
             Not used.
+        trajectory : bool
+            Whether z at every pseudo-time is kept.
 
         Returns
         -------
         Analysis
-            Its info has `steps`, the pseudo-time steps taken, and `clipped`, the fraction of scores that were clipped.
+            Its info has `steps`, the pseudo-time steps taken, `clipped`, the fraction of scores that were clipped, and
+            `trajectory`, a `Trajectory`, if asked for.
 
         Raises
         ------
@@ -120,21 +126,23 @@ class EnSF:
             stiffness = self.guidance.stiffness(prior, observation)
         self._warn_if_stiff(stiffness)
         draws = counted(generator(rng), prior)
-        if pointwise is not None and isinstance(draws, CountedNormals):
-            noise = self.start.draw(prior, draws)
+        if pointwise is not None and not trajectory and isinstance(draws, CountedNormals):
+            noise = self.schedule.terminal_deviation() * self.start.draw(prior, draws)
             ensemble, steps, clipped = pointwise.run(noise, draws)
-            fraction = clipped / (steps * prior.size)
+            info: dict[str, object] = {"steps": steps, "clipped": clipped / (steps * ensemble.size)}
         else:
-            ensemble, steps, fraction = self._integrated(prior, observation, cast(Generator, draws))
+            ensemble, info = self._integrated(prior, observation, draws, trajectory)
         if not bool(namespace(ensemble).isfinite(namespace(ensemble).sum(ensemble))):
             raise Lost(
-                f"the score filter left the range of numbers in {steps} steps: take more steps, a larger observation "
-                "error, or ConditionalGuidance"
+                f"the score filter left the range of numbers in {info['steps']} steps: take more steps, a larger "
+                "observation error, or ConditionalGuidance"
             )
-        return Analysis(ensemble, memory, {"steps": steps, "clipped": fraction})
+        return Analysis(ensemble, memory, info)
 
-    def _integrated(self, prior: Array, observation: Observation, rng: Generator) -> tuple[Array, int, float]:
-        """Members at the end, the steps taken and the fraction of scores that were clipped, of whatever parts."""
+    def _integrated(
+        self, prior: Array, observation: Observation, rng: Generator, trajectory: bool
+    ) -> tuple[Array, dict[str, object]]:
+        """Members at the end and the info of the analysis, whatever the settings and the observation."""
         prior_score = self.score.fit(prior, rng)
         guide = self.guidance.fit(prior, observation, prior_score)
         clipping = _Clipping(self.clip)
@@ -144,9 +152,14 @@ class EnSF:
             score = prior_score(z, alpha, variance)
             return clipping(score + guide(z, score, t, alpha, variance))
 
-        noise = self.start.draw(prior, rng)
-        ensemble, steps = self.sampler.sample(noise, posterior_score, self.schedule, rng)
-        return ensemble, steps, clipping.fraction()
+        noise = self.schedule.terminal_deviation() * self.start.draw(prior, rng)
+        way: dict[str, object] = {}
+        if trajectory:
+            path = recorded(noise, self.sampler.walk(noise, posterior_score, self.schedule, rng))
+            ensemble, steps, way = path.states[-1, ...], len(path.times) - 1, {"trajectory": path}
+        else:
+            ensemble, steps = self.sampler.sample(noise, posterior_score, self.schedule, rng)
+        return ensemble, {"steps": steps, "clipped": clipping.fraction(), **way}
 
     def _warn_if_stiff(self, stiffness: float) -> None:
         needed = self.sampler.stable_steps(self.schedule, stiffness)

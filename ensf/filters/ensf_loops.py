@@ -20,6 +20,7 @@ from numba.extending import overload
 
 from ensf.diffusion.counter import PANEL
 from ensf.diffusion.counter_loops import panel_normals, workspace
+from ensf.kernels import compiled
 
 IDENTITY, ARCTAN, ABSOLUTE, SQUARE, CUBE, EXPONENTIAL = range(6)
 ALPHA, PRECISION, DAMPING, KEEP, PULL, NOISE = range(6)
@@ -34,7 +35,7 @@ def _atan(x):
     raise NotImplementedError
 
 
-@numba.njit(inline="always")
+@compiled(error_model="numpy")
 def _atan_single(x):
     one, size = np.float32(1), abs(x)
     far, middle = size > np.float32(2.414213562373095), size > np.float32(0.4142135623730950)
@@ -49,7 +50,7 @@ def _atan_single(x):
     return -angle if x < np.float32(0) else angle
 
 
-@numba.njit(inline="always")
+@compiled(error_model="numpy")
 def _atan_double(x):
     size = abs(x)
     far, middle = size > 2.41421356237309504880, size > 0.66
@@ -67,7 +68,7 @@ def _atan_double(x):
     return -angle if x < 0.0 else angle
 
 
-@overload(_atan, inline="always")
+@overload(_atan)
 def _atan_of(x):
     """Arctan in the precision of x, without a branch (Moshier's Cephes library)."""
     if x == types.float32:
@@ -75,7 +76,7 @@ def _atan_of(x):
     return lambda x: _atan_double(x)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _image(function, eta):
     """f and its derivative."""
     one = eta.dtype.type(1)
@@ -97,7 +98,7 @@ def _image(function, eta):
     return value, slope
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _likelihood_score(function, z, sensor, score):
     """Overwrite with ``precision (y - f(eta)) factor f'(eta)``."""
     value, precision, offset, factor = sensor
@@ -118,7 +119,7 @@ def _likelihood_score(function, z, sensor, score):
 # --- steps -----------------------------------------------------------------------------------------------
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _update(z, centre, pull, normals, step, bound):
     """Overwrite with the state after a step; the number of scores that were clipped."""
     precision, damping, keep, gain, noise = step[PRECISION], step[DAMPING], step[KEEP], step[PULL], step[NOISE]
@@ -131,13 +132,13 @@ def _update(z, centre, pull, normals, step, bound):
     return clipped
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _add_multiple(total, factor, values):
     for i in range(total.size):
         total[i] += factor * values[i]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _advance_panel(panel, z, prior, mixture, table, keys, function, sensor, bound):
     """Overwrite a panel with its state after all steps of the table; the number of scores that were clipped."""
     weights, batch = mixture
@@ -166,14 +167,14 @@ def _advance_panel(panel, z, prior, mixture, table, keys, function, sensor, boun
     return clipped
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def advance(panels, z, prior, mixture, table, keys, function, sensor, bound, clipped):
     """Overwrite the panels from one to before another; add to the numbers of clipped scores, ``(panel,)``."""
     for panel in range(*panels):
         clipped[panel] += _advance_panel(panel, z, prior, mixture, table, keys, function, sensor, bound)
 
 
-@numba.njit(cache=True, parallel=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def advance_in_parallel(panels, z, prior, mixture, table, keys, function, sensor, bound, clipped):
     for panel in numba.prange(panels[0], panels[1]):
         clipped[panel] += _advance_panel(panel, z, prior, mixture, table, keys, function, sensor, bound)
@@ -182,7 +183,7 @@ def advance_in_parallel(panels, z, prior, mixture, table, keys, function, sensor
 # --- weights of a mixture --------------------------------------------------------------------------------
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _product(a, b, size):
     """Scalar product in double precision, in an order that vectors of the processor can take."""
     sums = np.zeros(_BUNDLE)
@@ -198,7 +199,7 @@ def _product(a, b, size):
     return total
 
 
-@numba.njit(cache=True, parallel=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def products(z, prior, batch, partial):
     """With a_b the anomalies of a batch and m its mean, for every panel the products of a_b with z, m and itself.
 
@@ -229,7 +230,7 @@ def products(z, prior, batch, partial):
 # --- what is asked before the first step -----------------------------------------------------------------
 
 
-@numba.njit(cache=True, parallel=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def largest_curvature(prior, function, sensor, shrinks, curvature, finite):
     """For every panel the largest ``precision (factor f')^2`` over members shrunken towards zero as z is.
 
