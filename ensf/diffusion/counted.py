@@ -10,10 +10,7 @@ import numpy as np
 from ensf.arrays import Array, Generator, stream
 from ensf.diffusion.counter import threefry
 
-__all__ = ["AT_ONCE", "CountedNormals", "counted"]
-
-AT_ONCE = 2**16
-"""Numbers of a draw below which one thread is used."""
+__all__ = ["CountedNormals", "counted"]
 
 
 class CountedNormals:
@@ -43,8 +40,7 @@ class CountedNormals:
 
         numbers = np.empty(shape, dtype=dtype)
         rows = numbers.reshape(math.prod(shape[:-1]), shape[-1])
-        fill = counter_loops.fill if numbers.size < AT_ONCE else counter_loops.fill_in_parallel
-        fill(rows, *(np.uint32(word) for word in self.next_key()))
+        counter_loops.fill(rows, *(np.uint32(word) for word in self.next_key()))
         return numbers
 
     def random(self, size: int) -> np.ndarray:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
 from ensf.diffusion.counter import COSINE_TERMS, LANES, LOG_TERMS, PANEL, SINE_TERMS
 from ensf.kernels import compiled
 
-__all__ = ["fill", "fill_in_parallel", "panel_normals", "threefry", "workspace"]
+__all__ = ["fill", "panel_normals", "threefry", "workspace"]
 
 _single, _word, _signed = np.float32, np.uint32, np.int32
 _PARITY = np.uint32(0x1BD11BDA)
@@ -28,23 +27,23 @@ _C0, _C1, _C2 = COSINE_TERMS
 @compiled(error_model="numpy")
 def _mix(x, y, turn):
     x = _word(x + y)
-    return x, _word(_word((y << _word(turn)) | (y >> _word(32 - turn))) ^ x)
+    return x, _word(_word((y << turn) | (y >> (_word(32) - turn))) ^ x)
 
 
 @compiled(error_model="numpy")
 def _even_rounds(x, y):
-    x, y = _mix(x, y, 13)
-    x, y = _mix(x, y, 15)
-    x, y = _mix(x, y, 26)
-    return _mix(x, y, 6)
+    x, y = _mix(x, y, _word(13))
+    x, y = _mix(x, y, _word(15))
+    x, y = _mix(x, y, _word(26))
+    return _mix(x, y, _word(6))
 
 
 @compiled(error_model="numpy")
 def _odd_rounds(x, y):
-    x, y = _mix(x, y, 17)
-    x, y = _mix(x, y, 29)
-    x, y = _mix(x, y, 16)
-    return _mix(x, y, 24)
+    x, y = _mix(x, y, _word(17))
+    x, y = _mix(x, y, _word(29))
+    x, y = _mix(x, y, _word(16))
+    return _mix(x, y, _word(24))
 
 
 @compiled(error_model="numpy")
@@ -103,24 +102,14 @@ def panel_normals(panel, row, k0, k1, work):
         numbers[LANES + lane] = radius * crossed
 
 
-@compiled(error_model="numpy")
-def _fill_panel(rows, panel, k0, k1):
-    work, first = workspace(), panel * PANEL
-    numbers, size = work[2], min(PANEL, rows.shape[1] - panel * PANEL)
-    for row in range(rows.shape[0]):
-        panel_normals(panel, row, k0, k1, work)
-        for i in range(size):
-            rows[row, first + i] = numbers[i]
-
-
 @compiled(nogil=True, error_model="numpy")
 def fill(rows, k0, k1):
     """Overwrite ``(row, entry)`` with the numbers of a draw."""
-    for panel in range((rows.shape[1] + PANEL - 1) // PANEL):
-        _fill_panel(rows, panel, k0, k1)
-
-
-@compiled(parallel=True, error_model="numpy")
-def fill_in_parallel(rows, k0, k1):
-    for panel in numba.prange((rows.shape[1] + PANEL - 1) // PANEL):
-        _fill_panel(rows, panel, k0, k1)
+    work = workspace()
+    numbers = work[2]
+    for row in range(rows.shape[0]):
+        for panel in range((rows.shape[1] + PANEL - 1) // PANEL):
+            panel_normals(panel, row, k0, k1, work)
+            first = panel * PANEL
+            for i in range(min(PANEL, rows.shape[1] - first)):
+                rows[row, first + i] = numbers[i]

@@ -77,126 +77,132 @@ def _atan_of(x):
 
 
 @compiled(error_model="numpy")
-def _image(function, eta):
-    """f and its derivative."""
+def image(function, eta, value, slope):
+    """Overwrite with f and its derivative."""
     one = eta.dtype.type(1)
-    value, slope = np.empty_like(eta), np.empty_like(eta)
-    for i in range(eta.size):
-        x = eta[i]
-        if function == ARCTAN:
-            value[i], slope[i] = _atan(x), one / (one + x * x)
-        elif function == ABSOLUTE:
-            value[i], slope[i] = abs(x), np.sign(x)
-        elif function == SQUARE:
-            value[i], slope[i] = x * x, x + x
-        elif function == CUBE:
-            value[i], slope[i] = x * x * x, (one + one + one) * x * x
-        elif function == EXPONENTIAL:
-            value[i] = slope[i] = np.exp(x)
-        else:
-            value[i], slope[i] = x, one
-    return value, slope
-
-
-@compiled(error_model="numpy")
-def _likelihood_score(function, z, sensor, score):
-    """Overwrite with ``precision (y - f(eta)) factor f'(eta)``."""
-    value, precision, offset, factor = sensor
-    one = z.dtype.type(1)
-    if function == IDENTITY:
-        for i in range(z.size):
-            score[i] = precision[i] * factor[i] * (value[i] - (offset[i] + factor[i] * z[i]))
-    elif function == ARCTAN:
-        for i in range(z.size):
-            eta = offset[i] + factor[i] * z[i]
-            score[i] = precision[i] * factor[i] * (value[i] - _atan(eta)) / (one + eta * eta)
+    if function == ARCTAN:
+        for i in range(eta.size):
+            value[i] = _atan(eta[i])
+            slope[i] = one / (one + eta[i] * eta[i])
+    elif function == ABSOLUTE:
+        for i in range(eta.size):
+            value[i] = abs(eta[i])
+            slope[i] = np.sign(eta[i])
+    elif function == SQUARE:
+        for i in range(eta.size):
+            value[i] = eta[i] * eta[i]
+            slope[i] = eta[i] + eta[i]
+    elif function == CUBE:
+        for i in range(eta.size):
+            value[i] = eta[i] * eta[i] * eta[i]
+            slope[i] = (one + one + one) * eta[i] * eta[i]
+    elif function == EXPONENTIAL:
+        for i in range(eta.size):
+            value[i] = np.exp(eta[i])
+            slope[i] = value[i]
     else:
-        here, slope = _image(function, offset + factor * z)
-        for i in range(z.size):
-            score[i] = precision[i] * factor[i] * (value[i] - here[i]) * slope[i]
+        for i in range(eta.size):
+            value[i] = eta[i]
+            slope[i] = one
 
 
 # --- steps -----------------------------------------------------------------------------------------------
 
 
 @compiled(error_model="numpy")
-def _update(z, centre, pull, normals, step, bound):
-    """Overwrite with the state after a step; the number of scores that were clipped."""
-    precision, damping, keep, gain, noise = step[PRECISION], step[DAMPING], step[KEEP], step[PULL], step[NOISE]
+def _step(z, centre, normals, step, first, function, sensor, bound, work):
+    """Overwrite the entries from the first on with those after a step; the number of scores that were clipped."""
+    value, precision, offset, factor = sensor
+    eta, predicted, slope = work
+    inverse, damping, keep, pull, noise = step[PRECISION], step[DAMPING], step[KEEP], step[PULL], step[NOISE]
+    for i in range(z.size):
+        eta[i] = offset[first + i] + factor[first + i] * z[i]
+    image(function, eta, predicted, slope)
     clipped = 0
     for i in range(z.size):
-        score = (centre[i] - z[i]) * precision + damping * pull[i]
+        likelihood = precision[first + i] * factor[first + i] * (value[first + i] - predicted[i]) * slope[i]
+        score = (centre[i] - z[i]) * inverse + damping * likelihood
         bounded = min(max(score, -bound), bound)
         clipped += bounded != score
-        z[i] = keep * z[i] + gain * bounded + noise * normals[i]
+        z[i] = keep * z[i] + pull * bounded + noise * normals[i]
     return clipped
 
 
 @compiled(error_model="numpy")
-def _add_multiple(total, factor, values):
-    for i in range(total.size):
-        total[i] += factor * values[i]
-
-
-@compiled(error_model="numpy")
-def _advance_panel(panel, z, prior, mixture, table, keys, function, sensor, bound):
+def _advance_panel(panel, z, prior, weights, batch, table, keys, function, sensor, bound):
     """Overwrite a panel with its state after all steps of the table; the number of scores that were clipped."""
-    weights, batch = mixture
     first, last = panel * PANEL, min((panel + 1) * PANEL, z.shape[1])
-    value, precision, offset, factor = sensor
-    sensor = value[first:last], precision[first:last], offset[first:last], factor[first:last]
-    work = workspace()
-    normals = work[2]
-    pull, centre = np.empty(last - first, z.dtype), np.empty(last - first, z.dtype)
+    numbers = workspace()
+    normals = numbers[2]
+    normals[:] = 0
+    centre = np.empty(last - first, z.dtype)
+    work = np.empty_like(centre), np.empty_like(centre), np.empty_like(centre)
     clipped = 0
     for row in range(z.shape[0]):
         here = z[row, first:last]
         for k in range(table.shape[0]):
-            centre[:] = 0
-            if batch.size:
-                for b in range(batch.size):
-                    _add_multiple(centre, table[k, ALPHA] * weights[row, b], prior[batch[b], first:last])
-            else:
-                _add_multiple(centre, table[k, ALPHA], prior[row, first:last])
-            _likelihood_score(function, here, sensor, pull)
+            for i in range(centre.size):
+                centre[i] = 0
+            for b in range(batch.shape[1]):
+                scale = table[k, ALPHA] * weights[row, b]
+                member = prior[batch[row, b], first:last]
+                for i in range(centre.size):
+                    centre[i] += scale * member[i]
             if table[k, NOISE] != 0:
-                panel_normals(panel, row, keys[k, 0], keys[k, 1], work)
-            else:
-                normals[:] = 0
-            clipped += _update(here, centre, pull, normals, table[k], bound)
+                panel_normals(panel, row, keys[k, 0], keys[k, 1], numbers)
+            clipped += _step(here, centre, normals, table[k], first, function, sensor, bound, work)
     return clipped
 
 
 @compiled(nogil=True, error_model="numpy")
-def advance(panels, z, prior, mixture, table, keys, function, sensor, bound, clipped):
+def advance(panels, z, prior, weights, batch, table, keys, function, sensor, bound, clipped):
     """Overwrite the panels from one to before another; add to the numbers of clipped scores, ``(panel,)``."""
-    for panel in range(*panels):
-        clipped[panel] += _advance_panel(panel, z, prior, mixture, table, keys, function, sensor, bound)
+    for panel in range(panels[0], panels[1]):
+        clipped[panel] += _advance_panel(panel, z, prior, weights, batch, table, keys, function, sensor, bound)
 
 
 @compiled(parallel=True, error_model="numpy")
-def advance_in_parallel(panels, z, prior, mixture, table, keys, function, sensor, bound, clipped):
+def advance_in_parallel(panels, z, prior, weights, batch, table, keys, function, sensor, bound, clipped):
+    """`advance` in threads."""
     for panel in numba.prange(panels[0], panels[1]):
-        clipped[panel] += _advance_panel(panel, z, prior, mixture, table, keys, function, sensor, bound)
+        clipped[panel] += _advance_panel(panel, z, prior, weights, batch, table, keys, function, sensor, bound)
 
 
 # --- weights of a mixture --------------------------------------------------------------------------------
 
 
 @compiled(error_model="numpy")
-def _product(a, b, size):
+def _product(a, b):
     """Scalar product in double precision, in an order that vectors of the processor can take."""
     sums = np.zeros(_BUNDLE)
-    whole = size - size % _BUNDLE
+    whole = a.size - a.size % _BUNDLE
     for i in range(0, whole, _BUNDLE):
         for k in range(_BUNDLE):
-            sums[k] += np.float64(a[i + k]) * np.float64(b[i + k])
+            sums[k] += np.float64(a[i + k]) * b[i + k]
     total = 0.0
     for k in range(_BUNDLE):
         total += sums[k]
-    for i in range(whole, size):
-        total += np.float64(a[i]) * np.float64(b[i])
+    for i in range(whole, a.size):
+        total += np.float64(a[i]) * b[i]
     return total
+
+
+@compiled(error_model="numpy")
+def _products_of_panel(first, last, z, prior, batch, products):
+    members = z.shape[0]
+    mean, anomaly = np.zeros(last - first), np.empty(last - first)
+    for b in range(batch.size):
+        for i in range(mean.size):
+            mean[i] += prior[batch[b], first + i]
+    for i in range(mean.size):
+        mean[i] /= batch.size
+    for b in range(batch.size):
+        for i in range(mean.size):
+            anomaly[i] = prior[batch[b], first + i] - mean[i]
+        for row in range(members):
+            products[row, b] = _product(z[row, first:last], anomaly)
+        products[members, b] = _product(mean, anomaly)
+        products[members + 1, b] = _product(anomaly, anomaly)
 
 
 @compiled(parallel=True, error_model="numpy")
@@ -210,46 +216,39 @@ def products(z, prior, batch, partial):
     partial : (panel, member + 2, b) array
         Overwritten.
     """
-    members = z.shape[0]
     for panel in numba.prange(partial.shape[0]):
-        first = panel * PANEL
-        size = min(PANEL, z.shape[1] - first)
-        mean = np.zeros(size)
-        anomaly = np.empty(size)
-        for b in range(batch.size):
-            mean += prior[batch[b], first : first + size]
-        mean /= batch.size
-        for b in range(batch.size):
-            anomaly[:] = prior[batch[b], first : first + size] - mean
-            for row in range(members):
-                partial[panel, row, b] = _product(z[row, first : first + size], anomaly, size)
-            partial[panel, members, b] = _product(mean, anomaly, size)
-            partial[panel, members + 1, b] = _product(anomaly, anomaly, size)
+        first, last = panel * PANEL, min((panel + 1) * PANEL, z.shape[1])
+        _products_of_panel(first, last, z, prior, batch, partial[panel])
 
 
 # --- what is asked before the first step -----------------------------------------------------------------
+
+
+@compiled(error_model="numpy")
+def _curvature_of_panel(first, last, prior, function, sensor, shrinks):
+    _, precision, offset, factor = sensor
+    eta = np.empty(last - first, prior.dtype)
+    value, slope = np.empty_like(eta), np.empty_like(eta)
+    largest, finite = 0.0, True
+    for row in range(prior.shape[0]):
+        for k in range(shrinks.size):
+            for i in range(eta.size):
+                eta[i] = offset[first + i] + factor[first + i] * (shrinks[k] * prior[row, first + i])
+            image(function, eta, value, slope)
+            for i in range(eta.size):
+                here = precision[first + i] * (factor[first + i] * slope[i]) ** 2
+                if np.isfinite(here) and here > largest:
+                    largest = here
+                finite &= np.isfinite(value[i])
+    return largest, finite
 
 
 @compiled(parallel=True, error_model="numpy")
 def largest_curvature(prior, function, sensor, shrinks, curvature, finite):
     """For every panel the largest ``precision (factor f')^2`` over members shrunken towards zero as z is.
 
-    Also whether each panel has finite predictions of all members; both ``(panel,)`` arrays are overwritten.
+    Also whether each panel has finite predictions of all these; both ``(panel,)`` arrays are overwritten.
     """
-    _, precision, offset, factor = sensor
     for panel in numba.prange(curvature.size):
-        first = panel * PANEL
-        last = min(first + PANEL, prior.shape[1])
-        largest, whole = 0.0, True
-        for row in range(prior.shape[0]):
-            for k in range(shrinks.size):
-                eta = offset[first:last] + factor[first:last] * (shrinks[k] * prior[row, first:last])
-                value, slope = _image(function, eta)
-                for i in range(value.size):
-                    here = precision[first + i] * (factor[first + i] * slope[i]) ** 2
-                    if np.isfinite(here) and here > largest:
-                        largest = here
-                    if k == shrinks.size - 1 and not np.isfinite(value[i]):
-                        whole = False
-        curvature[panel] = largest
-        finite[panel] = whole
+        first, last = panel * PANEL, min((panel + 1) * PANEL, prior.shape[1])
+        curvature[panel], finite[panel] = _curvature_of_panel(first, last, prior, function, sensor, shrinks)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensf.arrays import Array, Numbers, is_host
-from ensf.diffusion.counted import AT_ONCE, CountedNormals
+from ensf.diffusion.counted import CountedNormals
 from ensf.diffusion.counter import PANEL
 from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import MiniBatchScore, MixtureScore, PairedScore, PriorScore
@@ -39,6 +39,9 @@ FUNCTIONS = (identity, arctan, absolute, square, cube, exponential)
 """In the order of their numbers in the compiled loops."""
 STEPS_AT_ONCE = 2**28
 """Entries times steps of a compiled call, about a second, after which Ctrl-C is heard."""
+
+AT_ONCE = 2**16
+"""Entries times steps below which one thread is used."""
 
 Sensor = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -160,7 +163,7 @@ class PointwiseSteps:
             mixture = self._paired
             if batch is not None:
                 members = batch(self.score, len(z), rng, self.prior)
-                mixture = self._weights(z, members, step), members
+                mixture = self._weights(z, members, step), np.tile(members, (len(z), 1))
             self._advance(z, [step], rng, mixture, clipped)
             if settled is not None and settled(z, count):
                 break
@@ -172,7 +175,9 @@ class PointwiseSteps:
 
     @property
     def _paired(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.empty((0, 0), self.prior.dtype), np.empty(0, np.int64)
+        """Weights ``(particle, b)`` and members ``(particle, b)`` of the mixture of each particle: its own member."""
+        own = np.arange(len(self.prior))[:, np.newaxis]
+        return np.ones(own.shape, self.prior.dtype), own
 
     def _advance(
         self,
@@ -191,7 +196,7 @@ class PointwiseSteps:
         for first in range(0, self._panels, at_once):
             panels = first, min(first + at_once, self._panels)
             bound = z.dtype.type(self.clip)
-            advance(panels, z, self.prior, mixture, table, keys, self.function, self.sensor, bound, clipped)
+            advance(panels, z, self.prior, *mixture, table, keys, self.function, self.sensor, bound, clipped)
 
     def _weights(self, z: np.ndarray, batch: np.ndarray, step: AffineStep) -> np.ndarray:
         """Softmax weights ``(particle, member)`` of the mixture of N(alpha x_b, v I)."""
