@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import array_api_compat
 import numpy as np
@@ -16,7 +17,7 @@ __all__ = ["CountedNormals", "counted"]
 class CountedNormals:
     """A random stream whose draw number n, row and entry make a normal number.
 
-    It stands for a generator where normal numbers are drawn. What else is drawn comes from the generator itself.
+    It stands for a generator where normal numbers are drawn.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ class CountedNormals:
 
     def __init__(self, rng: Generator) -> None:
         key = int(rng.integers(2**63))
-        self.rng, self.key, self.draws = rng, (key & 0xFFFFFFFF, key >> 32), 0
+        self.key, self.draws = (key & 0xFFFFFFFF, key >> 32), 0
 
     def next_key(self) -> tuple[int, int]:
         """Key of the next draw, which is thereby taken."""
@@ -43,13 +44,9 @@ class CountedNormals:
         counter_loops.fill(rows, *(np.uint32(word) for word in self.next_key()))
         return numbers
 
-    def random(self, size: int) -> np.ndarray:
-        """Uniform numbers of the generator."""
-        return self.rng.random(size)
 
-
-def counted(rng: Generator, array: Array) -> Generator | CountedNormals:
+def counted(rng: Generator, array: Array) -> Generator:
     """Counted normal numbers under a key from a generator; other streams, and those on a GPU, as `stream` has them."""
     if isinstance(rng, np.random.Generator) and not array_api_compat.is_cupy_array(array):
-        return CountedNormals(rng)
+        return cast(Generator, CountedNormals(rng))
     return stream(rng, array)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, namespace
+from ensf.arrays import Array, Generator, generator, namespace, stream
 from ensf.diffusion.counted import CountedNormals, counted
 from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import PairedScore, PriorScore
@@ -23,7 +23,7 @@ from ensf.diffusion.sampler import ReverseSDE, Sampler, StandardNoise
 from ensf.diffusion.sampling import recorded
 from ensf.diffusion.schedule import LinearSchedule, Schedule
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
-from ensf.filters.ensf_pointwise import pointwise_steps
+from ensf.filters.ensf_pointwise import affine_steps, pointwise_steps
 from ensf.filters.lost import Lost
 from ensf.observations.observation import Observation
 
@@ -117,15 +117,16 @@ class EnSF:
         prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
-        pointwise = pointwise_steps(
-            self.schedule, self.score, self.guidance, self.sampler, self.clip, prior, observation
-        )
+        affine = affine_steps(self.schedule, self.score, self.guidance, self.sampler)
+        pointwise = None
+        if affine is not None:
+            pointwise = pointwise_steps(self.schedule, self.score, self.sampler, self.clip, affine, prior, observation)
         stiffness = math.nan if pointwise is None else pointwise.stiffness()
         if math.isnan(stiffness):
             observation.predict(prior)
             stiffness = self.guidance.stiffness(prior, observation)
         self._warn_if_stiff(stiffness)
-        draws = counted(generator(rng), prior)
+        draws = stream(generator(rng), prior) if affine is None else counted(generator(rng), prior)
         if pointwise is not None and not trajectory and isinstance(draws, CountedNormals):
             noise = self.schedule.terminal_deviation() * self.start.draw(prior, draws)
             ensemble, steps, clipped = pointwise.run(noise, draws)

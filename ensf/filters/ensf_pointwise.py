@@ -33,7 +33,7 @@ from ensf.observations.functions import (
 )
 from ensf.observations.observation import Observation
 
-__all__ = ["PointwiseSteps", "pointwise_steps"]
+__all__ = ["PointwiseSteps", "affine_steps", "pointwise_steps"]
 
 FUNCTIONS = (identity, arctan, absolute, square, cube, exponential)
 """In the order of their numbers in the compiled loops."""
@@ -46,33 +46,40 @@ AT_ONCE = 2**16
 Sensor = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
+def affine_steps(
+    schedule: Schedule, score: PriorScore, guidance: Guidance, sampler: Sampler
+) -> list[AffineStep] | None:
+    """The steps of settings that can be fused, whose noise is counted on any array; None for others."""
+    fused = type(guidance) is DampedGuidance and type(score) in _BATCHES
+    return sampler.affine_steps(schedule) if fused else None
+
+
 def pointwise_steps(
     schedule: Schedule,
     score: PriorScore,
-    guidance: Guidance,
     sampler: Sampler,
     clip: float,
+    steps: list[AffineStep],
     prior: Array,
     observation: Observation,
 ) -> PointwiseSteps | None:
-    """The integration of `EnSF` in compiled loops; None if its settings, observation or array are of another form.
+    """The integration of `EnSF` in compiled loops; None if the observation or the array is of another form.
 
     Parameters
     ----------
-    schedule, score, guidance, sampler, clip
+    schedule, score, sampler, clip
         Settings of `EnSF`.
+    steps : list of AffineStep
+        Those of `affine_steps`.
     prior : (member, state) array
     observation : Observation
         As `usable` gives it.
     """
     if not is_host(prior) or prior.dtype not in (np.float32, np.float64):
         return None
-    if type(guidance) is not DampedGuidance or type(score) not in _BATCHES:
-        return None
-    steps = sampler.affine_steps(schedule)
     function = _numbered(observation.part.pointwise)
     sensor = None if function is None else _sensor(observation, *function[1:], prior)
-    if steps is None or function is None or sensor is None:
+    if function is None or sensor is None:
         return None
     return PointwiseSteps(schedule, score, sampler, clip, np.ascontiguousarray(prior), steps, function[0], sensor)
 

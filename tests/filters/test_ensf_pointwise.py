@@ -26,8 +26,9 @@ from ensf.diffusion import (
     VariancePreserving,
     ancestral,
 )
+from ensf.diffusion.counted import CountedNormals
 from ensf.filters import EnSF, StiffnessWarning, ensf_loops, usable
-from ensf.filters.ensf_pointwise import pointwise_steps
+from ensf.filters.ensf_pointwise import affine_steps, pointwise_steps
 from ensf.observations import (
     Correlated,
     Function,
@@ -54,15 +55,20 @@ class General(DampedGuidance):
 
 
 def served(method, prior, observation):
-    settings = method.schedule, method.score, method.guidance, method.sampler, method.clip
+    steps = affine_steps(method.schedule, method.score, method.guidance, method.sampler)
+    if steps is None:
+        return False
+    settings = method.schedule, method.score, method.sampler, method.clip, steps
     return pointwise_steps(*settings, *usable(prior, observation)[:2]) is not None
 
 
 def both(method, prior, observation, seed=5):
-    """Analyses in fused steps and on the general path."""
-    general = replace(method, guidance=General())
-    assert served(method, prior, observation) and not served(general, prior, observation)
-    return [one.analyse(prior, observation, np.random.default_rng(seed)) for one in (method, general)]
+    """Members and info of fused steps, and of the general path in NumPy with the same noise."""
+    assert served(method, prior, observation)
+    fused = method.analyse(prior, observation, np.random.default_rng(seed))
+    prior, observation, _ = usable(prior, observation)
+    draws = CountedNormals(np.random.default_rng(seed))
+    return (fused.ensemble, fused.info), method._integrated(prior, observation, draws, False)
 
 
 SIZE = 1100  # two whole panels and a part of one
@@ -104,10 +110,19 @@ def problem(operator):
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
 @pytest.mark.filterwarnings("ignore::ensf.filters.ensf.StiffnessWarning")
 def test_fused_steps_are_the_general_ones(method, operator):
-    fused, general = both(method, *problem(operator))
-    np.testing.assert_allclose(fused.ensemble, general.ensemble, rtol=1e-9, atol=1e-9)
-    assert fused.info["steps"] == general.info["steps"]
-    assert fused.info["clipped"] == pytest.approx(general.info["clipped"], abs=1e-4)
+    (fused, info), (general, general_info) = both(method, *problem(operator))
+    np.testing.assert_allclose(fused, general, rtol=1e-9, atol=1e-9)
+    assert info["steps"] == general_info["steps"]
+    assert info["clipped"] == pytest.approx(general_info["clipped"], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["legacy", "cmame"])
+def test_the_first_entries_alone_are_those_of_the_whole(name):
+    prior, observation = problem(Pointwise(arctan))
+    whole = METHODS[name].analyse(prior, observation, np.random.default_rng(5)).ensemble
+    few = Observation(observation.value[:700], Pointwise(arctan), observation.error[:700])
+    part = METHODS[name].analyse(prior[:, :700], few, np.random.default_rng(5)).ensemble
+    np.testing.assert_array_equal(part, whole[:, :700])
 
 
 @pytest.mark.parametrize("name", ["legacy", "cmame", "mini-batch"])
