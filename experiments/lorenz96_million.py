@@ -5,8 +5,8 @@ members from N(0, I) know nothing of it. The stored result of the released code,
 GPU: an RMSE of 5.03 after the first cycle, and .223 as the mean of the last 300 of 600. States here are in single
 precision. The other methods have 20 members, for which the mean of the filter has more noise of its own.
 
-An RMSE is a mean over variables, so it does not depend on their number. What is expected of the page is measured on
-`million(1000)`, minutes instead of days; time and memory of a cycle of 10^6 are on the page `benchmarks` of the docs.
+An RMSE is a mean over variables, so it does not depend on their number: `million(1000)` is this page in minutes instead
+of days. Its numbers, and time and memory of a cycle of 10^6, are on the page `published_filter` of the docs.
 """
 
 from dataclasses import dataclass
