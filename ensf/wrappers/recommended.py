@@ -9,15 +9,15 @@ from ensf.filters.base import Filter
 from ensf.filters.letsf import LETSF
 from ensf.localization import Euclidean, InformationLimit, Localization
 from ensf.localization.localization import check_localization
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.spread import Rotation
+from ensf.wrappers.spread_control import AdaptiveSpread
 
 __all__ = ["letsf"]
 
 
 def letsf(localization: Localization | None = None) -> Filter:
-    """LETSF with patches limited by information, rotated, with adaptive inflation and deferred analysis.
+    """LETSF with patches limited by information, rotated, with adaptive spread and deferred analysis.
 
     One set of options, the one of the board; it changes with the board. Its recipe is what Python prints for it.
 
@@ -31,4 +31,4 @@ def letsf(localization: Localization | None = None) -> Filter:
     check_localization(wide, "letsf")
     filter = Rotation(LETSF(wide, information_limit=InformationLimit()))
     near = replace(wide, half_width=wide.half_width / 2)
-    return DeferredAnalysis(AdaptiveInflation(filter, near), min_constraint=0.2)
+    return DeferredAnalysis(AdaptiveSpread(filter, near), min_constraint=0.2)
