@@ -19,10 +19,10 @@ _LETSF = adaptive_letsf(SIZE, 20).filter
 _LETKF = AnalysisInflation(Rotation(LETKF(periodic_line(SIZE, 7.3))), 1.04)
 _WALK = AugmentedState(_LETSF, (Parameter(walk=0.02),))
 METHODS = {
-    "letsf": Method(AugmentedState(_LETSF, (FORCING,)), 20, "LETSF with adaptive inflation, floor of 0.05 on F"),
-    "letsf_walk": Method(_WALK, 20, "LETSF with adaptive inflation, F walks by 0.02 in a cycle"),
+    "letsf": Method(AugmentedState(_LETSF, (FORCING,)), 20, "LETSF with adaptive spread, floor of 0.05 on F"),
+    "letsf_walk": Method(_WALK, 20, "LETSF with adaptive spread, F walks by 0.02 in a cycle"),
     "letkf": Method(AugmentedState(_LETKF, (FORCING,)), 20, "LETKF, inflation 1.04, floor of 0.05 on F"),
-    "stuck": Method(AugmentedState(_LETSF, (Parameter(),)), 20, "LETSF with adaptive inflation, no floor"),
+    "stuck": Method(AugmentedState(_LETSF, (Parameter(),)), 20, "LETSF with adaptive spread, no floor"),
 }
 
 
