@@ -146,8 +146,8 @@ QUICK = {
             "letkf": {"rmse_analysis": (0.26005, 0.0003), "spread_analysis": (0.33527, 0.0003)},
             "letkf_copies": {"rmse_analysis": (0.2593, 0.0003)},
             "letkf_draws": {"rmse_analysis": (0.2678, 0.0003)},
-            "letsf": {"rmse_analysis": (0.26236, 0.0003), "spread_analysis": (0.26192, 0.0003)},
-            "letsf_spread": {"rmse_analysis": (0.30548, 0.0003), "spread_analysis": (0.34783, 0.0003)},
+            "letsf": {"rmse_analysis": (0.30548, 0.0003), "spread_analysis": (0.34783, 0.0003)},
+            "letsf_inflation": {"rmse_analysis": (0.26236, 0.0003), "spread_analysis": (0.26192, 0.0003)},
         },
     ),
     "lorenz96_forcing_high": Quick(
