@@ -14,8 +14,8 @@ wrong forecast. With scores S_k and informations I_k of the observations, W the 
     n:  known <- e^(-1/local) known + (W I) / 2, n <- n + (W S / 2 - (1 - e^(-1/local)) n / .04) / (known + 25)
 
 each score held within three standard deviations. The margin is there because with model error the consistent
-inflation stands at a cliff. It is told by phi, the part of the growth of variance that inflation supplies: the margin is
-0 below phi = .14, where it would feed itself in a calm model, and .15 from .2 on.
+inflation stands at a cliff. Model error is told by phi, the part of the growth of variance that inflation supplies: the
+margin is 0 below phi = .14, where it would feed itself in a calm model, and .15 from .2 on.
 
 A surprise acts in its cycle only. With l_k the log likelihood ratios of larger prior variances,
 
