@@ -8,15 +8,16 @@ observations are those of `lorenz96_sakov2008`, where nothing fails.
 from ensf.experiments._letsf import adaptive_letsf
 from ensf.experiments._lorenz96 import MODEL, SIZE
 from ensf.experiments.lorenz96_sakov2008 import EXPERIMENT as WHOLE
-from ensf.filters import LETKF
-from ensf.localization import periodic_line
+from ensf.filters import LETKF, LETSF
+from ensf.localization import InformationLimit, periodic_line
 from ensf.models.wrappers import Failing
 from ensf.twin import Method, TwinExperiment
 from ensf.wrappers import AdaptiveInflation, AnalysisInflation, FailedMembers, Rotation
 
 _LETKF = AnalysisInflation(Rotation(LETKF(periodic_line(SIZE, 7.3))), 1.04)
 _LETSF = adaptive_letsf(SIZE, 40).filter
-_SHORT_MEMORY = AdaptiveInflation(_LETSF.filter, periodic_line(SIZE, 10.0))
+_INSIDE = Rotation(LETSF(periodic_line(SIZE, 20.0), information_limit=InformationLimit()))
+_SHORT_MEMORY = AdaptiveInflation(_INSIDE, periodic_line(SIZE, 10.0))
 
 EXPERIMENT = TwinExperiment(
     name="lorenz96_failed_members",
