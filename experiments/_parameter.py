@@ -15,7 +15,7 @@ from ensf.twin import Method, Network, PerturbedTruth, Streams, TwinExperiment
 from ensf.wrappers import AnalysisInflation, AugmentedState, Parameter, Rotation
 
 FORCING = Parameter(min_spread=0.05)
-_LETSF = adaptive_letsf(SIZE, 20).filter
+_LETSF = adaptive_letsf(SIZE, 20, estimate_bias=False).filter
 _LETKF = AnalysisInflation(Rotation(LETKF(periodic_line(SIZE, 7.3))), 1.04)
 _WALK = AugmentedState(_LETSF, (Parameter(walk=0.02),))
 METHODS = {
