@@ -8,13 +8,11 @@ from ensf.wrappers import AdaptiveInflation, AdaptiveSpread, ModelInTheLoop, Rot
 PIECES = 4
 
 
-def adaptive_letsf(size: int, members: int, reach: float = 20.0, estimate_bias: bool = True) -> Method:
+def adaptive_letsf(size: int, members: int, reach: float = 20.0) -> Method:
     """LETSF on a ring whose patches, at most `reach` points wide, are limited by information; adaptive spread."""
     letsf = LETSF(periodic_line(size, reach), information_limit=InformationLimit())
     summary = "LETSF, adaptive spread, patches limited by information, rotated"
-    return Method(
-        AdaptiveSpread(Rotation(letsf), periodic_line(size, 10.0), estimate_bias=estimate_bias), members, summary
-    )
+    return Method(AdaptiveSpread(Rotation(letsf), periodic_line(size, 10.0)), members, summary)
 
 
 def looped_letsf(size: int, members: int, reach: float = 20.0) -> Method:

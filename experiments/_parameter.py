@@ -5,24 +5,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensf.arrays import Array, normal
-from ensf.experiments._letsf import adaptive_letsf
 from ensf.experiments._lorenz96 import MODEL, SIZE
-from ensf.filters import LETKF
-from ensf.localization import periodic_line
+from ensf.filters import LETKF, LETSF
+from ensf.localization import InformationLimit, periodic_line
 from ensf.models.lorenz96 import ForcedLorenz96
 from ensf.observations import Select
 from ensf.twin import Method, Network, PerturbedTruth, Streams, TwinExperiment
-from ensf.wrappers import AnalysisInflation, AugmentedState, Parameter, Rotation
+from ensf.wrappers import AdaptiveInflation, AnalysisInflation, AugmentedState, Parameter, Rotation
 
 FORCING = Parameter(min_spread=0.05)
-_LETSF = adaptive_letsf(SIZE, 20, estimate_bias=False).filter
+_INSIDE = Rotation(LETSF(periodic_line(SIZE, 20.0), information_limit=InformationLimit()))
+_LETSF = AdaptiveInflation(_INSIDE, periodic_line(SIZE, 10.0))
 _LETKF = AnalysisInflation(Rotation(LETKF(periodic_line(SIZE, 7.3))), 1.04)
 _WALK = AugmentedState(_LETSF, (Parameter(walk=0.02),))
 METHODS = {
-    "letsf": Method(AugmentedState(_LETSF, (FORCING,)), 20, "LETSF with adaptive spread, floor of 0.05 on F"),
-    "letsf_walk": Method(_WALK, 20, "LETSF with adaptive spread, F walks by 0.02 in a cycle"),
+    "letsf": Method(AugmentedState(_LETSF, (FORCING,)), 20, "LETSF with adaptive inflation, floor of 0.05 on F"),
+    "letsf_walk": Method(_WALK, 20, "LETSF with adaptive inflation, F walks by 0.02 in a cycle"),
     "letkf": Method(AugmentedState(_LETKF, (FORCING,)), 20, "LETKF, inflation 1.04, floor of 0.05 on F"),
-    "stuck": Method(AugmentedState(_LETSF, (Parameter(),)), 20, "LETSF with adaptive spread, no floor"),
+    "stuck": Method(AugmentedState(_LETSF, (Parameter(),)), 20, "LETSF with adaptive inflation, no floor"),
 }
 
 
