@@ -47,6 +47,8 @@ class Run:
     directory : Path
     command : str
         For the attributes of the file.
+    keep_members : int
+        All members are written every so many cycles; 0 = never.
     """
 
     experiment: Experiment
@@ -55,6 +57,7 @@ class Run:
     seed: int
     directory: Path
     command: str
+    keep_members: int = 0
 
     @property
     def key(self) -> tuple[str, int]:
@@ -179,6 +182,7 @@ class Progress:
             start.cycles,
             model=experiment.model,
             time_units=experiment.time_units,
+            every=run.keep_members,
             command=run.command,
         )
         return cls(run, start, writer, content["seconds"])
@@ -247,6 +251,7 @@ def _open(run: Run, cycle: Cycle, scores: Iterable[str]) -> Writer:
         scores=scores,
         attributes=attributes,
         time_units=experiment.time_units,
+        every=run.keep_members,
         overwrite=True,
         journal=None if cycle.checkpoint is None else run.journal_file,
     )
