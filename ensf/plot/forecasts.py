@@ -38,7 +38,8 @@ def figure_leads(runs: Runs) -> Figure:
     band = 1.96 * np.sqrt(NOMINAL * (1 - NOMINAL) * BLOCK / first.sizes["time"])
     caption = (
         f"{heading(every)}; forecasts issued from {start} to {end}. Lines: medians over seeds; bands: all seeds. "
-        f"Grey: 95 % of coverages of a reliable ensemble, if forecasts {BLOCK} days apart are independent."
+        f"Grey: 95 % of coverages of a reliable ensemble, if forecasts {BLOCK} days apart are independent. "
+        "Lines that leave a panel are far worse."
     )
     figure = new_figure(4.6, "Forecasts by lead", caption)
     left, middle, right = figure.subplots(1, 3, sharex=True)
@@ -50,9 +51,11 @@ def figure_leads(runs: Runs) -> Figure:
         _draw(left, [_by_lead(run, "crps_lead") for run in runs[method]], colour, label)
         _draw(middle, [_root_mean_square(run) for run in runs[method]], colour)
         _draw(right, [_by_lead(run, "cover90_lead") for run in runs[method]], colour)
-    left.set(ylabel=f"CRPS ({unit})", ylim=(0, None))
-    middle.set(ylabel=f"root mean square error of the mean ({unit})", ylim=(0, None))
-    right.set(ylabel="part of reports in the middle 90 % (1)", ylim=(min(0.6, right.get_ylim()[0]), 1.0))
+    left.set(ylabel=f"CRPS ({unit})")
+    middle.set(ylabel=f"RMSE of the mean ({unit})")
+    right.set(ylabel="reports in the middle 90 % (1)", ylim=(0.6, 1.0))
+    for axes in (left, middle):
+        axes.set_ylim(0, _top(axes))
     for axes in (left, middle, right):
         axes.set(xlabel="lead (days)", xticks=first["lead"].values)
         axes.grid(axis="y")
@@ -65,6 +68,12 @@ def _draw(axes: Axes, by_seed: Sequence[np.ndarray], colour: str, label: str | N
     leads = np.arange(1, values.shape[1] + 1)
     axes.fill_between(leads, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
     axes.plot(leads, np.median(values, axis=0), "o-", color=colour, linewidth=1.5, markersize=3.5, label=label)
+
+
+def _top(axes: Axes) -> float:
+    """A little above the lines, but for those that end far above the others."""
+    tops = [float(np.max(np.asarray(line.get_ydata()))) for line in axes.lines]
+    return 1.05 * min(max(tops), 1.6 * float(np.median(tops)))
 
 
 def _by_lead(run: xr.Dataset, name: str) -> np.ndarray:
@@ -85,6 +94,8 @@ def figure_hydrographs(runs: Runs) -> Figure:
     Parameters and result as in `figure_rmse`; one seed is drawn, the first of each method. Where members were kept,
     bands are those of the middle 90 percent of them.
     """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     chosen = {method: datasets[0] for method, datasets in runs.items()}
     first = longest(chosen.values())
     name = variable_of(first)
@@ -117,10 +128,11 @@ def figure_hydrographs(runs: Runs) -> Figure:
     for axes in panels.flat:
         axes.margins(x=0.01)
         axes.grid()
-        axes.xaxis.get_major_locator()
     for axes in panels[-1]:
+        locator = AutoDateLocator(minticks=3, maxticks=7)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         axes.set_xlabel("date")
-        axes.tick_params(axis="x", rotation=30)
     legend_below(figure, panels[0, 0], 3)
     return figure
 

@@ -277,9 +277,10 @@ class Observed:
     @classmethod
     def in_cycle(cls, cycle: Cycle, model: Model) -> Observed:
         """Of the observations of a cycle."""
-        operator = cycle.observation.operator
-        units = _variable(model)[2] if isinstance(operator, Identity | Select) else "1"
-        index = operator.reads() is not None and operator.entries(math.prod(model.shape)) is not None
+        operator, size = cycle.observation.operator, math.prod(model.shape)
+        of_state = cycle.observed_forecast.shape[-1] == size
+        units = _variable(model)[2] if of_state and isinstance(operator, Identity | Select) else "1"
+        index = of_state and operator.reads() is not None and operator.entries(size) is not None
         return cls(units, index, cycle.observation.position is not None)
 
     @classmethod
