@@ -116,6 +116,11 @@ class Source:
             chosen = variable.isel({self.layout.member_dim: member}) if self.single else variable
             return Stored.of(variable.dtype, variable.attrs).numbers(chosen.values)
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the ensemble: the widest of the variables."""
+        return np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
+
     def load(self, follow: Any = iter) -> np.ndarray:
         """The ensemble ``(member, state)``, in the widest dtype of the variables.
 
@@ -129,8 +134,7 @@ class Source:
         ValueError
             If a value is infinite, missing values are not those of the other members, or two members are the same.
         """
-        dtype = np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
-        ensemble = np.empty((self.members, self.layout.size), dtype=dtype)
+        ensemble = np.empty((self.members, self.layout.size), dtype=self.dtype)
         numbers: dict[bytes, int] = {}
         for member in follow(range(self.members)):
             for name, values in self.fields(member):
