@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, find_localization, method_for
+from ensf.dataset.methods import Method, find_localization, method_for, with_catalogues
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory, Update
@@ -27,14 +28,17 @@ from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
 from ensf.offline.observations import check_prior, locate, meet, named, refuse_rejected, set_aside
 from ensf.offline.staging import check_free, staged
 from ensf.offline.statistics import STATISTICS, Bands, write
+from ensf.offline.times import TimesSource
 from ensf.offline.windows import window_of
 from ensf.offline.writer import RECORD, TABLE, Writer, names
 from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import find_files
 from ensf.tables import Check, Correlation, read
+from ensf.wrappers.failed_members import Replacement, of_other_members
+from ensf.wrappers.parameters import Parameter, check_preparable
 
-__all__ = ["STAGES", "Earlier", "Offline", "analyse_files"]
+__all__ = ["STAGES", "Earlier", "Offline", "Replaced", "analyse_files"]
 
 LOGGER = logging.getLogger("ensf")
 STAGES = ("forecast", "preassim", "postassim", "analysis")
@@ -78,12 +82,32 @@ class Earlier:
             )
         return source
 
-    def correct(self, job: Job, source: Source, update: Update, command: str | None) -> None:
+    def correct(
+        self, job: Job, source: Source, update: Update, command: str | None, replaced: Replaced | None = None
+    ) -> None:
         """Write the corrected copies."""
         ensemble = source.load()
-        job.pipeline.smooth(update, ensemble, self.lag)
+        made = job.pipeline.smooth(update, ensemble, self.lag, replaced.replacement if replaced else None)
         self.folder.mkdir(parents=True, exist_ok=True)
-        Writer(source, self.folder, command, ("analysis",), (), quiet).save("analysis", ensemble)
+        writer = Writer(source, self.folder, command, ("analysis",), (), quiet)
+        writer.save("analysis", ensemble)
+        if replaced:
+            writer.save_replaced(replaced.names, replaced.replacement.donors, made)
+
+
+@dataclass(frozen=True, eq=False)
+class Replaced:
+    """Members whose forecast failed, to be replaced by what the analysis makes of the others.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of their files.
+    replacement : Replacement
+    """
+
+    names: tuple[str, ...]
+    replacement: Replacement
 
 
 @dataclass(frozen=True)
@@ -123,6 +147,10 @@ class Offline:
         Variables with levels of which rows without a height see the level nearest to the surface.
     correlation : Correlation, optional
         Of the errors of the rows of one group, as in `ensf.tables.ObservationTable.observe`.
+    parameters : mapping of str to Parameter
+        Variables that are parameters of the model, numbers or fields, as in `ensf.dataset.analyse`.
+    by_time : bool
+        Each name or pattern of the forecast is the files of one time, from the first to the last.
     window : str
         Times of rows that are used: ``START/END``, the end excluded; a duration such as ``6h``, centred at the time of
         the forecast; or ``all``. By default six hours if the files say what time it is.
@@ -148,12 +176,21 @@ class Offline:
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
     correlation: Correlation | None = None
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    by_time: bool = False
     window: str = ""
 
     def __post_init__(self) -> None:
+        if self.by_time and self.parameters:
+            raise ValueError("parameters cannot be in files of one time each: leave by_time or the parameters out")
+        if self.by_time and self.window and self.window != "all" and "/" not in self.window:
+            raise ValueError(f"window {self.window!r} has no centre with a file for each time: give START/END, or all")
         for stage in (*self.stages, *self.statistics):
             if stage not in STAGES:
                 raise ValueError(f"there is no stage {stage!r}: choose from {', '.join(STAGES)}")
+        for name in self.parameters:
+            if name in self.variables:
+                raise ValueError(f"{name!r} is a parameter and among variables: name it in one of them")
         if not 0 <= self.withhold < 1:
             raise ValueError(f"withhold is {self.withhold:g}: give a part of the places from 0 to below 1, such as 0.2")
 
@@ -195,16 +232,20 @@ class Offline:
         """
         folder, paths = expanded(output), find_files(prior, "the forecast")
         tables = find_files(observations, "the observations")
-        source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask, self.coordinates.values())
+        of_source = partial(Source.of, paths, self.member_dim, mask=self.mask, coordinates=[*self.coordinates.values()])
+        source = self._of_times(prior) if self.by_time else of_source(self.variables, without=tuple(self.parameters))
+        parameters = {name: of_source((name,)) for name in self.parameters}
         layout = source.layout
 
         method = method_for(self.method, layout)
+        if parameters:
+            check_preparable(method)
         files = names(source, self.stages, self.statistics, bool(keepers(method)))
         former = [expanded(memory)] if isinstance(memory, str | Path) else []
         _check_apart([*paths, *tables, *former], folder, files)
         check_free(folder, files, len(self.stages) * sum(path.stat().st_size for path in paths), overwrite)
 
-        window = window_of(self.window, paths)
+        window = window_of(self.window or ("all" if self.by_time else ""), paths)
         table = read(tables, good=self.good)
         table = table if window is None else table.within(*window)
         options = {
@@ -228,8 +269,20 @@ class Offline:
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         transforms = Transforms.fit(chosen, layout, ensemble, source.label)
+        blocks = transforms.blocks(layout)
+        method = with_catalogues(
+            method, lambda pattern: blocks.forward(source.catalogue(find_files(pattern, "the catalogue")))
+        )
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
-        return Job(source, ensemble, observed, withheld, bands, pipeline, tables, folder, window, memory)
+        read_parameters = tuple((one, parameters[name]) for name, one in self.parameters.items())
+        return Job(
+            source, ensemble, observed, withheld, bands, pipeline, tables, folder, window, memory, read_parameters
+        )
+
+    def _of_times(self, prior: Paths) -> Source:
+        patterns = [prior] if isinstance(prior, str | Path) else prior
+        groups = [find_files(pattern, "the forecast") for pattern in patterns]
+        return TimesSource.of_times(groups, self.member_dim, self.variables, self.mask, self.coordinates.values())
 
     def analyse(
         self,
@@ -243,6 +296,7 @@ class Offline:
         command: str | None = None,
         record: bool = True,
         earlier: Sequence[Earlier] = (),
+        replaced: Replaced | None = None,
         follow: Follow = quiet,
     ) -> Analysis:
         """Analysis of files into files of the same names in the folder `output`, which is owned meanwhile.
@@ -258,6 +312,8 @@ class Offline:
             Write ``observations.nc``, ``statistics.nc`` and ``analysis.json`` too.
         earlier : sequence of Earlier
             Files of earlier cycles, of which corrected copies are written.
+        replaced : Replaced, optional
+            Members of which there is no forecast, whose files are written too; the forecast has a file per member.
 
         Returns
         -------
@@ -277,10 +333,10 @@ class Offline:
             former = [(one, one.source(job.source)) for one in earlier]
             with staged(place, RECORD, fresh) as folder:
                 writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
-                analysis = _run(job, rng, writer, follow)
+                analysis = _run(job, rng, writer, follow, replaced)
                 assert analysis.update is not None
                 for one, source in former:
-                    one.correct(job, source, analysis.update, command)
+                    one.correct(job, source, analysis.update, command, replaced)
                 if keepers(job.pipeline.method):
                     write_memory(folder / MEMORY, analysis.memory, job.pipeline.method, job.source.layout)
                 if record:
@@ -292,7 +348,7 @@ class Offline:
         return analysis
 
 
-def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
+def _run(job: Job, rng: Generator, writer: Writer, follow: Follow, replaced: Replaced | None) -> Analysis:
     """All stages; the forecast in memory becomes the analysis."""
     ensemble, pipeline = job.ensemble, job.pipeline
     writer.save("forecast", ensemble)
@@ -302,12 +358,32 @@ def _run(job: Job, rng: Generator, writer: Writer, follow: Follow) -> Analysis:
         writer.save("preassim", pipeline.before(update, ensemble))
     uncorrected = np.empty_like(ensemble) if writer.wants("postassim") else None
     with FieldsFile.open(writer.folder / FIELDS, pipeline.layout, pipeline.length_unit) as fields:
-        pipeline.apply(update, ensemble, uncorrected=uncorrected, watch=fields.write, follow=follow)
+        replacement = replaced.replacement if replaced else None
+        made = np.empty((len(replacement.failed) if replacement else 0, ensemble.shape[1]), ensemble.dtype)
+        pipeline.apply(
+            update,
+            ensemble,
+            uncorrected=uncorrected,
+            replacement=replacement,
+            replaced=made,
+            watch=fields.write,
+            follow=follow,
+        )
     if uncorrected is not None:
         writer.save("postassim", uncorrected)
     writer.save("analysis", ensemble)
+    if replaced:
+        writer.save_replaced(replaced.names, replaced.replacement.donors, made)
+    if job.parameters:
+        key = int(rng.integers(2**63))
+        for parameter, source in job.parameters:
+            values = pipeline.parameter(update, parameter, source.layout, source.load(distinct=False), key)
+            writer.overwrite(source, values)
+            if replaced:
+                writer.overwrite(source, parameter.replaced(values, replaced.replacement), replaced.names)
     table, statistics = job.scored(ensemble, influence)
-    return Analysis(ensemble, update.memory, {**update.info, "table": table, "statistics": statistics}, update)
+    memory = of_other_members(update.memory) if replaced else update.memory
+    return Analysis(ensemble, memory, {**update.info, "table": table, "statistics": statistics}, update)
 
 
 def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> None:
@@ -327,13 +403,14 @@ def analyse_files(
     rng: Generator,
     memory: Memory | str | Path = None,
     earlier: Sequence[Earlier] = (),
+    replaced: Replaced | None = None,
     **settings: Any,
 ) -> Analysis:
     """Analysis of files without a record, which replaces files that are there: what cycling needs.
 
     Parameters
     ----------
-    prior, observations, output, rng, memory, earlier
+    prior, observations, output, rng, memory, earlier, replaced
         As in `Offline.analyse`.
     method : Filter, callable, str, or None
         As in `Offline`.
@@ -341,5 +418,5 @@ def analyse_files(
         Of `Offline`.
     """
     offline = Offline(method, **settings)
-    how: dict[str, Any] = {"overwrite": True, "record": False, "earlier": earlier}
+    how: dict[str, Any] = {"overwrite": True, "record": False, "earlier": earlier, "replaced": replaced}
     return offline.analyse(prior, observations, output, rng=rng, memory=memory, **how)

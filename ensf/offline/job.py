@@ -18,6 +18,7 @@ from ensf.offline.statistics import Bands, by_band
 from ensf.offline.windows import Window
 from ensf.tables import ObservationTable, Observed
 from ensf.tables.flags import USED, WITHHELD
+from ensf.wrappers import Parameter
 
 __all__ = ["Job"]
 
@@ -51,6 +52,8 @@ class Job:
         Times of observations that are used, the second excluded; None = all.
     memory : object
         What the filter remembers of the cycle before.
+    parameters : tuple of (Parameter, Source)
+        Parameters of the model, and the files that they are variables of.
     """
 
     source: Source
@@ -63,6 +66,7 @@ class Job:
     output: Path
     window: Window | None = None
     memory: Memory = None
+    parameters: tuple[tuple[Parameter, Source], ...] = ()
 
     @property
     def bytes(self) -> float:
@@ -100,6 +104,9 @@ class Job:
             yield "window: " + " to ".join(str(time.astype("datetime64[s]")) for time in self.window)
         yield f"observations: {self.observed.observation.size} of {len(self.observed.table)} rows used"
         yield from (f"    {number} {reason}" for reason, number in counts(self.observed.table).items())
+        for parameter, source in self.parameters:
+            (name,) = source.layout.template.data_vars
+            yield f"parameter {name}, {source.layout.size} of each member: {parameter}"
         tiles = len(self.pipeline.tiles)
         how = f"in {tiles} parts" if self.pipeline.is_prepared else "of the whole state at once"
         yield f"method: {self.pipeline.method}"

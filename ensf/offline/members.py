@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset import Layout
-from ensf.dataset.coordinates import located, without_place
+from ensf.dataset.coordinates import find_coordinate, located, without_place
 from ensf.dataset.netcdf import reading
 from ensf.dataset.stored import Stored, decoded
 
@@ -55,6 +55,7 @@ class Source:
         variables: Iterable[str],
         mask: bool,
         coordinates: Iterable[str] = (),
+        without: Iterable[str] = (),
     ) -> Source:
         """The source of some files.
 
@@ -68,6 +69,8 @@ class Source:
             What is missing in the first member has no data, in every member.
         coordinates : iterable of str
             Variables of the files that are coordinates, beside those that are known as such.
+        without : iterable of str
+            Variables that are not analysed if `variables` is empty.
 
         Raises
         ------
@@ -75,7 +78,7 @@ class Source:
             If a file cannot be read, a variable is missing or not of floating point, or members are not alike.
         """
         coordinates = tuple(coordinates)
-        first = _content(paths[0], tuple(variables), member_dim, coordinates)
+        first = _content(paths[0], tuple(variables), member_dim, coordinates, tuple(without))
         size = first.sizes.get(member_dim, 1)
         if size > 1 and len(paths) > 1:
             raise ValueError(
@@ -96,6 +99,11 @@ class Source:
         for path in paths[1:]:
             source._check_alike(path)
         return source
+
+    @property
+    def pieces(self) -> Sequence[tuple[Source, np.ndarray | slice]]:
+        """Sources of files that belong together, and which entries of the state they hold."""
+        return [(self, slice(None))]
 
     def path(self, member: int) -> Path:
         """File of a member."""
@@ -121,13 +129,15 @@ class Source:
         """Of the ensemble: the widest of the variables."""
         return np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
 
-    def load(self, follow: Any = iter) -> np.ndarray:
+    def load(self, follow: Any = iter, distinct: bool = True) -> np.ndarray:
         """The ensemble ``(member, state)``, in the widest dtype of the variables.
 
         Parameters
         ----------
         follow : callable
             Wraps the iterable of members, to show progress.
+        distinct : bool
+            Refuse members that are the same.
 
         Raises
         ------
@@ -140,7 +150,7 @@ class Source:
             for name, values in self.fields(member):
                 ensemble[member, self.layout.block(name)] = self._kept(member, name, values)
             key = hashlib.blake2b(ensemble[member].data).digest()
-            if key in numbers:
+            if distinct and key in numbers:
                 raise ValueError(
                     f"{self.label(member)} and {self.label(numbers[key])} hold the same state: "
                     "each member must be a forecast of its own"
@@ -195,7 +205,19 @@ class Source:
             f"first {where}: {advice}"
         )
 
-    def _check_alike(self, path: Path) -> None:
+    def catalogue(self, paths: Sequence[Path]) -> np.ndarray:
+        """States ``(sample, state)`` in other files, one each, like those of the members but of any time.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be read, or is not like those of the members.
+        """
+        for path in paths:
+            self._check_alike(path, any_time=True)
+        return replace(self, paths=tuple(paths), members=len(paths), single=False).load(distinct=False)
+
+    def _check_alike(self, path: Path, any_time: bool = False) -> None:
         """Raise ValueError unless the file is like that of the first member."""
         wanted = self.layout.template
         with _opened(path) as dataset:
@@ -203,9 +225,9 @@ class Source:
             for name, variable in wanted.data_vars.items():
                 if name not in other.data_vars:
                     raise ValueError(f"{path} has no variable {name!r} but {self.paths[0]} has: make members alike")
-                self._check_variable(path, variable, other[name])
+                self._check_variable(path, variable, other[name], any_time)
 
-    def _check_variable(self, path: Path, wanted: xr.DataArray, other: xr.DataArray) -> None:
+    def _check_variable(self, path: Path, wanted: xr.DataArray, other: xr.DataArray, any_time: bool) -> None:
         for what, mine, its in (
             ("dimensions", dict(wanted.sizes), dict(other.sizes)),
             ("order of dimensions", wanted.dims, other.dims),
@@ -217,8 +239,9 @@ class Source:
                     f"variable {wanted.name!r} has {what} {its} in {path} but {mine} in {self.paths[0]}: "
                     "make members alike"
                 )
+        time = find_coordinate(wanted, "time") if any_time else None
         for key, coordinate in wanted.coords.items():
-            if _counts_members(coordinate, self.layout.member_dim):
+            if _counts_members(coordinate, self.layout.member_dim) or time is not None and key == time.name:
                 continue
             if key not in other.coords or not _equal(coordinate, other.coords[key]):
                 raise ValueError(
@@ -239,11 +262,13 @@ def _opened(path: Path) -> Iterator[xr.Dataset]:
         yield dataset
 
 
-def _content(path: Path, variables: tuple[str, ...], member_dim: str, coordinates: tuple[str, ...]) -> xr.Dataset:
+def _content(
+    path: Path, variables: tuple[str, ...], member_dim: str, coordinates: tuple[str, ...], without: tuple[str, ...]
+) -> xr.Dataset:
     """The analysed variables, not read yet."""
     with _opened(path) as whole:
         dataset = located(whole, coordinates)
-        names = variables or _default(dataset, member_dim)
+        names = variables or [name for name in _default(dataset, member_dim) if name not in without]
         for name in names:
             if name not in dataset.data_vars:
                 known = ", ".join(map(str, dataset.data_vars)) or "none"

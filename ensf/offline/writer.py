@@ -108,18 +108,33 @@ class Writer:
             self._statistic(f"{stage}_mean", mean, "realization: mean")
             self._statistic(f"{stage}_spread", spread, "realization: standard_deviation")
 
+    def save_replaced(self, names: Sequence[str], donors: np.ndarray, ensemble: np.ndarray) -> None:
+        """Write members of which there is no forecast: copies of their donors' files with other values."""
+        for number, (name, donor) in enumerate(zip(names, donors.tolist(), strict=True)):
+            shutil.copyfile(self.source.paths[donor], self.folder / name)
+            with opened(self.folder / name, "r+") as file:
+                overwrite(file, self.source.layout, ensemble[number : number + 1], None)
+                self._append_history(file)
+
+    def overwrite(self, source: Source, ensemble: np.ndarray, names: Sequence[str] = ()) -> None:
+        """Replace other variables in files of the analysis that are there: those of the forecast, or of names."""
+        if "analysis" not in self.stages:
+            return
+        for number, name in enumerate(names or _members(source)):
+            with opened(self.folder / name, "r+") as file:
+                one = ensemble if source.single else ensemble[number : number + 1]
+                overwrite(file, source.layout, one, source.layout.member_dim if source.single else None)
+
     def _members(self, stage: str, ensemble: np.ndarray) -> None:
-        source, layout = self.source, self.source.layout
-        files = list(enumerate(zip(source.paths, _members(source), strict=True)))
-        for number, (path, name) in self.follow(files, f"writing {stage}"):
+        places = [(*piece, number) for piece in self.source.pieces for number in range(len(piece[0].paths))]
+        files = list(zip(places, _members(self.source), strict=True))
+        for (source, columns, number), name in self.follow(files, f"writing {stage}"):
             target = self.folder / (_folder(stage) + name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            shutil.copyfile(source.paths[number], target)
+            here = ensemble if source.single else ensemble[number : number + 1]
             with opened(target, "r+") as file:
-                if source.single:
-                    overwrite(file, layout, ensemble, layout.member_dim)
-                else:
-                    overwrite(file, layout, ensemble[number : number + 1], None)
+                overwrite(file, source.layout, here[:, columns], source.layout.member_dim if source.single else None)
                 self._append_history(file)
 
     def _append_history(self, file: netCDF4.Dataset) -> None:
