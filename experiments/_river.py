@@ -4,7 +4,7 @@ Nobody knows the truth of a river. A filter gets the discharge of each day, and 
 days after. So the states of a cycle are forecasts of discharge at leads of 1 to 7 days:
 
     truth       what the gauge reports on these days, which no filter has had yet
-    forecast    issued without the report of today
+    forecast    issued without the report of today; of `Persistence` and `OutputUpdating`, which need it, with it
     analysis    issued with it
 
 Each member of a forecast has an error of the gauge of its own, as whoever compares it with the gauge needs it. The

@@ -95,6 +95,7 @@ def figure_hydrographs(runs: Runs) -> Figure:
     bands are those of the middle 90 percent of them.
     """
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.ticker import LogFormatter
 
     chosen = {method: datasets[0] for method, datasets in runs.items()}
     first = longest(chosen.values())
@@ -125,6 +126,9 @@ def figure_hydrographs(runs: Runs) -> Figure:
     values = truth.sel(lead=1)
     panels[0, 0].set_ylim(0.5 * float(values.min()), 2 * float(values.max()))
     panels[0, 1].set_ylim(0, 1.6 * float(values.max()))
+    for axes in panels[:, 0]:
+        axes.yaxis.set_major_formatter(LogFormatter())
+        axes.yaxis.set_minor_formatter(LogFormatter())
     for axes in panels.flat:
         axes.margins(x=0.01)
         axes.grid()

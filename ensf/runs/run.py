@@ -83,9 +83,10 @@ class Run:
 
     @cached_property
     def recipe(self) -> dict[str, str]:
-        """All that determines the cycles and their scores."""
+        """All that determines the cycles, their scores and what is kept of them."""
         method = {"method": self.method.filter, "members": self.method.members}
-        return describe.run_recipe(self.experiment, **method, name=self.name, seed=self.seed)
+        kept = {"keep_members": self.keep_members} if self.keep_members else {}
+        return describe.run_recipe(self.experiment, **method, name=self.name, seed=self.seed, **kept)
 
     def finished(self, record: Record | None) -> bool:
         """True if `record`, from the summary, is of a complete run of this recipe; False if there is more to do.
