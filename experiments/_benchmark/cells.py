@@ -68,9 +68,10 @@ class Cell(ABC):
 
     @cached_property
     def recipe(self) -> str:
-        """Hash of all that determines the run."""
+        """Hash of all that determines the run, its length too."""
         experiment, method = self.load()
-        return digest(run_recipe(experiment, method=method.filter, members=method.members, seed=self.seed))
+        settings = {"method": method.filter, "members": method.members, "seed": self.seed, "cycles": experiment.cycles}
+        return digest(run_recipe(experiment, **settings))
 
 
 # --- one cell --------------------------------------------------------------------------------------------
