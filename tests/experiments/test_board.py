@@ -304,7 +304,9 @@ def mine(tmp_path, monkeypatch):
     """The page that `ensf new experiment` writes, on a board in its folder."""
     monkeypatch.chdir(tmp_path)
     assert main(["new", "experiment", "mine"]) == 0
-    return tmp_path / "mine.py"
+    page = tmp_path / "mine.py"
+    page.write_text(page.read_text().replace("np.zeros(SIZE))", "np.zeros(SIZE), spin_up=1.0)"))
+    return page
 
 
 def own(page, *more):
