@@ -232,7 +232,7 @@ class AroundCalibration:
         noise = np.array(self.deviations) * rng.standard_normal((members, len(PARAMETERS)))
         parameters = np.stack(
             [
-                bound.inverse(bound.forward(np.float64(value)) + noise[:, k])
+                bound.inverse(bound.forward(np.array(value)) + noise[:, k])
                 for k, (bound, value) in enumerate(zip(BOUNDS, self.calibrated, strict=True))
             ],
             axis=1,

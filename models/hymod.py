@@ -91,7 +91,8 @@ class Hymod:
         own = np.array(parameters, dtype=np.float64)
         own[:, 3:] = 1 - (1 - own[:, 3:]) ** (1 / self.steps)
         runoff = np.empty((members, days * self.steps))
-        _steps(after, own, *(np.ascontiguousarray(part, np.float64) for part in (rain, evaporation)), runoff)
+        wet, warm = (np.ascontiguousarray(part, np.float64) for part in (rain, evaporation))
+        _steps(after, own, wet, warm, runoff)
         return after, runoff.reshape(members, days, self.steps).sum(axis=2) * (self.area / 86.4)
 
 

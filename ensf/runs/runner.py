@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ensf.diagnostics.score_table import title
 from ensf.runs.engines import completed
+from ensf.runs.faults import OwnFault, own_place, told
 from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
@@ -149,10 +150,15 @@ class Task:
 
 
 def _work(task: Task, stopping: Callable[[], bool]) -> Record:
-    experiment, methods = task.load()
-    method = methods[task.method]
-    one = Run(experiment, task.method, method, task.seed, task.directory, task.command, task.keep_members)
-    return one.complete(task.resume, task.restart_every, stopping, lambda measured, done: None)
+    try:
+        experiment, methods = task.load()
+        method = methods[task.method]
+        one = Run(experiment, task.method, method, task.seed, task.directory, task.command, task.keep_members)
+        return one.complete(task.resume, task.restart_every, stopping, lambda measured, done: None)
+    except Exception as error:
+        if own_place(error):  # another process does not get the traceback
+            raise OwnFault(told(error)) from error
+        raise
 
 
 def _by_workers(

@@ -20,6 +20,7 @@ from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from ensf import experiments
 from ensf.diagnostics.score_table import SCORES, title
@@ -91,7 +92,7 @@ def page(name: str) -> BoardExperiment:
     ValueError
         If it has other parts, or as `ensf.experiments.load`.
     """
-    experiment = experiments.load(name)
+    experiment: Any = experiments.load(name)
     fits = isinstance(experiment, TwinExperiment)
     if not fits or not isinstance(experiment.network, Network | RandomPoints | RegularPoints):
         what = f"the network {type(experiment.network).__name__}" if fits else f"a {type(experiment).__name__}"
