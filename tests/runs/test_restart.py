@@ -366,7 +366,7 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch, whole, cycles, every):
     stopped(tmp_path / "a", monkeypatch, cycles, restart_every=every)
     run(tmp_path / "a", resume=True)
     assert_same_runs(whole, tmp_path / "a")
-    assert not [path for path in (tmp_path / "a").iterdir() if path.suffix not in (".nc", ".json")]
+    assert not [path for path in (tmp_path / "a").iterdir() if path.suffix not in (".nc", ".json", ".npz")]
 
 
 def test_a_stopped_run_with_spectra_goes_on(tmp_path, monkeypatch):
