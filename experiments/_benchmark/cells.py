@@ -71,8 +71,8 @@ class Cell(ABC):
     def recipe(self) -> str:
         """Hash of all that determines the run, its length too."""
         experiment, method = self.load()
-        settings = {"method": method.filter, "members": method.members, "seed": self.seed, "cycles": experiment.cycles}
-        return digest(run_recipe(experiment, **settings))
+        settings = {"method": method.filter, "members": method.members, "cycles": experiment.cycles}
+        return digest(run_recipe(experiment, **settings, seed=self.seed))
 
 
 # --- one cell --------------------------------------------------------------------------------------------
