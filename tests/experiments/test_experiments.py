@@ -429,6 +429,23 @@ QUICK = {
             "letsf": {"rmse_analysis": (0.84202, 0.0008)},
         },
     ),
+    "river_hymod": Quick(
+        cycles=15,
+        scores={
+            "open_loop": {
+                "crps_lead1": (1.8556, 0.001),
+                "crps_lead3": (1.8762, 0.001),
+                "cover90_lead3": (0.9333, 0.001),
+            },
+            "updating": {
+                "crps_lead1": (1.7047, 0.001),
+                "crps_lead3": (2.5870, 0.001),
+                "cover90_lead3": (0.9333, 0.001),
+            },
+            "enkf": {"crps_lead1": (1.7145, 0.001), "crps_lead3": (2.5700, 0.001), "cover90_lead3": (0.8000, 0.001)},
+            "letsf": {"crps_lead1": (1.7274, 0.001), "crps_lead3": (2.6057, 0.001), "cover90_lead3": (0.7333, 0.001)},
+        },
+    ),
     "sqg_arctan": Quick(
         cycles=1,
         members=8,
@@ -477,6 +494,8 @@ def shortened(name, request):
     changes = {"burn_in": quick.burn_in * experiment.interval} if quick.burn_in else {}
     if name.startswith("sqg"):
         changes["nature"] = request.getfixturevalue("young_turbulence")
+    if name.startswith("river"):
+        pytest.importorskip("spotpy", reason='the records come with pip install "ensf[examples]"')
     if name.startswith("geopotential"):
         pytest.importorskip("eofs", reason='the data come with pip install "ensf[examples]"')
     methods = {
