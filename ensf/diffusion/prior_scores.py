@@ -97,7 +97,8 @@ class MiniBatchScore:
 
     def batch(self, prior: Array, rng: Generator) -> Array:
         """Indices of a random batch of the members."""
-        return namespace(prior).argsort(normal(rng, (prior.shape[0],), prior))[: self.size]
+        members = prior.shape[0]
+        return namespace(prior).argsort(normal(rng, (members,), prior))[: min(self.size, members)]
 
     def fit(self, prior: Array, rng: Generator) -> FittedScore:
         """Score function of the prior."""
