@@ -228,7 +228,7 @@ def _mixture(z: Array, members: Array, alpha: float, variance: float) -> Array:
 
 
 def member_weights(z: Array, centres: Array, variance: float) -> Array:
-    """Weights (particle, member) of N(centre_j, variance I) at z; |z|^2 is common to a row and drops out."""
+    """Weights (particle, member) of N(centre_j, variance I) at z; the square of z is common to a row and drops out."""
     xp = namespace(z)
     origin = xp.mean(centres, axis=0)
     logits = (xp.matmul(z - origin, (centres - origin).T) - 0.5 * xp.sum((centres - origin) ** 2, axis=-1)) / variance
