@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeGuard, cast
 import array_api_compat
 import numpy as np
 
+from ensf.settings import as_indices
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from threadpoolctl import ThreadpoolController
@@ -214,8 +216,8 @@ def like(values: ArrayLike, array: Array) -> Array:
 def rows(matrix: Any, index: Any) -> Any:
     """Rows of a dense or sparse matrix, or entries of a vector, at `index`."""
     if hasattr(matrix, "tocsr"):
-        return matrix.tocsr()[list(index)]
-    return namespace(matrix).take(matrix, like(np.asarray(index, dtype=np.int64), matrix), axis=0)
+        return matrix.tocsr()[as_indices(index, "index")]
+    return namespace(matrix).take(matrix, like(as_indices(index, "index"), matrix), axis=0)
 
 
 def to_numpy(array: Array | float) -> np.ndarray:

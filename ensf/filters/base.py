@@ -37,6 +37,7 @@ from ensf.arrays import (
 )
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
+from ensf.settings import as_indices
 
 Memory: TypeAlias = Any
 """What a filter leaves for its next cycle; nobody but the filter looks into it."""
@@ -277,7 +278,7 @@ def as_part(
 ) -> Part:
     """A part with contiguous values; its entries are counted from 0 unless they are given."""
     values = np.ascontiguousarray(values) if is_host(values) else values
-    entries = np.arange(values.shape[1]) if entries is None else np.asarray(entries, dtype=np.int64)
+    entries = np.arange(values.shape[1]) if entries is None else as_indices(entries, "part")
     return Part(values, None if positions is None else to_numpy(positions), entries, field, inflate, variables)
 
 

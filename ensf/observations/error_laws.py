@@ -27,6 +27,7 @@ from ensf.arrays import (
     summary,
     to_numpy,
 )
+from ensf.settings import as_indices
 
 __all__ = [
     "Correlated",
@@ -423,7 +424,7 @@ class Correlated:
 
     def restrict(self, index: np.ndarray) -> Correlated:
         """Law of the observations at `index`."""
-        xp, chosen = namespace(self.matrix), like(index, self.matrix)
+        xp, chosen = namespace(self.matrix), like(as_indices(index, "index"), self.matrix)
         return Correlated(xp.take(xp.take(self.matrix, chosen, axis=0), chosen, axis=1))
 
     def check(self, value: Array) -> None:

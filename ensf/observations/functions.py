@@ -20,6 +20,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from ensf.arrays import Array, Numbers, as_floating, is_host, like, namespace, rows, summary
+from ensf.settings import as_indices
 
 __all__ = [
     "Affine",
@@ -219,6 +220,9 @@ class Mixed:
     number: tuple[int, ...]
     axis: int = -1
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "number", tuple(as_indices(self.number, "Mixed").tolist()))
+
     def __repr__(self) -> str:
         counts = np.bincount(np.asarray(self.number, dtype=np.int64), minlength=len(self.functions)).tolist()
         return f"Mixed({', '.join(f'{n} of {one!r}' for one, n in zip(self.functions, counts, strict=True))})"
@@ -236,7 +240,7 @@ class Mixed:
 
     def restrict(self, index: Array) -> Mixed:
         """The functions of the observations at `index`."""
-        number, index = np.asarray(self.number), np.asarray(index, dtype=np.int64)
+        number, index = np.asarray(self.number), as_indices(index, "index")
         rank = np.empty(len(number), dtype=np.int64)
         for few in self._order[0]:
             rank[few] = np.arange(len(few))

@@ -15,6 +15,7 @@ from ensf.observations.functions import Affine
 from ensf.observations.grouped import Grouped, Whitened
 from ensf.observations.operators import LinearPart, Operator, as_operator
 from ensf.observations.window import Window
+from ensf.settings import as_indices
 
 __all__ = ["Observation"]
 
@@ -185,7 +186,8 @@ class Observation:
         return self if value is self.value else replace(self, value=value, error=self.law)
 
     def restrict(self, index: np.ndarray) -> Observation:
-        """The observations at `index`."""
+        """The observations at `index`, whole numbers or a mask."""
+        index = as_indices(index, "index")
         position = None if self.position is None else rows(self.position, index)
         kind = None if self.kind is None else self.kind[index]
         group = None if self.group is None else self.group[index]

@@ -22,6 +22,7 @@ import numpy as np
 
 from ensf.arrays import Array, as_floating, is_host, like, namespace, rows, summary, to_numpy
 from ensf.observations.functions import Affine, Composed, Function, PointwiseFunction, identity
+from ensf.settings import as_indices
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -255,7 +256,7 @@ class Select(Operator):
     index: Sequence[int] | np.ndarray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "index", _whole_numbers(self.index))
+        object.__setattr__(self, "index", tuple(as_indices(self.index, "Select").tolist()))
 
     def __repr__(self) -> str:
         if len(self.index) <= 8:
@@ -296,7 +297,7 @@ class Select(Operator):
 
     def restrict(self, rows: Sequence[int] | np.ndarray) -> Select:
         """Some of the variables."""
-        return Select(np.asarray(self.index, dtype=np.int64)[np.asarray(rows, dtype=np.int64)])
+        return Select(np.asarray(self.index, dtype=np.int64)[as_indices(rows, "rows")])
 
     def through(self, change: PointwiseFunction) -> Operator:
         """The change of these variables."""
@@ -318,20 +319,6 @@ class Select(Operator):
                 [like(table, states) for table in _inverse_tables(index, size)],
             )
         return self._kept[key]
-
-
-def _whole_numbers(index: Sequence[int] | np.ndarray) -> tuple[int, ...]:
-    """Positions in the state of a sequence of integers or a mask."""
-    if isinstance(index, np.ma.MaskedArray) and np.ma.getmaskarray(index).any():
-        raise ValueError("Select has masked entries: leave them out")
-    numbers = np.asarray(index)
-    if numbers.ndim > 1:
-        raise ValueError(f"Select has entries of shape {numbers.shape}: flatten them, as the state is flat")
-    if numbers.dtype == bool:
-        numbers = np.flatnonzero(numbers)
-    if numbers.size and numbers.dtype.kind not in "iu":
-        raise ValueError(f"Select has entries of type {numbers.dtype}: give whole numbers, or a mask of booleans")
-    return tuple(numbers.ravel().astype(np.int64).tolist())
 
 
 def _check_index(index: np.ndarray, size: int) -> None:
@@ -626,7 +613,8 @@ class Pointwise(Operator):
 
     def restrict(self, rows: Sequence[int] | np.ndarray) -> Pointwise:
         """Some of the functions, of some of the linear map."""
-        return Pointwise(self.function.restrict(np.asarray(rows, dtype=np.int64)), self.linear.restrict(rows))
+        rows = as_indices(rows, "rows")
+        return Pointwise(self.function.restrict(rows), self.linear.restrict(rows))
 
     def through(self, change: PointwiseFunction) -> Operator:
         """f of L g(z), pointwise wherever that is a function of one linear combination."""

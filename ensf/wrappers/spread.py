@@ -20,7 +20,7 @@ Around a filter that is `Preparable` they act on its update, part by part; aroun
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -55,6 +55,7 @@ from ensf.filters.base import (
 from ensf.filters.weights import combine
 from ensf.localization import variable_code
 from ensf.observations.observation import Observation
+from ensf.settings import as_indices
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
 __all__ = [
@@ -252,8 +253,8 @@ class OnlyVariables(Wrapper):
     ----------
     filter : AnalysisInflation, RTPS or RTPP
         Around a filter that is `Preparable`.
-    variables : tuple of str or int
-        Names of variables of a Dataset or of files; or their indices in the state of an array.
+    variables : tuple of str or int, or array of bool
+        Names of variables of a Dataset or of files; or their indices in the state of an array, or a mask of it.
 
     Raises
     ------
@@ -270,9 +271,8 @@ class OnlyVariables(Wrapper):
                 f"OnlyVariables holds {self.filter!r}: give AnalysisInflation, RTPS or RTPP around a filter that is "
                 "Preparable"
             )
-        chosen = (self.variables,) if isinstance(self.variables, str | int) else tuple(self.variables)
-        object.__setattr__(self, "variables", chosen)
-        if not chosen:
+        object.__setattr__(self, "variables", _chosen(self.variables))
+        if not self.variables:
             raise ValueError("OnlyVariables has no variables: name some, or leave it out")
 
     def check_names(self, names: Iterable[object]) -> None:
@@ -290,6 +290,15 @@ class OnlyVariables(Wrapper):
         update = self._inner(predicted, observation, rng, memory)
         assert isinstance(update, _Corrected)
         return replace(update, only=self.variables)
+
+
+def _chosen(variables: str | int | Sequence[str | int] | np.ndarray) -> tuple[str | int, ...]:
+    """Names and indices of what a user has: several or one of them, or a mask."""
+    several = [variables] if isinstance(variables, str) else variables
+    if isinstance(several, Iterable) and any(isinstance(one, str) for one in several):
+        names = tuple(str(one) for one in several if isinstance(one, str))
+        return *names, *as_indices([one for one in several if not isinstance(one, str)], "OnlyVariables").tolist()
+    return tuple(as_indices(several, "OnlyVariables").tolist())
 
 
 def _among(part: Part, variables: tuple[str | int, ...]) -> np.ndarray:

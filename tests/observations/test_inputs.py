@@ -8,9 +8,25 @@ import pytest
 import scipy.sparse
 import xarray as xr
 
-from ensf import ETKF
+from ensf import ETKF, RTPS, OnlyVariables
 from ensf.arrays import as_floating
-from ensf.observations import Identity, Linear, Observation, Pointwise, Select, arctan
+from ensf.observations import (
+    Correlated,
+    Gaussian,
+    Grouped,
+    Identity,
+    Joined,
+    JoinedLaw,
+    Laplace,
+    Linear,
+    Mixed,
+    Observation,
+    Pointwise,
+    Select,
+    arctan,
+    square,
+)
+from ensf.runs.recipe.describe import recipe
 
 VALUES = np.array([1.0, 2.0, 4.0])
 TABLE = pd.DataFrame({"t": VALUES, "error": [0.5, 1.0, 2.0], "lat": [1.0, 2.0, 3.0], "lon": [4.0, 5.0, 6.0]})
@@ -126,27 +142,66 @@ def test_matrices_without_a_plain_meaning_are_refused(matrix, sentence):
         Linear(matrix)
 
 
+THREE = Observation([1.0, 2.0, 4.0], Identity(), [0.1, 0.2, 0.3], position=[[0.0], [1.0], [2.0]], kind=list("abc"))
+TWO_LAWS = JoinedLaw((Gaussian(1.0), Laplace([2.0, 3.0])), ([1], [0, 2]))
+INDEXED = {
+    "Select": Select,
+    "Identity.restrict": Identity().restrict,
+    "Select.restrict": Select((4, 5, 6)).restrict,
+    "Linear.restrict": Linear(np.eye(3)).restrict,
+    "Pointwise.restrict": Pointwise(arctan).restrict,
+    "Joined.restrict": Joined((Identity(), Pointwise(arctan, Select((0, 1)))), ([2], [0, 1])).restrict,
+    "Observation.restrict": THREE.restrict,
+    "Gaussian.restrict": Gaussian([1.0, 2.0, 3.0]).restrict,
+    "Correlated.restrict": Correlated(np.diag([1.0, 2.0, 3.0])).restrict,
+    "Grouped.restrict": Grouped([0, 0, 1], (np.eye(2), np.eye(1))).restrict,
+    "JoinedLaw.restrict": TWO_LAWS.restrict,
+    "Mixed.restrict": Mixed((arctan, square), (0, 1, 0)).restrict,
+    "JoinedLaw": lambda rows: JoinedLaw((Gaussian(1.0), Laplace(2.0)), (rows, [1])),
+    "OnlyVariables": lambda index: OnlyVariables(RTPS(ETKF(), 0.5), index),
+}
+"""All that takes indices, as functions of them."""
+every_index = pytest.mark.parametrize("made", INDEXED.values(), ids=INDEXED)
+
+
+@every_index
 @pytest.mark.parametrize(
     "index",
     [[0, 2], (0, 2), np.array([0, 2], np.int32), [True, False, True], np.array([True, False, True]), pd.Series([0, 2])],
+    ids=["list", "tuple", "int32", "list of bool", "mask", "Series"],
 )
-def test_selections_in_any_form(index):
-    assert Select(index) == Select((0, 2))
+def test_selections_in_any_form(made, index):
+    assert _in_full(made(index)) == _in_full(made((0, 2)))
 
 
+def _in_full(thing):
+    """A value that is equal for things that are the same, arrays by what is in them."""
+    return {name: str(text) for name, text in recipe(thing=thing).items()}
+
+
+def test_a_mask_of_observations_leaves_those_where_it_is_true():
+    some = THREE.restrict(np.array([False, False, True]))
+    for kept, right in ((some.value, [4.0]), (some.law.deviation, [0.3]), (some.position, [[2.0]]), (some.kind, ["c"])):
+        np.testing.assert_array_equal(kept, right)
+
+
+@every_index
 @pytest.mark.parametrize(
     ("index", "sentence"),
     [
         ([0.0, 2.0], "type float64: give whole numbers, or a mask of booleans"),
         (["a"], "type <U1: give whole numbers"),
+        (True, "type bool: give whole numbers"),
         (np.ones((2, 2), bool), r"shape \(2, 2\): flatten"),
         (np.zeros((2, 2), int), r"shape \(2, 2\): flatten"),
         (np.ma.masked_array([0, 1], [False, True]), "masked entries: leave them out"),
     ],
 )
-def test_selections_without_a_plain_meaning_are_refused(index, sentence):
+def test_selections_without_a_plain_meaning_are_refused(made, index, sentence):
+    if made is INDEXED["OnlyVariables"] and np.array_equal(index, ["a"]):
+        pytest.skip("a name of a variable")
     with pytest.raises(ValueError, match=sentence):
-        Select(index)
+        made(index)
 
 
 def test_a_seed_is_a_random_stream(rng):
