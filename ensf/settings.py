@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["as_indices", "check_settings"]
+__all__ = ["as_indices", "check_kind", "check_settings"]
 
 
 def as_indices(index: ArrayLike | Sequence[int], owner: str) -> np.ndarray:
@@ -48,46 +48,58 @@ def check_settings(settings: Any) -> None:
         For text, None, NaN, or what else is no number where one is declared; no whole number where an int is; neither
         True nor False where a bool is.
     """
+    owner = type(settings).__name__
     for one in fields(settings):
         value, declared = getattr(settings, one.name), str(one.type)
-        plain = value
-        if declared.endswith(" | None") and value is None:
+        kind = declared.removesuffix(" | None")
+        if value is None and kind != declared:
             continue
-        match declared.removesuffix(" | None"):
-            case "float":
-                plain = _number(value, one.name, settings)
-            case "int":
-                plain = _whole(value, one.name, settings)
-            case "bool":
-                plain = _truth(value, one.name, settings)
-            case "tuple[float, ...]":
-                several = [value] if np.ndim(value) == 0 else value
-                plain = tuple(_number(number, one.name, settings) for number in several)
-        if plain is not value:
-            object.__setattr__(settings, one.name, plain)
+        if kind in _KINDS:
+            plain = _checked(value, kind, f"{one.name} of {owner}")
+        elif kind == "tuple[float, ...]":
+            several = np.ndim(value) > 0 or isinstance(value, tuple | list)
+            plain = tuple(_checked(each, "float", f"{one.name} of {owner}") for each in (value if several else [value]))
+        elif kind.startswith("tuple["):
+            plain = _plain(value)
+        else:
+            continue
+        object.__setattr__(settings, one.name, plain)
 
 
-def _number(value: object, name: str, owner: object) -> float:
+def check_kind(setting: object, verb: str, what: str, example: str) -> None:
+    """Raise ValueError for a setting without the verb that all of its kind have.
+
+    Parameters
+    ----------
+    setting : object
+    verb : str
+        Name of a method.
+    what : str
+        What it is, for the sentence.
+    example : str
+        One of its kind.
+    """
+    if isinstance(setting, type) or not callable(getattr(setting, verb, None)):
+        raise ValueError(f"{what} is {setting!r}: give one such as {example}")
+
+
+_KINDS = {"float": "a number", "int": "a whole number", "bool": "True or False"}
+
+
+def _checked(value: object, kind: str, what: str) -> Any:
     plain = _plain(value)
-    if isinstance(plain, bool) or not isinstance(plain, float | int) or math.isnan(plain):
-        raise ValueError(f"{name} of {type(owner).__name__} is {plain!r}: give a number")
-    return plain
-
-
-def _whole(value: object, name: str, owner: object) -> int:
-    plain = _plain(value)
-    if isinstance(plain, bool) or not isinstance(plain, int):
-        raise ValueError(f"{name} of {type(owner).__name__} is {plain!r}: give a whole number")
-    return plain
-
-
-def _truth(value: object, name: str, owner: object) -> bool:
-    plain = _plain(value)
-    if not isinstance(plain, bool):
-        raise ValueError(f"{name} of {type(owner).__name__} is {plain!r}: give True or False")
+    truth = isinstance(plain, bool)
+    number = not truth and isinstance(plain, int if kind == "int" else int | float) and not math.isnan(plain)
+    if not (truth if kind == "bool" else number):
+        raise ValueError(f"{what} is {plain!r}: give {_KINDS[kind]}")
     return plain
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy, or an array of one, as a number of Python."""
-    return value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value
+    """With numbers of NumPy, also in tuples, and arrays of one number, as numbers of Python."""
+    match value:
+        case tuple() | list():
+            return tuple(map(_plain, value))
+        case np.generic() | np.ndarray() if np.size(value) == 1 and not np.ndim(value):
+            return value.item()
+    return value

@@ -29,6 +29,7 @@ from ensf.dataset.methods import Method, dims_of, find_localization, method_for,
 from ensf.dataset.tiles import Tile, cut
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
+from ensf.filters.guarded import check_memory
 from ensf.localization import Localization, Sphere, variable_code
 from ensf.observations import Observation, Operator
 from ensf.wrappers.failed_members import Replacement
@@ -193,6 +194,8 @@ class Pipeline:
         ValueError
             As the filter.
         """
+        if memory is not None:
+            check_memory(self.method, memory, ensemble.shape)
         usable = self.observation.present(ensemble.dtype).without_scaling()
         if isinstance(self.method, Preparable):
             if usable.size:

@@ -16,6 +16,7 @@ from ensf.arrays import Array, Generator, is_count, like, namespace, normal, str
 from ensf.filters.base import Memory, Part, Prepared, Update, observed_variables
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
+from ensf.settings import check_settings
 
 __all__ = ["FixedGainMAP"]
 
@@ -44,6 +45,7 @@ class FixedGainMAP(Prepared):
     steps: int = 6
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not (0 < self.deviation < math.inf and is_count(self.steps)):
             raise ValueError(f"{self}: give a positive deviation and a whole number of steps, at least one")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ensf.settings import check_settings
+
 if TYPE_CHECKING:
     import scipy.sparse
 
@@ -53,6 +55,7 @@ class Periodic:
     period: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        check_settings(self)
         object.__setattr__(self, "period", tuple(float(p) for p in np.atleast_1d(self.period)))
         if not all(p > 0 for p in self.period):
             raise ValueError(f"period is {self.period}: give positive lengths, or infinity")
@@ -86,6 +89,7 @@ class Sphere:
     radius: float = 6371.0
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not 0 < self.radius < np.inf:
             raise ValueError(f"radius of the sphere is {self.radius}: give a positive length")
 

@@ -141,7 +141,7 @@ class Independent(Record):
     Raises
     ------
     ValueError
-        If a parameter is not made of real numbers.
+        If a parameter is not made of real numbers, or one number that is NaN.
     """
 
     deviation: Numbers
@@ -150,10 +150,11 @@ class Independent(Record):
 
     def __post_init__(self) -> None:
         for name, numbers in self._parameters.items():
-            if isinstance(numbers, float | int):
-                continue
             array = as_floating(numbers, _label(self, name))
-            object.__setattr__(self, name, array if array.ndim else float(array))
+            if not array.ndim and np.isnan(float(array)):
+                raise ValueError(f"{_label(self, name)} is nan: give a number")
+            if type(numbers) not in (float, int):
+                object.__setattr__(self, name, array if array.ndim else float(array))
 
     @property
     def _parameters(self) -> dict[str, Numbers]:

@@ -124,8 +124,10 @@ class Affine:
 
     def __post_init__(self) -> None:
         for name in ("offset", "factor"):
-            if np.ndim(getattr(self, name)):
-                object.__setattr__(self, name, as_floating(getattr(self, name), f"{name} of Affine"))
+            array = as_floating(getattr(self, name), f"{name} of Affine")
+            if not array.ndim and np.isnan(float(array)):
+                raise ValueError(f"{name} of Affine is nan: give a number")
+            object.__setattr__(self, name, array if array.ndim else float(array))
 
     def __repr__(self) -> str:
         offset, factor = (summary(one) if np.ndim(one) else one for one in (self.offset, self.factor))

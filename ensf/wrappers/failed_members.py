@@ -19,6 +19,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, Record, generator, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, can, with_values
+from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
@@ -163,6 +164,7 @@ class FailedMembers(Wrapper):
             )
         return alive
 
+    @guarded
     def analyse(
         self,
         prior: Array,

@@ -99,7 +99,18 @@ def column_entries(observation: Observation, columns: int) -> np.ndarray:
 
 
 def covering(knots: np.ndarray, position: np.ndarray, localization: Localization) -> np.ndarray:
-    """The knots, and more where an observation has none within their spacing."""
+    """The knots, and more where an observation has none within their spacing.
+
+    Raises
+    ------
+    ValueError
+        If they have other dimensions than the observations.
+    """
+    if len(knots) and knots.shape[1] != position.shape[1]:
+        raise ValueError(
+            f"the memory has places of {knots.shape[1]} dimensions but the observations of {position.shape[1]}: give "
+            "what was left for the same coordinates, or None"
+        )
     spacing = SPACING * localization.half_width
     places = np.unique(position, axis=0)
     if math.isinf(spacing):

@@ -14,6 +14,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, generator
 from ensf.filters.base import Analysis, Filter, Memory, refuse_predictions, usable
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Operator, Pointwise
 from ensf.observations.window import Window
@@ -36,6 +37,7 @@ class ModelInTheLoop:
 
     filter: Filter
 
+    @guarded
     def analyse(
         self,
         prior: Array,

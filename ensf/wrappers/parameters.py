@@ -21,9 +21,10 @@ from typing import Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, counted_normal, like, member_mean, namespace, to_numpy
+from ensf.arrays import Array, Generator, as_floating, counted_normal, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Filter, Memory, Part, Preparable, Update, as_part
 from ensf.observations.observation import Observation
+from ensf.settings import check_kind, check_settings
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.spread import scaled, spread_ratio
@@ -73,7 +74,10 @@ class Parameter:
     is_field: bool = False
 
     def __post_init__(self) -> None:
-        places = np.asarray(self.places, dtype=np.float64) if len(self.places) else np.zeros((0, 1))
+        check_settings(self)
+        if self.transform is not None:
+            check_kind(self.transform, "forward", "transform of Parameter", "Log()")
+        places = to_numpy(as_floating(self.places, "places of Parameter")) if np.size(self.places) else np.zeros((0, 1))
         if places.ndim == 1:
             places = places[:, None]
         object.__setattr__(self, "places", tuple(map(tuple, places.tolist())))

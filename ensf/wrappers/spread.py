@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -52,10 +53,11 @@ from ensf.filters.base import (
     usable,
     with_values,
 )
+from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.localization import variable_code
 from ensf.observations.observation import Observation
-from ensf.settings import as_indices
+from ensf.settings import as_indices, check_settings
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
 __all__ = [
@@ -462,6 +464,11 @@ class ResetMemory(Record):
     spread: Array
     inner: Memory = None
 
+    @property
+    def shape(self) -> tuple[int | None, int | None]:
+        """Members and state variables that it is of."""
+        return None, self.spread.shape[0]
+
 
 @dataclass(frozen=True)
 class SpreadReset:
@@ -484,12 +491,15 @@ class SpreadReset:
 
     filter: Filter
     deviation: float | None = None
+    remembers: ClassVar[type | None] = ResetMemory
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_filter(self.filter, type(self).__name__)
         if self.deviation is not None and not self.deviation > 0:
             raise ValueError(f"deviation of the spread reset is {self.deviation}: give a positive standard deviation")
 
+    @guarded
     def analyse(
         self,
         prior: Array,

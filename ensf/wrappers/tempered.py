@@ -25,7 +25,7 @@ from operator import add
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, is_count, namespace
+from ensf.arrays import Array, Generator, as_floating, generator, is_count, namespace
 from ensf.filters.base import (
     Analysis,
     Filter,
@@ -38,6 +38,7 @@ from ensf.filters.base import (
     usable,
     with_values,
 )
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
 
 __all__ = ["Tempered", "tempering"]
@@ -70,7 +71,7 @@ class Tempered:
     def __post_init__(self) -> None:
         check_filter(self.filter, type(self).__name__)
         if isinstance(self.pieces, list | tuple | np.ndarray):
-            coefficients = tuple(map(float, self.pieces))
+            coefficients = tuple(map(float, as_floating(self.pieces, "pieces of Tempered").tolist()))
             object.__setattr__(self, "pieces", coefficients)
             total = sum(1 / one for one in coefficients) if coefficients and min(coefficients) > 0 else np.nan
             if not abs(total - 1) <= ROUNDED:
@@ -101,6 +102,7 @@ class Tempered:
         ratio = float(xp.max(xp.where(missing, xp.zeros_like(ratios), ratios)))
         return list(tempering(self.pieces, ratio).tolist())
 
+    @guarded
     def analyse(
         self,
         prior: Array,

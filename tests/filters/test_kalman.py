@@ -307,9 +307,9 @@ def test_missing_correlated_observations(filter, prior, rng):
 @pytest.mark.parametrize("filter", FILTERS, ids=name)
 def test_without_observations_the_prior_is_returned(filter, prior):
     observation = Observation(np.full(12, np.nan), Identity(), 1.0)
-    analysis = filter.analyse(prior, observation, np.random.default_rng(), memory="kept")
+    analysis = filter.analyse(prior, observation, np.random.default_rng())
     np.testing.assert_array_equal(analysis.ensemble, prior)
-    assert analysis.memory == "kept"
+    assert analysis.memory is None
 
 
 # --- arrays, purity, symmetry ----------------------------------------------------------------------------
