@@ -122,7 +122,7 @@ def as_floating(values: ArrayLike | Array, name: str) -> Array:
 
 def is_count(number: object) -> bool:
     """Whether it is a whole number, one or more."""
-    return isinstance(number, int | np.integer) and bool(number >= 1)
+    return isinstance(number, int | np.integer) and not isinstance(number, bool) and bool(number >= 1)
 
 
 _ADVICE = {

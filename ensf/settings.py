@@ -56,9 +56,9 @@ def check_settings(settings: Any) -> None:
             continue
         if kind in _KINDS:
             plain = _checked(value, kind, f"{one.name} of {owner}")
-        elif kind == "tuple[float, ...]":
-            several = np.ndim(value) > 0 or isinstance(value, tuple | list)
-            plain = tuple(_checked(each, "float", f"{one.name} of {owner}") for each in (value if several else [value]))
+        elif kind in ("tuple[float, ...]", "tuple[int, ...]"):
+            several = value if isinstance(value, tuple | list) or np.ndim(value) else [value]
+            plain = tuple(_checked(each, kind[6:-6], f"{one.name} of {owner}") for each in several)
         elif kind.startswith("tuple["):
             plain = _plain(value)
         else:

@@ -295,6 +295,21 @@ def test_an_operator_that_does_not_fit_the_values_is_refused(method, operator, p
         analyse(method, prior, Observation(np.zeros(4), operator, 1.0))
 
 
+@every_filter
+@pytest.mark.parametrize("owner", ["state variable", "observation"])
+def test_a_place_that_is_not_finite_is_named_by_filters_that_look_at_it(method, owner, prior):
+    positions = np.arange(float(SIZE))[:, None]
+    torn = np.where(positions == 3, np.nan, positions)
+    own = {"state variable": (torn, positions), "observation": (positions, torn)}[owner]
+    observation = Observation(prior[1], Identity(), 0.5, position=own[1])
+    try:
+        analysis = method.analyse(prior, observation, 1, positions=own[0])
+    except ValueError as error:
+        assert re.search(rf"the position of ({owner}|state variable or observation|entry) 3 is \(nan,\): give finite coordinates", str(error))
+    else:
+        assert np.isfinite(analysis.ensemble).all()
+
+
 # --- members and memories that do not belong ------------------------------------------------------------------
 
 

@@ -39,7 +39,7 @@ class Euclidean:
 
     def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
         """Distances of all pairs no further apart than `radius`."""
-        return _near(points, others, radius)
+        return _near(_finite(points), _finite(others), radius)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Periodic:
 
     def _wrapped(self, position: np.ndarray) -> np.ndarray:
         """Positions within the first period."""
-        period = np.asarray(self.period)
+        period, position = np.asarray(self.period), _finite(position)
         if position.shape[1] != len(period):
             raise ValueError(f"positions have {position.shape[1]} dimensions but {len(period)} periods are given")
         wraps = np.isfinite(period)
@@ -102,7 +102,17 @@ class Sphere:
         return near
 
 
+def _finite(position: np.ndarray) -> np.ndarray:
+    """The positions; raises ValueError for one that is not finite."""
+    if not np.isfinite(position.sum()) and not (finite := np.isfinite(position).all(axis=1)).all():
+        number = int(np.argmin(finite))
+        place = tuple(position[number].tolist())
+        raise ValueError(f"the position of entry {number} is {place}: give finite coordinates, or leave it out")
+    return position
+
+
 def _on_unit_sphere(position: np.ndarray) -> np.ndarray:
+    position = _finite(position)
     if position.shape[1] != 2 or np.any(np.abs(position[:, 0]) > 90):
         raise ValueError("positions on a sphere are (latitude, longitude) in degrees, latitude between -90 and 90")
     latitude, longitude = np.deg2rad(position).T

@@ -95,7 +95,8 @@ class Localization:
         """
         if np.isinf(self.half_width) and self.nearest is None:
             return everything(len(positions), len(observed))
-        positions, observed = _finite(positions), _finite(to_numpy(observed))
+        positions = finite_positions(positions, "state variable or observation")
+        observed = finite_positions(to_numpy(observed), "observation")
         groups = None if group is None else _digest(np.ascontiguousarray(group))
         key = (self.geometry, self.half_width, self.nearest, _digest(positions), _digest(observed), groups)
         if key not in _REMEMBERED:
@@ -137,10 +138,15 @@ def _digest(array: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     return hashlib.blake2b(array.data, digest_size=16).digest(), array.shape
 
 
-def _finite(position: np.ndarray) -> np.ndarray:
+def finite_positions(position: np.ndarray, owner: str) -> np.ndarray:
+    """Positions ``(owner, dimension)``; raises ValueError for one that is not finite, and says of which owner."""
     position = np.ascontiguousarray(position, dtype=np.float64)
-    if position.ndim != 2 or not np.isfinite(position.sum()):
-        raise ValueError("positions must be a finite array, one row of coordinates per state variable or observation")
+    if position.ndim != 2:
+        raise ValueError(f"positions have shape {position.shape}: give one row of coordinates per {owner}")
+    if not np.isfinite(position.sum()) and not (finite := np.isfinite(position).all(axis=1)).all():
+        number = int(np.argmin(finite))
+        place = tuple(position[number].tolist())
+        raise ValueError(f"the position of {owner} {number} is {place}: give finite coordinates, or leave it out")
     return position
 
 

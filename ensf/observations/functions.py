@@ -76,6 +76,10 @@ class Function:
     derivative: Callable[[Array], Array] | None = None
     name: str = ""
 
+    def __post_init__(self) -> None:
+        if not callable(self.forward) or not (self.derivative is None or callable(self.derivative)):
+            raise ValueError(f"Function has {self.forward!r}, {self.derivative!r}: give functions of an array")
+
     def __call__(self, values: Array) -> Array:
         return self.forward(values)
 

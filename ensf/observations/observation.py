@@ -52,9 +52,8 @@ class Observation:
     Raises
     ------
     ValueError
-        If a value is infinite, an error is zero, negative or not finite, or shapes do not fit.
-    TypeError
-        If the operator cannot be called.
+        If a value is infinite, an error is zero, negative or not finite, shapes do not fit, or the operator cannot be
+        called.
     """
 
     value: Array

@@ -122,13 +122,13 @@ def as_operator(operator: Callable[[Array], Array]) -> Operator:
 
     Raises
     ------
-    TypeError
+    ValueError
         If it is neither.
     """
     if isinstance(operator, Operator):
         return operator
     if not callable(operator):
-        raise TypeError(f"operator is a {type(operator).__name__}: give Identity(), Select, Linear, or a callable")
+        raise ValueError(f"operator is a {type(operator).__name__}: give Identity(), Select, Linear, or a callable")
     return _Own(operator)
 
 
@@ -454,6 +454,9 @@ def _real_matrix(matrix: Matrix) -> Matrix:
         dense = as_floating(matrix, "operator matrix")
         if dense.ndim != 2:
             raise ValueError(f"operator matrix has shape {tuple(dense.shape)}: give (observation, state)")
+        if not bool(namespace(dense).isfinite(namespace(dense).sum(dense))) and not np.isfinite(to_numpy(dense)).all():
+            row, column = np.argwhere(~np.isfinite(to_numpy(dense)))[0].tolist()
+            raise ValueError(f"operator matrix is not finite in row {row}, column {column}: give numbers")
         return dense
     if matrix.dtype.kind == "c" or matrix.ndim != 2:
         raise ValueError(f"operator matrix has shape {matrix.shape} and dtype {matrix.dtype}: give real numbers in 2-D")
@@ -506,6 +509,9 @@ class Stacked(Operator):
     """
 
     operators: tuple[Operator, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operators", tuple(map(as_operator, self.operators)))
 
     def __call__(self, states: Array) -> Array:
         return namespace(states).concat([operator(states) for operator in self.operators], axis=-1)
@@ -764,6 +770,10 @@ class Callback(Operator):
 
     forward: Callable[[Array], Array]
     pullback: Callable[[Array, Array], Array]
+
+    def __post_init__(self) -> None:
+        if not callable(self.forward) or not callable(self.pullback):
+            raise ValueError(f"Callback has {self.forward!r} and {self.pullback!r}: give two functions")
 
     def __call__(self, states: Array) -> Array:
         return self.forward(states)

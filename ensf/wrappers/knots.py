@@ -13,7 +13,7 @@ import numpy as np
 
 from ensf.arrays import Array, Record, counted_normal, is_host, like, member_mean, namespace
 from ensf.filters.base import Part
-from ensf.localization import Localization, Patches, gaspari_cohn
+from ensf.localization.localization import Localization, Patches, finite_positions, gaspari_cohn
 from ensf.observations.observation import Observation
 from ensf.wrappers.spread import spread
 
@@ -104,8 +104,9 @@ def covering(knots: np.ndarray, position: np.ndarray, localization: Localization
     Raises
     ------
     ValueError
-        If they have other dimensions than the observations.
+        If they have other dimensions than the observations, or one of these has no place.
     """
+    position = finite_positions(position, "observation")
     if len(knots) and knots.shape[1] != position.shape[1]:
         raise ValueError(
             f"the memory has places of {knots.shape[1]} dimensions but the observations of {position.shape[1]}: give "

@@ -70,7 +70,7 @@ class Tempered:
 
     def __post_init__(self) -> None:
         check_filter(self.filter, type(self).__name__)
-        if isinstance(self.pieces, list | tuple | np.ndarray):
+        if isinstance(self.pieces, list | tuple) or np.ndim(self.pieces):
             coefficients = tuple(map(float, as_floating(self.pieces, "pieces of Tempered").tolist()))
             object.__setattr__(self, "pieces", coefficients)
             total = sum(1 / one for one in coefficients) if coefficients and min(coefficients) > 0 else np.nan
@@ -79,10 +79,13 @@ class Tempered:
                     f"1 / alpha of the coefficients {coefficients} sum to {total:.6g}: give positive ones whose sum is "
                     "1, such as (4.0, 4.0, 4.0, 4.0)"
                 )
-        elif not is_count(self.pieces):
+            return
+        pieces = np.asarray(self.pieces).item()
+        if not is_count(pieces):
             raise ValueError(
-                f"the likelihood is cut into {self.pieces} pieces: give a whole number, 1 or more, or coefficients"
+                f"the likelihood is cut into {pieces} pieces: give a whole number, 1 or more, or coefficients"
             )
+        object.__setattr__(self, "pieces", pieces)
 
     def weights(self, predicted: Array, observation: Observation) -> list[float]:
         """Part of the precision that each piece has; they sum to 1.

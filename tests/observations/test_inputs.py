@@ -11,7 +11,13 @@ import xarray as xr
 from ensf import ETKF, RTPS, OnlyVariables
 from ensf.arrays import as_floating
 from ensf.observations import (
+    Affine,
+    Callback,
+    Censored,
+    Combined,
+    Contaminated,
     Correlated,
+    Function,
     Gaussian,
     Grouped,
     Identity,
@@ -19,10 +25,18 @@ from ensf.observations import (
     JoinedLaw,
     Laplace,
     Linear,
+    Lognormal,
     Mixed,
     Observation,
     Pointwise,
+    Proportional,
+    RandomPoints,
+    RegularPoints,
     Select,
+    Stacked,
+    StudentT,
+    Threshold,
+    WindSpeed,
     arctan,
     square,
 )
@@ -192,6 +206,7 @@ def test_a_mask_of_observations_leaves_those_where_it_is_true():
         ([0.0, 2.0], "type float64: give whole numbers, or a mask of booleans"),
         (["a"], "type <U1: give whole numbers"),
         (True, "type bool: give whole numbers"),
+        (None, "type object: give whole numbers"),
         (np.ones((2, 2), bool), r"shape \(2, 2\): flatten"),
         (np.zeros((2, 2), int), r"shape \(2, 2\): flatten"),
         (np.ma.masked_array([0, 1], [False, True]), "masked entries: leave them out"),
@@ -232,3 +247,61 @@ def test_short_reprs():
     assert all(len(repr(record)) < 160 for record in records)
     assert repr(records[1]) == "Select(5000 of variables 0 to 4999)"
     assert repr(records[3]) == "Linear((5000, 5000) sparse float64, 5000 stored)"
+
+
+# --- constructors of laws, functions and operators --------------------------------------------------------
+
+UNFIT = ("a", None, np.nan, True)
+OF_NUMBERS = {
+    "Gaussian": Gaussian,
+    "Laplace": Laplace,
+    "Lognormal": Lognormal,
+    "StudentT freedom": lambda number: StudentT(1.0, number),
+    "Contaminated gross_part": lambda number: Contaminated(1.0, number),
+    "Contaminated widening": lambda number: Contaminated(1.0, 0.1, number),
+    "Proportional fraction": lambda number: Proportional(1.0, number),
+    "Censored low": lambda number: Censored(1.0, low=number),
+    "Censored high": lambda number: Censored(1.0, high=number),
+    "Threshold level": lambda number: Threshold(1.0, number),
+    "Affine offset": lambda number: Affine(number, 1.0),
+    "Affine factor": lambda number: Affine(0.0, number),
+    "Linear": lambda number: Linear(np.array([[number]])),
+    "Observation error": lambda number: Observation([1.0], Identity(), number),
+    "RandomPoints count": lambda number: RandomPoints((4,), number),
+    "RandomPoints shape": lambda number: RandomPoints((number,), 2),
+    "RandomPoints error": lambda number: RandomPoints((4,), 2, number),
+    "RegularPoints every": lambda number: RegularPoints((4,), number),
+    "RegularPoints shift": lambda number: RegularPoints((4,), 2, number),
+    "RegularPoints error": lambda number: RegularPoints((4,), 2, error=number),
+}
+OF_THINGS = {
+    "Pointwise": Pointwise,
+    "Pointwise linear": lambda thing: Pointwise(arctan, thing),
+    "Function": Function,
+    "Function derivative": lambda thing: Function(np.sin, thing or 3),
+    "Callback": lambda thing: Callback(np.sin, thing),
+    "Combined": lambda thing: Combined(thing, (Identity(),)),
+    "Combined linear": lambda thing: Combined(np.hypot, (thing,)),
+    "Stacked": lambda thing: Stacked((thing,)),
+    "WindSpeed": lambda thing: WindSpeed(thing, Identity()),
+    "Observation": lambda thing: Observation([1.0], thing, 1.0),
+}
+
+
+@pytest.mark.parametrize("made", OF_NUMBERS.values(), ids=OF_NUMBERS)
+def test_what_is_no_number_is_refused(made):
+    for unfit in UNFIT:
+        with pytest.raises(ValueError, match=r"\w+ .*: give "):
+            made(unfit)
+
+
+@pytest.mark.parametrize("made", OF_THINGS.values(), ids=OF_THINGS)
+def test_what_is_no_function_or_operator_is_refused(made):
+    for unfit in ("a", None, 3.0):
+        with pytest.raises(ValueError, match=r"\w+ .*: give "):
+            made(unfit)
+
+
+def test_laws_print_plain_numbers():
+    for law in (Gaussian(np.float64(2.0)), StudentT(np.float32(0.5), np.int64(4)), Censored(1.0, low=np.array(0.5))):
+        assert "np." not in repr(law)
