@@ -13,6 +13,7 @@ import xarray as xr
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate
 from ensf.offline.members import Source
+from ensf.offline.windows import common_time
 
 __all__ = ["TimesSource"]
 
@@ -53,11 +54,18 @@ class TimesSource(Source):
         Raises
         ------
         ValueError
-            As `Source.of`; or if the files of two times are not of the same members, variables and grid, do not say
-            their time, or the times are not in order.
+            As `Source.of`; or if there is one group, one is not of one time, the files of two times are not of the same
+            members, variables and grid, do not say their time, or the times are not in order.
         """
+        if len(groups) < 2:
+            raise ValueError(
+                f"all {len(groups[0])} files are of one name or pattern, but by_time needs one for each time: give "
+                "several, such as 'm*_00.nc' 'm*_06.nc', or leave by_time out"
+            )
         variables, coordinates = tuple(variables), tuple(coordinates)
         parts = tuple(Source.of(group, member_dim, variables, mask, coordinates) for group in groups)
+        for group in groups:
+            common_time(group)
         first = parts[0]
         for part in parts[1:]:
             if part.members != first.members:
