@@ -13,7 +13,6 @@ import xarray as xr
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate
 from ensf.offline.members import Source
-from ensf.offline.windows import common_time
 
 __all__ = ["TimesSource"]
 
@@ -54,7 +53,7 @@ class TimesSource(Source):
         Raises
         ------
         ValueError
-            As `Source.of`; or if there is one group, one is not of one time, the files of two times are not of the same
+            As `Source.of`; or if there is one group, the files of two times are not of the same
             members, variables and grid, do not say their time, or the times are not in order.
         """
         if len(groups) < 2:
@@ -64,8 +63,6 @@ class TimesSource(Source):
             )
         variables, coordinates = tuple(variables), tuple(coordinates)
         parts = tuple(Source.of(group, member_dim, variables, mask, coordinates) for group in groups)
-        for group in groups:
-            common_time(group)
         first = parts[0]
         for part in parts[1:]:
             if part.members != first.members:

@@ -15,7 +15,7 @@ import xarray as xr
 from ensf.dataset import netcdf
 from ensf.dataset.coordinates import CRITERIA
 
-__all__ = ["Window", "common_time", "valid_time", "window_of"]
+__all__ = ["Window", "valid_time", "window_of"]
 
 Window = tuple[np.datetime64, np.datetime64]
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -43,27 +43,15 @@ def window_of(text: str, paths: Sequence[Path]) -> Window | None:
     if "/" in text:
         return _interval(text)
     width = _duration(text or DEFAULT)
-    time = common_time(paths)
-    if time is None:
-        if text:
-            raise ValueError(f"{paths[0]} does not say what time it is, which window {text!r} needs: give START/END")
-        return None
-    return time - width // 2, time - width // 2 + width
-
-
-def common_time(paths: Sequence[Path]) -> np.datetime64 | None:
-    """The time that all files are of; None if they do not say, or have several.
-
-    Raises
-    ------
-    ValueError
-        If they are of different times, or as `valid_time`.
-    """
     times = [valid_time(path) for path in paths]
     for path, time in zip(paths, times, strict=True):
         if time != times[0]:
             raise ValueError(f"{path} is of {_said(time)} but {paths[0]} of {_said(times[0])}: make members alike")
-    return times[0]
+    if times[0] is None:
+        if text:
+            raise ValueError(f"{paths[0]} does not say what time it is, which window {text!r} needs: give START/END")
+        return None
+    return times[0] - width // 2, times[0] - width // 2 + width
 
 
 def _interval(text: str) -> Window:
