@@ -772,8 +772,8 @@ class Callback(Operator):
     pullback: Callable[[Array, Array], Array]
 
     def __post_init__(self) -> None:
-        if not callable(self.forward) or not callable(self.pullback):
-            raise ValueError(f"Callback has {self.forward!r} and {self.pullback!r}: give two functions")
+        if not callable(self.forward):
+            raise ValueError(f"forward of Callback is {self.forward!r}: give a function of states")
 
     def __call__(self, states: Array) -> Array:
         return self.forward(states)

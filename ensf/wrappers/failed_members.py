@@ -157,6 +157,10 @@ class FailedMembers(Wrapper):
         ValueError
             If fewer than `min_members` are.
         """
+        if len(alive) < self.min_members:
+            raise ValueError(
+                f"there are {len(alive)} members but min_members is {self.min_members}: give a lower number"
+            )
         if alive.sum() < self.min_members:
             raise ValueError(
                 f"{alive.sum()} of {len(alive)} members are finite, member {int(np.argmin(alive))} is not, and "

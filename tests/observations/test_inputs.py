@@ -279,7 +279,7 @@ OF_THINGS = {
     "Pointwise linear": lambda thing: Pointwise(arctan, thing),
     "Function": Function,
     "Function derivative": lambda thing: Function(np.sin, thing or 3),
-    "Callback": lambda thing: Callback(np.sin, thing),
+    "Callback": lambda thing: Callback(thing, np.sin),
     "Combined": lambda thing: Combined(thing, (Identity(),)),
     "Combined linear": lambda thing: Combined(np.hypot, (thing,)),
     "Stacked": lambda thing: Stacked((thing,)),

@@ -277,6 +277,7 @@ REFUSED = {
     "np.fromfile('a')": "'np.fromfile' cannot be part of a method",
     "np.float64.mro()": "cannot be part of a method",
     "__import__('os')": "unknown method '__import__'",
+    "FailedMembers(letsf, 5)": "letsf without settings can only stand alone: inside of a method write letsf\\(...\\)",
     "EnSF(sampler=MALA(letsf))": "unknown method 'MALA'",
     "RTPS(ETKF(), 1 + 1)": "'1 \\+ 1' cannot be part of a method",
     "LETKF(Localization(Sphere(), 500.0, at={**{}}))": "cannot be part of a method",
