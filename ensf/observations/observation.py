@@ -46,6 +46,7 @@ class Observation:
         The way of the members to the observation, for filters that run the model.
     kind : (observation,) array of str, optional
         Name of what measured it: observations of one kind have the same unknown faults. Without, all are of one kind.
+        A filter that learns knows a kind by its name alone, in this cycle and the next.
     group : (observation,) array of int, optional
         Number of a group whose observations are near a place, or far from it, as a whole; each alone without.
 

@@ -475,6 +475,14 @@ def test_fixed_gain_of_a_variable_that_is_observed_twice(rng):
     np.testing.assert_array_equal(ensemble[:, [1, 3]], prior[:, [1, 3]])
 
 
+@pytest.mark.parametrize("error", [1e-3, 1e-8, 1e-12])
+def test_fixed_gain_finds_what_a_saturating_function_saw_however_accurately(error, prior):
+    truth = np.linspace(-1.2, 1.2, 12)
+    observation = Observation(np.arctan(truth), Pointwise(arctan), error)
+    ensemble = analysed(FixedGainMAP(5.0, 40), 3 * prior, observation)
+    np.testing.assert_allclose(ensemble, np.broadcast_to(truth, ensemble.shape), rtol=0, atol=20 * error + 1e-9)
+
+
 def test_fixed_gain_leaves_other_fields(prior, rng):
     update = FixedGainMAP().analyse(prior, Observation(rng.standard_normal(12), Identity(), 0.5), rng).update
     np.testing.assert_array_equal(update.apply(prior, field="depth"), prior)
