@@ -94,6 +94,7 @@ def _kinds_and_last(memory: SpreadMemory) -> dict[str, xr.Variable]:
         "bias_raw": of_kinds([one.bias.raw for one in kinds], "bias before its dead zone", "that of the observations"),
         "bias_square": of_kinds([one.bias.square for one in kinds], "mean square of the shift; -1 before the first"),
         "bias_noise": of_kinds([one.bias.noise for one in kinds], "variance of bias_raw without a bias"),
+        "bias_variance": of_kinds([one.bias.variance for one in kinds], "mean forecast variance of the last cycle"),
         "bias_cycles": of_kinds([one.bias.cycles for one in kinds], "number of cycles with such observations"),
     }
     last = memory.last
@@ -128,11 +129,12 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, Any]:
     raw = reader.values(stored, "bias_raw", ("kind",), (count,), -np.inf)
     square = reader.values(stored, "bias_square", ("kind",), (count,), -1.0)
     noise = reader.values(stored, "bias_noise", ("kind",), (count,), 0.0)
+    variance = reader.values(stored, "bias_variance", ("kind",), (count,), 0.0)
     cycles = reader.values(stored, "bias_cycles", ("kind",), (count,), 0.0)
     kinds = {
         name: KindMemory(
             ErrorEstimate(float(factor[k]), sums[k], histogram[k]),
-            BiasEstimate(float(raw[k]), float(square[k]), float(noise[k]), int(cycles[k])),
+            BiasEstimate(float(raw[k]), float(square[k]), float(noise[k]), float(variance[k]), int(cycles[k])),
         )
         for k, name in enumerate(names)
     }

@@ -336,20 +336,39 @@ def test_bias_within_what_noise_makes_is_none(rng):
     for _ in range(200):
         bias = BiasEstimate()
         for shift in rng.standard_normal(1000):
-            bias = bias.with_shift(shift)
+            bias = bias.with_shift(shift, variance=1.0)
         silent += bias.value == 0
     assert silent == pytest.approx(0.866 * 200, abs=20)  # within 1.5 standard deviations
 
 
 def test_no_bias_is_no_negative_zero():
-    assert math.copysign(1.0, BiasEstimate(raw=-0.001, noise=1.0).value) == 1.0
+    assert math.copysign(1.0, BiasEstimate(raw=-0.001, noise=1.0, variance=1e3).value) == 1.0
+
+
+def test_bias_is_none_where_noise_is_large_beside_the_spread():
+    bias = BiasEstimate(raw=1.0, noise=0.04, variance=2.1)
+    assert bias.value == pytest.approx(1 - 1.5 * 0.2)
+    assert replace(bias, variance=1.9).value == 0
+
+
+@pytest.mark.parametrize("error", [3.0, 30.0, 1e3, 1e6])
+def test_observations_that_tell_little_move_little(error, rng):
+    """What is within their noise may be far beside a forecast of spread 1."""
+    line, memory, largest = periodic_line(12, 5.0), None, 0.0
+    filter = AdaptiveSpread(LETKF(line), line)
+    for _ in range(200):
+        observation = Observation(error * rng.standard_normal(12), Identity(), Gaussian(error))
+        analysis = filter.analyse(rng.standard_normal((12, 12)), observation, rng, memory)
+        memory = analysis.memory
+        largest = max(largest, abs(analysis.info["bias"]))
+    assert largest < 0.25
 
 
 def test_bias_is_followed(rng):
     """b = 1 remains, less what leaks and the dead zone."""
     bias = BiasEstimate()
     for noise in 0.1 * rng.standard_normal(4000):
-        bias = bias.with_shift(1 - bias.value + noise)
+        bias = bias.with_shift(1 - bias.value + noise, variance=1.0)
     assert bias.value == pytest.approx(1 / (1 + LEAK / GAIN), abs=0.1)
 
 

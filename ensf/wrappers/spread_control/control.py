@@ -402,7 +402,7 @@ class AdaptiveSpread(Wrapper):
             told = to_numpy(cycle.told.law.standard_deviation(cycle.told.value)) ** 2
             square = to_numpy(cycle.told.value - member_mean(values)) ** 2 / told
             spread = to_numpy(namespace(values).var(values, axis=0, correction=1)) / told
-        slope, curvature = to_numpy(cycle.slope), to_numpy(cycle.curvature)
+        slope, curvature, variance = (to_numpy(each) for each in (cycle.slope, cycle.curvature, cycle.variance))
         kinds = dict(cycle.memory.kinds)
         for number, (name, kind) in enumerate(cycle.memory.kinds.items()):
             chosen = (cycle.kind == number) & calm
@@ -412,7 +412,7 @@ class AdaptiveSpread(Wrapper):
             elif learns_error and not cycle.told.is_linear:
                 error = error.with_innovations(square[chosen], spread[chosen])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
-                bias = bias.with_shift(float(slope[chosen].sum()) / weight)
+                bias = bias.with_shift(float(slope[chosen].sum()) / weight, float(variance[chosen].mean()))
             kinds[name] = KindMemory(error, bias)
         return kinds
 
