@@ -91,6 +91,7 @@ def _kinds_and_last(memory: SpreadMemory) -> dict[str, xr.Variable]:
             np.array([one.error.histogram for one in kinds]).reshape(len(kinds), len(EDGES) - 1),
             {"long_name": f"fading histogram of log q between {EDGES[0]} and {EDGES[-1]}"},
         ),
+        "surprises": of_kinds([one.surprises for one in kinds], "part of the observations near a surprise"),
         "bias_raw": of_kinds([one.bias.raw for one in kinds], "bias before its dead zone", "that of the observations"),
         "bias_square": of_kinds([one.bias.square for one in kinds], "mean square of the shift; -1 before the first"),
         "bias_noise": of_kinds([one.bias.noise for one in kinds], "variance of bias_raw without a bias"),
@@ -126,6 +127,7 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, Any]:
     factor = reader.values(stored, "error_variance_factor", ("kind",), (count,), 1e-6)
     sums = reader.values(stored, "error_sums", ("kind", "term"), (count, SUMS), -np.inf)
     histogram = reader.values(stored, "error_histogram", ("kind", "bin"), (count, len(EDGES) - 1), 0.0)
+    surprises = reader.values(stored, "surprises", ("kind",), (count,), 0.0)
     raw = reader.values(stored, "bias_raw", ("kind",), (count,), -np.inf)
     square = reader.values(stored, "bias_square", ("kind",), (count,), -1.0)
     noise = reader.values(stored, "bias_noise", ("kind",), (count,), 0.0)
@@ -135,6 +137,7 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, Any]:
         name: KindMemory(
             ErrorEstimate(float(factor[k]), sums[k], histogram[k]),
             BiasEstimate(float(raw[k]), float(square[k]), float(noise[k]), float(variance[k]), int(cycles[k])),
+            float(surprises[k]),
         )
         for k, name in enumerate(names)
     }

@@ -331,6 +331,32 @@ def test_the_bias_of_a_model_is_found():
     assert found[7.0] == pytest.approx(0.05, abs=0.03)
 
 
+@dataclass(frozen=True)
+class Moving:
+    """Half of the variables, drawn anew in each cycle."""
+
+    told: float
+
+    def observe(self, truth, cycle, rng):
+        points = np.sort(rng.choice(len(truth), len(truth) // 2, replace=False))
+        return Observation(truth[points] + rng.standard_normal(len(points)), Select(points), self.told)
+
+
+@pytest.mark.parametrize(
+    "network", [Network(error=1.0, told=0.1), Network(error=1.0, told=0.002), Moving(0.4)], ids=["tenth", "far", "moving"]
+)
+def test_an_error_told_far_too_small_is_found(network):
+    """All observations surprise, cycle after cycle; an ensemble that follows them has an error of 1."""
+    line = periodic_line(20, 5.0)
+    run = twin(
+        Lorenz96(20), AdaptiveSpread(Rotation(LETKF(line)), line), network, GaussianStart(np.full(20, 2.0), 1.0),
+        members=12, cycles=150, interval=0.05, streams=Streams.spawn(2),
+    )  # fmt: skip
+    *_, last = run
+    assert last.analysis.info["error_factor"] * network.told == pytest.approx(1.0, abs=0.15)
+    assert np.sqrt(np.mean((last.analysis.ensemble.mean(axis=0) - last.truth) ** 2)) < 0.5
+
+
 def test_bias_within_what_noise_makes_is_none(rng):
     silent = 0
     for _ in range(200):
