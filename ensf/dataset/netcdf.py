@@ -8,6 +8,7 @@ used with the lock: ``with LOCK: variable[:] = values``.
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
@@ -18,7 +19,7 @@ from typing import Any, Literal
 import netCDF4
 import xarray as xr
 
-__all__ = ["DAMAGED", "LOCK", "lazy", "opened", "reading", "save", "start"]
+__all__ = ["DAMAGED", "LOCK", "is_store", "lazy", "readable", "opened", "reading", "save", "start"]
 
 LOCK = threading.RLock()
 """Held by the one thread of the process that may call the NetCDF library."""
@@ -67,11 +68,39 @@ def reading(path: str | Path, group: str | None = None) -> Iterator[xr.Dataset]:
     ValueError
         If it is not a NetCDF file, or damaged: now, or when a value is read.
     """
+    if is_store(Path(path)):
+        with readable(path, Exception):
+            store = _open_store(Path(path), group)
+        with store:
+            yield store
+        return
     with LOCK:
-        with _readable(path, Exception):  # what the libraries raise for a damaged file has no end
+        with readable(path, Exception):  # what the libraries raise for a damaged file has no end
             dataset = _open(path, group, mask_and_scale=False, decode_coords="all", cache=False)
-        with dataset, _readable(path, OSError, RuntimeError, TypeError, MemoryError, OverflowError):
+        with dataset, readable(path, OSError, RuntimeError, TypeError, MemoryError, OverflowError):
             yield dataset
+
+
+def is_store(path: Path) -> bool:
+    """Whether it is a Zarr store, which is a folder."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
+
+
+def _open_store(path: Path, group: str | None) -> xr.Dataset:
+    if importlib.util.find_spec("zarr") is None:
+        raise ImportError(f'{path} is a Zarr store, which needs zarr: pip install "ensf[zarr]"')
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return xr.open_zarr(
+            path,
+            group=group,
+            chunks=None,
+            consolidated=False,
+            mask_and_scale=False,
+            decode_times=False,
+            decode_coords="all",
+            cache=False,
+        )
 
 
 def lazy(path: str | Path) -> xr.Dataset:
@@ -84,7 +113,7 @@ def lazy(path: str | Path) -> xr.Dataset:
     OSError, ValueError
         If it cannot be read.
     """
-    with LOCK, _readable(path, *DAMAGED):
+    with LOCK, readable(path, *DAMAGED):
         return _open(path, None)
 
 
@@ -109,8 +138,8 @@ def _open(path: str | Path, group: str | None, **options: Any) -> xr.Dataset:
 
 
 @contextmanager
-def _readable(path: str | Path, *errors: type[Exception]) -> Iterator[None]:
-    """Whatever the libraries say of a damaged file becomes one sentence."""
+def readable(path: str | Path, *errors: type[Exception]) -> Iterator[None]:
+    """Within, whatever the libraries say of a damaged file becomes one sentence."""
     try:
         yield
     except errors as error:

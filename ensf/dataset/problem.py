@@ -118,7 +118,9 @@ class Problem(Record):
         ValueError
             As the filter, or if the analysis of a variable is not finite.
         """
-        update = self.pipeline.prepare(self.forecast, generator(rng), memory)
+        needed = self.pipeline.needed
+        columns = self.forecast if needed is None else self.forecast[:, needed]
+        update = self.pipeline.prepare(columns, generator(rng), memory)
         ensemble, fields = self.forecast.copy(), dict[str, np.ndarray]()
 
         def collect(done: Done) -> None:

@@ -8,9 +8,9 @@ The forecast is in memory once, and becomes the analysis part by part. For filte
 there is one part.
 """
 
-from ensf.offline.analysis import STAGES, Earlier, Offline, analyse_files
+from ensf.offline.analysis import STAGES, Analysed, Earlier, Offline, analyse_files
 from ensf.offline.job import Job
 from ensf.offline.members import Source
 from ensf.offline.writer import names
 
-__all__ = ["STAGES", "Earlier", "Job", "Offline", "Source", "analyse_files", "names"]
+__all__ = ["STAGES", "Analysed", "Earlier", "Job", "Offline", "Source", "analyse_files", "names"]

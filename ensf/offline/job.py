@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,21 +10,43 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset.pipeline import Pipeline
+from ensf.dataset.tiles import Range, layout_at
 from ensf.filters.base import Memory
 from ensf.offline.members import Source
 from ensf.offline.memory import keepers
-from ensf.offline.observations import compare, counts
+from ensf.offline.observations import Columns, compare, counts
 from ensf.offline.statistics import Bands, by_band
 from ensf.offline.windows import Window
 from ensf.tables import ObservationTable, Observed
 from ensf.tables.flags import USED, WITHHELD
 
-__all__ = ["Job"]
+__all__ = ["Job", "bytes_needed"]
 
-PREPARED = 2
-"""Ensembles that a filter that is prepared once needs in memory at most: what is read is transformed."""
+ALWAYS = 4e8
+"""Bytes of a process that has imported what it needs."""
+PART = 10
+"""Parts in the widest type that a process needs at once, about: forecast, analysis, and what is on the way."""
+OBSERVED = 40
+"""The same of what is read of the forecast at observations, of which the update is made."""
 WHOLE = 8
 """Ensembles that a filter of the whole state needs in memory, about."""
+
+
+def bytes_needed(source: Source, parts: Sequence[Range], prepared: bool, observed: int) -> float:
+    """Bytes that each process needs at most, about.
+
+    Parameters
+    ----------
+    source : Source
+    parts : sequence of Range
+    prepared : bool
+        The filter is prepared once; else it needs whole states.
+    observed : int
+        Bytes of the forecast at observations.
+    """
+    largest = max((layout_at(source.layout, part).size for part in parts), default=0) * source.members * 8.0
+    whole = 0 if prepared else WHOLE * source.layout.size * source.members * source.dtype.itemsize
+    return ALWAYS + PART * largest + OBSERVED * observed + whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +56,10 @@ class Job:
     Attributes
     ----------
     source : Source
-    ensemble : (member, state) array
-        Physical forecast.
+    parts : list of Range
+        What is read, analysed and written at once.
+    columns : Columns
+        Forecast where it is observed.
     observed : Observed
         The table, with codes and what the forecast predicts, and the observation.
     withheld : Observed
@@ -54,7 +78,8 @@ class Job:
     """
 
     source: Source
-    ensemble: np.ndarray
+    parts: Sequence[Range]
+    columns: Columns
     observed: Observed
     withheld: Observed
     bands: Bands
@@ -65,12 +90,17 @@ class Job:
     memory: Memory = None
 
     @property
-    def bytes(self) -> float:
-        """Bytes needed at most, about."""
-        return self.ensemble.nbytes * (PREPARED if self.pipeline.is_prepared else WHOLE) + 3e8
+    def needed(self) -> np.ndarray:
+        """The forecast where the filter needs it, ``(member, entry)``; of a filter of whole states where observed."""
+        return self.columns.at(self.pipeline.needed)
 
-    def scored(self, analysis: np.ndarray, influence: np.ndarray) -> tuple[ObservationTable, xr.Dataset]:
-        """The table with what the analysis ``(member, state)`` predicts and what each row had of it; statistics."""
+    @property
+    def bytes(self) -> float:
+        """Bytes that each process needs at most, about."""
+        return bytes_needed(self.source, self.parts, self.pipeline.is_prepared, self.columns.values.nbytes)
+
+    def scored(self, analysis: Columns, influence: np.ndarray) -> tuple[ObservationTable, xr.Dataset]:
+        """The table with what the analysis predicts and what each row had of it; statistics."""
         table = compare(self.observed, "analysis", analysis).table
         column = np.full(len(table), np.nan)
         column[self.observed.used] = influence
@@ -92,16 +122,15 @@ class Job:
 
     def lines(self, files: list[str]) -> Iterator[str]:
         """What would be done."""
-        members, size = self.ensemble.shape
+        members, size, dtype = self.source.members, self.source.layout.size, self.source.dtype
         source, names = self.source, ", ".join(map(str, self.source.layout.template.data_vars))
         yield f"forecast: {members} members, {source.label(0)} to {source.label(members - 1)}"
-        yield f"variables: {names}; {size} values of {self.ensemble.dtype}, {self.ensemble.nbytes / 1e6:.3g} MB"
+        yield f"variables: {names}; {size} values of {dtype}, {members * size * dtype.itemsize / 1e6:.3g} MB"
         if self.window is not None:
             yield "window: " + " to ".join(str(time.astype("datetime64[s]")) for time in self.window)
         yield f"observations: {self.observed.observation.size} of {len(self.observed.table)} rows used"
         yield from (f"    {number} {reason}" for reason, number in counts(self.observed.table).items())
-        tiles = len(self.pipeline.tiles)
-        how = f"in {tiles} parts" if self.pipeline.is_prepared else "of the whole state at once"
+        how = f"in {len(self.parts)} parts" if self.pipeline.is_prepared else "of the whole state at once"
         yield f"method: {self.pipeline.method}"
         kept = [type(keeper).__name__ for keeper in keepers(self.pipeline.method)]
         if kept:

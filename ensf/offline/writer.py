@@ -5,34 +5,37 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import netCDF4
 import numpy as np
 
-from ensf.dataset import unpack
 from ensf.dataset.encoding import FORMER
-from ensf.dataset.netcdf import opened, save
+from ensf.dataset.netcdf import is_store
 from ensf.dataset.pipeline import Follow
+from ensf.dataset.raw import finish, raw
 from ensf.dataset.stored import LIMITS
+from ensf.dataset.tiles import Range
 from ensf.filters.base import Info
-from ensf.offline.fields import FIELDS
+from ensf.offline.fields import FIELDS, GridFile
 from ensf.offline.job import Job
 from ensf.offline.members import Source
 from ensf.offline.memory import MEMORY
 from ensf.offline.observations import counts
-from ensf.offline.packing import overwrite
+from ensf.offline.packing import Coding, codings, overwrite
+from ensf.offline.parts import load
 from ensf.offline.statistics import STATISTICS
+from ensf.runs.engines import Workers, shared
 from ensf.tables import ObservationTable
 
-__all__ = ["RECORD", "TABLE", "Writer", "names"]
+__all__ = ["RECORD", "TABLE", "Output", "names", "record"]
 
 RECORD = "analysis.json"
 TABLE = "observations.nc"
-COLUMNS = 2**20
 
 
 def names(source: Source, stages: Sequence[str], statistics: Sequence[str], remembers: bool = False) -> list[str]:
@@ -66,111 +69,135 @@ def _folder(stage: str) -> str:
     return "" if stage == "analysis" else f"{stage}/"
 
 
-class Writer:
-    """Writes stages into a folder.
+@dataclass(frozen=True, eq=False)
+class Output:
+    """Files that are to be written of what parts have left.
 
-    Parameters
+    Attributes
     ----------
     source : Source
+        Whose copies they are.
+    parts : sequence of Range
+    left : Path
+        Folder of what parts have left.
     folder : Path
     command : str or None
         For the attribute ``history``.
-    stages, statistics : sequence of str
+    members, statistics : tuple of str
         Stages whose members, and whose mean and spread are written.
-    follow : callable
-        ``follow(steps, what)`` gives the same steps and may show progress.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        folder: Path,
-        command: str | None,
-        stages: Sequence[str],
-        statistics: Sequence[str],
-        follow: Follow,
-    ) -> None:
-        self.follow = follow
-        self.source, self.folder, self.stages, self.statistics = source, folder, stages, statistics
-        self.command = command
-        self.history = None if command is None else f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {command}"
+    source: Source
+    parts: Sequence[Range]
+    left: Path
+    folder: Path
+    command: str | None
+    members: tuple[str, ...]
+    statistics: tuple[str, ...]
+    history: str | None = None
+    coded: Mapping[str, Mapping[str, Coding]] = field(default_factory=dict)
 
-    def wants(self, stage: str) -> bool:
-        """Whether something of a stage is to be written."""
-        return stage in self.stages or stage in self.statistics
+    def write(self, workers: Workers, follow: Follow) -> None:
+        """Write all of them."""
+        by_part = self.source.single and is_store(self.source.paths[0])
+        stamped = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {self.command}"
+        output = replace(self, history=None if self.command is None else stamped)
+        if by_part:
+            output = replace(output, coded={stage: output.begun(stage, 0) for stage in self.members})
+        for stage in self.members:
+            numbers = range(len(self.parts if by_part else self.source.paths))
+            with workers.sharing((output, stage)) as name:
+                results = workers.completed(_write, [(name, number) for number in numbers])
+                for _ in zip(results, follow(numbers, f"writing {stage}"), strict=False):
+                    pass
+            for number in range(len(self.source.paths)):
+                finish(self.path(stage, number))
+        for stage in self.statistics:
+            output.write_statistics(stage)
 
-    def save(self, stage: str, ensemble: np.ndarray) -> None:
-        """Write what is wanted of a stage."""
-        if stage in self.stages:
-            self._members(stage, ensemble)
-        if stage in self.statistics:
-            mean, spread = _moments(ensemble)
-            self._statistic(f"{stage}_mean", mean, "realization: mean")
-            self._statistic(f"{stage}_spread", spread, "realization: standard_deviation")
+    def path(self, stage: str, number: int) -> Path:
+        """Copy of a file."""
+        return self.folder / (_folder(stage) + _members(self.source)[number])
 
-    def _members(self, stage: str, ensemble: np.ndarray) -> None:
-        source, layout = self.source, self.source.layout
-        files = list(enumerate(zip(source.paths, _members(source), strict=True)))
-        for number, (path, name) in self.follow(files, f"writing {stage}"):
-            target = self.folder / (_folder(stage) + name)
-            target.parent.mkdir(parents=True, exist_ok=True)
+    def begun(self, stage: str, number: int) -> dict[str, Coding]:
+        """Copy a file, and make all true of it but the numbers."""
+        target, path = self.path(stage, number), self.source.paths[number]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if is_store(path):
+            shutil.copytree(path, target)
+        else:
             shutil.copyfile(path, target)
-            with opened(target, "r+") as file:
-                if source.single:
-                    overwrite(file, layout, ensemble, layout.member_dim)
-                else:
-                    overwrite(file, layout, ensemble[number : number + 1], None)
-                self._append_history(file)
+        with raw(target, "r+") as file:
+            made = codings(file, self.source.layout, self.parts, lambda part: self.of_file(stage, part, number))
+            if self.history is not None:
+                former = str(file.attributes.get("history", "")).rstrip("\n")
+                file.change(file.attributes | {"history": f"{former}\n{self.history}" if former else self.history})
+        return made
 
-    def _append_history(self, file: netCDF4.Dataset) -> None:
-        if self.history is not None:
-            former = str(getattr(file, "history", "")).rstrip("\n")
-            file.history = f"{former}\n{self.history}" if former else self.history
+    def of_file(self, stage: str, part: int, number: int) -> np.ndarray:
+        """Members of a part that are in a file."""
+        members = slice(None) if self.source.single else slice(number, number + 1)
+        return load(self.left, stage, part, members)
 
-    def _statistic(self, name: str, state: np.ndarray, method: str) -> None:
-        dataset = unpack(state, self.source.layout)
-        for key in dataset.variables:
-            dataset[key].encoding = {}
-        for variable in dataset.data_vars.values():
-            former = [key for key in variable.attrs if key in LIMITS or FORMER.fullmatch(key)]
-            kept = {key: value for key, value in variable.attrs.items() if key not in former}
-            variable.attrs = kept | {"cell_methods": f"{kept.get('cell_methods', '')} {method}".strip()}
-        dataset.attrs["history"] = "\n".join(filter(None, [dataset.attrs.get("history"), self.history]))
-        dataset.encoding = {}
+    def write_parts(self, stage: str, number: int, coded: Mapping[str, Coding], parts: Sequence[int]) -> None:
+        """Write the numbers of some parts into a file."""
+        layout = self.source.layout
+        pieces = ((self.parts[part], self.of_file(stage, part, number)) for part in parts)
+        with raw(self.path(stage, number), "r+") as file:
+            overwrite(file, layout, coded, pieces, layout.member_dim if self.source.single else None)
+
+    def write_statistics(self, stage: str) -> None:
+        """Write mean and spread."""
+        layout = self.source.layout
         (self.folder / "statistics").mkdir(exist_ok=True)
-        compression = {key: {"zlib": True, "complevel": 1} for key in dataset.data_vars if dataset[key].ndim}
-        save(dataset, self.folder / "statistics" / f"{name}.nc", compression)
-
-    def record(self, settings: object, job: Job, table: ObservationTable, info: Info) -> None:
-        """Write what was done, what was used and rejected, and the numbers that the filter reports."""
-        content = {
-            "package": f"ensf {version('ensf')}",
-            "date_created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            "command": self.command,
-            "settings": repr(settings),
-            "method": repr(job.pipeline.method),
-            "forecast": [job.source.label(member) for member in range(job.source.members)],
-            "observations": {
-                "files": [str(path) for path in job.tables],
-                "window": None if job.window is None else [str(time) for time in job.window],
-                "rows": counts(table),
-            },
-            "innovations": _innovations(table),
-            "reported": {
-                name: number for name, number in info.items() if isinstance(number, float | int) and np.isfinite(number)
-            },
-        }
-        (self.folder / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        attributes = dict(layout.template.attrs)
+        attributes["history"] = "\n".join(filter(None, [attributes.get("history"), self.history]))
+        for row, (what, method) in enumerate((("mean", "mean"), ("spread", "standard_deviation"))):
+            grids = layout.template.items()
+            names = {name: (str(name), _of_statistic(grid.attrs, method)) for name, grid in grids}
+            pieces = ((part, load(self.left, f"{stage}_moments", k)[row]) for k, part in enumerate(self.parts))
+            with GridFile.open(self.folder / "statistics" / f"{stage}_{what}.nc", layout, attributes) as file:
+                file.write(names, pieces)
 
 
-def _moments(ensemble: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and spread, a few columns at a time."""
-    mean, spread = np.empty_like(ensemble[0]), np.empty_like(ensemble[0])
-    for start in range(0, ensemble.shape[1], COLUMNS):
-        columns = slice(start, start + COLUMNS)
-        mean[columns] = ensemble[:, columns].mean(axis=0)
-        spread[columns] = ensemble[:, columns].std(axis=0, ddof=1)
-    return mean, spread
+def _of_statistic(attributes: Mapping[str, Any], method: str) -> dict[str, Any]:
+    kept = {key: value for key, value in attributes.items() if key not in LIMITS and not FORMER.fullmatch(key)}
+    return kept | {"cell_methods": f"{kept.get('cell_methods', '')} realization: {method}".strip()}
+
+
+def _write(task: tuple[str, int], stopping: Callable[[], bool]) -> None:
+    """Write a file, or a part of the one store."""
+    name, number = task
+    output: Output
+    output, stage = shared(name)
+    if stopping():
+        raise KeyboardInterrupt
+    if output.coded:
+        output.write_parts(stage, 0, output.coded[stage], [number])
+    else:
+        output.write_parts(stage, number, output.begun(stage, number), range(len(output.parts)))
+
+
+def record(path: Path, settings: object, job: Job, table: ObservationTable, info: Info, command: str | None) -> None:
+    """Write what was done, what was used and rejected, and the numbers that the filter reports."""
+    content = {
+        "package": f"ensf {version('ensf')}",
+        "date_created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "command": command,
+        "settings": repr(settings),
+        "method": repr(job.pipeline.method),
+        "forecast": [job.source.label(member) for member in range(job.source.members)],
+        "observations": {
+            "files": [str(path) for path in job.tables],
+            "window": None if job.window is None else [str(time) for time in job.window],
+            "rows": counts(table),
+        },
+        "innovations": _innovations(table),
+        "reported": {
+            name: number for name, number in info.items() if isinstance(number, float | int) and np.isfinite(number)
+        },
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _innovations(table: ObservationTable) -> dict[str, float | None]:

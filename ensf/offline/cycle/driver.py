@@ -27,7 +27,7 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.filters.base import Analysis, Memory
-from ensf.offline import Earlier, analyse_files
+from ensf.offline import Analysed, Earlier, analyse_files
 from ensf.offline.cycle import folders
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
@@ -51,7 +51,7 @@ class Analyse(Protocol):
 
     def __call__(
         self, prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Memory
-    ) -> Analysis:
+    ) -> Analysis | Analysed:
         """Write a file of the same name for each prior file; `memory` of the result is for the next cycle."""
 
 
@@ -234,7 +234,7 @@ def _of_files(settings: Mapping[str, Any], earlier: list[Earlier]) -> Analyse:
 
     def analyse(
         prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Any
-    ) -> Analysis:
+    ) -> Analysed:
         how = {"memory": memory, "earlier": earlier, **settings}
         return analyse_files(prior_paths, observations_path, method, output_dir, rng=rng, **how)
 
@@ -246,7 +246,7 @@ def _plain(time: Time) -> float | str:
     return str(time) if isinstance(time, Date) else time
 
 
-def _write_table(analysis: Analysis, place: Path) -> str:
+def _write_table(analysis: Analysis | Analysed, place: Path) -> str:
     """Store which observations were used, and why others were not; say how many."""
     table = analysis.info.get("table")
     if table is None:
@@ -255,7 +255,7 @@ def _write_table(analysis: Analysis, place: Path) -> str:
     return summary(table)
 
 
-def _keep_looks(analysis: Analysis, place: Path, cycle: int, time: float | str) -> None:
+def _keep_looks(analysis: Analysis | Analysed, place: Path, cycle: int, time: float | str) -> None:
     """What one looks at: the fields beside the members' folder, the statistics with those of the cycles before."""
     if (place / "analysis" / FIELDS).exists():
         os.replace(place / "analysis" / FIELDS, place / FIELDS)

@@ -1,0 +1,182 @@
+"""The parts of an analysis of files: the same bits in one part and in many, by any engine, and after a killed worker."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+
+from ensf import (
+    LETKF,
+    LETSF,
+    RTPS,
+    AdaptiveInflation,
+    EnSF,
+    ForecastInflation,
+    Localization,
+    Pointwise,
+    Sphere,
+    arctan,
+)
+from ensf.cli import main
+from ensf.dataset import Bounds, Log, Standardise
+from ensf.offline import Earlier, Offline, analysis, parts
+
+MEMBERS, SIZES = 8, {"level": 2, "lat": 24, "lon": 36}
+NEAR = "Localization(Sphere(), 2500.0)"
+METHODS = {
+    "letkf": f"LETKF({NEAR})",
+    "rtps": f"RTPS(LETKF({NEAR}), 0.4)",
+    "adaptive": f"AdaptiveInflation(LETKF({NEAR}), {NEAR})",
+    "letsf": f"LETSF({NEAR})",
+    "ensf": "EnSF()",
+}
+
+
+def write(folder, rng, members=MEMBERS, single=False, kind="f4"):
+    """A forecast of three variables, one of them packed and one positive, and a table."""
+    grid = {
+        "level": ("level", [1000.0, 500.0], {"units": "hPa", "positive": "down", "standard_name": "air_pressure"}),
+        "lat": ("lat", np.linspace(-69.0, 69.0, 24), {"units": "degrees_north"}),
+        "lon": ("lon", np.arange(0.0, 360.0, 10.0), {"units": "degrees_east"}),
+    }
+    datasets = []
+    for _ in range(members):
+        smooth = rng.normal(size=(2, 1, 1)) + 0.3 * rng.normal(size=tuple(SIZES.values()))
+        fields = {
+            "t": (("level", "lat", "lon"), (280 + smooth).astype(kind), {"units": "K", "valid_min": np.float32(200.0)}),
+            "q": (("lat", "lon"), np.exp(smooth[0] - 5).astype(kind), {"units": "1"}),
+            "p": (("lat", "lon"), 1000 + 10 * smooth[1], {"units": "hPa"}),
+            "mask": (("lat", "lon"), np.zeros((24, 36), dtype="i4")),
+        }
+        datasets.append(xr.Dataset(fields, grid))
+    packing = {"p": {"dtype": "i2", "scale_factor": 0.01, "add_offset": 1000.0, "_FillValue": -32768}}
+    if single:
+        xr.concat(datasets, "realization", data_vars=["t", "q", "p"]).to_netcdf(folder / "all.nc", encoding=packing)
+    for number, dataset in enumerate([] if single else datasets):
+        dataset.to_netcdf(folder / f"forecast_{number:02d}.nc", encoding=packing)
+    lines = ["variable,value,error,time,lat,lon,z"]
+    for lat, lon in rng.uniform((-65, 0), (65, 349), (40, 2)):
+        lines.append(f"t,{280 + rng.normal():.3f},0.5,2024-01-31,{lat:.3f},{lon:.3f},1000")
+        lines.append(f"q,{np.exp(rng.normal() - 5):.5f},0.002,2024-01-31,{lat:.3f},{lon:.3f},")
+    (folder / "obs.csv").write_text("\n".join(lines) + "\n")
+
+
+def method_of(name):
+    from ensf.runs.recipe.reader import read_method
+
+    return read_method(METHODS[name])
+
+
+def analysed(folder, output, name, engine="serial", prior="forecast_*.nc", **options):
+    """The files of two analyses, the second with the memory of the first, as bytes by name."""
+    settings = {"t": None, "q": (Log(), Bounds(1e-6, 1.0)), "p": Standardise() if name == "rtps" else None}
+    offline = Offline(
+        method_of(name),
+        settings,
+        stages=("forecast", "preassim", "postassim", "analysis"),
+        statistics=("analysis",),
+        withhold=0.1,
+        **options,
+    )
+    memory = None
+    for cycle in ("one", "two"):
+        result = offline.analyse(
+            f"{folder}/{prior}",
+            f"{folder}/obs.csv",
+            folder / output / cycle,
+            rng=np.random.default_rng(3),
+            memory=memory,
+            engine=engine,
+        )
+        memory = result.memory
+    return contents(folder / output)
+
+
+def contents(folder):
+    """All numbers and attributes of all files, but dates and histories."""
+    found = {}
+    for path in sorted(folder.rglob("*.nc")):
+        with netCDF4.Dataset(path) as file:
+            file.set_auto_mask(False)
+            for name, variable in file.variables.items():
+                variable.set_auto_maskandscale(False)
+                values = variable[...]
+                bits = values.tobytes() if values.dtype != object else repr(values.tolist()).encode()
+                found[str(path.relative_to(folder)), name] = bits, str(variable.__dict__)
+    assert found
+    return found
+
+
+@pytest.fixture
+def many(monkeypatch):
+    """Whatever follows is cut into many parts."""
+    return lambda: monkeypatch.setattr(parts, "VALUES", (1, 1500))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_many_parts_and_threads_have_the_bits_of_one(name, tmp_path, rng, many):
+    write(tmp_path, rng)
+    whole = analysed(tmp_path, "whole", name)
+    many()
+    assert analysed(tmp_path, "cut", name) == whole
+    with ThreadPoolExecutor(2) as pool:
+        assert analysed(tmp_path, "threads", name, pool) == whole
+    assert {path.name for path in (tmp_path / "cut" / "one").iterdir()} == {
+        path.name for path in (tmp_path / "whole" / "one").iterdir()
+    }
+
+
+def test_one_file_of_all_members_in_many_parts(tmp_path, rng, many):
+    write(tmp_path, rng, single=True)
+    whole = analysed(tmp_path, "whole", "rtps", prior="all.nc")
+    many()
+    assert analysed(tmp_path, "cut", "rtps", prior="all.nc") == whole
+
+
+@pytest.mark.slow
+def test_processes_and_dask_have_the_bits_of_one_process(tmp_path, rng, many):
+    write(tmp_path, rng)
+    whole = {name: analysed(tmp_path, f"whole/{name}", name) for name in METHODS}
+    many()
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        for name in METHODS:
+            assert analysed(tmp_path, f"processes/{name}", name, pool) == whole[name], name
+    distributed = pytest.importorskip("distributed")
+    with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+        for name in METHODS:
+            assert analysed(tmp_path, f"dask/{name}", name, client.get_executor(pure=False)) == whole[name], name
+
+
+MPI = """
+import sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[2]]
+import test_parts
+from ensf.offline import parts
+parts.VALUES = (1, 1500)
+for name in test_parts.METHODS:
+    test_parts.analysed(Path(sys.argv[1]), f"mpi/{name}", name, "mpi")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("mpi4py") is None, reason="mpi4py is not installed")
+def test_mpi_has_the_bits_of_one_process(tmp_path, rng):
+    write(tmp_path, rng)
+    (tmp_path / "script.py").write_text(MPI)
+    command = ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", str(tmp_path / "script.py")]
+    done = subprocess.run([*command, str(tmp_path), str(Path(__file__).parent)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name in METHODS:
+        whole = analysed(tmp_path, f"whole/{name}", name)
+        assert contents(tmp_path / "mpi" / name) == whole, name
