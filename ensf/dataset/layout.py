@@ -126,5 +126,10 @@ class Layout:
         return self._ranks[variable]
 
     @cached_property
+    def parts(self) -> dict[Hashable, Layout]:
+        """Layouts of parts of the state that `ensf.dataset.tiles` has made."""
+        return {}
+
+    @cached_property
     def _ranks(self) -> dict[Hashable, np.ndarray]:
         return {}

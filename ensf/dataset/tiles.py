@@ -103,13 +103,15 @@ def ranges(
 
 
 def layout_at(layout: Layout, part: Range) -> Layout:
-    """The layout of a part of a state."""
-    return _layout(layout, part.names, part.where)
+    """The layout of a part of a state, made once."""
+    if part not in layout.parts:
+        layout.parts[part] = _layout(layout, part.names, part.where)
+    return layout.parts[part]
 
 
 def tile_at(layout: Layout, part: Range) -> Tile:
     """A part of a state; it may have no entries."""
-    return _tile(layout, part.names, part.where)
+    return Tile(layout_at(layout, part), _entries(layout, part.names, part.where), part.where)
 
 
 def cut(layout: Layout, localization: Localization | None, observed: np.ndarray | None) -> list[Tile]:
@@ -157,8 +159,12 @@ def _direction(variable: xr.DataArray, dims: Sequence[str]) -> Hashable | None:
 
 
 def _tile(layout: Layout, names: Sequence[Hashable], where: Mapping[Hashable, slice]) -> Tile:
+    return Tile(_layout(layout, names, where), _entries(layout, names, where), where)
+
+
+def _entries(layout: Layout, names: Sequence[Hashable], where: Mapping[Hashable, slice]) -> np.ndarray:
     entries = np.concatenate([layout.within(name, where) for name in names])
-    return Tile(_layout(layout, names, where), entries[entries >= 0], where)
+    return entries[entries >= 0]
 
 
 def _layout(layout: Layout, names: Sequence[Hashable], where: Mapping[Hashable, slice]) -> Layout:
