@@ -257,9 +257,9 @@ def add_scaled_noise(mean: Array, scale: float, rng: Generator) -> Array:
 
 @cache
 def _scaled_noise_adder() -> Callable[[np.ndarray, np.floating, Generator], None]:
-    import numba
+    from ensf.kernels import compiled
 
-    @numba.njit(cache=True)
+    @compiled()
     def add_scaled_noise(values, scale, rng):
         for i in range(values.size):
             values[i] += scale * rng.standard_normal()

@@ -15,7 +15,7 @@ METHODS = {
 }
 
 
-def windows(name: str, summary: str, told: tuple[float, ...] | None = None) -> TwinExperiment:
+def windows(name: str, summary: str, told: tuple[float, ...] | None = None) -> TwinExperiment[AsynchronousNetwork]:
     """Page on windows of 0.2 whose observations are made at each step of the model."""
     network = AsynchronousNetwork(Network(error=1.0), STEPS[1:], STEPS, told)
     return replace(experiment(name, summary, 0.2, network, METHODS), cycles=300)

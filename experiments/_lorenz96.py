@@ -11,7 +11,8 @@ from ensf.filters import LETKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Gaussian
-from ensf.twin import AsynchronousNetwork, Method, Network, PerturbedTruth, TwinExperiment
+from ensf.twin import Method, Network, PerturbedTruth, TwinExperiment
+from ensf.twin.experiment import AnyNetwork
 from ensf.wrappers import AnalysisInflation, Rotation
 
 SIZE = 40
@@ -31,9 +32,9 @@ def experiment(
     name: str,
     summary: str,
     interval: float,
-    network: Network | AsynchronousNetwork,
+    network: AnyNetwork,
     methods: Mapping[str, Method] = METHODS,
-) -> TwinExperiment:
+) -> TwinExperiment[AnyNetwork]:
     """Page of one observing network: truth on the attractor, members around it, scores after 100 cycles."""
     return TwinExperiment(
         name=name,
@@ -49,7 +50,7 @@ def experiment(
     )
 
 
-def wrong_forcing(name: str, summary: str, forcing: float) -> TwinExperiment:
+def wrong_forcing(name: str, summary: str, forcing: float) -> TwinExperiment[Network]:
     """Page on which the members are driven by another forcing than the truth, all observed every 0.05 with error 1."""
     page = experiment(name, summary, 0.05, Network(error=1.0), ROBUST | {"letkf": _LETKF_WIDENED})
     return replace(page, model=Lorenz96(size=SIZE, forcing=forcing, dt=0.05), truth_model=MODEL)

@@ -37,7 +37,7 @@ class _UnknownForcing:
         return np.append(truth, MODEL.forcing), np.concatenate([ensemble, forcing], axis=1)
 
 
-def experiment(name: str, summary: str, swing: float, cycles: int, burn_in: int) -> TwinExperiment:
+def experiment(name: str, summary: str, swing: float, cycles: int, burn_in: int) -> TwinExperiment[Network]:
     """Page on which the forcing of the truth swings about 8; scores after so many cycles."""
     return TwinExperiment(
         name=name,

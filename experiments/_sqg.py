@@ -156,7 +156,7 @@ LINEAR = methods(2200.0, 0.3)
 
 
 @dataclass(frozen=True)
-class SQGExperiment(TwinExperiment):
+class SQGExperiment(TwinExperiment[Network | RandomPoints]):
     """A twin experiment whose truth is a stored nature run; other fields as in `TwinExperiment`, without `initial`.
 
     Parameters
@@ -207,7 +207,7 @@ def experiment(
         summary=summary,
         source="Bao, Chipilski, Liang, Zhang & Whitaker (2025), MWR 153, 1155",
         model=MODEL,
-        network=cast(Network, network),  # whatever observes
+        network=network,
         initial=None,  # type: ignore[arg-type]  # members start about the truth of the seed, in `run`
         methods=methods,
         cycles=300,

@@ -1,6 +1,6 @@
 """Lorenz-96, all observed every 0.05 with error 1; 5 percent of the errors are ten times as large.
 
-The filter is told Gaussian errors of 1, as if there were no outliers: what a gross check is for.
+The filter is told Gaussian errors of 1, as if there were no outliers: what the rejection of outliers is for.
 """
 
 from dataclasses import replace
@@ -8,11 +8,13 @@ from dataclasses import replace
 from ensf.experiments._lorenz96 import ROBUST, GrossErrors, experiment
 from ensf.localization import periodic_line
 from ensf.twin import Network
-from ensf.wrappers import GrossCheck
+from ensf.wrappers import OutlierRejection
 
 _SPREAD = ROBUST["letsf_spread"]
 _GROSS = replace(
-    _SPREAD, filter=GrossCheck(_SPREAD.filter, localization=periodic_line(40, 10.0)), summary="the same, gross check"
+    _SPREAD,
+    filter=OutlierRejection(_SPREAD.filter, localization=periodic_line(40, 10.0)),
+    summary="the same, outliers rejected",
 )
 
 EXPERIMENT = experiment(

@@ -136,7 +136,7 @@ class OceanCycle(Cycle):
 
 
 @dataclass(frozen=True)
-class OceanExperiment(TwinExperiment):
+class OceanExperiment(TwinExperiment[Network]):
     """A twin experiment that carries complete restarts and shows temperatures."""
 
     model: WetTemperature

@@ -25,7 +25,7 @@ UNKEPT = {
 }
 
 # Filters that need more than the prior: test_window.py, test_parameters.py and test_asynchronous.py try them.
-NEED_MORE = {"ModelInTheLoop", "AugmentedState", "Smoother", "FreeRun", "Prepared", "Wrapper"}
+NEED_MORE = {"ModelInTheLoop", "AugmentedState", "FreeRun", "Prepared", "Wrapper"}
 
 OPERATORS = {
     "identity": Identity(),

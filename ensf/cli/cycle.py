@@ -25,12 +25,13 @@ HELP = {
     "retries": "how often a member that failed is run again",
     "jobs": "members at the same time",
     "initial": "restart file of each member at the start, with {member}",
-    "observations": "table of observations of each cycle, with {cycle} or {time}; or one for all cycles",
+    "observations": "table of each cycle, a path with {cycle} or {time}, or one for all cycles; or a list of such",
     "members": "ensemble size",
     "cycles": "number of cycles",
     "interval": "model time between observations; seconds if start is a date",
     "start": "model time of the initial files: a number or a date",
     "seed": "of the filter and of stochastic models",
+    "memory": "memory.nc of an analysis before, with whose memory the filter starts",
     "min_members": "go on without failed members while there are this many; 0 = stop",
     "keep_cycles": "cycles whose member files are kept, counted from the last; 0 = all",
     "keep_every": "of the cycles before, each so many keep theirs too; 0 = none",
@@ -74,7 +75,14 @@ def _parser() -> ArgumentParser:
 
     parser = options.parser("ensf cycle CONFIG.toml", "Forecasts by a command, analyses of its files; resumable")
     defaults = {part.name: part.default for kind in (Cycling, Command) for part in fields(kind) if part.name in HELP}
-    numbers: dict[str, Any] = {"members": int, "cycles": int, "interval": float, "start": Any, "window": list[float]}
+    numbers: dict[str, Any] = {
+        "members": int,
+        "cycles": int,
+        "interval": float,
+        "start": Any,
+        "window": list[float],
+        "observations": str | list[str],
+    }
     for name, words in HELP.items():
         default = defaults[name]
         missing = default is MISSING or default == ()
@@ -82,7 +90,8 @@ def _parser() -> ArgumentParser:
             parser.add_argument(f"--{name}", action="store_true", help=words)
             continue
         kind = numbers.get(name, str if missing else type(default))
-        parser.add_argument(f"--{name}", type=kind, default=kind() if missing else default, help=words)
+        nothing = 0 if kind in (int, float) else ""
+        parser.add_argument(f"--{name}", type=kind, default=nothing if missing else default, help=words)
     files.add(parser)
     parser.add_argument("--method", default="letsf", help="letsf, or a filter as Python writes it: RTPS(ETKF(), 0.3)")
     parser.add_argument("--output", default="cycles", help="folder for the files")

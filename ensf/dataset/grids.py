@@ -19,12 +19,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import xarray as xr
-from scipy.ndimage import minimum_filter
-from scipy.spatial import cKDTree
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 __all__ = ["EDGE", "Corners", "Curvilinear", "Grid", "Regular", "bracket", "grid_of", "horizontal"]
 
@@ -233,6 +234,8 @@ class Curvilinear:
         corners = self._points[cells]
         pairs = [np.linalg.norm(corners[:, i] - corners[:, k], axis=1) for i, k in combinations(range(4), 2)]
         size = np.max(pairs, axis=0)
+        from scipy.ndimage import minimum_filter
+
         with np.errstate(invalid="ignore"):
             tiny = [length <= 1e-6 * size for length in pairs]
             if self.sphere:
@@ -255,6 +258,8 @@ class Curvilinear:
     @cached_property
     def _tree(self) -> tuple[cKDTree, float]:
         """Tree of cell centres, and the largest distance from a centre to a corner."""
+        from scipy.spatial import cKDTree
+
         corners = self._points[self._cells]
         centre = corners.mean(axis=1)
         if not len(centre):

@@ -178,9 +178,9 @@ def marginal_scores(ensemble: Array, truth: Array, level: float = 0.95) -> _Marg
 @cache
 def _compiled() -> Callable[[np.ndarray, float], tuple[float, ...]]:
     """`marginal_scores` from sorted errors (state, member) on the host."""
-    import numba
+    from ensf.kernels import compiled
 
-    @numba.njit(cache=True, error_model="numpy")
+    @compiled(error_model="numpy")
     def sorted_marginals(errors, interval):
         size, members = errors.shape
         square = bias = variance = crps = inside = 0.0

@@ -15,7 +15,7 @@ from ensf.diffusion.guidance import (
     TiltedGuidance,
 )
 from ensf.diffusion.langevin import MALA, AnnealedLangevin, CriticallyDamped, Langevin, PredictorCorrector
-from ensf.diffusion.learned import LearnedScore, Window
+from ensf.diffusion.learned import LearnedScore, Neighbourhood
 from ensf.diffusion.mixtures import GaussianMixture
 from ensf.diffusion.prior_scores import (
     FunctionScore,
@@ -71,7 +71,7 @@ __all__ = [
     "GaussianMixture",
     "KernelDensityScore",
     "LearnedScore",
-    "Window",
+    "Neighbourhood",
     "AdamFlow",
     "AdaptiveFlow",
     "AnnealedLangevin",

@@ -10,7 +10,7 @@ for which inputs and targets have unit size at every noise, so that least square
 of the noise on (blurred state, pseudo-time) with the coefficients that keep small noise accurate. Nothing depends on a
 schedule: what was learned serves with all of them. Tweedie's formula gives the score.
 
-With a `Window` the regressor sees only the neighbourhood of a place and predicts that place, with the same weights
+With a `Neighbourhood` the regressor sees only what is near a place and predicts that place, with the same weights
 everywhere (the Markov blanket of Rozet & Louppe 2023): every state trains as often as it has places.
 """
 
@@ -28,7 +28,7 @@ from ensf.arrays import Array, Generator, is_count, like, normal, to_numpy
 from ensf.diffusion.prior_scores import FittedScore
 from ensf.diffusion.schedule import EDM
 
-__all__ = ["LearnedScore", "Regressor", "Window", "perceptron"]
+__all__ = ["LearnedScore", "Regressor", "Neighbourhood", "perceptron"]
 
 FEWEST = 10
 """Training states below which nothing is learned."""
@@ -70,7 +70,7 @@ def perceptron(seed: int = 0, layers: tuple[int, ...] = (64, 64), epochs: int = 
 
 
 @dataclass(frozen=True)
-class Window:
+class Neighbourhood:
     """Neighbourhood of a place of a line or plane, within `half_width` places of it along every axis.
 
     Parameters
@@ -115,7 +115,7 @@ class LearnedScore:
     ----------
     regressor : Regressor, optional
         Copied before it learns; `perceptron` by default.
-    window : Window, optional
+    neighbourhood : Neighbourhood, optional
         Local weights, shared by all places.
     repeats : int
         Times that every state is blurred.
@@ -124,7 +124,7 @@ class LearnedScore:
     """
 
     regressor: Regressor | None = None
-    window: Window | None = None
+    neighbourhood: Neighbourhood | None = None
     repeats: int = 100
     noise: EDM = field(default_factory=EDM)
 
@@ -138,22 +138,22 @@ class LearnedScore:
         Raises
         ------
         ValueError
-            If there are fewer than 10 states, one does not have the size of the window's shape, all are equal, or the
-            regressor predicts another shape than it learned.
+            If there are fewer than 10 states, one does not have the size of the neighbourhood's shape, all are equal,
+            or the regressor predicts another shape than it learned.
         """
         states = to_numpy(prior).astype(np.float64)
         members, size = states.shape
         if members < FEWEST:
             raise ValueError(f"a score is learned from {members} states: give {FEWEST} or more")
-        if self.window and math.prod(self.window.shape) != size:
-            raise ValueError(f"states have {size} entries, but the window has shape {self.window.shape}")
+        if self.neighbourhood and math.prod(self.neighbourhood.shape) != size:
+            raise ValueError(f"states have {size} entries, but the neighbourhood has shape {self.neighbourhood.shape}")
         mean, scale = states.mean(axis=0), float(states.std())
-        if self.window:
+        if self.neighbourhood:
             mean = np.full(size, mean.mean())
         scale = float(np.sqrt(np.mean((states - mean) ** 2)))
         if not scale > 0:
             raise ValueError("all states are equal: a score is learned from states that vary")
-        neighbours = self.window.neighbours() if self.window else None
+        neighbours = self.neighbourhood.neighbours() if self.neighbourhood else None
         unit = np.tile((states - mean) / scale, (self.repeats, 1))
         ratio = self.noise.training_noise(len(unit), rng)[:, None]
         blurred = unit + ratio * normal(rng, unit.shape, unit)

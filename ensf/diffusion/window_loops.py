@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import numba
 
+from ensf.kernels import compiled
+
 __all__ = ["closer", "closer_in_parallel"]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def closer(nodes, logs, rules, new, settled):
     for i in range(nodes.shape[0]):
         settled[i] = _closer_row(nodes[i], logs[i], rules, new[i])
 
 
-@numba.njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def closer_in_parallel(nodes, logs, rules, new, settled):
     for i in numba.prange(nodes.shape[0]):
         settled[i] = _closer_row(nodes[i], logs[i], rules, new[i])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _bound(x, f, i):
     """Largest log density that a piecewise log-concave function may reach between nodes i and i + 1."""
     last = x.size - 1
@@ -34,7 +36,7 @@ def _bound(x, f, i):
     return max(top, f[i] + left * (min(max(meet, x[i]), x[i + 1]) - x[i]))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _closer_row(x, f, rules, new):
     """Write the new nodes; true if they hardly differ from the old."""
     negligible, summit, rough_limit, same, apart, narrow = rules
@@ -65,7 +67,7 @@ def _closer_row(x, f, rules, new):
     return fine
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _spread_nodes(new, low, high):
     for k in range(new.size):
         new[k] = low + (high - low) * k / (new.size - 1)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from ensf.kernels import compiled
+
 BLOCK = 512
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _combine_block(anomalies, weights, start, stop, increments):
     """For every entry: members in order, products added one after another, in double precision."""
     members = anomalies.shape[0]
@@ -23,7 +25,7 @@ def _combine_block(anomalies, weights, start, stop, increments):
             increments[j, start + i] = total[i]
 
 
-@numba.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _combine_in_parallel(anomalies, weights, increments):
     blocks = (anomalies.shape[1] + BLOCK - 1) // BLOCK
     for block in numba.prange(blocks):

@@ -36,10 +36,10 @@ class PatchLimit(Protocol):
 
 @dataclass(frozen=True)
 class CountLimit:
-    """At most so many observations for a place: those with the largest tapered ratio of ensemble to error variance.
+    """So many observations for a place: those with the largest tapered ratio of ensemble to error variance.
 
     With ``rho_k`` the taper and ``s_k`` the whitened predicted anomalies of observation k it is ``rho_k |s_k|^2``; of a
-    group the mean over its observations. Groups are kept as a whole, as in `Localization`.
+    group the mean over its observations. Of equal ones all are kept, and groups as a whole, as in `Localization`.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class CountLimit:
     def narrow(
         self, patches: Patches, half_width: float, anomalies: Array, group: np.ndarray | None = None
     ) -> tuple[Patches, np.ndarray]:
-        """Patches of at most so many observations; the half-width stays."""
+        """Patches of so many observations; the half-width stays."""
         host = to_numpy(anomalies)
         information = np.sum(np.ascontiguousarray(host.T) ** 2, axis=1)
         if group is not None:

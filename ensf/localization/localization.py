@@ -11,7 +11,7 @@ import numpy as np
 
 from ensf.arrays import Array, is_count, to_numpy
 from ensf.localization.geometry import Geometry, Periodic
-from ensf.localization.patches import Patches, everything, first_of, grouped, tapered, whole_groups
+from ensf.localization.patches import TIE, Patches, everything, first_of, grouped, tapered, whole_groups
 from ensf.localization.taper import gaspari_cohn
 
 __all__ = ["Localization", "periodic_line"]
@@ -42,8 +42,8 @@ class Localization:
     at : mapping of str to float
         Where variables of a Dataset are that lack one of these coordinates.
     nearest : int, optional
-        At most so many observations for a place, the nearest; of equally near ones the first. A group that would exceed
-        the number is left out, but the nearest one never is.
+        So many observations for a place, the nearest, and all that are as near as the last of them: the order of
+        observations plays no part. A group that would exceed the number is left out, but the nearest one never is.
 
     Raises
     ------
@@ -118,7 +118,10 @@ class Localization:
         if group is not None:
             indptr, index, distance = whole_groups(indptr, index, distance, group)
         patches = tapered(variables, indptr, index, distance, gaspari_cohn(distance, self.half_width))
-        return patches if self.nearest is None else first_of(patches, patches.distance, self.nearest, group)
+        if self.nearest is None:
+            return patches
+        here = TIE * self.half_width if self.half_width < np.inf else 0.0
+        return first_of(patches, np.maximum(patches.distance, here), self.nearest, group)
 
     def reached(self, positions: np.ndarray, observed: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
         """Observations that reach one of the positions, ascending, as they stand in `observed`."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ensf.kernels import compiled
 from ensf.localization import pieces
 from ensf.localization.lanes import WIDTH, store
 from ensf.localization.tridiagonal import BLOCK, form, trace_of_freedom
 
-inner = numba.njit(cache=True)(pieces.inner)
-outer = numba.njit(cache=True, error_model="numpy")(pieces.outer)
+inner = compiled()(pieces.inner)
+outer = compiled(error_model="numpy")(pieces.outer)
 
 ACCURATE = 1e10
 """Information (trace of G) from which I + G loses the degrees of freedom to rounding, and then its Cholesky factor."""
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def taper(r):
     """Overwrite distances in half-widths with the taper of Gaspari & Cohn."""
     for k in range(r.size):
@@ -28,7 +28,7 @@ def taper(r):
             r[k] = 0.0
 
 
-@numba.njit(cache=True)
+@compiled()
 def describe_places(rows, members, indptr, weight, index, information, count):
     """Write the information (trace of G) at every place, and how many of its observations weigh something."""
     norm = np.zeros(rows.shape[0])
@@ -42,7 +42,7 @@ def describe_places(rows, members, indptr, weight, index, information, count):
             count[i] += weight[pair] > 0
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def freedom_in_lockstep(rows, indptr, index, weight, count, groups, freedom):
     """Write the degrees of freedom of the places of groups."""
     members = rows.shape[1]
@@ -68,7 +68,7 @@ def freedom_in_lockstep(rows, indptr, index, weight, count, groups, freedom):
                 freedom[group[lane]] = taken[lane]
 
 
-@numba.njit(cache=True)
+@compiled()
 def freedom_of_places(rows, indptr, index, weight, chosen, freedom):
     """Write the degrees of freedom of some places."""
     for i in chosen:
@@ -76,7 +76,7 @@ def freedom_of_places(rows, indptr, index, weight, chosen, freedom):
         freedom[i] = _freedom(rows, index[near], weight[near])
 
 
-@numba.njit(cache=True)
+@compiled()
 def _freedom(rows, index, weight):
     """``tr(I - (I + G)^{-1})`` of one place, by a Cholesky factor; of accurate observations by singular values."""
     members = rows.shape[1]
@@ -94,7 +94,7 @@ def _freedom(rows, index, weight):
     return members - _squared_norm_of_inverse(factor)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _squared_norm_of_inverse(factor):
     """Sum of the squares of the inverse of a lower triangular matrix, column by column."""
     total, column = 0.0, np.empty(factor.shape[0])

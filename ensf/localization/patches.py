@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from ensf.arrays import Record
 from ensf.localization.taper import gaspari_cohn
 
 __all__ = ["Patches", "everything", "first_of", "grouped", "tapered", "whole_groups"]
+
+TIE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,36 +87,41 @@ def tapered(
 
 
 def first_of(patches: Patches, cost: np.ndarray, count: int, group: np.ndarray | None = None) -> Patches:
-    """At most `count` observations for each place, those of the smallest cost; of equal ones the first.
+    """About `count` observations for each place, those of the smallest cost; of equal ones all or none.
 
-    Groups are kept or left out as a whole: one that would exceed the count is left out, unless it is the first.
+    An observation, or a group of them as a whole, is kept if it fits into what those of smaller cost that are kept
+    leave of the count. So the order of observations plays no part, nor which of equal ones rounding puts first; where
+    costs tie, more than `count` may be kept. Those of the smallest cost always are.
 
     Parameters
     ----------
     patches : Patches
     cost : (pair,) array
-        The same for all of a group at a place.
+        The same for all of a group at a place; costs tie that differ by less than `TIE` of themselves.
     count : int
     group : (observation,) array of int, optional
     """
     size = np.diff(patches.indptr)
     if patches.largest <= count:
         return patches
-    place = np.repeat(np.arange(len(size)), size)
+    order = np.lexsort((cost, np.repeat(np.arange(len(size)), size)))
+    cost = cost[order]
+    further = np.abs(np.diff(cost, prepend=0.0)) > TIE * np.abs(cost)
+    further[patches.indptr[:-1][size > 0]] = True
+    keep = np.zeros(len(cost), dtype=bool)
     if group is None:
-        order = np.lexsort((patches.index, cost, place))
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order)) - np.repeat(patches.indptr[:-1], size)
-        keep = rank < count
+        nearer = np.maximum.accumulate(np.where(further, np.arange(len(cost)), 0)) - np.repeat(
+            patches.indptr[:-1], size
+        )
+        keep[order] = nearer < count
     else:
-        keep = np.zeros(len(place), dtype=bool)
-        for first, stop in zip(patches.indptr[:-1].tolist(), patches.indptr[1:].tolist(), strict=True):
-            own, room = group[patches.index[first:stop]], count
-            names, start, number = np.unique(own, return_index=True, return_counts=True)
-            for k in np.lexsort((start, cost[first:stop][start])).tolist():
-                if number[k] <= room or room == count:
-                    keep[first:stop] |= own == names[k]
-                    room -= number[k]
+        for first, stop in pairwise(patches.indptr.tolist()):
+            room = count
+            for tied in np.split(order[first:stop], np.flatnonzero(further[first + 1 : stop]) + 1):
+                _, own, number = np.unique(group[patches.index[tied]], return_inverse=True, return_counts=True)
+                fits = (number <= room) | (room == count)
+                keep[tied] = fits[own.ravel()]
+                room -= number[fits].sum()
     before = np.concatenate([[0], np.cumsum(keep)])
     return Patches(
         patches.variables, before[patches.indptr], patches.index[keep], patches.distance[keep], patches.weight[keep]

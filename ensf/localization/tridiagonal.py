@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from ensf.kernels import compiled
 from ensf.localization.lanes import WIDTH, lanes, load, root, store, where_positive
 
 __all__ = ["BLOCK", "form", "trace_of_freedom"]
@@ -19,7 +19,7 @@ BLOCK = 16
 """Observations whose rows stay in the processor's first cache."""
 
 
-@numba.njit(cache=True)
+@compiled()
 def form(
     rows, members, indptr, index, weight, group, most, size, local, matrix, diagonal, beside, scale, work, product
 ):
@@ -47,7 +47,7 @@ def form(
     _tridiagonal(matrix, size, diagonal, beside, scale, work, product)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _gather(rows, members, index, weight, cursor, stop, count, local):
     """Write the next rows of each place, times the root of the taper, and 0 where it has no more."""
     for lane in range(WIDTH):
@@ -64,7 +64,7 @@ def _gather(rows, members, index, weight, cursor, stop, count, local):
             local[beyond * WIDTH + lane] = 0.0
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_gram(local, size, inner, step, inner_step, matrix):
     """Add to the lower triangle the products of `size` vectors that stand `step` apart, over `inner` numbers."""
     for i in range(0, size, 2):
@@ -87,7 +87,7 @@ def _add_gram(local, size, inner, step, inner_step, matrix):
             store(matrix, (i_next * size + j_next) * WIDTH, d)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _tridiagonal(matrix, size, diagonal, beside, scale, vector, product):
     """Householder's form of the lower triangle; reflections 1 - scale v v^T stay in the columns of the matrix."""
     two = lanes(2.0)
@@ -136,7 +136,7 @@ def _tridiagonal(matrix, size, diagonal, beside, scale, vector, product):
             store(beside, k * WIDTH, load(matrix, ((k + 1) * size + k) * WIDTH))
 
 
-@numba.njit(cache=True)
+@compiled()
 def trace_of_freedom(diagonal, beside, size, forward):
     """Trace of ``T (1 + T)^{-1}``, without a difference of large numbers."""
     one = lanes(1.0)

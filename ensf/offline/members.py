@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ import xarray as xr
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import located, without_place
 from ensf.dataset.netcdf import is_store, reading
-from ensf.dataset.raw import raw
+from ensf.dataset.raw import RawFile, raw
 from ensf.dataset.stored import Stored, decoded
 from ensf.dataset.tiles import Range, Tile, tile_at
 
@@ -146,15 +146,23 @@ class Source:
         """Of the ensemble: the widest of the variables."""
         return np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
 
-    def load(self) -> np.ndarray:
+    def load(self, follow: Callable[[Iterable[int]], Iterable[int]] = iter) -> np.ndarray:
         """The ensemble ``(member, state)``.
+
+        Parameters
+        ----------
+        follow : callable
+            Wraps the iterable of members, to show progress.
 
         Raises
         ------
         ValueError
             As `part`, or if two members are the same.
         """
-        ensemble = self.part(Tile(self.layout, np.arange(0)))
+        ensemble = np.empty((self.members, self.layout.size), dtype=self.dtype)
+        for member in follow(range(self.members)):
+            with raw(self.path(member)) as file:
+                self._read(file, [member], Tile(self.layout, np.arange(0)), ensemble)
         self.refuse_twins([hashes(ensemble)])
         return ensemble
 
@@ -166,20 +174,24 @@ class Source:
         ValueError
             If a value is infinite, or missing values are not those of the other members.
         """
-        layout = tile.layout
-        ensemble = np.empty((self.members, layout.size), dtype=self.dtype)
+        ensemble = np.empty((self.members, tile.layout.size), dtype=self.dtype)
         for first, path in enumerate(self.paths):
             with raw(path) as file:
-                for name, grid in layout.template.data_vars.items():
-                    variable = file[str(name)]
-                    stored = Stored.of(variable.dtype, variable.attributes)
-                    dims = variable.dims
-                    for member in range(self.members) if self.single else [first]:
-                        index = {self.layout.member_dim: member} if self.single else {}
-                        place = tuple(index.get(dim, tile.where.get(dim, slice(None))) for dim in dims)
-                        values = stored.numbers(variable[place]).ravel()
-                        ensemble[member, layout.block(name)] = self._kept(member, grid, values, layout)
+                self._read(file, range(self.members) if self.single else [first], tile, ensemble)
         return ensemble
+
+    def _read(self, file: RawFile, members: Iterable[int], tile: Tile, ensemble: np.ndarray) -> None:
+        """Fill in some members of a part, which are in an open file."""
+        layout = tile.layout
+        for name, grid in layout.template.data_vars.items():
+            variable = file[str(name)]
+            stored = Stored.of(variable.dtype, variable.attributes)
+            dims = variable.dims
+            for member in members:
+                index = {self.layout.member_dim: member} if self.single else {}
+                place = tuple(index.get(dim, tile.where.get(dim, slice(None))) for dim in dims)
+                values = stored.numbers(variable[place]).ravel()
+                ensemble[member, layout.block(name)] = self._kept(member, grid, values, layout)
 
     def variable(self, name: Hashable) -> np.ndarray:
         """A variable of the ensemble, ``(member, entry)``; errors as of `part`."""

@@ -120,7 +120,7 @@ class ObserveOne:
         )
         layout = source.layout
         first = self._observed(source, 0.0)
-        ensemble = source.load()
+        ensemble = source.load(lambda members: follow(members, "reading"))
         compared = check_prior(first, _columns(first, ensemble), ()).table
         mean, spread = (float(compared.extra[f"prior_{name}"][0]) for name in ("mean", "spread"))
         if not spread > 0:

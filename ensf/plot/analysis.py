@@ -56,14 +56,17 @@ class Look:
         Raises
         ------
         ValueError
-            If one of them cannot be read.
+            If one of them cannot be read, or has no increment.
         """
         try:
             with lazy(fields) as file:
                 loaded = file.load()
         except (OSError, RuntimeError, ValueError) as error:
             raise ValueError(f"{fields} cannot be read ({error}): make the analysis again") from error
-        return cls(loaded, read(table), about)
+        look = cls(loaded, read(table), about)
+        if not look.variables:
+            raise ValueError(f"{fields} has no field NAME_increment: make the analysis again")
+        return look
 
     @property
     def variables(self) -> list[str]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from ensf.arrays import Array, normal, summary
 from ensf.filters.base import Filter
-from ensf.twin.twin import AsynchronousNetwork, Checkpoint, Cycle, InitialLaw, Model, Network, Streams, twin
+from ensf.twin.twin import AsynchronousNetwork, Checkpoint, Cycle, InitialLaw, Model, ObservingNetwork, Streams, twin
 
 __all__ = [
     "Climatology",
@@ -27,6 +27,8 @@ __all__ = [
     "summarise",
 ]
 
+
+AnyNetwork = TypeVar("AnyNetwork", bound=ObservingNetwork | AsynchronousNetwork)
 
 Record: TypeAlias = dict[str, Any]
 """What there is to say of one run: scores by name, and what was run."""
@@ -90,16 +92,16 @@ class Experiment(Protocol):
 
 
 @dataclass(frozen=True)
-class TwinExperiment:
-    """A twin experiment with its methods.
+class TwinExperiment(Generic[AnyNetwork]):
+    """A twin experiment with its methods; as a type, ``TwinExperiment[Network]`` says what may observe.
 
     Parameters
     ----------
     name, summary : str
     model : Model
         Advances the members (and the truth, unless `truth_model` is given).
-    network : Network or AsynchronousNetwork
-        What is observed.
+    network : ObservingNetwork or AsynchronousNetwork
+        What is observed, as `twin` takes it.
     initial : InitialLaw
     methods : mapping of str to Method
     cycles : int
@@ -127,7 +129,7 @@ class TwinExperiment:
     name: str
     summary: str
     model: Model
-    network: Network | AsynchronousNetwork
+    network: AnyNetwork
     initial: InitialLaw
     methods: Mapping[str, Method]
     cycles: int

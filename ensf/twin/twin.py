@@ -33,7 +33,17 @@ from ensf.observations.window import Window
 from ensf.twin.watch import Watch
 from ensf.wrappers import analyse_window
 
-__all__ = ["AsynchronousNetwork", "Checkpoint", "Cycle", "InitialLaw", "Model", "Network", "Streams", "twin"]
+__all__ = [
+    "AsynchronousNetwork",
+    "Checkpoint",
+    "Cycle",
+    "InitialLaw",
+    "Model",
+    "Network",
+    "ObservingNetwork",
+    "Streams",
+    "twin",
+]
 
 
 class Model(Protocol):
@@ -117,7 +127,7 @@ class Network:
         return Observation(law.draw(predicted, rng), self.operator, told, self.position)
 
 
-class _Network(Protocol):
+class ObservingNetwork(Protocol):
     """What observes a truth."""
 
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
@@ -130,7 +140,7 @@ class AsynchronousNetwork:
 
     Parameters
     ----------
-    network : Network
+    network : ObservingNetwork
         What is observed at each time.
     times : tuple of float
         Model times after the start of the window.
@@ -146,7 +156,7 @@ class AsynchronousNetwork:
         If the steps do not ascend from 0, or a time is not between 0 and the last of them.
     """
 
-    network: _Network
+    network: ObservingNetwork
     times: tuple[float, ...]
     steps: tuple[float, ...]
     told: tuple[float, ...] | None = None
@@ -361,7 +371,7 @@ class Cycle:
 def twin(
     model: Model,
     method: Filter,
-    network: Network | AsynchronousNetwork,
+    network: ObservingNetwork | AsynchronousNetwork,
     initial: InitialLaw,
     *,
     members: int,
@@ -380,8 +390,8 @@ def twin(
     model : Model
         Advances the members.
     method : Filter
-    network : Network or AsynchronousNetwork
-        What is observed; anything with ``observe(truth, cycle, rng) -> Observation``.
+    network : ObservingNetwork or AsynchronousNetwork
+        What is observed: a `Network`, `RandomPoints` or anything with ``observe(truth, cycle, rng) -> Observation``.
     initial : InitialLaw
     members, cycles : int
     interval : float
@@ -437,7 +447,7 @@ class _Twin:
     model: Model
     truth_model: Model
     method: Filter
-    network: _Network
+    network: ObservingNetwork
     interval: float
     positions: np.ndarray | None
 

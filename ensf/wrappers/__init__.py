@@ -11,7 +11,7 @@
     AdaptiveSpread     spread, R and bias from evidence       independent errors, places  factors at knots  inflation,
                                                                                                   error_factor, bias
     DeferredAnalysis   sleeps on what cannot be repaired      -                           cycles waited     waited
-    GrossCheck         rejects what is impossibly far off     Gaussian errors             -                 rejected
+    OutlierRejection   rejects what is impossibly far off     Gaussian errors             -                 rejected
     CollapseGuard      widens an ensemble that is lost        whole states                climate           guard
     Standardised       sees standardised members              whole states                -                 -
     Copula             sees Gaussian marginals                whole states                -                 -
@@ -33,9 +33,9 @@ from ensf.wrappers.collapse_guard import CollapseGuard
 from ensf.wrappers.copula import Copula
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.finite_size import FiniteSize
-from ensf.wrappers.gross_check import GrossCheck
 from ensf.wrappers.inverted_arctan import InvertedArctan
 from ensf.wrappers.model_in_the_loop import ModelInTheLoop
+from ensf.wrappers.outlier_rejection import OutlierRejection
 from ensf.wrappers.parameters import AugmentedState, Parameter
 from ensf.wrappers.partial_state import PartialState
 from ensf.wrappers.published import published
@@ -57,9 +57,9 @@ __all__ = [
     "DeferredAnalysis",
     "FiniteSize",
     "ForecastInflation",
-    "GrossCheck",
     "InvertedArctan",
     "ModelInTheLoop",
+    "OutlierRejection",
     "Parameter",
     "PartialState",
     "RTPP",

@@ -6,22 +6,24 @@ import math
 
 import numba
 
+from ensf.kernels import compiled
 
-@numba.njit(cache=True, error_model="numpy")
+
+@compiled(error_model="numpy")
 def quantiles(centres, width, nodes, tails, iterations, tolerance, found):
     """Write the quantiles of every variable."""
     for k in range(centres.shape[0]):
         _quantile_row(centres[k], width, nodes, tails, iterations, tolerance, found[k])
 
 
-@numba.njit(cache=True, error_model="numpy", parallel=True)
+@compiled(error_model="numpy", parallel=True)
 def quantiles_in_parallel(centres, width, nodes, tails, iterations, tolerance, found):
     """The same, variables shared out among threads."""
     for k in numba.prange(centres.shape[0]):
         _quantile_row(centres[k], width, nodes, tails, iterations, tolerance, found[k])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _quantile_row(centres, width, nodes, tails, iterations, tolerance, found):
     """Quantiles of one variable, each started from those before."""
     lowest, highest = centres.min(), centres.max()
@@ -34,7 +36,7 @@ def _quantile_row(centres, width, nodes, tails, iterations, tolerance, found):
         found[i] = _quantile(centres, width, nodes[i] > 0, tails[i], low, high, guess, iterations, tolerance)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _quantile(centres, width, upper, tail, low, high, x, iterations, tolerance):
     """x in (low, high) with F(x), or 1 - F(x), equal to `tail`: Newton in its logarithm, halving where that fails."""
     sign = -1.0 if upper else 1.0

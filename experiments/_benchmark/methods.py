@@ -19,7 +19,7 @@ from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
 from ensf.models.lorenz63 import Lorenz63
 from ensf.models.lorenz96 import Lorenz96
 from ensf.observations.error_laws import is_error_law
-from ensf.twin import Method, TwinExperiment
+from ensf.twin import Method, Network, TwinExperiment
 from ensf.wrappers import AdaptiveInflation, AdaptiveSpread, AnalysisInflation, FiniteSize, Rotation, published
 
 __all__ = ["EXPERIMENTS", "RECIPES", "Axis", "Recipe"]
@@ -76,10 +76,10 @@ class Recipe:
     summary: str
     build: Callable[..., Filter]
     axes: Mapping[str, Axis] = field(default_factory=dict)
-    fits: Callable[[TwinExperiment], bool] = lambda experiment: True
+    fits: Callable[[TwinExperiment[Network]], bool] = lambda experiment: True
     members: int = 0
 
-    def trials(self, experiment: TwinExperiment, count: int) -> list[dict[str, float]]:
+    def trials(self, experiment: TwinExperiment[Network], count: int) -> list[dict[str, float]]:
         """Settings of each trial: `count` of them, or none if nothing is tuned."""
         axes = {name: axis for name, axis in self.axes.items() if _has_ring(experiment) or not axis.on_ring}
         return [
@@ -87,7 +87,7 @@ class Recipe:
             for k in range(count if axes else 0)
         ]
 
-    def method(self, experiment: TwinExperiment, settings: Mapping[str, float]) -> Method:
+    def method(self, experiment: TwinExperiment[Network], settings: Mapping[str, float]) -> Method:
         """The method with these settings."""
         members = self.members or _members(experiment)
         return Method(self.build(experiment, **settings), members, self.summary)
@@ -98,7 +98,7 @@ def _lattice(trial: int, count: int) -> tuple[float, float]:
     return first, (trial * GOLDEN + 0.5) % 1.0
 
 
-def _members(experiment: TwinExperiment) -> int:
+def _members(experiment: TwinExperiment[Network]) -> int:
     """What the page's own methods agree on, else 40."""
     sizes = {method.members for method in experiment.methods.values()}
     return sizes.pop() if len(sizes) == 1 else MEMBERS
@@ -107,35 +107,35 @@ def _members(experiment: TwinExperiment) -> int:
 # --- places ----------------------------------------------------------------------------------------------
 
 
-def _size(experiment: TwinExperiment) -> int:
+def _size(experiment: TwinExperiment[Network]) -> int:
     """Number of state variables."""
     return math.prod(experiment.model.shape)
 
 
-def _has_ring(experiment: TwinExperiment) -> bool:
+def _has_ring(experiment: TwinExperiment[Network]) -> bool:
     return isinstance(experiment.model, Lorenz96 | KuramotoSivashinsky)
 
 
-def _is_lorenz(experiment: TwinExperiment) -> bool:
+def _is_lorenz(experiment: TwinExperiment[Network]) -> bool:
     return isinstance(experiment.model, Lorenz63 | Lorenz96)
 
 
-def _has_few_variables(experiment: TwinExperiment) -> bool:
+def _has_few_variables(experiment: TwinExperiment[Network]) -> bool:
     return _size(experiment) <= 3
 
 
-def _is_gaussian(experiment: TwinExperiment) -> bool:
+def _is_gaussian(experiment: TwinExperiment[Network]) -> bool:
     """Whether the filter is told Gaussian errors."""
     network = experiment.network
     told = network.error if network.told is None else network.told
     return not is_error_law(told) or told.is_gaussian
 
 
-def _is_gaussian_ring(experiment: TwinExperiment) -> bool:
+def _is_gaussian_ring(experiment: TwinExperiment[Network]) -> bool:
     return _is_gaussian(experiment) and _has_ring(experiment)
 
 
-def _localization(experiment: TwinExperiment, half_width: float) -> Localization:
+def _localization(experiment: TwinExperiment[Network], half_width: float) -> Localization:
     """On the ring, half-width in grid intervals; one place for all variables if there is no ring."""
     if _has_ring(experiment):
         return periodic_line(_size(experiment), half_width)
@@ -145,78 +145,78 @@ def _localization(experiment: TwinExperiment, half_width: float) -> Localization
 # --- recipes ---------------------------------------------------------------------------------------------
 
 
-def _etkf(experiment: TwinExperiment, inflation: float) -> Filter:
+def _etkf(experiment: TwinExperiment[Network], inflation: float) -> Filter:
     return AnalysisInflation(Rotation(ETKF()), inflation)
 
 
-def _etkf_n(experiment: TwinExperiment) -> Filter:
+def _etkf_n(experiment: TwinExperiment[Network]) -> Filter:
     return FiniteSize(Rotation(ETKF()))
 
 
-def _enkf(experiment: TwinExperiment, inflation: float) -> Filter:
+def _enkf(experiment: TwinExperiment[Network], inflation: float) -> Filter:
     return AnalysisInflation(EnKF(), inflation)
 
 
-def _letkf(experiment: TwinExperiment, inflation: float, half_width: float) -> Filter:
+def _letkf(experiment: TwinExperiment[Network], inflation: float, half_width: float) -> Filter:
     return AnalysisInflation(Rotation(LETKF(_localization(experiment, half_width))), inflation)
 
 
-def _letkf_adaptive(experiment: TwinExperiment, half_width: float) -> Filter:
+def _letkf_adaptive(experiment: TwinExperiment[Network], half_width: float) -> Filter:
     localization = _localization(experiment, half_width)
     return AdaptiveInflation(Rotation(LETKF(localization)), localization)
 
 
-def _letsf(experiment: TwinExperiment, inflation: float, half_width: float = math.inf) -> Filter:
+def _letsf(experiment: TwinExperiment[Network], inflation: float, half_width: float = math.inf) -> Filter:
     return AnalysisInflation(Rotation(LETSF(_localization(experiment, half_width))), inflation)
 
 
-def _letkf_limited(experiment: TwinExperiment) -> Filter:
+def _letkf_limited(experiment: TwinExperiment[Network]) -> Filter:
     wide, near = _wide_and_near(experiment)
     return AdaptiveInflation(Rotation(LETKF(wide, information_limit=InformationLimit())), near)
 
 
-def _letsf_limited(experiment: TwinExperiment) -> Filter:
+def _letsf_limited(experiment: TwinExperiment[Network]) -> Filter:
     wide, near = _wide_and_near(experiment)
     return AdaptiveInflation(Rotation(LETSF(wide, information_limit=_limit(experiment))), near)
 
 
-def _letsf_spread(experiment: TwinExperiment) -> Filter:
+def _letsf_spread(experiment: TwinExperiment[Network]) -> Filter:
     wide, near = _wide_and_near(experiment)
     return AdaptiveSpread(Rotation(LETSF(wide, information_limit=_limit(experiment))), near)
 
 
-def _letsf_loop(experiment: TwinExperiment) -> Filter:
+def _letsf_loop(experiment: TwinExperiment[Network]) -> Filter:
     wide, near = _wide_and_near(experiment)
     return in_the_loop(LETSF(wide, steps=1, information_limit=_limit(experiment)), near)
 
 
-def _wide_and_near(experiment: TwinExperiment) -> tuple[Localization, Localization]:
+def _wide_and_near(experiment: TwinExperiment[Network]) -> tuple[Localization, Localization]:
     """Half-widths of the experiments' own pages: 20 (Kuramoto-Sivashinsky: 60) and 10 grid points."""
     wide = 60.0 if isinstance(experiment.model, KuramotoSivashinsky) else 20.0
     return _localization(experiment, wide), _localization(experiment, 10.0)
 
 
-def _limit(experiment: TwinExperiment) -> InformationLimit | None:
+def _limit(experiment: TwinExperiment[Network]) -> InformationLimit | None:
     return InformationLimit() if _has_ring(experiment) else None
 
 
-def _quantile(experiment: TwinExperiment, inflation: float, half_width: float = math.inf) -> Filter:
+def _quantile(experiment: TwinExperiment[Network], inflation: float, half_width: float = math.inf) -> Filter:
     return AnalysisInflation(QuantileFilter(_localization(experiment, half_width)), inflation)
 
 
-def _ensf(experiment: TwinExperiment) -> Filter:
+def _ensf(experiment: TwinExperiment[Network]) -> Filter:
     return published("cmame", sampler=ReverseSDE(200))
 
 
-def _ensf_inflated(experiment: TwinExperiment, inflation: float) -> Filter:
+def _ensf_inflated(experiment: TwinExperiment[Network], inflation: float) -> Filter:
     return AnalysisInflation(_ensf(experiment), inflation)
 
 
-def _map(experiment: TwinExperiment, deviation: float) -> Filter:
+def _map(experiment: TwinExperiment[Network], deviation: float) -> Filter:
     return FixedGainMAP(deviation)
 
 
-def _particle(experiment: TwinExperiment, jitter: float) -> Filter:
+def _particle(experiment: TwinExperiment[Network], jitter: float) -> Filter:
     return ParticleFilter(jitter)
 
 

@@ -26,7 +26,7 @@ from ensf.diagnostics.score_table import SCORES, title
 from ensf.experiments._benchmark.cells import Cell, CellRecord, complete
 from ensf.experiments._benchmark.methods import EXPERIMENTS, RECIPES
 from ensf.runs.files import write_json, write_text
-from ensf.twin import Method, TwinExperiment
+from ensf.twin import Method, Network, TwinExperiment
 
 __all__ = ["EXPERIMENTS", "METHODS", "Plan", "Row", "Trial", "heat_map", "markdown", "run", "table", "write"]
 
@@ -75,19 +75,19 @@ class BoardCell(Cell):
         trial = f"trial{self.trial}." if self.trial >= 0 else ""
         return f"{self.experiment}.{self.method}.{trial}seed{self.seed}.json"
 
-    def load(self) -> tuple[TwinExperiment, Method]:
+    def load(self) -> tuple[TwinExperiment[Network], Method]:
         """The experiment, shortened, and the method with its settings."""
         experiment = _shortened(self.experiment, self.cycles)
         return experiment, RECIPES[self.method].method(experiment, dict(self.settings))
 
 
-def page(name: str) -> TwinExperiment:
+def page(name: str) -> TwinExperiment[Network]:
     """Experiment of that name, whose parts recipes look at."""
-    return cast(TwinExperiment, experiments.load(name))
+    return cast(TwinExperiment[Network], experiments.load(name))
 
 
 @cache
-def _shortened(name: str, cycles: int) -> TwinExperiment:
+def _shortened(name: str, cycles: int) -> TwinExperiment[Network]:
     """The experiment with at most that many cycles, half of them burn-in at most."""
     experiment = page(name)
     if not 0 < cycles < experiment.cycles:

@@ -146,6 +146,11 @@ def run(sweep: Sweep, directory: Path, engine: str = "serial") -> xr.Dataset:
     Dataset
         A variable for each score, ``(filter, setting, ..., seed)``, NaN where a run ended in an error. A setting with
         one value is a coordinate without a dimension.
+
+    Raises
+    ------
+    ValueError
+        If every run ended in an error.
     """
     folder = directory / "cells"
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,6 +163,9 @@ def run(sweep: Sweep, directory: Path, engine: str = "serial") -> xr.Dataset:
     shape = (len(sweep.methods), *(len(values) for values in sweep.values.values()), len(sweep.seeds))
     dims = ("filter", *sweep.values, "seed")
     flat = [records[cell] for rows in grid for row in rows for cell in row]
+    errors = [str(record["error"]) for record in flat if "error" in record]
+    if len(errors) == len(flat):
+        raise ValueError(f"every run of the sweep ended in an error, the first by {errors[0]}; records are in {folder}")
     names = list(dict.fromkeys(name for record in flat for name in record if name not in NOT_SCORES))
     units = getattr(sweep.page.model, "units", "1")
     variables = {

@@ -3,11 +3,14 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import xarray as xr
 
-from ensf import experiments
+from ensf import EnKF, experiments
 from ensf.cli import main
 from ensf.cli.new import KINDS
+from ensf.experiments import load
 
 
 @pytest.fixture
@@ -114,3 +117,22 @@ def test_the_doctor_says_what_is_wrong(capsys, monkeypatch):
     monkeypatch.setattr("ensf.dataset.netcdf.opened", broken)
     assert main(["doctor"]) == 1
     assert "FAILED: OSError: libnetcdf.so is missing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("replaced", "other", "said"),
+    [
+        ("ensf.ETKF", EnKF, "filters differ from the Kalman formula by"),
+        (
+            "ensf.dataset.netcdf.lazy",
+            lambda path: xr.Dataset({"x": ("n", np.zeros(1000))}),
+            "what was read is not what",
+        ),
+        ("ensf.experiments.load", lambda name: load("lorenz96_window_06"), "the error of the LETKF after 50 cycles"),
+    ],
+)
+def test_the_doctor_says_what_gives_wrong_numbers(capsys, monkeypatch, replaced, other, said):
+    monkeypatch.setattr(replaced, other)
+    assert main(["doctor"]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("FAILED: ArithmeticError") == 1 and said in printed

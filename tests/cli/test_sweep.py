@@ -23,6 +23,19 @@ class Kelvin(Lorenz96):
 
 EXPERIMENT = replace(experiments.load("lorenz96_half"), name="kelvin", model=Kelvin(size=40, forcing=8.0, dt=0.05))
 """
+FAILING = """
+from dataclasses import replace
+from ensf import experiments
+from ensf.models.lorenz96 import Lorenz96
+
+class Failing(Lorenz96):
+    def advance(self, states, time, duration, rng=None):
+        if states.ndim == 2 and len(states) in FAIL:
+            raise FloatingPointError("members are lost")
+        return super().advance(states, time, duration, rng)
+
+EXPERIMENT = replace(experiments.load("lorenz96_half"), name="failing", model=Failing(size=40, forcing=8.0, dt=0.05))
+"""
 REQUEST = ["sweep", PAGE, "--cycles", "3", "--seeds", "1:2", "--members", "5,6", "--letkf.half_width", "3,4"]
 
 
@@ -85,6 +98,35 @@ def test_scores_have_units(tmp_path):
         (left, right) = figure_sweep(cube).axes
     assert units == {"rmse_analysis": "K", "coverage95": "1", "seconds_analysis": "s"}
     assert left.get_ylabel() == "RMSE and spread (K)" and left.get_xlabel() == right.get_xlabel() == "members"
+
+
+def fails(tmp_path, members):
+    page = tmp_path / "page.py"
+    page.write_text(f"FAIL = {members}\n{FAILING}")
+    request = ["sweep", str(page), "--methods", "letkf", "--cycles", "2", "--seeds", "1", "--members", "5,6"]
+    return main([*request, "--engine", "serial", "--output", str(tmp_path / "out")])
+
+
+def test_a_sweep_of_errors_alone_says_the_first_of_them(tmp_path, capsys):
+    assert fails(tmp_path, (5, 6)) == 2
+    said = capsys.readouterr().err
+    assert "every run of the sweep ended in an error, the first by FloatingPointError: members are lost" in said
+    assert not (tmp_path / "out" / "sweep.nc").exists()
+
+
+def test_an_error_among_the_runs_leaves_a_gap(tmp_path):
+    assert fails(tmp_path, (5,)) == 0
+    with xr.open_dataset(tmp_path / "out" / "sweep.nc") as cube:
+        assert np.isfinite(cube["rmse_analysis"].values.ravel()).tolist() == [False, True]
+        assert cube["diverged"].values.ravel()[0] == 1
+
+
+def test_the_figure_of_a_sweep_says_that_its_runs_end_within_the_burn_in(folder):
+    with xr.open_dataset(folder / "sweep.nc") as cube:
+        words = [" ".join(text.get_text().split()) for text in figure_sweep(cube).texts]
+        past = [" ".join(text.get_text().split()) for text in figure_sweep(cube.assign(past_burn_in=9)).texts]
+    said = "Some runs end within their burn-in: their means are over all cycles."
+    assert any(said in word for word in words) and not any(said in word for word in past)
 
 
 def test_finished_runs_are_not_run_again(folder, capsys):

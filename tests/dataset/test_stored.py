@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ensf.dataset import analyse, interpolate, pack
+from ensf.dataset import analyse, interpolate, netcdf, pack
 from ensf.dataset.coordinates import find_coordinate, located, without_place
 from ensf.dataset.grids import Curvilinear
 from ensf.dataset.stored import JEDI_INTEGERS, Stored, decoded
@@ -218,3 +218,17 @@ def test_a_pole_may_be_the_corner_of_many_cells():
     lat, lon = np.meshgrid(np.arange(60.0, 91.0, 5.0), np.arange(0.0, 360.0, 10.0), indexing="ij")
     corners = Curvilinear(lat, lon, True).corners(np.array([[89.9, 33.0], [87.0, 355.0], [90.0, 0.0]]))
     assert corners.inside.all()
+
+
+@pytest.mark.parametrize("error", netcdf.DAMAGED)
+@pytest.mark.parametrize("way", [netcdf.lazy, netcdf.reading])
+def test_what_libraries_raise_for_a_damaged_file_is_one_sentence(monkeypatch, error, way):
+    def broken(*given, **options):
+        raise error("bad\nheader")
+
+    monkeypatch.setattr(netcdf, "_open", broken)
+    with (
+        pytest.raises(ValueError, match=r"^a.nc is not a NetCDF file, or damaged \(.*bad.*header.*make it again$"),
+        way("a.nc"),
+    ):
+        pass

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import norm
 
 from ensf.arrays import to_numpy
-from ensf.diffusion import EDM, FunctionScore, GaussianMixture, LearnedScore, Window
+from ensf.diffusion import EDM, FunctionScore, GaussianMixture, LearnedScore, Neighbourhood
 from ensf.diffusion.azula_denoiser import azula_score
 from ensf.diffusion.matching import (
     denoising_loss,
@@ -177,16 +177,16 @@ def test_learned_score_stays_on_its_device_with_its_dtype(backend, rng):
     assert backend.owns(score(states, 0.8, 0.36))
 
 
-# --- windows ---------------------------------------------------------------------------------------------
+# --- neighbourhoods --------------------------------------------------------------------------------------
 
 
 def test_neighbours_on_a_line_and_a_plane():
-    assert Window(1, (4,)).neighbours().tolist() == [[3, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 0]]
-    assert Window(1, (4,), periodic=False).neighbours()[0].tolist() == [-1, 0, 1]
-    plane = Window(1, (3, 4)).neighbours()
+    assert Neighbourhood(1, (4,)).neighbours().tolist() == [[3, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 0]]
+    assert Neighbourhood(1, (4,), periodic=False).neighbours()[0].tolist() == [-1, 0, 1]
+    plane = Neighbourhood(1, (3, 4)).neighbours()
     assert plane[5].tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]
     assert plane[0].tolist() == [11, 8, 9, 3, 0, 1, 7, 4, 5]
-    assert Window(1, (3, 4), periodic=False).neighbours()[0].tolist() == [-1, -1, -1, -1, 0, 1, -1, 4, 5]
+    assert Neighbourhood(1, (3, 4), periodic=False).neighbours()[0].tolist() == [-1, -1, -1, -1, 0, 1, -1, 4, 5]
 
 
 def smooth(count, size, rng):
@@ -197,10 +197,10 @@ def smooth(count, size, rng):
     return exact.draw(count, rng), exact
 
 
-def test_a_window_learns_from_few_states(rng):
+def test_a_neighbourhood_learns_from_few_states(rng):
     states, exact = smooth(30, 24, rng)
     z = smooth(300, 24, rng)[0] + rng.standard_normal((300, 24))
-    local = LearnedScore(Quadratic(), Window(2, (24,)), repeats=20).fit(states, rng)
+    local = LearnedScore(Quadratic(), Neighbourhood(2, (24,)), repeats=20).fit(states, rng)
     whole = LearnedScore(Quadratic(), repeats=20).fit(states, rng)
     assert relative_error(local, exact, z, 1.0, 1.0) < 0.15
     assert relative_error(whole, exact, z, 1.0, 1.0) > 2 * relative_error(local, exact, z, 1.0, 1.0)
@@ -208,15 +208,15 @@ def test_a_window_learns_from_few_states(rng):
 
 def test_weights_are_shared_by_all_places(rng):
     states, z = smooth(30, 12, rng)[0], smooth(4, 12, rng)[0]
-    for window, shift in ((Window(1, (12,)), 3), (Window(1, (3, 4)), 4)):
-        score = LearnedScore(Quadratic(), window, repeats=5).fit(states, rng)
+    for neighbourhood, shift in ((Neighbourhood(1, (12,)), 3), (Neighbourhood(1, (3, 4)), 4)):
+        score = LearnedScore(Quadratic(), neighbourhood, repeats=5).fit(states, rng)
         moved = score(np.roll(z, shift, axis=1), 1.0, 0.5)
         np.testing.assert_allclose(moved, np.roll(score(z, 1.0, 0.5), shift, axis=1), atol=1e-12)
 
 
 def test_an_edge_is_seen(rng):
     states, z = smooth(30, 12, rng)[0], smooth(4, 12, rng)[0]
-    score = LearnedScore(Quadratic(), Window(1, (12,), periodic=False), repeats=5).fit(states, rng)
+    score = LearnedScore(Quadratic(), Neighbourhood(1, (12,), periodic=False), repeats=5).fit(states, rng)
     changed = z.copy()
     changed[:, -1] += 3.0
     difference = score(changed, 1.0, 0.5) - score(z, 1.0, 0.5)
@@ -237,12 +237,16 @@ class Wrong(Quadratic):
         (LearnedScore(Quadratic()), np.eye(4), "learned from 4 states: give 10 or more"),
         (LearnedScore(Wrong()), np.eye(12), r"Wrong predicts shape \(1, 7\) where it learned \(1, 12\)"),
         (
-            LearnedScore(Wrong(), Window(1, (12,))),
+            LearnedScore(Wrong(), Neighbourhood(1, (12,))),
             np.eye(12),
             r"shape \(12, 7\) where it learned \(12, 1\)",
         ),
         (LearnedScore(Quadratic()), np.ones((20, 3)), "all states are equal"),
-        (LearnedScore(Quadratic(), Window(1, (5,))), np.eye(12), r"12 entries, but the window has shape \(5,\)"),
+        (
+            LearnedScore(Quadratic(), Neighbourhood(1, (5,))),
+            np.eye(12),
+            r"12 entries, but the neighbourhood has .* \(5,",
+        ),
     ],
 )
 def test_bad_training_is_named(setting, states, message, rng):
@@ -252,7 +256,12 @@ def test_bad_training_is_named(setting, states, message, rng):
 
 @pytest.mark.parametrize(
     "build",
-    [lambda: LearnedScore(repeats=0), lambda: Window(0, (5,)), lambda: Window(3, (5,)), lambda: Window(1, (3, 4, 5))],
+    [
+        lambda: LearnedScore(repeats=0),
+        lambda: Neighbourhood(0, (5,)),
+        lambda: Neighbourhood(3, (5,)),
+        lambda: Neighbourhood(1, (3, 4, 5)),
+    ],
 )
 def test_bad_settings_are_named(build):
     with pytest.raises(ValueError, match="give"):

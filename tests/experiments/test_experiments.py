@@ -137,22 +137,37 @@ QUICK = {
     "lorenz96_censored": Quick(
         cycles=50,
         burn_in=20,
-        scores={"letsf_spread": {"rmse_analysis": (0.26359, 0.0003)}},
+        scores={"letsf_spread": {"rmse_analysis": (0.27106, 0.0003)}},
+    ),
+    "lorenz96_forcing_high": Quick(
+        cycles=50,
+        burn_in=20,
+        scores={"letsf_spread": {"rmse_analysis": (0.30842, 0.0003)}},
     ),
     "lorenz96_forcing_low": Quick(
         cycles=50,
         burn_in=20,
-        scores={"letsf_spread": {"rmse_analysis": (0.31071, 0.0003)}},
+        scores={"letsf_spread": {"rmse_analysis": (0.29464, 0.0003)}},
+    ),
+    "lorenz96_outliers": Quick(
+        cycles=50,
+        burn_in=20,
+        scores={"letsf_spread": {"rmse_analysis": (0.29934, 0.0003)}},
     ),
     "lorenz96_quarter": Quick(
         cycles=50,
         burn_in=20,
-        scores={"letsf_spread": {"rmse_analysis": (0.52009, 0.0003)}},
+        scores={"letsf_spread": {"rmse_analysis": (0.52597, 0.0003)}},
+    ),
+    "lorenz96_threshold": Quick(
+        cycles=50,
+        burn_in=20,
+        scores={"letsf_spread": {"rmse_analysis": (0.53413, 0.0003)}},
     ),
     "lorenz96_wrong_error": Quick(
         cycles=50,
         burn_in=20,
-        scores={"letsf_spread": {"rmse_analysis": (0.27308, 0.0003)}},
+        scores={"letsf_spread": {"rmse_analysis": (0.275, 0.0003)}},
     ),
     "lorenz96_half": Quick(
         cycles=60,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,9 +18,11 @@ from ensf import (
     CountLimit,
     Euclidean,
     Grouped,
+    Identity,
     InformationLimit,
     Localization,
     Observation,
+    Periodic,
     Pointwise,
     QuantileFilter,
     SchurEnKF,
@@ -224,6 +228,60 @@ def test_the_nearest_and_those_with_most_information(rng):
         assert set(near) == set(np.argsort(distance)[:5])
         value = gaspari_cohn(distance, 8.0) * (anomalies**2).sum(axis=0)
         assert set(informed.index[informed.indptr[i] : informed.indptr[i + 1]]) == set(np.argsort(-value)[:5])
+
+
+PLANE = np.stack(np.meshgrid(0.1 * np.arange(6), 0.1 * np.arange(5)), axis=-1).reshape(-1, 2)
+SHEET = Localization(Periodic((0.6, 0.5)), 0.2)
+SOME = np.repeat(np.arange(15), 2)
+
+
+@pytest.mark.parametrize("group", [None, SOME, np.arange(30) // 7], ids=["alone", "pairs", "sevens"])
+@pytest.mark.parametrize("nearest", [1, 2, 4, 6, 9])
+def test_the_order_of_observations_plays_no_part(rng, nearest, group):
+    """On a periodic grid, where distances tie, and with anomalies that do: sets of observations of every place."""
+    localization = replace(SHEET, nearest=nearest)
+    anomalies = rng.standard_normal((6, 3))[:, np.arange(30) % 3]
+
+    def sets(order):
+        own = None if group is None else group[order]
+        wide = SHEET.patches(PLANE, PLANE[order], own)
+        few = localization.patches(PLANE, PLANE[order], own)
+        informed = CountLimit(nearest).narrow(wide, 0.2, anomalies[:, order], own)[0]
+        return [[set(order[part]) for part in np.split(p.index, p.indptr[1:-1])] for p in (few, informed)]
+
+    first = sets(np.arange(30))
+    assert all(sets(rng.permutation(30)) == first for _ in range(5))
+
+
+@pytest.mark.parametrize(("nearest", "number"), [(1, 1), (2, 5), (5, 5), (6, 9), (10, 13)])
+def test_all_that_are_as_near_as_the_last_are_taken(nearest, number):
+    """On a periodic grid every place takes as many: itself, 4 beside it, 4 at the corners, 4 two steps away."""
+    places = np.stack(np.meshgrid(0.1 * np.arange(7), 0.1 * np.arange(9)), axis=-1).reshape(-1, 2)
+    localization = Localization(Periodic((0.7, 0.9)), 0.2, nearest=nearest)
+    assert set(np.diff(localization.patches(places, places).indptr)) == {number}
+    assert set(np.diff(localization.patches(places, places + 70 * 0.7 * np.array([1, 0])).indptr)) == {number}
+
+
+@pytest.mark.parametrize("filter", [LETKF, LETSF])
+def test_an_analysis_does_not_depend_on_the_order_of_tied_observations(rng, filter):
+    method = filter(replace(SHEET, nearest=4))
+    prior, value, order = rng.standard_normal((8, 30)), rng.standard_normal(30), rng.permutation(30)
+    one = Observation(value, Identity(), 0.5, position=PLANE)
+    other = Observation(value[order], Select(order), 0.5, position=PLANE[order])
+    found = [method.analyse(prior, observation, 1, positions=PLANE).ensemble for observation in (one, other)]
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-12)
+
+
+def test_of_groups_as_near_each_that_fits_is_taken():
+    """Beside one that is nearer: a pair and a triple are equally near, and a fourth lies behind them."""
+    places, group = np.zeros((1, 1)), np.array([0, 1, 1, 2, 2, 2, 3])
+    observed = np.array([0.1, 0.5, 0.6, -0.5, -0.7, 0.9, 0.8])[:, None]
+
+    def taken(nearest):
+        index = Localization(Euclidean(), 8.0, nearest=nearest).patches(places, observed, group).index
+        return sorted(set(group[index]))
+
+    assert [taken(nearest) for nearest in (1, 2, 3, 4, 7)] == [[0], [0, 3], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
 
 
 def test_groups_are_counted_as_a_whole():

@@ -28,7 +28,7 @@ from ensf.observations import (
     WindSpeed,
     exponential,
 )
-from ensf.wrappers import AdaptiveInflation, Copula, GrossCheck, Tempered
+from ensf.wrappers import AdaptiveInflation, Copula, OutlierRejection, Tempered
 
 QUARTER = Pointwise(Composed(exponential, Affine(0.0, 0.25)), Identity())
 # name: operator, law, value; the prior is N(1, 2^2)
@@ -125,7 +125,7 @@ def test_a_gross_error_is_rejected_and_counted(near, rng):
     prior, value = rng.normal(0, 1, (20, 12)), rng.normal(0, 1, 12)
     value[4] = 15.0
     letsf = LETSF(periodic_line(12, 2.0))
-    analysis = GrossCheck(letsf, localization=near).analyse(prior, Observation(value, Identity(), 1.0), 1)
+    analysis = OutlierRejection(letsf, localization=near).analyse(prior, Observation(value, Identity(), 1.0), 1)
     without = np.where(np.arange(12) == 4, np.nan, value)
     np.testing.assert_allclose(
         analysis.ensemble, letsf.analyse(prior, Observation(without, Identity(), 1.0), 1).ensemble, atol=1e-8
@@ -136,7 +136,7 @@ def test_a_gross_error_is_rejected_and_counted(near, rng):
 @pytest.mark.parametrize("near", [None, periodic_line(12, 2.0)])
 def test_a_forecast_that_is_wrong_is_no_gross_error(near, rng):
     prior, value = rng.normal(0, 1, (20, 12)), np.full(12, 15.0)
-    analysis = GrossCheck(LETSF(), localization=near).analyse(prior, Observation(value, Identity(), 1.0), 1)
+    analysis = OutlierRejection(LETSF(), localization=near).analyse(prior, Observation(value, Identity(), 1.0), 1)
     assert analysis.info["rejected"] == 0 and analysis.ensemble.mean() > 3
 
 
@@ -144,13 +144,13 @@ def test_other_laws_are_left_to_themselves(rng):
     prior, value = rng.normal(0, 1, (20, 12)), np.zeros(12)
     value[[2, 4]] = 15.0
     law = JoinedLaw((StudentT(1.0, 3), Gaussian(1.0)), (tuple(range(4)), tuple(range(4, 12))))
-    analysis = GrossCheck(LETSF()).analyse(prior, Observation(value, Identity(), law), 1)
+    analysis = OutlierRejection(LETSF()).analyse(prior, Observation(value, Identity(), law), 1)
     assert analysis.info["rejected_rows"].tolist() == [4]
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"), [({"limit": 0}, "limit of the gross check"), ({"max_part": 0}, "max_part")]
+    ("settings", "sentence"), [({"limit": 0}, "limit of the outlier rejection"), ({"max_part": 0}, "max_part")]
 )
 def test_settings_out_of_range_are_refused(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
-        GrossCheck(LETSF(), **settings)
+        OutlierRejection(LETSF(), **settings)

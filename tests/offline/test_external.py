@@ -248,8 +248,8 @@ def test_old_cycles_are_thinned(folder):
 def test_the_analysis_may_be_ones_own(folder):
     calls = []
 
-    def copy(prior_paths, observations_path, method, output_dir, *, rng, memory):
-        calls.append((len(prior_paths), observations_path.name, memory))
+    def copy(prior_paths, observation_paths, method, output_dir, *, rng, memory):
+        calls.append((len(prior_paths), observation_paths[0].name, memory))
         for path in prior_paths:
             shutil.copyfile(path, output_dir / path.name)
         return Analysis(None, (memory or 0) + 1)
@@ -557,6 +557,67 @@ def test_a_second_signal_leaves_no_member_running(folder, number):
     assert subprocess.run(["pgrep", "-f", str(folder)], capture_output=True).stdout == b""
 
 
+# --- several tables, and a memory to start with ----------------------------------------------------------
+
+
+def test_several_tables_are_one(folder):
+    """Names and a pattern in a list: the bits of one table with all rows."""
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND))
+    assert main(["cycle", str(folder / "c.toml"), "--output", "whole"]) == 0
+    for cycle in range(1, CYCLES + 1):
+        head, *rows = (folder / f"obs_{cycle}.csv").read_text().splitlines()
+        (folder / f"obs_{cycle}.csv").unlink()
+        for name, part in (("ships", rows[:1]), ("argo_1", rows[1:2]), ("argo_2", rows[2:])):
+            (folder / f"{name}_{cycle}.csv").write_text("\n".join([head, *part]) + "\n")
+    several = '["ships_{cycle}.csv", "argo_*_{cycle}.csv"]'
+    config = (folder / "c.toml").read_text().replace('"obs_{cycle}.csv"', several)
+    (folder / "c.toml").write_text(config)
+    assert main(["cycle", str(folder / "c.toml"), "--output", "parts"]) == 0
+    for cycle in range(1, CYCLES + 1):
+        places = [folder / part / f"cycle_{cycle:04d}" for part in ("whole", "parts")]
+        for member in range(1, MEMBERS + 1):
+            whole, parts = (place / "analysis" / f"member_{member:04d}.nc" for place in places)
+            assert whole.read_bytes() == parts.read_bytes()
+        assert read(places[1] / "observations.csv").used.tolist() == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("observations", "words"),
+    [
+        (("obs_{cycle}.csv", "none_{cycle}.csv"), "there is no file .*none_1.csv: .* observations of cycle 1"),
+        (("obs_{cycle}.csv", "obs_{cycle:d}.csv"), "obs_1.csv and .*obs_1.csv are the same file: name it once"),
+        (("obs_{cycle}.csv", "obs_2.csv"), "observations 'obs_2.csv' are one table for all cycles"),
+        ((), "observations is empty: name a table"),
+    ],
+)
+def test_several_tables_that_are_refused(folder, observations, words):
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        run(folder, observations=observations)
+    assert not (folder / "out").exists()
+
+
+def test_a_run_that_starts_with_a_memory_is_the_second_cycle_of_one(folder):
+    where = "Localization(Euclidean(), 2.0, dims=('x', 'y'))"
+    method = read_method(f"AdaptiveInflation(LETKF({where}), {where})")
+    same = {"method": method, "model": {"command": "cp {input} {output}"}}
+    run(folder, cycles=2, **same)
+    before = folder / "out" / "cycle_0001" / "analysis"
+    later = {"initial": f"{before}/member_{{member:04d}}.nc", "observations": "obs_2.csv", "cycles": 1, **same}
+    run(folder, output="later", memory=str(before / "memory.nc"), **later)
+    run(folder, output="new", **later)
+    names = [f"member_{member:04d}.nc" for member in range(1, MEMBERS + 1)] + ["memory.nc"]
+    second, first, without = (
+        [(folder / place / "analysis" / name).read_bytes() for name in names]
+        for place in ("out/cycle_0002", "later/cycle_0001", "new/cycle_0001")
+    )
+    assert first == second and first[0] != without[0]
+    with pytest.raises(FileNotFoundError, match="there is no file .*none.nc"):
+        run(folder, output="no", memory="none.nc", **later)
+    with pytest.raises(ValueError, match="this method remembers nothing"):
+        run(folder, output="no", memory=str(before / "memory.nc"), **{**later, "method": ETKF()})
+    assert not (folder / "no").exists()
+
+
 # --- refused ---------------------------------------------------------------------------------------------
 
 
@@ -610,11 +671,14 @@ def test_a_program_that_is_not_there_is_named(folder):
     for model, sentence in (
         (Command("./nothing {input} {output}"), "there is no program ./nothing that can be run: check command"),
         (
-            Command("./nothing {input} {output}", "template"),
+            Command("./nothing {input} {output}", template="template"),
             "there is no program ./nothing in .*template: check command",
         ),
         (Command("nothing-at-all {input}"), "there is no program nothing-at-all that can be run: check command"),
-        (Command("./text {input} {output}", "template"), "template/text cannot be executed: .* or write sh ./text"),
+        (
+            Command("./text {input} {output}", template="template"),
+            "template/text cannot be executed: .* or write sh ./text",
+        ),
     ):
         with pytest.raises(OSError, match=sentence):
             external.run(replace(cycling(folder), model=model), folder / "out", show=print)
@@ -626,7 +690,7 @@ def test_missing_observations_are_named_and_the_forecasts_kept(folder):
         return {path.name: path.stat().st_mtime_ns for path in (folder / "out/cycle_0002/forecast").iterdir()}
 
     (folder / "obs_2.csv").rename(folder / "later")
-    with pytest.raises(FileNotFoundError, match=r"there is no file .*obs_2.csv with the observations of cycle 2"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*obs_2.csv: check the name or pattern of the observations of cycle 2"):
         run(folder)
     before = stamps()
     (folder / "later").rename(folder / "obs_2.csv")

@@ -1,10 +1,7 @@
-"""The parts of an analysis of files: the same bits in one part and in many, by any engine, and after a killed worker."""
+"""Parts of an analysis of files: the same bits in one part and in many, by any engine, after a killed worker too."""
 
-import os
-import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -15,21 +12,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ensf import (
-    LETKF,
-    LETSF,
-    RTPS,
-    AdaptiveInflation,
-    EnSF,
-    ForecastInflation,
-    Localization,
-    Pointwise,
-    Sphere,
-    arctan,
-)
-from ensf.cli import main
 from ensf.dataset import Bounds, Log, Standardise
-from ensf.offline import Earlier, Offline, analysis, parts
+from ensf.offline import Offline, parts
 
 MEMBERS, SIZES = 8, {"level": 2, "lat": 24, "lon": 36}
 NEAR = "Localization(Sphere(), 2500.0)"

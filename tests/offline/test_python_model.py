@@ -140,7 +140,7 @@ def test_a_model_is_one_function_and_no_command_beside_it():
     with pytest.raises(ValueError, match="is no function of a module: give package.module:function"):
         Command(model="toy_model.advance")
     with pytest.raises(ValueError, match="give one of them"):
-        Command("cp {input} {output}", "toy_model:advance")
+        Command("cp {input} {output}", model="toy_model:advance")
     with pytest.raises(ValueError, match="or model, as package.module:function"):
         Command()
 

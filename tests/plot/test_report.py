@@ -142,6 +142,21 @@ def test_report_names_a_damaged_file(cycles, tmp_path, capsys):
     assert "fields.nc cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("folder", "file"), [("cycles", "statistics.nc"), ("analysis", "fields.nc"), ("run", "letkf_seed1.nc")]
+)
+def test_report_names_what_a_file_lacks(cycles, tmp_path, capsys, folder, file):
+    if folder == "run":
+        (tmp_path / "a").mkdir()
+    else:
+        shutil.copytree(cycles / folder, tmp_path / "a")
+        (tmp_path / "a" / file).unlink()
+    xr.Dataset({"other": ("n", np.zeros(3))}).to_netcdf(tmp_path / "a" / file)
+    assert main(["report", str(tmp_path / "a")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ensf: ") and said.count("\n") == 1 and "again" in said
+
+
 def test_axes_say_quantity_and_unit(cycles):
     folder = cycles / "analysis"
     look = Look.read(folder / "fields.nc", folder / "observations.nc", "here")

@@ -95,6 +95,18 @@ def test_workers_have_one_thread_each(tmp_path, monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
+def test_a_worker_that_others_started_has_one_thread():
+    """Those of Dask and MPI are there before the package can set their environment."""
+    script = """
+import numba
+from ensf.runs.engines import _worked
+print(numba.get_num_threads(), _worked(lambda task, stopping: numba.get_num_threads(), 1, "no such file"))
+"""
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "2"}
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["2", "1"]
+
+
 def test_the_task_of_a_dead_worker_is_done_again(tmp_path):
     assert sorted(results("processes:2", die_once, [(n, str(tmp_path)) for n in range(3)], tmp_path).values()) == [
         0,

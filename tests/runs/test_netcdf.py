@@ -344,10 +344,9 @@ def test_arrays_of_another_device(tmp_path):
         array_api_strict.asarray(array, device=device)
         for array in (host.truth, host.observation.value, host.forecast, host.analysis.ensemble)
     )
-    moved = SimpleNamespace(
-        index=0, time=0.05, truth=truth, forecast=forecast, analysis=Analysis(analysis),
-        observation=Observation(value, Identity(), 0.5),
-    )  # fmt: skip
+    there = {"truth": truth, "forecast": forecast, "analysis": Analysis(analysis)}
+    there |= {"observed_forecast": forecast, "observed_analysis": analysis}
+    moved = SimpleNamespace(**vars(host) | there | {"observation": Observation(value, Identity(), 0.5)})
     save(tmp_path / "host.nc", [host])
     save(tmp_path / "moved.nc", [moved])
     with read(tmp_path / "host.nc") as one, read(tmp_path / "moved.nc") as other:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -10,19 +12,40 @@ import pytest
 import ensf
 from ensf.dataset import Bounds, Chain, Log, Logit, Scale, Standardise
 from ensf.diffusion import (
+    DDIM,
+    DPS,
+    EDM,
+    AdamFlow,
+    AdaptiveFlow,
+    AnnealedLangevin,
     ConditionalGuidance,
+    Cosine,
+    CriticallyDamped,
     DampedGuidance,
+    DPMSolver,
+    EDMHeun,
     GaussianScore,
+    KernelDensityScore,
+    Langevin,
+    LearnedScore,
     LinearSchedule,
     MiniBatchScore,
     MixtureScore,
+    MomentMatching,
+    Neighbourhood,
     PairedScore,
+    PiGDM,
+    PredictorCorrector,
     ProbabilityFlow,
     ReverseSDE,
     RunningMeanStop,
     StandardisedNoise,
     StandardNoise,
+    TiltedGuidance,
+    VarianceExploding,
     VariancePreserving,
+    ancestral,
+    ornstein_uhlenbeck,
 )
 from ensf.filters import (
     ETKF,
@@ -37,8 +60,11 @@ from ensf.filters import (
     ParticleFilter,
     QuantileFilter,
     RankHistogram,
+    SchurEnKF,
 )
 from ensf.localization import (
+    ByVariable,
+    CountLimit,
     Euclidean,
     InformationLimit,
     Layered,
@@ -48,7 +74,8 @@ from ensf.localization import (
     Sphere,
     periodic_line,
 )
-from ensf.runs.recipe.reader import makers, read_method, read_settings
+from ensf.runs.recipe.reader import ROOMS, makers, read_method, read_settings
+from ensf.tables import ByChannel, ByDistance, Constant
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, Window
 from ensf.wrappers import (
@@ -57,6 +84,7 @@ from ensf.wrappers import (
     AdaptiveInflation,
     AdaptiveSpread,
     AnalysisInflation,
+    AugmentedState,
     CollapseGuard,
     Copula,
     DeferredAnalysis,
@@ -64,8 +92,11 @@ from ensf.wrappers import (
     ForecastInflation,
     InvertedArctan,
     ModelInTheLoop,
+    OutlierRejection,
+    Parameter,
     PartialState,
     Rotation,
+    Smoother,
     SpreadReset,
     Standardised,
     Tempered,
@@ -97,6 +128,16 @@ METHODS = [
     EnSF(score=MiniBatchScore(7), sampler=ReverseSDE(30, RunningMeanStop(tolerance=0.01))),
     EnSF(LinearSchedule(), GaussianScore()),
     EnSF(LinearSchedule(), PairedScore(), DampedGuidance(), start=StandardNoise()),
+    EnSF(EDM(), KernelDensityScore(0.5), TiltedGuidance(), EDMHeun(20)),
+    EnSF(Cosine(), LearnedScore(neighbourhood=Neighbourhood(2, (40,)), repeats=5), DPS(), DDIM(20, eta=0.5)),
+    EnSF(VarianceExploding(), GaussianScore(), PiGDM(), DPMSolver(20)),
+    EnSF(ornstein_uhlenbeck(), GaussianScore(), MomentMatching(), AdaptiveFlow()),
+    EnSF(sampler=AdamFlow()),
+    EnSF(sampler=Langevin()),
+    EnSF(sampler=AnnealedLangevin()),
+    EnSF(sampler=PredictorCorrector()),
+    EnSF(sampler=CriticallyDamped()),
+    EnSF(sampler=ancestral(30)),
     published("cmame"),
     published("sqg"),
     AnalysisInflation(ETKF(), 1.05),
@@ -118,6 +159,13 @@ METHODS = [
     LETKF(LINE, InformationLimit()),
     LETSF(Localization(Layered(Sphere(), 100.0), math.inf)),
     QuantileFilter(LINE),
+    SchurEnKF(LINE),
+    LETKF(replace(LINE, nearest=5), CountLimit(3)),
+    OutlierRejection(LETSF(LINE), 3.0, LINE, max_part=0.2),
+    AugmentedState(
+        LETKF(LINE), (Parameter(Log(), min_spread=0.05), Parameter(walk=0.1, places=((1.0,), (3.0,)), is_field=True))
+    ),
+    Smoother(AugmentedState(LETKF(LINE), (Parameter(Logit(0.0, 1.0)),)), lag=5),
     AdaptiveInflation(Rotation(LETKF(LINE)), LINE),
     AdaptiveSpread(LETSF(LINE), LINE, estimate_bias=False),
     letsf(),
@@ -138,6 +186,11 @@ SETTINGS = [
     Thinning(Boxes(100.0)),
     SuperObservations(Boxes(100.0, height=5.0), 0.3),
     Window("2000-01-01", "2000-01-02T12:00"),
+    ByVariable(Sphere(), (("t", "sst", 2.0), ("*", "sst", 0.0))),
+    ByChannel("channel", (1.0, 2.0), ((1.0, 0.2), (0.2, 1.0))),
+    ByDistance(200.0),
+    ByDistance(0.5, along=("z",)),
+    Constant(0.3),
     LINE,
     GLOBE,
 ]
@@ -160,6 +213,19 @@ def test_all_that_can_be_named_is_in_these_tables():
     text = repr([*METHODS, *SETTINGS])
     kinds = {name for name, maker in makers().items() if isinstance(maker, type)}
     assert not {name for name in kinds if f"{name}(" not in text}, "add an instance to the tables above"
+
+
+def test_a_name_means_one_class():
+    meanings = {}
+    for room in ROOMS:
+        for name in import_module(f"ensf.{room}").__all__:
+            meanings.setdefault(name, set()).add(getattr(import_module(f"ensf.{room}"), name))
+    assert not {name: kinds for name, kinds in meanings.items() if len(kinds) > 1}
+
+
+@pytest.mark.parametrize("name", ["MALA", "FunctionScore"])
+def test_what_needs_a_python_function_cannot_be_named(name):
+    assert name in ensf.diffusion.__all__ and name not in makers()
 
 
 def test_only_what_builds_a_method_can_be_named():
@@ -194,6 +260,7 @@ REFUSED = {
     "np.fromfile('a')": "'np.fromfile' cannot be part of a method",
     "np.float64.mro()": "cannot be part of a method",
     "__import__('os')": "unknown method '__import__'",
+    "EnSF(sampler=MALA(letsf))": "unknown method 'MALA'",
     "RTPS(ETKF(), 1 + 1)": "'1 \\+ 1' cannot be part of a method",
     "LETKF(Localization(Sphere(), 500.0, at={**{}}))": "cannot be part of a method",
     "letsf(Localization(Sphere(), -1.0))": "half-width is -1.0: give a positive length",

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from ensf.kernels import compiled
 from ensf.localization.lanes import WIDTH, lanes, load, store
 from ensf.localization.tridiagonal import form, trace_of_freedom
 
 
-@numba.njit(cache=True)
+@compiled()
 def _reflect(matrix, size, scale, k, values):
     total = lanes(0.0)
     for i in range(k + 1, size):
@@ -31,21 +31,21 @@ def _reflect(matrix, size, scale, k, values):
         store(values, i * WIDTH, load(values, i * WIDTH) - moved)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _turn(matrix, size, scale, values):
     """Overwrite values with Q^T values."""
     for k in range(size - 2):
         _reflect(matrix, size, scale, k, values)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _turn_back(matrix, size, scale, values):
     """Overwrite values with Q values."""
     for k in range(size - 3, -1, -1):
         _reflect(matrix, size, scale, k, values)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _solve(diagonal, beside, size, shift, factor, values, pivots, forward, total):
     """Add ``factor (T + shift)^{-1} values`` to the total."""
     pivot = lanes(1.0) / (load(diagonal, 0) + shift)
@@ -67,7 +67,7 @@ def _solve(diagonal, beside, size, shift, factor, values, pivots, forward, total
         store(total, k * WIDTH, load(total, k * WIDTH) + factor * value)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _times(local, size, inner, values, result):
     """Products of the rows of S ``(size, inner)`` with values."""
     for k in range(size):
@@ -77,7 +77,7 @@ def _times(local, size, inner, values, result):
         store(result, k * WIDTH, total)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _tridiagonal_times(diagonal, beside, size, values, result):
     for k in range(size):
         total = load(diagonal, k * WIDTH) * load(values, k * WIDTH)
@@ -88,13 +88,13 @@ def _tridiagonal_times(diagonal, beside, size, values, result):
         store(result, k * WIDTH, total)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _copy(values, result):
     for k in range(values.size):
         result[k] = values[k]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def batches(anomalies, rows, variables, indptr, index, weight, start, end, rule, groups, increment, freedom):
     """Write the change of the variables of places, up to `WIDTH` numbers of which are in a group, others -1."""
     shifts, factors, nodes, classes = rule
@@ -185,7 +185,7 @@ def batches(anomalies, rows, variables, indptr, index, weight, start, end, rule,
                 freedom[variables[place, n]] = taken[lane]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _functions(diagonal, beside, size, shift, factor, terms, start, end, values, work, product, pull, memory):
     """Write phi(T) and psi(T) of the values, which are overwritten."""
     for k in range(size * WIDTH):

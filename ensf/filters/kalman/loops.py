@@ -7,17 +7,19 @@ import math
 import numba
 import numpy as np
 
+from ensf.kernels import compiled
+
 ACCURATE = 2e6  # as in ensf.filters.weights; a test compares
 
 
-@numba.njit(cache=True)
+@compiled()
 def places(anomalies, rows, variables, indptr, index, weight, start, end, chosen, increment, freedom):
     for i in chosen:
         near = slice(indptr[i], indptr[i + 1])
         _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment, freedom)
 
 
-@numba.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def places_in_parallel(anomalies, rows, variables, indptr, index, weight, start, end, chosen, increment, freedom):
     for n in numba.prange(chosen.size):
         i = chosen[n]
@@ -25,7 +27,7 @@ def places_in_parallel(anomalies, rows, variables, indptr, index, weight, start,
         _place(anomalies, rows, variables[i], index[near], weight[near], start, end, increment, freedom)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _place(anomalies, rows, variables, index, weight, start, end, increment, freedom):
     """Write the change of the variables of one place, computed in double precision."""
     members = anomalies.shape[0]
@@ -75,7 +77,7 @@ def _place(anomalies, rows, variables, index, weight, start, end, increment, fre
         increment[:, v] = np.dot(weights.T, anomalies[:, v].astype(np.float64))
 
 
-@numba.njit(cache=True)
+@compiled()
 def _coefficients(eigenvalue, start, end):
     """Factors of b and of l c_0 in c_1 - c_0; the second has the limit -(end^2 - start^2) / 2 at eigenvalue 0."""
     v0, v1 = 1 + (1 - start**2) * eigenvalue, 1 + (1 - end**2) * eigenvalue

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numba
 
+from ensf.kernels import compiled
 
-@numba.njit(cache=True, parallel=True)
+
+@compiled(parallel=True)
 def gained(anomalies, predicted, pulls, variables, indptr, index, weight, increments):
     """Add the increments of every entry, observations in order."""
     members = anomalies.shape[0]

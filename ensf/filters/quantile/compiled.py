@@ -18,6 +18,7 @@ import numba
 import numpy as np
 
 from ensf.filters.quantile.marginals import TAIL
+from ensf.kernels import compiled
 
 __all__ = ["PASSES", "arrive", "cells", "conclude", "conserve", "cut", "gaussian_loop", "regress"]
 
@@ -34,7 +35,7 @@ ROUNDING = 1e-15  # spread over size of members that agree
 # --- regression ------------------------------------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _carry(row, stop, index, weight, directions, changes):
     """Take a row through the observations `index` below `stop`, in their order."""
     members = row.size
@@ -58,7 +59,7 @@ def _carry(row, stop, index, weight, directions, changes):
             row[j] += factor * changes[k, j]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _regress_entry(slot, anomalies, directions, changes, taken, variables, indptr, index, weight, increments, freedom):
     width = variables.shape[1]
     place, column = slot // width, slot % width
@@ -78,13 +79,13 @@ def _regress_entry(slot, anomalies, directions, changes, taken, variables, indpt
     freedom[entry] = total
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _regress(*arguments):
     for slot in range(arguments[4].size):
         _regress_entry(slot, *arguments)
 
 
-@numba.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _regress_in_parallel(
     anomalies, directions, changes, taken, variables, indptr, index, weight, increments, freedom
 ):  # fmt: skip
@@ -107,7 +108,7 @@ def regress(anomalies, directions, changes, taken, patches, in_parallel, increme
 # --- observations, one after another ---------------------------------------------------------------------
 
 
-@numba.njit(cache=True)
+@compiled()
 def gaussian_loop(
     rows, value, error, table, scores, ordered, place, indptr, index, weight, directions, changes, taken
 ):  # fmt: skip
@@ -129,13 +130,13 @@ def gaussian_loop(
         conclude(rows, k, values, moved, scores, ordered, directions, changes, taken)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _gaussian(value, error, nodes):
     white = (value - nodes) / error
     return -0.5 * white * white
 
 
-@numba.njit(cache=True)
+@compiled()
 def _kalman(values, value, error):
     """Quantiles of N(m, s^2) kept in closed form: the ensemble adjustment Kalman filter (Anderson 2001)."""
     mean, variance = np.mean(values), _spread(values) ** 2
@@ -143,7 +144,7 @@ def _kalman(values, value, error):
     return mean + variance / total * (value - mean) + error / math.sqrt(total) * (values - mean)
 
 
-@numba.njit(cache=True)
+@compiled()
 def arrive(rows, k, scores, ordered, place, indptr, index, weight, directions, changes):
     """Members of what observation k sees at its turn, after those before it."""
     near = slice(indptr[place[k]], indptr[place[k] + 1])
@@ -151,7 +152,7 @@ def arrive(rows, k, scores, ordered, place, indptr, index, weight, directions, c
     return np.interp(rows[k], scores, ordered[k]) if ordered.size > 0 else rows[k].copy()
 
 
-@numba.njit(cache=True)
+@compiled()
 def conclude(rows, k, values, moved, scores, ordered, directions, changes, taken):
     """Direction and change of observation k, and the part of the variance that it took."""
     row, change = rows[k], moved - values
@@ -170,18 +171,18 @@ def conclude(rows, k, values, moved, scores, ordered, directions, changes, taken
 # --- one marginal ----------------------------------------------------------------------------------------
 
 
-@numba.njit(cache=True)
+@compiled()
 def cells(values, table):
     """Nodes and mass for the table of a marginal."""
     return _kernel_cells(values, table) if table.bandwidth > 0 else _histogram_cells(values, table)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _spread(values):
     return math.sqrt(np.sum((values - np.mean(values)) ** 2) / (values.size - 1))
 
 
-@numba.njit(cache=True)
+@compiled()
 def _histogram_cells(values, table):
     ordered, spread = np.sort(values), _spread(values)
     nodes = np.empty(table.left.size)
@@ -196,7 +197,7 @@ def _histogram_cells(values, table):
     return bounded, kept
 
 
-@numba.njit(cache=True)
+@compiled()
 def _cut_tail(nodes, bounded, mass, first):
     tail = mass[first : first + TAIL]
     kept = np.empty(TAIL)
@@ -208,7 +209,7 @@ def _cut_tail(nodes, bounded, mass, first):
         tail[:] = kept * (tail.sum() / total)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _kernel_cells(values, table):
     mean, width = np.mean(values), table.bandwidth * _spread(values)
     centres = mean + math.sqrt(1 - table.bandwidth**2) * (values - mean)
@@ -227,7 +228,7 @@ def _kernel_cells(values, table):
     return nodes, density[1:] + density[:-1] + 1e-300
 
 
-@numba.njit(cache=True)
+@compiled()
 def cut(nodes, mass, logs):
     """Nodes and mass with those cells cut in which log l bends, of cells that may matter; as they are if there is none.
 
@@ -263,7 +264,7 @@ def cut(nodes, mass, logs):
     return finer, parts
 
 
-@numba.njit(cache=True)
+@compiled()
 def _bound(low, high, left, right, width):
     """Largest value in a cell of a concave function with these values at its ends and these chords beside it."""
     if not left > 0 > right:
@@ -272,7 +273,7 @@ def _bound(low, high, left, right, width):
     return max(low, high, low + left * meet)
 
 
-@numba.njit(cache=True)
+@compiled()
 def conserve(values, nodes, mass, log_likelihood):
     """Members with their quantiles kept, from the prior cells to the posterior."""
     before, after = np.zeros(nodes.size), np.zeros(nodes.size)
@@ -289,13 +290,13 @@ def conserve(values, nodes, mass, log_likelihood):
     return moved
 
 
-@numba.njit(cache=True)
+@compiled()
 def _mean_exponential(rise):
     """Mean of e^(rise t) over t in (0, 1)."""
     return math.expm1(rise) / rise if abs(rise) > FLAT else 1 + 0.5 * rise
 
 
-@numba.njit(cache=True)
+@compiled()
 def _bent(part, rise):
     """Where in (0, 1) this part of the integral of e^(rise t) lies to the left."""
     return min(math.log1p(part * math.expm1(rise)) / rise, 1.0) if abs(rise) > FLAT else part

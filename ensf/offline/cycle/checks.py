@@ -18,7 +18,8 @@ from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
 from ensf.offline.cycle.settings import Cycling
 from ensf.offline.members import Source
-from ensf.offline.observations import counts, locate, meet, refuse_rejected
+from ensf.offline.memory import read_memory
+from ensf.offline.observations import counts, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free
 from ensf.runs.files import expanded
 from ensf.tables import ObservationTable, read
@@ -59,7 +60,7 @@ def check_inputs(
     check_free(directory, [], 2 * sum(task.input.stat().st_size for task in tasks), True)
     if first is None:
         return {}
-    source = _source(cycling, tasks)
+    source = _source(cycling, tasks, first)
     return {cycle: _table(cycling, source, cycle, first) for cycle in range(first, cycling.cycles + 1)}
 
 
@@ -91,7 +92,7 @@ def _words(task: Task, place: Path) -> Mapping[str, object]:
     return {"member": task.member, "directory": place, **files, **task.values}
 
 
-def _source(cycling: Cycling, tasks: Sequence[Task]) -> Source:
+def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
     """The members as they are before the first forecast, alike and without holes."""
     source = Source.of(
         [task.input for task in tasks],
@@ -108,27 +109,28 @@ def _source(cycling: Cycling, tasks: Sequence[Task]) -> Source:
             raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None
     method = method_for(cycling.filter, source.layout)
     places(find_localization(method), source.layout, np.arange(source.layout.size))
+    if first == 1 and cycling.first_memory is not None:
+        read_memory(cycling.first_memory, method, source.layout, source.dtype)
     return source
 
 
 def _table(cycling: Cycling, source: Source, cycle: int, first: int) -> ObservationTable | None:
     """The rows of a cycle, as far as they can be judged without a forecast."""
-    path = cycling.observed(cycle)
-    if not path.is_file():
+    try:
+        paths = cycling.tables(cycle)
+    except FileNotFoundError:
         if cycle == first:
-            raise FileNotFoundError(
-                f"there is no file {path} with the observations of cycle {cycle}: check observations"
-            )
+            raise
         return None
     settings = cycling.analysis(cycle)
     options = {name: settings[name] for name in ("coordinates", "periods", "surface", "correlation")}
-    table, window = read(path, good=cycling.good), cycling.span(cycle)
+    table, window = read(paths, good=cycling.good), cycling.span(cycle)
     table = table if window is None else table.within(*window)
-    observed = meet(_at_start(table, source.layout), str(path), source.layout, settings["checks"], options)
+    observed = meet(_at_start(table, source.layout), named(paths), source.layout, settings["checks"], options)
     if cycling.strict:
         refuse_rejected(observed.table, True)
     method = method_for(cycling.filter, source.layout)
-    return locate(observed, find_localization(method), str(path)).table
+    return locate(observed, find_localization(method), named(paths)).table
 
 
 def _at_start(table: ObservationTable, layout: Layout) -> ObservationTable:
@@ -154,13 +156,15 @@ def lines(
     tables : mapping of int to ObservationTable or None
         What that returned.
     """
-    source = _source(cycling, tasks)
     first, task = min(tables), tasks[0]
+    source = _source(cycling, tasks, first)
     layout = source.layout
     grids = (f"{name} ({', '.join(f'{d} {n}' for d, n in v.sizes.items())})" for name, v in layout.template.items())
     yield f"members: {len(tasks)}, from {tasks[0].input} to {tasks[-1].input}"
     yield f"variables: {', '.join(grids)}; {layout.size} values of each member are analysed"
     yield f"method: {method_for(cycling.filter, layout)}"
+    if first == 1 and cycling.first_memory is not None:
+        yield f"memory: {cycling.first_memory}"
     if cycling.lag:
         yield f"smoother: the states of {cycling.lag} cycles before are corrected, in the folders smoothed"
     place = task.output.parents[1] / "runs" / f"member_{task.member:04d}_..."
@@ -170,7 +174,7 @@ def lines(
     yield f"    {model.jobs} at a time, {limit}, {model.retries} retries"
     yield f"cycles: {first} to {cycling.cycles}, from {cycling.time(first - 1)} to {cycling.time(cycling.cycles)}"
     for cycle in [*tables][: SHOWN if len(tables) > SHOWN + 1 else None]:
-        yield f"    {cycle}, {cycling.time(cycle)}: {cycling.observed(cycle)}, {_counted(tables[cycle])}"
+        yield f"    {cycle}, {cycling.time(cycle)}: {', '.join(map(str, cycling.observed(cycle)))}, {_counted(tables[cycle])}"
     if len(tables) > SHOWN + 1:
         late = sum(table is None for table in tables.values())
         empty = sum(table is not None and not table.used.any() for table in tables.values())

@@ -33,7 +33,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,6 +95,7 @@ class Command:
     """
 
     command: str = ""
+    _: KW_ONLY
     model: str = ""
     template: str = ""
     timeout: float = 0.0

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,14 @@ class Analyse(Protocol):
     """The analysis of member files: `ensf.offline.analyse_files`, or one's own."""
 
     def __call__(
-        self, prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Memory
+        self,
+        prior_paths: Sequence[Path],
+        observation_paths: Sequence[Path],
+        method: Any,
+        output_dir: Path,
+        *,
+        rng: Any,
+        memory: Any,
     ) -> Analysis | Analysed:
         """Write a file of the same name for each prior file; `memory` of the result is for the next cycle."""
 
@@ -173,14 +180,12 @@ def _cycle(
     prior, failed = _forecast(checkpoint, cycling, directory)
     for member, reason in failed.items():
         show(f"{label}: goes on without member {member}: {reason}")
-    observed = cycling.observed(cycle)
-    if not observed.is_file():
-        raise FileNotFoundError(f"there is no file {observed} with the observations of cycle {cycle}: make it, resume")
+    observed = cycling.tables(cycle)
     folders.remove_analysis(place)
     (place / "analysis").mkdir(exist_ok=True)
     analyse = analyse or _of_files(cycling.analysis(cycle), _earlier(cycling, directory, cycle, prior))
     former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
-    memory = former if former.is_file() else checkpoint.memory
+    memory = former if former.is_file() else cycling.first_memory if cycle == 1 else checkpoint.memory
     analysis = analyse(
         list(prior.values()), observed, cycling.filter, place / "analysis", rng=checkpoint.rng, memory=memory
     )
@@ -233,10 +238,16 @@ def _of_files(settings: Mapping[str, Any], earlier: list[Earlier]) -> Analyse:
     """`ensf.offline.analyse_files` with settings."""
 
     def analyse(
-        prior_paths: Any, observations_path: Path, method: Any, output_dir: Path, *, rng: Any, memory: Any
+        prior_paths: Sequence[Path],
+        observation_paths: Sequence[Path],
+        method: Any,
+        output_dir: Path,
+        *,
+        rng: Any,
+        memory: Any,
     ) -> Analysed:
         how = {"memory": memory, "earlier": earlier, **settings}
-        return analyse_files(prior_paths, observations_path, method, output_dir, rng=rng, **how)
+        return analyse_files(prior_paths, observation_paths, method, output_dir, rng=rng, **how)
 
     return analyse
 

@@ -16,6 +16,7 @@ from ensf.filters.base import Smoothing
 from ensf.offline.cycle.command import UNREADABLE, Command
 from ensf.offline.windows import Window
 from ensf.runs.files import expanded, resolved
+from ensf.runs.patterns import find_files
 from ensf.runs.recipe import describe
 from ensf.tables import Check, Correlation
 
@@ -48,9 +49,9 @@ class Cycling:
     method : Filter
     initial : str
         Restart file of each member at the start: a path with ``{member}``, which counts from 1, and ``{time}``.
-    observations : str
-        Table of each cycle: a path with ``{cycle}``, which counts from 1, or ``{time}``, the end of the cycle. Without
-        these it is one table, from which each cycle takes the rows of its window.
+    observations : str or sequence of str
+        Tables of each cycle: names or patterns with ``{cycle}``, which counts from 1, or ``{time}``, the end of the
+        cycle. One without these is of all cycles, each of which takes the rows of its window.
     members, cycles : int
     interval : float
         Model time between observations; seconds if `start` is a date.
@@ -58,6 +59,9 @@ class Cycling:
         Model time of the initial files: a number, or an ISO-8601 date.
     seed : int
         Of the filter, and of the numbers that stochastic models get.
+    memory : str
+        The file ``memory.nc`` of an analysis before, whose memory the filter starts with; none if empty. A path that
+        may have ``{time}``.
     min_members : int
         Go on without members that failed while there are this many; 0 = a member that fails stops the run.
     keep_cycles : int
@@ -84,12 +88,13 @@ class Cycling:
     model: Command
     method: Method
     initial: str
-    observations: str
+    observations: str | Sequence[str]
     members: int
     cycles: int
     interval: float
     start: str = "0"
     seed: int = 1
+    memory: str = ""
     min_members: int = 0
     keep_cycles: int = 0
     keep_every: int = 0
@@ -109,6 +114,8 @@ class Cycling:
     folder: str = "."
 
     def __post_init__(self) -> None:
+        tables = (self.observations,) if isinstance(self.observations, str) else tuple(self.observations)
+        object.__setattr__(self, "observations", tables)
         numbers = (self.seed, self.keep_cycles, self.keep_every)
         if self.members < 2 or self.cycles < 1 or not 0 < self.interval < math.inf or min(numbers) < 0:
             raise ValueError(
@@ -138,6 +145,8 @@ class Cycling:
 
     def _check_observations(self) -> None:
         """Raise ValueError unless each cycle has a table, or can tell which rows of one are its own."""
+        if not self.observations:
+            raise ValueError("observations is empty: name a table")
         window = self.window or (0.0, 1.0)
         if len(window) != 2 or not -math.inf < -window[0] < window[1] < math.inf:
             raise ValueError(f"window is {self.window}: give the seconds before and after the end of a cycle")
@@ -145,11 +154,13 @@ class Cycling:
             self.observed(1), self.observed(self.cycles)
         elif self.window is not None:
             raise ValueError(f"a window needs dates but start {self.start!r} is a number: give a date, or no window")
-        elif self.cycles > 1 and self.observed(1) == self.observed(2):
-            raise ValueError(
-                f"observations {self.observations!r} are one table for all cycles, which take its rows by date, but "
-                f"start {self.start!r} is a number: give a date, or write {{cycle}} where the number is"
-            )
+        elif self.cycles > 1:
+            for table, first, second in zip(self.observations, self.observed(1), self.observed(2), strict=True):
+                if first == second:
+                    raise ValueError(
+                        f"observations {table!r} are one table for all cycles, which take its rows by date, but "
+                        f"start {self.start!r} is a number: give a date, or write {{cycle}} where the number is"
+                    )
 
     # --- the filter, and how far back it corrects -------------------------------------------------------------
 
@@ -169,9 +180,24 @@ class Cycling:
         """File of a member at the start."""
         return self._path(self.initial, member=member, time=self.time(0))
 
-    def observed(self, cycle: int) -> Path:
-        """Table of a cycle."""
-        return self._path(self.observations, **self.words(cycle))
+    def observed(self, cycle: int) -> tuple[Path, ...]:
+        """Names or patterns of the tables of a cycle."""
+        return tuple(self._path(table, **self.words(cycle)) for table in self.observations)
+
+    def tables(self, cycle: int) -> tuple[Path, ...]:
+        """Tables of a cycle.
+
+        Raises
+        ------
+        FileNotFoundError
+            If one is not there.
+        """
+        return find_files(self.observed(cycle), f"the observations of cycle {cycle}")
+
+    @property
+    def first_memory(self) -> Path | None:
+        """What the filter remembers before the first cycle."""
+        return self._path(self.memory, time=self.time(0)) if self.memory else None
 
     def _path(self, pattern: str, **words: Any) -> Path:
         """A path with its words replaced."""

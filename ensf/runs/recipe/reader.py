@@ -12,9 +12,9 @@ import difflib
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 
@@ -29,9 +29,15 @@ ROOMS = (
     "filters", "wrappers", "localization", "diffusion", "dataset.transforms", "tables.correlations",
     "tables.quality.boxes", "tables.quality.checks",
 )  # fmt: skip
-"""Where settings are: their public classes that are dataclasses and compare by value."""
+"""Where settings are: their public classes that are dataclasses, compare by value and need no Python function."""
 
-FUNCTIONS = {"letsf": "ensf.wrappers", "periodic_line": "ensf.localization", "published": "ensf.wrappers"}
+FUNCTIONS = {
+    "ancestral": "ensf.diffusion",
+    "letsf": "ensf.wrappers",
+    "ornstein_uhlenbeck": "ensf.diffusion",
+    "periodic_line": "ensf.localization",
+    "published": "ensf.wrappers",
+}
 """Functions that make a method or a part of one, by the module that has them."""
 
 NUMBERS = {"inf": math.inf, "nan": math.nan}
@@ -79,7 +85,7 @@ def makers() -> Mapping[str, Maker]:
     public = {name: getattr(room, name) for room in rooms for name in room.__all__}
     settings = {name: kind for name, kind in public.items() if _compares_by_value(kind)}
     bases = {base for kind in settings.values() for base in kind.__mro__[1:]}
-    classes = {name: kind for name, kind in settings.items() if kind not in bases}
+    classes = {name: kind for name, kind in settings.items() if kind not in bases and not _needs_a_function(kind)}
     return classes | {name: getattr(importlib.import_module(home), name) for name, home in FUNCTIONS.items()}
 
 
@@ -87,6 +93,12 @@ def _compares_by_value(kind: object) -> bool:
     """True for classes of settings; records of arrays are compared by identity."""
     made = isinstance(kind, type) and is_dataclass(kind) and kind.__eq__ is not object.__eq__
     return made and not kind.__module__.endswith(".base")
+
+
+def _needs_a_function(kind: type) -> bool:
+    """True for classes of settings of which one, without a default, is a function: a text cannot give it."""
+    needed = [field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
+    return any(get_origin(get_type_hints(kind)[name]) is Callable for name in needed)
 
 
 def _evaluated(expression: str, what: str, example: str) -> Any:

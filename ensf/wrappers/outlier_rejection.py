@@ -1,4 +1,4 @@
-"""Gross check: an observation that is impossibly far from the forecast says nothing, unless its neighbours agree.
+"""Outlier rejection: an observation that is impossibly far from the forecast says nothing, unless its neighbours agree.
 
 With d = y - mean of h(x_j), v the variance of h(x_j) over the members and r that of the error,
 
@@ -23,14 +23,14 @@ from ensf.observations.joined_law import gaussian_rows, widened
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
-__all__ = ["GrossCheck"]
+__all__ = ["OutlierRejection"]
 
 NOTHING = 1e6
 """Factor of the error of an observation that is to say nothing: it stays in its place among the others."""
 
 
 @dataclass(frozen=True)
-class GrossCheck(Wrapper):
+class OutlierRejection(Wrapper):
     """Wrapper: observations whose innovation is of more than `limit` standard deviations are rejected.
 
     Parameters
@@ -51,12 +51,12 @@ class GrossCheck(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.localization is not None:
-            check_localization(self.localization, "GrossCheck")
+            check_localization(self.localization, "OutlierRejection")
         rules = {
             "limit": (self.limit > 0, "a positive number of standard deviations"),
             "max_part": (0 < self.max_part <= 1, "a fraction above 0, up to 1"),
         }
-        check_ranges(self, "gross check", rules)
+        check_ranges(self, "outlier rejection", rules)
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         rejected = self._rejected(predicted, observation)
