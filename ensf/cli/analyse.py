@@ -62,7 +62,7 @@ def _parser() -> ArgumentParser:
     add("--dry-run", action="store_true", help="check everything, write nothing, say what would be done")
     add("--overwrite", action="store_true", help="replace files that are there")
     add("--engine", default="serial", help=options.ENGINE)
-    add("--memory-limit", type=float, default=0.0, help="GB that each process may take; 0 = no limit")
+    add("--memory-limit", type=float, default=0.0, help=options.MEMORY)
     return parser
 
 

@@ -8,6 +8,7 @@ What all parts have in common is sent once (`ensf.runs.engines`); a task is a nu
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -230,7 +231,7 @@ def analyse(task: Task, stopping: Callable[[], bool]) -> Done:
 
 
 def _save(path: Path, values: np.ndarray) -> None:
-    """Whole or not at all: a worker may be killed."""
-    hidden = path.with_suffix(".tmp.npy")
+    """Whole or not at all: a worker may be killed, or one that was taken for dead may go on."""
+    hidden = path.with_suffix(f".{uuid.uuid4().hex}.npy")
     np.save(hidden, values)
     hidden.replace(path)

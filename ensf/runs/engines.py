@@ -42,8 +42,6 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Work = Callable[[Task, Callable[[], bool]], Result]
 """``work(task, stopping)``: a function of a module; raises KeyboardInterrupt soon after `stopping` is True."""
-Engine = str | Executor
-"""One of the words above, or an executor, which stays open."""
 
 WORDS = ("serial", "processes", "dask", "mpi")
 TRIES = 3
@@ -53,7 +51,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_
 
 def check(engine: Engine) -> None:
     """Raise ValueError if there is no such engine, ImportError if what it needs is not installed."""
-    if isinstance(engine, Executor):
+    if not isinstance(engine, str):
         return
     word, _, rest = engine.partition(":")
     if word not in WORDS or (rest and word in ("serial", "mpi")):
@@ -90,7 +88,8 @@ def opened(
 
     Parameters
     ----------
-    engine : str or Executor
+    engine : str, Executor, or Workers
+        Workers that are open stay open.
     folder : Path
         Seen by all workers: a hidden file in it tells them to stop.
     stopping : callable
@@ -105,6 +104,9 @@ def opened(
     OSError
         If an address does not answer.
     """
+    if isinstance(engine, Workers):
+        yield engine
+        return
     check(engine)
     workers = Workers(engine, resolved(folder) / f".stop-{uuid.uuid4().hex}", stopping, tasks)
     try:
@@ -116,7 +118,7 @@ def opened(
 class Workers:
     """Workers that `opened` gives; they start with the first round of tasks."""
 
-    def __init__(self, engine: Engine, stop: Path, stopping: Callable[[], bool], limit: int | None) -> None:
+    def __init__(self, engine: str | Executor, stop: Path, stopping: Callable[[], bool], limit: int | None) -> None:
         self.engine, self.stop, self.stopping, self.limit = engine, stop, stopping, limit
         self._stack = ExitStack()
         self._pool: Executor | None = None
@@ -219,6 +221,10 @@ class Workers:
             raise KeyboardInterrupt
 
 
+Engine = str | Executor | Workers
+"""One of the words above, or an executor or workers, which stay open."""
+
+
 def _result(future: Future) -> Any:
     try:
         return future.result()
@@ -231,7 +237,7 @@ def _result(future: Future) -> Any:
 
 
 @contextmanager
-def _executor(engine: Engine, tasks: int) -> Iterator[Executor]:
+def _executor(engine: str | Executor, tasks: int) -> Iterator[Executor]:
     if isinstance(engine, Executor):
         yield engine
         return

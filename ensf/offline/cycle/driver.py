@@ -38,6 +38,7 @@ from ensf.offline.memory import MEMORY
 from ensf.offline.observations import summary
 from ensf.offline.statistics import STATISTICS, append
 from ensf.runs import restart
+from ensf.runs.engines import Engine, Workers, opened
 from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
@@ -101,6 +102,8 @@ def run(
     overwrite: bool = False,
     analyse: Analyse | None = None,
     show: Callable[[str], None] | None = None,
+    engine: Engine = "serial",
+    memory_limit: float = 0.0,
 ) -> list[dict[str, Any]]:
     """Run all cycles into a folder; return one record per cycle, which ``summary.json`` has too.
 
@@ -117,6 +120,10 @@ def run(
         By default `ensf.offline.analyse_files`.
     show : callable, optional
         Gets a line per cycle; by default it goes to standard error.
+    engine : str or concurrent.futures.Executor
+        Where members run and parts of the analysis are worked, as in `ensf.runs.engines`; the bits are the same.
+    memory_limit : float
+        GB that each process may take in the analysis, as in `ensf.offline.Offline`.
 
     Raises
     ------
@@ -128,7 +135,7 @@ def run(
     """
     show = show or partial(print, file=sys.stderr, flush=True)
     directory = expanded(directory)
-    with owned(directory), deferred() as stopping:
+    with owned(directory), deferred() as stopping, opened(engine, directory) as workers:
         checkpoint, cleared = _checkpoint(cycling, directory, resume, overwrite)
         if checkpoint.cycles < cycling.cycles:
             tasks = list(_tasks(checkpoint, cycling, directory))
@@ -141,7 +148,7 @@ def run(
         _save(checkpoint, cycling, directory)
         _prune(checkpoint.cycles, cycling, directory)
         while checkpoint.cycles < cycling.cycles:
-            checkpoint = _cycle(checkpoint, cycling, directory, analyse, show)
+            checkpoint = _cycle(checkpoint, cycling, directory, analyse, show, workers, memory_limit)
             _save(checkpoint, cycling, directory)
             _prune(checkpoint.cycles, cycling, directory)
             if stopping():
@@ -172,18 +179,25 @@ def plan(cycling: Cycling, directory: Path, *, resume: bool = False, overwrite: 
 
 
 def _cycle(
-    checkpoint: Checkpoint, cycling: Cycling, directory: Path, analyse: Analyse | None, show: Callable[[str], None]
+    checkpoint: Checkpoint,
+    cycling: Cycling,
+    directory: Path,
+    analyse: Analyse | None,
+    show: Callable[[str], None],
+    workers: Workers,
+    memory_limit: float,
 ) -> Checkpoint:
     """Forecast and analysis."""
     cycle = checkpoint.cycles + 1
     place, label = folders.folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
-    prior, failed = _forecast(checkpoint, cycling, directory)
+    prior, failed = _forecast(checkpoint, cycling, directory, workers)
     for member, reason in failed.items():
         show(f"{label}: goes on without member {member}: {reason}")
     observed = cycling.tables(cycle)
     folders.remove_analysis(place)
     (place / "analysis").mkdir(exist_ok=True)
-    analyse = analyse or _of_files(cycling.analysis(cycle), _earlier(cycling, directory, cycle, prior))
+    how = {"earlier": _earlier(cycling, directory, cycle, prior), "engine": workers, "memory_limit": memory_limit}
+    analyse = analyse or _of_files({**cycling.analysis(cycle), **how})
     former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
     memory = former if former.is_file() else cycling.first_memory if cycle == 1 else checkpoint.memory
     analysis = analyse(
@@ -204,7 +218,9 @@ def _cycle(
     )
 
 
-def _forecast(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> tuple[dict[int, Path], dict[int, str]]:
+def _forecast(
+    checkpoint: Checkpoint, cycling: Cycling, directory: Path, workers: Workers
+) -> tuple[dict[int, Path], dict[int, str]]:
     """Files of the members at the end of the cycle, and why others failed."""
     cycle = checkpoint.cycles + 1
     place = folders.folder(directory, cycle)
@@ -217,7 +233,7 @@ def _forecast(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> tupl
             check_time(path, task.input, start, end)
         return content(path, tuple(cycling.variables), cycling.mask)
 
-    failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder), unlike)
+    failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder), unlike, workers)
     prior = {task.member: task.output for task in tasks if task.member not in failed}
     _check_failures(failed, len(prior), cycling.min_members, cycle)
     return prior, failed
@@ -234,7 +250,7 @@ def _earlier(cycling: Cycling, directory: Path, cycle: int, prior: Mapping[int, 
     return earlier
 
 
-def _of_files(settings: Mapping[str, Any], earlier: list[Earlier]) -> Analyse:
+def _of_files(settings: Mapping[str, Any]) -> Analyse:
     """`ensf.offline.analyse_files` with settings."""
 
     def analyse(
@@ -246,8 +262,7 @@ def _of_files(settings: Mapping[str, Any], earlier: list[Earlier]) -> Analyse:
         rng: Any,
         memory: Any,
     ) -> Analysed:
-        how = {"memory": memory, "earlier": earlier, **settings}
-        return analyse_files(prior_paths, observation_paths, method, output_dir, rng=rng, **how)
+        return analyse_files(prior_paths, observation_paths, method, output_dir, rng=rng, memory=memory, **settings)
 
     return analyse
 
