@@ -388,7 +388,7 @@ def test_progress_can_be_followed(folder):
     rng = np.random.default_rng(1)
     given = folder / "forecast_*.nc", folder / "obs.csv", folder / "out"
     Offline(LOCAL, mask=True).analyse(*given, rng=rng, follow=follow)
-    assert seen == [("reading", MEMBERS), ("analysis", 1), ("writing analysis", MEMBERS)]
+    assert seen == [("reading", 1), ("analysis", 1), ("writing analysis", MEMBERS)]
 
 
 def test_perturbed_observations_depend_on_the_seed(folder):

@@ -1,10 +1,14 @@
 """Parts of an analysis of files: the same bits in one part and in many, by any engine, after a killed worker too."""
 
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.util import find_spec
-from multiprocessing import get_context
 from pathlib import Path
 
 import netCDF4
@@ -13,9 +17,9 @@ import pytest
 import xarray as xr
 
 from ensf.dataset import Bounds, Log, Standardise
-from ensf.offline import Offline, parts
+from ensf.offline import STAGES, Offline, parts
 
-MEMBERS, SIZES = 8, {"level": 2, "lat": 24, "lon": 36}
+MEMBERS, SIZES = 5, {"level": 2, "lat": 12, "lon": 18}
 NEAR = "Localization(Sphere(), 2500.0)"
 METHODS = {
     "letkf": f"LETKF({NEAR})",
@@ -30,8 +34,8 @@ def write(folder, rng, members=MEMBERS, single=False, kind="f4"):
     """A forecast of three variables, one of them packed and one positive, and a table."""
     grid = {
         "level": ("level", [1000.0, 500.0], {"units": "hPa", "positive": "down", "standard_name": "air_pressure"}),
-        "lat": ("lat", np.linspace(-69.0, 69.0, 24), {"units": "degrees_north"}),
-        "lon": ("lon", np.arange(0.0, 360.0, 10.0), {"units": "degrees_east"}),
+        "lat": ("lat", np.linspace(-69.0, 69.0, 12), {"units": "degrees_north"}),
+        "lon": ("lon", np.arange(0.0, 360.0, 20.0), {"units": "degrees_east"}),
     }
     datasets = []
     for _ in range(members):
@@ -40,7 +44,7 @@ def write(folder, rng, members=MEMBERS, single=False, kind="f4"):
             "t": (("level", "lat", "lon"), (280 + smooth).astype(kind), {"units": "K", "valid_min": np.float32(200.0)}),
             "q": (("lat", "lon"), np.exp(smooth[0] - 5).astype(kind), {"units": "1"}),
             "p": (("lat", "lon"), 1000 + 10 * smooth[1], {"units": "hPa"}),
-            "mask": (("lat", "lon"), np.zeros((24, 36), dtype="i4")),
+            "mask": (("lat", "lon"), np.zeros((12, 18), dtype="i4")),
         }
         datasets.append(xr.Dataset(fields, grid))
     packing = {"p": {"dtype": "i2", "scale_factor": 0.01, "add_offset": 1000.0, "_FillValue": -32768}}
@@ -49,7 +53,7 @@ def write(folder, rng, members=MEMBERS, single=False, kind="f4"):
     for number, dataset in enumerate([] if single else datasets):
         dataset.to_netcdf(folder / f"forecast_{number:02d}.nc", encoding=packing)
     lines = ["variable,value,error,time,lat,lon,z"]
-    for lat, lon in rng.uniform((-65, 0), (65, 349), (40, 2)):
+    for lat, lon in rng.uniform((-65, 0), (65, 339), (20, 2)):
         lines.append(f"t,{280 + rng.normal():.3f},0.5,2024-01-31,{lat:.3f},{lon:.3f},1000")
         lines.append(f"q,{np.exp(rng.normal() - 5):.5f},0.002,2024-01-31,{lat:.3f},{lon:.3f},")
     (folder / "obs.csv").write_text("\n".join(lines) + "\n")
@@ -61,19 +65,13 @@ def method_of(name):
     return read_method(METHODS[name])
 
 
-def analysed(folder, output, name, engine="serial", prior="forecast_*.nc", **options):
-    """The files of two analyses, the second with the memory of the first, as bytes by name."""
-    settings = {"t": None, "q": (Log(), Bounds(1e-6, 1.0)), "p": Standardise() if name == "rtps" else None}
-    offline = Offline(
-        method_of(name),
-        settings,
-        stages=("forecast", "preassim", "postassim", "analysis"),
-        statistics=("analysis",),
-        withhold=0.1,
-        **options,
-    )
+def analysed(folder, output, name, engine="serial", prior="forecast_*.nc", cycles=("one",), t=None, **options):
+    """The files of analyses, each with the memory of the one before."""
+    settings = {"t": t, "q": (Log(), Bounds(1e-6, 1.0)), "p": Standardise() if name == "rtps" else None}
+    options = {"stages": ("analysis",), **options}
+    offline = Offline(method_of(name), settings, statistics=("analysis",), withhold=0.1, **options)
     memory = None
-    for cycle in ("one", "two"):
+    for cycle in cycles:
         result = offline.analyse(
             f"{folder}/{prior}",
             f"{folder}/obs.csv",
@@ -101,44 +99,84 @@ def contents(folder):
     return found
 
 
+CUT = (1, 900)
+"""Parts of five rows, of which there are three."""
+HOW = {name: {"cycles": ("one", "two") if name == "adaptive" else ("one",)} for name in METHODS}
+HOW["letkf"] = {"stages": STAGES}
+
+
 @pytest.fixture
 def many(monkeypatch):
-    """Whatever follows is cut into many parts."""
-    return lambda: monkeypatch.setattr(parts, "VALUES", (1, 1500))
+    """Whatever follows is cut into parts."""
+    return lambda: monkeypatch.setattr(parts, "VALUES", CUT)
 
 
+@pytest.mark.filterwarnings("ignore::ensf.StiffnessWarning")
 @pytest.mark.parametrize("name", METHODS)
-def test_many_parts_and_threads_have_the_bits_of_one(name, tmp_path, rng, many):
+def test_parts_have_the_bits_of_the_whole(name, tmp_path, rng, many):
     write(tmp_path, rng)
-    whole = analysed(tmp_path, "whole", name)
+    whole = analysed(tmp_path, "whole", name, **HOW[name])
     many()
-    assert analysed(tmp_path, "cut", name) == whole
-    with ThreadPoolExecutor(2) as pool:
-        assert analysed(tmp_path, "threads", name, pool) == whole
+    assert analysed(tmp_path, "cut", name, **HOW[name]) == whole
     assert {path.name for path in (tmp_path / "cut" / "one").iterdir()} == {
         path.name for path in (tmp_path / "whole" / "one").iterdir()
     }
 
 
-def test_one_file_of_all_members_in_many_parts(tmp_path, rng, many):
+def test_one_file_of_all_members_by_threads(tmp_path, rng, many):
     write(tmp_path, rng, single=True)
     whole = analysed(tmp_path, "whole", "rtps", prior="all.nc")
     many()
-    assert analysed(tmp_path, "cut", "rtps", prior="all.nc") == whole
+    with ThreadPoolExecutor(2) as pool:
+        assert analysed(tmp_path, "threads", "rtps", pool, prior="all.nc") == whole
+
+
+@dataclass(frozen=True)
+class Fragile:
+    """The identity; the first worker that comes to it is killed."""
+
+    mark: str
+
+    def forward(self, x):
+        if multiprocessing.parent_process() is not None and not Path(self.mark).exists():
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    def inverse(self, z):
+        return z
+
+    def slope(self, x):
+        return np.ones_like(x)
 
 
 @pytest.mark.slow
-def test_processes_and_dask_have_the_bits_of_one_process(tmp_path, rng, many):
+def test_the_part_of_a_killed_worker_is_done_again(tmp_path, rng, many):
     write(tmp_path, rng)
-    whole = {name: analysed(tmp_path, f"whole/{name}", name) for name in METHODS}
+    whole = analysed(tmp_path, "whole", "letkf")
     many()
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+    mark = tmp_path / "killed"
+    assert analysed(tmp_path, "killed_once", "letkf", "processes:2", t=Fragile(str(mark))) == whole
+    assert mark.exists()
+    assert not [path for path in tmp_path.rglob(".*") if path.name != ".owner"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ensf.StiffnessWarning")
+@pytest.mark.parametrize("engine", ["processes", "dask"])
+def test_processes_and_dask_have_the_bits_of_one_process(engine, tmp_path, rng, many):
+    write(tmp_path, rng)
+    whole = {name: analysed(tmp_path, f"whole/{name}", name, **HOW[name]) for name in METHODS}
+    many()
+    with ExitStack() as stack:
+        if engine == "dask":
+            distributed = pytest.importorskip("distributed")
+            how = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+            pool = stack.enter_context(distributed.Client(**how)).get_executor(pure=False)
+        else:
+            pool = stack.enter_context(ProcessPoolExecutor(2, multiprocessing.get_context("spawn")))
         for name in METHODS:
-            assert analysed(tmp_path, f"processes/{name}", name, pool) == whole[name], name
-    distributed = pytest.importorskip("distributed")
-    with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
-        for name in METHODS:
-            assert analysed(tmp_path, f"dask/{name}", name, client.get_executor(pure=False)) == whole[name], name
+            assert analysed(tmp_path, f"{engine}/{name}", name, pool, **HOW[name]) == whole[name], name
 
 
 MPI = """
@@ -147,13 +185,14 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
 import test_parts
 from ensf.offline import parts
-parts.VALUES = (1, 1500)
+parts.VALUES = test_parts.CUT
 for name in test_parts.METHODS:
-    test_parts.analysed(Path(sys.argv[1]), f"mpi/{name}", name, "mpi")
+    test_parts.analysed(Path(sys.argv[1]), f"mpi/{name}", name, "mpi", **test_parts.HOW[name])
 """
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ensf.StiffnessWarning")
 @pytest.mark.skipif(find_spec("mpi4py") is None, reason="mpi4py is not installed")
 def test_mpi_has_the_bits_of_one_process(tmp_path, rng):
     write(tmp_path, rng)
@@ -162,5 +201,4 @@ def test_mpi_has_the_bits_of_one_process(tmp_path, rng):
     done = subprocess.run([*command, str(tmp_path), str(Path(__file__).parent)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     for name in METHODS:
-        whole = analysed(tmp_path, f"whole/{name}", name)
-        assert contents(tmp_path / "mpi" / name) == whole, name
+        assert contents(tmp_path / "mpi" / name) == analysed(tmp_path, f"whole/{name}", name, **HOW[name]), name
