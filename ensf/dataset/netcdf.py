@@ -91,10 +91,10 @@ def _open_store(path: Path, group: str | None) -> xr.Dataset:
         raise ImportError(f'{path} is a Zarr store, which needs zarr: pip install "ensf[zarr]"')
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return xr.open_zarr(
+        return xr.open_dataset(
             path,
+            engine="zarr",
             group=group,
-            chunks=None,
             consolidated=False,
             mask_and_scale=False,
             decode_times=False,
@@ -144,4 +144,5 @@ def readable(path: str | Path, *errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is not a NetCDF file, or damaged ({reason}): make it again") from error
+        kind = "Zarr store" if is_store(Path(path)) else "NetCDF file"
+        raise ValueError(f"{path} is not a {kind}, or damaged ({reason}): make it again") from error

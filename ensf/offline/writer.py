@@ -124,6 +124,7 @@ class Output:
         target, path = self.path(stage, number), self.source.paths[number]
         target.parent.mkdir(parents=True, exist_ok=True)
         if is_store(path):
+            shutil.rmtree(target, ignore_errors=True)  # of a worker that died
             shutil.copytree(path, target)
         else:
             shutil.copyfile(path, target)

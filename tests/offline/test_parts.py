@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,6 +132,41 @@ def test_one_file_of_all_members_by_threads(tmp_path, rng, many):
         assert analysed(tmp_path, "threads", "rtps", pool, prior="all.nc") == whole
 
 
+def as_stores(folder):
+    """A Zarr store beside each NetCDF file, of two shards along the rows."""
+    for path in folder.glob("*.nc"):
+        with xr.open_dataset(path, mask_and_scale=False) as file:
+            pieces = {}
+            for name in ("t", "q", "p"):
+                sizes = file[name].sizes
+                chunks, shards = ({**sizes, "lat": length} for length in (3, 6))
+                pieces[name] = {"chunks": tuple(chunks.values()), "shards": tuple(shards.values())}
+            file.to_zarr(path.with_suffix(".zarr"), zarr_format=3, consolidated=False, encoding=pieces)
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is")
+@pytest.mark.parametrize("single", [False, True], ids=["members", "one"])
+def test_stores_have_the_bits_of_files(single, tmp_path, rng, many):
+    pytest.importorskip("zarr")
+    write(tmp_path, rng, single=single)
+    as_stores(tmp_path)
+    analysed(tmp_path, "files", "letkf", prior="*.nc")
+    many()
+    with ThreadPoolExecutor(2) as pool:
+        analysed(tmp_path, "stores", "letkf", pool, prior="*.zarr")
+    paths = [path for path in (tmp_path / "stores" / "one").iterdir() if path.suffix == ".zarr"]
+    assert len(paths) == (1 if single else MEMBERS)
+    for path in paths:
+        with (
+            xr.open_zarr(path, mask_and_scale=False, consolidated=False) as store,
+            xr.open_dataset(tmp_path / "files" / "one" / f"{path.stem}.nc", mask_and_scale=False) as file,
+        ):
+            for name in ("t", "q", "p", "mask"):
+                assert store[name].values.tobytes() == file[name].values.tobytes(), name
+            assert store["p"].attrs["scale_factor"] == file["p"].attrs["scale_factor"]
+            assert store["p"].encoding["shards" if single else "chunks"]
+
+
 @dataclass(frozen=True)
 class Fragile:
     """The identity; the first worker that comes to it is killed."""
@@ -193,7 +229,7 @@ for name in test_parts.METHODS:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ensf.StiffnessWarning")
-@pytest.mark.skipif(find_spec("mpi4py") is None, reason="mpi4py is not installed")
+@pytest.mark.skipif(find_spec("mpi4py") is None or shutil.which("mpiexec") is None, reason="MPI is not installed")
 def test_mpi_has_the_bits_of_one_process(tmp_path, rng):
     write(tmp_path, rng)
     (tmp_path / "script.py").write_text(MPI)
