@@ -36,7 +36,7 @@ from ensf.offline.statistics import STATISTICS, Bands, write
 from ensf.offline.windows import window_of
 from ensf.offline.writer import RECORD, TABLE, Output, names
 from ensf.offline.writer import record as write_record
-from ensf.runs.engines import Engine, Workers, opened
+from ensf.runs.engines import Engine, Workers, clear, opened
 from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import find_files
@@ -358,7 +358,7 @@ class Offline:
             Write ``observations.nc``, ``statistics.nc`` and ``analysis.json`` too.
         earlier : sequence of Earlier
             Files of earlier cycles, of which corrected copies are written.
-        engine : str or concurrent.futures.Executor
+        engine : str, concurrent.futures.Executor or Workers
             Where parts are worked, as in `ensf.runs.engines`; the bits are those of ``serial``.
 
         Returns
@@ -372,6 +372,7 @@ class Offline:
         """
         place = expanded(output)
         with owned(place) as fresh, opened(engine, place) as workers:
+            clear(place)
             run = Run(workers, follow)
             job = self.prepare(prior, observations, place, memory=memory, overwrite=overwrite, run=run)
             strange = job.observed.far_off()

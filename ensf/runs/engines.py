@@ -33,10 +33,10 @@ from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from ensf.runs.files import resolved
+from ensf.runs.files import clear_unfinished, resolved
 from ensf.runs.interrupts import answered, deferred
 
-__all__ = ["Engine", "Workers", "check", "completed", "opened", "shared"]
+__all__ = ["Engine", "Workers", "check", "clear", "completed", "opened", "shared"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -113,6 +113,12 @@ def opened(
         yield workers
     finally:
         workers.close()
+
+
+def clear(folder: Path) -> None:
+    """Remove what a killed process left for its workers in a folder, which this process owns."""
+    for name in ("shared", "stop"):
+        clear_unfinished(folder / name)
 
 
 class Workers:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -198,6 +199,28 @@ def test_the_part_of_a_killed_worker_is_done_again(tmp_path, rng, many):
 
 
 @pytest.mark.slow
+def test_ctrl_c_ends_all_workers(tmp_path, rng):
+    write(tmp_path, rng)
+    program = "import sys; from ensf.cli import main; sys.exit(main(sys.argv[1:]))"
+    files = f"--prior {tmp_path}/f*.nc --observations {tmp_path}/obs.csv --output {tmp_path}/out"
+    how = ["--engine", "processes:2", "--method", METHODS["letsf"]]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "analyse", *files.split(), *how],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not list((tmp_path / "out").glob(".shared-*")) and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".*"))
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ensf.StiffnessWarning")
 @pytest.mark.parametrize("engine", ["processes", "dask"])
 def test_processes_and_dask_have_the_bits_of_one_process(engine, tmp_path, rng, many):
@@ -218,12 +241,12 @@ def test_processes_and_dask_have_the_bits_of_one_process(engine, tmp_path, rng, 
 MPI = """
 import sys
 from pathlib import Path
-sys.path[:0] = [sys.argv[2]]
 import test_parts
 from ensf.offline import parts
-parts.VALUES = test_parts.CUT
-for name in test_parts.METHODS:
-    test_parts.analysed(Path(sys.argv[1]), f"mpi/{name}", name, "mpi", **test_parts.HOW[name])
+if __name__ == "__main__":
+    parts.VALUES = test_parts.CUT
+    for name in test_parts.METHODS:
+        test_parts.analysed(Path(sys.argv[1]), f"mpi/{name}", name, "mpi", **test_parts.HOW[name])
 """
 
 
@@ -234,7 +257,8 @@ def test_mpi_has_the_bits_of_one_process(tmp_path, rng):
     write(tmp_path, rng)
     (tmp_path / "script.py").write_text(MPI)
     command = ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", str(tmp_path / "script.py")]
-    done = subprocess.run([*command, str(tmp_path), str(Path(__file__).parent)], capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run([*command, str(tmp_path)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     for name in METHODS:
         assert contents(tmp_path / "mpi" / name) == analysed(tmp_path, f"whole/{name}", name, **HOW[name]), name

@@ -38,7 +38,7 @@ from ensf.offline.memory import MEMORY
 from ensf.offline.observations import summary
 from ensf.offline.statistics import STATISTICS, append
 from ensf.runs import restart
-from ensf.runs.engines import Engine, Workers, opened
+from ensf.runs.engines import Engine, Workers, clear, opened
 from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
@@ -136,6 +136,7 @@ def run(
     show = show or partial(print, file=sys.stderr, flush=True)
     directory = expanded(directory)
     with owned(directory), deferred() as stopping, opened(engine, directory) as workers:
+        clear(directory)
         checkpoint, cleared = _checkpoint(cycling, directory, resume, overwrite)
         if checkpoint.cycles < cycling.cycles:
             tasks = list(_tasks(checkpoint, cycling, directory))
