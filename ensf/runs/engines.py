@@ -19,7 +19,6 @@ import multiprocessing
 import os
 import pickle
 import platform
-import signal
 import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -34,7 +33,7 @@ from typing import Any, TypeVar
 from threadpoolctl import threadpool_limits
 
 from ensf.runs.files import clear_unfinished, resolved
-from ensf.runs.interrupts import answered, deferred
+from ensf.runs.interrupts import deferred, held
 
 __all__ = ["Engine", "Workers", "check", "clear", "completed", "opened", "shared"]
 
@@ -187,7 +186,7 @@ class Workers:
     def _round(self, work: Work[Task, Result], tasks: list[Task]) -> Generator[tuple[Task, Result], None, None]:
         """Each task is taken out of the list when it is done."""
         try:
-            with answered(signal.SIG_IGN, [signal.SIGINT]):
+            with held():
                 pool = self._started(len(tasks))
                 self._futures = {pool.submit(_worked, work, task, str(self.stop), mine()): task for task in tasks}
             pending = set(self._futures)

@@ -127,6 +127,19 @@ def test_workers_stop_when_asked(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["begun"]
 
 
+def test_ctrl_c_while_workers_start_is_kept(tmp_path, monkeypatch):
+    pool = engines.ProcessPoolExecutor
+
+    def interrupted(*how):
+        signal.raise_signal(signal.SIGINT)
+        return pool(*how)
+
+    monkeypatch.setattr(engines, "ProcessPoolExecutor", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        results("processes:1", square, [1], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "engine", ["slurm", "processes:0", "processes:x", "processes:-1", "dask:localhost", "serial:2", "mpi:3", ""]
 )
