@@ -273,7 +273,8 @@ class Offline:
         former = [expanded(memory)] if isinstance(memory, str | Path) else []
         _check_apart([*paths, *tables, *former], folder, files)
         size = sum(map(size_of, paths))
-        check_free(folder, files, len(self.stages) * (size + source.members * layout.size * 8), overwrite)
+        left = source.members * layout.size * source.dtype.itemsize  # by parts, beside the files
+        check_free(folder, files, len(self.stages) * (size + left), overwrite)
         parts = self._parts(source, method)
 
         window = window_of(self.window, paths)
