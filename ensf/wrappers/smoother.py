@@ -79,13 +79,14 @@ class Smoother:
         rng: Generator | int | None,
         memory: SmootherMemory | None = None,
         positions: np.ndarray | None = None,
+        predicted: Array | None = None,
     ) -> Analysis:
         """Analysis of the filter, with the states of earlier cycles corrected.
 
         Parameters
         ----------
-        prior, observation, rng, positions
-            As of every filter.
+        prior, observation, rng, positions, predicted
+            As of every filter that is Preparable.
         memory : SmootherMemory, optional
             What the cycle before left.
 
@@ -95,7 +96,9 @@ class Smoother:
             As the filter.
         """
         memory = memory or SmootherMemory()
-        return self.corrected(self.filter.analyse(prior, observation, rng, memory.inner, positions), memory, positions)
+        elsewhere = {} if predicted is None else {"predicted": predicted}
+        analysis = self.filter.analyse(prior, observation, rng, memory.inner, positions, **elsewhere)
+        return self.corrected(analysis, memory, positions)
 
     def corrected(self, analysis: Analysis, memory: SmootherMemory, positions: np.ndarray | None) -> Analysis:
         """The analysis of the filter with the remembered states corrected by its update, and itself remembered."""

@@ -25,7 +25,10 @@ from ensf import (
 )
 from ensf.filters import Preparable
 
-PREPARED = {name: row.filter for name, row in FILTERS.items() if isinstance(row.filter, Preparable)}
+SMOOTHER = FILTERS["Smoother"].filter
+PREPARED = {name: row.filter for name, row in FILTERS.items() if isinstance(row.filter, Preparable)} | {
+    "Smoother": SMOOTHER
+}
 WHOLE = {name: row.filter for name, row in FILTERS.items() if name not in PREPARED}
 OPERATORS = {
     "identity": Identity(),
@@ -59,6 +62,16 @@ def test_predictions_of_the_operator_give_its_analysis_bit_for_bit(method, prior
         analysis = method.analyse(prior, observation, 3, predicted=whole)
         np.testing.assert_array_equal(analysis.ensemble, expected.ensemble)
         assert not np.array_equal(analysis.ensemble, prior)
+
+
+def test_predictions_serve_the_states_of_earlier_cycles(prior):
+    observation = observed(OPERATORS["some"], prior)
+    first = SMOOTHER.analyse(prior + 1, observation, 3).memory
+    expected = SMOOTHER.analyse(prior, observation, 3, first)
+    whole = observation.part.linear(prior)
+    analysis = SMOOTHER.analyse(prior, observation, 3, first, predicted=whole)
+    np.testing.assert_array_equal(analysis.earlier[0], expected.earlier[0])
+    assert not np.array_equal(analysis.earlier[0], first.states[0])
 
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)

@@ -388,7 +388,10 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(folder, capsys):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"observations": "none_{cycle}.csv"}, "there is no file .*none_1.csv: check the name or pattern of the observations of cycle 1"),
+        (
+            {"observations": "none_{cycle}.csv"},
+            "there is no file .*none_1.csv: check the name or pattern of the observations of cycle 1",
+        ),
         ({"observations": "bad_{cycle}.csv"}, "bad_2.csv"),
         ({"method": "LETKF(Localization(Sphere(), 2.0))"}, "coordinate|latitude"),
         ({"variables": "w"}, "m1.nc has no variable 'w'"),

@@ -708,7 +708,10 @@ def test_missing_observations_are_named_and_the_forecasts_kept(folder):
         return {path.name: path.stat().st_mtime_ns for path in (folder / "out/cycle_0002/forecast").iterdir()}
 
     (folder / "obs_2.csv").rename(folder / "later")
-    with pytest.raises(FileNotFoundError, match=r"there is no file .*obs_2.csv: check the name or pattern of the observations of cycle 2"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"there is no file .*obs_2.csv: check the name or pattern of the observations of cycle 2",
+    ):
         run(folder)
     before = stamps()
     (folder / "later").rename(folder / "obs_2.csv")

@@ -174,7 +174,8 @@ def lines(
     yield f"    {model.jobs} at a time, {limit}, {model.retries} retries"
     yield f"cycles: {first} to {cycling.cycles}, from {cycling.time(first - 1)} to {cycling.time(cycling.cycles)}"
     for cycle in [*tables][: SHOWN if len(tables) > SHOWN + 1 else None]:
-        yield f"    {cycle}, {cycling.time(cycle)}: {', '.join(map(str, cycling.observed(cycle)))}, {_counted(tables[cycle])}"
+        files = ", ".join(map(str, cycling.observed(cycle)))
+        yield f"    {cycle}, {cycling.time(cycle)}: {files}, {_counted(tables[cycle])}"
     if len(tables) > SHOWN + 1:
         late = sum(table is None for table in tables.values())
         empty = sum(table is not None and not table.used.any() for table in tables.values())
