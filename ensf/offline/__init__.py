@@ -4,8 +4,8 @@
     for each part of the grid:   x --transforms--> z --update--> z --inverse, bounds--> x
     copies of the files, analysed variables replaced --all at once--> the output folder
 
-Parts are worked here or by workers (`ensf.runs.engines`), with the same bits; the forecast is in memory as a whole only for
-filters that need whole states.
+Parts are worked here or by workers (`ensf.runs.engines`), with the same bits. The forecast is in memory as a whole only
+for filters that need whole states.
 """
 
 from ensf.offline.analysis import STAGES, Analysed, Earlier, Offline, analyse_files

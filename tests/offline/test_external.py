@@ -114,7 +114,9 @@ def test_forecasts_and_analyses_alternate(folder):
 
 
 @pytest.mark.parametrize(
-    "engine", [ThreadPoolExecutor(2), pytest.param("processes:2", marks=pytest.mark.slow)], ids=["executor", "processes"]
+    "engine",
+    [ThreadPoolExecutor(2), pytest.param("processes:2", marks=pytest.mark.slow)],
+    ids=["executor", "processes"],
 )
 def test_members_and_parts_by_workers_have_the_same_bits(folder, engine):
     run(folder, cycles=2)
