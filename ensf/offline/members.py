@@ -197,10 +197,13 @@ class Source:
         """A variable of the ensemble, ``(member, entry)``; errors as of `part`."""
         return self.part(tile_at(self.layout, Range((name,), None, 0, 1)))
 
+    @property
+    def is_one_store(self) -> bool:
+        """All members are in one Zarr store, into which several workers write."""
+        return self.single and is_store(self.paths[0])
+
     def piece(self, names: Sequence[Hashable], dim: Hashable) -> int:
-        """Length along a dimension of what a store has in one piece of each of some variables; 1 for files."""
-        if not is_store(self.paths[0]):
-            return 1
+        """Length along a dimension of what a file has in one piece of each of some variables; 1 if it may be cut."""
         with raw(self.paths[0]) as file:
             return math.lcm(*(file[str(name)].chunks.get(str(dim), 1) for name in names))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,10 +37,22 @@ VALUES = 2**18, 2**23
 
 
 def cut_source(source: Source, localization: Localization | None, values: float = np.inf) -> list[Range]:
-    """The parts of a source, with so many values ``(member, entry)`` at most."""
+    """The parts of a source, with so many values ``(member, entry)`` at most.
+
+    They are whole pieces of the files, which would be read several times otherwise, unless these are too large. Of one
+    store they always are, because several workers write into it.
+    """
     few, many = VALUES
     number = min(max(few, min(source.layout.size * source.members // 32, many)), values)
-    return ranges(source.layout, localization, int(number) // source.members, source.piece)
+    entries = int(number) // source.members
+
+    def multiple(names: Sequence[Hashable], dim: Hashable) -> int:
+        grids = [source.layout.template[name] for name in names]
+        piece = source.piece(names, dim)
+        row = sum(grid.size // grid.sizes[dim] for grid in grids)
+        return piece if source.is_one_store or piece * row <= entries else 1
+
+    return ranges(source.layout, localization, entries, multiple)
 
 
 # --- reading everything once -------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ class Output:
 
     def write(self, workers: Workers, follow: Follow) -> None:
         """Write all of them."""
-        by_part = self.source.single and is_store(self.source.paths[0])
+        by_part = self.source.is_one_store
         stamped = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {self.command}"
         output = replace(self, history=None if self.command is None else stamped)
         if by_part:

@@ -19,7 +19,8 @@ import pytest
 import xarray as xr
 
 from ensf.dataset import Bounds, Log, Standardise
-from ensf.offline import STAGES, Offline, parts
+from ensf.dataset.tiles import layout_at
+from ensf.offline import STAGES, Offline, Source, job, parts
 
 MEMBERS, SIZES = 5, {"level": 2, "lat": 12, "lon": 18}
 NEAR = "Localization(Sphere(), 2500.0)"
@@ -166,6 +167,45 @@ def test_stores_have_the_bits_of_files(single, tmp_path, rng, many):
                 assert store[name].values.tobytes() == file[name].values.tobytes(), name
             assert store["p"].attrs["scale_factor"] == file["p"].attrs["scale_factor"]
             assert store["p"].encoding["shards" if single else "chunks"]
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "message"),
+    [
+        ("letkf", 0.1, r"memory_limit is 0\.1 GB but one part of the state needs 0\.4 GB: give more"),
+        ("ensf", 0.1, r"but EnSF, which takes whole states, needs 0\.4 GB: .* a filter such as LETKF"),
+        ("letkf", -1.0, "memory_limit is -1: give GB"),
+    ],
+)
+def test_a_memory_limit_that_is_too_small(name, limit, message, tmp_path, rng):
+    write(tmp_path, rng)
+    with pytest.raises(ValueError, match=message):
+        analysed(tmp_path, "out", name, memory_limit=limit)
+    assert not (tmp_path / "out" / "one").exists()
+
+
+def test_a_memory_limit_cuts_more_parts(tmp_path, rng, monkeypatch):
+    write(tmp_path, rng)
+    monkeypatch.setattr(job, "ALWAYS", 0.0)
+    given = f"{tmp_path}/forecast_*.nc", tmp_path / "obs.csv", tmp_path / "out"
+    whole, cut = (Offline(method_of("letkf"), memory_limit=limit).prepare(*given) for limit in (0.0, 1e-4))
+    assert len(whole.parts) == 1 and len(cut.parts) > 3
+    part = max(layout_at(cut.source.layout, part).size for part in cut.parts) * MEMBERS * 8
+    assert job.PART * part <= 1e5
+
+
+def test_parts_are_whole_pieces_of_files(tmp_path):
+    for member in range(3):
+        with netCDF4.Dataset(tmp_path / f"m{member}.nc", "w") as file:
+            for dim, size in (("y", 50), ("x", 40)):
+                file.createDimension(dim, size)
+            file.createVariable("t", "f4", ("y", "x"), zlib=True, chunksizes=(7, 40))[:] = member
+            file.createVariable("q", "f4", ("y", "x"))[:] = member
+    source = Source.of(sorted(tmp_path.glob("*.nc")), "realization", (), False)
+    cuts = {
+        values: {part.stop - part.start for part in parts.cut_source(source, None, values)} for values in (4000, 900)
+    }
+    assert cuts == {4000: {14, 8}, 900: {3, 2}}
 
 
 @dataclass(frozen=True)
