@@ -106,6 +106,7 @@ CUT = (1, 900)
 """Parts of five rows, of which there are three."""
 HOW = {name: {"cycles": ("one", "two") if name == "adaptive" else ("one",)} for name in METHODS}
 HOW["letkf"] = {"stages": STAGES}
+HOW["adaptive"] = {"stages": ("preassim", "analysis"), **HOW["adaptive"]}
 
 
 @pytest.fixture
@@ -115,7 +116,9 @@ def many(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::ensf.StiffnessWarning")
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in ("letkf", "rtps") else []) for name in METHODS]
+)
 def test_parts_have_the_bits_of_the_whole(name, tmp_path, rng, many):
     write(tmp_path, rng)
     whole = analysed(tmp_path, "whole", name, **HOW[name])
