@@ -95,8 +95,9 @@ class Layout:
         ValueError
             If the state has no such variable.
         """
+        entries = self.within(variable, {})
         grid = self.template[variable]
-        return grid.copy(data=self.within(variable, {}).reshape(grid.shape))
+        return grid.copy(data=entries.reshape(grid.shape))
 
     def within(self, variable: Hashable, where: Mapping[Hashable, slice]) -> np.ndarray:
         """As `index`, of a part of the grid, flattened.

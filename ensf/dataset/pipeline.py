@@ -187,7 +187,7 @@ class Pipeline:
         Parameters
         ----------
         columns : (member, entry) array
-            The members at the entries `needed`.
+            The members at the entries `needed`, or at all of them.
         rng : numpy.random.Generator
         memory : object
             What the cycle before left.
@@ -214,7 +214,7 @@ class Pipeline:
 
     def _predicted(self, usable: Observation, columns: np.ndarray) -> np.ndarray:
         """What the linear part of present observations makes of z, ``(member, column)``."""
-        if self.needed is None:
+        if self.needed is None or columns.shape[1] == self.layout.size:
             return usable.predict(self.states(columns))
         states = self.transforms.blocks(self.layout).at(self.needed).forward(columns)
         return replace(usable, operator=usable.operator.narrowed(self.needed), error=usable.law).predict(states)

@@ -119,7 +119,8 @@ class Problem(Record):
             As the filter, or if the analysis of a variable is not finite.
         """
         needed = self.pipeline.needed
-        columns = self.forecast if needed is None else self.forecast[:, needed]
+        is_whole = needed is None or 2 * len(needed) > self.layout.size
+        columns = self.forecast if is_whole else self.forecast[:, needed]
         update = self.pipeline.prepare(columns, generator(rng), memory)
         ensemble, fields = self.forecast.copy(), dict[str, np.ndarray]()
 

@@ -34,6 +34,8 @@ WORDS = {
     "half_width": "half-width of the localization of {}",
     "degrees_of_freedom": "degrees of freedom that the observations took where {} is",
 }
+CACHE = 2**20
+"""Bytes that the library keeps of a field: each of its pieces is written once."""
 OF_VARIABLE = ("increment", "prior_spread", "analysis_spread")
 """Fields with the unit of their variable."""
 
@@ -130,6 +132,7 @@ class GridFile:
             shuffle=compressed,
             chunksizes=chunks if compressed else None,
             fill_value=np.nan,
+            chunk_cache=CACHE,
         )
         beside = [str(one) for one in grid.coords if one not in grid.dims]
         variable.setncatts(dict(attributes) | ({"coordinates": " ".join(beside)} if beside else {}))
