@@ -8,7 +8,7 @@ import numpy as np
 from ensf.arrays import Array, normal
 from ensf.diffusion import ReverseSDE
 from ensf.experiments._letsf import adaptive_letsf
-from ensf.filters import LETKF, FixedGainMAP
+from ensf.filters import LETKF, EnFF, FixedGainMAP, IteratedEnSF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Pointwise, arctan
@@ -20,6 +20,10 @@ MODEL = Lorenz96(size=SIZE, forcing=8.0, dt=0.01)
 NETWORK = Network(Pointwise(arctan), error=0.05)
 METHODS = {
     "ensf": Method(published("cmame", sampler=ReverseSDE(200)), 20, "EnSF as in CMAME 2024, 200 steps"),
+    "enff": Method(EnFF(), 20, "EnFF from the last analysis, 4 steps, as in arXiv 2508.13313"),
+    "iensf": Method(
+        IteratedEnSF(rounds=2, independent=True, sampler=ReverseSDE(200)), 20, "iterated EnSF, 2 rounds, independent"
+    ),
     "letkf": Method(
         AnalysisInflation(Rotation(LETKF(periodic_line(SIZE, half_width=7.3))), 1.2),
         20,

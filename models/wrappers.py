@@ -1,6 +1,7 @@
 """Models made from models.
 
-`Clipped` keeps every step inside bounds, ``|x| <= bound``. `Shocked` adds noise after some steps,
+`Clipped` keeps every step inside bounds, ``|x| <= bound``. `Failing` loses members, one in so many. `Shocked` adds
+noise after some steps,
 
     x <- x + s_n |x| xi,   xi ~ N(0, I),
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from ensf.models.integrate import Array, Generator, like, whole_steps
 
-__all__ = ["Clipped", "Shocked"]
+__all__ = ["Clipped", "Failing", "Shocked"]
 
 
 class Model(Protocol):
@@ -89,6 +90,47 @@ class _Wrapper:
     def units(self) -> str:
         """Units of the variable."""
         return self.model.units
+
+
+@dataclass(frozen=True)
+class Failing(_Wrapper):
+    """A model some of whose forecasts end without a result: such a member is NaN.
+
+    Parameters
+    ----------
+    model : Model
+    probability : float
+        That a forecast of a member fails, each on its own.
+
+    Raises
+    ------
+    ValueError
+        If it is no probability.
+    """
+
+    model: Model
+    probability: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability < 1:
+            raise ValueError(f"probability is {self.probability}: give a number from 0 to below 1")
+
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
+        """States ``(member, state)`` after `duration`, NaN where one failed; without `rng` none fails.
+
+        Parameters
+        ----------
+        states : (member, state) array
+            In the units of the model; of other dimensions none fails.
+        time, duration : float
+            As of the model.
+        rng : numpy.random.Generator, optional
+            Draws which fail, and is then handed on to the model.
+        """
+        if rng is None or states.ndim != 2:
+            return self.model.advance(states, time, duration, rng)
+        failed = like(np.where(rng.random(states.shape[0]) < self.probability, np.nan, 0.0), states)
+        return self.model.advance(states, time, duration, rng) + failed[:, None]
 
 
 @dataclass(frozen=True)

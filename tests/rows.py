@@ -18,15 +18,19 @@ from ensf import (
     Copula,
     CountLimit,
     DeferredAnalysis,
+    EnFF,
     EnKF,
     EnSF,
+    FailedMembers,
     FiniteSize,
     FixedGainMAP,
     ForecastInflation,
     GaussianScore,
     InformationLimit,
     InvertedArctan,
+    IteratedEnSF,
     Kernel,
+    OnlyVariables,
     OptimalInterpolation,
     OutlierRejection,
     PartialState,
@@ -46,7 +50,7 @@ from ensf import (
     published,
 )
 from ensf.diffusion import RunningMeanStop
-from ensf.filters import Filter
+from ensf.filters import Filter, OptimalTransport
 
 MEMBERS, SIZE = 10, 12
 LINE = periodic_line(SIZE, 2.5)
@@ -63,6 +67,7 @@ class Row:
     symmetric: bool = True  # members in another order give the same members in another order
     correlated: bool = True  # takes correlated errors
     general: bool = True  # takes observations of several variables
+    finite: bool = True  # refuses members that are not finite
 
 
 def local(filter: Filter, **promises: bool) -> Row:
@@ -76,6 +81,12 @@ FILTERS = {
     "EnSF cmame": Row(published("cmame", sampler=ReverseSDE(30)), affine=False, symmetric=False),
     "EnSF sqg": Row(published("sqg", sampler=ReverseSDE(8, stop=STOP)), symmetric=False),
     "EnSF consistent": Row(CONSISTENT, affine=False, symmetric=False),
+    "IteratedEnSF": Row(IteratedEnSF(2, sampler=ReverseSDE(40)), affine=False, symmetric=False),
+    "IteratedEnSF of independent variables": Row(
+        IteratedEnSF(2, independent=True, sampler=ReverseSDE(40)), affine=False, symmetric=False
+    ),
+    "EnFF": Row(EnFF(strength=0.1), affine=False, symmetric=False),
+    "EnFF from noise": Row(EnFF(OptimalTransport(), 10, 0.1), affine=False, symmetric=False),
     "Standardised": Row(Standardised(CONSISTENT), symmetric=False),
     "EnKF": Row(EnKF(), symmetric=False),
     "ETKF": Row(ETKF()),
@@ -100,6 +111,8 @@ FILTERS = {
     "AnalysisInflation": Row(AnalysisInflation(ETKF(), 1.1)),
     "RTPS": Row(RTPS(ETKF(), 0.5)),
     "RTPP": Row(RTPP(ETKF(), 0.5)),
+    "OnlyVariables": Row(OnlyVariables(RTPS(ETKF(), 0.5), (0, 5))),
+    "FailedMembers": Row(FailedMembers(ETKF(), 5), finite=False),
     "Rotation": Row(Rotation(ETKF()), symmetric=False),
     "SpreadReset": Row(SpreadReset(ETKF())),
     "SpreadReset to a number": Row(SpreadReset(ETKF(), 0.5), affine=False),

@@ -49,6 +49,7 @@ def _parser() -> ArgumentParser:
     add = parser.add_argument
     add("--prior", nargs="+", default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
     add("--observations", nargs="+", default=[], help="tables of observations, CSV or NetCDF, or patterns")
+    add("--by-time", action="store_true", help="each name or pattern of --prior is the files of one time")
     add("--method", default="letsf", help="letsf, or a filter: LETKF(Localization(Sphere(), 500.0))")
     add("--output", default="", help="folder for the files")
     add("--memory", default="", help="memory.nc that the analysis before has left, for filters that remember something")
@@ -122,9 +123,18 @@ def _dry_run(values: Options, follow: Follow) -> int:
 def _settings(values: Options) -> Offline:
     from ensf.offline import Offline
 
+    parameters = files.parameters(values)
+    for name, one in parameters.items():
+        if one.is_own:
+            raise ValueError(
+                f"parameters.{name} has a value to start from, which is for ensf cycle: leave value and spread out, "
+                "for a parameter that is a variable of the files"
+            )
     return Offline(
+        parameters={name: one.parameter for name, one in parameters.items()},
         method=files.method(values["method"]),
         member_dim=values["member_dim"],
+        by_time=values["by_time"],
         mask=values["mask"],
         window=values["window"].strip(),
         stages=files.words(values["stages"]),

@@ -34,6 +34,7 @@ HELP = {
     "seed": "of the filter and of stochastic models",
     "memory": "memory.nc of an analysis before, with whose memory the filter starts",
     "min_members": "go on without failed members while there are this many; 0 = stop",
+    "replace_failed": "copies of the analysis of the others, moved, take the places of failed members",
     "keep_cycles": "cycles whose member files are kept, counted from the last; 0 = all",
     "keep_every": "of the cycles before, each so many keep theirs too; 0 = none",
     "window": "seconds before and after the end of a cycle in which it takes observations; else half the interval",
@@ -116,10 +117,11 @@ def _settings(values: Options, folder: Path) -> Cycling:
     for name in ("initial", "observations", "members", "cycles", "interval"):
         if not values[name]:
             raise ValueError(f"the configuration has no {name}: give {HELP.get(name, 'a filter')}")
-    model = Command(**{part.name: values[part.name] for part in fields(Command)})
+    parameters = files.parameters(values)
+    own = tuple(name for name, one in parameters.items() if one.is_own)
+    model = Command(words=own, **{part.name: values[part.name] for part in fields(Command) if part.name != "words"})
     window = values["window"]
     values = values | {"start": str(values["start"]), "window": None if window is None else tuple(window)}
-    own = {part.name: values[part.name] for part in fields(Cycling) if part.name in HELP and part.name != "model"}
-    return Cycling(
-        model=model, method=files.method(values["method"]), folder=str(folder), **own, **files.settings(values)
-    )
+    more = {part.name: values[part.name] for part in fields(Cycling) if part.name in HELP and part.name != "model"}
+    more |= {"parameters": parameters, "folder": str(folder), **files.settings(values)}
+    return Cycling(model=model, method=files.method(values["method"]), **more)

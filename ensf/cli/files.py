@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
     from ensf.dataset.methods import Method
+    from ensf.offline.cycle import Estimated
     from ensf.tables import Correlation
 
-__all__ = ["add", "method", "settings", "several", "table", "words"]
+__all__ = ["add", "method", "parameters", "settings", "several", "table", "words"]
 
 
 def add(parser: ArgumentParser) -> None:
@@ -27,7 +28,16 @@ def add(parser: ArgumentParser) -> None:
     option("--good", type=Any, default=0, help="codes of qc that are to be used: 0; for Argo 1,2")
     option("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
     option("--correlation", default="", help="of errors within a group, 'ByDistance(100.0)'; see the column group")
+    option("--parameters", type=dict, default={}, help="parameters of the model, in a file: a table of settings each")
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")
+
+
+NUMBER = (int, float)
+PARAMETER: dict[str, type | tuple[type, ...]] = {
+    "value": NUMBER, "spread": NUMBER, "transform": str, "min_spread": NUMBER, "walk": NUMBER, "places": list,
+}  # fmt: skip
+"""Settings of a parameter, and of which kind they are."""
+WANTED: dict[type | tuple[type, ...], str] = {NUMBER: "a number", str: "text", list: "a list of places"}
 
 
 def settings(values: Options) -> Options:
@@ -47,6 +57,39 @@ def settings(values: Options) -> Options:
         "withhold": values["withhold"],
         "bands": _edges(values["bands"]),
     }
+
+
+def parameters(values: Options) -> dict[str, Estimated]:
+    """Parameters of the model by name: ``[parameters.rate]`` with the settings of `Estimated` and `Parameter`."""
+    from ensf.filters.base import can
+    from ensf.offline.cycle import Estimated
+    from ensf.runs.recipe.reader import read_settings
+    from ensf.wrappers import Parameter
+
+    tables: dict[str, Options] = {}
+    for key, value in table(values, "parameters").items():
+        name, _, setting = key.partition(".")
+        tables.setdefault(name, {}).update({setting: value} if setting else {})
+    made = {}
+    for name, one in tables.items():
+        for setting, value in one.items():
+            kind = PARAMETER.get(setting)
+            if kind is None:
+                raise ValueError(f"parameters.{name}.{setting} is no setting: give {', '.join(PARAMETER)}")
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ValueError(f"parameters.{name}.{setting} is {value!r}: give {WANTED[kind]}")
+        transforms = read_settings(one.get("transform", ""))
+        if len(transforms) > 1 or not all(can(transform, "inverse") for transform in transforms):
+            raise ValueError(
+                f"parameters.{name}.transform is {one['transform']!r}: give one transform such as Log() or Logit(0, 1)"
+            )
+        how = {key: one[key] for key in ("min_spread", "walk", "places") if key in one}
+        start = {key: float(one[key]) for key in ("value", "spread") if key in one}
+        try:
+            made[name] = Estimated(Parameter(*transforms, **how), **start)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"parameters.{name}: {error}") from None
+    return made
 
 
 def method(text: str) -> Method:

@@ -96,7 +96,7 @@ def _toml(path: Path) -> str:
 def _flatten(tree: Options, prefix: str = "") -> Options:
     flat: Options = {}
     for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
     return flat
 
 

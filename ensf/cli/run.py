@@ -30,6 +30,8 @@ def run(arguments: list[str]) -> int:
 
     if not arguments or arguments[0].startswith("-"):
         raise ValueError(f"name an experiment: {', '.join(experiments.names())}")
+    if arguments[0] not in experiments.names() and expanded(arguments[0]).is_dir():
+        arguments = _of_folder(expanded(arguments[0]), arguments[1:])
     experiment = experiments.load(arguments[0])
     values = _parse(experiment, arguments[1:])
     engines.check(values["engine"])
@@ -57,6 +59,31 @@ def run(arguments: list[str]) -> int:
         if any(record.get("past_burn_in") == 0 for record in records):
             print(options.within_burn_in(experiment))
         return report([str(directory)])
+
+
+def _of_folder(folder: Path, more: list[str]) -> list[str]:
+    """The arguments that a folder was made with, and more.
+
+    Raises
+    ------
+    ValueError
+        If it holds no run, or those of several commands, or what is to be done is not to go on.
+    """
+    import shlex
+
+    from ensf.runs.netcdf.writer import read
+
+    commands = set()
+    for path in sorted(folder.glob("*_seed*.nc")):
+        with read(path) as file:
+            commands.add(str(file.attrs.get("command", "")))
+    made = [words for words in map(shlex.split, commands) if words[:2] == ["ensf", "run"] and len(words) > 2]
+    if len(made) != 1 or len(commands) != 1:
+        what = "runs of several commands" if made else "no run"
+        raise ValueError(f"{folder} holds {what}: name the experiment, and the folder as --output")
+    if "--resume" not in more:
+        raise ValueError(f"{folder} holds a run: say --resume to go on, or name the experiment")
+    return [*(word for word in made[0][2:] if word not in ("--resume", "--overwrite")), "--output", str(folder), *more]
 
 
 def _parse(experiment: Experiment, arguments: list[str]) -> Options:

@@ -37,7 +37,13 @@ class Transforms:
     bounds: Mapping[Hashable, tuple[Bounds, ...]]
 
     @classmethod
-    def fit(cls, settings: Mapping[Hashable, Sequence[Any]], layout: Layout, ensemble: np.ndarray) -> Transforms:
+    def fit(
+        cls,
+        settings: Mapping[Hashable, Sequence[Any]],
+        layout: Layout,
+        ensemble: np.ndarray,
+        label: Callable[[int], str] = "member {}".format,
+    ) -> Transforms:
         """Those among the settings of each variable, fitted to a physical ensemble ``(member, state)``.
 
         Raises
@@ -45,8 +51,8 @@ class Transforms:
         ValueError
             As `of` and `check`.
         """
-        made = cls.of(settings, layout, lambda name: ensemble[:, layout.block(name)])
-        made.check(layout, ensemble)
+        made = cls.of(settings, layout, lambda name: ensemble[:, layout.block(name)], label)
+        made.check(layout, ensemble, label)
         return made
 
     @classmethod

@@ -11,7 +11,7 @@ import xarray as xr
 
 from ensf.dataset.coordinates import without_place
 
-__all__ = ["Mask", "find_masks", "point"]
+__all__ = ["Mask", "find_masks", "point", "whole_members"]
 
 Mask: TypeAlias = "bool | xr.DataArray | Mapping[Hashable, xr.DataArray] | None"
 
@@ -46,6 +46,29 @@ def find_masks(mask: Mask, dataset: xr.Dataset, member_dim: str) -> dict[Hashabl
         if where.all():
             raise ValueError(f"variable {name!r} is masked everywhere: drop it from the state")
     return {name: where for name, where in masks.items() if where.any()}
+
+
+def whole_members(dataset: xr.Dataset, member_dim: str, mask: Mask) -> np.ndarray:
+    """Which members have an infinite value nowhere, and NaN only where most members have it, ``(member,)`` of bool.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        The variables of the state.
+    member_dim : str
+    mask : None, True, xarray.DataArray, or mapping of str to xarray.DataArray
+        As of `find_masks`; what a DataArray masks is not looked at.
+    """
+    masks = {} if mask is None or isinstance(mask, bool) else find_masks(mask, dataset, member_dim)
+    whole = np.ones(dataset.sizes[member_dim], dtype=bool)
+    for name, variable in dataset.items():
+        values = variable.transpose(member_dim, ...).values.reshape(len(whole), -1)
+        if name in masks:
+            values = values[:, ~masks[name].ravel()]
+        missing = np.isnan(values)
+        usual = 2 * missing.sum(axis=0) > len(whole)
+        whole &= ~(np.isinf(values) | missing & ~usual).any(axis=1)
+    return whole
 
 
 def _missing(variable: xr.DataArray, member_dim: str) -> np.ndarray:

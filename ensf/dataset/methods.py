@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -13,9 +13,9 @@ from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
 from ensf.filters.base import Filter, Smoothing, can
 from ensf.localization import Localization
-from ensf.wrappers import letsf
+from ensf.wrappers import AdditiveNoise, OnlyVariables, letsf
 
-__all__ = ["Method", "check_order", "dims_of", "find_localization", "inside", "method_for", "places"]
+__all__ = ["Method", "check_order", "dims_of", "find_localization", "inside", "method_for", "places", "with_catalogues"]
 
 Method = Filter | Callable[[Layout], Filter] | str | None
 """A filter, a function that makes one of a layout, or the recommended one: its name, or nothing."""
@@ -51,7 +51,20 @@ def method_for(method: Method, layout: Layout) -> Filter:
             f"method is a {type(made).__name__} but there are no earlier states here: give {made.filter!r}, and "
             "correct them with Problem.smooth, or cycle it with ensf cycle"
         )
+    for one in inside(made):
+        if isinstance(one, OnlyVariables):
+            one.check_names(layout.template.data_vars)
     return cast(Filter, made)
+
+
+def with_catalogues(method: Filter, read: Callable[[str], np.ndarray | str]) -> Filter:
+    """A filter whose catalogues of states, where they are names of files, are what `read` makes of the names."""
+    inner = getattr(method, "filter", None)
+    if inner is not None and any(isinstance(one, AdditiveNoise) for one in inside(inner)):
+        method = replace(method, filter=with_catalogues(inner, read))  # type: ignore[type-var]
+    if isinstance(method, AdditiveNoise) and isinstance(method.catalogue, str):
+        return replace(method, catalogue=read(method.catalogue))
+    return method
 
 
 def inside(method: object) -> Iterator[object]:

@@ -15,7 +15,7 @@ from ensf.dataset.layout import Layout
 from ensf.dataset.masks import Mask, find_masks, point
 from ensf.dataset.stored import storage, without_marks
 
-__all__ = ["choose", "pack", "restore", "unpack"]
+__all__ = ["choose", "pack", "restore", "unpack", "without_fills"]
 
 
 def pack(
@@ -48,7 +48,7 @@ def pack(
         If a variable is not there, has no member dimension, is not of floating point, or has NaN or infinite values
         that are not masked; or if a mask does not fit.
     """
-    chosen = _without_marks(choose(dataset, member_dim, variables))
+    chosen = without_fills(choose(dataset, member_dim, variables))
     layout = _layout(chosen, member_dim, find_masks(mask, chosen, member_dim))
     dtype = np.result_type(*(variable.dtype for variable in chosen.values()))
     ensemble = np.empty((chosen.sizes[member_dim], layout.size), dtype=dtype)
@@ -87,7 +87,7 @@ def choose(dataset: xr.Dataset, member_dim: str, variables: Iterable[Hashable] |
     return chosen.compute()
 
 
-def _without_marks(chosen: xr.Dataset) -> xr.Dataset:
+def without_fills(chosen: xr.Dataset) -> xr.Dataset:
     """The same, NaN where an entry or a coordinate is missing."""
     return chosen.assign_coords(
         {name: without_marks(one.variable) for name, one in chosen.coords.items() if one.ndim > 1}

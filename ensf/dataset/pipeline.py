@@ -29,11 +29,13 @@ from ensf.dataset.methods import Method, dims_of, find_localization, method_for,
 from ensf.dataset.tiles import Tile, cut, ranges, tile_at
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
-from ensf.localization import Localization, Sphere
+from ensf.localization import Localization, Sphere, variable_code
 from ensf.observations import Observation
+from ensf.wrappers.failed_members import Replacement
+from ensf.wrappers.parameters import Parameter
 from ensf.wrappers.smoother import earlier_field
 
-__all__ = ["Done", "Follow", "Pipeline", "Watch", "quiet", "unwatched"]
+__all__ = ["Done", "Follow", "Pipeline", "Watch", "member_label", "quiet", "unwatched"]
 
 LOGGER = logging.getLogger("ensf")
 OBSERVATIONS = 2**12
@@ -227,6 +229,8 @@ class Pipeline:
         ensemble: np.ndarray,
         *,
         uncorrected: np.ndarray | None = None,
+        replacement: Replacement | None = None,
+        replaced: np.ndarray | None = None,
         watch: Watch = unwatched,
         follow: Follow = quiet,
     ) -> None:
@@ -241,6 +245,8 @@ class Pipeline:
         ensemble : (member, state) array
         uncorrected : (member, state) array, optional
             Gets the analysis before corrections of the spread.
+        replacement : Replacement, optional
+            Of members that failed, whose states `replaced` ``(failed, state)`` gets.
         watch : callable
             ``watch(done)`` is called with every `Done` tile.
         follow : callable
@@ -255,6 +261,8 @@ class Pipeline:
         for tile in follow(self.tiles, "analysis"):
             if uncorrected is not None:
                 uncorrected[:, tile.entries] = self.uncorrected(update, ensemble[:, tile.entries], tile)
+            if replacement is not None and replaced is not None:
+                replaced[:, tile.entries] = self.replaced(update, replacement, ensemble[:, tile.entries], tile)
             done = self.analysed(update, ensemble[:, tile.entries], tile, clipped)
             ensemble[:, tile.entries] = done.analysis
             watch(done)
@@ -274,10 +282,13 @@ class Pipeline:
         for tile in cut(part.layout, self.localization, observed):
             yield Tile(tile.layout, part.entries[tile.entries], tile.where, tile.entries)
 
-    def smooth(self, update: Update, ensemble: np.ndarray, lag: int) -> None:
+    def smooth(
+        self, update: Update, ensemble: np.ndarray, lag: int, replacement: Replacement | None = None
+    ) -> np.ndarray:
         """Overwrite the physical ensemble ``(member, state)`` of so many cycles ago by what the update makes of it.
 
-        Its spread is not corrected, for that is done once.
+        Its spread is not corrected, for that is done once. The result is what takes the places of members that failed,
+        ``(failed, state)``, of none without `replacement`.
 
         Raises
         ------
@@ -285,9 +296,15 @@ class Pipeline:
             If the result is not finite, or the filter needs whole states; nothing is overwritten then.
         """
         corrected = np.empty_like(ensemble)
+        failed = 0 if replacement is None else len(replacement.failed)
+        replaced = np.empty((failed, ensemble.shape[1]), ensemble.dtype)
         for tile in self.tiles:
-            corrected[:, tile.entries] = self.smoothed(update, ensemble[:, tile.entries], tile, lag)
+            members = ensemble[:, tile.entries]
+            corrected[:, tile.entries] = self.smoothed(update, members, tile, lag)
+            if replacement is not None:
+                replaced[:, tile.entries] = self.replaced(update, replacement, members, tile, lag)
         ensemble[...] = corrected
+        return replaced
 
     # --- each of a physical tile (member, entry), which stays as it is; not finite is a ValueError ---------------
 
@@ -318,6 +335,49 @@ class Pipeline:
         physical, part = self._part(members, tile)
         earlier = replace(part, field=earlier_field(lag), inflate=False)
         return self._physical(update.analysed(earlier)[0], part, physical, tile)
+
+    def replaced(
+        self, update: Update, replacement: Replacement, members: np.ndarray, tile: Tile, lag: int = 0
+    ) -> np.ndarray:
+        """What takes the places of members that failed, ``(failed, entry)``, in a cycle so many ago."""
+        physical, part = self._part(members, tile)
+        now = replace(part, field=earlier_field(lag), inflate=False) if lag else part
+        made, donors = replacement.made(update.analysed(now)[0]), replacement.donors
+        kept = (made == part.values[donors]) | (physical == physical[:1]).all(axis=0)
+        return self._finished(made, kept, physical[donors], tile)
+
+    def parameter(
+        self, update: Update, parameter: Parameter, layout: Layout, ensemble: np.ndarray, key: int
+    ) -> np.ndarray:
+        """Analysis of a parameter of the model, physical ``(member, entry)``.
+
+        Parameters
+        ----------
+        update : Update
+            Of the state.
+        parameter : Parameter
+        layout : Layout
+            Of the parameter alone: one entry has no place, of a field each has its own.
+        ensemble : (member, entry) array
+        key : int
+            Of random walks.
+
+        Raises
+        ------
+        ValueError
+            If a member is outside the bounds, the analysis is not finite, or a field has no coordinate that the
+            localization could use.
+        """
+        (name,) = layout.template.data_vars
+        entries = np.arange(layout.size)
+        positions = None if layout.size == 1 else places(self.localization, layout, entries)
+        made = parameter.analysed(update, ensemble, repr(name), positions, entries, key)
+        if not np.isfinite(made).all():
+            member = int(np.argmin(np.isfinite(made).all(axis=1)))
+            raise ValueError(
+                f"the analysis of parameter {name!r} is not finite in {self.label(member)}: give its transform bounds"
+            )
+        return to_numpy(made).astype(ensemble.dtype, copy=False)
 
     def influence(self, update: Update, columns: np.ndarray) -> np.ndarray:
         """What each observation has of its own analysis, ``(observation,)``: the diagonal of H K, 0 to 1.
@@ -355,7 +415,11 @@ class Pipeline:
         """Physical members of a tile, and the part z of them."""
         physical = np.ascontiguousarray(members)
         states = self.transforms.blocks(tile.layout).forward(physical)
-        return physical, as_part(states, places(self.localization, tile.layout, tile.entries), tile.entries)
+        where = places(self.localization, tile.layout, tile.entries)
+        variables = np.empty(tile.layout.size)
+        for name in tile.layout.template.data_vars:
+            variables[tile.layout.block(name)] = variable_code(str(name))
+        return physical, as_part(states, where, tile.entries, variables=variables)
 
     def _physical(
         self, result: Array, part: Part, physical: np.ndarray, tile: Tile, clipped: Clipped | None = None
@@ -367,8 +431,14 @@ class Pipeline:
         ValueError
             If a value is not finite; it names variable and member.
         """
-        layout = tile.layout
         kept = (result == part.values) | (physical == physical[:1]).all(axis=0)
+        return self._finished(result, kept, physical, tile, clipped)
+
+    def _finished(
+        self, result: Array, kept: np.ndarray, physical: np.ndarray, tile: Tile, clipped: Clipped | None = None
+    ) -> np.ndarray:
+        """Physical members of a result in z, but for what is kept; errors are those of `_physical`."""
+        layout = tile.layout
         with np.errstate(over="ignore"):
             values = np.where(kept, physical, self.transforms.blocks(layout).inverse(result))
         for name in layout.template.data_vars:

@@ -13,13 +13,15 @@ import xarray as xr
 from ensf.arrays import Array, Generator, Record, generator
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.layout import Layout
+from ensf.dataset.masks import whole_members
 from ensf.dataset.methods import Method, find_localization, method_for
-from ensf.dataset.packing import choose, pack, restore
-from ensf.dataset.pipeline import Done, Pipeline
+from ensf.dataset.packing import choose, pack, restore, without_fills
+from ensf.dataset.pipeline import Done, Pipeline, member_label
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory, Update
 from ensf.localization import Localization
 from ensf.observations.observation import Observation
+from ensf.wrappers.failed_members import Completed, Replacement, Tolerant
 from ensf.wrappers.parameters import Parameter, check_preparable
 
 __all__ = ["Observations", "Problem", "analyse"]
@@ -64,17 +66,20 @@ class Problem(Record):
 
     Attributes
     ----------
-    forecast : (member, state) array
-        The physical ensemble.
+    forecast : (left, state) array
+        The physical ensemble, of members that have not failed.
     pipeline : Pipeline
         The filter, the observations as it sees them, layout and transforms.
     dataset : xarray.Dataset
-        As it was given, with the variables of the state in memory.
+        As it was given, with the variables of the state in memory; without members that are left out.
+    alive : (member,) array of bool
+        Which members have not failed: all, unless the filter is `Tolerant`.
     """
 
     forecast: np.ndarray
     pipeline: Pipeline
     dataset: xr.Dataset = field(repr=False)
+    alive: np.ndarray = field(repr=False)
 
     @classmethod
     def of(
@@ -90,13 +95,24 @@ class Problem(Record):
         """The problem of a Dataset; parameters and errors are those of `analyse`."""
         settings = _settings(dataset, variables, member_dim)
         chosen = choose(dataset, member_dim, settings)
-        forecast, layout = pack(chosen, member_dim, mask=mask)
+        alive = np.ones(chosen.sizes[member_dim], dtype=bool)
+        if isinstance(method, Tolerant):
+            alive = method.checked(whole_members(without_fills(chosen), member_dim, mask))
+        numbers = np.flatnonzero(alive)
+        left = {member_dim: numbers}
+
+        def label(member: int) -> str:
+            return member_label(int(numbers[member]))
+
+        forecast, layout = pack(chosen if alive.all() else chosen.isel(left), member_dim, mask=mask)
         filter = method_for(method, layout)
         observation = _observation(observations, layout, find_localization(filter), forecast)
-        transforms = Transforms.fit(settings, layout, forecast)
-        pipeline = Pipeline.of(filter, observation, layout, transforms)
+        transforms = Transforms.fit(settings, layout, forecast, label)
+        pipeline = Pipeline.of(filter, observation, layout, transforms, label)
         loaded = dataset.assign({name: variable.variable for name, variable in chosen.items()})
-        return cls(forecast, pipeline, loaded)
+        if isinstance(method, Tolerant) and not method.replaced:
+            loaded = loaded.isel(left)
+        return cls(forecast, pipeline, loaded, alive)
 
     @property
     def layout(self) -> Layout:
@@ -104,7 +120,7 @@ class Problem(Record):
         return self.pipeline.layout
 
     def analyse(self, rng: Generator | int | None, memory: Memory = None) -> Analysis:
-        """The filter's own record, with a physical ensemble ``(member, state)``.
+        """The filter's own record, with a physical ensemble ``(member, state)``; its update is for all members.
 
         Parameters
         ----------
@@ -118,18 +134,65 @@ class Problem(Record):
         ValueError
             As the filter, or if the analysis of a variable is not finite.
         """
-        needed = self.pipeline.needed
+        rng, needed = generator(rng), self.pipeline.needed
         is_whole = needed is None or 2 * len(needed) > self.layout.size
         columns = self.forecast if is_whole else self.forecast[:, needed]
-        update = self.pipeline.prepare(columns, generator(rng), memory)
+        update = self.pipeline.prepare(columns, rng, memory)
+        if isinstance(self.pipeline.method, Tolerant) and not self.alive.all():
+            update = self.pipeline.method.update(update, self.alive, rng)
+        inner, replacement = _parted(update)
         ensemble, fields = self.forecast.copy(), dict[str, np.ndarray]()
+        replaced = np.empty((0 if replacement is None else len(replacement.failed), ensemble.shape[1]), ensemble.dtype)
 
         def collect(done: Done) -> None:
             for look, values in done.looks.items():
                 fields.setdefault(look, np.full(self.layout.size, np.nan, values.dtype))[done.tile.entries] = values
 
-        self.pipeline.apply(update, ensemble, watch=collect)
-        return Analysis(ensemble, update.memory, {**update.info, **fields}, update)
+        self.pipeline.apply(inner, ensemble, replacement=replacement, replaced=replaced, watch=collect)
+        return Analysis(self._joined(ensemble, replaced), update.memory, {**update.info, **fields}, update)
+
+    def parameter(
+        self, update: Update, name: Hashable, parameter: Parameter, mask: Mask, key: int
+    ) -> tuple[np.ndarray, Layout]:
+        """Analysis ``(member, entry)`` of a variable that is a parameter, and its layout.
+
+        Parameters
+        ----------
+        update : Update
+            Of the analysis.
+        name : str
+        parameter : Parameter
+        mask : True, xarray.DataArray, or mapping of str to xarray.DataArray, optional
+        key : int
+            Of random walks.
+
+        Raises
+        ------
+        ValueError
+            If a member has no number, or as `Pipeline.parameter`.
+        """
+        left = self._left(self.dataset[[name]])
+        if left[name].ndim == 1 and not np.isfinite(left[name].values).all():
+            member = self.pipeline.label(int(np.argmin(np.isfinite(left[name].values))))
+            raise ValueError(f"parameter {name!r} has no number in {member}: repair or drop that member")
+        values, layout = pack(left, self.layout.member_dim, mask=_mask_of(mask, name))
+        inner, replacement = _parted(update)
+        made = self.pipeline.parameter(inner, parameter, layout, values, key)
+        replaced = made[:0] if replacement is None else parameter.replaced(made, replacement)
+        return self._joined(made, replaced), layout
+
+    def _left(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Of a Dataset with all members, those that have not failed."""
+        every = dataset.sizes[self.layout.member_dim] == len(self.alive)
+        return dataset.isel({self.layout.member_dim: np.flatnonzero(self.alive)}) if every else dataset
+
+    def _joined(self, left: np.ndarray, replaced: np.ndarray) -> np.ndarray:
+        """All members, of those that have not failed and of what takes the places of the others, if anything does."""
+        if not len(replaced):
+            return left
+        ensemble = np.empty((len(self.alive), left.shape[1]), left.dtype)
+        ensemble[self.alive], ensemble[~self.alive] = left, replaced
+        return ensemble
 
     def smooth(self, update: Update, earlier: xr.Dataset, lag: int = 1) -> xr.Dataset:
         """The ensemble of an earlier cycle, corrected by the update of the analysis.
@@ -150,17 +213,19 @@ class Problem(Record):
             If it is not like the forecast, or as `Pipeline.smooth`.
         """
         names = list(self.layout.template.data_vars)
+        earlier = earlier if len(self.alive) == self.dataset.sizes[self.layout.member_dim] else self._left(earlier)
         chosen = choose(earlier, self.layout.member_dim, names)
-        states, layout = pack(chosen, self.layout.member_dim, mask=_holes(self.layout))
+        states, layout = pack(self._left(chosen), self.layout.member_dim, mask=_holes(self.layout))
         if states.shape != self.forecast.shape or layout.dims != self.layout.dims:
             raise ValueError(
                 f"the earlier ensemble has {states.shape[0]} members of {states.shape[1]} values but the forecast "
                 f"{self.forecast.shape[0]} of {self.forecast.shape[1]}: give the same members, variables and grid"
             )
         states = states.astype(self.forecast.dtype, copy=False)
-        self.pipeline.smooth(update, states, lag)
+        inner, replacement = _parted(update)
+        replaced = self.pipeline.smooth(inner, states, lag, replacement)
         loaded = earlier.assign({name: variable.variable for name, variable in chosen.items()})
-        return restore(loaded, states, layout)
+        return restore(loaded, self._joined(states, replaced), layout)
 
     def restore(self, ensemble: Array) -> xr.Dataset:
         """Dataset like the forecast, of a physical ensemble ``(member, state)``.
@@ -208,8 +273,8 @@ def analyse(
     mask : True, xarray.DataArray, or mapping of str to xarray.DataArray, optional
         Grid points without data, as in `ensf.dataset.pack`.
     parameters : mapping of str to Parameter, optional
-        Variables with the member dimension alone that are parameters of the model: they are analysed with the state,
-        but have no place.
+        Variables that are parameters of the model: they are analysed with the state, and no observation reads them. One
+        with the member dimension alone has no place, a field has one for each entry, as a variable of the state.
 
     Returns
     -------
@@ -239,6 +304,8 @@ def analyse(
     parameters = dict(parameters or {})
     for name in parameters:
         _check_parameter(dataset, name, member_dim)
+        if variables is not None and name in variables:
+            raise ValueError(f"{name!r} is a parameter and among variables: name it in one of them")
     if variables is None and parameters:
         variables = [name for name, one in dataset.items() if member_dim in one.dims and name not in parameters]
     problem = Problem.of(dataset, observations, method, member_dim=member_dim, variables=variables, mask=mask)
@@ -251,24 +318,33 @@ def analyse(
     analysed = problem.restore(analysis.ensemble)
     key = int(rng.integers(2**63))
     for name, parameter in parameters.items():
-        values = parameter.analysed(analysis.update, dataset[name].values[:, None], repr(name), key=key)
-        analysed[name] = dataset[name].copy(data=values[:, 0].astype(dataset[name].dtype, copy=False))
+        made, layout = problem.parameter(analysis.update, name, parameter, mask, key)
+        analysed = restore(analysed.assign({name: problem.dataset[name].compute()}), made, layout)
     return analysed
 
 
 def _check_parameter(dataset: xr.Dataset, name: Hashable, member_dim: str) -> None:
-    """Raise ValueError for a parameter that is no variable of floating point with the member dimension alone."""
+    """Raise ValueError for a parameter that is no variable of floating point with the member dimension."""
     if name not in dataset.data_vars:
         choice = ", ".join(map(repr, dataset.data_vars))
         raise ValueError(f"the Dataset has no parameter {name!r}: choose among {choice}")
-    if dataset[name].dims != (member_dim,) or dataset[name].dtype.kind != "f":
+    if member_dim not in dataset[name].dims or dataset[name].dtype.kind != "f":
         raise ValueError(
-            f"parameter {name!r} is {dataset[name].dtype} with dimensions {dataset[name].dims}: give one number of "
-            f"floating point for each member, along {member_dim!r}; a field goes into variables"
+            f"parameter {name!r} is {dataset[name].dtype} with dimensions {dataset[name].dims}: give numbers of "
+            f"floating point for each member, along {member_dim!r}"
         )
-    if not np.isfinite(dataset[name].values).all():
-        member = int(np.argmin(np.isfinite(dataset[name].values)))
-        raise ValueError(f"parameter {name!r} has no number in member {member}: repair or drop that member")
+
+
+def _mask_of(mask: Mask, name: Hashable) -> Mask:
+    """The mask of one variable."""
+    return {name: mask[name]} if isinstance(mask, Mapping) and name in mask else mask if mask is True else None
+
+
+def _parted(update: Update) -> tuple[Update, Replacement | None]:
+    """The update of members that have not failed, and what takes the places of the others."""
+    if not isinstance(update, Completed):
+        return update, None
+    return update.update, update.replacement if update.replaced else None
 
 
 def _holes(layout: Layout) -> dict[Hashable, xr.DataArray]:

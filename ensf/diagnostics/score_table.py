@@ -99,6 +99,7 @@ MEASURED = (
 """What `ensf.diagnostics.scores` measures in every cycle, in its order."""
 
 REPORTED = (
+    Score("failed_members", "failed", "members whose forecast failed", "counted by the filter"),
     Score("model_runs", "runs", "forecasts of the whole ensemble that the cycle took", "counted by the filter"),
     Score(
         "error_factor",

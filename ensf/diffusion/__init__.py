@@ -20,6 +20,7 @@ from ensf.diffusion.mixtures import GaussianMixture
 from ensf.diffusion.prior_scores import (
     FunctionScore,
     GaussianScore,
+    IndependentScore,
     KernelDensityScore,
     MiniBatchScore,
     MixtureScore,
@@ -50,6 +51,7 @@ __all__ = [
     "ConditionalGuidance",
     "DampedGuidance",
     "GaussianScore",
+    "IndependentScore",
     "Guidance",
     "LinearSchedule",
     "MiniBatchScore",

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -251,15 +252,14 @@ class CriticallyDamped(Sampler):
             z, velocity = self._bridge(z, velocity, state, t, s, rng)
             yield s, z
 
-    def _precision(self, t: float) -> float:
-        """m^T P^-1 m: what (q, v) tells of x."""
+    def precision(self, t: float) -> float:
+        """m^T P^-1 m, what position and velocity tell of x."""
         mean = self.transition(t)[:, 0]
         return float(mean @ np.linalg.solve(self.covariance(t), mean))
 
     def _times(self) -> list[float]:
         """Times from 1 to 0, all but the last uniform in the log precision, which falls with t."""
-        table = np.geomspace(1.0, 1e-4, 400)
-        levels = np.log([self._precision(t) for t in table])
+        table, levels = _precisions(self.mass, self.rate, self.initial)
         inner = np.linspace(levels[0], SHARPEST, self.steps)
         return [*np.exp(np.interp(inner, levels, np.log(table))).tolist(), 0.0]
 
@@ -293,3 +293,10 @@ class CriticallyDamped(Sampler):
             for i in range(2)
         ]
         return moved[0], moved[1]
+
+
+@cache
+def _precisions(mass: float, rate: float, initial: float) -> tuple[np.ndarray, np.ndarray]:
+    """Times from 1 to nearly 0, and the log of what (q, v) tells of x at each."""
+    sampler, times = CriticallyDamped(mass=mass, rate=rate, initial=initial), np.geomspace(1.0, 1e-4, 400)
+    return times, np.log([sampler.precision(t) for t in times])

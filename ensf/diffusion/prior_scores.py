@@ -28,12 +28,14 @@ __all__ = [
     "FittedScore",
     "FunctionScore",
     "GaussianScore",
+    "IndependentScore",
     "KernelDensityScore",
     "MiniBatchScore",
     "MixtureScore",
     "PairedScore",
     "PriorScore",
     "denoised",
+    "member_weights",
     "principal_axes",
 ]
 
@@ -127,6 +129,17 @@ class GaussianScore:
 
 
 @dataclass(frozen=True)
+class IndependentScore:
+    """Gaussian prior with the ensemble's mean and variances, and no correlations: few members of many variables."""
+
+    def fit(self, prior: Array, rng: Generator) -> FittedScore:
+        """Score function of the prior."""
+        xp = namespace(prior)
+        mean, variances = xp.mean(prior, axis=0), xp.var(prior, axis=0, correction=1)
+        return lambda z, alpha, variance: (alpha * mean - z) / (alpha**2 * variances + variance)
+
+
+@dataclass(frozen=True)
 class KernelDensityScore:
     """Mixture of isotropic Gaussians at the members: the score of the kernel density estimate.
 
@@ -207,12 +220,12 @@ def _mixture(z: Array, members: Array, alpha: float, variance: float) -> Array:
     """Score of the mixture of N(alpha x_j, variance I)."""
     xp = namespace(z)
     centres = alpha * members
-    mean = xp.matmul(_weights(z, centres, variance), centres)
+    mean = xp.matmul(member_weights(z, centres, variance), centres)
     return (mean - z) / variance
 
 
-def _weights(z: Array, centres: Array, variance: float) -> Array:
-    """Softmax weights (particle, member); |z|^2 is common to a row and drops out."""
+def member_weights(z: Array, centres: Array, variance: float) -> Array:
+    """Weights (particle, member) of N(centre_j, variance I) at z; |z|^2 is common to a row and drops out."""
     xp = namespace(z)
     origin = xp.mean(centres, axis=0)
     logits = (xp.matmul(z - origin, (centres - origin).T) - 0.5 * xp.sum((centres - origin) ** 2, axis=-1)) / variance

@@ -226,12 +226,16 @@ SHARPEST = 10.0
 
 def log_snr_times(schedule: Schedule, steps: int) -> list[float]:
     """Pseudo-times from 1 to 0, uniform in log-SNR; if there is no noise at 0, all but the last of them."""
+    return [log_snr_time(schedule, steps, k) for k in range(steps + 1)]
+
+
+def log_snr_time(schedule: Schedule, steps: int, k: int) -> float:
+    """Entry `k` of `log_snr_times`."""
+    if k in (0, steps):
+        return 1.0 if k == 0 else 0.0
     first, sharpest = schedule.log_snr(1.0), schedule.log_snr(0.0)
-    if sharpest <= SHARPEST:
-        inner = [first + (sharpest - first) * k / steps for k in range(1, steps)]
-    else:
-        inner = [first + (SHARPEST - first) * k / (steps - 1) for k in range(1, steps)]
-    return [1.0, *(time_of_log_snr(schedule, level) for level in inner), 0.0]
+    last, parts = (sharpest, steps) if sharpest <= SHARPEST else (SHARPEST, steps - 1)
+    return time_of_log_snr(schedule, first + (last - first) * k / parts)
 
 
 def denoise(z: Array, t: float, score: Score, schedule: Schedule) -> Array:
@@ -242,15 +246,16 @@ def denoise(z: Array, t: float, score: Score, schedule: Schedule) -> Array:
 def stable_on_grid(sampler: Sampler, schedule: Schedule, stiffness: float, bound: float, limit: int = 10**6) -> int:
     """Smallest doubling of the steps for which exponential steps on the log-SNR grid are stable."""
     steps = sampler.steps
-    while steps < limit and _largest_push(log_snr_times(schedule, steps), schedule) * stiffness > bound:
+    while steps < limit and _largest_push(steps, schedule) * stiffness > bound:
         steps *= 2
     return steps
 
 
-def _largest_push(times: list[float], schedule: Schedule) -> float:
-    """Largest change of z by a step, per unit of a damped score: alpha_s (1 - e^-h) v_t (1 - t) / alpha_t."""
+def _largest_push(steps: int, schedule: Schedule) -> float:
+    """Largest of alpha_s (1 - e^-h) v_t (1 - t) / alpha_t over 65 steps: the change of z per unit of a damped score."""
     pushes = []
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for k in {round(i * (steps - 1) / 64) for i in range(65)}:
+        t, s = log_snr_time(schedule, steps, k), log_snr_time(schedule, steps, k + 1)
         kept = math.sqrt(schedule.variance(s) / schedule.variance(t)) * schedule.alpha(t)
         pushes.append((schedule.alpha(s) - kept) * schedule.variance(t) * (1 - t) / schedule.alpha(t))
     return max(pushes)

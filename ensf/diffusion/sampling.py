@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal, overload
 
 import numpy as np
 
@@ -38,6 +39,23 @@ class Trajectory(Record):
 
     times: np.ndarray
     states: Array
+
+
+@overload
+def draw(
+    score: FittedScore,
+    schedule: Schedule,
+    sampler: Sampler,
+    start: Array,
+    rng: Generator,
+    trajectory: Literal[False] = ...,
+) -> Array: ...
+
+
+@overload
+def draw(
+    score: FittedScore, schedule: Schedule, sampler: Sampler, start: Array, rng: Generator, trajectory: Literal[True]
+) -> Trajectory: ...
 
 
 def draw(

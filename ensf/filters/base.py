@@ -165,6 +165,8 @@ class Part(Record):
         What they are entries of; "state" is what the observations read.
     inflate : bool
         Whether the spread is to be controlled; not for states at earlier times.
+    variables : (entry,) array, optional
+        Code of the variable of each entry, as `ensf.variable_code`; None where variables have no names.
     """
 
     values: Array
@@ -172,6 +174,7 @@ class Part(Record):
     entries: np.ndarray
     field: str = "state"
     inflate: bool = True
+    variables: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,11 +273,12 @@ def as_part(
     entries: np.ndarray | None = None,
     field: str = "state",
     inflate: bool = True,
+    variables: np.ndarray | None = None,
 ) -> Part:
     """A part with contiguous values; its entries are counted from 0 unless they are given."""
     values = np.ascontiguousarray(values) if is_host(values) else values
     entries = np.arange(values.shape[1]) if entries is None else np.asarray(entries, dtype=np.int64)
-    return Part(values, None if positions is None else to_numpy(positions), entries, field, inflate)
+    return Part(values, None if positions is None else to_numpy(positions), entries, field, inflate, variables)
 
 
 @dataclass(frozen=True, eq=False)
@@ -421,6 +425,20 @@ def as_ensemble(prior: Array) -> Array:
     ValueError
         If it is masked, not finite, or has another shape.
     """
+    prior = as_members(prior)
+    if not bool(namespace(prior).isfinite(namespace(prior).sum(prior))):
+        _name_bad_entry(to_numpy(prior))
+    return prior
+
+
+def as_members(prior: Array) -> Array:
+    """A (member, state) array of what a caller has, finite or not.
+
+    Raises
+    ------
+    ValueError
+        If it is masked or has another shape.
+    """
     if isinstance(prior, np.ma.MaskedArray) and np.ma.getmaskarray(prior).any():
         member, variable = np.argwhere(np.ma.getmaskarray(prior))[0].tolist()
         raise ValueError(f"prior member {member} is masked at state variable {variable}: leave masked points out")
@@ -429,8 +447,6 @@ def as_ensemble(prior: Array) -> Array:
         raise ValueError(
             f"prior must be an array (member, state) of two members or more, not shape {tuple(prior.shape)}"
         )
-    if not bool(namespace(prior).isfinite(namespace(prior).sum(prior))):
-        _name_bad_entry(to_numpy(prior))
     return prior
 
 

@@ -19,6 +19,7 @@ from ensf.arrays import Array, Generator, generator, namespace, stream
 from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import PairedScore, PriorScore
 from ensf.diffusion.sampler import ReverseSDE, Sampler, StandardNoise
+from ensf.diffusion.sampling import recorded
 from ensf.diffusion.schedule import LinearSchedule, Schedule
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
 from ensf.filters.lost import Lost
@@ -46,7 +47,7 @@ class EnSF:
     sampler : Sampler
         Reverse-time integration.
     start : StandardNoise or StandardisedNoise
-        Terminal law, where the integration starts.
+        Terminal law, where the integration starts, in units of the schedule's noise there.
     clip : float
         Bound on every entry of the posterior score; infinite = none.
 
@@ -75,6 +76,8 @@ class EnSF:
         memory: Memory = None,
         positions: np.ndarray | None = None,
         predicted: Array | None = None,
+        *,
+        trajectory: bool = False,
     ) -> Analysis:
         """Analysis ensemble from a prior ensemble ``(member, state)``.
 
@@ -87,11 +90,14 @@ class EnSF:
             Not used.
         positions : (state, dimension) array, optional
             Not used.
+        trajectory : bool
+            Whether z at every pseudo-time is kept.
 
         Returns
         -------
         Analysis
-            Its info has `steps`, the pseudo-time steps taken, and `clipped`, the fraction of scores that were clipped.
+            Its info has `steps`, the pseudo-time steps taken, `clipped`, the fraction of scores that were clipped, and
+            `trajectory`, a `Trajectory`, if asked for.
 
         Raises
         ------
@@ -122,14 +128,19 @@ class EnSF:
             score = prior_score(z, alpha, variance)
             return clipping(score + guide(z, score, t, alpha, variance))
 
-        noise = self.start.draw(prior, rng)
-        ensemble, steps = self.sampler.sample(noise, posterior_score, self.schedule, rng)
+        noise = self.schedule.terminal_deviation() * self.start.draw(prior, rng)
+        info: dict[str, Any] = {}
+        if trajectory:
+            way = recorded(noise, self.sampler.walk(noise, posterior_score, self.schedule, rng))
+            ensemble, steps, info = way.states[-1, ...], len(way.times) - 1, {"trajectory": way}
+        else:
+            ensemble, steps = self.sampler.sample(noise, posterior_score, self.schedule, rng)
         if not bool(namespace(ensemble).isfinite(namespace(ensemble).sum(ensemble))):
             raise Lost(
                 f"the score filter left the range of numbers in {steps} steps: take more steps, a larger observation "
                 "error, or ConditionalGuidance"
             )
-        return Analysis(ensemble, memory, {"steps": steps, "clipped": clipping.fraction()})
+        return Analysis(ensemble, memory, {"steps": steps, "clipped": clipping.fraction(), **info})
 
     def _warn_if_stiff(self, prior: Array, observation: Observation) -> None:
         needed = self.sampler.stable_steps(self.schedule, self.guidance.stiffness(prior, observation))

@@ -16,7 +16,7 @@ import numpy as np
 from ensf.arrays import Array, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Part, Update
 from ensf.filters.weights import combine
-from ensf.localization import Localization, Patches, PatchLimit
+from ensf.localization import ByCorrelation, Localization, Patches, PatchLimit
 from ensf.localization.information_limit import degrees_of_freedom
 from ensf.localization.patches import everything
 from ensf.observations.observation import Observation
@@ -42,7 +42,7 @@ class LocalUpdate(Update):
 
     Attributes
     ----------
-    localization : Localization or None
+    localization : Localization, ByCorrelation or None
         None: every observation reaches everything.
     information_limit : PatchLimit or None
     position : (observation, dimension) array or None
@@ -54,7 +54,7 @@ class LocalUpdate(Update):
         Of errors that are correlated without groups; what is whitened is then divided by standard deviations alone.
     """
 
-    localization: Localization | None = field(kw_only=True)
+    localization: Localization | ByCorrelation | None = field(kw_only=True)
     information_limit: PatchLimit | None = field(kw_only=True)
     position: np.ndarray | None = field(kw_only=True)
     anomalies: Array = field(kw_only=True)
@@ -69,6 +69,10 @@ class LocalUpdate(Update):
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part, and the degrees of freedom at each entry."""
         anomalies = part.values - member_mean(part.values)
+        if isinstance(self.localization, ByCorrelation):
+            host = to_numpy(anomalies), to_numpy(self.anomalies)
+            increments, freedom = self.increments(anomalies, self.localization.patches(*host, self.group))
+            return part.values + increments, {"degrees_of_freedom": freedom}
         if part.positions is None and self.localization is not None:
             return part.values + combine(anomalies, self._mean_weights), {}
         increments, freedom = self.increments(anomalies, self.patches(part.positions, part.values.shape[1]))
@@ -101,13 +105,15 @@ class LocalUpdate(Update):
 
     def _wide(self, positions: np.ndarray) -> Patches | None:
         """Patches with the half-width of the localization; None where every observation reaches everything."""
+        if isinstance(self.localization, ByCorrelation):
+            raise ValueError("ByCorrelation knows no places: give a Localization to what asks for them")
         if self.localization is None or self.position is None:
             return None
         return self.localization.patches(positions, self.position, self.group)
 
     def _narrowed(self, wide: Patches) -> _Narrowed:
         """What the information limit makes of patches."""
-        assert self.localization is not None and self.information_limit is not None
+        assert isinstance(self.localization, Localization) and self.information_limit is not None
         if not self._last_narrowed or self._last_narrowed[0].wide is not wide:
             widest = self.localization.half_width
             patches, half_width = self.information_limit.narrow(wide, widest, self.anomalies, self.group)
@@ -116,7 +122,7 @@ class LocalUpdate(Update):
 
     def near(self, positions: np.ndarray) -> Self:
         """With the observations that reach the positions alone."""
-        if self.localization is None or self.position is None:
+        if not isinstance(self.localization, Localization) or self.position is None:
             return self
         return self.restrict(self.localization.reached(to_numpy(positions), self.position, self.group))
 
@@ -137,7 +143,7 @@ class LocalUpdate(Update):
 
     def coverage(self, part: Part) -> np.ndarray:
         """How far observations cover each entry: 1 within the half-width of one, falling to 0 where none reaches."""
-        if self.localization is None or part.positions is None:
+        if not isinstance(self.localization, Localization) or part.positions is None:
             return np.ones(part.values.shape[1])
         assert self.position is not None
         patches = self.localization.patches(part.positions, self.position, self.group)
@@ -160,15 +166,15 @@ class LocalUpdate(Update):
 
 
 def check_local(
-    observation: Observation, localization: Localization | None, name: str, *, correlated: bool = False
+    observation: Observation, localization: Localization | ByCorrelation | None, name: str, *, correlated: bool = False
 ) -> np.ndarray | None:
-    """Places of the observations for a local filter, None without localization.
+    """Places of the observations for a local filter, None where it asks for none.
 
     Parameters
     ----------
     observation : Observation
         As `Observation.decorrelated` gives it.
-    localization : Localization or None
+    localization : Localization, ByCorrelation or None
     name : str
         What errors call the filter.
     correlated : bool
@@ -184,7 +190,7 @@ def check_local(
             f"{name} needs independent observation errors, or groups of them: give standard deviations or Grouped, or "
             "use LETKF, LETSF or ETKF"
         )
-    if localization is None:
+    if not isinstance(localization, Localization):
         return None
     if observation.position is None:
         raise ValueError(

@@ -39,3 +39,45 @@ def combine_columns(anomalies, weights, increments):
         _combine_block(anomalies, weights, 0, anomalies.shape[1], increments)
     else:
         _combine_in_parallel(anomalies, weights, increments)
+
+
+@compiled(nogil=True)
+def _whiten_place(correlation, rows, index, weight, white):
+    """``C^-1 r`` with ``C C^T`` the correlation of some observations and r their tapered rows, one row after another.
+
+    Row k of C takes row k of the result with it; false if the correlation is not positive definite.
+    """
+    count, columns = len(index), rows.shape[1]
+    factor = np.empty((count, count))
+    for k in range(count):
+        for i in range(k):
+            total = correlation[index[k], index[i]]
+            for m in range(i):
+                total -= factor[k, m] * factor[i, m]
+            factor[k, i] = total / factor[i, i]
+        square = correlation[index[k], index[k]]
+        for m in range(k):
+            square -= factor[k, m] * factor[k, m]
+        if not square > 0.0:
+            return False
+        factor[k, k] = np.sqrt(square)
+        root = np.sqrt(weight[k])
+        for j in range(columns):
+            white[k, j] = root * rows[index[k], j]
+        for m in range(k):
+            for j in range(columns):
+                white[k, j] -= factor[k, m] * white[m, j]
+        for j in range(columns):
+            white[k, j] /= factor[k, k]
+    return True
+
+
+@compiled(parallel=True)
+def whiten_places(correlation, rows, indptr, index, weight, white):
+    """Write the whitened rows of each place, whose pairs begin at ``indptr[place]``; false if one has none."""
+    places = len(indptr) - 1
+    done = np.ones(places, dtype=np.bool_)
+    for place in numba.prange(places):
+        near = slice(indptr[place] - indptr[0], indptr[place + 1] - indptr[0])
+        done[place] = _whiten_place(correlation, rows, index[near], weight[near], white[near])
+    return done.all()

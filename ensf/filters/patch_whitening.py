@@ -72,14 +72,13 @@ def _blocks(patches: Patches, columns: int) -> Iterator[tuple[int, int]]:
 
 def _whitened(rows: Array, correlation: np.ndarray, patches: Patches, first: int, stop: int) -> Array:
     """Rows of each pair of places, whitened place by place."""
-    import scipy.linalg
+    from ensf.filters.loops import whiten_places
 
-    host = to_numpy(rows).astype(np.float64, copy=False)
-    white = np.empty((patches.indptr[stop] - patches.indptr[first], rows.shape[1]))
-    for place in range(first, stop):
-        near = slice(patches.indptr[place], patches.indptr[place + 1])
-        index, own = patches.index[near], slice(near.start - patches.indptr[first], near.stop - patches.indptr[first])
-        factor = np.linalg.cholesky(correlation[np.ix_(index, index)])
-        local = np.sqrt(patches.weight[near])[:, None] * host[index]
-        white[own] = scipy.linalg.solve_triangular(factor, local, lower=True) if len(index) else local
+    host = np.ascontiguousarray(to_numpy(rows), dtype=np.float64)
+    indptr = patches.indptr[first : stop + 1]
+    near = slice(indptr[0], indptr[-1])
+    white = np.empty((indptr[-1] - indptr[0], rows.shape[1]))
+    errors = np.ascontiguousarray(correlation, dtype=np.float64)
+    if not whiten_places(errors, host, indptr, patches.index[near], patches.weight[near], white):
+        raise ValueError("the correlation of observation errors is not positive definite: check the law of errors")
     return like(white, rows)

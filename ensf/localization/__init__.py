@@ -9,6 +9,7 @@ at the same place (levels of one column, several fields) share one patch. Local 
 each observation by rho_k (R-localization). Neighbours are found through a k-d tree, never by all pairs.
 """
 
+from ensf.localization.by_correlation import ByCorrelation
 from ensf.localization.by_variable import ByVariable, variable_code
 from ensf.localization.geometry import Euclidean, Geometry, Periodic, Sphere
 from ensf.localization.information_limit import CountLimit, InformationLimit, PatchLimit
@@ -18,6 +19,7 @@ from ensf.localization.taper import gaspari_cohn
 from ensf.localization.vertical import Layered, Product
 
 __all__ = [
+    "ByCorrelation",
     "ByVariable",
     "CountLimit",
     "Euclidean",

@@ -62,6 +62,11 @@ class ByVariable:
             if not 0 <= rule[2] < math.inf:
                 raise ValueError(f"rule {rule!r} of ByVariable: give a factor of 0 or more")
 
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """What the rules name as observed."""
+        return tuple(kind for _, kind, _ in self.rules if kind != ANY)
+
     def factor(self, code: float, observed: float) -> float:
         """Factor of the half-width for a variable and what is observed, by their codes."""
         for variable, kind, factor in self.rules:

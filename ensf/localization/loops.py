@@ -43,6 +43,24 @@ def describe_places(rows, members, indptr, weight, index, information, count):
 
 
 @compiled(nogil=True)
+def squared_correlations(entries, columns, square):
+    """Write the squared correlation of anomalies, a row each, of every entry with every column; 0 without spread."""
+    power = np.zeros(columns.shape[0])
+    for k in range(columns.shape[0]):
+        for j in range(columns.shape[1]):
+            power[k] += columns[k, j] ** 2
+    for i in range(entries.shape[0]):
+        own = 0.0
+        for j in range(entries.shape[1]):
+            own += entries[i, j] ** 2
+        for k in range(columns.shape[0]):
+            shared = 0.0
+            for j in range(entries.shape[1]):
+                shared += entries[i, j] * columns[k, j]
+            square[i, k] = shared * shared / (own * power[k]) if own > 0.0 and power[k] > 0.0 else 0.0
+
+
+@compiled(nogil=True)
 def freedom_in_lockstep(rows, indptr, index, weight, count, groups, freedom):
     """Write the degrees of freedom of the places of groups."""
     members = rows.shape[1]

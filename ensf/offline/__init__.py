@@ -8,9 +8,9 @@ Parts are worked here or by workers (`ensf.runs.engines`), with the same bits. T
 for filters that need whole states.
 """
 
-from ensf.offline.analysis import STAGES, Analysed, Earlier, Offline, analyse_files
+from ensf.offline.analysis import STAGES, Analysed, Earlier, Offline, Replaced, analyse_files
 from ensf.offline.job import Job
 from ensf.offline.members import Source
 from ensf.offline.writer import names
 
-__all__ = ["STAGES", "Analysed", "Earlier", "Job", "Offline", "Source", "analyse_files", "names"]
+__all__ = ["STAGES", "Analysed", "Earlier", "Job", "Offline", "Replaced", "Source", "analyse_files", "names"]

@@ -11,8 +11,8 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +20,32 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, find_localization, method_for
+from ensf.dataset.methods import Method, find_localization, method_for, with_catalogues
 from ensf.dataset.pipeline import Clipped, Follow, Pipeline, quiet
-from ensf.dataset.tiles import Range, Tile, layout_at
+from ensf.dataset.tiles import Range, layout_at
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Filter, Info, Memory, Preparable, Update
 from ensf.offline.fields import FIELDS, GridFile, attributes_of
-from ensf.offline.job import Job, bytes_needed
+from ensf.offline.job import Job, bytes_beside, bytes_needed
 from ensf.offline.members import Source
 from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
 from ensf.offline.observations import Columns, check_prior, locate, meet, named, refuse_rejected, set_aside
 from ensf.offline.parts import Forecast, Work, analyse, cut_source, load, path_of, scan
 from ensf.offline.staging import check_free, size_of, staged
 from ensf.offline.statistics import STATISTICS, Bands, write
+from ensf.offline.times import TimesSource
 from ensf.offline.windows import window_of
-from ensf.offline.writer import RECORD, TABLE, Output, names
+from ensf.offline.writer import RECORD, TABLE, Output, names, write_parameter
 from ensf.offline.writer import record as write_record
 from ensf.runs.engines import Engine, Workers, clear, opened
 from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import find_files
 from ensf.tables import Check, Correlation, Observed, read
+from ensf.wrappers.failed_members import Replacement, of_other_members
+from ensf.wrappers.parameters import Parameter, check_preparable
 
-__all__ = ["STAGES", "Analysed", "Earlier", "Offline", "Run", "analyse_files"]
+__all__ = ["STAGES", "Analysed", "Earlier", "Offline", "Replaced", "Run", "analyse_files"]
 
 LOGGER = logging.getLogger("ensf")
 STAGES = ("forecast", "preassim", "postassim", "analysis")
@@ -86,10 +89,38 @@ class Earlier:
             )
         return source
 
-    def correct(self, job: Job, source: Source, update: Update, command: str | None, run: Run) -> None:
+    def correct(
+        self,
+        job: Job,
+        source: Source,
+        update: Update,
+        command: str | None,
+        run: Run,
+        replaced: Replaced | None = None,
+    ) -> None:
         """Write the corrected copies."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        apply(job, source, update, ("analysis",), (), self.folder, command, run, self.lag)
+        apply(job, source, update, ("analysis",), (), self.folder, command, run, self.lag, replaced)
+
+
+@dataclass(frozen=True, eq=False)
+class Replaced:
+    """Members whose forecast failed, to be replaced by what the analysis makes of the others.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of their files.
+    replacement : Replacement
+    """
+
+    names: tuple[str, ...]
+    replacement: Replacement
+
+    @property
+    def copies(self) -> dict[str, int]:
+        """Names of the files, and number of the member whose file each is a copy of."""
+        return dict(zip(self.names, self.replacement.donors.tolist(), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +171,7 @@ class Analysed:
         """
         if self.source is None:
             raise ValueError("the members of the analysis were not written: give it among the stages")
-        return self.source.part(Tile(self.source.layout, np.arange(0)))
+        return self.source.load(distinct=False)
 
 
 @dataclass(frozen=True)
@@ -180,6 +211,10 @@ class Offline:
         Variables with levels of which rows without a height see the level nearest to the surface.
     correlation : Correlation, optional
         Of the errors of the rows of one group, as in `ensf.tables.ObservationTable.observe`.
+    parameters : mapping of str to Parameter
+        Variables that are parameters of the model, numbers or fields, as in `ensf.dataset.analyse`.
+    by_time : bool
+        Each name or pattern of the forecast is the files of one time, from the first to the last.
     window : str
         Times of rows that are used: ``START/END``, the end excluded; a duration such as ``6h``, centred at the time of
         the forecast; or ``all``. By default six hours if the files say what time it is.
@@ -207,6 +242,8 @@ class Offline:
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
     correlation: Correlation | None = None
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    by_time: bool = False
     window: str = ""
     memory_limit: float = 0.0
 
@@ -218,9 +255,16 @@ class Offline:
     def __post_init__(self) -> None:
         if not self.memory_limit >= 0:
             raise ValueError(f"memory_limit is {self.memory_limit:g}: give GB for each process, or 0 for no limit")
+        if self.by_time and self.parameters:
+            raise ValueError("parameters cannot be in files of one time each: leave by_time or the parameters out")
+        if self.by_time and self.window and self.window != "all" and "/" not in self.window:
+            raise ValueError(f"window {self.window!r} has no centre with a file for each time: give START/END, or all")
         for stage in (*self.stages, *self.statistics):
             if stage not in STAGES:
                 raise ValueError(f"there is no stage {stage!r}: choose from {', '.join(STAGES)}")
+        for name in self.parameters:
+            if name in self.variables:
+                raise ValueError(f"{name!r} is a parameter and among variables: name it in one of them")
         if not 0 <= self.withhold < 1:
             raise ValueError(f"withhold is {self.withhold:g}: give a part of the places from 0 to below 1, such as 0.2")
 
@@ -265,19 +309,23 @@ class Offline:
         """
         folder, paths = expanded(output), find_files(prior, "the forecast")
         tables = find_files(observations, "the observations")
-        source = Source.of(paths, self.member_dim, tuple(self.variables), self.mask, self.coordinates.values())
+        of_source = partial(Source.of, paths, self.member_dim, mask=self.mask, coordinates=[*self.coordinates.values()])
+        source = self._of_times(prior) if self.by_time else of_source(self.variables, without=tuple(self.parameters))
+        parameters = {name: of_source((name,)) for name in self.parameters}
         layout = source.layout
 
         method = method_for(self.method, layout)
+        if parameters:
+            check_preparable(method)
         files = names(source, self.stages, self.statistics, bool(keepers(method)))
         former = [expanded(memory)] if isinstance(memory, str | Path) else []
         _check_apart([*paths, *tables, *former], folder, files)
         size = sum(map(size_of, paths))
         left = source.members * layout.size * source.dtype.itemsize  # by parts, beside the files
         check_free(folder, files, len(self.stages) * (size + left), overwrite)
-        parts = self._parts(source, method)
+        parts = self._parts(source, method, tuple(parameters.values()))
 
-        window = window_of(self.window, paths)
+        window = window_of(self.window or ("all" if self.by_time else ""), paths)
         table = read(tables, good=self.good)
         table = table if window is None else table.within(*window)
         options = {
@@ -302,23 +350,30 @@ class Offline:
             memory = read_memory(path, method, layout, source.dtype)
         observed = locate(observed, find_localization(method), named(tables))
 
+        blocks = transforms.blocks(layout)
+        method = with_catalogues(
+            method, lambda pattern: blocks.forward(source.catalogue(find_files(pattern, "the catalogue")))
+        )
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
-        return Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory)
+        own = tuple((one, parameters[name]) for name, one in self.parameters.items())
+        return Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
 
-    def _parts(self, source: Source, method: Filter) -> list[Range]:
+    def _parts(self, source: Source, method: Filter, parameters: Sequence[Source]) -> list[Range]:
         """What is read at once; refused if a part, or what the method needs, does not fit into the memory."""
         localization, prepared = find_localization(method), isinstance(method, Preparable)
         parts = cut_source(source, localization)
-        needed = bytes_needed(source, parts, prepared, 0)
+        beside = bytes_beside(source, method, parameters)
+        needed = bytes_needed(source, parts, prepared, beside)
         while needed > self.limit and max(part.stop - part.start for part in parts) > 1:
             fewer = max(layout_at(source.layout, part).size for part in parts) * source.members / 2
             smaller = cut_source(source, localization, fewer)
             if len(smaller) == len(parts):
                 break
             parts = smaller
-            needed = bytes_needed(source, parts, prepared, 0)
+            needed = bytes_needed(source, parts, prepared, beside)
         if needed > self.limit:
-            what = "one part of the state" if prepared else f"{type(method).__name__}, which takes whole states,"
+            more = f", with {beside / 1e9:.3g} GB of catalogues and parameters," if beside else ""
+            what = f"one part of the state{more}" if prepared else f"{type(method).__name__}, which takes whole states,"
             raise ValueError(
                 f"memory_limit is {self.limit / 1e9:.3g} GB but {what} needs {needed / 1e9:.3g} GB: give more, "
                 + ("or store the state in smaller pieces" if prepared else "or a filter such as LETKF or LETSF")
@@ -330,6 +385,11 @@ class Offline:
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         return Transforms.of(chosen, source.layout, source.variable, source.label)
+
+    def _of_times(self, prior: Paths) -> Source:
+        patterns = [prior] if isinstance(prior, str | Path) else prior
+        groups = [find_files(pattern, "the forecast") for pattern in patterns]
+        return TimesSource.of_times(groups, self.member_dim, self.variables, self.mask, self.coordinates.values())
 
     def analyse(
         self,
@@ -343,6 +403,7 @@ class Offline:
         command: str | None = None,
         record: bool = True,
         earlier: Sequence[Earlier] = (),
+        replaced: Replaced | None = None,
         follow: Follow = quiet,
         engine: Engine = "serial",
     ) -> Analysed:
@@ -359,6 +420,8 @@ class Offline:
             Write ``observations.nc``, ``statistics.nc`` and ``analysis.json`` too.
         earlier : sequence of Earlier
             Files of earlier cycles, of which corrected copies are written.
+        replaced : Replaced, optional
+            Members of which there is no forecast, whose files are written too; the forecast has a file per member.
         engine : str, concurrent.futures.Executor or Workers
             Where parts are worked, as in `ensf.runs.engines`; the bits are those of ``serial``.
 
@@ -376,16 +439,25 @@ class Offline:
             clear(place)
             run = Run(workers, follow)
             job = self.prepare(prior, observations, place, memory=memory, overwrite=overwrite, run=run)
+            if replaced and len(job.source.paths) != job.source.members:
+                raise ValueError(
+                    f"members that failed are to be replaced but {job.source.members} members are in "
+                    f"{len(job.source.paths)} files: give a file of each member"
+                )
             strange = job.observed.far_off()
             former = [(one, one.source(job.source)) for one in earlier]
             with staged(place, RECORD, fresh) as folder:
                 update = job.pipeline.prepare(_all_needed(job), rng, job.memory)
-                analysis = apply(job, job.source, update, self.stages, self.statistics, folder, command, run)
+                stages = self.stages, self.statistics
+                analysis = apply(job, job.source, update, *stages, folder, command, run, replaced=replaced)
                 table, statistics = job.scored(analysis, job.pipeline.influence(update, job.needed))
+                if job.parameters:
+                    self._analyse_parameters(job, update, rng, folder, replaced)
                 for one, source in former:
-                    one.correct(job, source, update, command, run)
+                    one.correct(job, source, update, command, run, replaced)
+                kept = of_other_members(update.memory) if replaced else update.memory
                 if keepers(job.pipeline.method):
-                    write_memory(folder / MEMORY, update.memory, job.pipeline.method, job.source.layout)
+                    write_memory(folder / MEMORY, kept, job.pipeline.method, job.source.layout)
                 info = {**update.info, "table": table, "statistics": statistics}
                 if record:
                     table.write(folder / TABLE)
@@ -394,8 +466,20 @@ class Offline:
         for sentence in strange:
             LOGGER.warning(sentence)
         paths = tuple(place / name for name in names(job.source, ("analysis",), ())[: len(job.source.paths)])
-        made = replace(job.source, paths=paths) if "analysis" in self.stages else None
-        return Analysed(job.source.members, update.memory, info, update, made)
+        made = job.source.of_members(paths) if "analysis" in self.stages else None
+        return Analysed(job.source.members, kept, info, update, made)
+
+    def _analyse_parameters(
+        self, job: Job, update: Update, rng: Generator, folder: Path, replaced: Replaced | None
+    ) -> None:
+        """Analysis of parameters in the files of the analysis that are there, and of members that are replaced."""
+        key = int(rng.integers(2**63))
+        for parameter, source in job.parameters:
+            values = job.pipeline.parameter(update, parameter, source.layout, source.load(distinct=False), key)
+            if "analysis" in self.stages:
+                write_parameter(folder, source, values)
+            if replaced:
+                write_parameter(folder, source, parameter.replaced(values, replaced.replacement), replaced.names)
 
 
 def _all_needed(job: Job) -> np.ndarray:
@@ -432,6 +516,7 @@ def apply(
     command: str | None,
     run: Run,
     lag: int = 0,
+    replaced: Replaced | None = None,
 ) -> Columns:
     """Apply an update to all parts of a source, and write the files; the analysis where it is observed.
 
@@ -442,7 +527,7 @@ def apply(
     left.mkdir()
     wanted = job.columns.entries[:0] if lag else job.columns.entries
     what = (pipeline.method, pipeline.observation, pipeline.transforms, update, job.parts, wanted)
-    work = Work(source, *what, members, statistics, left, lag)
+    work = Work(source, *what, members, statistics, left, lag, replaced.replacement if replaced else None)
     values = np.empty((source.members, len(wanted)), source.dtype)
     clipped: Clipped = Counter()
     looks: dict[str, Any] = {}
@@ -461,7 +546,8 @@ def apply(
                 clipped += done.clipped
                 looks |= done.looks
     pipeline.say_clipped(clipped, source.members)
-    Output(source, job.parts, left, folder, command, members, statistics).write(run.workers, run.follow)
+    copies = replaced.copies if replaced else {}
+    Output(source, job.parts, left, folder, command, members, statistics, copies).write(run.workers, run.follow)
     if not lag:
         write_fields(folder / FIELDS, job, left, list(looks))
     shutil.rmtree(left)
@@ -497,6 +583,7 @@ def analyse_files(
     rng: Generator,
     memory: Memory | str | Path = None,
     earlier: Sequence[Earlier] = (),
+    replaced: Replaced | None = None,
     engine: Engine = "serial",
     **settings: Any,
 ) -> Analysed:
@@ -504,7 +591,7 @@ def analyse_files(
 
     Parameters
     ----------
-    prior, observations, output, rng, memory, earlier, engine
+    prior, observations, output, rng, memory, earlier, replaced, engine
         As in `Offline.analyse`.
     method : Filter, callable, str, or None
         As in `Offline`.
@@ -512,5 +599,5 @@ def analyse_files(
         Of `Offline`.
     """
     offline = Offline(method, **settings)
-    how: dict[str, Any] = {"overwrite": True, "record": False, "earlier": earlier, "engine": engine}
-    return offline.analyse(prior, observations, output, rng=rng, memory=memory, **how)
+    how: dict[str, Any] = {"overwrite": True, "record": False, "earlier": earlier, "replaced": replaced}
+    return offline.analyse(prior, observations, output, rng=rng, memory=memory, engine=engine, **how)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.methods import inside
 from ensf.dataset.pipeline import Pipeline
 from ensf.dataset.tiles import Range, layout_at
-from ensf.filters.base import Memory
+from ensf.filters.base import Filter, Memory
 from ensf.offline.members import Source
 from ensf.offline.memory import keepers
 from ensf.offline.observations import Columns, compare, counts
 from ensf.offline.statistics import Bands, by_band
 from ensf.offline.windows import Window
+from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, Observed
 from ensf.tables.flags import USED, WITHHELD
+from ensf.wrappers import AdditiveNoise, Parameter
 
-__all__ = ["Job", "bytes_needed"]
+__all__ = ["Job", "bytes_beside", "bytes_needed"]
 
 ALWAYS = 4e8
 """Bytes of a process that has imported what it needs."""
@@ -30,9 +33,28 @@ OBSERVED = 40
 """The same of what is read of the forecast at observations, of which the update is made."""
 WHOLE = 8
 """Ensembles that a filter of the whole state needs in memory, about."""
+CATALOGUE = 2
+"""Catalogues of states in memory at once: as the files have them, and as the filter takes them."""
 
 
-def bytes_needed(source: Source, parts: Sequence[Range], prepared: bool, observed: int) -> float:
+def bytes_beside(source: Source, method: Filter, parameters: Iterable[Source]) -> float:
+    """Bytes of what is whole in memory with any filter, about: catalogues of states, and the largest parameter.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a catalogue is names of files and there is none.
+    """
+    states = 0
+    for one in inside(method):
+        if isinstance(one, AdditiveNoise):
+            catalogue = one.catalogue
+            states += len(find_files(catalogue, "the catalogue") if isinstance(catalogue, str) else catalogue)
+    fields = (one.members * one.layout.size * one.dtype.itemsize for one in parameters)
+    return CATALOGUE * states * source.layout.size * source.dtype.itemsize + WHOLE * max(fields, default=0)
+
+
+def bytes_needed(source: Source, parts: Sequence[Range], prepared: bool, beside: float, observed: int = 0) -> float:
     """Bytes that each process needs at most, about.
 
     Parameters
@@ -41,12 +63,14 @@ def bytes_needed(source: Source, parts: Sequence[Range], prepared: bool, observe
     parts : sequence of Range
     prepared : bool
         The filter is prepared once; else it needs whole states.
+    beside : float
+        As of `bytes_beside`.
     observed : int
         Bytes of the forecast at observations.
     """
     largest = max((layout_at(source.layout, part).size for part in parts), default=0) * source.members * 8.0
     whole = 0 if prepared else WHOLE * source.layout.size * source.members * source.dtype.itemsize
-    return ALWAYS + PART * largest + OBSERVED * observed + whole
+    return ALWAYS + PART * largest + OBSERVED * observed + whole + beside
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +99,8 @@ class Job:
         Times of observations that are used, the second excluded; None = all.
     memory : object
         What the filter remembers of the cycle before.
+    parameters : tuple of (Parameter, Source)
+        Parameters of the model, and the files that they are variables of.
     """
 
     source: Source
@@ -88,6 +114,7 @@ class Job:
     output: Path
     window: Window | None = None
     memory: Memory = None
+    parameters: tuple[tuple[Parameter, Source], ...] = ()
 
     @property
     def needed(self) -> np.ndarray:
@@ -97,7 +124,8 @@ class Job:
     @property
     def bytes(self) -> float:
         """Bytes that each process needs at most, about."""
-        return bytes_needed(self.source, self.parts, self.pipeline.is_prepared, self.columns.values.nbytes)
+        beside = bytes_beside(self.source, self.pipeline.method, [source for _, source in self.parameters])
+        return bytes_needed(self.source, self.parts, self.pipeline.is_prepared, beside, self.columns.values.nbytes)
 
     def scored(self, analysis: Columns, influence: np.ndarray) -> tuple[ObservationTable, xr.Dataset]:
         """The table with what the analysis predicts and what each row had of it; statistics."""
@@ -130,6 +158,9 @@ class Job:
             yield "window: " + " to ".join(str(time.astype("datetime64[s]")) for time in self.window)
         yield f"observations: {self.observed.observation.size} of {len(self.observed.table)} rows used"
         yield from (f"    {number} {reason}" for reason, number in counts(self.observed.table).items())
+        for parameter, source in self.parameters:
+            (name,) = source.layout.template.data_vars
+            yield f"parameter {name}, {source.layout.size} of each member: {parameter}"
         how = f"in {len(self.parts)} parts" if self.pipeline.is_prepared else "of the whole state at once"
         yield f"method: {self.pipeline.method}"
         kept = [type(keeper).__name__ for keeper in keepers(self.pipeline.method)]

@@ -19,13 +19,13 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset import Layout
-from ensf.dataset.coordinates import located, without_place
+from ensf.dataset.coordinates import find_coordinate, located, without_place
 from ensf.dataset.netcdf import is_store, reading
 from ensf.dataset.raw import RawFile, raw
 from ensf.dataset.stored import Stored, decoded
 from ensf.dataset.tiles import Range, Tile, tile_at
 
-__all__ = ["Source", "hashes"]
+__all__ = ["Source"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,7 @@ class Source:
         variables: Iterable[str],
         mask: bool,
         coordinates: Iterable[str] = (),
+        without: Iterable[str] = (),
     ) -> Source:
         """The source of some files.
 
@@ -81,13 +82,15 @@ class Source:
             What is missing in the first member has no data, in every member.
         coordinates : iterable of str
             Variables of the files that are coordinates, beside those that are known as such.
+        without : iterable of str
+            Variables that are not analysed if `variables` is empty.
 
         Raises
         ------
         ValueError
             If a file cannot be read, a variable is missing or not of floating point, or members are not alike.
         """
-        source = cls._of(tuple(paths), member_dim, tuple(variables), mask, tuple(coordinates))
+        source = cls._of(tuple(paths), member_dim, tuple(variables), mask, tuple(coordinates), tuple(without))
         for path in paths[1:]:
             source._check_alike(path)
         return source
@@ -100,9 +103,10 @@ class Source:
         variables: tuple[str, ...],
         mask: bool,
         coordinates: tuple[str, ...],
+        without: tuple[str, ...] = (),
     ) -> Source:
         """As the first file says."""
-        first = _content(paths[0], variables, member_dim, coordinates)
+        first = _content(paths[0], variables, member_dim, coordinates, without)
         size = first.sizes.get(member_dim, 1)
         if size > 1 and len(paths) > 1:
             raise ValueError(
@@ -121,6 +125,11 @@ class Source:
         bare = cls(paths, members, Layout(template, member_dim, dims, xr.Dataset()), single, coordinates, mask)
         missing = {name: np.isnan(values) for name, values in bare.fields(0)} if mask else {}
         return replace(bare, layout=replace(bare.layout, masks=_masks(template, missing)))
+
+    @property
+    def pieces(self) -> Sequence[tuple[Source, np.ndarray | slice]]:
+        """Sources of files that belong together, and which entries of the state they hold."""
+        return [(self, slice(None))]
 
     def path(self, member: int) -> Path:
         """File of a member."""
@@ -146,13 +155,15 @@ class Source:
         """Of the ensemble: the widest of the variables."""
         return np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
 
-    def load(self, follow: Callable[[Iterable[int]], Iterable[int]] = iter) -> np.ndarray:
-        """The ensemble ``(member, state)``.
+    def load(self, follow: Callable[[Iterable[int]], Iterable[int]] = iter, distinct: bool = True) -> np.ndarray:
+        """The ensemble ``(member, state)``, in the widest dtype of the variables.
 
         Parameters
         ----------
         follow : callable
             Wraps the iterable of members, to show progress.
+        distinct : bool
+            Refuse members that are the same.
 
         Raises
         ------
@@ -160,10 +171,12 @@ class Source:
             As `part`, or if two members are the same.
         """
         ensemble = np.empty((self.members, self.layout.size), dtype=self.dtype)
+        whole = Tile(self.layout, np.arange(self.layout.size))
         for member in follow(range(self.members)):
             with raw(self.path(member)) as file:
-                self._read(file, [member], Tile(self.layout, np.arange(0)), ensemble)
-        self.refuse_twins([hashes(ensemble)])
+                self._read(file, [member], whole, ensemble)
+        if distinct:
+            self.refuse_twins([self.hashes(whole, ensemble)])
         return ensemble
 
     def part(self, tile: Tile) -> np.ndarray:
@@ -206,6 +219,18 @@ class Source:
         """Length along a dimension of what a file has in one piece of each of some variables; 1 if it may be cut."""
         with raw(self.paths[0]) as file:
             return math.lcm(*(file[str(name)].chunks.get(str(dim), 1) for name in names))
+
+    def within(self, part: Range, piece: int) -> tuple[Range, np.ndarray | slice] | None:
+        """Of a part of the state that which one of the `pieces` holds, and where its entries are among the part's."""
+        return part, slice(None)
+
+    def of_members(self, paths: Sequence[Path]) -> Source:
+        """The same in other files, like these."""
+        return replace(self, paths=tuple(paths))
+
+    def hashes(self, tile: Tile, members: np.ndarray) -> list[bytes]:
+        """A number for each member of a part ``(member, entry)``, which members that are the same have in common."""
+        return [hashlib.blake2b(np.ascontiguousarray(member).data, digest_size=16).digest() for member in members]
 
     def refuse_twins(self, parts: Iterable[list[bytes]]) -> None:
         """Raise ValueError if two members are the same.
@@ -268,7 +293,19 @@ class Source:
             f"first {where}: {advice}"
         )
 
-    def _check_alike(self, path: Path) -> None:
+    def catalogue(self, paths: Sequence[Path]) -> np.ndarray:
+        """States ``(sample, state)`` in other files, one each, like those of the members but of any time.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be read, or is not like those of the members.
+        """
+        for path in paths:
+            self._check_alike(path, any_time=True)
+        return replace(self, paths=tuple(paths), members=len(paths), single=False).load(distinct=False)
+
+    def _check_alike(self, path: Path, any_time: bool = False) -> None:
         """Raise ValueError unless the file is like that of the first member."""
         wanted = self.layout.template
         with _opened(path) as dataset:
@@ -276,9 +313,9 @@ class Source:
             for name, variable in wanted.data_vars.items():
                 if name not in other.data_vars:
                     raise ValueError(f"{path} has no variable {name!r} but {self.paths[0]} has: make members alike")
-                self._check_variable(path, variable, other[name])
+                self._check_variable(path, variable, other[name], any_time)
 
-    def _check_variable(self, path: Path, wanted: xr.DataArray, other: xr.DataArray) -> None:
+    def _check_variable(self, path: Path, wanted: xr.DataArray, other: xr.DataArray, any_time: bool) -> None:
         for what, mine, its in (
             ("dimensions", dict(wanted.sizes), dict(other.sizes)),
             ("order of dimensions", wanted.dims, other.dims),
@@ -290,8 +327,9 @@ class Source:
                     f"variable {wanted.name!r} has {what} {its} in {path} but {mine} in {self.paths[0]}: "
                     "make members alike"
                 )
+        time = find_coordinate(wanted, "time") if any_time else None
         for key, coordinate in wanted.coords.items():
-            if _counts_members(coordinate, self.layout.member_dim):
+            if _counts_members(coordinate, self.layout.member_dim) or time is not None and key == time.name:
                 continue
             if key not in other.coords or not _equal(coordinate, other.coords[key]):
                 raise ValueError(
@@ -312,11 +350,13 @@ def _opened(path: Path) -> Iterator[xr.Dataset]:
         yield dataset
 
 
-def _content(path: Path, variables: tuple[str, ...], member_dim: str, coordinates: tuple[str, ...]) -> xr.Dataset:
+def _content(
+    path: Path, variables: tuple[str, ...], member_dim: str, coordinates: tuple[str, ...], without: tuple[str, ...]
+) -> xr.Dataset:
     """The analysed variables, not read yet."""
     with _opened(path) as whole:
         dataset = located(whole, coordinates)
-        names = variables or _default(dataset, member_dim)
+        names = variables or [name for name in _default(dataset, member_dim) if name not in without]
         for name in names:
             if name not in dataset.data_vars:
                 known = ", ".join(map(str, dataset.data_vars)) or "none"
@@ -368,13 +408,8 @@ def _template(path: Path, content: xr.Dataset, member_dim: str | None, coordinat
 def _hollow(variable: xr.Variable) -> xr.Variable:
     """A variable as `decoded` makes it, with NaN for every value, which take no memory."""
     empty = decoded(xr.Dataset({"one": variable.isel(dict.fromkeys(variable.dims, slice(0)))}))["one"].variable
-    values = np.broadcast_to(np.array(np.nan, dtype=empty.dtype), variable.shape)
+    values = np.broadcast_to(np.array(np.nan, dtype=empty.dtype.newbyteorder("=")), variable.shape)
     return xr.Variable(variable.dims, values, empty.attrs, empty.encoding)
-
-
-def hashes(part: np.ndarray) -> list[bytes]:
-    """A number for each member ``(member, entry)`` that equal ones have in common."""
-    return [hashlib.blake2b(np.ascontiguousarray(member).data, digest_size=16).digest() for member in part]
 
 
 def _again(

@@ -25,11 +25,14 @@ from ensf.filters.base import Filter, Update
 from ensf.localization import Localization
 from ensf.observations import Observation
 from ensf.offline.fields import moments
-from ensf.offline.members import Source, hashes
+from ensf.offline.members import Source
 from ensf.runs.engines import shared
+from ensf.wrappers.failed_members import Replacement
 
-__all__ = ["Done", "Forecast", "Work", "analyse", "cut_source", "load", "path_of", "scan"]
+__all__ = ["REPLACED", "Done", "Forecast", "Work", "analyse", "cut_source", "load", "path_of", "scan"]
 
+REPLACED = "replaced"
+"""Called as a stage is: what takes the places of members that failed, ``(failed, entry)``."""
 Task = tuple[str, int]
 """Name of what is shared, and number of the part."""
 VALUES = 2**18, 2**23
@@ -116,7 +119,7 @@ def scan(task: Task, stopping: Callable[[], bool]) -> Scanned:
     members = forecast.source.part(tile)
     forecast.transforms.check(tile.layout, members, forecast.source.label)
     which, where = among(forecast.read, tile)
-    return Scanned(hashes(members), which, np.ascontiguousarray(members[:, where]))
+    return Scanned(forecast.source.hashes(tile, members), which, np.ascontiguousarray(members[:, where]))
 
 
 # --- the analysis ------------------------------------------------------------------------------------------
@@ -141,6 +144,8 @@ class Work:
         Of the files of parts.
     lag : int
         How many cycles ago the source is of; 0 = now.
+    replacement : Replacement, optional
+        Of members that failed.
     """
 
     source: Source
@@ -154,11 +159,12 @@ class Work:
     statistics: tuple[str, ...]
     folder: Path
     lag: int = 0
+    replacement: Replacement | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Without what `pipeline` has made."""
         parts = (self.method, self.observation, self.transforms, self.update, self.parts, self.read)
-        return Work, (self.source, *parts, self.members, self.statistics, self.folder, self.lag)
+        return Work, (self.source, *parts, self.members, self.statistics, self.folder, self.lag, self.replacement)
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -211,12 +217,16 @@ def analyse(task: Task, stopping: Callable[[], bool]) -> Done:
     tile = tile_at(work.source.layout, work.parts[number])
     forecast = work.source.part(tile)
     results = {stage: np.empty_like(forecast) for stage in work.stages | {"analysis"} if stage != "forecast"}
+    failed = 0 if work.replacement is None else len(work.replacement.failed)
+    replaced = np.empty((failed, forecast.shape[1]), forecast.dtype)
     fields: dict[str, np.ndarray] = {}
     clipped: Clipped = Counter()
     for piece in pipeline.tiles_of(tile):
         if stopping():
             raise KeyboardInterrupt
         members, within = np.ascontiguousarray(forecast[:, piece.within]), piece.within
+        if work.replacement is not None:
+            replaced[:, within] = pipeline.replaced(update, work.replacement, members, piece, work.lag)
         if work.lag:
             results["analysis"][:, within] = pipeline.smoothed(update, members, piece, work.lag)
             continue
@@ -235,6 +245,8 @@ def analyse(task: Task, stopping: Callable[[], bool]) -> Done:
         if stage in work.statistics:
             spread = results[stage].std(axis=0, ddof=1)
             _save(path_of(work.folder, f"{stage}_moments", number), np.stack([results[stage].mean(axis=0), spread]))
+    if work.replacement is not None:
+        _save(path_of(work.folder, REPLACED, number), replaced)
     for look, values in fields.items():
         _save(path_of(work.folder, f"field_{look}", number), values)
     which, where = among(work.read, tile)

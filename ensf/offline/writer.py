@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,12 +27,12 @@ from ensf.offline.members import Source
 from ensf.offline.memory import MEMORY
 from ensf.offline.observations import counts
 from ensf.offline.packing import Coding, codings, overwrite
-from ensf.offline.parts import load
+from ensf.offline.parts import REPLACED, load
 from ensf.offline.statistics import STATISTICS
 from ensf.runs.engines import Workers, shared
 from ensf.tables import ObservationTable
 
-__all__ = ["RECORD", "TABLE", "Output", "names", "record"]
+__all__ = ["RECORD", "TABLE", "Output", "names", "record", "write_parameter"]
 
 RECORD = "analysis.json"
 TABLE = "observations.nc"
@@ -70,6 +70,37 @@ def _folder(stage: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class Copy:
+    """A file that is to be written: a copy of one of the forecast's with other numbers.
+
+    Attributes
+    ----------
+    target, path : Path
+        The copy, and what it is a copy of.
+    source : Source
+        Of that file.
+    piece : int
+        Which of the pieces of the forecast this is.
+    stage : str
+        Of which parts have left the numbers.
+    members : slice
+        Which of these are in the file.
+    """
+
+    target: Path
+    path: Path
+    source: Source
+    piece: int
+    stage: str
+    members: slice
+
+    @property
+    def member_dim(self) -> str | None:
+        """Dimension of the file that counts its members; None if it has one."""
+        return self.source.layout.member_dim if self.source.single else None
+
+
+@dataclass(frozen=True, eq=False)
 class Output:
     """Files that are to be written of what parts have left.
 
@@ -85,6 +116,8 @@ class Output:
         For the attribute ``history``.
     members, statistics : tuple of str
         Stages whose members, and whose mean and spread are written.
+    replaced : mapping of str to int
+        Files of members that failed, and whose file each is a copy of.
     """
 
     source: Source
@@ -94,58 +127,81 @@ class Output:
     command: str | None
     members: tuple[str, ...]
     statistics: tuple[str, ...]
+    replaced: Mapping[str, int] = field(default_factory=dict)
     history: str | None = None
-    coded: Mapping[str, Mapping[str, Coding]] = field(default_factory=dict)
 
     def write(self, workers: Workers, follow: Follow) -> None:
         """Write all of them."""
         by_part = self.source.is_one_store
         stamped = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {self.command}"
         output = replace(self, history=None if self.command is None else stamped)
-        if by_part:
-            output = replace(output, coded={stage: output.begun(stage, 0) for stage in self.members})
-        for stage in self.members:
-            numbers = range(len(self.parts if by_part else self.source.paths))
-            with workers.sharing((output, stage)) as name:
+        for stage in (*self.members, *([REPLACED] if self.replaced else [])):
+            copies = output.copies(stage)
+            coded = output.begun(copies[0]) if by_part else None
+            numbers = range(len(self.parts if by_part else copies))
+            with workers.sharing((output, copies, coded)) as name:
                 results = workers.completed(_write, [(name, number) for number in numbers])
                 for _ in zip(results, follow(numbers, f"writing {stage}"), strict=False):
                     pass
-            for number in range(len(self.source.paths)):
-                finish(self.path(stage, number))
+            for copy in copies:
+                finish(copy.target)
         for stage in self.statistics:
             output.write_statistics(stage)
 
-    def path(self, stage: str, number: int) -> Path:
-        """Copy of a file."""
-        return self.folder / (_folder(stage) + _members(self.source)[number])
+    def copies(self, stage: str) -> list[Copy]:
+        """The files of a stage, or those of members that failed."""
+        if stage == REPLACED:
+            paths = self.source.paths
+            return [
+                Copy(self.folder / name, paths[donor], self.source.pieces[0][0], 0, stage, slice(number, number + 1))
+                for number, (name, donor) in enumerate(self.replaced.items())
+            ]
+        copies, targets = list[Copy](), iter(_members(self.source))
+        for piece, (source, _) in enumerate(self.source.pieces):
+            for number, path in enumerate(source.paths):
+                members = slice(None) if source.single else slice(number, number + 1)
+                target = self.folder / (_folder(stage) + next(targets))
+                copies.append(Copy(target, path, source, piece, stage, members))
+        return copies
 
-    def begun(self, stage: str, number: int) -> dict[str, Coding]:
+    def begun(self, copy: Copy) -> dict[str, Coding]:
         """Copy a file, and make all true of it but the numbers."""
-        target, path = self.path(stage, number), self.source.paths[number]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if is_store(path):
-            shutil.rmtree(target, ignore_errors=True)  # of a worker that died
-            shutil.copytree(path, target)
+        copy.target.parent.mkdir(parents=True, exist_ok=True)
+        if is_store(copy.path):
+            shutil.rmtree(copy.target, ignore_errors=True)  # of a worker that died
+            shutil.copytree(copy.path, copy.target)
         else:
-            shutil.copyfile(path, target)
-        with raw(target, "r+") as file:
-            made = codings(file, self.source.layout, self.parts, lambda part: self.of_file(stage, part, number))
+            shutil.copyfile(copy.path, copy.target)
+        numbers, parts = self.held(copy)
+        with raw(copy.target, "r+") as file:
+            made = codings(file, copy.source.layout, parts, lambda k: self.of_file(copy, numbers[k]))
             if self.history is not None:
                 former = str(file.attributes.get("history", "")).rstrip("\n")
                 file.change(file.attributes | {"history": f"{former}\n{self.history}" if former else self.history})
         return made
 
-    def of_file(self, stage: str, part: int, number: int) -> np.ndarray:
-        """Members of a part that are in a file."""
-        members = slice(None) if self.source.single else slice(number, number + 1)
-        return load(self.left, stage, part, members)
+    def held(self, copy: Copy) -> tuple[list[int], list[Range]]:
+        """Numbers of the parts of which a file holds something, and which ranges of its own state that is."""
+        within = ((number, self.source.within(part, copy.piece)) for number, part in enumerate(self.parts))
+        held = [(number, own[0]) for number, own in within if own is not None]
+        return [number for number, _ in held], [part for _, part in held]
 
-    def write_parts(self, stage: str, number: int, coded: Mapping[str, Coding], parts: Sequence[int]) -> None:
+    def of_file(self, copy: Copy, number: int) -> np.ndarray:
+        """What a file holds of a part, ``(member, entry)``."""
+        held = self.source.within(self.parts[number], copy.piece)
+        values = load(self.left, copy.stage, number, copy.members)
+        return values if held is None else values[:, held[1]]
+
+    def write_parts(self, copy: Copy, coded: Mapping[str, Coding], chosen: Iterable[int]) -> None:
         """Write the numbers of some parts into a file."""
-        layout = self.source.layout
-        pieces = ((self.parts[part], self.of_file(stage, part, number)) for part in parts)
-        with raw(self.path(stage, number), "r+") as file:
-            overwrite(file, layout, coded, pieces, layout.member_dim if self.source.single else None)
+        wanted = set(chosen)
+        pieces = (
+            (part, self.of_file(copy, number))
+            for number, part in zip(*self.held(copy), strict=True)
+            if number in wanted
+        )
+        with raw(copy.target, "r+") as file:
+            overwrite(file, copy.source.layout, coded, pieces, copy.member_dim)
 
     def write_statistics(self, stage: str) -> None:
         """Write mean and spread."""
@@ -170,13 +226,36 @@ def _write(task: tuple[str, int], stopping: Callable[[], bool]) -> None:
     """Write a file, or a part of the one store."""
     name, number = task
     output: Output
-    output, stage = shared(name)
+    copies: Sequence[Copy]
+    output, copies, coded = shared(name)
     if stopping():
         raise KeyboardInterrupt
-    if output.coded:
-        output.write_parts(stage, 0, output.coded[stage], [number])
+    if coded is not None:
+        output.write_parts(copies[0], coded, [number])
     else:
-        output.write_parts(stage, number, output.begun(stage, number), range(len(output.parts)))
+        output.write_parts(copies[number], output.begun(copies[number]), range(len(output.parts)))
+
+
+def write_parameter(folder: Path, source: Source, values: np.ndarray, names: Sequence[str] = ()) -> None:
+    """Replace a parameter of the model in files of the analysis that are there.
+
+    Parameters
+    ----------
+    folder : Path
+    source : Source
+        Of the parameter alone.
+    values : (member, entry) array
+    names : sequence of str
+        Of the files; by default those of the forecast.
+    """
+    part = Range(tuple(source.layout.template.data_vars), None, 0, 1)
+    member_dim = source.layout.member_dim if source.single else None
+    for number, name in enumerate(names or _members(source)):
+        members = [values if source.single else values[number : number + 1]]
+        with raw(folder / name, "r+") as file:
+            coded = codings(file, source.layout, [part], members.__getitem__)
+            overwrite(file, source.layout, coded, [(part, members[0])], member_dim)
+        finish(folder / name)
 
 
 def record(path: Path, settings: object, job: Job, table: ObservationTable, info: Info, command: str | None) -> None:

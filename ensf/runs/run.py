@@ -2,7 +2,8 @@
 
 Beside the file of cycles, ``METHOD_seedN.nc``, an unfinished run has a restart and a journal. A cycle is finished when
 its record is in the journal, then in the file, then counted by the restart, in this order; a run goes on from its
-restart, and makes the file again from the journal. Both are removed when the run is complete.
+restart, and makes the file again from the journal. When the run is complete the journal is removed, and the restart has
+what else it takes to make it again from the file: so the run can be extended by more cycles.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from ensf.diagnostics import scores
 from ensf.filters.lost import Lost
 from ensf.runs import restart
+from ensf.runs.netcdf.again import beginning, make_journal
 from ensf.runs.netcdf.writer import Writer, read
 from ensf.runs.recipe import describe
 from ensf.runs.recipe.settings import leaves
@@ -88,11 +90,19 @@ class Run:
         Raises
         ------
         ValueError
-            If the files are of another recipe, or there are cycles but nothing to go on from.
+            If the files are of another recipe or have more cycles, or there are cycles but nothing to go on from.
         """
+        wanted = self.experiment.cycles
         if self.restart_file.exists():
-            describe.check_recipe(self.recipe, restart.read(self.restart_file)["recipe"], self.restart_file)
-            return record is not None and not self.journal_file.exists()  # killed while it tidied
+            content = restart.read(self.restart_file)
+            describe.check_recipe(self.recipe, content["recipe"], self.restart_file)
+            done = content["checkpoint"].cycles
+            if done > wanted:
+                raise ValueError(
+                    f"{self.path} has {done} cycles but {wanted} are to be run: give that many or more, or run again "
+                    "with --overwrite"
+                )
+            return record is not None and not self.journal_file.exists() and done == wanted
         cycles, recipe = (0, {}) if self.journal_file.exists() else _stored(self.path)
         if cycles and (record is None or record["cycles"] != cycles):
             raise ValueError(
@@ -101,6 +111,11 @@ class Run:
             )
         if cycles:
             describe.check_recipe(self.recipe, recipe, self.path)
+        if cycles and cycles != wanted and not (record and record.get("lost")):
+            raise ValueError(
+                f"{self.path} has {cycles} cycles, not {wanted}, and no restart beside it from which it could be "
+                "extended: run it again with --overwrite"
+            )
         return cycles > 0
 
     def complete(
@@ -122,8 +137,9 @@ class Run:
         try:
             with closing(self.experiment.run(self.method, self.seed, *start)) as cycles:
                 for cycle in cycles:
-                    stop = stopping()
-                    progress.take(cycle, stop or restart_every > 0 and (cycle.index + 1) % restart_every == 0)
+                    stop, done = stopping(), cycle.index + 1
+                    due = restart_every > 0 and (done % restart_every == 0 or done == self.experiment.cycles)
+                    progress.take(cycle, stop or due)
                     show(progress.history[-1][1], len(progress.history))
                     if stop:
                         raise KeyboardInterrupt
@@ -138,9 +154,14 @@ class Run:
         return progress.record()
 
     def tidy(self) -> None:
-        """Remove journal and restart of a run whose record is in the summary."""
+        """Remove the journal of a run whose record is in the summary, and a restart that is not of its last cycle."""
+        if self.journal_file.exists() and self.restart_file.exists():
+            content, cycles = restart.read(self.restart_file), _stored(self.path)[0]
+            if content["checkpoint"].cycles == cycles:
+                restart.write(self.restart_file, content | {"journal": beginning(self.journal_file, cycles)})
+            else:
+                self.restart_file.unlink()
         self.journal_file.unlink(missing_ok=True)
-        self.restart_file.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Remove restart and journal of a run that begins again; a journal alone is no run that is complete."""
@@ -173,6 +194,8 @@ class Progress:
         """As the restart has it."""
         content = restart.read(run.restart_file)
         start, experiment = content["checkpoint"], run.experiment
+        if not run.journal_file.exists() and "journal" in content:
+            make_journal(run.journal_file, run.path, content["journal"])
         writer = Writer.resume(
             run.path,
             run.journal_file,
@@ -180,6 +203,7 @@ class Progress:
             model=experiment.model,
             time_units=experiment.time_units,
             command=run.command,
+            attributes={"settings": _settings(run)},
         )
         return cls(run, start, writer, content["seconds"])
 
@@ -234,7 +258,7 @@ def _open(run: Run, cycle: Cycle, scores: Iterable[str]) -> Writer:
         "method": run.name,
         "method_recipe": repr(method.filter),
         "model_recipe": repr(experiment.model),
-        "settings": json.dumps(leaves({"experiment": experiment, "method": method})),
+        "settings": _settings(run),
         "recipe": json.dumps(run.recipe),
         "recipe_hash": describe.digest(run.recipe),
         "ensf_burn_in": float(experiment.burn_in),
@@ -250,6 +274,11 @@ def _open(run: Run, cycle: Cycle, scores: Iterable[str]) -> Writer:
         overwrite=True,
         journal=None if cycle.checkpoint is None else run.journal_file,
     )
+
+
+def _settings(run: Run) -> str:
+    """Every number of experiment and method."""
+    return json.dumps(leaves({"experiment": run.experiment, "method": run.method}))
 
 
 def _stored(path: Path) -> tuple[int, dict[str, str]]:

@@ -37,6 +37,8 @@ BILINEAR = Bilinear()
 
 FILE, ROW = "from_file", "from_row"
 """Columns that say from which file a row was read, and which one it was there, counted from 0."""
+KIND = "kind"
+"""Column that says which rows filters count as alike, such as those of one instrument."""
 GROUP = "group"
 """Column that says which rows have correlated errors."""
 LARGEST = 10_000
@@ -136,6 +138,15 @@ class ObservationTable:
     def height(self) -> np.ndarray:
         """The column `z`, NaN where there is none."""
         return np.full(len(self), np.nan) if self.z is None else self.z
+
+    @property
+    def kind(self) -> np.ndarray:
+        """What each row is counted as by filters: the column `kind`, where it is filled, else the variable."""
+        kind = self.extra.get(KIND)
+        if kind is None:
+            return self.variable
+        names = [f"{one:.15g}" for one in kind.tolist()] if kind.dtype.kind in "fiu" else kind.astype(str)
+        return np.where(_is_named(kind), names, self.variable)
 
     @property
     def meanings(self) -> dict[int, str]:
@@ -305,7 +316,7 @@ class ObservationTable:
         operator = join([(operator, place[which]) for operator, which in parts if len(which)])
         value, error = (column[used].astype(stations.dtype) for column in (table.value, table.error))
         law = error if correlation is None else _correlated(table, used, error, correlation)
-        observation = Observation(value, operator, law, table.position[used], kind=table.variable[used])
+        observation = Observation(value, operator, law, table.position[used], kind=table.kind[used])
         return Observed(observation, used, table, replace(stations, height=height))
 
     def in_units_of(self, layout: Layout) -> ObservationTable:
@@ -399,7 +410,8 @@ class Observed:
         Parameters
         ----------
         localization : Localization
-            Its coordinates are those of the columns ``lat``, ``lon``, ``x``, ``y`` or ``z``.
+            Its coordinates are those of the columns ``lat``, ``lon``, ``x``, ``y`` or ``z``. Rules of `ByVariable` are
+            for the column `kind` where they name what it holds, and else for the variable.
 
         Raises
         ------
@@ -411,7 +423,9 @@ class Observed:
         first = next(iter(self.stations.layout.template.data_vars))
         for dim in variable_dims(first, dims_of(localization)):
             if dim == VARIABLE:
-                columns.append(np.array([variable_code(name) for name in self.table.variable[self.used].tolist()]))
+                kind, named = self.table.kind[self.used], getattr(localization.geometry, "observed", ())
+                names = np.where(np.isin(kind, named), kind, self.table.variable[self.used])
+                columns.append(np.array([variable_code(name) for name in names.tolist()]))
                 continue
             name, values = self.stations.column(dim)
             empty = np.isnan(values[self.used])

@@ -22,7 +22,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Numbers, namespace, summary, to_numpy
+from ensf.arrays import Array, Generator, Numbers, like, namespace, summary, to_numpy
 from ensf.filters.base import Analysis, Filter, Memory, Smoothing
 from ensf.filters.lost import Lost
 from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator, at_times
@@ -32,6 +32,7 @@ from ensf.observations.trajectory import brackets
 from ensf.observations.window import Window
 from ensf.twin.watch import Watch
 from ensf.wrappers import analyse_window
+from ensf.wrappers.failed_members import Tolerant
 
 __all__ = [
     "AsynchronousNetwork",
@@ -254,6 +255,8 @@ class MembersWindow:
     ----------
     trajectory : (member, step, state) array
         Forecast.
+    left : (member, step, state) array
+        Of the members that have not failed.
     result : Analysis
     positions : (state, dimension) array or None
     step : int
@@ -264,6 +267,7 @@ class MembersWindow:
     """
 
     trajectory: Array
+    left: Array
     result: Analysis
     positions: np.ndarray | None
     step: int
@@ -272,8 +276,8 @@ class MembersWindow:
 
     @property
     def forecast(self) -> Array:
-        """The trajectory, ``(member, step * state)``."""
-        return self.trajectory.reshape(self.trajectory.shape[0], -1)
+        """The trajectory of the members that have not failed, ``(member, step * state)``."""
+        return self.left.reshape(self.left.shape[0], -1)
 
     @cached_property
     def analysis(self) -> Array | None:
@@ -307,6 +311,7 @@ class Cycle:
     observation : Observation
         Of states; of an `AsynchronousNetwork`, of trajectories.
     forecast : (member, state) array
+        Of the members that have not failed.
     analysis : Analysis
     seconds_forecast, seconds_analysis : float
         Processor time spent.
@@ -464,8 +469,8 @@ class _Twin:
         started = clock.process_time()
         forecast = self.model.advance(start.ensemble, time, self.interval, streams.model_noise)
         forecasted = clock.process_time()
-        _check_alive(forecast, start.cycles)
-        watch = start.watch.after(start.cycles + 1, forecast, observation)
+        left = _left(forecast, start.cycles, self.method)
+        watch = start.watch.after(start.cycles + 1, left, observation)
         watched = clock.process_time()
         window = Window(start.ensemble, forecast, partial(self.model.advance, time=time, duration=self.interval))
         windowed = replace(observation, error=observation.law, window=window)
@@ -476,7 +481,7 @@ class _Twin:
             time + self.interval,
             truth,
             observation,
-            forecast,
+            left,
             analysis,
             forecasted - started,
             analysed - watched,
@@ -503,11 +508,9 @@ class _WindowTwin(_Twin):
         started = clock.process_time()
         forecast = _states(self.model, start.ensemble, time, steps, streams.model_noise)
         forecasted = clock.process_time()
-        for state in forecast:
-            _check_alive(state, start.cycles)
         trajectory = namespace(forecast[0]).stack(forecast, axis=1)
-        flat = trajectory.reshape(trajectory.shape[0], -1)
-        watch = start.watch.after(start.cycles + 1, flat, observation)
+        left = _left(trajectory, start.cycles, self.method)
+        watch = start.watch.after(start.cycles + 1, left.reshape(left.shape[0], -1), observation)
         watched = clock.process_time()
         analysis = analyse_window(
             self.method, trajectory, observation, streams.filter, start.memory, self.positions, self.step
@@ -520,7 +523,7 @@ class _WindowTwin(_Twin):
             time + steps[self.step],
             truths[steps[self.step]],
             observation,
-            forecast[self.step],
+            left[:, self.step],
             analysis,
             forecasted - started + again,
             analysed - watched,
@@ -528,7 +531,7 @@ class _WindowTwin(_Twin):
             watch,
             self.lag,
             start.earlier_truths,
-            MembersWindow(trajectory, analysis, self.positions, self.step, truths[steps[-1]], end),
+            MembersWindow(trajectory, left, analysis, self.positions, self.step, truths[steps[-1]], end),
         )
 
 
@@ -540,11 +543,28 @@ def _states(model: Model, states: Array, time: float, stops: abc.Sequence[float]
     return trajectory
 
 
+def _left(forecast: Array, index: int, method: Filter) -> Array:
+    """The members ``(member, ...)`` with which the method goes on; raises Lost unless it does."""
+    inner = method.filter if isinstance(method, Smoothing) else method
+    if isinstance(inner, Tolerant):
+        try:
+            alive = inner.alive(forecast)
+        except ValueError as error:
+            raise Lost(f"the filter has lost the truth in cycle {index + 1}: {error}", index + 1) from error
+        return (
+            forecast
+            if alive.all()
+            else namespace(forecast).take(forecast, like(np.flatnonzero(alive), forecast), axis=0)
+        )
+    _check_alive(forecast, index)
+    return forecast
+
+
 def _check_alive(forecast: Array, index: int) -> None:
     """Raise Lost for a forecast that is not finite."""
     finite = namespace(forecast).isfinite(forecast)
     if not bool(namespace(forecast).all(finite)):
-        member = int(np.argmin(to_numpy(finite).all(axis=1)))
+        member = int(np.argmin(to_numpy(finite).reshape(forecast.shape[0], -1).all(axis=1)))
         raise Lost(
             f"the filter has lost the truth: the forecast of member {member} is not finite in cycle {index + 1}",
             index + 1,

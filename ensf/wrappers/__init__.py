@@ -5,6 +5,8 @@
     AnalysisInflation  larger anomalies after it              -                           -                 -
     RTPS, RTPP         relaxation to the prior                -                           -                 -
     Rotation           random rotation of the members         -                           -                 -
+    OnlyVariables      one of these of some variables         `prepare`                   -                 -
+    AdditiveNoise      noise from a catalogue of states       -                           -                 -
     SpreadReset        back to the first spread, or a number  whole states                first spread      -
     FiniteSize         inflation for few members              Gaussian errors             -                 inflation
     AdaptiveInflation  inflation from innovations             independent errors, places  factors at knots  inflation
@@ -17,6 +19,7 @@
     Copula             sees Gaussian marginals                whole states                -                 -
     Tempered           the likelihood in pieces               whole states                -                 -
     AugmentedState     parameters behind the state            places or not               -                 parameters
+    FailedMembers      goes on without failed members         -                           -                 their number
     PartialState       analyses the first entries             whole states                -                 -
     InvertedArctan     sees tan(y), an error that is constant  -                          -                 -
     ModelInTheLoop     analyses the start of the window       the window of a twin        -                 model_runs
@@ -32,6 +35,7 @@ from ensf.wrappers.base import WrappedUpdate, Wrapper
 from ensf.wrappers.collapse_guard import CollapseGuard
 from ensf.wrappers.copula import Copula
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
+from ensf.wrappers.failed_members import FailedMembers
 from ensf.wrappers.finite_size import FiniteSize
 from ensf.wrappers.inverted_arctan import InvertedArctan
 from ensf.wrappers.model_in_the_loop import ModelInTheLoop
@@ -41,13 +45,24 @@ from ensf.wrappers.partial_state import PartialState
 from ensf.wrappers.published import published
 from ensf.wrappers.recommended import letsf
 from ensf.wrappers.smoother import Smoother
-from ensf.wrappers.spread import RTPP, RTPS, AnalysisInflation, ForecastInflation, Rotation, SpreadReset
+from ensf.wrappers.spread import (
+    RTPP,
+    RTPS,
+    AdditiveNoise,
+    AnalysisInflation,
+    ForecastInflation,
+    OnlyVariables,
+    Rotation,
+    SpreadReset,
+)
 from ensf.wrappers.spread_control import AdaptiveSpread
 from ensf.wrappers.standardised import Standardised
 from ensf.wrappers.tempered import Tempered
 from ensf.wrappers.window import analyse_window
 
 __all__ = [
+    "AdditiveNoise",
+    "OnlyVariables",
     "AdaptiveInflation",
     "AdaptiveSpread",
     "AnalysisInflation",
@@ -55,6 +70,7 @@ __all__ = [
     "CollapseGuard",
     "Copula",
     "DeferredAnalysis",
+    "FailedMembers",
     "FiniteSize",
     "ForecastInflation",
     "InvertedArctan",

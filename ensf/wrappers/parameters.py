@@ -25,6 +25,7 @@ from ensf.arrays import Array, Generator, counted_normal, like, member_mean, nam
 from ensf.filters.base import Filter, Memory, Part, Preparable, Update, as_part
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
+from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.spread import scaled, spread_ratio
 
 __all__ = ["AugmentedState", "Parameter"]
@@ -149,7 +150,15 @@ class Parameter:
             analysis = prior + member_mean((there - prior).T)[:, None]
         if key is not None:
             analysis = self.with_spread(analysis, name, entries, key)
-        return analysis if self.transform is None else self.transform.inverse(analysis)
+        if self.transform is None:
+            return analysis
+        return namespace(prior).where(analysis == prior, values, self.transform.inverse(analysis))
+
+    def replaced(self, values: Array, replacement: Replacement) -> Array:
+        """Physical members ``(failed, entry)`` that take the places of those that failed, of the others' analysis."""
+        if self.transform is None:
+            return replacement.made(values)
+        return self.transform.inverse(replacement.made(self.transform.forward(values)))
 
     def with_spread(self, members: Array, name: str, entries: np.ndarray | None, key: int) -> Array:
         """Members z ``(member, entry)`` after a step of the random walk, with the spread that they have at least."""
@@ -308,7 +317,8 @@ def _some(part: Part, columns: np.ndarray) -> Part:
     """Some columns of a part."""
     values = namespace(part.values).take(part.values, like(columns, part.values), axis=1)
     positions = None if part.positions is None else part.positions[columns]
-    return as_part(values, positions, part.entries[columns], part.field, part.inflate)
+    variables = None if part.variables is None else part.variables[columns]
+    return as_part(values, positions, part.entries[columns], part.field, part.inflate, variables)
 
 
 def _filled(values: Array, there: np.ndarray) -> Array:

@@ -8,6 +8,8 @@ With prior anomalies A, analysis anomalies A', spreads s and s' (standard deviat
     RTPP                A' <- (1 - strength) A' + strength A
     Rotation            A' <- Q A'                  Q random, orthogonal, Q 1 = 1
     SpreadReset         A' <- A' s_0 / s'           s_0 = spread of the very first prior, or a number
+    OnlyVariables       one of the corrections after the analysis, of some variables alone
+    AdditiveNoise       A' <- A' + factor C         C = anomalies of states drawn from a catalogue
 
 None but the first changes the mean. They compose from the inside out: ``ForecastInflation(Rotation(ETKF()), 1.02)``
 inflates, analyses, then rotates. Without any observation there is no analysis to correct: the prior is returned.
@@ -18,27 +20,54 @@ Around a filter that is `Preparable` they act on its update, part by part; aroun
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, member_mean, namespace, normal, stream
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    as_floating,
+    generator,
+    like,
+    member_mean,
+    namespace,
+    normal,
+    stream,
+    summary,
+    to_numpy,
+)
 from ensf.filters.base import (
     Analysis,
     Filter,
     Memory,
     Part,
+    Preparable,
     Update,
+    as_part,
     check_filter,
     refuse_predictions,
     usable,
     with_values,
 )
 from ensf.filters.weights import combine
+from ensf.localization import variable_code
 from ensf.observations.observation import Observation
-from ensf.wrappers.base import WrappedUpdate, Wrapper
+from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
-__all__ = ["RTPP", "RTPS", "AnalysisInflation", "ForecastInflation", "ResetMemory", "Rotation", "SpreadReset"]
+__all__ = [
+    "RTPP",
+    "RTPS",
+    "AdditiveNoise",
+    "AnalysisInflation",
+    "ForecastInflation",
+    "OnlyVariables",
+    "ResetMemory",
+    "Rotation",
+    "SpreadReset",
+]
 
 
 @dataclass(frozen=True)
@@ -118,10 +147,16 @@ class _Correction(Wrapper):
 @dataclass(frozen=True, eq=False)
 class _Corrected(WrappedUpdate):
     wrapper: _Correction = field(kw_only=True)
+    only: tuple[str | int, ...] | None = field(default=None, kw_only=True)
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         ensemble, fields = self.update.analysed(part)
-        return (self.wrapper._correct(part.values, ensemble) if part.inflate else ensemble), fields
+        if not part.inflate:
+            return ensemble, fields
+        corrected = self.wrapper._correct(part.values, ensemble)
+        if self.only is None:
+            return corrected, fields
+        return namespace(ensemble).where(like(_among(part, self.only), ensemble), corrected, ensemble), fields
 
 
 @dataclass(frozen=True)
@@ -207,6 +242,175 @@ class RTPP(_Correction):
     def _correct(self, prior: Array, analysis: Array) -> Array:
         mean = member_mean(analysis)
         return mean + (1 - self.strength) * (analysis - mean) + self.strength * (prior - member_mean(prior))
+
+
+@dataclass(frozen=True)
+class OnlyVariables(Wrapper):
+    """Wrapper: the correction of the spread that it holds is of some variables alone.
+
+    Parameters
+    ----------
+    filter : AnalysisInflation, RTPS or RTPP
+        Around a filter that is `Preparable`.
+    variables : tuple of str or int
+        Names of variables of a Dataset or of files; or their indices in the state of an array.
+
+    Raises
+    ------
+    ValueError
+        If it holds something else, or there are no variables.
+    """
+
+    variables: tuple[str | int, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.filter, _Correction) or not isinstance(self.filter, Preparable):
+            raise ValueError(
+                f"OnlyVariables holds {self.filter!r}: give AnalysisInflation, RTPS or RTPP around a filter that is "
+                "Preparable"
+            )
+        chosen = (self.variables,) if isinstance(self.variables, str | int) else tuple(self.variables)
+        object.__setattr__(self, "variables", chosen)
+        if not chosen:
+            raise ValueError("OnlyVariables has no variables: name some, or leave it out")
+
+    def check_names(self, names: Iterable[object]) -> None:
+        """Raise ValueError if it names a variable that the state does not have."""
+        names = list(names)
+        for one in self.variables:
+            if isinstance(one, str) and one not in names:
+                raise ValueError(f"OnlyVariables names {one!r}: choose from {', '.join(map(repr, names))}")
+
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
+        size = math.inf if observation.state_size is None else observation.state_size
+        for one in self.variables:
+            if not isinstance(one, str) and not 0 <= one < size:
+                raise ValueError(f"OnlyVariables has index {one}: give 0 to {size - 1}")
+        update = self._inner(predicted, observation, rng, memory)
+        assert isinstance(update, _Corrected)
+        return replace(update, only=self.variables)
+
+
+def _among(part: Part, variables: tuple[str | int, ...]) -> np.ndarray:
+    """Which entries of a part are of these variables, ``(entry,)``."""
+    names = [one for one in variables if isinstance(one, str)]
+    if names and part.variables is None:
+        raise ValueError(
+            f"OnlyVariables names {names[0]!r} but the variables of an array have no names: give their indices, or a "
+            "Dataset"
+        )
+    chosen = np.isin(part.entries, [one for one in variables if not isinstance(one, str)])
+    if part.field != "state":
+        chosen[:] = False
+    return chosen if part.variables is None else chosen | np.isin(part.variables, [variable_code(one) for one in names])
+
+
+@dataclass(frozen=True, eq=False)
+class AdditiveNoise(Wrapper):
+    """Wrapper: members get noise after the analysis, differences of states that a catalogue has.
+
+    For each member a state is drawn, without return while there are enough; their anomalies are added, so that the
+    mean stays. What is in the catalogue says what the noise is like: states of other days, as climatology; tendencies,
+    or differences of forecasts of one time, as errors of the model.
+
+    Parameters
+    ----------
+    filter : Filter
+    catalogue : (sample, state) array, or str
+        On the whole state, as the filter sees it: in a Dataset after its transforms. For files the names of those with
+        the samples, one each and like those of the forecast, as a pattern: ``"tendencies/*.nc"``.
+    factor : float
+        Of the noise.
+
+    Raises
+    ------
+    ValueError
+        If the catalogue is no finite array of two samples or more, or the factor is negative.
+    """
+
+    catalogue: Array | str
+    factor: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.catalogue, str):
+            states = as_floating(self.catalogue, "catalogue")
+            finite = np.isfinite(to_numpy(states)).all()
+            if states.ndim != 2 or states.shape[0] < 2 or not finite:
+                raise ValueError(
+                    f"the catalogue is {summary(states)}: give a finite array (sample, state) of two samples or more"
+                )
+            object.__setattr__(self, "catalogue", states)
+        check_ranges(self, "additive noise", {"factor": (0 <= self.factor < math.inf, "a factor of 0 or more")})
+
+    @property
+    def _key(self) -> tuple[Filter, float, str | int]:
+        """What it is: arrays are the same if they are one."""
+        return self.filter, self.factor, self.catalogue if isinstance(self.catalogue, str) else id(self.catalogue)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AdditiveNoise) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        catalogue = repr(self.catalogue) if isinstance(self.catalogue, str) else f"<{summary(self.catalogue)}>"
+        return f"AdditiveNoise(filter={self.filter!r}, catalogue={catalogue}, factor={self.factor!r})"
+
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
+        self._check(observation.state_size)
+        update = self._inner(predicted, observation, rng, memory)
+        return _Noisy(update.memory, update.info, update=update, wrapper=self, drawn=self._drawn(len(predicted), rng))
+
+    def _analyse_whole(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        self._check(prior.shape[1])
+        analysis = self.filter.analyse(prior, observation, rng, memory, positions)
+        part = as_part(analysis.ensemble)
+        return replace(analysis, ensemble=part.values + self._noise(self._drawn(prior.shape[0], rng), part))
+
+    def _check(self, size: int | None) -> None:
+        """Raise ValueError unless the catalogue is of states of this size."""
+        if size is not None and size != self._states.shape[1]:
+            raise ValueError(
+                f"the catalogue has states of {self._states.shape[1]} variables but there are {size}: give the whole "
+                "state, masked points left out"
+            )
+
+    @property
+    def _states(self) -> Array:
+        if isinstance(self.catalogue, str):
+            raise ValueError(
+                f"catalogue {self.catalogue!r} is names of files, which analyses of files read: give an array "
+                "(sample, state)"
+            )
+        return self.catalogue
+
+    def _drawn(self, members: int, rng: Generator) -> np.ndarray:
+        """Samples for the members, ``(member,)``."""
+        count = self._states.shape[0]
+        return np.concatenate([rng.permutation(count) for _ in range(-(-members // count))])[:members]
+
+    def _noise(self, drawn: np.ndarray, part: Part) -> Array:
+        """What is added to the members of a part."""
+        rows = to_numpy(self._states)[np.ix_(drawn, part.entries)]
+        noise = like(rows, part.values)
+        return self.factor * (noise - member_mean(noise))
+
+
+@dataclass(frozen=True, eq=False)
+class _Noisy(WrappedUpdate):
+    wrapper: AdditiveNoise = field(kw_only=True)
+    drawn: np.ndarray = field(kw_only=True)
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        ensemble, fields = self.update.analysed(part)
+        if not part.inflate or part.field != "state" or part.positions is None:
+            return ensemble, fields
+        return ensemble + self.wrapper._noise(self.drawn, part), fields
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, is_host
+from ensf.arrays import Array, Generator, generator, is_host, like, namespace
 from ensf.filters.base import Analysis, Filter, Memory, Preparable, as_part, usable
 from ensf.observations.observation import Observation
+from ensf.wrappers.failed_members import Tolerant
 from ensf.wrappers.smoother import Smoother, SmootherMemory
 
 __all__ = ["analyse_window"]
@@ -61,6 +62,15 @@ def analyse_window(
         memory = memory or SmootherMemory()
         inner = analyse_window(filter.filter, trajectory, observation, rng, memory.inner, positions, step)
         return filter.corrected(inner, memory, positions)
+    if isinstance(filter, Tolerant):
+        alive, rng = filter.alive(trajectory), generator(rng)
+        left = (
+            trajectory
+            if alive.all()
+            else namespace(trajectory).take(trajectory, like(np.flatnonzero(alive), trajectory), axis=0)
+        )
+        inner = analyse_window(filter.filter, left, observation, rng, memory, positions, step)
+        return filter.completed(inner, alive, rng)
     if trajectory.ndim != 3:
         raise ValueError(f"the trajectory has shape {tuple(trajectory.shape)}: give (member, step, state)")
     members, steps, size = trajectory.shape

@@ -24,8 +24,8 @@ from ensf.wrappers import AdaptiveInflation, AdaptiveSpread, AnalysisInflation, 
 
 __all__ = ["EXPERIMENTS", "RECIPES", "Axis", "Recipe"]
 
-APART = ("asynchronous", "every_step", "parameter", "smoother")
-"""Of windows, earlier states and parameters: their pages have methods of their own."""
+APART = ("asynchronous", "every_step", "failed_members", "parameter", "smoother")
+"""Of windows, earlier states, failed members and parameters: their pages have methods of their own."""
 EXPERIMENTS = tuple(
     name for name in names() if name.startswith(("lorenz", "kuramoto")) and not any(word in name for word in APART)
 )

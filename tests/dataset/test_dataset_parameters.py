@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 from exact import kalman_posterior
 
-from ensf import ETKF, Copula, Observation, Parameter, Select
-from ensf.dataset import Logit, analyse
+from ensf import ETKF, LETKF, Copula, Euclidean, Localization, Observation, Parameter, Select
+from ensf.dataset import Log, Logit, analyse
 
 
 @pytest.fixture
@@ -47,8 +47,9 @@ def test_bounds_and_a_floor(dataset):
 def test_what_is_no_parameter_is_refused_in_a_sentence(dataset):
     with pytest.raises(ValueError, match="has no parameter 'q': choose among 't', 'rate'"):
         analyse(dataset, SEEN, ETKF(), 1, parameters={"q": Parameter()})
-    with pytest.raises(ValueError, match="parameter 't' is float64 with dimensions"):
-        analyse(dataset, SEEN, ETKF(), 1, parameters={"t": Parameter()})
+    with pytest.raises(ValueError, match="parameter 'number' is int64 with dimensions"):
+        numbered = dataset.assign(number=("realization", np.arange(10)))
+        analyse(numbered, SEEN, ETKF(), 1, variables=["t"], parameters={"number": Parameter()})
     with pytest.raises(ValueError, match="Copula needs whole states and has no update for parameters"):
         analyse(dataset, SEEN, Copula(ETKF()), 1, parameters={"rate": Parameter()})
     with pytest.raises(ValueError, match=r"'rate' is .* outside the bounds of Logit"):
@@ -57,3 +58,21 @@ def test_what_is_no_parameter_is_refused_in_a_sentence(dataset):
         broken = dataset.rate.values.copy()
         broken[3] = np.nan
         analyse(dataset.assign(rate=("realization", broken)), SEEN, ETKF(), 1, parameters={"rate": Parameter()})
+
+
+def test_a_field_is_analysed_at_its_own_places_within_its_bounds(dataset, rng):
+    """A field on a grid of its own, in two dimensions, partly masked: as the update of the state makes it there."""
+    grid = {"x": ("x", np.arange(6.0), {"axis": "X"}), "column": ("column", [0.5, 3.0], {"axis": "X"})}
+    rough = np.exp(0.3 * dataset.t.values[:, [0, 3]][:, None, :] + 0.1 * rng.standard_normal((10, 2, 2)))
+    rough[:, 1, 0] = np.nan
+    here = dataset.assign_coords(grid).assign(rough=(("realization", "row", "column"), rough, {"units": "m"}))
+    near = LETKF(Localization(Euclidean(), 1.5, dims={"t": ("x",), "rough": ("column",)}))
+    field = Parameter(Log(), min_spread=0.05)
+    result = analyse(here, SEEN, near, 1, variables=["t"], mask=True, parameters={"rough": field})
+    update = near.analyse(dataset.t.values, SEEN, 1).update
+    kept = np.log(rough.reshape(10, 4)[:, [0, 1, 3]])
+    expected = field.with_spread(update.apply(kept, np.array([[0.5], [3.0], [3.0]])), "", None, 0)
+    np.testing.assert_allclose(np.log(result.rough.values.reshape(10, 4)[:, [0, 1, 3]]), expected, rtol=1e-10)
+    assert np.isnan(result.rough.values[:, 1, 0]).all() and result.rough.attrs["units"] == "m"
+    with pytest.raises(ValueError, match=r"'rough' is .* outside the bounds of Logit"):
+        analyse(here, SEEN, near, 1, variables=["t"], mask=True, parameters={"rough": Parameter(Logit(0.0, 1.0))})

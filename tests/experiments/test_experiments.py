@@ -139,6 +139,17 @@ QUICK = {
         burn_in=20,
         scores={"letsf_spread": {"rmse_analysis": (0.27106, 0.0003)}},
     ),
+    "lorenz96_failed_members": Quick(
+        cycles=40,
+        burn_in=20,
+        scores={
+            "letkf": {"rmse_analysis": (0.26005, 0.0003), "spread_analysis": (0.33527, 0.0003)},
+            "letkf_copies": {"rmse_analysis": (0.2593, 0.0003)},
+            "letkf_draws": {"rmse_analysis": (0.2678, 0.0003)},
+            "letsf": {"rmse_analysis": (0.26236, 0.0003), "spread_analysis": (0.26192, 0.0003)},
+            "letsf_spread": {"rmse_analysis": (0.30548, 0.0003), "spread_analysis": (0.34783, 0.0003)},
+        },
+    ),
     "lorenz96_forcing_high": Quick(
         cycles=50,
         burn_in=20,
@@ -267,6 +278,137 @@ QUICK = {
             "letsf_loop": {"rmse_analysis": (0.41808, 0.0004)},
         },
     ),
+    "samplers_mixture": Quick(
+        cycles=5,
+        members=200,
+        scores={
+            "reverse_sde": {
+                "rmse_analysis_10": (0.091339, 9e-05),
+                "rmse_analysis_20": (0.11733, 0.0001),
+                "rmse_analysis_40": (0.1004, 0.0001),
+                "rmse_analysis_80": (0.13625, 0.0001),
+                "rmse_analysis_160": (0.099784, 0.0001),
+            },
+            "ancestral": {
+                "rmse_analysis_10": (0.27464, 0.0003),
+                "rmse_analysis_20": (0.16739, 0.0002),
+                "rmse_analysis_40": (0.15541, 0.0002),
+                "rmse_analysis_80": (0.075827, 8e-05),
+                "rmse_analysis_160": (0.062188, 6e-05),
+            },
+            "predictor_corrector": {
+                "rmse_analysis_10": (0.22626, 0.0002),
+                "rmse_analysis_20": (0.13369, 0.0001),
+                "rmse_analysis_40": (0.083602, 8e-05),
+                "rmse_analysis_80": (0.077069, 8e-05),
+                "rmse_analysis_160": (0.060275, 6e-05),
+            },
+            "critically_damped": {
+                "rmse_analysis_10": (0.32759, 0.0003),
+                "rmse_analysis_20": (0.12877, 0.0001),
+                "rmse_analysis_40": (0.12335, 0.0001),
+                "rmse_analysis_80": (0.077937, 8e-05),
+                "rmse_analysis_160": (0.068776, 7e-05),
+            },
+            "ddim": {
+                "rmse_analysis_10": (0.22975, 0.0002),
+                "rmse_analysis_20": (0.1185, 0.0001),
+                "rmse_analysis_40": (0.051702, 5e-05),
+                "rmse_analysis_80": (0.10414, 0.0001),
+                "rmse_analysis_160": (0.064416, 6e-05),
+            },
+            "flow": {
+                "rmse_analysis_10": (0.17855, 0.0002),
+                "rmse_analysis_20": (0.10847, 0.0001),
+                "rmse_analysis_40": (0.05169, 5e-05),
+                "rmse_analysis_80": (0.10021, 0.0001),
+                "rmse_analysis_160": (0.062487, 6e-05),
+            },
+            "dpm_solver": {
+                "rmse_analysis_10": (0.098815, 0.0001),
+                "rmse_analysis_20": (0.10486, 0.0001),
+                "rmse_analysis_40": (0.045033, 5e-05),
+                "rmse_analysis_80": (0.10094, 0.0001),
+                "rmse_analysis_160": (0.062283, 6e-05),
+            },
+            "edm": {
+                "rmse_analysis_10": (1.0246, 0.001),
+                "rmse_analysis_20": (0.21159, 0.0002),
+                "rmse_analysis_40": (0.059169, 6e-05),
+                "rmse_analysis_80": (0.10096, 0.0001),
+                "rmse_analysis_160": (0.062203, 6e-05),
+            },
+            "edm_churn": {
+                "rmse_analysis_10": (1.3962, 0.001),
+                "rmse_analysis_20": (0.34523, 0.0003),
+                "rmse_analysis_40": (0.10311, 0.0001),
+                "rmse_analysis_80": (0.11563, 0.0001),
+                "rmse_analysis_160": (0.12872, 0.0001),
+            },
+            "adam": {
+                "rmse_analysis_10": (0.40466, 0.0004),
+                "rmse_analysis_20": (0.16737, 0.0002),
+                "rmse_analysis_40": (0.33802, 0.0003),
+                "rmse_analysis_80": (0.17437, 0.0002),
+                "rmse_analysis_160": (0.24758, 0.0002),
+            },
+            "annealed": {
+                "rmse_analysis_10": (3.0547, 0.003),
+                "rmse_analysis_20": (0.75898, 0.0008),
+                "rmse_analysis_40": (0.3016, 0.0003),
+                "rmse_analysis_80": (0.1433, 0.0001),
+                "rmse_analysis_160": (0.10238, 0.0001),
+            },
+            "langevin": {
+                "rmse_analysis_10": (0.34128, 0.0003),
+                "rmse_analysis_20": (0.25226, 0.0003),
+                "rmse_analysis_40": (0.21088, 0.0002),
+                "rmse_analysis_80": (0.23473, 0.0002),
+                "rmse_analysis_160": (0.19814, 0.0002),
+            },
+            "mala": {
+                "rmse_analysis_10": (0.31032, 0.0003),
+                "rmse_analysis_20": (0.2975, 0.0003),
+                "rmse_analysis_40": (0.22352, 0.0002),
+                "rmse_analysis_80": (0.28703, 0.0003),
+                "rmse_analysis_160": (0.42129, 0.0004),
+            },
+        },
+    ),
+    "score_prior_lorenz96": Quick(
+        cycles=2,
+        members=40,
+        scores={
+            "climatology": {
+                "rmse_analysis": (3.866, 0.004),
+                "spread_analysis": (3.6724, 0.004),
+            },
+            "analogs": {
+                "rmse_analysis": (3.7295, 0.004),
+                "spread_analysis": (3.6038, 0.004),
+            },
+            "oi": {
+                "rmse_analysis": (3.4335, 0.003),
+                "spread_analysis": (3.0735, 0.003),
+            },
+            "letkf": {
+                "rmse_analysis": (3.6178, 0.004),
+                "spread_analysis": (2.991, 0.003),
+            },
+            "letsf": {
+                "rmse_analysis": (3.6178, 0.004),
+                "spread_analysis": (2.991, 0.003),
+            },
+            "score": {
+                "rmse_analysis": (3.4062, 0.03),
+                "spread_analysis": (3.3227, 0.03),
+            },
+            "members": {
+                "rmse_analysis": (3.7107, 0.004),
+                "spread_analysis": (3.4416, 0.003),
+            },
+        },
+    ),
     "sqg_linear": Quick(
         cycles=1,
         members=8,
@@ -340,6 +482,10 @@ def shortened(name, request):
     methods = {
         key: replace(method, members=quick.members or method.members) for key, method in experiment.methods.items()
     }
+    if name.startswith("score_prior"):
+        pytest.importorskip("sklearn", reason='scikit-learn comes with pip install "ensf[learned]"')
+        few = replace(methods["score"].filter.score, repeats=2, epochs=2)
+        methods["score"] = replace(methods["score"], filter=replace(methods["score"].filter, score=few))
     return replace(experiment, cycles=quick.cycles, methods=methods, **changes)
 
 

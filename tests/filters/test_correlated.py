@@ -32,6 +32,7 @@ from ensf import (
     letsf,
     variable_code,
 )
+from ensf.filters.patch_whitening import _whitened
 from ensf.runs.recipe.reader import read_method
 
 SIZE, MEMBERS = 40, 9
@@ -299,3 +300,21 @@ def test_groups_are_counted_as_a_whole():
             CountLimit(number)
         with pytest.raises(ValueError, match="whole number"):
             Localization(Euclidean(), 8.0, nearest=number)
+
+
+def test_patches_are_whitened_by_the_root_of_their_own_correlation(rng):
+    """Against dense factors, place by place, patches without observations too; and what is no correlation."""
+    places, observed_places = np.linspace(0.0, 60.0, 9)[:, None], np.sort(rng.uniform(0, 20, (15, 1)), axis=0)
+    patches = Localization(Euclidean(), 5.0).patches(places, observed_places)
+    assert patches.largest > 5 and np.diff(patches.indptr).min() == 0
+    correlation = np.exp(-np.abs(observed_places - observed_places.T) / 4)
+    rows = rng.standard_normal((15, 3))
+    white = _whitened(rows, correlation, patches, 1, 9)
+    for place in range(1, 9):
+        near = slice(patches.indptr[place], patches.indptr[place + 1])
+        own = slice(near.start - patches.indptr[1], near.stop - patches.indptr[1])
+        index, taper = patches.index[near], np.sqrt(patches.weight[near])[:, None]
+        root = np.linalg.cholesky(correlation[np.ix_(index, index)])
+        np.testing.assert_allclose(white[own], np.linalg.solve(root, taper * rows[index]), rtol=1e-12, atol=1e-13)
+    with pytest.raises(ValueError, match="correlation of observation errors is not positive definite"):
+        _whitened(rows, np.ones((15, 15)), patches, 0, 9)

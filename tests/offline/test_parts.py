@@ -20,9 +20,10 @@ import xarray as xr
 
 from ensf.dataset import Bounds, Log, Standardise
 from ensf.dataset.tiles import layout_at
-from ensf.offline import STAGES, Offline, Source, job, parts
+from ensf.offline import STAGES, Earlier, Offline, Replaced, Source, job, parts
+from ensf.wrappers.failed_members import Replacement
 
-MEMBERS, SIZES = 5, {"level": 2, "lat": 12, "lon": 18}
+MEMBERS, SIZES = 4, {"level": 2, "lat": 12, "lon": 18}
 NEAR = "Localization(Sphere(), 2500.0)"
 METHODS = {
     "letkf": f"LETKF({NEAR})",
@@ -71,8 +72,8 @@ def method_of(name):
 def analysed(folder, output, name, engine="serial", prior="forecast_*.nc", cycles=("one",), t=None, **options):
     """The files of analyses, each with the memory of the one before."""
     settings = {"t": t, "q": (Log(), Bounds(1e-6, 1.0)), "p": Standardise() if name == "rtps" else None}
-    options = {"stages": ("analysis",), **options}
-    offline = Offline(method_of(name), settings, statistics=("analysis",), withhold=0.1, **options)
+    options = {"stages": ("analysis",), "statistics": (), **options}
+    offline = Offline(method_of(name), settings, withhold=0.1, **options)
     memory = None
     for cycle in cycles:
         result = offline.analyse(
@@ -102,10 +103,11 @@ def contents(folder):
     return found
 
 
-CUT = (1, 900)
-"""Parts of five rows, of which there are three."""
+CUT = (2016, 2016)
+"""Parts of seven rows, of which there are two."""
 HOW = {name: {"cycles": ("one", "two") if name == "adaptive" else ("one",)} for name in METHODS}
 HOW["letkf"] = {"stages": STAGES}
+HOW["letsf"] = {"statistics": ("analysis",), **HOW["letsf"]}
 HOW["adaptive"] = {"stages": ("preassim", "analysis"), **HOW["adaptive"]}
 
 
@@ -137,6 +139,36 @@ def test_one_file_of_all_members_by_threads(tmp_path, rng, many):
         assert analysed(tmp_path, "threads", "rtps", pool, prior="all.nc") == whole
 
 
+def test_members_that_failed_are_replaced_in_parts_and_earlier_states_too(tmp_path, rng, many):
+    write(tmp_path, rng)
+    replacement = Replacement.draw(np.array([True] * 3 + [False, True]), rng)
+    names = ("forecast_new.nc",)
+
+    def made(output, engine="serial"):
+        paths = tuple(sorted(tmp_path.glob("forecast_*.nc")))
+        offline = Offline(method_of("letkf"), {"t": None, "q": Log(), "p": None})
+        how = {"earlier": (Earlier(paths, 1, tmp_path / output / "before"),), "engine": engine}
+        how |= {"replaced": Replaced(names, replacement), "rng": np.random.default_rng(3)}
+        offline.analyse(paths, tmp_path / "obs.csv", tmp_path / output / "now", **how)
+        return contents(tmp_path / output)
+
+    whole = made("whole")
+    many()
+    with ThreadPoolExecutor(2) as pool:
+        assert made("cut", pool) == whole
+    for folder in ("now", "before"):
+        path = tmp_path / "cut" / folder
+        files = [xr.load_dataset(path / f"forecast_{number:02d}.nc") for number in range(MEMBERS)]
+        new = xr.load_dataset(path / names[0])
+        for name, atol in (("t", 1e-4), ("p", 0.02)):
+            others = np.stack([file[name].values.ravel().astype(float) for file in files])
+            np.testing.assert_allclose(new[name].values.ravel(), replacement.made(others)[0], rtol=0, atol=atol)
+    write(tmp_path, rng, single=True)
+    with pytest.raises(ValueError, match="4 members are in 1 files: give a file of each member"):
+        how = {"replaced": Replaced(names, replacement), "rng": rng}
+        Offline(method_of("letkf")).analyse(tmp_path / "all.nc", tmp_path / "obs.csv", tmp_path / "no", **how)
+
+
 def as_stores(folder):
     """A Zarr store beside each NetCDF file, of two shards along the rows."""
     for path in folder.glob("*.nc"):
@@ -153,14 +185,14 @@ def as_stores(folder):
 @pytest.mark.parametrize("single", [False, True], ids=["members", "one"])
 def test_stores_have_the_bits_of_files(single, tmp_path, rng, many):
     pytest.importorskip("zarr")
-    write(tmp_path, rng, single=single)
+    write(tmp_path, rng, members=2, single=single)
     as_stores(tmp_path)
     analysed(tmp_path, "files", "letkf", prior="*.nc")
     many()
     with ThreadPoolExecutor(2) as pool:
         analysed(tmp_path, "stores", "letkf", pool, prior="*.zarr")
     paths = [path for path in (tmp_path / "stores" / "one").iterdir() if path.suffix == ".zarr"]
-    assert len(paths) == (1 if single else MEMBERS)
+    assert len(paths) == (1 if single else 2)
     for path in paths:
         with (
             xr.open_zarr(path, mask_and_scale=False, consolidated=False) as store,

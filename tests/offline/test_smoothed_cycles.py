@@ -151,8 +151,8 @@ from pathlib import Path
 from ensf.offline import Earlier
 from test_smoothed_cycles import run
 whole = Earlier.correct
-def correct(self, *given):
-    whole(self, *given)
+def correct(self, *arguments):
+    whole(self, *arguments)
     if "cycle_0003" in str(self.folder) and self.lag == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 Earlier.correct = correct

@@ -15,7 +15,7 @@ from ensf.filters.kalman.local_transform import local_transform
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.local import LocalUpdate, check_local
 from ensf.filters.patch_whitening import in_whitened_patches
-from ensf.localization import Localization, Patches, PatchLimit
+from ensf.localization import ByCorrelation, Localization, Patches, PatchLimit
 from ensf.localization.localization import check_localization
 from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
@@ -31,7 +31,7 @@ class LETKF(Prepared):
 
     Parameters
     ----------
-    localization : Localization
+    localization : Localization or ByCorrelation
         How far an observation reaches.
     information_limit : InformationLimit or CountLimit, optional
         Narrows each patch until it holds no more information than the members can absorb, or so many observations.
@@ -40,12 +40,17 @@ class LETKF(Prepared):
         (`ensf.filters.kalman.unresolved`); observations must then see one variable each.
     """
 
-    localization: Localization
+    localization: Localization | ByCorrelation
     information_limit: PatchLimit | None = None
     unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
-        check_localization(self.localization, "LETKF")
+        if not isinstance(self.localization, ByCorrelation):
+            check_localization(self.localization, "LETKF")
+        elif self.information_limit is not None or self.unresolved_variance:
+            raise ValueError(
+                "LETKF with ByCorrelation has no places: leave information_limit and unresolved_variance out"
+            )
         check_fraction(self.unresolved_variance)
 
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:

@@ -13,15 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from ensf.dataset import Layout
-from ensf.dataset.methods import find_localization, method_for, places
+from ensf.dataset.methods import find_localization, method_for, places, with_catalogues
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
 from ensf.offline.cycle.settings import Cycling
+from ensf.offline.cycle.template import filled, templates, uses
 from ensf.offline.members import Source
 from ensf.offline.memory import read_memory
 from ensf.offline.observations import counts, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free
 from ensf.runs.files import expanded
+from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, read
 from ensf.tables.stations.stations import dates, time_dims
 
@@ -77,6 +79,7 @@ def _check_program(cycling: Cycling, task: Task) -> None:
             said = [line for line in done.stderr.splitlines() if line.strip()]
             raise ValueError(said[-1] if said else f"model {cycling.model.model} ended with {done.returncode}")
         return
+    _check_words(cycling, template, words)
     program = cycling.model.arguments(words)[0]
     inside = os.sep in program and not os.path.isabs(program)
     there = (template / program).is_file() and bool(cycling.model.template) if inside else shutil.which(program)
@@ -87,6 +90,19 @@ def _check_program(cycling: Cycling, task: Task) -> None:
         raise PermissionError(f"{template / program} cannot be executed: change its permissions, or write sh {program}")
 
 
+def _check_words(cycling: Cycling, template: Path, words: Mapping[str, object]) -> None:
+    """Raise ValueError if a template cannot be filled, or nothing has the word of a parameter."""
+    files = list(templates(template)) if cycling.model.template else []
+    for path in files:
+        filled(path, words)
+    for name in cycling.own_parameters:
+        if f"{{{name}" not in cycling.model.command and not any(uses(path, name) for path in files):
+            raise ValueError(
+                f"no member would get the parameter {name!r}: write {{{name}}} in the command, or in a file of the "
+                "template whose name ends in .template"
+            )
+
+
 def _words(task: Task, place: Path) -> Mapping[str, object]:
     files = {name: place / f"{name}{task.output.suffix}" for name in ("input", "output")}
     return {"member": task.member, "directory": place, **files, **task.values}
@@ -94,20 +110,25 @@ def _words(task: Task, place: Path) -> Mapping[str, object]:
 
 def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
     """The members as they are before the first forecast, alike and without holes."""
+    inside = [name for name, one in cycling.parameters.items() if not one.is_own]
     source = Source.of(
         [task.input for task in tasks],
         "realization",
         tuple(cycling.variables),
         cycling.mask,
         cycling.coordinates.values(),
+        inside,
     )
+    for name in inside:
+        Source.of(source.paths, "realization", (name,), cycling.mask, cycling.coordinates.values())
     for task in tasks:
         try:
-            content(task.input, tuple(cycling.variables), cycling.mask)
+            content(task.input, cycling.file_variables, cycling.mask)
         except ValueError as error:
             advice = "" if cycling.mask else ", or give mask = true if there is no data"
             raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None
     method = method_for(cycling.filter, source.layout)
+    with_catalogues(method, lambda pattern: source.catalogue(find_files(pattern, "the catalogue")))
     places(find_localization(method), source.layout, np.arange(source.layout.size))
     if first == 1 and cycling.first_memory is not None:
         read_memory(cycling.first_memory, method, source.layout, source.dtype)
@@ -167,6 +188,9 @@ def lines(
         yield f"memory: {cycling.first_memory}"
     if cycling.lag:
         yield f"smoother: the states of {cycling.lag} cycles before are corrected, in the folders smoothed"
+    for name, one in cycling.parameters.items():
+        start = f"{one.value:g}, spread {one.spread:g}" if one.is_own else "in the files"
+        yield f"parameter {name}: {start}; {one.parameter}"
     place = task.output.parents[1] / "runs" / f"member_{task.member:04d}_..."
     model = cycling.model
     yield f"forecast of member {task.member}: {model.model or shlex.join(model.arguments(_words(task, place)))}"

@@ -10,6 +10,9 @@ it and in the path of the template, with Python's formats (``{member:03d}``, ``{
     start, end          times; time is end; duration: their difference, in the unit of the interval (seconds if dates)
     seed                number for the random stream of a stochastic model: depends on run, cycle and member alone
     directory, folder   where the member runs; where the configuration is
+    and names of parameters of the model, whose values are those of the member
+
+Files of the template whose names end in ``.template`` are filled with them, too.
 
 A member has failed if the command cannot start, does not return 0, takes too long, leaves no output of its own, or one
 that is not valid or unlike those of the others. Its directory, with ``stdout.txt`` and ``stderr.txt``, is then kept.
@@ -39,6 +42,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ensf.offline.cycle import template
 from ensf.offline.cycle.processes import Processes
 from ensf.runs.engines import Engine, opened
 from ensf.runs.files import resolved
@@ -88,6 +92,8 @@ class Command:
         How often a member that failed is run again, when the others have ended.
     jobs : int
         Members at the same time.
+    words : tuple of str
+        Further words, of which each task has a value: names of parameters.
 
     Raises
     ------
@@ -103,6 +109,7 @@ class Command:
     timeout: float = 0.0
     retries: int = 0
     jobs: int = 1
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.command.strip() and not self.model:
@@ -120,21 +127,21 @@ class Command:
                 "and one job or more"
             )
         trial: dict[str, object] = dict.fromkeys(WORDS, "x") | {"member": 1, "cycle": 1, "seed": 1, "duration": 1.0}
-        trial |= dict.fromkeys(("start", "end", "time"), _Anything())
+        trial |= dict.fromkeys(("start", "end", "time"), _Anything()) | dict.fromkeys(self.words, 1.0)
         self.arguments(trial)
         self.template_folder(trial)
 
     def arguments(self, values: Mapping[str, Any]) -> list[str]:
         """Program and arguments with the words replaced."""
         if self.model:
-            words = {name: values[name] for name in GIVEN if name in values}
+            words = {name: values[name] for name in (*GIVEN, *self.words) if name in values}
             task = json.dumps(words, default=str, sort_keys=True)
             return [*self.python(values.get("folder", "")), str(values["input"]), str(values["output"]), task]
         try:
             parts = shlex.split(self.command)
         except ValueError as error:
             raise ValueError(f"command {self.command!r} cannot be read: {error}") from None
-        return [os.path.expanduser(_filled(part, values, f"command {self.command!r}")) for part in parts]
+        return [os.path.expanduser(_filled(part, values, f"command {self.command!r}", self.words)) for part in parts]
 
     def python(self, folder: str | Path) -> list[str]:
         """The program that runs the model in Python; without more arguments it checks that the function is there."""
@@ -237,6 +244,7 @@ class Command:
         try:
             if self.template:
                 shutil.copytree(folder / self.template_folder(words), place, symlinks=True, dirs_exist_ok=True)
+                template.fill(place, words)
             for path in (given, made, place / "stdout.txt", place / "stderr.txt"):
                 path.unlink(missing_ok=True)  # neither an output nor a link of the template
             shutil.copyfile(task.input, given)
@@ -248,6 +256,8 @@ class Command:
             return place, f"it took longer than {self.timeout:g} s"
         except OSError as error:
             return place, f"it could not be run ({error.strerror or error})"
+        except ValueError as error:
+            return place, f"it could not be run ({error})"
 
 
 # --- in a worker -----------------------------------------------------------------------------------------
@@ -340,7 +350,7 @@ def _last_words(place: Path) -> str:
     return ""
 
 
-def _filled(pattern: str, values: Mapping[str, Any], what: str) -> str:
+def _filled(pattern: str, values: Mapping[str, Any], what: str, more: Sequence[str] = ()) -> str:
     """A pattern with its words replaced.
 
     Raises
@@ -351,7 +361,8 @@ def _filled(pattern: str, values: Mapping[str, Any], what: str) -> str:
     try:
         return pattern.format(**values)
     except KeyError as error:
-        raise ValueError(f"{what} has the unknown word {{{error.args[0]}}}: choose from {', '.join(WORDS)}") from None
+        choice = ", ".join((*WORDS, *more))
+        raise ValueError(f"{what} has the unknown word {{{error.args[0]}}}: choose from {choice}") from None
     except UNREADABLE as error:
         raise ValueError(f"{what} cannot be read: {error}") from None
 

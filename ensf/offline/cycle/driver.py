@@ -27,8 +27,8 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.filters.base import Analysis, Memory
-from ensf.offline import Analysed, Earlier, analyse_files
-from ensf.offline.cycle import folders
+from ensf.offline import Analysed, Earlier, Replaced, analyse_files
+from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import check_time, content, unlike
@@ -43,6 +43,7 @@ from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
 from ensf.runs.recipe import describe
+from ensf.wrappers.failed_members import Replacement
 
 __all__ = ["Analyse", "Checkpoint", "plan", "run"]
 
@@ -133,6 +134,8 @@ def run(
     KeyboardInterrupt
         After the cycle in which Ctrl-C, SIGTERM or SIGHUP came; a second one ends the cycle at once.
     """
+    if analyse and (cycling.replace_failed or cycling.parameters):
+        raise ValueError("parameters and replace_failed need the analysis of ensf: leave analyse= out, or both of them")
     show = show or partial(print, file=sys.stderr, flush=True)
     directory = expanded(directory)
     with owned(directory), deferred() as stopping, opened(engine, directory) as workers:
@@ -192,28 +195,36 @@ def _cycle(
     cycle = checkpoint.cycles + 1
     place, label = folders.folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
     prior, failed = _forecast(checkpoint, cycling, directory, workers)
+    replacement = _replacement(checkpoint, cycling, failed)
     for member, reason in failed.items():
-        show(f"{label}: goes on without member {member}: {reason}")
+        show(f"{label}: {'replaces' if replacement else 'goes on without'} member {member}: {reason}")
     observed = cycling.tables(cycle)
     folders.remove_analysis(place)
     (place / "analysis").mkdir(exist_ok=True)
-    how = {"earlier": _earlier(cycling, directory, cycle, prior), "engine": workers, "memory_limit": memory_limit}
-    analyse = analyse or _of_files({**cycling.analysis(cycle), **how})
+    suffix = next(iter(prior.values())).suffix
+    replaced = None
+    if replacement is not None:
+        replaced = Replaced(tuple(_name(member, suffix) for member in failed), replacement)
+    how = {"earlier": _earlier(cycling, directory, cycle, prior), "replaced": replaced}
+    limits = {"engine": workers, "memory_limit": memory_limit}
+    analyse = analyse or _of_files({**cycling.analysis(cycle), **how, **limits})
     former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
     memory = former if former.is_file() else cycling.first_memory if cycle == 1 else checkpoint.memory
     analysis = analyse(
         list(prior.values()), observed, cycling.filter, place / "analysis", rng=checkpoint.rng, memory=memory
     )
     used = _write_table(analysis, place)
+    _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
     _keep_looks(analysis, place, cycle, _plain(cycling.time(cycle)))
     show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
     record = {"cycle": cycle, "time": _plain(cycling.time(cycle)), "members": len(prior), "failed": sorted(failed)}
+    record |= {"replaced": sorted(failed)} if cycling.replace_failed else {}
     return replace(
         checkpoint,
         cycles=cycle,
-        members=tuple(prior),
+        members=checkpoint.members if replacement else tuple(prior),
         memory=analysis.memory,
         records=[*checkpoint.records, record],
     )
@@ -232,7 +243,7 @@ def _forecast(
     def check(task: Task, path: Path) -> dict[str, str]:
         if cycling.check_time:
             check_time(path, task.input, start, end)
-        return content(path, tuple(cycling.variables), cycling.mask)
+        return content(path, cycling.file_variables, cycling.mask)
 
     failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder), unlike, workers)
     prior = {task.member: task.output for task in tasks if task.member not in failed}
@@ -249,6 +260,15 @@ def _earlier(cycling: Cycling, directory: Path, cycle: int, prior: Mapping[int, 
         paths = tuple(left / path.name for path in prior.values())
         earlier.append(Earlier(paths, lag, folders.folder(place / "smoothed", cycle - lag)))
     return earlier
+
+
+def _replacement(checkpoint: Checkpoint, cycling: Cycling, failed: Mapping[int, str]) -> Replacement | None:
+    """What takes the places of members that failed, if that is wanted: drawn by seed and cycle alone."""
+    if not failed or not cycling.replace_failed:
+        return None
+    seeds = np.random.SeedSequence((cycling.seed, checkpoint.cycles + 1, 0, 1))
+    alive = np.array([member not in failed for member in checkpoint.members])
+    return Replacement.draw(alive, np.random.Generator(np.random.SFC64(seeds)))
 
 
 def _of_files(settings: Mapping[str, Any]) -> Analyse:
@@ -290,17 +310,61 @@ def _keep_looks(analysis: Analysis | Analysed, place: Path, cycle: int, time: fl
         append(analysis.info["statistics"], place.parent / STATISTICS, cycle, time)
 
 
+def _name(member: int, suffix: str) -> str:
+    """Of the file of a member."""
+    return f"member_{member:04d}{suffix}"
+
+
+def _parameters(cycling: Cycling, directory: Path, cycle: int, members: Sequence[int]) -> dict[str, np.ndarray]:
+    """What the members run with in a cycle."""
+    own = cycling.own_parameters
+    if not own or cycle == 1:
+        return parameters.at_start(own, cycling.seed, members)
+    return parameters.read(folders.folder(directory, cycle - 1) / parameters.PARAMETERS, list(own), members)
+
+
+def _analyse_parameters(
+    analysis: Analysis | Analysed,
+    cycling: Cycling,
+    directory: Path,
+    cycle: int,
+    members: list[int],
+    failed: list[int],
+    replacement: Replacement | None,
+) -> None:
+    """Store the parameters with which the members ran, and their analysis, and those of members that are replaced."""
+    own = cycling.own_parameters
+    if not own:
+        return
+    if analysis.update is None:
+        raise ValueError(
+            f"the analysis has no update for the parameters {', '.join(own)}: give a filter that is Preparable, such "
+            "as LETKF or letsf"
+        )
+    forecast = _parameters(cycling, directory, cycle, members)
+    made = parameters.analysed(own, forecast, analysis.update, parameters.key(cycling.seed, cycle))
+    if replacement is not None:
+        more = parameters.replaced(own, made, replacement)
+        made = {name: np.concatenate([values, more[name]]) for name, values in made.items()}
+        nothing = np.full(len(failed), np.nan)
+        forecast = {name: np.concatenate([values, nothing]) for name, values in forecast.items()}
+        members = [*members, *failed]
+    parameters.write(folders.folder(directory, cycle) / parameters.PARAMETERS, members, forecast, made)
+
+
 def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> Iterator[Task]:
     """The forecasts of the next cycle."""
     cycle = checkpoint.cycles + 1
     forecasts = folders.folder(directory, cycle) / "forecast"
-    for member in checkpoint.members:
+    own = _parameters(cycling, directory, cycle, checkpoint.members)
+    for k, member in enumerate(checkpoint.members):
         given = cycling.initial_file(member)
-        name = f"member_{member:04d}{given.suffix}"
+        name = _name(member, given.suffix)
         if cycle > 1:
             given = folders.folder(directory, cycle - 1) / "analysis" / name
         seed = int(np.random.SeedSequence((cycling.seed, cycle, member)).generate_state(1)[0]) % 2**31
-        yield Task(member, given, resolved(forecasts / name), cycling.words(cycle) | {"seed": seed})
+        values = {name: values[k].item() for name, values in own.items()}
+        yield Task(member, given, resolved(forecasts / name), cycling.words(cycle) | {"seed": seed} | values)
 
 
 def _check_failures(failed: dict[int, str], left: int, min_members: int, cycle: int) -> None:

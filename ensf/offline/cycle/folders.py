@@ -13,7 +13,7 @@ __all__ = ["folder", "numbered", "remove", "remove_analysis", "remove_members", 
 NUMBER = re.compile(r"cycle_(\d{4,})")
 MEMBER = re.compile(r"member_\d{4,}\.[^.]+|\.member_\d{4,}-[0-9a-f]{32}\.[^.]+")
 ANALYSIS = re.compile(rf"{MEMBER.pattern}|(?:fields|memory)\.nc|\.memory-[0-9a-f]{{32}}\.nc|\.ensf-owner")
-TABLE = re.compile(r"fields\.nc|observations\.csv|\.observations-[0-9a-f]{32}\.csv")
+TABLE = re.compile(r"fields\.nc|(?:observations|parameters)\.csv|\.(?:observations|parameters)-[0-9a-f]{32}\.csv")
 HALF = re.compile(r"\.analysis-[0-9a-f]{32}")
 
 
@@ -54,7 +54,7 @@ def remove_members(place: Path) -> None:
 
 
 def remove_analysis(place: Path) -> None:
-    """Remove an analysis, finished or not, under its name or a hidden one, its table and its fields.
+    """Remove an analysis, finished or not, under its name or a hidden one, its tables and its fields.
 
     Raises
     ------

@@ -7,18 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ensf.dataset.methods import Method
-from ensf.filters.base import Smoothing
-from ensf.offline.cycle.command import UNREADABLE, Command
+from ensf.dataset.methods import Method, with_catalogues
+from ensf.filters.base import Filter, Smoothing, can
+from ensf.offline.cycle.command import UNREADABLE, WORDS, Command
+from ensf.offline.cycle.parameters import Estimated
 from ensf.offline.windows import Window
 from ensf.runs.files import expanded, resolved
 from ensf.runs.patterns import find_files
 from ensf.runs.recipe import describe
 from ensf.tables import Check, Correlation
+from ensf.wrappers.parameters import check_preparable
 
 __all__ = ["Cycling", "Date"]
 
@@ -64,6 +66,8 @@ class Cycling:
         may have ``{time}``.
     min_members : int
         Go on without members that failed while there are this many; 0 = a member that fails stops the run.
+    replace_failed : bool
+        Let moved copies of the analysis of the others take the places of members that failed.
     keep_cycles : int
         Cycles whose member files are kept, counted from the last; 0 = all.
     keep_every : int
@@ -76,6 +80,9 @@ class Cycling:
         time stands still.
     variables, checks, mask, coordinates, periods, strict, withhold, bands, good, surface, correlation
         Of the analysis, as in `ensf.offline.Offline`.
+    parameters : mapping of str to Estimated
+        Parameters of the model, by the words that the command and the template have for them, or by the variables of
+        the members' files that they are.
     folder : str
         Where relative paths count from.
 
@@ -96,6 +103,7 @@ class Cycling:
     seed: int = 1
     memory: str = ""
     min_members: int = 0
+    replace_failed: bool = False
     keep_cycles: int = 0
     keep_every: int = 0
     window: tuple[float, float] | None = None
@@ -111,6 +119,7 @@ class Cycling:
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
     correlation: Correlation | None = None
+    parameters: Mapping[str, Estimated] = field(default_factory=dict)
     folder: str = "."
 
     def __post_init__(self) -> None:
@@ -127,6 +136,8 @@ class Cycling:
             raise ValueError(
                 f"min_members is {self.min_members}: give 0, or a number from 2 to the {self.members} members"
             )
+        if self.replace_failed and not self.min_members:
+            raise ValueError("replace_failed needs min_members: give how many members must be left at least")
         if self.keep_every and not self.keep_cycles:
             raise ValueError(
                 f"keep_every is {self.keep_every} but all cycles are kept: give keep_cycles, how many of the last are"
@@ -141,7 +152,9 @@ class Cycling:
                 f"keep_cycles = {self.lag} or more, or 0 for all"
             )
         self._check_observations()
-        self.model.arguments(self.words(1) | {"member": 1, "seed": 1, "input": "", "output": "", "directory": ""})
+        self._check_parameters()
+        own = dict.fromkeys(self.own_parameters, 1.0)
+        self.model.arguments(own | self.words(1) | {"member": 1, "seed": 1, "input": "", "output": "", "directory": ""})
 
     def _check_observations(self) -> None:
         """Raise ValueError unless each cycle has a table, or can tell which rows of one are its own."""
@@ -162,12 +175,44 @@ class Cycling:
                         f"start {self.start!r} is a number: give a date, or write {{cycle}} where the number is"
                     )
 
+    def _check_parameters(self) -> None:
+        """Raise ValueError unless each parameter that the run keeps is a word of the command of its own."""
+        for name in self.parameters:
+            if name in WORDS or not name.isidentifier():
+                raise ValueError(
+                    f"a parameter is called {name!r}: give it a name of letters, digits and _, other than "
+                    f"{', '.join(WORDS)}"
+                )
+            if name in self.variables:
+                raise ValueError(f"{name!r} is a parameter and among variables: name it in one of them")
+        if tuple(self.own_parameters) != self.model.words:
+            raise ValueError(
+                f"the parameters are {', '.join(self.own_parameters) or 'none'} but the words of the command "
+                f"{', '.join(self.model.words) or 'none'}: give Command(..., words=) with the names of the parameters"
+            )
+        if self.parameters and can(self.filter, "analyse"):
+            check_preparable(cast(Filter, self.filter))
+
+    @property
+    def own_parameters(self) -> dict[str, Estimated]:
+        """Those whose values the run keeps, and hands to the members."""
+        return {name: one for name, one in self.parameters.items() if one.is_own}
+
+    @property
+    def file_variables(self) -> tuple[str, ...]:
+        """Variables of the members' files that must be there; all of floating point if empty."""
+        inside = tuple(name for name, one in self.parameters.items() if not one.is_own)
+        return (*self.variables, *inside) if self.variables else ()
+
     # --- the filter, and how far back it corrects -------------------------------------------------------------
 
     @property
     def filter(self) -> Method:
-        """What analyses the last cycle."""
-        return self.method.filter if isinstance(self.method, Smoothing) else self.method
+        """What analyses the last cycle; names of files in it are whole."""
+        method = self.method.filter if isinstance(self.method, Smoothing) else self.method
+        if not can(method, "analyse"):
+            return method
+        return with_catalogues(cast(Filter, method), lambda pattern: str(expanded(self.folder) / pattern))
 
     @property
     def lag(self) -> int:
@@ -279,7 +324,8 @@ class Cycling:
             "correlation",
         )
         times = "" if window is None else f"{window[0]}/{window[1]}"
-        return {name: getattr(self, name) for name in names} | {"window": times}
+        inside = {name: one.parameter for name, one in self.parameters.items() if not one.is_own}
+        return {name: getattr(self, name) for name in names} | {"window": times, "parameters": inside}
 
     def keeps(self, cycle: int, finished: int) -> bool:
         """Whether the member files of a cycle are kept when so many are finished."""
@@ -289,6 +335,6 @@ class Cycling:
     @property
     def recipe(self) -> dict[str, str]:
         """What the files depend on: all but limits, the number of cycles, and how the work is done."""
-        limits = ("cycles", "min_members", "keep_cycles", "keep_every", "check_time", "folder")
+        limits = ("cycles", "min_members", "replace_failed", "keep_cycles", "keep_every", "check_time", "folder")
         free = [f"cycling.{one}" for one in (*limits, "model.timeout", "model.retries", "model.jobs")]
         return {name: text for name, text in describe.recipe(cycling=self).items() if name not in free}

@@ -174,7 +174,9 @@ def _field(view: View, stage: str, what: str) -> np.ndarray:
 
 
 def _members(view: View, stage: str) -> np.ndarray:
-    return to_numpy(view.ensemble(stage))
+    ensemble = to_numpy(view.ensemble(stage))
+    failed = view.cycle.analysis.ensemble.shape[0] - len(ensemble)
+    return np.concatenate([ensemble, np.full((failed, *ensemble.shape[1:]), np.nan, ensemble.dtype)])
 
 
 # --- spectra ---------------------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ class Writer:
         names = diagnostics.scores(first) if scores is None else scores
         file = records.create(path, overwrite)
         with records.disk(f"{path} could not be created"):
-            members = first.forecast.shape[0]
+            members = first.analysis.ensemble.shape[0]
             file.setncatts(cf.attributes(path.stem, attributes or {}))
             file.createDimension("time", None)
             for name, size in _sizes(first, model, members, observations, waves).items():
@@ -201,6 +201,7 @@ class Writer:
         time_units: str = "1",
         every: int = 0,
         command: str = "",
+        attributes: Mapping[str, str] | None = None,
     ) -> Writer:
         """Make a file again from the first `cycles` records of its journal, to go on.
 
@@ -214,6 +215,8 @@ class Writer:
             As the file was made with.
         command : str
             For the attribute `history`.
+        attributes : mapping, optional
+            Global attributes that are no longer what they were.
 
         Raises
         ------
@@ -233,6 +236,7 @@ class Writer:
             names, observed = records.numbers(layout), Observed.in_file(file)
             columns = _define(file, variables.of_cycles(model, time_units, names, observed))
             member_columns = _define(file, variables.members(model) if every else (), shared=False)
+            file.setncatts(attributes or {})
             if command:
                 file.history = f"{file.history}\n{cf.event(command)}"
             file.sync()
@@ -314,7 +318,8 @@ class Writer:
     def _check(self, cycle: Cycle) -> None:
         expected = (self._members, math.prod(self.model.shape))
         for name, ensemble in (("forecast", cycle.forecast), ("analysis", cycle.analysis.ensemble)):
-            if tuple(ensemble.shape) != expected:
+            fewer = name == "forecast" and 0 < ensemble.shape[0] < self._members
+            if tuple(ensemble.shape) != expected and not (fewer and tuple(ensemble.shape[1:]) == expected[1:]):
                 raise ValueError(
                     f"the {name} of cycle {cycle.index} has shape {tuple(ensemble.shape)} but {self.path} was made "
                     f"for {expected}: give Writer the model and the number of members of the run"

@@ -21,7 +21,7 @@ __all__ = ["check_recipe", "digest", "recipe", "run_recipe"]
 PLAIN = (bool, int, float, str)
 LONG = 16
 """Sequences of more plain values than this are described by a hash."""
-NOT_OF_RUNS = [["experiment", name] for name in ("name", "methods", "seeds", "summary", "source")]
+NOT_OF_RUNS = [["experiment", name] for name in ("name", "methods", "seeds", "summary", "source", "cycles")]
 
 
 def recipe(**settings: object) -> dict[str, str]:
@@ -39,7 +39,7 @@ def recipe(**settings: object) -> dict[str, str]:
 
 
 def run_recipe(experiment: object, **settings: object) -> dict[str, str]:
-    """`recipe` of one run of an experiment, whose name, words, methods and seeds do not matter to it.
+    """`recipe` of one run of an experiment, whose name, words, methods, seeds and length do not matter.
 
     Parameters
     ----------

@@ -39,6 +39,7 @@ from ensf.localization import Localization, Patches
 from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
+from ensf.wrappers.failed_members import of_other_members
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
@@ -109,6 +110,10 @@ class SpreadMemory(Record):
     kinds: dict[str, KindMemory] = field(default_factory=dict)
     last: LastCycle | None = field(default=None, repr=False)
     inner: Memory = None
+
+    def of_other_members(self) -> SpreadMemory:
+        """Without what is remembered of each member, after some have been replaced."""
+        return replace(self, last=None, inner=of_other_members(self.inner))
 
     @property
     def log_inflation(self) -> Array:

@@ -1,0 +1,270 @@
+"""Members whose forecast failed: the analysis is that of the others, and moved copies of these take their places.
+
+With the analysis x_1 ... x_n of those that are left, its anomalies a_k, and one of them, d, drawn for each that failed,
+
+    x  =  mean + sqrt(1 - move^2) a_d + move sum_k w_k a_k / sqrt(n - 1),      w_k ~ N(0, 1), with mean zero over k
+
+A copy alone would be the same state twice, which a deterministic model never parts; moved as here, the covariance of
+the ensemble stays in the mean what it is (Liu & West 2001, in: Sequential Monte Carlo Methods in Practice, ch. 10).
+The weights are the same for all variables, and for earlier states: nothing leaves the span of the members.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from ensf.arrays import Array, Generator, Record, generator, like, member_mean, namespace, to_numpy
+from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, can, with_values
+from ensf.filters.weights import combine
+from ensf.observations.observation import Observation
+from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
+
+__all__ = ["Completed", "FailedMembers", "Replacement", "Tolerant", "of_other_members", "without_members"]
+
+MOVE = 0.3
+"""How far a copy is moved, unless it is said: the part of its variance that is new."""
+
+
+@dataclass(frozen=True, eq=False)
+class Replacement(Record):
+    """What takes the places of members that failed.
+
+    Attributes
+    ----------
+    left : (left,) array of int
+        Members that are left, ascending.
+    failed : (failed,) array of int
+        Members that failed, ascending.
+    donors : (failed,) array of int
+        Of which of those that are left each is a moved copy, by its place among them.
+    weights : (left, failed) array
+        Of the anomalies of those that are left.
+    """
+
+    left: np.ndarray
+    failed: np.ndarray
+    donors: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def draw(cls, alive: np.ndarray, rng: Generator, move: float = MOVE) -> Replacement:
+        """Copies of different members while there are enough.
+
+        Parameters
+        ----------
+        alive : (member,) array of bool
+            Which are left.
+        rng : numpy.random.Generator
+        move : float
+        """
+        left, failed = np.flatnonzero(alive), np.flatnonzero(~alive)
+        order = np.concatenate([rng.permutation(len(left)) for _ in range(-(-len(failed) // len(left)))])
+        donors = order[: len(failed)].astype(np.int64)
+        noise = rng.standard_normal((len(left), len(failed)))
+        noise -= noise.mean(axis=0)
+        weights = move * noise / math.sqrt(len(left) - 1)
+        weights[donors, np.arange(len(failed))] += math.sqrt(1 - move * move)
+        return cls(left, failed, donors, weights)
+
+    def made(self, members: Array) -> Array:
+        """What takes the places ``(failed, entry)``, of the members that are left ``(left, entry)``."""
+        mean = member_mean(members)
+        return mean + combine(members - mean, like(self.weights, members))
+
+    def joined(self, members: Array) -> Array:
+        """All members ``(member, entry)`` in their order, of those that are left."""
+        xp = namespace(members)
+        order = like(np.argsort(np.concatenate([self.left, self.failed])), members)
+        return xp.take(xp.concat([members, self.made(members)], axis=0), order, axis=0)
+
+
+@runtime_checkable
+class Tolerant(Protocol):
+    """A filter that goes on without members that failed."""
+
+    @property
+    def filter(self) -> Filter:
+        """What analyses those that are left."""
+
+    @property
+    def replaced(self) -> bool:
+        """Whether something takes the places of the others."""
+
+    def alive(self, prior: Array) -> np.ndarray:
+        """Which members are left, ``(member,)`` of bool."""
+
+    def checked(self, alive: np.ndarray) -> np.ndarray:
+        """Which members are left, unless they are too few."""
+
+    def completed(self, analysis: Analysis, alive: np.ndarray, rng: Generator) -> Analysis:
+        """The analysis of those that are left, with the others in their places."""
+
+    def update(self, update: Update, alive: np.ndarray, rng: Generator) -> Completed:
+        """The update of those that are left, for all members."""
+
+
+@dataclass(frozen=True)
+class FailedMembers(Wrapper):
+    """Wrapper: goes on without members that are not finite; they are replaced by moved copies of the others' analysis.
+
+    It stands outside of other wrappers, but inside a `Smoother`.
+
+    Parameters
+    ----------
+    filter : Filter
+    min_members : int
+        Fewer members that are left are an error.
+    replaced : bool
+        False: the ensemble gets smaller for good.
+    move : float
+        Between 0, a copy, and 1, a draw from the Gaussian law of the analysis.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    """
+
+    min_members: int
+    replaced: bool = True
+    move: float = MOVE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(
+            self,
+            "failed members",
+            {
+                "min_members": (self.min_members >= 2, "2 or more"),
+                "move": (0 <= self.move <= 1, "a number from 0 to 1"),
+            },
+        )
+
+    def alive(self, prior: Array) -> np.ndarray:
+        """Which members of ``(member, ...)`` are finite; errors are those of `checked`."""
+        return self.checked(np.isfinite(to_numpy(prior)).reshape(prior.shape[0], -1).all(axis=1))
+
+    def checked(self, alive: np.ndarray) -> np.ndarray:
+        """Which members ``(member,)`` of bool are left.
+
+        Raises
+        ------
+        ValueError
+            If fewer than `min_members` are.
+        """
+        if alive.sum() < self.min_members:
+            raise ValueError(
+                f"{alive.sum()} of {len(alive)} members are finite, member {int(np.argmin(alive))} is not, and "
+                f"min_members is {self.min_members}: repair the forecast, or give a lower number"
+            )
+        return alive
+
+    def analyse(
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: Memory = None,
+        positions: np.ndarray | None = None,
+        predicted: Array | None = None,
+    ) -> Analysis:
+        """Analysis of the filter, by the members that are left; `info` has the number of those that failed.
+
+        Parameters
+        ----------
+        prior, observation, rng, memory, positions, predicted
+            As of every filter.
+
+        Raises
+        ------
+        ValueError
+            If too few members are left, or as the filter.
+        """
+        prior = as_members(prior)
+        alive, rng = self.alive(prior), generator(rng)
+        more = {} if predicted is None else {"predicted": predicted}
+        if alive.all():
+            return self.completed(self.filter.analyse(prior, observation, rng, memory, positions, **more), alive, rng)
+        rows = like(np.flatnonzero(alive), prior)
+        xp = namespace(prior)
+        left = {name: xp.take(values, rows, axis=0) for name, values in more.items()}
+        here = without_members(observation, alive)
+        kept = xp.take(prior, rows, axis=0)
+        if observation.window is not None and here.window is not None and prior is observation.window.end:
+            kept = here.window.end
+        analysis = self.filter.analyse(kept, here, rng, memory, positions, **left)
+        return self.completed(analysis, alive, rng)
+
+    def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
+        alive = self.alive(predicted)
+        if alive.all():
+            update = self._inner(predicted, observation, rng, memory)
+            return replace(update, info={**update.info, "failed_members": 0})
+        xp = namespace(predicted)
+        left = xp.take(predicted, like(np.flatnonzero(alive), predicted), axis=0)
+        return self.update(self._inner(left, without_members(observation, alive), rng, memory), alive, rng)
+
+    def completed(self, analysis: Analysis, alive: np.ndarray, rng: Generator) -> Analysis:
+        """The analysis of the members that are left, with what takes the places of the others."""
+        info = {**analysis.info, "failed_members": int(len(alive) - alive.sum())}
+        if alive.all():
+            return replace(analysis, info=info)
+        memory = of_other_members(analysis.memory)
+        if analysis.update is not None:
+            update = self.update(analysis.update, alive, rng)
+            ensemble = update.replacement.joined(analysis.ensemble) if self.replaced else analysis.ensemble
+            return replace(analysis, ensemble=ensemble, memory=memory, info=info, update=update, before=update.before)
+        if not self.replaced:
+            return replace(analysis, memory=memory, info=info)
+        replacement = Replacement.draw(alive, rng, self.move)
+        return replace(analysis, ensemble=replacement.joined(analysis.ensemble), memory=memory, info=info)
+
+    def update(self, update: Update, alive: np.ndarray, rng: Generator) -> Completed:
+        """The update of those that are left, for all members."""
+        replacement = Replacement.draw(alive, rng, self.move)
+        info = {**update.info, "failed_members": len(replacement.failed)}
+        memory = of_other_members(update.memory)
+        return Completed(memory, info, update=update, replacement=replacement, replaced=self.replaced)
+
+
+@dataclass(frozen=True, eq=False)
+class Completed(WrappedUpdate):
+    """The update of those that are left, for parts of all members."""
+
+    replacement: Replacement = field(kw_only=True)
+    replaced: bool = field(kw_only=True)
+
+    def _left(self, part: Part) -> Part:
+        rows = like(self.replacement.left, part.values)
+        return with_values(part, namespace(part.values).take(part.values, rows, axis=0))
+
+    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
+        ensemble, fields = self.update.analysed(self._left(part))
+        return (self.replacement.joined(ensemble) if self.replaced else ensemble), fields
+
+    def before(self, part: Part) -> Array:
+        """The members that are left, as the filter takes them."""
+        return self.update.before(self._left(part))
+
+    def uncorrected(self, part: Part) -> Array:
+        ensemble = self.update.uncorrected(self._left(part))
+        return self.replacement.joined(ensemble) if self.replaced else ensemble
+
+
+def of_other_members(memory: Memory) -> Memory:
+    """What a filter remembers, without what it remembers of each member."""
+    return memory.of_other_members() if can(memory, "of_other_members") else memory
+
+
+def without_members(observation: Observation, alive: np.ndarray) -> Observation:
+    """The observation for the members that are left alone."""
+    window = observation.window
+    if window is None:
+        return observation
+    xp, rows = namespace(window.end), like(np.flatnonzero(alive), window.end)
+    left = replace(window, start=xp.take(window.start, rows, axis=0), end=xp.take(window.end, rows, axis=0))
+    return replace(observation, error=observation.law, window=left)

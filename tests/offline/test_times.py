@@ -1,0 +1,197 @@
+"""A file for each time: the analysis is that of files with all times, file by file, bit for bit."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ensf import ETKF, LETKF, Localization, Parameter, letsf
+from ensf.cli import main
+from ensf.dataset.methods import find_localization
+from ensf.localization import Euclidean
+from ensf.offline import Offline, parts
+from ensf.offline.times import TimesSource
+
+MEMBERS, TIMES = 4, 3
+NEAR = Localization(Euclidean(), 1.5, dims=("x", "y"))
+ABOUT = {"units": "hours since 2020-01-01", "standard_name": "time"}
+
+
+def fields(rng):
+    """Two variables of all members and times; p is on the sea alone."""
+    p = 5 + rng.standard_normal((MEMBERS, TIMES, 3, 4))
+    p[:, :, 1, 2] = np.nan
+    return {"q": rng.standard_normal((MEMBERS, TIMES, 3, 4)).astype(np.float32), "p": p}
+
+
+def dataset(values, times, units="hours since 2020-01-01"):
+    grid = {"y": ("y", np.arange(3.0), {"axis": "Y"}), "x": ("x", np.arange(4.0), {"axis": "X"})}
+    made = {name: (("time", "y", "x"), one, {"units": "K"}) for name, one in values.items()}
+    return xr.Dataset(made, grid | {"time": ("time", times, ABOUT | {"units": units})}, {"history": "made"})
+
+
+def scalar(file):
+    return file.isel(time=0)
+
+
+def dated(file):
+    """Its time in minutes since that day at noon."""
+    minutes = (file.time.values - 12) * 60
+    return file.assign_coords(time=("time", minutes, ABOUT | {"units": "minutes since 2020-01-01T12:00"}))
+
+
+def other_order(file):
+    return file.transpose("y", "time", "x")
+
+
+CHANGES = {"scalar": scalar, "dated": dated, "order": other_order}
+
+
+@pytest.fixture
+def folder(tmp_path, rng, request):
+    """Files of one time each, of all times if a test compares with them, and of the kind that it names."""
+    values, kind = fields(rng), getattr(request.node, "callspec", None) and request.node.callspec.params.get("kind")
+    for name in ("whole", "hour_0", "hour_3", "hour_6", "other"):
+        (tmp_path / name).mkdir()
+    for member in range(MEMBERS):
+        own = {name: one[member] for name, one in values.items()}
+        dataset(own, 3.0 * np.arange(TIMES)).to_netcdf(tmp_path / "whole" / f"m{member}.nc")
+        for k in range(TIMES):
+            file = dataset({name: one[k : k + 1] for name, one in own.items()}, [3.0 * k])
+            if kind is None:
+                file.to_netcdf(tmp_path / f"hour_{3 * k}" / f"m{member}.nc")
+            else:
+                changed = file if kind == "dated" and not k else CHANGES[kind](file)
+                changed.to_netcdf(tmp_path / "other" / f"m{member}_t{k}.nc")
+    rows = ["variable,value,error,time,y,x"]
+    for k in range(12):
+        time = np.datetime64("2020-01-01T00:00") + np.timedelta64(31 * k, "m")
+        rows.append(f"{'qp'[k % 2]},{rng.standard_normal() + 5 * (k % 2):.3f},0.5,{time},{k % 3},{k % 4}")
+    rows.append("q,1.0,0.5,2020-01-01T07:00,0,0")
+    (tmp_path / "obs.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def analysed(folder, prior, output, method, engine="serial", **settings):
+    offline = Offline(method, mask=True, statistics=("analysis",), **{"by_time": True, **settings})
+    rng = np.random.default_rng(1)
+    made = offline.analyse(prior, str(folder / "obs.csv"), folder / output, rng=rng, engine=engine)
+    return made, folder / output
+
+
+def loaded(paths):
+    return [xr.load_dataset(path, decode_times=False) for path in paths]
+
+
+def test_files_of_one_time_have_the_analysis_of_files_of_all(folder):
+    method = letsf(NEAR)
+    whole, place = analysed(folder, str(folder / "whole" / "m*.nc"), "a", method, by_time=False)
+    assert 10 <= whole.info["table"].used.sum() < 13
+    expected = loaded(place / f"m{member}.nc" for member in range(MEMBERS))
+    times = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)]
+    by_time, place = analysed(folder, times, "b", method)
+    np.testing.assert_array_equal(by_time.info["table"].reason, whole.info["table"].reason)
+    for member in range(MEMBERS):
+        for k in range(TIMES):
+            (made,) = loaded([place / f"hour_{3 * k}" / f"m{member}.nc"])
+            xr.testing.assert_equal(made, expected[member].isel(time=[k]))
+            (prior,) = loaded([folder / f"hour_{3 * k}" / f"m{member}.nc"])
+            assert (made.q != prior.q).any() and made.p.isnull().sum() == 1
+    mean = xr.load_dataset(folder / "b" / "statistics" / "analysis_mean.nc", decode_times=False)
+    xr.testing.assert_allclose(mean, xr.load_dataset(folder / "a/statistics/analysis_mean.nc", decode_times=False))
+
+
+@pytest.mark.parametrize("kind", ["scalar", "dated", "order"])
+def test_a_time_may_be_a_number_in_other_units_and_anywhere(folder, kind):
+    whole, _ = analysed(folder, str(folder / "whole" / "m*.nc"), "a", LETKF(NEAR), by_time=False)
+    times = [str(folder / "other" / f"m*_t{k}.nc") for k in range(TIMES)]
+    by_time, place = analysed(folder, times, "b", LETKF(NEAR))
+    np.testing.assert_array_equal(by_time.info["table"].reason, whole.info["table"].reason)
+    for member in range(MEMBERS):
+        (expected,) = loaded([folder / "a" / f"m{member}.nc"])
+        for k in range(TIMES):
+            (made,) = loaded([place / f"m{member}_t{k}.nc"])
+            for name in ("q", "p"):
+                ours = made[name].transpose(..., "y", "x").values.reshape(3, 4)
+                np.testing.assert_allclose(ours, expected[name].values[k], rtol=0, atol=0 if kind != "order" else 1e-12)
+
+
+def test_files_that_hold_all_members_at_one_time(folder):
+    whole, _ = analysed(folder, str(folder / "whole" / "m*.nc"), "a", LETKF(NEAR), by_time=False)
+    for hour in (0, 3, 6):
+        files = loaded(folder / f"hour_{hour}" / f"m{member}.nc" for member in range(MEMBERS))
+        xr.concat(files, "realization").to_netcdf(folder / f"all_{hour}.nc")
+    by_time, place = analysed(folder, [str(folder / f"all_{hour}.nc") for hour in (0, 3, 6)], "b", LETKF(NEAR))
+    np.testing.assert_array_equal(by_time.ensemble, whole.ensemble)
+    for k, hour in enumerate((0, 3, 6)):
+        (made,) = loaded([place / f"all_{hour}.nc"])
+        for member in range(MEMBERS):
+            (expected,) = loaded([folder / "a" / f"m{member}.nc"])
+            np.testing.assert_array_equal(made.q[member, 0], expected.q[k])
+
+
+def test_the_command_line_has_it(folder, capsys):
+    words = ["analyse", "--by-time", "--mask", "--observations", str(folder / "obs.csv"), "--method", repr(LETKF(NEAR))]
+    prior = ["--prior", *(str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6))]
+    assert main([*words, *prior, "--output", str(folder / "out"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "forecast: 4 members" in said and "hour_0/m0.nc to " in said and "hour_6/m0.nc" in said
+    assert main([*words, *prior, "--output", str(folder / "out")]) == 0
+    assert len(list((folder / "out").rglob("m*.nc"))) >= MEMBERS * TIMES
+
+
+def test_what_does_not_fit_is_refused_in_a_sentence_and_nothing_is_written(folder):
+    hours = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)]
+
+    def refused(sentence, prior, **settings):
+        with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+            analysed(folder, prior, "out", LETKF(NEAR), **settings)
+        assert not (folder / "out").exists()
+
+    refused("hour_0/m0.nc is of no later time than .*hour_3/m0.nc: give the times in their order", [hours[1], hours[0]])
+    refused("has 3 times: with a file for each time", [str(folder / "whole" / "m*.nc")])
+    refused("are the same file", [hours[0], hours[0]])
+    refused("there is no file", [hours[0], str(folder / "none*.nc")])
+    refused("window '6h' has no centre", hours, window="6h")
+    refused("parameters cannot be in files of one time", hours, parameters={"p": Parameter()})
+    (folder / "hour_6" / "m3.nc").rename(folder / "gone.nc")
+    refused("hour_6/m0.nc and its like are 3 members, but there are 4 of .*hour_0/m0.nc", hours)
+    for member in range(MEMBERS):
+        path = folder / "hour_6" / f"m{member}.nc"
+        file = xr.load_dataset(folder / "hour_3" / f"m{member}.nc", decode_times=False)
+        file.assign_coords(time=("time", [6.0], ABOUT), x=file.x + 1.0).to_netcdf(path)
+    refused("coordinate 'x' of variable 'q' differs between .*hour_6/m0.nc and .*hour_0/m0.nc", hours)
+    for member in range(MEMBERS):
+        path = folder / "hour_6" / f"m{member}.nc"
+        xr.load_dataset(folder / "hour_3" / f"m{member}.nc").drop_vars("time").isel(time=0).to_netcdf(path)
+    refused("variable 'q' of .*hour_6/m0.nc does not say its time", hours)
+
+
+@pytest.mark.parametrize("method", [LETKF(NEAR), ETKF()], ids=["rows", "times"])
+def test_parts_of_times_have_the_bits_of_the_whole(folder, method, monkeypatch):
+    """Parts are ranges of the grid, of all times; without a localization they are ranges of the times."""
+    hours = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)]
+    whole, place = analysed(folder, hours, "a", method)
+    monkeypatch.setattr(parts, "VALUES", (1, 40))
+    cut = parts.cut_source(whole.source, find_localization(method))
+    assert len(cut) > 2 and {part.dim for part in cut} == {"time" if method == ETKF() else "y"}
+    with ThreadPoolExecutor(2) as pool:
+        made, other = analysed(folder, hours, "b", method, pool)
+    np.testing.assert_array_equal(made.ensemble, whole.ensemble)
+    files = [path.relative_to(place) for path in place.rglob("*.nc") if path.parent != place]
+    assert len(files) == MEMBERS * TIMES + 2
+    for path in files:
+        xr.testing.assert_identical(*(one.drop_attrs(deep=False) for one in loaded([place / path, other / path])))
+
+
+def test_a_source_of_times_is_sent_as_names(folder):
+    hours = [sorted((folder / f"hour_{hour}").glob("m*.nc")) for hour in (0, 3, 6)]
+    source = TimesSource.of_times(hours, "realization", (), True)
+    again = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(again.load(), source.load())
+    assert again.layout.template.identical(source.layout.template) and again.paths == source.paths
+    assert len(pickle.dumps(source)) < 5000
