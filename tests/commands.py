@@ -94,4 +94,8 @@ def values(path):
         return {
             name: part for name, part in json.loads(path.read_text()).items() if name not in ("date_created", "command")
         }
+    if path.name.endswith(".restart.npz"):
+        with np.load(path) as file:
+            dated = ("tree", "journal.template")
+            return {name: file[name].tobytes() for name in file.files if name not in dated and "seconds" not in name}
     return b"" if path.name == "restart.npz" else path.read_bytes()

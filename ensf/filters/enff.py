@@ -26,13 +26,26 @@ from typing import Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, is_count, namespace, normal, stream
+from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, stream
 from ensf.diffusion.prior_scores import member_weights
-from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
+from ensf.filters.base import Analysis, refuse_predictions, usable
 from ensf.filters.lost import Lost
 from ensf.observations.observation import Observation
 
-__all__ = ["EnFF", "FilteringToPredictive", "OptimalTransport"]
+__all__ = ["EnFF", "FilteringToPredictive", "FlowMemory", "OptimalTransport"]
+
+
+@dataclass(frozen=True, eq=False)
+class FlowMemory(Record):
+    """Where the next flow starts from.
+
+    Attributes
+    ----------
+    ensemble : (member, state) array
+        The analysis of the cycle before.
+    """
+
+    ensemble: Array
 
 
 def _check_narrowest(path: FlowPath) -> None:
@@ -149,7 +162,7 @@ class EnFF:
         prior: Array,
         observation: Observation,
         rng: Generator | int | None,
-        memory: Memory = None,
+        memory: FlowMemory | None = None,
         positions: np.ndarray | None = None,
         predicted: Array | None = None,
     ) -> Analysis:
@@ -160,8 +173,8 @@ class EnFF:
         prior : (member, state) array
         observation : Observation
         rng : numpy.random.Generator or int
-        memory : (member, state) array, optional
-            The analysis of the cycle before.
+        memory : FlowMemory, optional
+            What the cycle before left.
         positions : (state, dimension) array, optional
             Not used.
 
@@ -177,7 +190,7 @@ class EnFF:
         if observation.size == 0:
             return Analysis(prior, memory)
         observation.predict(prior)
-        before = prior if memory is None else memory
+        before = prior if memory is None else memory.ensemble
         if before.shape != prior.shape:
             raise ValueError(
                 f"EnFF remembers an ensemble of shape {tuple(before.shape)}, but the prior has {tuple(prior.shape)}: "
@@ -195,7 +208,7 @@ class EnFF:
                 f"the flow filter left the range of numbers in {self.steps} steps: give a smaller strength than "
                 f"{self.strength}, or more steps"
             )
-        return Analysis(z, z, {"steps": self.steps})
+        return Analysis(z, FlowMemory(z), {"steps": self.steps})
 
     def _flow(self, t: float, prior: Array, before: Array) -> Callable[[Array], Array]:
         """v at t, of which members and motion are those of the path."""

@@ -40,6 +40,7 @@ CLASSES = (
     "ensf.twin.twin:Checkpoint",
     "ensf.twin.twin:Streams",
     "ensf.twin.watch:Watch",
+    "ensf.filters.enff:FlowMemory",
     "ensf.offline.cycle.driver:Checkpoint",
     "ensf.wrappers.adaptive_inflation:InflationMemory",
     "ensf.wrappers.collapse_guard:GuardMemory",

@@ -70,7 +70,8 @@ class Cell(ABC):
     def recipe(self) -> str:
         """Hash of all that determines the run."""
         experiment, method = self.load()
-        return digest(run_recipe(experiment, method=method.filter, members=method.members, seed=self.seed))
+        settings = {"method": method.filter, "members": method.members, "cycles": experiment.cycles}
+        return digest(run_recipe(experiment, **settings, seed=self.seed))
 
 
 # --- one cell --------------------------------------------------------------------------------------------

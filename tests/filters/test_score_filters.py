@@ -17,6 +17,7 @@ from ensf.diffusion import (
     VariancePreserving,
 )
 from ensf.filters import FilteringToPredictive, OptimalTransport
+from ensf.filters.enff import FlowMemory
 
 SEEN = Observation(np.array([1.5]), Select((0,)), 1.0)
 
@@ -122,7 +123,11 @@ def test_without_pull_the_flow_carries_to_the_members(path, rng):
     """Of well separated members, each draw ends at one, with the narrowest deviation about it."""
     prior = 3.0 * np.eye(4)
     before = prior + rng.standard_normal((4, 4))
-    ends = EnFF(path, 200, 0.0).analyse(prior, Observation(np.ones(1), Select((0,)), 1.0), rng, memory=before).ensemble
+    ends = (
+        EnFF(path, 200, 0.0)
+        .analyse(prior, Observation(np.ones(1), Select((0,)), 1.0), rng, FlowMemory(before))
+        .ensemble
+    )
     assert np.linalg.norm(ends[:, None] - prior, axis=-1).min(axis=1).max() < 0.3
 
 
@@ -141,9 +146,9 @@ def test_the_flow_starts_at_the_last_analysis(rng):
     prior = rng.standard_normal((6, 3))
     before = prior + 100.0
     first = EnFF(FilteringToPredictive(), 4, 0.1).analyse(prior, Observation(np.zeros(3), Select((0, 1, 2)), 1.0), 1)
-    np.testing.assert_array_equal(first.memory, first.ensemble)
+    np.testing.assert_array_equal(first.memory.ensemble, first.ensemble)
     moved = EnFF(FilteringToPredictive(), 4, 0.0).analyse(
-        prior, Observation(np.zeros(3), Select((0, 1, 2)), 1.0), 1, memory=before
+        prior, Observation(np.zeros(3), Select((0, 1, 2)), 1.0), 1, FlowMemory(before)
     )
     np.testing.assert_allclose(moved.ensemble, prior, atol=1e-2)
 
@@ -165,7 +170,7 @@ def test_bad_settings_are_named(build, message):
 
 def test_a_memory_of_another_size_is_named(prior):
     with pytest.raises(ValueError, match=r"EnFF remembers an ensemble of shape \(3, 2\), but the prior has \(400, 2\)"):
-        EnFF().analyse(prior, SEEN, 1, memory=np.zeros((3, 2)))
+        EnFF().analyse(prior, SEEN, 1, FlowMemory(np.zeros((3, 2))))
 
 
 @pytest.mark.filterwarnings("ignore:overflow")

@@ -457,11 +457,11 @@ def test_an_unknown_unit_of_time_makes_no_file(tmp_path):
 
 def test_cycles_that_do_not_fit_are_refused(tmp_path):
     first, second = make(RING, 2)
-    few = SimpleNamespace(**vars(second) | {"forecast": second.forecast[:5]})
+    few = SimpleNamespace(**vars(second) | {"forecast": second.forecast[:, :39]})
     with Writer.create(tmp_path / "run.nc", first, model=RING, observations=39) as writer:
         with pytest.raises(ValueError, match="cycle 0 has 40 observations but .* was made for 39"):
             writer.write(first)
-        with pytest.raises(ValueError, match=r"the forecast of cycle 1 has shape \(5, 40\) but .* made for \(6, 40\)"):
+        with pytest.raises(ValueError, match=r"the forecast of cycle 1 has shape \(6, 39\) but .* made for \(6, 40\)"):
             writer.write(few)
 
 
