@@ -248,7 +248,8 @@ def normal(rng: Generator, shape: tuple[int, ...], array: Array) -> Array:
 
 def add_scaled_noise(mean: Array, scale: float, rng: Generator) -> Array:
     """``mean + scale * noise`` with standard normal noise; overwrites `mean`, which the caller owns."""
-    if is_host(mean) and mean.flags.c_contiguous and mean.dtype in (np.float32, np.float64):
+    compiled = isinstance(rng, np.random.Generator) and is_host(mean) and mean.dtype in (np.float32, np.float64)
+    if compiled and mean.flags.c_contiguous:
         _scaled_noise_adder()(mean.reshape(-1), mean.dtype.type(scale), rng)
         return mean
     mean += scale * normal(rng, mean.shape, mean)

@@ -12,12 +12,13 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ensf.filters.base import can
 from ensf.runs.files import expanded, resolved
 from ensf.runs.recipe.settings import override
 from ensf.twin import Experiment, Method
@@ -41,7 +42,8 @@ def load(name: str) -> Experiment:
     Raises
     ------
     ValueError
-        If there is none, the message naming the nearest ones; or if the file ends in an error or has no `EXPERIMENT`.
+        If there is none, the message naming the nearest ones; or if the file ends in an error or has no `EXPERIMENT`
+        that can run.
     FileNotFoundError
         If the file is not there.
     """
@@ -98,7 +100,27 @@ def _experiment_of(path: Path) -> Experiment:
         raise ValueError(
             f"{path} has no EXPERIMENT: give it that name (`ensf new experiment NAME` writes a page that runs)"
         )
-    return module.EXPERIMENT
+    experiment = module.EXPERIMENT
+    runs = is_dataclass(experiment) and can(experiment, "run")
+    if not runs:
+        raise ValueError(f"{path}: EXPERIMENT is {_kind(experiment)}: give a TwinExperiment(...)")
+    methods = experiment.methods
+    if not methods or not all(isinstance(method, Method) for method in methods.values()):
+        wrong = next(
+            (f"{name!r}: {_kind(one)}" for name, one in methods.items() if not isinstance(one, Method)), "none"
+        )
+        raise ValueError(f"{path}: the methods of EXPERIMENT have {wrong}: give each as Method(filter, members)")
+    missing = [name for name in ("shape", "dims", "advance") if not can(experiment.model, name)]
+    if missing:
+        raise ValueError(
+            f"{path}: the model is {_kind(experiment.model)}, without {', '.join(missing)}: give an object that has "
+            "the shape of a state, the names of its dimensions, and advances states"
+        )
+    return experiment
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def _imported(path: Path) -> ModuleType:

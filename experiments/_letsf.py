@@ -9,14 +9,7 @@ PIECES = 4
 
 
 def adaptive_letsf(size: int, members: int, reach: float = 20.0) -> Method:
-    """LETSF on a ring whose patches, at most `reach` points wide, are limited by information; adaptive inflation."""
-    letsf = LETSF(periodic_line(size, reach), information_limit=InformationLimit())
-    summary = "LETSF, adaptive inflation, patches limited by information, rotated"
-    return Method(AdaptiveInflation(Rotation(letsf), periodic_line(size, 10.0)), members, summary)
-
-
-def spread_letsf(size: int, members: int, reach: float = 20.0) -> Method:
-    """The same with the spread control for any law."""
+    """LETSF on a ring whose patches, at most `reach` points wide, are limited by information; adaptive spread."""
     letsf = LETSF(periodic_line(size, reach), information_limit=InformationLimit())
     summary = "LETSF, adaptive spread, patches limited by information, rotated"
     return Method(AdaptiveSpread(Rotation(letsf), periodic_line(size, 10.0)), members, summary)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, like
-from ensf.experiments._letsf import adaptive_letsf, looped_letsf, spread_letsf
+from ensf.experiments._letsf import adaptive_letsf, looped_letsf
 from ensf.filters import LETKF
 from ensf.localization import periodic_line
 from ensf.models.lorenz96 import Lorenz96
@@ -22,7 +22,7 @@ METHODS = {
     "letkf": Method(AnalysisInflation(Rotation(LETKF(LOCALIZATION)), 1.04), 40, "LETKF, inflation 1.04, rotated"),
     "letsf": adaptive_letsf(SIZE, 40),
 }
-ROBUST = {"letsf": METHODS["letsf"], "letsf_spread": spread_letsf(SIZE, 40)}
+ROBUST = {"letsf": METHODS["letsf"]}
 """Of pages on which something is wrong or not Gaussian: no option was set for one of them alone."""
 _LETKF_WIDENED = Method(AnalysisInflation(Rotation(LETKF(LOCALIZATION)), 1.16), 40, "LETKF, inflation 1.16, rotated")
 LOOPED = {"letsf_loop": looped_letsf(SIZE, 40)}

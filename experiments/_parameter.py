@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensf.arrays import Array, normal
-from ensf.experiments._letsf import adaptive_letsf
 from ensf.experiments._lorenz96 import MODEL, SIZE
-from ensf.filters import LETKF
-from ensf.localization import periodic_line
+from ensf.filters import LETKF, LETSF
+from ensf.localization import InformationLimit, periodic_line
 from ensf.models.lorenz96 import ForcedLorenz96
 from ensf.observations import Select
 from ensf.twin import Method, Network, PerturbedTruth, Streams, TwinExperiment
-from ensf.wrappers import AnalysisInflation, AugmentedState, Parameter, Rotation
+from ensf.wrappers import AdaptiveInflation, AnalysisInflation, AugmentedState, Parameter, Rotation
 
 FORCING = Parameter(min_spread=0.05)
-_LETSF = adaptive_letsf(SIZE, 20).filter
+_INSIDE = Rotation(LETSF(periodic_line(SIZE, 20.0), information_limit=InformationLimit()))
+_LETSF = AdaptiveInflation(_INSIDE, periodic_line(SIZE, 10.0))
 _LETKF = AnalysisInflation(Rotation(LETKF(periodic_line(SIZE, 7.3))), 1.04)
 _WALK = AugmentedState(_LETSF, (Parameter(walk=0.02),))
 METHODS = {

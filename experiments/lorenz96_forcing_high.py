@@ -6,4 +6,4 @@ EXPERIMENT = wrong_forcing(
     "lorenz96_forcing_high", "Lorenz-96, members driven by 8.5 in place of 8, all observed every 0.05, error 1", 8.5
 )
 
-EXPECTED = {"letsf_spread": {"rmse_analysis": (0.25, 0.02)}}
+EXPECTED = {"letsf": {"rmse_analysis": (0.25, 0.02)}}

@@ -6,4 +6,4 @@ EXPERIMENT = wrong_forcing(
     "lorenz96_forcing_low", "Lorenz-96, members driven by 7.5 in place of 8, all observed every 0.05, error 1", 7.5
 )
 
-EXPECTED = {"letsf_spread": {"rmse_analysis": (0.23, 0.02)}}
+EXPECTED = {"letsf": {"rmse_analysis": (0.23, 0.02)}}

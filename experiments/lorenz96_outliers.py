@@ -15,4 +15,4 @@ EXPERIMENT = experiment(
     ROBUST,
 )
 
-EXPECTED = {"letsf_spread": {"rmse_analysis": (0.23, 0.03)}}
+EXPECTED = {"letsf": {"rmse_analysis": (0.23, 0.03)}}

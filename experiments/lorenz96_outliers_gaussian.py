@@ -10,10 +10,10 @@ from ensf.localization import periodic_line
 from ensf.twin import Network
 from ensf.wrappers import OutlierRejection
 
-_SPREAD = ROBUST["letsf_spread"]
+_LETSF = ROBUST["letsf"]
 _GROSS = replace(
-    _SPREAD,
-    filter=OutlierRejection(_SPREAD.filter, localization=periodic_line(40, 10.0)),
+    _LETSF,
+    filter=OutlierRejection(_LETSF.filter, localization=periodic_line(40, 10.0)),
     summary="the same, outliers rejected",
 )
 
@@ -22,7 +22,7 @@ EXPERIMENT = experiment(
     "Lorenz-96, all observed every 0.05, error 1, 5 percent outliers of 10, told Gaussian",
     0.05,
     Network(error=GrossErrors(1.0), told=1.0),
-    {"letsf_spread": _SPREAD, "letsf_gross": _GROSS},
+    {"letsf": _LETSF, "letsf_gross": _GROSS},
 )
 
 EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}

@@ -30,5 +30,5 @@ EXPECTED = {
     },
     "letkf": {"rmse_analysis_last50": (0.059, 0.006)},
     "map": {"rmse_analysis_last50": (0.19, 0.03)},
-    "letsf": {"rmse_analysis_all": (0.067, 0.01), "rmse_analysis_last50": (0.035, 0.005), "coverage95": (0.966, 0.02)},
+    "letsf": {"rmse_analysis_all": (0.057, 0.01), "rmse_analysis_last50": (0.035, 0.005), "coverage95": (0.966, 0.02)},
 }

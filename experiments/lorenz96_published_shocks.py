@@ -28,5 +28,5 @@ EXPERIMENT = TwinExperiment(
 EXPECTED = {
     "ensf": {"rmse_analysis_all": (1.00, 0.10), "rmse_analysis_last50": (0.88, 0.15)},
     "map": {"rmse_analysis_all": (0.95, 0.10), "rmse_analysis_last50": (0.79, 0.15)},
-    "letsf": {"rmse_analysis_all": (0.433, 0.02), "rmse_analysis_last50": (0.368, 0.02), "coverage95": (0.864, 0.02)},
+    "letsf": {"rmse_analysis_all": (0.395, 0.02), "rmse_analysis_last50": (0.368, 0.02), "coverage95": (0.895, 0.02)},
 }

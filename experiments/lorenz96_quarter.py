@@ -12,4 +12,4 @@ EXPERIMENT = experiment(
     ROBUST,
 )
 
-EXPECTED = {"letsf_spread": {"rmse_analysis": (0.5, 0.08)}}
+EXPECTED = {"letsf": {"rmse_analysis": (0.5, 0.08)}}

@@ -30,7 +30,7 @@ EXPECTED = {
         "rmse_lag10": (0.132, 0.010),
     },
     "letsf": {
-        "rmse_analysis": (0.189, 0.010),
+        "rmse_analysis": (0.178, 0.010),
         "rmse_lag1": (0.171, 0.010),
         "rmse_lag5": (0.127, 0.010),
         "rmse_lag10": (0.107, 0.010),

@@ -12,4 +12,4 @@ EXPERIMENT = experiment(
     ROBUST,
 )
 
-EXPECTED = {"letsf_spread": {"rmse_analysis": (0.56, 0.07)}}
+EXPECTED = {"letsf": {"rmse_analysis": (0.56, 0.07)}}

@@ -27,7 +27,7 @@ from ensf.models.integrate import (
     whole_steps,
 )
 
-__all__ = ["ForcedLorenz96", "Lorenz96"]
+__all__ = ["ForcedLorenz96", "Lorenz96", "NoisyLorenz96"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,90 @@ class Lorenz96:
         rows = result.reshape(-1, self.size)
         forcing = np.full(len(rows), self.forcing, result.dtype)
         _advance(rows, forcing, rk4_table(self.dt, result.dtype), steps)
+        return result
+
+
+@dataclass(frozen=True)
+class NoisyLorenz96:
+    """Lorenz-96 driven by white noise, ``dX = f(X) dt + noise dW``, stepped by Euler-Maruyama.
+
+    Source: Bao, Zhang & Zhang, arXiv 2309.00983v1, section 4.2.
+
+    Parameters
+    ----------
+    size : int
+        Number of variables, at least 4.
+    forcing : float
+        F.
+    dt : float
+        Time step, dimensionless.
+    noise : float
+        Standard deviation that the noise alone gives a variable in a unit of time.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 4 variables, the time step is not positive, or the noise is negative.
+    """
+
+    size: int = 40
+    forcing: float = 8.0
+    dt: float = 0.005
+    noise: float = 0.1
+
+    dims: ClassVar[tuple[str, ...]] = ("i",)
+    variable: ClassVar[str] = "x"
+    long_name: ClassVar[str] = "Lorenz-96 variable"
+    units: ClassVar[str] = "1"
+
+    def __post_init__(self) -> None:
+        check_settings(self.size, 4, self.dt)
+        if not 0 <= self.noise < math.inf:
+            raise ValueError(f"noise is {self.noise}: give a number of 0 or more")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the state."""
+        return (self.size,)
+
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        """Site number."""
+        return {"i": np.arange(self.size)}
+
+    def advance(self, states: Array, time: float, duration: float, rng: Generator | None = None) -> Array:
+        """States ``(..., state)`` after `duration`; every state has noise of its own.
+
+        Parameters
+        ----------
+        states : (..., state) array
+            Dimensionless; on the host.
+        time : float
+            Not used: the law of the model does not depend on it.
+        duration : float
+            A multiple of `dt`, dimensionless.
+        rng : numpy.random.Generator, optional
+            For the noise; needed unless that is 0.
+
+        Raises
+        ------
+        ValueError
+            If `duration` is not a whole number of steps, the last axis is not the state, or there is noise but no
+            `rng`.
+        """
+        steps = whole_steps(duration, self.dt)
+        check_states(states, self.size)
+        result = np.array(states, order="C")
+        deviation = self.noise * math.sqrt(self.dt)
+        if deviation and steps and rng is None:
+            raise ValueError("a model with noise draws random numbers: give advance an rng")
+        for row in result.reshape(-1, self.size):
+            for _ in range(steps):
+                drawn = rng.standard_normal(self.size, dtype=row.dtype) if rng is not None and deviation else None
+                _euler(row, row.dtype.type(self.forcing), row.dtype.type(self.dt))
+                if drawn is not None:
+                    drawn *= deviation
+                    row += drawn
         return result
 
 
@@ -218,3 +302,16 @@ def _advance(states, forcing, table, steps):
                     stage[i + 2] = start[i] + node * slope[i]
             for i in range(size):
                 start[i] = total[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _euler(state, forcing, dt):
+    """Overwrite a state with its value after one step of Euler's method."""
+    size = state.size
+    first, last = state[0], state[size - 1]
+    second_before, before = state[size - 2], last
+    for i in range(size):
+        here = state[i]
+        after = state[i + 1] if i + 1 < size else first
+        state[i] = here + dt * ((after - second_before) * before - here + forcing)
+        second_before, before = before, here

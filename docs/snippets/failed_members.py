@@ -1,7 +1,7 @@
 """Figure of docs/way.md: failed_members.py NONE PAGE FILE.png, of two folders of runs.
 
-ensf run lorenz96_failed_members --methods letkf,letsf,letsf_spread --model.probability 0 --output NONE
-ensf run lorenz96_failed_members --methods letkf,letsf,letsf_spread --output PAGE
+ensf run lorenz96_failed_members --methods letkf,letsf_inflation,letsf --model.probability 0 --output NONE
+ensf run lorenz96_failed_members --methods letkf,letsf_inflation,letsf --output PAGE
 """
 
 import json
@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt
 
 METHODS = {
     "letkf": "LETKF,\ninflation 1.04",
-    "letsf": "LETSF,\nadaptive inflation",
-    "letsf_spread": "LETSF,\nadaptive spread",
+    "letsf_inflation": "LETSF,\nadaptive inflation",
+    "letsf": "LETSF,\nadaptive spread",
 }
 SCORES = {"rmse_analysis": ("RMSE", "o"), "spread_analysis": ("spread", "_")}
 

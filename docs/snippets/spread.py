@@ -21,7 +21,7 @@ def series(name: str) -> dict[str, np.ndarray]:
     """Mean inflation, factor of the error, coverage and RMSE of each cycle."""
     page = replace(import_module(f"ensf.experiments.{name}").EXPERIMENT, cycles=CYCLES)
     rows = []
-    for cycle in page.run(page.methods["letsf_spread"], SEED):
+    for cycle in page.run(page.methods["letsf"], SEED):
         info, score = cycle.analysis.info, scores(cycle)
         rows.append((info["inflation"].mean(), info["error_factor"], score["coverage95"], score["rmse_analysis"]))
     return dict(zip(("inflation", "error_factor", "coverage", "rmse"), np.array(rows).T, strict=True))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ensf.cli.options import nearest
 from ensf.cli.streams import standard
 from ensf.runs import interrupts
+from ensf.runs.faults import own_place
 
 __all__ = ["main"]
 
@@ -51,8 +52,9 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `ensf` command; returns the exit status.
 
-    Whatever happens is one sentence on standard error: 2 for what can be mended, 1 for what was not foreseen, whose
-    whole report is then in a file; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP.
+    Whatever happens is one sentence on standard error: 2 for what can be mended, with file and line if it is in a page
+    of one's own, 1 for what was not foreseen, whose whole report is then in a file; 130, 143 and 129 after Ctrl-C,
+    SIGTERM and SIGHUP.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with standard() as output:
@@ -76,13 +78,16 @@ def _status(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    except (ValueError, OSError, ImportError) as error:
-        print(f"ensf: {_sentence(error)}", file=sys.stderr)
-        return 2
     except MemoryError:
         print("ensf: there is not enough memory: use a smaller problem, or another machine", file=sys.stderr)
         return 2
     except Exception as error:
+        if place := own_place(error):
+            print(f"ensf: {place}: {type(error).__name__}: {_sentence(error)}", file=sys.stderr)
+            return 2
+        if isinstance(error, (ValueError, OSError, ImportError)):
+            print(f"ensf: {_sentence(error)}", file=sys.stderr)
+            return 2
         print(f"ensf: unforeseen {type(error).__name__}: {_sentence(error)}; {_report(arguments)}", file=sys.stderr)
         return 1
 

@@ -18,7 +18,7 @@ def compare(arguments: list[str]) -> int:
 
     values = _options(arguments)
     plan = board.Plan(
-        experiments=options.named(values["experiments"], board.EXPERIMENTS, "experiment"),
+        experiments=_pages(values["experiments"]),
         methods=options.named(values["methods"], board.METHODS, "method"),
         seeds=tuple(options.seeds(values["seeds"])),
         tuning_seeds=tuple(options.seeds(values["tuning_seeds"], "--tuning-seeds")),
@@ -36,6 +36,16 @@ def compare(arguments: list[str]) -> int:
     return 0
 
 
+def _pages(text: str) -> tuple[str, ...]:
+    """Names of experiments of the board, and paths of pages of one's own."""
+    from ensf import experiments
+    from ensf.experiments import _benchmark as board
+
+    words = [word.strip() for word in text.split(",")]
+    names = options.named(text, [*board.EXPERIMENTS, *(w for w in words if w.endswith(".py"))], "experiment")
+    return tuple(dict.fromkeys(experiments.located(name) for name in names))
+
+
 def _options(arguments: list[str]) -> Options:
     from ensf.experiments import _benchmark as board
 
@@ -43,7 +53,8 @@ def _options(arguments: list[str]) -> Options:
     add, plan = parser.add_argument, board.Plan()
     for name in ("experiments", "methods", "seeds", "tuning_seeds"):
         default = ",".join(map(str, getattr(plan, name)))
-        add(f"--{name.replace('_', '-')}", default=default, help="separated by commas")
+        among = ", or the paths of pages of your own" if name == "experiments" else ""
+        add(f"--{name.replace('_', '-')}", default=default, help=f"separated by commas{among}")
     add("--trials", type=int, default=plan.trials, help="settings tried for each method that is tuned")
     add("--cycles", type=int, default=plan.cycles, help="cut scored runs after so many cycles; 0 = not at all")
     add("--tuning-cycles", type=int, default=plan.tuning_cycles, help="cut tuning runs after so many cycles")

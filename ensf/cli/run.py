@@ -44,8 +44,10 @@ def run(arguments: list[str]) -> int:
     if values["restart_every"] < 0:
         raise ValueError(f"--restart-every is {values['restart_every']}: give a number of cycles, or 0 for never")
     replaced = values["overwrite"] or values["resume"]
+    if values["keep_members"] < 0:
+        raise ValueError(f"--keep-members is {values['keep_members']}: give a number of cycles, or 0 for never")
     command = options.command("run", *arguments)
-    how = {name: values[name] for name in ("resume", "restart_every", "engine")}
+    how = {name: values[name] for name in ("resume", "restart_every", "engine", "keep_members")}
     if values["engine"] != "serial":
         how["load"] = load
     with owned(directory), _warnings_in_one_line():
@@ -100,6 +102,7 @@ def _parse(experiment: Experiment, arguments: list[str]) -> Options:
     add("--resume", action="store_true", help="go on where a run was stopped or killed; keep what is finished")
     add("--engine", default="serial", help=options.ENGINE)
     add("--restart-every", type=int, default=1, help="cycles between restarts; 0 = only when the run is stopped")
+    add("--keep-members", type=int, default=0, help="write all members every so many cycles; 0 = never")
     for name, value in of_experiment(experiment).items():
         add(f"--{name}", type=type(value), default=value)
     return options.read(parser, arguments)

@@ -15,7 +15,17 @@ from ensf.filters.base import Filter, Smoothing, can
 from ensf.localization import Localization
 from ensf.wrappers import AdditiveNoise, OnlyVariables, letsf
 
-__all__ = ["Method", "check_order", "dims_of", "find_localization", "inside", "method_for", "places", "with_catalogues"]
+__all__ = [
+    "Method",
+    "beside_parameters",
+    "check_order",
+    "dims_of",
+    "find_localization",
+    "inside",
+    "method_for",
+    "places",
+    "with_catalogues",
+]
 
 Method = Filter | Callable[[Layout], Filter] | str | None
 """A filter, a function that makes one of a layout, or the recommended one: its name, or nothing."""
@@ -55,6 +65,15 @@ def method_for(method: Method, layout: Layout) -> Filter:
         if isinstance(one, OnlyVariables):
             one.check_names(layout.template.data_vars)
     return cast(Filter, made)
+
+
+def beside_parameters(method: Method) -> Method:
+    """A method where parameters of the model are estimated: the recommended filter leaves the model's bias to them."""
+    return _without_bias if method is None or method == "letsf" else method
+
+
+def _without_bias(layout: Layout) -> Filter:
+    return letsf(first_localization(layout), estimate_bias=False)
 
 
 def with_catalogues(method: Filter, read: Callable[[str], np.ndarray | str]) -> Filter:

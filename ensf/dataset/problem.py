@@ -14,7 +14,7 @@ from ensf.arrays import Array, Generator, Record, generator
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.layout import Layout
 from ensf.dataset.masks import whole_members
-from ensf.dataset.methods import Method, find_localization, method_for
+from ensf.dataset.methods import Method, beside_parameters, find_localization, method_for
 from ensf.dataset.packing import choose, pack, restore, without_fills
 from ensf.dataset.pipeline import Done, Pipeline, member_label
 from ensf.dataset.transforms import Setting, several
@@ -308,6 +308,7 @@ def analyse(
             raise ValueError(f"{name!r} is a parameter and among variables: name it in one of them")
     if variables is None and parameters:
         variables = [name for name, one in dataset.items() if member_dim in one.dims and name not in parameters]
+    method = beside_parameters(method) if parameters else method
     problem = Problem.of(dataset, observations, method, member_dim=member_dim, variables=variables, mask=mask)
     if not parameters:
         return problem.restore(problem.analyse(rng).ensemble)

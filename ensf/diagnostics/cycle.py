@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -45,6 +45,9 @@ class Cycle(Protocol):
     @property
     def earlier_truths(self) -> Sequence[Array]: ...
 
+    @property
+    def measured(self) -> Mapping[str, float]: ...
+
 
 @np.errstate(all="ignore")
 def scores(cycle: Cycle) -> dict[str, float]:
@@ -60,8 +63,8 @@ def scores(cycle: Cycle) -> dict[str, float]:
     dict
         One number for each name in `ensf.diagnostics.score_table.MEASURED`; the last three, from observations, are NaN
         if nothing was observed or errors are not Gaussian. Then those of `REPORTED` that the filter reports,
-        `rmse_parameters` if it has parameters, and of a smoother those of each lag, NaN while there are not as many
-        cycles before.
+        `rmse_parameters` if it has parameters, of a smoother those of each lag, NaN while there are not as many
+        cycles before, and what the experiment itself has measured.
     """
     forecast, analysis, observation = cycle.forecast, cycle.analysis.ensemble, cycle.observation
     values = [*marginal_scores(forecast, cycle.truth)[:4], *marginal_scores(analysis, cycle.truth)]
@@ -77,7 +80,7 @@ def scores(cycle: Cycle) -> dict[str, float]:
         reported["rmse_parameters"] = float(np.sqrt(np.mean(off**2)))
     missing = [math.nan] * (len(MEASURED) - len(numbers))
     measured = dict(zip((score.name for score in MEASURED), numbers + missing, strict=True))
-    return measured | reported | _smoothed(cycle)
+    return measured | reported | _smoothed(cycle) | dict(cycle.measured)
 
 
 def _smoothed(cycle: Cycle) -> dict[str, float]:

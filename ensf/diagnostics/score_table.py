@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LAGGED", "MEASURED", "REPORTED", "SCORES", "Score", "title"]
+__all__ = ["AT_LEADS", "LAGGED", "MEASURED", "REPORTED", "SCORES", "Score", "title"]
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,34 @@ def lagged(lag: int) -> tuple[Score, Score]:
 LAGGED = tuple(score for lag in range(1, LAGS + 1) for score in lagged(lag))
 """Those of a smoother, RMSE and spread in turn."""
 
-SCORES = {score.name: score for score in (*MEASURED, *REPORTED, *OF_PARAMETERS, *LAGGED, *OF_RUNS)}
+LEADS = 15
+"""Leads of a forecast that have names."""
+
+
+def at_lead(lead: int) -> tuple[Score, Score]:
+    """CRPS and coverage of what is forecast for so many days after the analysis."""
+    after = f"{lead} day{'s' * (lead > 1)} after the analysis"
+    return (
+        Score(
+            f"crps_lead{lead}",
+            f"CRPS +{lead}",
+            f"fair continuous ranked probability score of the forecast {after}",
+            "sum_i |x_i - x| / N - sum_ij |x_i - x_j| / (2 N (N - 1))",
+            of_state=True,
+        ),
+        Score(
+            f"cover90_lead{lead}",
+            f"90% +{lead}",
+            f"whether the report {after} is among the middle 90 percent of the forecast",
+            "1 if at least (N + 1) / 20 members are on either side of it, else 0",
+        ),
+    )
+
+
+AT_LEADS = tuple(score for lead in range(1, LEADS + 1) for score in at_lead(lead))
+"""Those of forecasts for several days, in turn."""
+
+SCORES = {score.name: score for score in (*MEASURED, *REPORTED, *OF_PARAMETERS, *LAGGED, *AT_LEADS, *OF_RUNS)}
 
 
 def title(name: str) -> str:

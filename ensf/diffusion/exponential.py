@@ -21,7 +21,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ensf.arrays import Array, Generator, namespace, normal
-from ensf.diffusion.sampler import SHARPEST, Sampler, Score, check_steps, denoise, log_snr_times, stable_on_grid
+from ensf.diffusion.sampler import (
+    SHARPEST,
+    AffineStep,
+    Sampler,
+    Score,
+    check_steps,
+    denoise,
+    log_snr_times,
+    stable_on_grid,
+)
 from ensf.diffusion.schedule import Schedule, time_of_log_snr
 
 __all__ = ["DDIM", "AdaptiveFlow", "DPMSolver", "ancestral"]
@@ -59,15 +68,25 @@ class DDIM(Sampler):
 
     def step(self, z: Array, t: float, s: float, score: Score, schedule: Schedule, rng: Generator) -> Array:
         """One transition from `t` to `s < t`."""
-        state = denoise(z, t, score, schedule)
-        if self.eta == 0:
-            return _towards(z, state, t, s, schedule)
+        kept, fresh = self._kept_and_fresh(t, s, schedule)
+        moved = kept * z + (schedule.alpha(s) - kept * schedule.alpha(t)) * denoise(z, t, score, schedule)
+        return moved if fresh == 0 else moved + fresh * normal(rng, z.shape, z)
+
+    def _kept_and_fresh(self, t: float, s: float, schedule: Schedule) -> tuple[float, float]:
+        """Part of z's noise that stays, and the deviation of the noise that is added."""
         before, after = schedule.variance(t), schedule.variance(s)
         fresh = after / before * (before - (schedule.alpha(t) / schedule.alpha(s)) ** 2 * after)
         fresh = self.eta**2 * max(fresh, 0.0)
-        kept = math.sqrt(max(after - fresh, 0.0) / before)
-        mean = kept * z + (schedule.alpha(s) - kept * schedule.alpha(t)) * state
-        return mean + math.sqrt(fresh) * normal(rng, z.shape, z)
+        return math.sqrt(max(after - fresh, 0.0) / before), math.sqrt(fresh)
+
+    def affine_steps(self, schedule: Schedule) -> list[AffineStep]:
+        """The steps."""
+        steps = []
+        for t, s in pairwise(log_snr_times(schedule, self.steps)):
+            kept, fresh = self._kept_and_fresh(t, s, schedule)
+            moved = schedule.alpha(s) / schedule.alpha(t) - kept
+            steps.append(AffineStep(t, kept + moved, moved * schedule.variance(t), fresh))
+        return steps
 
     def walk(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> Iterator[tuple[float, Array]]:
         """Pseudo-time and state after every step."""

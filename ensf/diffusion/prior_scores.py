@@ -95,16 +95,18 @@ class MiniBatchScore:
         if not is_count(self.size):
             raise ValueError(f"MiniBatchScore has batches of {self.size} members: give a whole number, 1 or more")
 
+    def batch(self, prior: Array, rng: Generator) -> Array:
+        """Indices of a random batch of the members."""
+        return namespace(prior).argsort(normal(rng, (prior.shape[0],), prior))[: self.size]
+
     def fit(self, prior: Array, rng: Generator) -> FittedScore:
         """Score function of the prior."""
-        xp, members = namespace(prior), prior.shape[0]
         batch, drawn_for = prior, (np.nan, np.nan)
 
         def score(z: Array, alpha: float, variance: float) -> Array:
             nonlocal batch, drawn_for
             if drawn_for != (alpha, variance):
-                chosen = xp.argsort(normal(rng, (members,), prior))[: min(self.size, members)]
-                batch, drawn_for = xp.take(prior, chosen, axis=0), (alpha, variance)
+                batch, drawn_for = namespace(prior).take(prior, self.batch(prior, rng), axis=0), (alpha, variance)
             return _mixture(z, batch, alpha, variance)
 
         return score

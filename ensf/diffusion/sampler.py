@@ -27,12 +27,13 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ensf.arrays import Array, Generator, add_scaled_noise, is_count, namespace, normal
 from ensf.diffusion.schedule import Schedule, time_of_log_snr
 
 __all__ = [
+    "AffineStep",
     "ProbabilityFlow",
     "ReverseSDE",
     "RunningMeanStop",
@@ -43,6 +44,15 @@ __all__ = [
 ]
 
 Score = Callable[[Array, float], Array]
+
+
+class AffineStep(NamedTuple):
+    """z <- keep z + pull score(z, t) + noise xi."""
+
+    t: float
+    keep: float
+    pull: float
+    noise: float
 
 
 class Sampler(Protocol):
@@ -66,6 +76,14 @@ class Sampler(Protocol):
         """Number of steps from which on this sampler is stable."""
         return self.steps
 
+    def affine_steps(self, schedule: Schedule) -> list[AffineStep] | None:
+        """The steps, if each is affine in the score at its start and no more; else None."""
+        return None
+
+    def stopping(self) -> Callable[[Array, int], bool] | None:
+        """Rule ``(z, step) -> stop?`` for one integration; None if all steps are taken."""
+        return None
+
 
 # --- where the integration starts ------------------------------------------------------------------------
 
@@ -87,7 +105,12 @@ class StandardisedNoise:
         """Noise shaped like the prior."""
         xp = namespace(prior)
         noise = normal(rng, prior.shape, prior)
-        return (noise - xp.mean(noise, axis=0)) / xp.std(noise, axis=0, correction=1)
+        noise -= xp.mean(noise, axis=0)
+        square = xp.zeros_like(noise[0, :])
+        for member in range(noise.shape[0]):
+            square += noise[member, :] * noise[member, :]
+        noise /= xp.sqrt(square / (noise.shape[0] - 1))
+        return noise
 
 
 # --- when it stops ---------------------------------------------------------------------------------------
@@ -162,9 +185,22 @@ class ReverseSDE(Sampler):
         update += (1 - dt * schedule.drift(t)) * z
         return add_scaled_noise(update, math.sqrt(dt * diffusion), rng)
 
+    def affine_steps(self, schedule: Schedule) -> list[AffineStep]:
+        """The steps."""
+        dt, steps = 1 / self.steps, []
+        for k in range(self.steps):
+            t = 1 - k / self.steps
+            pull = dt * schedule.diffusion(t)
+            steps.append(AffineStep(t, 1 - dt * schedule.drift(t), pull, math.sqrt(pull)))
+        return steps
+
+    def stopping(self) -> Callable[[Array, int], bool] | None:
+        """That of `stop`."""
+        return self.stop.start() if self.stop else None
+
     def walk(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> Iterator[tuple[float, Array]]:
         """Pseudo-time and state after every step."""
-        settled = self.stop.start() if self.stop else None
+        settled = self.stopping()
         for k in range(self.steps):
             s = 1 - (k + 1) / self.steps
             z = self.step(z, 1 - k / self.steps, s, score, schedule, rng)

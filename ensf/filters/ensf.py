@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator, namespace, stream
+from ensf.diffusion.counted import CountedNormals, counted
 from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import PairedScore, PriorScore
 from ensf.diffusion.sampler import ReverseSDE, Sampler, StandardNoise
 from ensf.diffusion.sampling import recorded
 from ensf.diffusion.schedule import LinearSchedule, Schedule
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
+from ensf.filters.ensf_pointwise import affine_steps, pointwise_steps
 from ensf.filters.lost import Lost
 from ensf.observations.observation import Observation
 
@@ -115,10 +117,33 @@ class EnSF:
         prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
-        rng = generator(rng)
-        observation.predict(prior)
-        self._warn_if_stiff(prior, observation)
-        rng = stream(rng, prior)
+        affine = affine_steps(self.schedule, self.score, self.guidance, self.sampler)
+        pointwise = None
+        if affine is not None:
+            pointwise = pointwise_steps(self.schedule, self.score, self.sampler, self.clip, affine, prior, observation)
+        stiffness = math.nan if pointwise is None else pointwise.stiffness()
+        if math.isnan(stiffness):
+            observation.predict(prior)
+            stiffness = self.guidance.stiffness(prior, observation)
+        self._warn_if_stiff(stiffness)
+        draws = stream(generator(rng), prior) if affine is None else counted(generator(rng), prior)
+        if pointwise is not None and not trajectory and isinstance(draws, CountedNormals):
+            noise = self.schedule.terminal_deviation() * self.start.draw(prior, draws)
+            ensemble, steps, clipped = pointwise.run(noise, draws)
+            info: dict[str, object] = {"steps": steps, "clipped": clipped / (steps * ensemble.size)}
+        else:
+            ensemble, info = self._integrated(prior, observation, draws, trajectory)
+        if not bool(namespace(ensemble).isfinite(namespace(ensemble).sum(ensemble))):
+            raise Lost(
+                f"the score filter left the range of numbers in {info['steps']} steps: take more steps, a larger "
+                "observation error, or ConditionalGuidance"
+            )
+        return Analysis(ensemble, memory, info)
+
+    def _integrated(
+        self, prior: Array, observation: Observation, rng: Generator, trajectory: bool
+    ) -> tuple[Array, dict[str, object]]:
+        """Members at the end and the info of the analysis, whatever the settings and the observation."""
         prior_score = self.score.fit(prior, rng)
         guide = self.guidance.fit(prior, observation, prior_score)
         clipping = _Clipping(self.clip)
@@ -129,21 +154,16 @@ class EnSF:
             return clipping(score + guide(z, score, t, alpha, variance))
 
         noise = self.schedule.terminal_deviation() * self.start.draw(prior, rng)
-        info: dict[str, Any] = {}
+        way: dict[str, object] = {}
         if trajectory:
-            way = recorded(noise, self.sampler.walk(noise, posterior_score, self.schedule, rng))
-            ensemble, steps, info = way.states[-1, ...], len(way.times) - 1, {"trajectory": way}
+            path = recorded(noise, self.sampler.walk(noise, posterior_score, self.schedule, rng))
+            ensemble, steps, way = path.states[-1, ...], len(path.times) - 1, {"trajectory": path}
         else:
             ensemble, steps = self.sampler.sample(noise, posterior_score, self.schedule, rng)
-        if not bool(namespace(ensemble).isfinite(namespace(ensemble).sum(ensemble))):
-            raise Lost(
-                f"the score filter left the range of numbers in {steps} steps: take more steps, a larger observation "
-                "error, or ConditionalGuidance"
-            )
-        return Analysis(ensemble, memory, {"steps": steps, "clipped": clipping.fraction(), **info})
+        return ensemble, {"steps": steps, "clipped": clipping.fraction(), **way}
 
-    def _warn_if_stiff(self, prior: Array, observation: Observation) -> None:
-        needed = self.sampler.stable_steps(self.schedule, self.guidance.stiffness(prior, observation))
+    def _warn_if_stiff(self, stiffness: float) -> None:
+        needed = self.sampler.stable_steps(self.schedule, stiffness)
         if needed > self.sampler.steps:
             warnings.warn(
                 f"{type(self.sampler).__name__} with {self.sampler.steps} steps is unstable for observations this "

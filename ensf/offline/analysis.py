@@ -20,7 +20,7 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, find_localization, method_for, with_catalogues
+from ensf.dataset.methods import Method, beside_parameters, find_localization, method_for, with_catalogues
 from ensf.dataset.pipeline import Clipped, Follow, Pipeline, quiet
 from ensf.dataset.tiles import Range, layout_at
 from ensf.dataset.transforms import Setting, several
@@ -314,7 +314,7 @@ class Offline:
         parameters = {name: of_source((name,)) for name in self.parameters}
         layout = source.layout
 
-        method = method_for(self.method, layout)
+        method = method_for(beside_parameters(self.method) if parameters else self.method, layout)
         if parameters:
             check_preparable(method)
         files = names(source, self.stages, self.statistics, bool(keepers(method)))

@@ -1,6 +1,7 @@
 """All figures of a folder, whatever left it: a run, an analysis of files, or a cycled model.
 
-run         METHOD_seedN.nc                              rmse, ranks, states, spectra, maps_METHOD
+run         METHOD_seedN.nc                              rmse, ranks, states, spectra, maps_METHOD;
+                                                         of forecasts leads, hydrographs in place of states
 analysis    fields.nc, observations.nc, statistics.nc    increment, spread, places, fit, rejected
 cycles      statistics.nc, cycle_NNNN/                   innovations, consistency, rows, and those of the last cycle
 """
@@ -11,6 +12,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from ensf.offline.writer import TABLE
 from ensf.plot import analysis, cycles
 from ensf.plot.fields import Frame, animate, figure_fields, frames
 from ensf.plot.fields.maps import writer_for
+from ensf.plot.forecasts import figure_hydrographs, figure_leads
 from ensf.plot.html import page
 from ensf.plot.ranks import figure_ranks
 from ensf.plot.reading import Runs, read_runs, variable_of
@@ -209,7 +212,11 @@ def _chosen(runs: Runs, methods: Sequence[str]) -> Runs:
 def _figures_of_run(runs: Runs) -> Iterator[tuple[str, Figure]]:
     yield "rmse", figure_rmse(runs)
     yield "ranks", figure_ranks(runs)
-    yield "states", figure_states(runs)
+    if all("lead" in run.dims for run in chain(*runs.values())):
+        yield "leads", figure_leads(runs)
+        yield "hydrographs", figure_hydrographs(runs)
+    else:
+        yield "states", figure_states(runs)
     spectral = {
         method: having for method, some in runs.items() if (having := [run for run in some if quantity_of_spectra(run)])
     }

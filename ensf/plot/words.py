@@ -15,7 +15,9 @@ def unit_of(variable: xr.DataArray) -> str:
     """Unit in words; "dimensionless" for 1, and for a model time that is written as days."""
     unit = str(variable.attrs.get("units", "1")).split(" since ")[0]
     plain = unit == "1" or str(variable.attrs.get("comment", "")).startswith("dimensionless")
-    return "dimensionless" if plain else unit.replace("degrees_north", "°N").replace("degrees_east", "°E")
+    if plain:
+        return "dimensionless"
+    return unit.replace("m3 s-1", "m³/s").replace("degrees_north", "°N").replace("degrees_east", "°E")
 
 
 def axis_label(coordinate: xr.DataArray) -> str:

@@ -49,6 +49,8 @@ class Run:
     directory : Path
     command : str
         For the attributes of the file.
+    keep_members : int
+        All members are written every so many cycles; 0 = never.
     """
 
     experiment: Experiment
@@ -57,6 +59,7 @@ class Run:
     seed: int
     directory: Path
     command: str
+    keep_members: int = 0
 
     @property
     def key(self) -> tuple[str, int]:
@@ -80,9 +83,10 @@ class Run:
 
     @cached_property
     def recipe(self) -> dict[str, str]:
-        """All that determines the cycles and their scores."""
+        """All that determines the cycles, their scores and what is kept of them."""
         method = {"method": self.method.filter, "members": self.method.members}
-        return describe.run_recipe(self.experiment, **method, name=self.name, seed=self.seed)
+        kept = {"keep_members": self.keep_members} if self.keep_members else {}
+        return describe.run_recipe(self.experiment, **method, name=self.name, seed=self.seed, **kept)
 
     def finished(self, record: Record | None) -> bool:
         """True if `record`, from the summary, is of a complete run of this recipe; False if there is more to do.
@@ -202,6 +206,7 @@ class Progress:
             start.cycles,
             model=experiment.model,
             time_units=experiment.time_units,
+            every=run.keep_members,
             command=run.command,
             attributes={"settings": _settings(run)},
         )
@@ -271,6 +276,7 @@ def _open(run: Run, cycle: Cycle, scores: Iterable[str]) -> Writer:
         scores=scores,
         attributes=attributes,
         time_units=experiment.time_units,
+        every=run.keep_members,
         overwrite=True,
         journal=None if cycle.checkpoint is None else run.journal_file,
     )

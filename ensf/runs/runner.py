@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ensf.diagnostics.score_table import title
 from ensf.runs.engines import completed
+from ensf.runs.faults import OwnFault, own_place, told
 from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
@@ -57,6 +58,7 @@ def run(
     resume: bool = False,
     restart_every: int = 1,
     engine: str = "serial",
+    keep_members: int = 0,
     load: Load | None = None,
 ) -> list[Record]:
     """Run every method and seed; write one file for each and `summary.json`; return the records.
@@ -78,6 +80,8 @@ def run(
         Write a restart every so many cycles; 0 = only when a signal stops the run.
     engine : str
         As in `ensf.runs.engines`.
+    keep_members : int
+        Write all members every so many cycles; 0 = never.
     load : callable, optional
         Gives experiment and methods once more, in a worker of the engine: something that compares, and that can be
         sent there by its name. Without it all is run here.
@@ -91,7 +95,11 @@ def run(
         If another process owns the folder, or something cannot be written.
     """
     seeds, directory = list(seeds), expanded(directory)
-    runs = [Run(experiment, name, methods[name], seed, directory, command) for name in methods for seed in seeds]
+    runs = [
+        Run(experiment, name, methods[name], seed, directory, command, keep_members)
+        for name in methods
+        for seed in seeds
+    ]
     with owned(directory), threadpool_limits(1), deferred() as stopping:
         records = _read_summary(directory)
         done = {run.key for run in runs if resume and run.finished(records.get(run.key))}
@@ -105,7 +113,10 @@ def run(
             work = _in_turn(missing, resume, restart_every, stopping)
         else:
             place = resolved(directory)
-            tasks = {Task(load, run.name, run.seed, place, command, resume, restart_every): run for run in missing}
+            tasks = {
+                Task(load, run.name, run.seed, place, command, resume, restart_every, keep_members): run
+                for run in missing
+            }
             work = _by_workers(engine, tasks, place, stopping)
         with closing(work):
             for run, record in work:
@@ -135,12 +146,19 @@ class Task:
     command: str
     resume: bool
     restart_every: int
+    keep_members: int
 
 
 def _work(task: Task, stopping: Callable[[], bool]) -> Record:
-    experiment, methods = task.load()
-    one = Run(experiment, task.method, methods[task.method], task.seed, task.directory, task.command)
-    return one.complete(task.resume, task.restart_every, stopping, lambda measured, done: None)
+    try:
+        experiment, methods = task.load()
+        method = methods[task.method]
+        one = Run(experiment, task.method, method, task.seed, task.directory, task.command, task.keep_members)
+        return one.complete(task.resume, task.restart_every, stopping, lambda measured, done: None)
+    except Exception as error:
+        if own_place(error):  # another process does not get the traceback
+            raise OwnFault(told(error)) from error
+        raise
 
 
 def _by_workers(
@@ -216,7 +234,7 @@ def _finite(record: Record) -> Record:
 
 COLUMNS = (
     "rmse_forecast", "rmse_analysis", "rmse_analysis_all", "rmse_analysis_last50", "spread_analysis", "crps_analysis",
-    "chi2", "coverage95", "model_runs",
+    "chi2", "coverage95", "crps_lead1", "crps_lead3", "crps_lead7", "cover90_lead1", "cover90_lead3", "model_runs",
 )  # fmt: skip
 
 

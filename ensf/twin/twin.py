@@ -325,6 +325,8 @@ class Cycle:
         At the times of the analyses before, as many as there are in ``analysis.earlier``; the latest first.
     window : MembersWindow, optional
         The window that the observation belongs to, if it has times of its own.
+    measured : mapping of str to float
+        Scores that the experiment adds to those that every cycle has.
     """
 
     index: int
@@ -340,6 +342,7 @@ class Cycle:
     lag: int = 0
     earlier_truths: tuple[Array, ...] = ()
     window: MembersWindow | None = None
+    measured: abc.Mapping[str, float] = field(default_factory=dict)
 
     @property
     def observed_forecast(self) -> Array:

@@ -9,15 +9,15 @@ from ensf.filters.base import Filter
 from ensf.filters.letsf import LETSF
 from ensf.localization import Euclidean, InformationLimit, Localization
 from ensf.localization.localization import check_localization
-from ensf.wrappers.adaptive_inflation import AdaptiveInflation
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.spread import Rotation
+from ensf.wrappers.spread_control import AdaptiveSpread
 
 __all__ = ["letsf"]
 
 
-def letsf(localization: Localization | None = None) -> Filter:
-    """LETSF with patches limited by information, rotated, with adaptive inflation and deferred analysis.
+def letsf(localization: Localization | None = None, estimate_bias: bool = True) -> Filter:
+    """LETSF with patches limited by information, rotated, with adaptive spread and deferred analysis.
 
     One set of options, the one of the board; it changes with the board. Its recipe is what Python prints for it.
 
@@ -26,9 +26,12 @@ def letsf(localization: Localization | None = None) -> Filter:
     localization : Localization, optional
         How far an observation reaches at most; information narrows it where there is more than the members can
         absorb. Without one, every observation reaches everything. A Dataset and files have one from their coordinates.
+    estimate_bias : bool
+        Of the model. Beside parameters of the model that are estimated, no: both explain the same, and the bias learns
+        faster.
     """
     wide = Localization(Euclidean(), math.inf) if localization is None else localization
     check_localization(wide, "letsf")
     filter = Rotation(LETSF(wide, information_limit=InformationLimit()))
     near = replace(wide, half_width=wide.half_width / 2)
-    return DeferredAnalysis(AdaptiveInflation(filter, near), min_constraint=0.2)
+    return DeferredAnalysis(AdaptiveSpread(filter, near, estimate_bias=estimate_bias), min_constraint=0.2)

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from ensf.diagnostics import scores
 from ensf.runs.engines import completed
+from ensf.runs.faults import told
 from ensf.runs.files import resolved, write_json
 from ensf.runs.recipe.describe import digest, run_recipe
 from ensf.twin import Experiment, Method, summarise
@@ -68,7 +69,7 @@ class Cell(ABC):
 
     @cached_property
     def recipe(self) -> str:
-        """Hash of all that determines the run."""
+        """Hash of all that determines the run, its length too."""
         experiment, method = self.load()
         settings = {"method": method.filter, "members": method.members, "cycles": experiment.cycles}
         return digest(run_recipe(experiment, **settings, seed=self.seed))
@@ -89,7 +90,7 @@ def _outcome(cell: Cell, check: Callable[[], None]) -> CellRecord:
     try:
         measured = _measure(*cell.load(), cell.seed, check)
     except Exception as error:
-        return {"diverged": True, "error": f"{type(error).__name__}: {error}"}
+        return {"diverged": True, "error": told(error)}
     return {name: value if math.isfinite(value) else None for name, value in measured.items()}
 
 

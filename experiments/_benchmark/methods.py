@@ -1,4 +1,4 @@
-"""Methods of the board: recipes that fit every experiment with a ring of variables, or with a few of them.
+"""Methods of the board: recipes that fit every experiment with places, such as a ring, or with few variables.
 
 A recipe builds a filter from the settings that are tuned. The settings of trial k of n lie on a rank-1 lattice over
 the recipe's axes, u_1 = k / (n - 1) and u_2 = k / golden ratio + 1/2 mod 1, each axis being logarithmic in u.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
+from ensf.dataset.methods import find_localization
 from ensf.diffusion import ReverseSDE
 from ensf.experiments import names
 from ensf.experiments._letsf import in_the_loop
@@ -18,18 +20,22 @@ from ensf.localization import Euclidean, InformationLimit, Localization, periodi
 from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
 from ensf.models.lorenz63 import Lorenz63
 from ensf.models.lorenz96 import Lorenz96
+from ensf.observations import RandomPoints, RegularPoints
 from ensf.observations.error_laws import is_error_law
 from ensf.twin import Method, Network, TwinExperiment
 from ensf.wrappers import AdaptiveInflation, AdaptiveSpread, AnalysisInflation, FiniteSize, Rotation, published
 
-__all__ = ["EXPERIMENTS", "RECIPES", "Axis", "Recipe"]
+__all__ = ["EXPERIMENTS", "RECIPES", "Axis", "BoardExperiment", "Recipe"]
 
-APART = ("asynchronous", "every_step", "failed_members", "parameter", "smoother")
-"""Of windows, earlier states, failed members and parameters: their pages have methods of their own."""
+APART = ("asynchronous", "every_step", "failed_members", "million", "parameter", "smoother")
+"""Of windows, earlier states, failed members, size and parameters: their pages have methods of their own."""
 EXPERIMENTS = tuple(
     name for name in names() if name.startswith(("lorenz", "kuramoto")) and not any(word in name for word in APART)
 )
+BoardExperiment: TypeAlias = TwinExperiment[Network | RandomPoints | RegularPoints]
 MEMBERS = 40
+WIDE = 20.0
+"""Half-width of a wide localization, in the unit of lengths."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -42,18 +48,18 @@ class Axis:
     low, high : float
         Smallest and largest distance from the origin; both are tried.
     origin : float
-    on_ring : bool
-        True for a length on the ring, in grid intervals. Without a ring there is no such setting.
+    is_length : bool
+        True for a length between places, in the `_unit` of the experiment. Without places there is no such setting.
     """
 
     low: float
     high: float
     origin: float = 0.0
-    on_ring: bool = False
+    is_length: bool = False
 
-    def at(self, fraction: float) -> float:
+    def at(self, fraction: float, unit: float = 1.0) -> float:
         """The value at a fraction in [0, 1] of the range, to four digits."""
-        return float(f"{self.origin + self.low * (self.high / self.low) ** fraction:.4g}")
+        return float(f"{self.origin + unit * self.low * (self.high / self.low) ** fraction:.4g}")
 
 
 @dataclass(frozen=True)
@@ -76,18 +82,22 @@ class Recipe:
     summary: str
     build: Callable[..., Filter]
     axes: Mapping[str, Axis] = field(default_factory=dict)
-    fits: Callable[[TwinExperiment[Network]], bool] = lambda experiment: True
+    fits: Callable[[BoardExperiment], bool] = lambda experiment: True
     members: int = 0
 
-    def trials(self, experiment: TwinExperiment[Network], count: int) -> list[dict[str, float]]:
+    def trials(self, experiment: BoardExperiment, count: int) -> list[dict[str, float]]:
         """Settings of each trial: `count` of them, or none if nothing is tuned."""
-        axes = {name: axis for name, axis in self.axes.items() if _has_ring(experiment) or not axis.on_ring}
+        places, unit = _has_places(experiment), _unit(experiment)
+        axes = [(name, axis) for name, axis in self.axes.items() if places or not axis.is_length]
         return [
-            {name: axis.at(u) for (name, axis), u in zip(axes.items(), _lattice(k, count), strict=False)}
+            {
+                name: axis.at(u, unit if axis.is_length else 1.0)
+                for (name, axis), u in zip(axes, _lattice(k, count), strict=False)
+            }
             for k in range(count if axes else 0)
         ]
 
-    def method(self, experiment: TwinExperiment[Network], settings: Mapping[str, float]) -> Method:
+    def method(self, experiment: BoardExperiment, settings: Mapping[str, float]) -> Method:
         """The method with these settings."""
         members = self.members or _members(experiment)
         return Method(self.build(experiment, **settings), members, self.summary)
@@ -98,7 +108,7 @@ def _lattice(trial: int, count: int) -> tuple[float, float]:
     return first, (trial * GOLDEN + 0.5) % 1.0
 
 
-def _members(experiment: TwinExperiment[Network]) -> int:
+def _members(experiment: BoardExperiment) -> int:
     """What the page's own methods agree on, else 40."""
     sizes = {method.members for method in experiment.methods.values()}
     return sizes.pop() if len(sizes) == 1 else MEMBERS
@@ -107,131 +117,150 @@ def _members(experiment: TwinExperiment[Network]) -> int:
 # --- places ----------------------------------------------------------------------------------------------
 
 
-def _size(experiment: TwinExperiment[Network]) -> int:
+def _size(experiment: BoardExperiment) -> int:
     """Number of state variables."""
     return math.prod(experiment.model.shape)
 
 
-def _has_ring(experiment: TwinExperiment[Network]) -> bool:
+def _has_ring(experiment: BoardExperiment) -> bool:
     return isinstance(experiment.model, Lorenz96 | KuramotoSivashinsky)
 
 
-def _is_lorenz(experiment: TwinExperiment[Network]) -> bool:
+def _places(experiment: BoardExperiment) -> Localization | None:
+    """On the ring; else the first localization of the page's own methods; None if all variables are at one place."""
+    if _has_ring(experiment):
+        return periodic_line(_size(experiment), WIDE)
+    own = (find_localization(method.filter) for method in experiment.methods.values())
+    return next((one for one in own if one is not None and math.isfinite(one.half_width)), None)
+
+
+def _has_places(experiment: BoardExperiment) -> bool:
+    return _places(experiment) is not None
+
+
+def _unit(experiment: BoardExperiment) -> float:
+    """Of lengths: a grid interval of the ring, or a twentieth of the half-width of a page's own localization."""
+    places = _places(experiment)
+    return 1.0 if places is None else places.half_width / WIDE
+
+
+def _is_lorenz(experiment: BoardExperiment) -> bool:
     return isinstance(experiment.model, Lorenz63 | Lorenz96)
 
 
-def _has_few_variables(experiment: TwinExperiment[Network]) -> bool:
+def _has_few_variables(experiment: BoardExperiment) -> bool:
     return _size(experiment) <= 3
 
 
-def _is_gaussian(experiment: TwinExperiment[Network]) -> bool:
+def _is_gaussian(experiment: BoardExperiment) -> bool:
     """Whether the filter is told Gaussian errors."""
     network = experiment.network
-    told = network.error if network.told is None else network.told
-    return not is_error_law(told) or told.is_gaussian
+    told = network.told if isinstance(network, Network) else None
+    error = network.error if told is None else told
+    return not is_error_law(error) or error.is_gaussian
 
 
-def _is_gaussian_ring(experiment: TwinExperiment[Network]) -> bool:
-    return _is_gaussian(experiment) and _has_ring(experiment)
+def _is_gaussian_local(experiment: BoardExperiment) -> bool:
+    return _is_gaussian(experiment) and _has_places(experiment)
 
 
-def _localization(experiment: TwinExperiment[Network], half_width: float) -> Localization:
-    """On the ring, half-width in grid intervals; one place for all variables if there is no ring."""
-    if _has_ring(experiment):
-        return periodic_line(_size(experiment), half_width)
-    return Localization(Euclidean(), math.inf)
+def _localization(experiment: BoardExperiment, half_width: float) -> Localization:
+    """With a half-width in the unit of the page's places; one place for all variables if it has none."""
+    places = _places(experiment)
+    return Localization(Euclidean(), math.inf) if places is None else replace(places, half_width=half_width)
 
 
 # --- recipes ---------------------------------------------------------------------------------------------
 
 
-def _etkf(experiment: TwinExperiment[Network], inflation: float) -> Filter:
+def _etkf(experiment: BoardExperiment, inflation: float) -> Filter:
     return AnalysisInflation(Rotation(ETKF()), inflation)
 
 
-def _etkf_n(experiment: TwinExperiment[Network]) -> Filter:
+def _etkf_n(experiment: BoardExperiment) -> Filter:
     return FiniteSize(Rotation(ETKF()))
 
 
-def _enkf(experiment: TwinExperiment[Network], inflation: float) -> Filter:
+def _enkf(experiment: BoardExperiment, inflation: float) -> Filter:
     return AnalysisInflation(EnKF(), inflation)
 
 
-def _letkf(experiment: TwinExperiment[Network], inflation: float, half_width: float) -> Filter:
+def _letkf(experiment: BoardExperiment, inflation: float, half_width: float) -> Filter:
     return AnalysisInflation(Rotation(LETKF(_localization(experiment, half_width))), inflation)
 
 
-def _letkf_adaptive(experiment: TwinExperiment[Network], half_width: float) -> Filter:
+def _letkf_adaptive(experiment: BoardExperiment, half_width: float) -> Filter:
     localization = _localization(experiment, half_width)
     return AdaptiveInflation(Rotation(LETKF(localization)), localization)
 
 
-def _letsf(experiment: TwinExperiment[Network], inflation: float, half_width: float = math.inf) -> Filter:
+def _letsf(experiment: BoardExperiment, inflation: float, half_width: float = math.inf) -> Filter:
     return AnalysisInflation(Rotation(LETSF(_localization(experiment, half_width))), inflation)
 
 
-def _letkf_limited(experiment: TwinExperiment[Network]) -> Filter:
+def _letkf_limited(experiment: BoardExperiment) -> Filter:
     wide, near = _wide_and_near(experiment)
     return AdaptiveInflation(Rotation(LETKF(wide, information_limit=InformationLimit())), near)
 
 
-def _letsf_limited(experiment: TwinExperiment[Network]) -> Filter:
+def _letsf_limited(experiment: BoardExperiment) -> Filter:
     wide, near = _wide_and_near(experiment)
     return AdaptiveInflation(Rotation(LETSF(wide, information_limit=_limit(experiment))), near)
 
 
-def _letsf_spread(experiment: TwinExperiment[Network]) -> Filter:
+def _letsf_spread(experiment: BoardExperiment) -> Filter:
     wide, near = _wide_and_near(experiment)
     return AdaptiveSpread(Rotation(LETSF(wide, information_limit=_limit(experiment))), near)
 
 
-def _letsf_loop(experiment: TwinExperiment[Network]) -> Filter:
+def _letsf_loop(experiment: BoardExperiment) -> Filter:
     wide, near = _wide_and_near(experiment)
     return in_the_loop(LETSF(wide, steps=1, information_limit=_limit(experiment)), near)
 
 
-def _wide_and_near(experiment: TwinExperiment[Network]) -> tuple[Localization, Localization]:
-    """Half-widths of the experiments' own pages: 20 (Kuramoto-Sivashinsky: 60) and 10 grid points."""
-    wide = 60.0 if isinstance(experiment.model, KuramotoSivashinsky) else 20.0
-    return _localization(experiment, wide), _localization(experiment, 10.0)
+def _wide_and_near(experiment: BoardExperiment) -> tuple[Localization, Localization]:
+    """Half-widths of the experiments' own pages, 20 grid points (Kuramoto-Sivashinsky: 60) or as they say; and half."""
+    wide = 3 * WIDE if isinstance(experiment.model, KuramotoSivashinsky) else WIDE
+    unit = _unit(experiment)
+    return _localization(experiment, wide * unit), _localization(experiment, WIDE / 2 * unit)
 
 
-def _limit(experiment: TwinExperiment[Network]) -> InformationLimit | None:
-    return InformationLimit() if _has_ring(experiment) else None
+def _limit(experiment: BoardExperiment) -> InformationLimit | None:
+    return InformationLimit() if _has_places(experiment) else None
 
 
-def _quantile(experiment: TwinExperiment[Network], inflation: float, half_width: float = math.inf) -> Filter:
+def _quantile(experiment: BoardExperiment, inflation: float, half_width: float = math.inf) -> Filter:
     return AnalysisInflation(QuantileFilter(_localization(experiment, half_width)), inflation)
 
 
-def _ensf(experiment: TwinExperiment[Network]) -> Filter:
+def _ensf(experiment: BoardExperiment) -> Filter:
     return published("cmame", sampler=ReverseSDE(200))
 
 
-def _ensf_inflated(experiment: TwinExperiment[Network], inflation: float) -> Filter:
+def _ensf_inflated(experiment: BoardExperiment, inflation: float) -> Filter:
     return AnalysisInflation(_ensf(experiment), inflation)
 
 
-def _map(experiment: TwinExperiment[Network], deviation: float) -> Filter:
+def _map(experiment: BoardExperiment, deviation: float) -> Filter:
     return FixedGainMAP(deviation)
 
 
-def _particle(experiment: TwinExperiment[Network], jitter: float) -> Filter:
+def _particle(experiment: BoardExperiment, jitter: float) -> Filter:
     return ParticleFilter(jitter)
 
 
 INFLATION = {"inflation": Axis(0.01, 0.32, origin=1.0)}
-HALF_WIDTH = {"half_width": Axis(4.0, 24.0, on_ring=True)}
+HALF_WIDTH = {"half_width": Axis(4.0, 24.0, is_length=True)}
 
 RECIPES = {
     "etkf": Recipe("ETKF, inflated, rotated", _etkf, INFLATION, _is_gaussian),
     "etkf_n": Recipe("ETKF with finite-size inflation (EnKF-N), rotated", _etkf_n, fits=_is_gaussian),
     "enkf": Recipe("stochastic EnKF, inflated", _enkf, INFLATION, _is_gaussian),
-    "letkf": Recipe("LETKF, inflated, rotated", _letkf, INFLATION | HALF_WIDTH, _is_gaussian_ring),
-    "letkf_adaptive": Recipe("LETKF, adaptive inflation, rotated", _letkf_adaptive, HALF_WIDTH, _is_gaussian_ring),
+    "letkf": Recipe("LETKF, inflated, rotated", _letkf, INFLATION | HALF_WIDTH, _is_gaussian_local),
+    "letkf_adaptive": Recipe("LETKF, adaptive inflation, rotated", _letkf_adaptive, HALF_WIDTH, _is_gaussian_local),
     "letsf": Recipe("LETSF, inflated, rotated", _letsf, INFLATION | HALF_WIDTH),
     "letkf_limited": Recipe(
-        "LETKF, patches limited by information, adaptive inflation", _letkf_limited, fits=_is_gaussian_ring
+        "LETKF, patches limited by information, adaptive inflation", _letkf_limited, fits=_is_gaussian_local
     ),
     "letsf_limited": Recipe("LETSF, patches limited by information, adaptive inflation", _letsf_limited),
     "letsf_spread": Recipe("LETSF, patches limited by information, adaptive spread", _letsf_spread),

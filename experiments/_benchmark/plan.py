@@ -12,6 +12,7 @@ it stopped.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -19,12 +20,13 @@ from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
 from statistics import median
-from typing import cast
+from typing import Any
 
 from ensf import experiments
 from ensf.diagnostics.score_table import SCORES, title
 from ensf.experiments._benchmark.cells import Cell, CellRecord, complete
-from ensf.experiments._benchmark.methods import EXPERIMENTS, RECIPES
+from ensf.experiments._benchmark.methods import EXPERIMENTS, RECIPES, BoardExperiment
+from ensf.observations import RandomPoints, RegularPoints
 from ensf.runs.files import write_json, write_text
 from ensf.twin import Method, Network, TwinExperiment
 
@@ -48,7 +50,7 @@ MEANINGS = "; ".join(f"{title(key)}: {SCORES[key].long_name}" for key in COLUMNS
 LEGEND = f"""Medians over seeds, of analyses after burn-in. {MEANINGS}; diverged: RMSE above half the climatological
 spread for the last fifth of the run, or an error; ms: processor time of one cycle on one thread. A run that ended in an
 error has an infinite RMSE and CRPS and no part in the other medians; "–" is a median that is not finite. Half-widths
-are in grid intervals."""
+are in grid intervals; of a page of one's own in the units of its localization."""
 
 Pair = tuple[str, str]
 Settings = tuple[tuple[str, float], ...]
@@ -73,21 +75,41 @@ class BoardCell(Cell):
     def file(self) -> str:
         """Name of its file."""
         trial = f"trial{self.trial}." if self.trial >= 0 else ""
-        return f"{self.experiment}.{self.method}.{trial}seed{self.seed}.json"
+        name = re.sub(r"[^\w+-]", "_", title_of(self.experiment))
+        return f"{name}.{self.method}.{trial}seed{self.seed}.json"
 
-    def load(self) -> tuple[TwinExperiment[Network], Method]:
+    def load(self) -> tuple[BoardExperiment, Method]:
         """The experiment, shortened, and the method with its settings."""
         experiment = _shortened(self.experiment, self.cycles)
         return experiment, RECIPES[self.method].method(experiment, dict(self.settings))
 
 
-def page(name: str) -> TwinExperiment[Network]:
-    """Experiment of that name, whose parts recipes look at."""
-    return cast(TwinExperiment[Network], experiments.load(name))
+def page(name: str) -> BoardExperiment:
+    """Experiment of that name, or of the page in that file, whose parts recipes look at.
+
+    Raises
+    ------
+    ValueError
+        If it has other parts, or as `ensf.experiments.load`.
+    """
+    experiment: Any = experiments.load(name)
+    fits = isinstance(experiment, TwinExperiment)
+    if not fits or not isinstance(experiment.network, Network | RandomPoints | RegularPoints):
+        what = f"the network {type(experiment.network).__name__}" if fits else f"a {type(experiment).__name__}"
+        raise ValueError(
+            f"{name} has {what}, but a page of the board needs a TwinExperiment with a Network, RandomPoints or "
+            "RegularPoints: compare its own methods by `ensf run`"
+        )
+    return experiment
+
+
+def title_of(name: str) -> str:
+    """Name of an experiment as tables have it: of a page in a file its own name."""
+    return page(name).name if name.endswith(".py") else name
 
 
 @cache
-def _shortened(name: str, cycles: int) -> TwinExperiment[Network]:
+def _shortened(name: str, cycles: int) -> BoardExperiment:
     """The experiment with at most that many cycles, half of them burn-in at most."""
     experiment = page(name)
     if not 0 < cycles < experiment.cycles:
@@ -165,7 +187,7 @@ class Plan:
     Parameters
     ----------
     experiments, methods : tuple of str
-        A method is left out of experiments that it does not fit.
+        Names, or paths of pages of one's own. A method is left out of experiments that it does not fit.
     seeds, tuning_seeds : tuple of int
     trials : int
         Settings that are tried for each method that has any to tune.
@@ -177,7 +199,7 @@ class Plan:
     Raises
     ------
     ValueError
-        If a seed is both scored and used for tuning, numbers are too small, or no method fits.
+        If a seed is both scored and used for tuning, numbers are too small, no method fits, or names are the same.
     """
 
     experiments: tuple[str, ...] = EXPERIMENTS
@@ -193,6 +215,9 @@ class Plan:
             raise ValueError(f"seed {both[0]} is both scored and used for tuning: choose other --tuning-seeds")
         if self.trials < 1 or self.tuning_cycles < 1 or self.cycles < 0:
             raise ValueError("a board needs --trials and --tuning-cycles of 1 or more, and --cycles of 0 or more")
+        titles = [title_of(name) for name in self.experiments]
+        if double := next((one for one in titles if titles.count(one) > 1), None):
+            raise ValueError(f"two experiments of the board are named {double}: give the page another name=")
         if not self.pairs:
             raise ValueError(f"none of {', '.join(self.methods)} fits {', '.join(self.experiments)}: name others")
 
@@ -225,6 +250,11 @@ def run(plan: Plan, directory: Path, engine: str = "serial") -> list[Row]:
         The files of its cells are in its folder `cells`.
     engine : str
         As in `ensf.runs.engines`.
+
+    Raises
+    ------
+    ValueError
+        If every scored run of an experiment ended in an error.
     """
     folder = directory / "cells"
     folder.mkdir(parents=True, exist_ok=True)
@@ -233,6 +263,12 @@ def run(plan: Plan, directory: Path, engine: str = "serial") -> list[Row]:
     trials = {pair: [_trial(same_settings, tuned) for same_settings in cells[pair]] for pair in plan.pairs}
     best = {pair: plan.score_cells(pair, _best(trials[pair])) for pair in plan.pairs}
     scored = complete([cell for pair in plan.pairs for cell in best[pair]], folder, engine, "scoring")
+    for name in plan.experiments:
+        runs = [scored[cell] for pair in plan.pairs if pair[0] == name for cell in best[pair]]
+        if runs and all("error" in record for record in runs):
+            raise ValueError(
+                f"every run of {name} ended in an error, the first by {runs[0]['error']}; records are in {folder}"
+            )
     return [_row(plan, pair, trials[pair], [scored[cell] for cell in best[pair]]) for pair in plan.pairs]
 
 
@@ -313,12 +349,13 @@ def heat_map(rows: list[Row]) -> tuple[dict[str, dict[str, float]], dict[str, di
     """Median RMSE (NaN if there is none) and diverged runs by experiment and method, long names on two lines."""
     present = {row.method for row in rows}
     labels = {name: name.replace("_", "\n") if len(name) > 8 else name for name in METHODS if name in present}
-    scores = {row.experiment: dict.fromkeys(labels.values(), math.nan) for row in rows}
+    titles = {row.experiment: title_of(row.experiment) for row in rows}
+    scores = {title: dict.fromkeys(labels.values(), math.nan) for title in titles.values()}
     diverged: dict[str, dict[str, int]] = {name: {} for name in scores}
     for row in rows:
-        rmse, label = row.medians["rmse_analysis"], labels[row.method]
-        scores[row.experiment][label] = math.nan if rmse is None else rmse
-        diverged[row.experiment][label] = row.diverged
+        rmse, label, name = row.medians["rmse_analysis"], labels[row.method], titles[row.experiment]
+        scores[name][label] = math.nan if rmse is None else rmse
+        diverged[name][label] = row.diverged
     return scores, diverged
 
 
@@ -344,8 +381,8 @@ def _list(numbers: tuple[int, ...]) -> str:
 def _section(name: str, rows: list[Row]) -> str:
     experiment, first = page(name), rows[0]
     short = f" of {experiment.cycles}" if first.cycles < experiment.cycles else ""
-    head = f"## {name}\n\n{experiment.summary}. {first.cycles}{short} cycles, scored after t = {first.burn_in:g}."
-    return f"{head}\n\n{table(rows)}"
+    length = f"{first.cycles}{short} cycles, scored after t = {first.burn_in:g}"
+    return f"## {title_of(name)}\n\n{experiment.summary}. {length}.\n\n{table(rows)}"
 
 
 def table(rows: list[Row]) -> str:

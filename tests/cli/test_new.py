@@ -85,16 +85,75 @@ def test_pages_that_cannot_be_read(here, capsys):
 def test_a_page_that_was_mended_is_read_again(here, capsys):
     (here / "page.py").write_text("nothing\n")
     assert "NameError" in refusal(capsys, "run", "page.py")
-    (here / "page.py").write_text("EXPERIMENT = 3\n")
-    assert experiments.load("page.py") == 3
+    (here / "page.py").write_text("from ensf.experiments.lorenz63_sakov2012 import EXPERIMENT\n")
+    assert experiments.load("page.py") is experiments.load("lorenz63_sakov2012")
 
 
 def test_a_page_may_import_what_lies_beside_it(here, monkeypatch):
     (here / "folder").mkdir()
-    (here / "folder" / "beside_the_page.py").write_text("VALUE = 4\n")
+    (here / "folder" / "beside_the_page.py").write_text(
+        "from ensf.experiments.lorenz63_sakov2012 import EXPERIMENT as VALUE\n"
+    )
     (here / "folder" / "page.py").write_text("from beside_the_page import VALUE as EXPERIMENT\n")
     monkeypatch.setattr(sys, "path", [*sys.path])
-    assert experiments.load("folder/page.py") == 4
+    assert experiments.load("folder/page.py") is experiments.load("lorenz63_sakov2012")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        (
+            "h = duration / steps",
+            "h = durations / steps",
+            "h = durations",
+            "NameError: name 'durations' is not defined",
+        ),
+        ("+ self.forcing", "+ np.zeros(7)", "+ np.zeros(7)", "ValueError: operands could not be broadcast"),
+        ("+ self.forcing", "+ np.linalg.inv(np.zeros((2, 2)))", "np.linalg.inv", "LinAlgError: Singular matrix"),
+        ("Select(tuple(range(0, SIZE, 2)))", "lambda x: x[{}]", "lambda x", "IndexError"),
+        ("Select(tuple(range(0, SIZE, 2)))", "lambda x: open('/absent').read()", "lambda x", "absent: No such file"),
+    ],
+)
+def test_a_fault_in_a_page_is_said_with_its_line(here, capsys, old, new, line, words):
+    engine = "processes:1" if "durations" in new else "serial"
+    main(["new", "experiment", "mine"])
+    text = (here / "mine.py").read_text().replace(old, new).replace("np.zeros(SIZE))", "np.zeros(SIZE), spin_up=0.1)")
+    (here / "mine.py").write_text(text)
+    number = next(k for k, one in enumerate(text.splitlines(), 1) if line in one)
+    capsys.readouterr()
+    assert main(["run", "mine.py", "--methods", "letkf", "--cycles", "2", "--seeds", "1", "--engine", engine]) == 2
+    shown = capsys.readouterr().err.splitlines()[-1]
+    assert shown.startswith(f"ensf: {here / 'mine.py'}, line {number}: ") and words in shown, shown
+    assert "unforeseen" not in shown and "authors" not in shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("EXPERIMENT = TwinExperiment(", "EXPERIMENT = dict(", "EXPERIMENT is a dict: give a TwinExperiment(...)"),
+        ("model=MODEL", "model=Model", "the model is the class Model, without shape, dims, advance"),
+        ("    dims: ClassVar", "    axes: ClassVar", "the model is a Model, without dims: give an object"),
+        ('"letkf": Method(', '"letkf": (', "methods of EXPERIMENT have 'letkf': a tuple: give each as Method"),
+        ("methods=METHODS", "methods={}", "the methods of EXPERIMENT have none"),
+    ],
+)
+def test_an_experiment_that_is_none_is_said(here, capsys, old, new, words):
+    main(["new", "experiment", "mine"])
+    text = (here / "mine.py").read_text().replace(old, new)
+    if "tuple" in words:
+        text = text.replace("factor=1.06), members=40, summary=", "factor=1.06), 40, ")
+    (here / "mine.py").write_text(text)
+    shown = refusal(capsys, "run", "mine.py")
+    assert words in shown and "mine.py" in shown
+
+
+def test_a_fault_of_the_package_in_a_page_is_not_the_pages(here, capsys, monkeypatch):
+    main(["new", "experiment", "mine"])
+    capsys.readouterr()
+    monkeypatch.setattr("tempfile.tempdir", str(here))
+    monkeypatch.setattr("ensf.runs.run.scores", None)
+    assert main(["run", "mine.py", "--methods", "letkf", "--cycles", "2", "--seeds", "1"]) == 1
+    assert "unforeseen TypeError" in capsys.readouterr().err
 
 
 def test_the_list_can_be_searched(capsys):

@@ -102,12 +102,13 @@ def test_an_empty_configuration(tmp_path, capsys):
 
 def test_what_is_unforeseen_has_a_report(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(cli, "_dispatch", lambda arguments: {}["nothing"])
+    monkeypatch.setitem(cli.COMMANDS, "list", "show:nothing")
     assert main(["list"]) == 1
     shown = capsys.readouterr().err
     (path,) = tmp_path.iterdir()
     assert (
-        shown == f"ensf: unforeseen KeyError: 'nothing'; its whole report is in {path}: please send it to the authors\n"
+        shown == "ensf: unforeseen AttributeError: module 'ensf.cli.show' has no attribute 'nothing'; "
+        f"its whole report is in {path}: please send it to the authors\n"
     )
     assert "ensf list" in path.read_text() and "Traceback" in path.read_text()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))

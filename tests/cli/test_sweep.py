@@ -110,7 +110,10 @@ def fails(tmp_path, members):
 def test_a_sweep_of_errors_alone_says_the_first_of_them(tmp_path, capsys):
     assert fails(tmp_path, (5, 6)) == 2
     said = capsys.readouterr().err
-    assert "every run of the sweep ended in an error, the first by FloatingPointError: members are lost" in said
+    place = f"{tmp_path / 'page.py'}, line 10"
+    assert (
+        f"every run of the sweep ended in an error, the first by {place}: FloatingPointError: members are lost" in said
+    )
     assert not (tmp_path / "out" / "sweep.nc").exists()
 
 

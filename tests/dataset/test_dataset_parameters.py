@@ -8,7 +8,8 @@ import xarray as xr
 from exact import kalman_posterior
 
 from ensf import ETKF, LETKF, Copula, Euclidean, Localization, Observation, Parameter, Select
-from ensf.dataset import Log, Logit, analyse
+from ensf.dataset import Log, Logit, analyse, pack
+from ensf.dataset.methods import beside_parameters, method_for
 
 
 @pytest.fixture
@@ -35,6 +36,16 @@ def test_a_parameter_has_the_exact_posterior_of_the_sample(dataset):
     np.testing.assert_allclose(np.cov(joint.T), covariance, rtol=1e-8, atol=1e-11)
     assert result.rate.attrs == dataset.rate.attrs and result.rate.dims == dataset.rate.dims
     np.testing.assert_array_equal(result.t, analyse(dataset[["t"]], SEEN, ETKF(), 1).t)
+
+
+def test_the_recommended_filter_leaves_the_bias_of_the_model_to_its_parameters(dataset):
+    layout = pack(dataset[["t"]], "realization")[1]
+    for method in (None, "letsf"):
+        assert "estimate_bias=False" in repr(method_for(beside_parameters(method), layout))
+        assert "estimate_bias=True" in repr(method_for(method, layout))
+    assert beside_parameters(ETKF()) == ETKF()
+    result = analyse(dataset, SEEN, None, 1, parameters={"rate": Parameter()})
+    assert not np.array_equal(result.rate, dataset.rate)
 
 
 def test_bounds_and_a_floor(dataset):

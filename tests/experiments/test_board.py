@@ -14,6 +14,7 @@ import pytest
 
 from ensf import experiments
 from ensf.cli import main
+from ensf.dataset.methods import find_localization
 from ensf.experiments._benchmark import cells
 from ensf.experiments._benchmark import plan as board
 from ensf.experiments._benchmark.methods import APART, RECIPES
@@ -257,7 +258,7 @@ def test_an_error_counts_as_diverged_and_does_not_stop_the_board(tmp_path, monke
     etkf, gain = board.run(TINY, tmp_path)
     assert gain.diverged == 1
     assert gain.medians["rmse_analysis"] is None and gain.medians["spread_ratio"] == 0.5 / 0.3
-    assert gain.runs[1]["error"] == "ValueError: member 3 has nan"
+    assert gain.runs[1]["error"].endswith("ValueError: member 3 has nan")
     assert etkf.diverged == 1 and etkf.runs[1]["rmse_analysis"] is None
     finite = replace(etkf, medians=etkf.medians | {"rmse_analysis": 0.3, "crps_analysis": 0.1})
     assert "| – | 1.67 | – | 1 of 2 |" in board.table([finite, gain])
@@ -295,6 +296,92 @@ def test_an_interrupted_board_keeps_what_is_finished(tmp_path):
     assert before.items() <= times(tmp_path).items() and len(times(tmp_path)) == 7
 
 
+# --- pages of one's own ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """The page that `ensf new experiment` writes, on a board in its folder."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "experiment", "mine"]) == 0
+    page = tmp_path / "mine.py"
+    page.write_text(page.read_text().replace("np.zeros(SIZE))", "np.zeros(SIZE), spin_up=1.0)"))
+    return page
+
+
+def own(page, *more):
+    """`ensf board` of a page, as short as it can be."""
+    seeds = ["--seeds", "1", "--tuning-seeds", "106", "--trials", "2", "--cycles", "4", "--tuning-cycles", "4"]
+    return main(["board", "--experiments", str(page), *seeds, "--engine", "serial", "--output", "out", *more])
+
+
+def test_a_page_of_ones_own_is_on_the_board(mine, capsys):
+    assert own("./mine.py", "--methods", "etkf,letkf,particle") == 0
+    printed = capsys.readouterr().out
+    assert "## mine\n" in printed and "4 of 400 cycles" in printed and "particle" not in printed.split("## mine")[1]
+    rows = json.loads((mine.parent / "out" / "board.json").read_text())
+    assert [row["method"] for row in rows] == ["etkf", "letkf"]
+    assert rows[0]["experiment"] == str(mine) and all(math.isfinite(row["medians"]["rmse_analysis"]) for row in rows)
+    before = times(mine.parent / "out")
+    assert set(before) >= {"mine.letkf.trial0.seed106.json", "mine.letkf.seed1.json"}
+    assert own(mine, "--methods", "etkf,letkf,particle") == 0  # the same page by another path
+    assert times(mine.parent / "out") == before
+
+
+@pytest.mark.parametrize(
+    "old, new, half_widths",
+    [
+        ("half_width=20.0", "half_width=20.0", [4.0, 24.0]),
+        ("periodic_line(SIZE, half_width=20.0)", "Localization(Euclidean(), 3000.0)", [600.0, 3600.0]),
+    ],
+)
+def test_half_widths_are_tuned_in_the_unit_of_the_page(mine, old, new, half_widths):
+    text = mine.read_text().replace("letsf, periodic_line", "Euclidean, Localization, letsf, periodic_line")
+    mine.write_text(text.replace(old, new))
+    trials = RECIPES["letkf"].trials(board.page(str(mine)), 2)
+    axis = RECIPES["letkf"].axes["half_width"]
+    ends = [axis.at(fraction, half_widths[0] / 4.0) for fraction in (0.0, 1.0)]
+    assert ends == half_widths and all(ends[0] <= trial["half_width"] <= ends[1] for trial in trials)
+    localization = RECIPES["letkf"].method(board.page(str(mine)), trials[0]).filter.filter.filter.localization
+    assert localization.half_width == trials[0]["half_width"]
+    assert localization.geometry == find_localization(board.page(str(mine)).methods["letsf"].filter).geometry
+
+
+def test_a_page_whose_sensor_changes_from_cycle_to_cycle_is_on_the_board(mine, capsys):
+    text = (
+        mine.read_text()
+        .replace("import Climatology", "import Climatology")
+        .replace(
+            "NETWORK = Network(Select(tuple(range(0, SIZE, 2))), error=1.0)",
+            "from ensf import RandomPoints\nNETWORK = RandomPoints((SIZE,), 20, error=1.0)",
+        )
+    )
+    mine.write_text(text)
+    assert own(mine, "--methods", "etkf") == 0 and "| etkf | 40 | inflation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (("network=NETWORK", "network=Mine()"), "needs a TwinExperiment with a Network"),
+        (('name="mine"', 'name="lorenz63_sakov2012"'), "two experiments of the board are named lorenz63_sakov2012"),
+        (("cycles=400", "cycles=400 / 0"), "line 71: ZeroDivisionError"),
+        (("states = states + h / 6", "states = states.wrong + h / 6"), "has no attribute 'wrong'"),
+    ],
+)
+def test_what_is_wrong_with_a_page_is_said(mine, capsys, change, words):
+    text = mine.read_text().replace(*change)
+    mine.write_text(text.replace("MODEL = Model()", "MODEL = Model()\n\n\nclass Mine:\n    pass\n"))
+    assert own(f"{mine},lorenz63_sakov2012" if "two" in words else mine, "--methods", "map") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("ensf: ") and words in error, error
+
+
+def test_a_page_that_is_not_there_is_said(tmp_path, capsys):
+    assert own(tmp_path / "none.py", "--output", str(tmp_path / "out")) == 2
+    assert "none.py is not there" in capsys.readouterr().err
+
+
 # --- command line and files ------------------------------------------------------------------------------
 
 
@@ -316,7 +403,7 @@ def test_options_of_the_command_make_the_plan(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr("ensf.experiments._benchmark.run", run)
     assert main([*REQUEST, "--engine", "processes:2", "--tuning-seeds", "106,107", "--output", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"ensf: {(TINY, tmp_path, 'processes:2')}\n"
+    assert capsys.readouterr().err.endswith(f"ValueError: {(TINY, tmp_path, 'processes:2')}\n")
 
 
 def test_print_config_is_a_config(tmp_path, capsys):

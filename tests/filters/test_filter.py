@@ -28,6 +28,7 @@ from ensf.diffusion import (
     StandardNoise,
     VariancePreserving,
 )
+from ensf.diffusion.counted import CountedNormals
 from ensf.filters import EnSF, StiffnessWarning, usable
 from ensf.observations import (
     Callback,
@@ -386,8 +387,8 @@ def test_a_clipped_score_is_as_if_it_were_the_bound():
     prior, schedule = np.full((2, 1), 1e6), LinearSchedule(0.5, 0.025)
     method = EnSF(schedule, sampler=ReverseSDE(1), clip=10.0)
     result = method.analyse(prior, Observation(np.array([0.0]), Identity(), 1e3), np.random.default_rng(4)).ensemble
-    rng = np.random.default_rng(4)
-    start, noise = rng.standard_normal((2, 1)), rng.standard_normal((2, 1))
+    draws = CountedNormals(np.random.default_rng(4))
+    start, noise = draws.standard_normal((2, 1)), draws.standard_normal((2, 1))
     drift, diffusion = schedule.drift(1.0), schedule.diffusion(1.0)
     np.testing.assert_allclose(result, start * (1 - drift) + 10.0 * diffusion + np.sqrt(diffusion) * noise)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ensf.models.integrate import Etdrk4, rk4, whole_steps
 from ensf.models.kuramoto_sivashinsky import KuramotoSivashinsky
 from ensf.models.lorenz63 import Lorenz63
-from ensf.models.lorenz96 import Lorenz96
+from ensf.models.lorenz96 import Lorenz96, NoisyLorenz96
 from ensf.models.wrappers import Clipped, Shocked
 
 CHAOTIC = [Lorenz63(), Lorenz96(), Lorenz96(size=4, forcing=5.0, dt=0.02), KuramotoSivashinsky(size=64)]
@@ -415,3 +415,28 @@ def test_shocks_have_the_size_they_claim():
     start = np.broadcast_to(3.0 + np.arange(40.0) % 4, (2000, 40))
     shock = model.advance(start, 0.0, model.dt, np.random.default_rng(1)) / start - 1
     np.testing.assert_allclose([shock.mean(), shock.std()], [0.0, 0.2], atol=0.003)
+
+
+@pytest.mark.parametrize("dtype, atol", [(np.float64, 1e-13), (np.float32, 2e-6)])
+def test_noisy_lorenz96_without_noise_is_eulers_method(dtype, atol):
+    model = NoisyLorenz96(size=7, forcing=8.0, dt=0.005, noise=0.0)
+    x = states(model, 3, dtype=dtype)
+    expected = x.astype(float)
+    for _ in range(4):
+        before, second, after = (np.roll(expected, k, axis=-1) for k in (1, 2, -1))
+        expected = expected + 0.005 * ((after - second) * before - expected + 8.0)
+    there = model.advance(x, 0.0, 0.02)
+    assert there.dtype == dtype
+    np.testing.assert_allclose(there, expected, atol=atol)
+
+
+def test_noisy_lorenz96_has_the_noise_of_its_duration():
+    """One step of 0.005 and noise 0.1 a unit of time: deviation 0.1 sqrt(0.005), independent between states."""
+    noisy, x = NoisyLorenz96(size=20_000), np.zeros((2, 20_000))
+    noise = noisy.advance(x, 0.0, 0.005, np.random.default_rng(1)) - 0.04
+    assert noise.std(axis=1) == pytest.approx([0.1 * 0.005**0.5] * 2, rel=0.03)
+    assert abs(np.corrcoef(noise)[0, 1]) < 0.03
+    with pytest.raises(ValueError, match="give advance an rng"):
+        noisy.advance(x, 0.0, 0.005)
+    with pytest.raises(ValueError, match="noise is -1"):
+        NoisyLorenz96(noise=-1.0)

@@ -22,7 +22,7 @@ SPREAD = f"AdaptiveSpread(LETKF({SPHERE}), {SPHERE})"
 METHODS = {
     f"DeferredAnalysis({SPREAD})": ("DeferredAnalysis", "AdaptiveSpread"),
     ADAPTIVE: ("AdaptiveInflation",),
-    "letsf": ("DeferredAnalysis", "AdaptiveInflation"),
+    "letsf": ("DeferredAnalysis", "AdaptiveSpread"),
     f"RTPS(DeferredAnalysis(LETKF({SPHERE}), chi2_limit=1.01, min_constraint=1.0), 0.3)": ("DeferredAnalysis",),
     "SpreadReset(CollapseGuard(ETKF(), limit=1.01, cycles=1))": ("SpreadReset", "CollapseGuard"),
     f"CollapseGuard({ADAPTIVE})": ("CollapseGuard", "AdaptiveInflation"),

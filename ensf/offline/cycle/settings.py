@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ensf.dataset.methods import Method, with_catalogues
+from ensf.dataset.methods import Method, beside_parameters, with_catalogues
 from ensf.filters.base import Filter, Smoothing, can
 from ensf.offline.cycle.command import UNREADABLE, WORDS, Command
 from ensf.offline.cycle.parameters import Estimated
@@ -211,7 +211,7 @@ class Cycling:
         """What analyses the last cycle; names of files in it are whole."""
         method = self.method.filter if isinstance(self.method, Smoothing) else self.method
         if not can(method, "analyse"):
-            return method
+            return beside_parameters(method) if self.parameters else method
         return with_catalogues(cast(Filter, method), lambda pattern: str(expanded(self.folder) / pattern))
 
     @property

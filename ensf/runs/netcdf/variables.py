@@ -120,7 +120,7 @@ def _moments(ensemble: Array) -> dict[str, np.ndarray]:
 
 def of_cycles(model: Model, time_units: str, names: Iterable[str], observed: Observed) -> Iterator[Row]:
     """All rows that every cycle has; `names` are those of the scores."""
-    yield time(time_units)
+    yield time(time_units, getattr(model, "epoch", EPOCH))
     yield from fields(model)
     yield from spectra(model)
     yield ranks()
@@ -131,13 +131,13 @@ def of_cycles(model: Model, time_units: str, names: Iterable[str], observed: Obs
 # --- time and states -------------------------------------------------------------------------------------
 
 
-def time(model_units: str) -> Row:
-    """Time of the analysis."""
+def time(model_units: str, epoch: str) -> Row:
+    """Time of the analysis, counted from a date."""
     units, number = TIME_UNITS[model_units]
     extra = {"standard_name": "time", "axis": "T", "calendar": CALENDAR, "units_metadata": "leap_seconds: none"}
     if model_units == "1":
         extra["comment"] = "dimensionless model time: its unit is written as one day"
-    words, since = "time of the analysis", f"{units} since {EPOCH}"
+    words, since = "time of the analysis", f"{units} since {epoch}"
     return Row("time", (), lambda v: number(v.cycle.time), words, since, "coordinate", "f8", extra)
 
 
@@ -279,9 +279,10 @@ class Observed:
     @classmethod
     def in_cycle(cls, cycle: Cycle, model: Model) -> Observed:
         """Of the observations of a cycle."""
-        operator = cycle.observation.operator
-        units = _variable(model)[2] if isinstance(operator, Identity | Select) else "1"
-        index = operator.reads() is not None and operator.entries(math.prod(model.shape)) is not None
+        operator, size = cycle.observation.operator, math.prod(model.shape)
+        of_state = cycle.observed_forecast.shape[-1] == size
+        units = _variable(model)[2] if of_state and isinstance(operator, Identity | Select) else "1"
+        index = of_state and operator.reads() is not None and operator.entries(size) is not None
         return cls(units, index, cycle.observation.position is not None)
 
     @classmethod

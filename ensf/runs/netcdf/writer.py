@@ -141,7 +141,8 @@ class Writer:
         model : Model
             Publishes `shape` and `dims`; if it has them also `coords`, `coord_units`, and `variable`, `long_name`,
             `standard_name`, `units` of its variable; and `spectral_fields(states)`, a sequence of fields
-            ``(..., state)`` whose powers are added to spectra of `spectral_name` in `spectral_units`.
+            ``(..., state)`` whose powers are added to spectra of `spectral_name` in `spectral_units`; and `epoch`, the
+            date of model time 0, by default 1 January 2000.
         scores : iterable of str, optional
             Names of the scores that `write` gets; by default those of `ensf.diagnostics.scores`.
         observations : int

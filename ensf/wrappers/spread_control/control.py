@@ -14,8 +14,8 @@ wrong forecast. With scores S_k and informations I_k of the observations, W the 
     n:  known <- e^(-1/local) known + (W I) / 2, n <- n + (W S / 2 - (1 - e^(-1/local)) n / .04) / (known + 25)
 
 each score held within three standard deviations. The margin is there because with model error the consistent
-inflation stands at a cliff: margin = min(2.5 phi^2, .3), phi the part of the growth of variance that inflation
-supplies.
+inflation stands at a cliff. Model error is told by phi, the part of the growth of variance that inflation supplies: the
+margin is 0 below phi = .14, where it would feed itself in a calm model, and .15 from .2 on.
 
 A surprise acts in its cycle only. With l_k the log likelihood ratios of larger prior variances,
 
@@ -51,7 +51,9 @@ LOG_VARIANCE_DEVIATION = 0.2
 """Standard deviation of n before there is evidence."""
 MAX_COMMON = math.log(4)
 MAX_STEP = 0.3
-MARGIN, MAX_MARGIN = 2.5, 0.3
+MARGIN = 0.15
+MARGIN_FROM, MARGIN_FULL = 0.14, 0.20
+"""Part of the growth of variance that inflation supplies: where the margin begins, and where it is whole."""
 LARGEST_GAIN = 4.0
 """Of log likelihood, that one observation may add to a surprise."""
 GROWTH_CYCLES = 20
@@ -337,7 +339,8 @@ class AdaptiveSpread(Wrapper):
         # inflation
         growth = _growth(memory.growth, variance, xp.var(eta_analysed, axis=0, correction=1), ~cycle.near_surprise)
         phi = max(float(xp.mean(memory.log_inflation)), 0.0) / growth if growth > 0 else 0.0
-        margin = min(MARGIN * phi * phi, MAX_MARGIN) / max(float(np.mean(factor)), 1.0) ** 2
+        certainty = min(max((phi - MARGIN_FROM) / (MARGIN_FULL - MARGIN_FROM), 0.0), 1.0)
+        margin = MARGIN * certainty / max(float(np.mean(factor)), 1.0) ** 2
         far = like(~cycle.near_surprise, score)
         total, total_information = (
             float(xp.sum(xp.where(far, one, xp.zeros_like(one)))) for one in (score, information)

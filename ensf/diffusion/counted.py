@@ -1,0 +1,52 @@
+"""A random stream of the numbers of `ensf.diffusion.counter`, draw by draw."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import array_api_compat
+import numpy as np
+
+from ensf.arrays import Array, Generator, stream
+from ensf.diffusion.counter import threefry
+
+__all__ = ["CountedNormals", "counted"]
+
+
+class CountedNormals:
+    """A random stream whose draw number n, row and entry make a normal number.
+
+    It stands for a generator where normal numbers are drawn.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Gives the key, and moves on by it.
+    """
+
+    def __init__(self, rng: Generator) -> None:
+        key = int(rng.integers(2**63))
+        self.key, self.draws = (key & 0xFFFFFFFF, key >> 32), 0
+
+    def next_key(self) -> tuple[int, int]:
+        """Key of the next draw, which is thereby taken."""
+        first, second = threefry(np.array([self.draws], np.uint32), np.zeros(1, np.uint32), *self.key)
+        self.draws += 1
+        return int(first[0]), int(second[0])
+
+    def standard_normal(self, shape: tuple[int, ...], dtype: np.dtype | type = np.float64) -> np.ndarray:
+        """The next draw; its last axis is that of the entries, those before it count the rows."""
+        from ensf.diffusion import counter_loops
+
+        numbers = np.empty(shape, dtype=dtype)
+        rows = numbers.reshape(math.prod(shape[:-1]), shape[-1])
+        counter_loops.fill(rows, *(np.uint32(word) for word in self.next_key()))
+        return numbers
+
+
+def counted(rng: Generator, array: Array) -> Generator:
+    """Counted normal numbers under a key from a generator; other streams, and those on a GPU, as `stream` has them."""
+    if isinstance(rng, np.random.Generator) and not array_api_compat.is_cupy_array(array):
+        return cast(Generator, CountedNormals(rng))
+    return stream(rng, array)
