@@ -43,6 +43,6 @@ EXPECTED = {
     "letkf": {"rmse_analysis": (0.206, 0.010), "spread_analysis": (0.246, 0.010)},
     "letkf_copies": {"rmse_analysis": (0.206, 0.010)},
     "letkf_draws": {"rmse_analysis": (0.206, 0.010)},
-    "letsf": {"rmse_analysis": (0.210, 0.012), "spread_analysis": (0.241, 0.012)},
+    "letsf": {"rmse_analysis": (0.185, 0.012), "spread_analysis": (0.210, 0.012)},
     "letsf_inflation": {"rmse_analysis": (0.229, 0.015), "spread_analysis": (0.187, 0.010)},
 }
