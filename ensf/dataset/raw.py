@@ -183,6 +183,8 @@ class _ZarrVariable:
 
     @property
     def dims(self) -> tuple[str, ...]:
+        if not self.array.shape:
+            return ()
         names = getattr(self.array.metadata, "dimension_names", None) or self.array.attrs["_ARRAY_DIMENSIONS"]
         return tuple(map(str, names))
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ensf import ETKF, Parameter
 from ensf.dataset import Bounds, Log, Standardise
 from ensf.dataset.tiles import layout_at
 from ensf.offline import STAGES, Earlier, Offline, Replaced, Source, job, parts
@@ -108,7 +109,6 @@ CUT = (2016, 2016)
 HOW = {name: {"cycles": ("one", "two") if name == "adaptive" else ("one",)} for name in METHODS}
 HOW["letkf"] = {"stages": STAGES}
 HOW["letsf"] = {"statistics": ("analysis",), **HOW["letsf"]}
-HOW["adaptive"] = {"stages": ("preassim", "analysis"), **HOW["adaptive"]}
 
 
 @pytest.fixture
@@ -119,7 +119,8 @@ def many(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::ensf.StiffnessWarning")
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in ("letkf", "rtps") else []) for name in METHODS]
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in ("letkf", "rtps", "ensf") else []) for name in METHODS],
 )
 def test_parts_have_the_bits_of_the_whole(name, tmp_path, rng, many):
     write(tmp_path, rng)
@@ -202,6 +203,37 @@ def test_stores_have_the_bits_of_files(single, tmp_path, rng, many):
                 assert store[name].values.tobytes() == file[name].values.tobytes(), name
             assert store["p"].attrs["scale_factor"] == file["p"].attrs["scale_factor"]
             assert store["p"].encoding["shards" if single else "chunks"]
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is", "ignore:Failed to open Zarr store with")
+def test_parameters_in_stores_are_those_in_files(tmp_path, rng):
+    pytest.importorskip("zarr")
+    grid = {"y": ("y", np.arange(3.0), {"axis": "Y"}), "x": ("x", np.arange(4.0), {"axis": "X"})}
+    fields = {"q": (("y", "x"), (3, 4)), "rough": (("y", "x"), (3, 4)), "rate": ((), ())}
+    datasets = []
+    for member in range(3):
+        datasets.append(
+            xr.Dataset({name: (dims, rng.normal(size=size)) for name, (dims, size) in fields.items()}, grid)
+        )
+        datasets[-1].to_zarr(tmp_path / f"m{member}.zarr", zarr_format=3)
+    whole = xr.concat(datasets, "realization")
+    whole.to_zarr(tmp_path / "all.zarr", zarr_format=3)
+    whole.to_netcdf(tmp_path / "all.nc")
+    (tmp_path / "obs.csv").write_text("variable,value,error,time,x,y\nq,1.0,0.5,2020-01-01,1,0\n")
+    offline = Offline(ETKF(), window="all", parameters={"rough": Parameter(), "rate": Parameter()})
+
+    def made(prior):
+        folder = tmp_path / f"out_{prior.replace('*', '')}"
+        table, random = tmp_path / "obs.csv", np.random.default_rng(1)
+        source = offline.analyse(str(tmp_path / prior), table, folder, rng=random).source
+        files = [xr.load_dataset(path, engine="zarr" if prior.endswith("zarr") else None) for path in source.paths]
+        return xr.concat(files, "realization") if len(files) > 1 else files[0]
+
+    expected, *others = map(made, ("all.nc", "all.zarr", "m*.zarr"))
+    for name in fields:
+        assert (expected[name] != whole[name]).any()
+        for other in others:
+            np.testing.assert_array_equal(other[name].transpose(*expected[name].dims), expected[name])
 
 
 @pytest.mark.parametrize(
