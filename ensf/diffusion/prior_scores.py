@@ -97,7 +97,8 @@ class MiniBatchScore:
 
     def batch(self, prior: Array, rng: Generator) -> Array:
         """Indices of a random batch of the members."""
-        return namespace(prior).argsort(normal(rng, (prior.shape[0],), prior))[: self.size]
+        members = prior.shape[0]
+        return namespace(prior).argsort(normal(rng, (members,), prior))[: min(self.size, members)]
 
     def fit(self, prior: Array, rng: Generator) -> FittedScore:
         """Score function of the prior."""
@@ -227,7 +228,7 @@ def _mixture(z: Array, members: Array, alpha: float, variance: float) -> Array:
 
 
 def member_weights(z: Array, centres: Array, variance: float) -> Array:
-    """Weights (particle, member) of N(centre_j, variance I) at z; |z|^2 is common to a row and drops out."""
+    """Weights (particle, member) of N(centre_j, variance I) at z; the square of z is common to a row and drops out."""
     xp = namespace(z)
     origin = xp.mean(centres, axis=0)
     logits = (xp.matmul(z - origin, (centres - origin).T) - 0.5 * xp.sum((centres - origin) ** 2, axis=-1)) / variance

@@ -31,6 +31,7 @@ def cycle(forecast, analysis, truth, observation):
         observed_analysis=analysis,
         lag=0,
         earlier_truths=(),
+        measured={},
     )
 
 

@@ -291,10 +291,10 @@ QUICK = {
             },
             "ancestral": {
                 "rmse_analysis_10": (0.27464, 0.0003),
-                "rmse_analysis_20": (0.16739, 0.0002),
-                "rmse_analysis_40": (0.15541, 0.0002),
-                "rmse_analysis_80": (0.075827, 8e-05),
-                "rmse_analysis_160": (0.062188, 6e-05),
+                "rmse_analysis_20": (0.19085, 0.0002),
+                "rmse_analysis_40": (0.11033, 0.0002),
+                "rmse_analysis_80": (0.060652, 8e-05),
+                "rmse_analysis_160": (0.059923, 6e-05),
             },
             "predictor_corrector": {
                 "rmse_analysis_10": (0.22626, 0.0002),

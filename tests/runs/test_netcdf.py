@@ -77,6 +77,7 @@ def make(grid, count=5, dtype=np.float32, operator=None, position=None, seed=1):
             observed_analysis=analysis,
             lag=0,
             earlier_truths=(),
+            measured={},
         )
 
 

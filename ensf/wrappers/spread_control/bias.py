@@ -47,10 +47,14 @@ class BiasEstimate:
     noise: float = 0.0
     cycles: int = 0
 
+    def __repr__(self) -> str:
+        return f"BiasEstimate({self.value:.3g})"
+
     @property
     def value(self) -> float:
         """b: what is added to the forecast."""
-        return math.copysign(max(abs(self.raw) - DEAD_ZONE * math.sqrt(self.noise), 0.0), self.raw)
+        beyond = max(abs(self.raw) - DEAD_ZONE * math.sqrt(self.noise), 0.0)
+        return math.copysign(beyond, self.raw) if beyond else 0.0
 
     def with_shift(self, shift: float) -> BiasEstimate:
         """With m of one more cycle."""

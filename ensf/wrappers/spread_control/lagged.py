@@ -242,6 +242,9 @@ class ErrorEstimate(Record):
     sums: np.ndarray
     histogram: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"ErrorEstimate({self.factor:.3g})"
+
     @classmethod
     def initial(cls) -> ErrorEstimate:
         """1, from nothing."""
