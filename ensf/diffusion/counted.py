@@ -29,11 +29,11 @@ class CountedNormals:
         key = int(rng.integers(2**63))
         self.key, self.draws = (key & 0xFFFFFFFF, key >> 32), 0
 
-    def next_key(self) -> tuple[int, int]:
-        """Key of the next draw, which is thereby taken."""
-        first, second = threefry(np.array([self.draws], np.uint32), np.zeros(1, np.uint32), *self.key)
-        self.draws += 1
-        return int(first[0]), int(second[0])
+    def next_keys(self, count: int) -> np.ndarray:
+        """Keys ``(draw, 2)`` of the next draws, which are thereby taken."""
+        draws = np.arange(self.draws, self.draws + count).astype(np.uint32)
+        self.draws += count
+        return np.stack(threefry(draws, np.zeros(count, np.uint32), *self.key), axis=1)
 
     def standard_normal(self, shape: tuple[int, ...], dtype: np.dtype | type = np.float64) -> np.ndarray:
         """The next draw; its last axis is that of the entries, those before it count the rows."""
@@ -41,7 +41,7 @@ class CountedNormals:
 
         numbers = np.empty(shape, dtype=dtype)
         rows = numbers.reshape(math.prod(shape[:-1]), shape[-1])
-        counter_loops.fill(rows, *(np.uint32(word) for word in self.next_key()))
+        counter_loops.fill(rows, *self.next_keys(1)[0])
         return numbers
 
 

@@ -197,7 +197,9 @@ class PointwiseSteps:
         from ensf.filters import ensf_loops
 
         table = _table(steps, self.schedule).astype(z.dtype)
-        keys = np.array([rng.next_key() if step.noise else (0, 0) for step in steps], np.uint32)
+        noisy = np.array([step.noise > 0 for step in steps])
+        keys = np.zeros((len(steps), 2), np.uint32)
+        keys[noisy] = rng.next_keys(int(noisy.sum()))
         advance = ensf_loops.advance if z.size * len(steps) < AT_ONCE else ensf_loops.advance_in_parallel
         at_once = max(64, STEPS_AT_ONCE // (PANEL * len(z) * len(steps)))
         for first in range(0, self._panels, at_once):

@@ -27,6 +27,14 @@ def test_words_of_the_reference(asked, words):
     assert tuple(int(word) for word in compiled) == words
 
 
+def test_no_draw_has_the_key_of_another():
+    rng = CountedNormals(np.random.default_rng(1))
+    keys = [key for count in (1, 3, 1, 2) for key in map(tuple, rng.next_keys(count).tolist())]
+    assert len(set(keys)) == 7
+    one_by_one = CountedNormals(np.random.default_rng(1))
+    assert keys == [tuple(one_by_one.next_keys(1)[0].tolist()) for _ in range(7)]
+
+
 @pytest.mark.parametrize("panel", [0, 7, 2**23 - 1])
 @pytest.mark.parametrize("row", [0, 999])
 def test_compiled_numbers_have_the_bits_of_the_twin(panel, row):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from exact import kalman_posterior
@@ -72,6 +74,10 @@ def test_predictions_serve_the_states_of_earlier_cycles(prior):
     analysis = SMOOTHER.analyse(prior, observation, 3, first, predicted=whole)
     np.testing.assert_array_equal(analysis.earlier[0], expected.earlier[0])
     assert not np.array_equal(analysis.earlier[0], first.states[0])
+    elsewhere = replace(observation, operator=Simulated())
+    np.testing.assert_array_equal(
+        SMOOTHER.analyse(prior, elsewhere, 3, first, predicted=whole).earlier[0], expected.earlier[0]
+    )
 
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)

@@ -19,7 +19,8 @@ from exact import kalman_posterior
 
 from ensf import ETKF, LETKF, Copula, Euclidean, Localization, Parameter
 from ensf.cli import main
-from ensf.dataset import Log, Logit, analyse
+from ensf.dataset import Log, Logit, analyse, pack
+from ensf.dataset.methods import method_for
 from ensf.offline import Offline
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling, Estimated, parameters
@@ -395,3 +396,20 @@ def test_the_option_needs_a_number_and_stands_in_configurations(folder, capsys):
         "method = 'ETKF()'\nmembers = 4\ncycles = 1\ninterval = 6.0\nmin_members = 2\nreplace_failed = true\n"
     )
     assert main(["cycle", str(folder / "c.toml")]) == 0
+
+
+def test_the_recommended_filter_leaves_the_bias_of_the_model_to_parameters_of_cycles_and_files(folder):
+    state = xr.Dataset({"q": (("realization", "x"), np.eye(3))}, {"x": ("x", np.arange(3.0), {"axis": "X"})})
+    layout = pack(state, "realization")[1]
+    for estimated, word in (({"rate": RATE}, "estimate_bias=False"), ({}, "estimate_bias=True")):
+        one = cycling(
+            folder, method="letsf", parameters=estimated, command=None if estimated else "cp {input} {output}"
+        )
+        assert word in repr(method_for(one.filter, layout))
+    with_fields(folder, np.random.default_rng(5))
+    for settings in ({"parameters": {"rate": Parameter()}}, {}):
+        out = folder / f"out_{len(settings)}"
+        offline = Offline("letsf", variables=("q",), **settings)
+        offline.analyse(str(folder / "in" / "m*.nc"), folder / "obs_1.csv", out, rng=np.random.default_rng(1))
+        reported = json.loads((out / "analysis.json").read_text())["reported"]
+        assert ("bias_q" in reported) == (not settings)

@@ -19,6 +19,7 @@ from ensf.observations import Gaussian, Identity, Laplace, Observation, Pointwis
 from ensf.runs import restart
 from ensf.twin import GaussianStart, Network, Streams, twin
 from ensf.wrappers import AdaptiveSpread, Rotation
+from ensf.wrappers.spread_control import control
 from ensf.wrappers.spread_control.bias import GAIN, LEAK, BiasEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import ErrorEstimate, LastCycle, Sites, lagged_products
@@ -244,6 +245,24 @@ def test_nothing_is_widened_where_nothing_is_observed(rng):
     np.testing.assert_allclose(second.ensemble[:, 20:], prior[:, 20:], rtol=1e-12)
 
 
+@pytest.mark.parametrize(("phi", "margin"), [(0.1, 0.0), (0.17, 0.075), (0.3, 0.15), (0.9, 0.15)])
+def test_the_margin_begins_beyond_what_a_calm_model_has(phi, margin, rng, monkeypatch):
+    """Where inflation supplies little of the growth of variance nothing is added, so that nothing feeds itself."""
+    position, known = np.arange(6.0)[:, None], 500.0
+    filter = AdaptiveSpread(LETKF(ON_A_LINE), ON_A_LINE, surprise_limit=np.inf)
+    prior = members(rng, np.zeros(6), np.ones(6))
+    observation = Observation(np.full(6, 0.5), Identity(), 1.0, position)
+    memory = filter.analyse(prior, observation, 1, positions=position).memory
+    memory = replace(memory, local=0 * memory.local, common=phi, common_information=known, growth=1.0, last=None)
+    monkeypatch.setattr(control, "GROWTH_CYCLES", math.inf)  # growth stays 1
+    with_margin = filter.analyse(prior, observation, 1, memory, position).memory
+    monkeypatch.setattr(control, "MARGIN", 0.0)
+    without = filter.analyse(prior, observation, 1, memory, position).memory
+    information = without.common_information - math.exp(-1 / filter.common_persistence) * known
+    step = margin * information / (without.common_information + 4)
+    assert with_margin.common - without.common == pytest.approx(step, rel=1e-6, abs=1e-12)
+
+
 def test_memory_outlives_a_restart_and_another_network(rng, tmp_path):
     line = Localization(Euclidean(), 3.0)
     prior, wrapper = rng.standard_normal((15, 40)), AdaptiveSpread(Rotation(LETKF(line)), line)
@@ -320,6 +339,10 @@ def test_bias_within_what_noise_makes_is_none(rng):
             bias = bias.with_shift(shift)
         silent += bias.value == 0
     assert silent == pytest.approx(0.866 * 200, abs=20)  # within 1.5 standard deviations
+
+
+def test_no_bias_is_no_negative_zero():
+    assert math.copysign(1.0, BiasEstimate(raw=-0.001, noise=1.0).value) == 1.0
 
 
 def test_bias_is_followed(rng):
