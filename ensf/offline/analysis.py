@@ -323,7 +323,6 @@ class Offline:
         size = sum(map(size_of, paths))
         left = source.members * layout.size * source.dtype.itemsize  # by parts, beside the files
         check_free(folder, files, len(self.stages) * (size + left), overwrite)
-        parts = self._parts(source, method, tuple(parameters.values()))
 
         window = window_of(self.window or ("all" if self.by_time else ""), paths)
         table = read(tables, good=self.good)
@@ -335,11 +334,11 @@ class Offline:
             "correlation": self.correlation,
         }
         observed = meet(table, named(tables), layout, self.checks, options)
+        read_at = _read_by(observed, source)
+        parts = self._parts(source, method, tuple(parameters.values()), len(read_at))
         transforms = self._transforms(source)
         with opened("serial", folder) as here:
-            columns = _scanned(
-                Forecast(source, parts, transforms, _read_by(observed, source)), run or Run(here, follow)
-            )
+            columns = _scanned(Forecast(source, parts, transforms, read_at), run or Run(here, follow))
         observed = check_prior(observed, columns, self.checks)
         observed, withheld = set_aside(observed, self.withhold)
         if self.strict:
@@ -358,25 +357,32 @@ class Offline:
         own = tuple((one, parameters[name]) for name, one in self.parameters.items())
         return Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
 
-    def _parts(self, source: Source, method: Filter, parameters: Sequence[Source]) -> list[Range]:
-        """What is read at once; refused if a part, or what the method needs, does not fit into the memory."""
+    def _parts(self, source: Source, method: Filter, parameters: Sequence[Source], read: int) -> list[Range]:
+        """What is read at once; refused if a part, or what the method needs, does not fit into the memory.
+
+        So many values of each member are read by observations.
+        """
         localization, prepared = find_localization(method), isinstance(method, Preparable)
         parts = cut_source(source, localization)
-        beside = bytes_beside(source, method, parameters)
-        needed = bytes_needed(source, parts, prepared, beside)
+        beside, observed = bytes_beside(source, method, parameters), read * source.members * source.dtype.itemsize
+        needed = bytes_needed(source, parts, prepared, beside, observed)
         while needed > self.limit and max(part.stop - part.start for part in parts) > 1:
             fewer = max(layout_at(source.layout, part).size for part in parts) * source.members / 2
             smaller = cut_source(source, localization, fewer)
             if len(smaller) == len(parts):
                 break
             parts = smaller
-            needed = bytes_needed(source, parts, prepared, beside)
+            needed = bytes_needed(source, parts, prepared, beside, observed)
         if needed > self.limit:
             more = f", with {beside / 1e9:.3g} GB of catalogues and parameters," if beside else ""
             what = f"one part of the state{more}" if prepared else f"{type(method).__name__}, which takes whole states,"
+            advice = "store the state in smaller pieces" if prepared else "a filter such as LETKF or LETSF"
+            alone, predicted = (bytes_needed(source, (), True, 0.0, size) for size in (0, observed))
+            if alone <= self.limit < predicted:
+                what, advice = f"an update by the members at {read} observed values", "thin the observations"
             raise ValueError(
-                f"memory_limit is {self.limit / 1e9:.3g} GB but {what} needs {needed / 1e9:.3g} GB: give more, "
-                + ("or store the state in smaller pieces" if prepared else "or a filter such as LETKF or LETSF")
+                f"memory_limit is {self.limit / 1e9:.3g} GB but {what} needs {needed / 1e9:.3g} GB: give more, or "
+                + advice
             )
         return parts
 

@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import pickle
 import platform
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -26,6 +27,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
@@ -186,6 +188,8 @@ class Workers:
     def _round(self, work: Work[Task, Result], tasks: list[Task]) -> Generator[tuple[Task, Result], None, None]:
         """Each task is taken out of the list when it is done."""
         try:
+            if self._pool is None:
+                _start_tracker(self.engine)
             with held():
                 pool = self._started(len(tasks))
                 self._futures = {pool.submit(_worked, work, task, str(self.stop), mine()): task for task in tasks}
@@ -256,6 +260,12 @@ def _executor(engine: str | Executor, tasks: int) -> Iterator[Executor]:
             yield stack.enter_context(_dask(rest)).get_executor(pure=False)
         else:
             yield stack.enter_context(_mpi())
+
+
+def _start_tracker(engine: str | Executor) -> None:
+    """Start what Python starts with the first process: when it does, it lets Ctrl-C through."""
+    if isinstance(engine, str) and engine != "mpi" and sys.platform != "win32":
+        resource_tracker.ensure_running()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ensf import ETKF, LETKF, Localization, Parameter, letsf
 from ensf.cli import main
 from ensf.dataset.methods import find_localization
 from ensf.localization import Euclidean
-from ensf.offline import Offline, parts
+from ensf.offline import Offline, job, parts
 from ensf.offline.times import TimesSource
 
 MEMBERS, TIMES = 4, 3
@@ -195,3 +195,25 @@ def test_a_source_of_times_is_sent_as_names(folder):
     np.testing.assert_array_equal(again.load(), source.load())
     assert again.layout.template.identical(source.layout.template) and again.paths == source.paths
     assert len(pickle.dumps(source)) < 5000
+
+
+def test_times_take_an_engine_and_a_limit_of_memory(folder, monkeypatch, capsys):
+    hours = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)]
+    near = "LETKF(Localization(Euclidean(), 1.5, dims=('x', 'y')))"
+    request = ["analyse", "--by-time", "--mask", "--method", near, "--observations", str(folder / "obs.csv")]
+    request += ["--prior", *hours, "--output"]
+    assert main([*request, str(folder / "a")]) == 0
+    monkeypatch.setattr(job, "ALWAYS", 0.0)
+    limit = ["--memory-limit", "4.5e-5"]
+    assert main([*request, str(folder / "b"), *limit, "--dry-run"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("analysis in")]
+    assert int(line.split()[2]) > 1 and float(line.split()[5]) <= 4.5e-5, line
+    assert main([*request, str(folder / "b"), *limit, "--engine", "processes:2"]) == 0
+    for path in (folder / "a").rglob("m*.nc"):
+        (one, other) = loaded([path, folder / "b" / path.relative_to(folder / "a")])
+        xr.testing.assert_identical(one.drop_attrs(deep=False), other.drop_attrs(deep=False))
+    given = hours, folder / "obs.csv", folder / "c"
+    with pytest.raises(ValueError, match="memory_limit is 3.5e-05 GB but one part of the state needs .* smaller pieces"):
+        Offline(LETKF(NEAR), mask=True, by_time=True, memory_limit=3.5e-5).prepare(*given)
+    with pytest.raises(ValueError, match="but an update by the members at 23 observed values needs .*: .* thin the"):
+        Offline(LETKF(NEAR), mask=True, by_time=True, memory_limit=1e-6).prepare(*given)

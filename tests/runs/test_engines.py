@@ -151,17 +151,37 @@ def test_workers_stop_when_asked(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["begun"]
 
 
-def test_ctrl_c_while_workers_start_is_kept(tmp_path, monkeypatch):
-    pool = engines.ProcessPoolExecutor
+INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from ensf.runs import engines
 
-    def interrupted(*how):
-        signal.raise_signal(signal.SIGINT)
-        return pool(*how)
+pool = engines.ProcessPoolExecutor
 
-    monkeypatch.setattr(engines, "ProcessPoolExecutor", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        results("processes:1", square, [1], tmp_path)
-    assert not list(tmp_path.iterdir())
+def interrupted(*how):
+    signal.raise_signal(signal.SIGINT)
+    made = pool(*how)
+    print("started")
+    return made
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    engines.ProcessPoolExecutor = interrupted
+    try:
+        list(engines.completed("processes:1", len, ["a"], Path(sys.argv[1])))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_ctrl_c_while_workers_start_waits_until_they_have(tmp_path):
+    """In a new process, where Python starts processes of its own beside the first one."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "script.py").write_text(INTERRUPTED)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "folder")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["started", "interrupted"]
+    assert not list((tmp_path / "folder").iterdir())
 
 
 @pytest.mark.parametrize(
