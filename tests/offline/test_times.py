@@ -213,7 +213,7 @@ def test_times_take_an_engine_and_a_limit_of_memory(folder, monkeypatch, capsys)
         (one, other) = loaded([path, folder / "b" / path.relative_to(folder / "a")])
         xr.testing.assert_identical(one.drop_attrs(deep=False), other.drop_attrs(deep=False))
     given = hours, folder / "obs.csv", folder / "c"
-    with pytest.raises(ValueError, match="memory_limit is 3.5e-05 GB but one part of the state needs .* smaller pieces"):
+    with pytest.raises(ValueError, match="memory_limit is 3.5e-05 GB but one part of .* smaller pieces"):
         Offline(LETKF(NEAR), mask=True, by_time=True, memory_limit=3.5e-5).prepare(*given)
     with pytest.raises(ValueError, match="but an update by the members at 23 observed values needs .*: .* thin the"):
         Offline(LETKF(NEAR), mask=True, by_time=True, memory_limit=1e-6).prepare(*given)
