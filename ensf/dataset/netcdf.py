@@ -19,7 +19,9 @@ from typing import Any, Literal
 import netCDF4
 import xarray as xr
 
-__all__ = ["DAMAGED", "LOCK", "is_store", "lazy", "readable", "opened", "reading", "save", "start"]
+from ensf.dataset.stores import is_store
+
+__all__ = ["DAMAGED", "LOCK", "lazy", "readable", "opened", "reading", "save", "start"]
 
 LOCK = threading.RLock()
 """Held by the one thread of the process that may call the NetCDF library."""
@@ -79,11 +81,6 @@ def reading(path: str | Path, group: str | None = None) -> Iterator[xr.Dataset]:
             dataset = _open(path, group, mask_and_scale=False, decode_coords="all", cache=False)
         with dataset, readable(path, OSError, RuntimeError, TypeError, MemoryError, OverflowError):
             yield dataset
-
-
-def is_store(path: Path) -> bool:
-    """Whether it is a Zarr store, which is a folder."""
-    return any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
 
 
 def _open_store(path: Path, group: str | None) -> xr.Dataset:

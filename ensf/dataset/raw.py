@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol
 import netCDF4
 import numpy as np
 
-from ensf.dataset.netcdf import DAMAGED, is_store, opened, readable, reading
+from ensf.dataset.netcdf import DAMAGED, opened, readable, reading
+from ensf.dataset.stores import is_store
 
 __all__ = ["Raw", "RawFile", "finish", "raw"]
 

@@ -22,6 +22,7 @@ from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.methods import Method, beside_parameters, find_localization, method_for, with_catalogues
 from ensf.dataset.pipeline import Clipped, Follow, Pipeline, quiet
+from ensf.dataset.stores import size_of
 from ensf.dataset.tiles import Range, layout_at
 from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Filter, Info, Memory, Preparable, Update
@@ -31,7 +32,7 @@ from ensf.offline.members import Source
 from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
 from ensf.offline.observations import Columns, check_prior, locate, meet, named, refuse_rejected, set_aside
 from ensf.offline.parts import Forecast, Work, analyse, cut_source, load, path_of, scan
-from ensf.offline.staging import check_free, size_of, staged
+from ensf.offline.staging import check_free, staged
 from ensf.offline.statistics import STATISTICS, Bands, write
 from ensf.offline.times import TimesSource
 from ensf.offline.windows import window_of

@@ -20,9 +20,10 @@ import xarray as xr
 
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate, located, without_place
-from ensf.dataset.netcdf import is_store, reading
+from ensf.dataset.netcdf import reading
 from ensf.dataset.raw import RawFile, raw
 from ensf.dataset.stored import Stored, decoded
+from ensf.dataset.stores import is_store, is_there
 from ensf.dataset.tiles import Range, Tile, tile_at
 
 __all__ = ["Source"]
@@ -344,7 +345,7 @@ class Source:
 @contextmanager
 def _opened(path: Path) -> Iterator[xr.Dataset]:
     """The file as it is stored."""
-    if not path.is_file() and not is_store(path):
+    if not is_there(path):
         raise FileNotFoundError(f"there is no file {path}: check the name or pattern of the forecast")
     with reading(path) as dataset:
         yield dataset

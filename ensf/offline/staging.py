@@ -16,17 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ensf.dataset.netcdf import is_store
+from ensf.dataset.stores import is_store, remove
 from ensf.runs.files import resolved
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import OWNER
 
-__all__ = ["check_free", "size_of", "staged"]
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files of a store."""
-    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file()) if path.is_dir() else path.stat().st_size
+__all__ = ["check_free", "staged"]
 
 
 def check_free(output: Path, names: list[str], size: int, overwrite: bool) -> None:
@@ -100,11 +95,18 @@ def _take_place(folder: Path, output: Path) -> None:
 
 def _move(folder: Path, output: Path, last: str) -> None:
     (output / last).unlink(missing_ok=True)
-    stores = [path for path in folder.rglob("*") if is_store(path)]
-    files = [path for path in folder.rglob("*") if path.is_file() and not set(stores) & set(path.parents)]
-    for path in sorted([*stores, *files], key=lambda path: path.name == last):
+    for path in sorted(_files(folder), key=lambda path: path.name == last):
         target = output / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         if is_store(target):
-            shutil.rmtree(target)
+            remove(target)
         os.replace(path, target)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files and stores in a folder and its folders."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() or is_store(path):
+            yield path
+        elif path.is_dir():
+            yield from _files(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ensf.dataset import stores
 from ensf.dataset.encoding import FORMER
-from ensf.dataset.netcdf import is_store
 from ensf.dataset.pipeline import Follow
 from ensf.dataset.raw import finish, raw
 from ensf.dataset.stored import LIMITS
@@ -167,11 +166,7 @@ class Output:
     def begun(self, copy: Copy) -> dict[str, Coding]:
         """Copy a file, and make all true of it but the numbers."""
         copy.target.parent.mkdir(parents=True, exist_ok=True)
-        if is_store(copy.path):
-            shutil.rmtree(copy.target, ignore_errors=True)  # of a worker that died
-            shutil.copytree(copy.path, copy.target)
-        else:
-            shutil.copyfile(copy.path, copy.target)
+        stores.copy(copy.path, copy.target)
         numbers, parts = self.held(copy)
         with raw(copy.target, "r+") as file:
             made = codings(file, copy.source.layout, parts, lambda k: self.of_file(copy, numbers[k]))

@@ -42,6 +42,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ensf.dataset.stores import copy, is_there, remove
 from ensf.offline.cycle import template
 from ensf.offline.cycle.processes import Processes
 from ensf.runs.engines import Engine, opened
@@ -246,12 +247,12 @@ class Command:
                 shutil.copytree(folder / self.template_folder(words), place, symlinks=True, dirs_exist_ok=True)
                 template.fill(place, words)
             for path in (given, made, place / "stdout.txt", place / "stderr.txt"):
-                path.unlink(missing_ok=True)  # neither an output nor a link of the template
-            shutil.copyfile(task.input, given)
+                remove(path)  # neither an output nor a link of the template
+            copy(task.input, given)
             status = processes.run(self.arguments(words), place, self.timeout)
             if status:
                 return place, f"it ended with {_status(status)}"
-            return place, "" if made.is_file() else "it left no output file"
+            return place, "" if is_there(made) else "it left no output file"
         except subprocess.TimeoutExpired:
             return place, f"it took longer than {self.timeout:g} s"
         except OSError as error:
@@ -310,7 +311,7 @@ def _finished(tasks: Sequence[Task], check: Callable[[Task, Path], Content]) -> 
             try:
                 contents[task.member] = check(task, task.output)
             except ValueError:
-                task.output.unlink()
+                remove(task.output)
     return contents
 
 
@@ -319,9 +320,8 @@ def _taken(task: Task, place: Path, check: Callable[[Task, Path], Content]) -> C
     made = _files(task, place)[1]
     content = check(task, made)
     if made.is_symlink():
-        copy = made.with_name(f"copy{made.suffix}")
-        shutil.copyfile(made, copy)
-        made = copy
+        linked, made = made, made.with_name(f"copy{made.suffix}")
+        copy(linked, made)
     os.replace(made, task.output)
     shutil.rmtree(place, ignore_errors=True)
     return content
