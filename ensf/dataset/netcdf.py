@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 import warnings
+import zlib
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,11 +70,15 @@ def reading(path: str | Path, group: str | None = None) -> Iterator[xr.Dataset]:
     ------
     ValueError
         If it is not a NetCDF file, or damaged: now, or when a value is read.
+    ImportError
+        If it is a Zarr store and zarr is not installed.
     """
     if is_store(Path(path)):
+        if importlib.util.find_spec("zarr") is None:
+            raise ImportError(f'{path} is a Zarr store, which needs zarr: pip install "ensf[zarr]"')
         with readable(path, Exception):
             store = _open_store(Path(path), group)
-        with store:
+        with store, readable(path, OSError, RuntimeError, TypeError, MemoryError, OverflowError, zlib.error):
             yield store
         return
     with LOCK:
@@ -84,8 +89,6 @@ def reading(path: str | Path, group: str | None = None) -> Iterator[xr.Dataset]:
 
 
 def _open_store(path: Path, group: str | None) -> xr.Dataset:
-    if importlib.util.find_spec("zarr") is None:
-        raise ImportError(f'{path} is a Zarr store, which needs zarr: pip install "ensf[zarr]"')
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return xr.open_dataset(

@@ -27,10 +27,19 @@ def size_of(path: Path) -> int:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file, or a store; what a process that was killed left of a copy is removed before."""
+    """Copy a file, or a store; what a process that was killed left of a copy is removed before.
+
+    Raises
+    ------
+    OSError
+        If it cannot be copied.
+    """
     if is_store(source):
         remove(target)
-        shutil.copytree(source, target)
+        try:
+            shutil.copytree(source, target)
+        except shutil.Error as error:  # it tells of every file
+            raise OSError(error.args[0][0][2]) from error
     else:
         shutil.copyfile(source, target)
 

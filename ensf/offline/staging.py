@@ -33,6 +33,9 @@ def check_free(output: Path, names: list[str], size: int, overwrite: bool) -> No
     """
     if os.path.lexists(output) and not output.is_dir():
         raise FileExistsError(f"{output} is a file: name a folder")
+    store = next((one for one in (output, *output.absolute().parents) if is_store(one)), None)
+    if store is not None:
+        raise FileExistsError(f"{store} is a Zarr store: name a folder that is not in one")
     there = [name for name in names if (output / name).exists()]
     if there and not overwrite:
         raise FileExistsError(f"{output / there[0]} exists: name another folder, or say --overwrite to replace it")
