@@ -212,8 +212,8 @@ class EnFF:
         likelihood = observation.log_likelihood(z) - likelihood
         if not float(namespace(z).mean(likelihood)) > -LARGEST_LOSS * observation.size:
             raise Lost(
-                f"members of the flow filter are further from the observations than the forecast was: {self.steps} steps "
-                f"with a strength of {self.strength} are unstable for errors as small as these",
+                f"members of the flow filter are further from the observations than the forecast was: {self.steps} "
+                f"steps with a strength of {self.strength} are unstable for errors as small as these",
                 advice="give a smaller strength or more steps, or take LETSF, which needs neither",
             )
         return Analysis(z, FlowMemory(z), {"steps": self.steps})
