@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 import numpy as np
 
 from ensf.arrays import Array, namespace, to_numpy
-from ensf.filters.lost import Lost
+from ensf.filters.lost import ADVICE, Lost
 
 __all__ = ["Remembered", "check_finite", "check_memory", "guarded"]
 
@@ -84,5 +84,6 @@ def check_finite(ensemble: Array, name: str, prior: Array) -> None:
     raise Lost(
         f"the analysis of {name} is {values[member, variable]} in member {member} at state variable "
         f"{variable}; the prior is up to {before[largest]:.3g} large, in member {largest[0]} at state variable "
-        f"{largest[-1]}: repair or drop a member that is far off; else"
+        f"{largest[-1]}",
+        advice=f"repair or drop a member that is far off, or {ADVICE}",
     )
