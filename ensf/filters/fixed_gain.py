@@ -21,8 +21,8 @@ from ensf.settings import check_settings
 
 __all__ = ["FixedGainMAP"]
 
-ARRIVED = 0.01
-"""Steps in deviations that are taken for the last."""
+FAR = 30.0
+"""Deviations from the prior that are no analysis but steps gone astray."""
 HALVINGS = 40
 
 
@@ -30,7 +30,8 @@ HALVINGS = 40
 class FixedGainMAP(Prepared):
     """Maximum a posteriori per member and variable, by Gauss-Newton, under a constant prior deviation.
 
-    Where its steps go astray, as with accurate observations of a function that saturates, they are halved.
+    Where its steps lead more than 30 deviations away, as with accurate observations of a function that saturates, they are
+    halved until the cost does not grow.
 
     For linear h a nudging with the fixed gain ``deviation^2 / (deviation^2 + error^2)``. Only variables that are
     observed change.
@@ -93,9 +94,10 @@ class FixedGainMAP(Prepared):
         states = prior
         for _ in range(self.steps):
             states = states + step(states)
-        if not bool(xp.all(xp.abs(step(states)) <= ARRIVED * self.deviation)):
+        astray = ~(xp.abs(states - prior) <= FAR * self.deviation)
+        if bool(xp.any(astray)):
             damped = self._damped(prior, step, cost)
-            states = xp.where(cost(states) <= cost(damped), states, damped)
+            states = xp.where(astray & ~(cost(states) <= cost(damped)), damped, states)
         return FixedGainUpdate(memory, variables=variables, changes=states - prior)
 
     def _damped(self, prior: Array, step: Callable[[Array], Array], cost: Callable[[Array], Array]) -> Array:
