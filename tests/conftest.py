@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ import array_api_strict
 import numpy as np
 import pytest
 from hypothesis import settings
+
+# the many programs that tests start find the package compiled
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("ensf", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("ensf")
@@ -63,6 +67,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--dtype", choices=("float64", "float32"), default="float64", help="dtype of the array tests")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file of tests is run by one process: what its tests share is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" not in metafunc.fixturenames:
         return
@@ -76,6 +88,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             strict_backend("no_float64", "float32"),
         ]
     metafunc.parametrize("backend", backends, ids=lambda backend: backend.name)
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ensf run` draws nothing."""
+    monkeypatch.setattr("ensf.cli.run.report", lambda arguments: 0)
 
 
 @pytest.fixture

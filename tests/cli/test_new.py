@@ -13,6 +13,9 @@ from ensf.cli.new import KINDS
 from ensf.experiments import load
 
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -14,6 +14,7 @@ import xarray as xr
 from ensf.cli import main
 from ensf.runs import engines
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 RUN = ["run", "lorenz96_half", "--methods", "letkf", "--members", "8", "--cycles", "3", "--seeds", "1:2"]
 
 

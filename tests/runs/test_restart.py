@@ -32,6 +32,7 @@ from ensf.wrappers import AdaptiveInflation, FiniteSize, Rotation, SpreadReset
 from ensf.wrappers.collapse_guard import GuardMemory
 from ensf.wrappers.deferred_analysis import DeferralMemory
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 LINE = periodic_line(40, half_width=6.0)
 EXPERIMENT = TwinExperiment(
     name="short",
