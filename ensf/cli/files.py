@@ -149,7 +149,7 @@ def _codes(value: Any) -> tuple[int, ...]:
 
 def _edges(value: object) -> tuple[float, ...]:
     try:
-        return tuple(float(edge) for edge in (value if isinstance(value, list) else words(str(value))))
+        return tuple(float(edge) for edge in _words(value))
     except (TypeError, ValueError):
         raise ValueError(f"--bands {value} are no edges of levels: give numbers such as 0,100,500") from None
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Numbers, like, log_ndtr, namespace, normal, to_numpy
+from ensf.arrays import Array, Generator, Numbers, is_host_stream, like, log_ndtr, namespace, normal, to_numpy
 from ensf.observations.error_laws import Independent, beside
 
 __all__ = ["Censored", "Contaminated", "Laplace", "Lognormal", "Poisson", "Proportional", "StudentT", "Threshold"]
@@ -108,7 +108,7 @@ class StudentT(Independent):
 
 def _gamma(shape: Array | float, array: Array, rng: Generator) -> Array:
     """Standard gamma numbers beside `array`."""
-    host = isinstance(rng, np.random.Generator)
+    host = is_host_stream(rng)
     drawn = rng.standard_gamma(to_numpy(shape) if host else beside(shape, array), array.shape)
     return like(drawn, array) if host else namespace(array).astype(drawn, array.dtype)
 

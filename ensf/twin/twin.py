@@ -22,8 +22,8 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Numbers, like, namespace, summary, to_numpy
-from ensf.filters.base import Analysis, Filter, Memory, Smoothing
+from ensf.arrays import Array, Generator, Numbers, is_host, like, namespace, summary, to_numpy
+from ensf.filters.base import Analysis, Filter, Memory, unsmoothed
 from ensf.filters.lost import Lost
 from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator, at_times
 from ensf.observations.error_laws import is_error_law
@@ -212,7 +212,7 @@ class AsynchronousNetwork:
 
 
 def _short(error: float | Array | ErrorLaw) -> str:
-    return summary(error) if isinstance(error, np.ndarray) else repr(error)
+    return summary(error) if is_host(error) else repr(error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -462,7 +462,7 @@ class _Twin:
     @property
     def lag(self) -> int:
         """Number of earlier cycles that the method corrects."""
-        return self.method.lag if isinstance(self.method, Smoothing) else 0
+        return unsmoothed(self.method)[1]
 
     def cycle(self, start: Checkpoint) -> Cycle:
         """The cycle after those of a checkpoint, whose streams it uses."""
@@ -548,7 +548,7 @@ def _states(model: Model, states: Array, time: float, stops: abc.Sequence[float]
 
 def _left(forecast: Array, index: int, method: Filter) -> Array:
     """The members ``(member, ...)`` with which the method goes on; raises Lost unless it does."""
-    inner = method.filter if isinstance(method, Smoothing) else method
+    inner, _ = unsmoothed(method)
     if isinstance(inner, Tolerant):
         try:
             alive = inner.alive(forecast)

@@ -274,9 +274,7 @@ def test_missing_extra_says_what_to_install(tmp_path, monkeypatch, capsys):
 def test_interrupt_leaves_a_readable_file_with_every_finished_cycle(tmp_path):
     command = [sys.executable, "-c", "from ensf.cli import main; raise SystemExit(main())"]
     request = ["run", "lorenz96_sakov2008", "--methods", "enkf", "--seeds", "1", "--cycles", "1000"]
-    process = subprocess.Popen(
-        [*command, *request, "--output", str(tmp_path)], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*command, *request, "--output", str(tmp_path)], stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "cycle 100 " in line or "cycle 200 " in line:
             break

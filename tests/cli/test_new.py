@@ -12,7 +12,6 @@ from ensf.cli import main
 from ensf.cli.new import KINDS
 from ensf.experiments import load
 
-
 pytestmark = pytest.mark.usefixtures("without_figures")
 
 
