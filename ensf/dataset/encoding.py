@@ -103,7 +103,7 @@ def truthful_attributes(
     return kept
 
 
-def _outward(ends: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+def _outward(ends: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Limits in the type of an attribute, no narrower by rounding."""
     cast = ends.astype(dtype)
     if dtype.kind != "f":

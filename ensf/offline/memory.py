@@ -57,7 +57,7 @@ class Kind:
     quantities: tuple[Quantity, ...]
     more: Callable[[Any], dict[str, xr.Variable]] | None = None
     """What else it is made of, as variables."""
-    more_of: Callable[[xr.Dataset, _Reader], dict[str, Any]] | None = None
+    more_of: Callable[[xr.Dataset, _Reader], dict[str, object]] | None = None
     """The same from a file."""
 
     @property
@@ -118,7 +118,7 @@ LAST = {
 }
 
 
-def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, Any]:
+def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]:
     """The same from a file."""
     names = [str(name) for name in stored["kind"].values] if "kind" in stored.variables else []
     count = len(names)
@@ -295,7 +295,7 @@ def _dims(keeper: Filter, layout: Layout) -> Sequence[str]:
 # --- in --------------------------------------------------------------------------------------------------
 
 
-def read_memory(path: Path, method: Filter, layout: Layout, dtype: np.dtype[Any]) -> Memory:
+def read_memory(path: Path, method: Filter, layout: Layout, dtype: np.dtype) -> Memory:
     """What the method is to remember.
 
     Parameters
@@ -345,7 +345,7 @@ def _loaded(path: Path) -> xr.Dataset:
 
 def _memory(stored: xr.Dataset, keeper: Filter, inner: Memory, reader: _Reader) -> Memory:
     kind = KINDS[type(keeper)]
-    parts: dict[str, Any] = {"inner": inner}
+    parts: dict[str, object] = {"inner": inner}
     if kind.has_knots:
         columns = [reader.knots(stored, f"knot_{dim}", -np.inf) for dim in _dims(keeper, reader.layout)]
         for dim, column in zip(_dims(keeper, reader.layout), columns, strict=True):
@@ -374,7 +374,7 @@ class _Reader:
 
     path: Path
     layout: Layout
-    dtype: np.dtype[Any]
+    dtype: np.dtype
 
     def knots(self, stored: xr.Dataset, name: str, lowest: float) -> np.ndarray:
         """One value at each knot."""

@@ -580,7 +580,7 @@ def _of_the_state(table: ObservationTable, layout: Layout, quantities: Mapping[s
     return table.reject(rejected, UNKNOWN)
 
 
-def _within_numbers(table: ObservationTable, dtype: np.dtype[Any]) -> ObservationTable:
+def _within_numbers(table: ObservationTable, dtype: np.dtype) -> ObservationTable:
     """The table with rows rejected whose value is not finite, or error not positive, in the dtype of the states."""
     with np.errstate(over="ignore", under="ignore"):
         value, error = table.value.astype(dtype), table.error.astype(dtype)

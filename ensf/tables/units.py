@@ -7,7 +7,6 @@ Each row may state the units of its value in the column `units`, and those of it
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ FAR = 10.0
 
 
 def stated(
-    size: int, columns: Mapping[str, np.ndarray], attributes: Mapping[str, Mapping[Hashable, Any]]
+    size: int, columns: Mapping[str, np.ndarray], attributes: Mapping[str, Mapping[Hashable, object]]
 ) -> dict[str, np.ndarray]:
     """Columns `units` and `error_units` of a file whose variables have attributes, unless it has such columns.
 

@@ -109,7 +109,7 @@ class Cycling:
     keep_every: int = 0
     window: tuple[float, float] | None = None
     check_time: bool = True
-    variables: Sequence[str] | Mapping[str, Any] = ()
+    variables: Sequence[str] | Mapping[str, object] = ()
     checks: tuple[Check, ...] = ()
     mask: bool = False
     coordinates: Mapping[str, str] = field(default_factory=dict)
@@ -285,7 +285,7 @@ class Cycling:
                 "give interval in seconds"
             ) from None
 
-    def words(self, cycle: int) -> dict[str, Any]:
+    def words(self, cycle: int) -> dict[str, object]:
         """What stands in braces in paths and commands, of a cycle."""
         start, end = self.time(cycle - 1), self.time(cycle)
         return {

@@ -46,10 +46,10 @@ class Row:
     units: str | None
     content: str = "modelResult"
     dtype: str = "f4"
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """Attributes of the variable in the file."""
         units = {} if self.units is None else {"units": self.units}
         return {"long_name": self.long_name, **units, "coverage_content_type": self.content, **self.extra}

@@ -124,7 +124,7 @@ class Writer:
         model: Model,
         scores: Iterable[str] | None = None,
         observations: int = 0,
-        attributes: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, object] | None = None,
         time_units: str = "1",
         every: int = 0,
         overwrite: bool = False,

@@ -16,12 +16,12 @@ __all__ = ["is_of_another", "leaves", "of_experiment", "override"]
 _HIDDEN = {"name", "summary", "source"}
 
 
-def leaves(settings: Any, prefix: str = "") -> dict[str, Any]:
+def leaves(settings: Any, prefix: str = "") -> dict[str, object]:
     """Dotted name and value of every setting in a tree of dataclasses and mappings."""
     return {name: value for name, value, _ in _named_settings(settings, prefix, prefix)}
 
 
-def of_experiment(experiment: Any) -> dict[str, Any]:
+def of_experiment(experiment: Any) -> dict[str, object]:
     """Settings of an experiment: its own, and those of each method under the method's name."""
     own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
     free = {name: value for name, value in own.items() if name not in experiment.methods}
@@ -34,7 +34,7 @@ def is_of_another(setting: str, method: str, methods: Collection[str]) -> bool:
     return owner != method and owner in methods
 
 
-def override(settings: Any, changes: Mapping[str, Any], prefix: str = "") -> Any:
+def override(settings: Any, changes: Mapping[str, object], prefix: str = "") -> Any:
     """Settings with the values of `changes` (dotted names, as from `leaves`) in place."""
     for name, value, path in list(_named_settings(settings, prefix, prefix)):
         if name in changes and changes[name] != value:
