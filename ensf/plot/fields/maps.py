@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ensf.plot.fields.frame import Frame
+from ensf.plot.style import Style
 from ensf.runs.files import clear_unfinished, expanded, replacing
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     return float(values[0] - half), float(values[-1] + half)
 
 
-def _looks(frame: Frame) -> dict[str, dict[str, Any]]:
+def _looks(frame: Frame) -> dict[str, Style]:
     """Colours and scale of each map; the error's is symmetric."""
     low, high = _quantile(frame.truth, 0.005), _quantile(frame.truth, 0.995)
     state = {"cmap": "viridis", "vmin": low, "vmax": high}
