@@ -33,7 +33,8 @@ def sweep(arguments: list[str]) -> int:
         return 0 if arguments else 2
     if arguments[0].startswith("-"):
         raise ValueError(f"name an experiment: {', '.join(experiments.names())}, or the path of a page")
-    experiment, given = experiments.load(arguments[0]), _pairs(arguments[1:])
+    experiment = experiments.load(arguments[0])
+    given = _pairs(arguments[1:])
     among = list(experiment.methods)
     methods = options.named(given.pop("methods", ",".join(among)), among, "method", experiment.name)
     engine = given.pop("engine", "processes")

@@ -47,7 +47,8 @@ def truthful(
     values : (member, entry) array
         The new ones, without what is missing.
     """
-    encoding, stored = dict(variable.encoding), storage(variable)
+    encoding = dict(variable.encoding)
+    stored = storage(variable)
     packed = stored.holding(values)
     if packed is not stored:
         logging.getLogger("ensf").warning(

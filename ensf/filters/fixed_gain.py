@@ -96,7 +96,8 @@ class FixedGainUpdate(Update):
         """Members of a part."""
         if part.field != "state":
             return part.values, {}
-        xp, last = namespace(part.values), len(self.variables)
+        xp = namespace(part.values)
+        last = len(self.variables)
         number = np.minimum(np.searchsorted(self.variables, part.entries), last - 1)
         column = np.where(self.variables[number] == part.entries, number, last)
         changes = xp.concat([self.changes, xp.zeros_like(self.changes[:, :1])], axis=1)

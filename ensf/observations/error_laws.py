@@ -428,7 +428,8 @@ class Correlated:
 
     def restrict(self, index: np.ndarray) -> Correlated:
         """Law of the observations at `index`."""
-        xp, chosen = namespace(self.matrix), like(index, self.matrix)
+        xp = namespace(self.matrix)
+        chosen = like(index, self.matrix)
         return Correlated(xp.take(xp.take(self.matrix, chosen, axis=0), chosen, axis=1))
 
     def check(self, value: Array) -> None:

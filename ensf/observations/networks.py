@@ -97,7 +97,8 @@ class RegularPoints:
 
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""
-        moved, parts = cycle * self.shift, list[np.ndarray]()
+        moved = cycle * self.shift
+        parts = list[np.ndarray]()
         for first, stop in reversed(_bounds(self.shape, self.box)):
             parts.append(np.arange(first + moved % self.every, stop, self.every))
             moved //= self.every
@@ -117,7 +118,8 @@ def _inside(shape: tuple[int, ...], box: Box | None) -> np.ndarray:
     ValueError
         If the box is not on the grid.
     """
-    bounds, grid = _bounds(shape, box), shape[-2:]
+    bounds = _bounds(shape, box)
+    grid = shape[-2:]
     fits = len(bounds) == len(grid) and all(0 <= a < b <= n for (a, b), n in zip(bounds, grid, strict=True))
     if not fits:
         raise ValueError(f"the box {box} is not on a grid of {grid} points: give (first, last + 1) for each dimension")

@@ -233,7 +233,8 @@ def write_memory(path: Path, memory: Memory, method: Filter, layout: Layout) -> 
     ValueError
         If the memory is not one of this method.
     """
-    dataset, stored = xr.Dataset(), []
+    dataset = xr.Dataset()
+    stored = []
     for keeper in keepers(method):
         if memory is None:
             break
@@ -262,7 +263,8 @@ def _variables(memory: Memory, keeper: Filter, layout: Layout) -> dict[str, xr.V
             attributes = {key: value for key, value in cf_attributes(dim).items() if key != "axis"}
             variables[f"knot_{dim}"] = xr.Variable(("knot",), column, attributes | {"long_name": f"{dim} of the knot"})
     for quantity in kind.quantities:
-        values, attributes = getattr(memory, quantity.attribute), {"long_name": quantity.meaning, "units": "1"}
+        values = getattr(memory, quantity.attribute)
+        attributes = {"long_name": quantity.meaning, "units": "1"}
         if quantity.along == COUNT:
             variables[quantity.name] = xr.Variable((), np.int64(values), attributes)
         elif quantity.along == NUMBER:

@@ -90,7 +90,8 @@ class Look:
         vertical = find_coordinate(self.fields[f"{variable}_increment"], "vertical")
         if vertical is None or vertical.ndim != 1 or vertical.dims[0] not in level:
             return rows
-        height, order = self.table.extra.get("level", self.table.height), np.argsort(vertical.values)
+        height = self.table.extra.get("level", self.table.height)
+        order = np.argsort(vertical.values)
         levels = vertical.values[order].astype(float)
         nearest = order[np.searchsorted((levels[1:] + levels[:-1]) / 2, height)] if len(levels) > 1 else 0
         return rows & (np.isnan(height) | (nearest == level[vertical.dims[0]]))

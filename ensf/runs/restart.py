@@ -119,7 +119,8 @@ def read(path: Path) -> dict[str, Tree]:
 
 def _checksum(file: BinaryIO) -> bytes:
     """Of all but the place of the checksum, where the file then stands."""
-    left, value = file.seek(0, 2) - CHECKSUM, hashlib.sha256()
+    left = file.seek(0, 2) - CHECKSUM
+    value = hashlib.sha256()
     file.seek(0)
     while left > 0:
         left -= len(chunk := file.read(min(left, CHUNK)))

@@ -423,7 +423,8 @@ class Observed:
         first = next(iter(self.stations.layout.template.data_vars))
         for dim in variable_dims(first, dims_of(localization)):
             if dim == VARIABLE:
-                kind, named = self.table.kind[self.used], getattr(localization.geometry, "observed", ())
+                kind = self.table.kind[self.used]
+                named = getattr(localization.geometry, "observed", ())
                 names = np.where(np.isin(kind, named), kind, self.table.variable[self.used])
                 columns.append(np.array([variable_code(name) for name in names.tolist()]))
                 continue
@@ -484,7 +485,8 @@ class Observed:
         kept = np.flatnonzero(table.used[self.used])
         if len(kept) == len(self.used):
             return replace(self, table=table)
-        used, whole = self.used[kept], self.observation
+        used = self.used[kept]
+        whole = self.observation
         return replace(self, observation=whole.restrict(kept), used=used, table=table)
 
     def beside(self, array: Array) -> Observed:

@@ -193,7 +193,8 @@ class AsynchronousNetwork:
     def observe(self, truths: abc.Sequence[Array], cycle: int, rng: Generator) -> Observation:
         """Observation of the truths ``(state,)`` at each of `times`, for trajectories of the members."""
         each = [self.network.observe(truth, cycle, rng) for truth in truths]
-        first, sizes = each[0], [one.size for one in each]
+        first = each[0]
+        sizes = [one.size for one in each]
         xp = namespace(first.value)
         stops = np.cumsum(sizes).tolist()
         parts = [
@@ -466,7 +467,8 @@ class _Twin:
 
     def cycle(self, start: Checkpoint) -> Cycle:
         """The cycle after those of a checkpoint, whose streams it uses."""
-        time, streams = start.cycles * self.interval, start.streams
+        time = start.cycles * self.interval
+        streams = start.streams
         truth = self.truth_model.advance(start.truth, time, self.interval, streams.truth_noise)
         observation = self.network.observe(truth, start.cycles, streams.observations)
         started = clock.process_time()
@@ -504,7 +506,9 @@ class _WindowTwin(_Twin):
 
     def cycle(self, start: Checkpoint) -> Cycle:
         """The cycle after those of a checkpoint, whose streams it uses."""
-        time, streams, steps = start.cycles * self.interval, start.streams, self.windows.steps
+        time = start.cycles * self.interval
+        streams = start.streams
+        steps = self.windows.steps
         stops = np.unique([*steps, *self.windows.times]).tolist()
         truths = dict(zip(stops, _states(self.truth_model, start.truth, time, stops, streams.truth_noise), strict=True))
         observation = self.windows.observe([truths[t] for t in self.windows.times], start.cycles, streams.observations)

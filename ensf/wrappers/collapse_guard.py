@@ -66,7 +66,8 @@ class GuardMemory(Record):
 
     def with_prior(self, prior: Array) -> GuardMemory:
         """One cycle more (Chan, Golub & LeVeque 1983, Am. Stat. 37, 242)."""
-        xp, seen = namespace(prior), self.seen + 1
+        xp = namespace(prior)
+        seen = self.seen + 1
         step = xp.mean(prior, axis=0) - self.mean
         square = self.square + xp.var(prior, axis=0) + step**2 * (self.seen / seen)
         return replace(self, mean=self.mean + step / seen, square=square, seen=seen)
@@ -121,7 +122,8 @@ class CollapseGuard:
         """
         refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
-        rng, zeros = generator(rng), prior[0, :] * 0
+        rng = generator(rng)
+        zeros = prior[0, :] * 0
         memory = memory or GuardMemory(zeros, zeros)
         if observation.size == 0:
             inner = self.filter.analyse(prior, observation, rng, memory.inner, positions).memory

@@ -185,7 +185,8 @@ class FailedMembers(Wrapper):
             If too few members are left, or as the filter.
         """
         prior = as_members(prior)
-        alive, rng = self.alive(prior), generator(rng)
+        alive = self.alive(prior)
+        rng = generator(rng)
         more = {} if predicted is None else {"predicted": predicted}
         if alive.all():
             return self.completed(self.filter.analyse(prior, observation, rng, memory, positions, **more), alive, rng)
@@ -265,6 +266,7 @@ def without_members(observation: Observation, alive: np.ndarray) -> Observation:
     window = observation.window
     if window is None:
         return observation
-    xp, rows = namespace(window.end), like(np.flatnonzero(alive), window.end)
+    xp = namespace(window.end)
+    rows = like(np.flatnonzero(alive), window.end)
     left = replace(window, start=xp.take(window.start, rows, axis=0), end=xp.take(window.end, rows, axis=0))
     return replace(observation, error=observation.law, window=left)

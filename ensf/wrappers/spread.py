@@ -532,13 +532,15 @@ def scaled(ensemble: Array, factor: Array | float) -> Array:
 
 def spread(ensemble: Array) -> Array:
     """Standard deviation over members ``(entry,)``, the same bits in every part."""
-    xp, anomalies = namespace(ensemble), ensemble - member_mean(ensemble)
+    xp = namespace(ensemble)
+    anomalies = ensemble - member_mean(ensemble)
     return xp.sqrt(member_mean(anomalies * anomalies) * (ensemble.shape[0] / (ensemble.shape[0] - 1)))
 
 
 def spread_ratio(wanted: Array, ensemble: Array) -> Array:
     """``wanted`` over the spread of members, and 1 where they agree to rounding."""
-    xp, actual = namespace(ensemble), spread(ensemble)
+    xp = namespace(ensemble)
+    actual = spread(ensemble)
     size = xp.max(xp.abs(ensemble), axis=0)
     differ = actual > 4 * float(xp.finfo(ensemble.dtype).eps) * size
     one = xp.ones_like(actual)

@@ -63,7 +63,8 @@ def analyse_window(
         inner = analyse_window(filter.filter, trajectory, observation, rng, memory.inner, positions, step)
         return filter.corrected(inner, memory, positions)
     if isinstance(filter, Tolerant):
-        alive, rng = filter.alive(trajectory), generator(rng)
+        alive = filter.alive(trajectory)
+        rng = generator(rng)
         left = (
             trajectory
             if alive.all()

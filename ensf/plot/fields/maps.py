@@ -46,11 +46,13 @@ def animate(cycles: Iterable[Frame], path: str | Path, rate: int = 10) -> Path:
     ValueError
         If there is no frame, or no writer for such a file.
     """
-    path, coming = expanded(path), iter(cycles)
+    path = expanded(path)
+    coming = iter(cycles)
     first = next(coming, None)
     if first is None:
         raise ValueError("there is no cycle to animate: run one first")
-    maps, writer = _Maps(first), writer_for(path, rate)
+    maps = _Maps(first)
+    writer = writer_for(path, rate)
     maps.figure.draw_without_rendering()
     maps.figure.set_layout_engine("none")  # else the panels move from frame to frame
     clear_unfinished(path)
