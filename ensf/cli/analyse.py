@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from ensf.cli import files, options, progress
 from ensf.cli.options import Options
-from ensf.cli.progress import Follow
 from ensf.runs.interrupts import noticed, status
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["analyse"]
 
+Follow = Callable[[Iterable[Any], str], Iterable[Any]]
 REQUIRED = ("prior", "observations", "output")
 
 

@@ -52,9 +52,9 @@ class RandomPoints:
     box: Box | None = None
 
     def __post_init__(self) -> None:
-        most = _inside(self.shape, self.box).size
-        if not 1 <= self.count <= most:
-            raise ValueError(f"{self.count} random points are asked for: give a number from 1 to {most}")
+        size = _inside(self.shape, self.box).size
+        if not 1 <= self.count <= size:
+            raise ValueError(f"{self.count} random points are asked for: give a number from 1 to {size}")
 
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""
@@ -91,9 +91,9 @@ class RegularPoints:
 
     def __post_init__(self) -> None:
         _inside(self.shape, self.box)
-        least = min(stop - first for first, stop in _bounds(self.shape, self.box))
-        if not 1 <= self.every <= least:
-            raise ValueError(f"every {self.every}th point is asked for: give a distance from 1 to {least}")
+        shortest = min(stop - first for first, stop in _bounds(self.shape, self.box))
+        if not 1 <= self.every <= shortest:
+            raise ValueError(f"every {self.every}th point is asked for: give a distance from 1 to {shortest}")
 
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""

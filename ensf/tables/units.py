@@ -32,12 +32,12 @@ def stated(
         Of the columns; those of `value` and `error` are asked.
     """
     value, error = (str(attributes.get(name, {}).get("units", "")).strip() for name in ("value", "error"))
-    found = {}
+    added = {}
     if value and "units" not in columns:
-        found["units"] = np.full(size, value)
+        added["units"] = np.full(size, value)
     if error and error != value and "error_units" not in columns:
-        found["error_units"] = np.full(size, error)
-    return found
+        added["error_units"] = np.full(size, error)
+    return added
 
 
 def in_units_of(

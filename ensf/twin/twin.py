@@ -22,7 +22,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Numbers, is_host, like, namespace, summary, to_numpy
+from ensf.arrays import Array, Generator, Numbers, is_host, namespace, summary, to_numpy
 from ensf.filters.base import Analysis, Filter, Memory, unsmoothed
 from ensf.filters.lost import Lost
 from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator, at_times
@@ -32,7 +32,7 @@ from ensf.observations.trajectory import brackets
 from ensf.observations.window import Window
 from ensf.twin.watch import Watch
 from ensf.wrappers import analyse_window
-from ensf.wrappers.failed_members import Tolerant
+from ensf.wrappers.failed_members import Tolerant, without_failed
 
 __all__ = [
     "AsynchronousNetwork",
@@ -558,11 +558,7 @@ def _left(forecast: Array, index: int, method: Filter) -> Array:
             alive = inner.alive(forecast)
         except ValueError as error:
             raise Lost(f"the filter has lost the truth in cycle {index + 1}: {error}", index + 1) from error
-        return (
-            forecast
-            if alive.all()
-            else namespace(forecast).take(forecast, like(np.flatnonzero(alive), forecast), axis=0)
-        )
+        return without_failed(forecast, alive)
     _check_alive(forecast, index)
     return forecast
 

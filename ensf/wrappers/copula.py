@@ -185,8 +185,8 @@ def _located(standard: Array, table: Array) -> Array:
     flat = xp.reshape(table, (-1,))
     left = xp.reshape(xp.take(flat, number), cell.shape)
     rise = xp.reshape(xp.take(flat, number + 1), cell.shape) - left
-    share = xp.where(rise > 0, (standard - left) / xp.where(rise > 0, rise, xp.ones_like(rise)), xp.zeros_like(rise))
-    return xp.astype(cell, table.dtype) + share
+    fraction = xp.where(rise > 0, (standard - left) / xp.where(rise > 0, rise, xp.ones_like(rise)), xp.zeros_like(rise))
+    return xp.astype(cell, table.dtype) + fraction
 
 
 # --- quantiles of the kernel density ---------------------------------------------------------------------
@@ -200,10 +200,10 @@ def _quantiles(centres: Array, width: float) -> Array:
     if is_host(centres):
         from ensf.wrappers.loops import quantiles, quantiles_in_parallel
 
-        found = np.empty((centres.shape[0], nodes.size))
-        loop = quantiles if found.size * centres.shape[1] < SMALL else quantiles_in_parallel
-        loop(centres.astype(np.float64), width, nodes, ndtr(-abs(nodes)), ITERATIONS, TOLERANCE, found)
-        return found.astype(centres.dtype)
+        values = np.empty((centres.shape[0], nodes.size))
+        loop = quantiles if values.size * centres.shape[1] < SMALL else quantiles_in_parallel
+        loop(centres.astype(np.float64), width, nodes, ndtr(-abs(nodes)), ITERATIONS, TOLERANCE, values)
+        return values.astype(centres.dtype)
     blocks = _blocks(centres.shape[0], centres.shape[1] * nodes.size)
     return namespace(centres).concat([_bracketed(centres[block, :], width, nodes) for block in blocks], axis=0)
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, is_host, like, namespace
+from ensf.arrays import Array, Generator, generator, is_host
 from ensf.filters.base import Analysis, Filter, Memory, Preparable, as_part, usable
 from ensf.observations.observation import Observation
-from ensf.wrappers.failed_members import Tolerant
+from ensf.wrappers.failed_members import Tolerant, without_failed
 from ensf.wrappers.smoother import Smoother, SmootherMemory
 
 __all__ = ["analyse_window"]
@@ -65,11 +65,7 @@ def analyse_window(
     if isinstance(filter, Tolerant):
         alive = filter.alive(trajectory)
         rng = generator(rng)
-        left = (
-            trajectory
-            if alive.all()
-            else namespace(trajectory).take(trajectory, like(np.flatnonzero(alive), trajectory), axis=0)
-        )
+        left = without_failed(trajectory, alive)
         inner = analyse_window(filter.filter, left, observation, rng, memory, positions, step)
         return filter.completed(inner, alive, rng)
     if trajectory.ndim != 3:

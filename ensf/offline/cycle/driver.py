@@ -26,7 +26,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from ensf.arrays import Generator
-from ensf.dataset.methods import Method
 from ensf.filters.base import Analysis, Memory
 from ensf.offline import Earlier, Replaced, analyse_files
 from ensf.offline.cycle import folders, parameters
@@ -55,11 +54,11 @@ class Analyse(Protocol):
         self,
         prior_paths: Sequence[Path],
         observation_paths: Sequence[Path],
-        method: Method,
+        method: Any,
         output_dir: Path,
         *,
-        rng: Generator,
-        memory: Memory,
+        rng: Any,
+        memory: Any,
     ) -> Analysis:
         """Write a file of the same name for each prior file; `memory` of the result is for the next cycle."""
 
@@ -260,11 +259,11 @@ def _of_files(settings: Mapping[str, Any], earlier: list[Earlier], replaced: Rep
     def analyse(
         prior_paths: Sequence[Path],
         observation_paths: Sequence[Path],
-        method: Method,
+        method: Any,
         output_dir: Path,
         *,
-        rng: Generator,
-        memory: Memory,
+        rng: Any,
+        memory: Any,
     ) -> Analysis:
         how = {"memory": memory, "earlier": earlier, "replaced": replaced, **settings}
         return analyse_files(prior_paths, observation_paths, method, output_dir, rng=rng, **how)

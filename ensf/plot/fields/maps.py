@@ -125,13 +125,13 @@ def _looks(frame: Frame) -> dict[str, Style]:
     """Colours and scale of each map; the error's is symmetric."""
     low, high = _quantile(frame.truth, 0.005), _quantile(frame.truth, 0.995)
     state = {"cmap": "viridis", "vmin": low, "vmax": high}
-    most = _quantile(abs(frame.error), 0.99) or 1.0
-    error = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
+    largest = _quantile(abs(frame.error), 0.99) or 1.0
+    error = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
     spread = {"cmap": "viridis", "vmin": 0.0, "vmax": _quantile(frame.spread, 0.995) or 1.0}
     return {"truth": state, "mean": state, "error": error, "spread": spread}
 
 
-def _quantile(values: np.ndarray, share: float) -> float:
+def _quantile(values: np.ndarray, level: float) -> float:
     """Quantile of what is finite; 0 if nothing is."""
     finite = values[np.isfinite(values)]
-    return float(np.quantile(finite, share)) if finite.size else 0.0
+    return float(np.quantile(finite, level)) if finite.size else 0.0
