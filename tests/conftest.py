@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import array_api_compat
@@ -12,9 +14,6 @@ import array_api_strict
 import numpy as np
 import pytest
 from hypothesis import settings
-
-# the many programs that tests start find the package compiled
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("ensf", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("ensf")
@@ -60,6 +59,14 @@ def cupy_backend(dtype: str) -> Backend:
     import cupy
 
     return Backend(f"cupy-{dtype}", array_api_compat.cupy, cupy.cuda.Device(), dtype)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The many programs that tests start find the package compiled; on a disk that is full they must not do it."""
+    if not hasattr(config, "workerinput"):
+        for folder in ("ensf", "models", "experiments"):
+            compileall.compile_dir(Path(__file__).parents[1] / folder, quiet=2)
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
