@@ -504,7 +504,7 @@ given, made, member, cycle, folder = sys.argv[1:]
 with open(given, "rb") as file:
     content = file.read()
 way = ""
-if member == "7":
+if member == "3":
     with open(folder + "/tries_" + cycle, "a") as log:
         log.write("x")
     way = {1: "exit", 2: "short", 3: "time"}.get(os.path.getsize(folder + "/tries_" + cycle), "")
