@@ -196,7 +196,7 @@ KINDS: Mapping[type, Kind] = {
             Quantity(
                 "square", "past_square", STATE, "sum over past cycles of the mean squared distance from past_mean"
             ),
-            Quantity("seen", "past_cycles", COUNT, "number of past cycles"),
+            Quantity("past_cycles", "past_cycles", COUNT, "number of past cycles"),
             Quantity("strained", "strained_cycles", COUNT, "cycles in a row with chi^2 of innovations above the limit"),
         ),
     ),

@@ -50,7 +50,7 @@ class GuardMemory(Record):
     ----------
     mean, square : (state,) array
         Mean over members and past cycles, and sum over cycles of the mean squared distance from it.
-    past : int
+    past_cycles : int
         Number of past cycles.
     strained : int
         Cycles in a row with chi^2 above the limit.
@@ -60,17 +60,17 @@ class GuardMemory(Record):
 
     mean: Array
     square: Array
-    past: int = 0
+    past_cycles: int = 0
     strained: int = 0
     inner: Memory = None
 
     def with_prior(self, prior: Array) -> GuardMemory:
         """One cycle more (Chan, Golub & LeVeque 1983, Am. Stat. 37, 242)."""
         xp = namespace(prior)
-        cycles = self.past + 1
+        cycles = self.past_cycles + 1
         step = xp.mean(prior, axis=0) - self.mean
-        square = self.square + xp.var(prior, axis=0) + step**2 * (self.past / cycles)
-        return replace(self, mean=self.mean + step / cycles, square=square, past=cycles)
+        square = self.square + xp.var(prior, axis=0) + step**2 * (self.past_cycles / cycles)
+        return replace(self, mean=self.mean + step / cycles, square=square, past_cycles=cycles)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class CollapseGuard:
         strained = memory.strained + 1 if square > self.limit * (variance + 1) else 0
         acts = strained >= self.cycles
         if acts:
-            prior = self._widened(prior, (square - 1) / max(variance, TINY), memory.square / memory.past, rng)
+            prior = self._widened(prior, (square - 1) / max(variance, TINY), memory.square / memory.past_cycles, rng)
             observation = _doubted(prior, observation)
         analysis = self.filter.analyse(prior, observation, rng, memory.inner, positions)
         memory = replace(memory, strained=strained, inner=analysis.memory)
