@@ -91,9 +91,11 @@ def _kinds_and_last(memory: SpreadMemory) -> dict[str, xr.Variable]:
             np.array([one.error.histogram for one in kinds]).reshape(len(kinds), len(EDGES) - 1),
             {"long_name": f"fading histogram of log q between {EDGES[0]} and {EDGES[-1]}"},
         ),
+        "surprises": of_kinds([one.surprises for one in kinds], "part of the observations near a surprise"),
         "bias_raw": of_kinds([one.bias.raw for one in kinds], "bias before its dead zone", "that of the observations"),
         "bias_square": of_kinds([one.bias.square for one in kinds], "mean square of the shift; -1 before the first"),
         "bias_noise": of_kinds([one.bias.noise for one in kinds], "variance of bias_raw without a bias"),
+        "bias_variance": of_kinds([one.bias.variance for one in kinds], "mean forecast variance of the last cycle"),
         "bias_cycles": of_kinds([one.bias.cycles for one in kinds], "number of cycles with such observations"),
     }
     last = memory.last
@@ -125,14 +127,17 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
     factor = reader.values(stored, "error_variance_factor", ("kind",), (count,), 1e-6)
     sums = reader.values(stored, "error_sums", ("kind", "term"), (count, SUMS), -np.inf)
     histogram = reader.values(stored, "error_histogram", ("kind", "bin"), (count, len(EDGES) - 1), 0.0)
+    surprises = reader.values(stored, "surprises", ("kind",), (count,), 0.0)
     raw = reader.values(stored, "bias_raw", ("kind",), (count,), -np.inf)
     square = reader.values(stored, "bias_square", ("kind",), (count,), -1.0)
     noise = reader.values(stored, "bias_noise", ("kind",), (count,), 0.0)
+    variance = reader.values(stored, "bias_variance", ("kind",), (count,), 0.0)
     cycles = reader.values(stored, "bias_cycles", ("kind",), (count,), 0.0)
     kinds = {
         name: KindMemory(
             ErrorEstimate(float(factor[k]), sums[k], histogram[k]),
-            BiasEstimate(float(raw[k]), float(square[k]), float(noise[k]), int(cycles[k])),
+            BiasEstimate(float(raw[k]), float(square[k]), float(noise[k]), float(variance[k]), int(cycles[k])),
+            float(surprises[k]),
         )
         for k, name in enumerate(names)
     }

@@ -331,25 +331,70 @@ def test_the_bias_of_a_model_is_found():
     assert found[7.0] == pytest.approx(0.05, abs=0.03)
 
 
+@dataclass(frozen=True)
+class Moving:
+    """Half of the variables, drawn anew in each cycle."""
+
+    told: float
+
+    def observe(self, truth, cycle, rng):
+        points = np.sort(rng.choice(len(truth), len(truth) // 2, replace=False))
+        return Observation(truth[points] + rng.standard_normal(len(points)), Select(points), self.told)
+
+
+@pytest.mark.parametrize(
+    "network", [Network(error=1.0, told=0.1), Network(error=1.0, told=0.002), Moving(0.4)], ids=["tenth", "far", "moving"]
+)
+def test_an_error_told_far_too_small_is_found(network):
+    """All observations surprise, cycle after cycle; an ensemble that follows them has an error of 1."""
+    line = periodic_line(20, 5.0)
+    run = twin(
+        Lorenz96(20), AdaptiveSpread(Rotation(LETKF(line)), line), network, GaussianStart(np.full(20, 2.0), 1.0),
+        members=12, cycles=150, interval=0.05, streams=Streams.spawn(2),
+    )  # fmt: skip
+    *_, last = run
+    assert last.analysis.info["error_factor"] * network.told == pytest.approx(1.0, abs=0.15)
+    assert np.sqrt(np.mean((last.analysis.ensemble.mean(axis=0) - last.truth) ** 2)) < 0.5
+
+
 def test_bias_within_what_noise_makes_is_none(rng):
     silent = 0
     for _ in range(200):
         bias = BiasEstimate()
         for shift in rng.standard_normal(1000):
-            bias = bias.with_shift(shift)
+            bias = bias.with_shift(shift, variance=1.0)
         silent += bias.value == 0
     assert silent == pytest.approx(0.866 * 200, abs=20)  # within 1.5 standard deviations
 
 
 def test_no_bias_is_no_negative_zero():
-    assert math.copysign(1.0, BiasEstimate(raw=-0.001, noise=1.0).value) == 1.0
+    assert math.copysign(1.0, BiasEstimate(raw=-0.001, noise=1.0, variance=1e3).value) == 1.0
+
+
+def test_bias_is_none_where_noise_is_large_beside_the_spread():
+    bias = BiasEstimate(raw=1.0, noise=0.04, variance=2.1)
+    assert bias.value == pytest.approx(1 - 1.5 * 0.2)
+    assert replace(bias, variance=1.9).value == 0
+
+
+@pytest.mark.parametrize("error", [3.0, 30.0, 1e3, 1e6])
+def test_observations_that_tell_little_move_little(error, rng):
+    """What is within their noise may be far beside a forecast of spread 1."""
+    line, memory, largest = periodic_line(12, 5.0), None, 0.0
+    filter = AdaptiveSpread(LETKF(line), line)
+    for _ in range(200):
+        observation = Observation(error * rng.standard_normal(12), Identity(), Gaussian(error))
+        analysis = filter.analyse(rng.standard_normal((12, 12)), observation, rng, memory)
+        memory = analysis.memory
+        largest = max(largest, abs(analysis.info["bias"]))
+    assert largest < 0.25
 
 
 def test_bias_is_followed(rng):
     """b = 1 remains, less what leaks and the dead zone."""
     bias = BiasEstimate()
     for noise in 0.1 * rng.standard_normal(4000):
-        bias = bias.with_shift(1 - bias.value + noise)
+        bias = bias.with_shift(1 - bias.value + noise, variance=1.0)
     assert bias.value == pytest.approx(1 / (1 + LEAK / GAIN), abs=0.1)
 
 

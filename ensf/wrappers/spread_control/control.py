@@ -22,7 +22,7 @@ A surprise acts in its cycle only. With l_k the log likelihood ratios of larger 
     2 max_r sum_k W_ik min(l_k(r), 4) > limit^2
 
 is one: one observation alone cannot cause it. The variance that is added is where the sum without bounds is largest,
-part of it as independent noise. Near a surprise nothing is learnt for g.
+part of it as independent noise. Near a surprise nothing is learnt for g, nor for R unless surprises last.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ LARGEST_GAIN = 4.0
 GROWTH_CYCLES = 20
 LAGGED_WEIGHT, SINGLE_WEIGHT = 2.0, 0.3
 """Of products of two cycles, and of the evidence of one beside them."""
+SURPRISE_CYCLES, MAX_SURPRISES = 10, 0.5
+"""Cycles over which the part of the observations that is near a surprise is averaged, and where surprises last."""
 NEAR = 5 / 24
 """Taper beyond which a surprise is near."""
 
@@ -73,10 +75,18 @@ class KindMemory(Record):
         Factor of R.
     bias : BiasEstimate
         Of the forecast of what they see.
+    surprises : float
+        Part of the observations that was near a surprise in the last cycles.
     """
 
     error: ErrorEstimate = field(default_factory=ErrorEstimate.initial)
     bias: BiasEstimate = BiasEstimate()
+    surprises: float = 0.0
+
+    @property
+    def surprises_last(self) -> bool:
+        """Whether they are many, cycle after cycle: then they are no shocks, but a wrong R, which is learnt of them."""
+        return self.surprises > MAX_SURPRISES
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,7 +340,8 @@ class AdaptiveSpread(Wrapper):
             products = lagged_products(memory.last, sites, self.localization, innovation, forecast)
         if products is not None:
             calm = ~cycle.near_surprise[products.index] & ~products.last.surprised
-            products = products.restrict(calm)
+            lasting = np.array([kind.surprises_last for kind in memory.kinds.values()])[cycle.kind[products.index]]
+            products = products.restrict(calm | lasting)
             now = products.index
             of_products = products.score(factor[now], cycle.variance, error)
             score = _beside(score, of_products[0], products)
@@ -402,18 +413,21 @@ class AdaptiveSpread(Wrapper):
             told = to_numpy(cycle.told.law.standard_deviation(cycle.told.value)) ** 2
             square = to_numpy(cycle.told.value - member_mean(values)) ** 2 / told
             spread = to_numpy(namespace(values).var(values, axis=0, correction=1)) / told
-        slope, curvature = to_numpy(cycle.slope), to_numpy(cycle.curvature)
+        slope, curvature, variance = (to_numpy(each) for each in (cycle.slope, cycle.curvature, cycle.variance))
         kinds = dict(cycle.memory.kinds)
         for number, (name, kind) in enumerate(cycle.memory.kinds.items()):
-            chosen = (cycle.kind == number) & calm
-            error, bias = kind.error, kind.bias
+            of_kind = cycle.kind == number
+            chosen, trusted = of_kind & calm, of_kind & (calm | kind.surprises_last)
+            error, bias, surprises = kind.error, kind.bias, kind.surprises
+            if of_kind.any():
+                surprises += (float(cycle.near_surprise[of_kind].mean()) - surprises) / SURPRISE_CYCLES
             if learns_error and cycle.told.is_linear and products is not None:
                 error = error.with_products(products, cycle.kind[products.index] == number)
             elif learns_error and not cycle.told.is_linear:
-                error = error.with_innovations(square[chosen], spread[chosen])
+                error = error.with_innovations(square[trusted], spread[trusted])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
-                bias = bias.with_shift(float(slope[chosen].sum()) / weight)
-            kinds[name] = KindMemory(error, bias)
+                bias = bias.with_shift(float(slope[chosen].sum()) / weight, float(variance[chosen].mean()))
+            kinds[name] = KindMemory(error, bias, surprises)
         return kinds
 
 

@@ -33,7 +33,9 @@ PERSISTENCE = 100
 """Cycles over which the factor of R is estimated."""
 PRIOR = 0.25
 """Variance of the factor of R before there is evidence."""
-BOUNDS = 0.5, 8.0
+MIN_FACTOR, MAX_FACTOR = 0.5, 1e6
+MAX_FACTOR_POINTWISE = 8.0
+"""Where one cycle alone cannot tell a wrong R from a lost filter."""
 SUMS = 5
 EDGES = np.linspace(-9.0, 7.0, 81)
 """Of the histogram of log q."""
@@ -263,7 +265,7 @@ class ErrorEstimate(Record):
             return replace(self, sums=sums)
         raw = (sums[2] - max(sums[0] / sums[1], 0.0) * sums[3]) / count
         doubt = 3 * (1 + sums[3] / count) ** 2 / count
-        return replace(self, factor=_held(raw, doubt), sums=sums)
+        return replace(self, factor=_held(raw, doubt, MAX_FACTOR), sums=sums)
 
     def with_innovations(self, square: np.ndarray, variance: np.ndarray) -> ErrorEstimate:
         """With squared innovations and prior variances over the error variance as told, through a pointwise sensor."""
@@ -276,11 +278,12 @@ class ErrorEstimate(Record):
             return replace(self, histogram=histogram)
         below = np.concatenate([[0.0], np.cumsum(histogram)])
         raw = math.exp(np.interp(0.5 * count, below, EDGES)) / MEDIAN
-        return replace(self, factor=_held(raw, 11 / count), histogram=histogram)
+        return replace(self, factor=_held(raw, 11 / count, MAX_FACTOR_POINTWISE), histogram=histogram)
 
 
-def _held(raw: float, doubt: float) -> float:
-    """Factor shrunk towards 1, with a dead zone of two standard deviations."""
-    change = (raw - 1) * PRIOR / (PRIOR + doubt)
+def _held(raw: float, doubt: float, bound: float) -> float:
+    """Factor shrunk towards 1, with a dead zone of two standard deviations; what is far beyond three is believed."""
+    prior = max(PRIOR, (raw - 1) ** 2 - 9 * doubt)
+    change = (raw - 1) * prior / (prior + doubt)
     beyond = math.copysign(max(abs(change) - 2 * math.sqrt(doubt), 0.0), change)
-    return min(max(1 + beyond, BOUNDS[0]), BOUNDS[1])
+    return min(max(1 + beyond, MIN_FACTOR), bound)
