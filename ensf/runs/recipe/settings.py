@@ -16,12 +16,12 @@ __all__ = ["is_of_another", "leaves", "of_experiment", "override"]
 _HIDDEN = {"name", "summary", "source"}
 
 
-def leaves(settings: Any, prefix: str = "") -> dict[str, object]:
+def leaves(settings: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted name and value of every setting in a tree of dataclasses and mappings."""
     return {name: value for name, value, _ in _named_settings(settings, prefix, prefix)}
 
 
-def of_experiment(experiment: Any) -> dict[str, object]:
+def of_experiment(experiment: Any) -> dict[str, Any]:
     """Settings of an experiment: its own, and those of each method under the method's name."""
     own = {name: value for name, value in leaves(experiment).items() if not name.startswith("methods.")}
     free = {name: value for name, value in own.items() if name not in experiment.methods}
