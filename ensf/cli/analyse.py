@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ensf.cli import files, options, progress
 from ensf.cli.options import Options
+from ensf.runs import engines
 from ensf.runs.interrupts import noticed, status
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def analyse(arguments: list[str]) -> int:
         _parser().print_help()
         return 0 if arguments else 2
     values = options.read(_parser(), arguments)
+    engines.check(values["engine"])
     for name in REQUIRED:
         if not values[name]:
             raise ValueError(f"--{name} is not given: say ensf analyse --help")
@@ -60,6 +62,8 @@ def _parser() -> ArgumentParser:
     add("--mask", action="store_true", help="NaN in the first member means that there is no data")
     add("--dry-run", action="store_true", help="check everything, write nothing, say what would be done")
     add("--overwrite", action="store_true", help="replace files that are there")
+    add("--engine", default="serial", help=options.ENGINE)
+    add("--memory-limit", type=float, default=0.0, help=options.MEMORY)
     return parser
 
 
@@ -81,6 +85,7 @@ def _run(values: Options, command: str, follow: Follow) -> int:
         overwrite=values["overwrite"],
         command=command,
         follow=follow,
+        engine=values["engine"],
     )
     table = analysis.info["table"]
     if not table.used.any():
@@ -88,7 +93,7 @@ def _run(values: Options, command: str, follow: Follow) -> int:
     for line in lines(analysis.info["statistics"]):
         print(line)
     used = f", {summary(table)}" if table.used.any() else ""
-    print(f"{len(analysis.ensemble)} members{used}; files in {values['output']}")
+    print(f"{analysis.members} members{used}; files in {values['output']}")
     return 0
 
 
@@ -134,6 +139,7 @@ def _settings(values: Options) -> Offline:
         window=values["window"].strip(),
         stages=files.words(values["stages"]),
         statistics=files.words(values["statistics"]),
+        memory_limit=values["memory_limit"],
         **files.settings(values),
     )
 

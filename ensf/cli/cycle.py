@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ensf.cli import files, options, progress
 from ensf.cli.options import Options
+from ensf.runs import engines
 from ensf.runs.files import expanded
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def cycle(arguments: list[str]) -> int:
         raise ValueError("name one configuration: ensf cycle CONFIG.toml")
     config = expanded(arguments[0])
     values = options.read(_parser(), ["--config", *arguments])
+    engines.check(values["engine"])
     settings = _settings(values, config.parent)
     directory = config.parent / expanded(values["output"])
     if values["overwrite"] and values["resume"]:
@@ -63,7 +65,8 @@ def cycle(arguments: list[str]) -> int:
             print(line)
         return 0
     with progress.compilation_named():
-        records = external.run(settings, directory, resume=values["resume"], overwrite=values["overwrite"])
+        how = {name: values[name] for name in ("resume", "overwrite", "engine", "memory_limit")}
+        records = external.run(settings, directory, **how)
     if (directory / STATISTICS).is_file():
         for line in lines(read_statistics(directory / STATISTICS)):
             print(line)
@@ -101,6 +104,8 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped or killed")
     parser.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
+    parser.add_argument("--engine", default="serial", help=options.ENGINE)
+    parser.add_argument("--memory-limit", type=float, default=0.0, help=options.MEMORY)
     return parser
 
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from ensf.twin import Experiment
 
-__all__ = ["ENGINE", "Options", "command", "named", "nearest", "parser", "read", "seeds", "within_burn_in"]
+__all__ = ["ENGINE", "MEMORY", "Options", "command", "named", "nearest", "parser", "read", "seeds", "within_burn_in"]
 
 ENGINE = "serial, processes:N (processes = one per processor), dask, dask:tcp://HOST:PORT, or mpi"
+MEMORY = "GB of memory that each process may take, about; 0 = no limit"
 Options: TypeAlias = dict[str, Any]
 """Values of options by their dotted names."""
 

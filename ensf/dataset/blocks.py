@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from ensf.arrays import Array, namespace
 from ensf.dataset.layout import Layout
-from ensf.dataset.transforms import Bounds, Chain, Inverse, fitted
+from ensf.dataset.transforms import Bounds, Chain, Inverse, check_domain, fitted
 from ensf.observations import Observation
 from ensf.observations.functions import Mixed, PointwiseFunction, identity
 
@@ -44,14 +44,34 @@ class Transforms:
         ensemble: np.ndarray,
         label: Callable[[int], str] = "member {}".format,
     ) -> Transforms:
-        """Those among the settings of each variable, fitted to a physical ensemble.
+        """Those among the settings of each variable, fitted to a physical ensemble ``(member, state)``.
+
+        Raises
+        ------
+        ValueError
+            As `of` and `check`.
+        """
+        made = cls.of(settings, layout, lambda name: ensemble[:, layout.block(name)], label)
+        made.check(layout, ensemble, label)
+        return made
+
+    @classmethod
+    def of(
+        cls,
+        settings: Mapping[Hashable, Sequence[Any]],
+        layout: Layout,
+        values: Callable[[Hashable], np.ndarray],
+        label: Callable[[int], str] = "member {}".format,
+    ) -> Transforms:
+        """Those among the settings of each variable.
 
         Parameters
         ----------
         settings : mapping of str to sequence of settings
             As `ensf.dataset.transforms.several` gives them; variables may be left out.
         layout : Layout
-        ensemble : (member, state) array
+        values : callable
+            Name of a variable to its prior ``(member, entry)``, of those that are to be fitted to it.
         label : callable
             Number of a member to what errors call it.
 
@@ -66,10 +86,21 @@ class Transforms:
             bounds[name] = tuple(one for one in own if isinstance(one, Bounds))
             transforms = [one for one in own if not isinstance(one, Bounds)]
             try:
-                chains[name] = fitted(transforms, ensemble[:, layout.block(name)], label)
+                chains[name] = fitted(transforms, partial(values, name), label)
             except ValueError as error:
                 raise ValueError(f"variable {name!r} {error}") from error
         return cls(chains, bounds)
+
+    def check(self, layout: Layout, members: np.ndarray, label: Callable[[int], str] = "member {}".format) -> None:
+        """Raise ValueError if physical members ``(member, entry)`` of a layout are outside the domain of a transform.
+
+        It names the variable and the member, by its `label`.
+        """
+        for name in layout.template.data_vars:
+            try:
+                check_domain(self.chains[name], members[:, layout.block(name)], label)
+            except ValueError as error:
+                raise ValueError(f"variable {name!r} {error}") from error
 
     def blocks(self, layout: Layout) -> Blocks:
         """Transforms of the entries of a state, or of a part of it."""

@@ -302,10 +302,10 @@ def located(dataset: xr.Dataset, names: Iterable[str] = ()) -> xr.Dataset:
 
 def without_place(variable: xr.DataArray) -> np.ndarray:
     """Where latitude or longitude is missing, as it may be on land: array of bool, shaped as the variable."""
-    nowhere = np.zeros(variable.shape, dtype=bool)
+    nowhere = np.broadcast_to(False, variable.shape)
     for coordinate in variable.coords.values():
         if coordinate.ndim > 1 and coordinate.dtype.kind == "f" and _is_of_sphere(coordinate):
             missing = np.isnan(coordinate)
             if missing.any():
-                nowhere |= missing.broadcast_like(variable).transpose(*variable.dims).values
+                nowhere = nowhere | missing.broadcast_like(variable).transpose(*variable.dims).values
     return nowhere

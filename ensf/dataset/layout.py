@@ -95,7 +95,42 @@ class Layout:
         ValueError
             If the state has no such variable.
         """
-        block, grid = self.block(variable), self.template[variable]
-        place = np.full(grid.size, -1)
-        place[self.kept(variable)] = np.arange(block.start, block.stop)
-        return grid.copy(data=place.reshape(grid.shape))
+        entries = self.within(variable, {})
+        grid = self.template[variable]
+        return grid.copy(data=entries.reshape(grid.shape))
+
+    def within(self, variable: Hashable, where: Mapping[Hashable, slice]) -> np.ndarray:
+        """As `index`, of a part of the grid, flattened.
+
+        Parameters
+        ----------
+        variable : str
+        where : mapping of str to slice
+            The part, along dimensions of the variable.
+        """
+        start, grid = self.block(variable).start, self.template[variable]
+        place = np.zeros((1,) * grid.ndim, dtype=np.int64)
+        for axis, (dim, size) in enumerate(grid.sizes.items()):
+            along = np.arange(size)[where.get(dim, slice(None))] * int(np.prod(grid.shape[axis + 1 :]))
+            place = place + along.reshape(-1, *(1,) * (grid.ndim - axis - 1))
+        place = place.ravel()
+        if variable not in self.masks:
+            return start + place
+        rank = self._rank(variable)[place]
+        return np.where(rank < 0, -1, start + rank)
+
+    def _rank(self, variable: Hashable) -> np.ndarray:
+        """Which of the entries of a variable each grid point is, -1 where it is masked."""
+        if variable not in self._ranks:
+            kept = ~self.masks[variable].ravel()
+            self._ranks[variable] = np.where(kept, np.cumsum(kept) - 1, -1)
+        return self._ranks[variable]
+
+    @cached_property
+    def parts(self) -> dict[Hashable, Layout]:
+        """Layouts of parts of the state that `ensf.dataset.tiles` has made."""
+        return {}
+
+    @cached_property
+    def _ranks(self) -> dict[Hashable, np.ndarray]:
+        return {}

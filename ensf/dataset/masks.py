@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeAlias
@@ -11,9 +12,17 @@ import xarray as xr
 
 from ensf.dataset.coordinates import without_place
 
-__all__ = ["Mask", "find_masks", "point", "whole_members"]
+__all__ = ["Mask", "computed", "find_masks", "point", "whole_members"]
 
 Mask: TypeAlias = "bool | xr.DataArray | Mapping[Hashable, xr.DataArray] | None"
+
+
+def computed(mask: Mask) -> Mask:
+    """The same in memory: a Dask array is computed once, whatever asks for it."""
+    masks = list(mask.values()) if isinstance(mask, Mapping) else [mask]
+    if not any(isinstance(one, xr.DataArray) and one.chunks is not None for one in masks):
+        return mask
+    return importlib.import_module("dask").compute(mask)[0]
 
 
 def find_masks(mask: Mask, dataset: xr.Dataset, member_dim: str) -> dict[Hashable, np.ndarray]:
@@ -32,6 +41,7 @@ def find_masks(mask: Mask, dataset: xr.Dataset, member_dim: str) -> dict[Hashabl
     ValueError
         If a mask does not fit its variable, or with ``mask=True`` a member has NaN at other points than the first.
     """
+    mask = computed(mask)
     if mask is None or mask is False:
         masks = {name: np.zeros(variable.isel({member_dim: 0}).shape, bool) for name, variable in dataset.items()}
     elif mask is True:

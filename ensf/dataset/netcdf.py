@@ -8,8 +8,10 @@ used with the lock: ``with LOCK: variable[:] = values``.
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import warnings
+import zlib
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,9 @@ from typing import Any, Literal
 import netCDF4
 import xarray as xr
 
-__all__ = ["DAMAGED", "LOCK", "lazy", "opened", "reading", "save", "start"]
+from ensf.dataset.stores import is_store
+
+__all__ = ["DAMAGED", "LOCK", "lazy", "readable", "opened", "reading", "save", "start"]
 
 LOCK = threading.RLock()
 """Held by the one thread of the process that may call the NetCDF library."""
@@ -66,12 +70,37 @@ def reading(path: str | Path, group: str | None = None) -> Iterator[xr.Dataset]:
     ------
     ValueError
         If it is not a NetCDF file, or damaged: now, or when a value is read.
+    ImportError
+        If it is a Zarr store and zarr is not installed.
     """
+    if is_store(Path(path)):
+        if importlib.util.find_spec("zarr") is None:
+            raise ImportError(f'{path} is a Zarr store, which needs zarr: pip install "ensf[zarr]"')
+        with readable(path, Exception):
+            store = _open_store(Path(path), group)
+        with store, readable(path, OSError, RuntimeError, TypeError, MemoryError, OverflowError, zlib.error):
+            yield store
+        return
     with LOCK:
-        with _readable(path, Exception):  # what the libraries raise for a damaged file has no end
+        with readable(path, Exception):  # what the libraries raise for a damaged file has no end
             dataset = _open(path, group, mask_and_scale=False, decode_coords="all", cache=False)
-        with dataset, _readable(path, OSError, RuntimeError, TypeError, MemoryError, OverflowError):
+        with dataset, readable(path, OSError, RuntimeError, TypeError, MemoryError, OverflowError):
             yield dataset
+
+
+def _open_store(path: Path, group: str | None) -> xr.Dataset:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return xr.open_dataset(
+            path,
+            engine="zarr",
+            group=group,
+            consolidated=False,
+            mask_and_scale=False,
+            decode_times=False,
+            decode_coords="all",
+            cache=False,
+        )
 
 
 def lazy(path: str | Path) -> xr.Dataset:
@@ -84,7 +113,7 @@ def lazy(path: str | Path) -> xr.Dataset:
     OSError, ValueError
         If it cannot be read.
     """
-    with LOCK, _readable(path, *DAMAGED):
+    with LOCK, readable(path, *DAMAGED):
         return _open(path, None)
 
 
@@ -109,10 +138,11 @@ def _open(path: str | Path, group: str | None, **options: Any) -> xr.Dataset:
 
 
 @contextmanager
-def _readable(path: str | Path, *errors: type[Exception]) -> Iterator[None]:
-    """Whatever the libraries say of a damaged file becomes one sentence."""
+def readable(path: str | Path, *errors: type[Exception]) -> Iterator[None]:
+    """Within, whatever the libraries say of a damaged file becomes one sentence."""
     try:
         yield
     except errors as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is not a NetCDF file, or damaged ({reason}): make it again") from error
+        kind = "Zarr store" if is_store(Path(path)) else "NetCDF file"
+        raise ValueError(f"{path} is not a {kind}, or damaged ({reason}): make it again") from error

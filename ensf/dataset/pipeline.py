@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol, TypeVar
@@ -22,15 +22,15 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from ensf.arrays import Array, Generator, to_numpy
-from ensf.dataset.blocks import Blocks, Transforms, observation_of
+from ensf.dataset.blocks import Transforms, observation_of
 from ensf.dataset.coordinates import find_coordinate, variable_dims
 from ensf.dataset.layout import Layout
 from ensf.dataset.methods import Method, dims_of, find_localization, method_for, places
-from ensf.dataset.tiles import Tile, cut
+from ensf.dataset.tiles import Tile, cut, ranges, tile_at
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
 from ensf.localization import Localization, Sphere, variable_code
-from ensf.observations import Observation, Operator
+from ensf.observations import Observation
 from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.parameters import Parameter
 from ensf.wrappers.smoother import earlier_field
@@ -139,7 +139,7 @@ class Pipeline:
         here = observation_of(observation, transforms.blocks(layout))
         here = replace(here, error=here.law, state_size=layout.size)
         if here.position is None and here.size:
-            here = here.located(places(find_localization(filter), layout, np.arange(layout.size)))
+            here = _located(here, find_localization(filter), layout)
         return cls(filter, here, layout, transforms, label)
 
     @property
@@ -178,12 +178,18 @@ class Pipeline:
 
     # --- once ---------------------------------------------------------------------------------------------
 
-    def prepare(self, ensemble: np.ndarray, rng: Generator, memory: Memory = None) -> Update:
-        """The analysis of a physical ensemble ``(member, state)``, as an update of its tiles.
+    @cached_property
+    def needed(self) -> np.ndarray | None:
+        """Entries of the state that `prepare` needs, ascending: those that are observed; None for all of them."""
+        return self.observation.operator.reads() if self.is_prepared else None
+
+    def prepare(self, columns: np.ndarray, rng: Generator, memory: Memory = None) -> Update:
+        """The analysis as an update of the tiles of a physical ensemble.
 
         Parameters
         ----------
-        ensemble : (member, state) array
+        columns : (member, entry) array
+            The members at the entries `needed`, or at all of them.
         rng : numpy.random.Generator
         memory : object
             What the cycle before left.
@@ -193,20 +199,27 @@ class Pipeline:
         ValueError
             As the filter.
         """
-        usable = self.observation.present(ensemble.dtype).without_scaling()
+        usable = self.observation.present(columns.dtype).without_scaling()
         if isinstance(self.method, Preparable):
             if usable.size:
-                states = _read(ensemble, self.transforms.blocks(self.layout), usable.operator)
-                return self.method.prepare(usable.predict(states), usable, rng, memory)
-            where = places(self.localization, self.tiles[0].layout, self.tiles[0].entries)[:0]
-            unobserved = self.method.analyse(ensemble[:, :0], usable, rng, memory, where)
+                return self.method.prepare(self._predicted(usable, columns), usable, rng, memory)
+            tile = next(iter(self.tiles_of(tile_at(self.layout, ranges(self.layout, self.localization, 1)[0]))))
+            where = places(self.localization, tile.layout, tile.entries)[:0]
+            unobserved = self.method.analyse(columns[:, :0], usable, rng, memory, where)
             return Unchanged(unobserved.memory, unobserved.info)
         where = places(self.localization, self.layout, np.arange(self.layout.size))
-        states = self.states(ensemble)
+        states = self.states(columns)
         analysis = self.method.analyse(states, self.observation, rng, memory, where)
         if analysis.ensemble is states:
             return Unchanged(analysis.memory, analysis.info)
         return Whole(analysis.memory, analysis.info, ensemble=analysis.ensemble, taken=analysis.before)
+
+    def _predicted(self, usable: Observation, columns: np.ndarray) -> np.ndarray:
+        """What the linear part of present observations makes of z, ``(member, column)``."""
+        if self.needed is None or columns.shape[1] == self.layout.size:
+            return usable.predict(self.states(columns))
+        states = self.transforms.blocks(self.layout).at(self.needed).forward(columns)
+        return replace(usable, operator=usable.operator.narrowed(self.needed), error=usable.law).predict(states)
 
     # --- for each tile --------------------------------------------------------------------------------------
 
@@ -247,17 +260,27 @@ class Pipeline:
         clipped: Clipped = Counter()
         for tile in follow(self.tiles, "analysis"):
             if uncorrected is not None:
-                physical, part = self._part(ensemble, tile)
-                uncorrected[:, tile.entries] = self._physical(update.uncorrected(part), part, physical, tile)
+                uncorrected[:, tile.entries] = self.uncorrected(update, ensemble[:, tile.entries], tile)
             if replacement is not None and replaced is not None:
-                physical, part = self._part(ensemble, tile)
-                replaced[:, tile.entries] = self._made(replacement, update.analysed(part)[0], part, physical, tile)
-            done = self.analysed(update, ensemble, tile, clipped)
+                replaced[:, tile.entries] = self.replaced(update, replacement, ensemble[:, tile.entries], tile)
+            done = self.analysed(update, ensemble[:, tile.entries], tile, clipped)
             ensemble[:, tile.entries] = done.analysis
             watch(done)
+        self.say_clipped(clipped, len(ensemble))
+
+    def say_clipped(self, clipped: Clipped, members: int) -> None:
+        """Log a warning for what was clipped."""
         for (name, bounds), number in clipped.items():
-            total = ensemble[:, self.layout.block(name)].size
+            block = self.layout.block(name)
+            total = members * (block.stop - block.start)
             LOGGER.warning("analysis of %r: %d of %d values clipped to %s", name, number, total, bounds)
+
+    def tiles_of(self, part: Tile) -> Iterator[Tile]:
+        """A part of the state, cut; the entries of each tile are those of the whole state."""
+        position = self.observation.position
+        observed = to_numpy(position) if position is not None and len(position) else None
+        for tile in cut(part.layout, self.localization, observed):
+            yield Tile(tile.layout, part.entries[tile.entries], tile.where, tile.entries)
 
     def smooth(
         self, update: Update, ensemble: np.ndarray, lag: int, replacement: Replacement | None = None
@@ -272,22 +295,56 @@ class Pipeline:
         ValueError
             If the result is not finite, or the filter needs whole states; nothing is overwritten then.
         """
+        corrected = np.empty_like(ensemble)
+        failed = 0 if replacement is None else len(replacement.failed)
+        replaced = np.empty((failed, ensemble.shape[1]), ensemble.dtype)
+        for tile in self.tiles:
+            members = ensemble[:, tile.entries]
+            corrected[:, tile.entries] = self.smoothed(update, members, tile, lag)
+            if replacement is not None:
+                replaced[:, tile.entries] = self.replaced(update, replacement, members, tile, lag)
+        ensemble[...] = corrected
+        return replaced
+
+    # --- each of a physical tile (member, entry), which stays as it is; not finite is a ValueError ---------------
+
+    def analysed(self, update: Update, members: np.ndarray, tile: Tile, clipped: Clipped | None = None) -> Done:
+        """The analysis."""
+        physical, part = self._part(members, tile)
+        result, looks = update.analysed(part)
+        analysis = self._physical(result, part, physical, tile, clipped)
+        return Done(tile, physical, analysis, {name: to_numpy(values) for name, values in looks.items()})
+
+    def uncorrected(self, update: Update, members: np.ndarray, tile: Tile) -> np.ndarray:
+        """The analysis before corrections of the spread."""
+        physical, part = self._part(members, tile)
+        return self._physical(update.uncorrected(part), part, physical, tile)
+
+    def before(self, update: Update, members: np.ndarray, tile: Tile) -> np.ndarray:
+        """The members as the filter takes them: after inflation of the forecast."""
+        physical, part = self._part(members, tile)
+        return self._physical(update.before(part), part, physical, tile)
+
+    def smoothed(self, update: Update, members: np.ndarray, tile: Tile, lag: int) -> np.ndarray:
+        """What the update makes of the members of so many cycles ago."""
         if not self.is_prepared:
             raise ValueError(
                 f"{type(self.method).__name__} needs whole states, so that its update serves no earlier ones: give a "
                 "filter such as LETKF or LETSF"
             )
-        corrected = np.empty_like(ensemble)
-        failed = 0 if replacement is None else len(replacement.failed)
-        replaced = np.empty((failed, ensemble.shape[1]), ensemble.dtype)
-        for tile in self.tiles:
-            physical, part = self._part(ensemble, tile)
-            result = update.analysed(replace(part, field=earlier_field(lag), inflate=False))[0]
-            corrected[:, tile.entries] = self._physical(result, part, physical, tile)
-            if replacement is not None:
-                replaced[:, tile.entries] = self._made(replacement, result, part, physical, tile)
-        ensemble[...] = corrected
-        return replaced
+        physical, part = self._part(members, tile)
+        earlier = replace(part, field=earlier_field(lag), inflate=False)
+        return self._physical(update.analysed(earlier)[0], part, physical, tile)
+
+    def replaced(
+        self, update: Update, replacement: Replacement, members: np.ndarray, tile: Tile, lag: int = 0
+    ) -> np.ndarray:
+        """What takes the places of members that failed, ``(failed, entry)``, in a cycle so many ago."""
+        physical, part = self._part(members, tile)
+        now = replace(part, field=earlier_field(lag), inflate=False) if lag else part
+        made, donors = replacement.made(update.analysed(now)[0]), replacement.donors
+        kept = (made == part.values[donors]) | (physical == physical[:1]).all(axis=0)
+        return self._finished(made, kept, physical[donors], tile)
 
     def parameter(
         self, update: Update, parameter: Parameter, layout: Layout, ensemble: np.ndarray, key: int
@@ -322,20 +379,7 @@ class Pipeline:
             )
         return to_numpy(made).astype(ensemble.dtype, copy=False)
 
-    def analysed(self, update: Update, ensemble: np.ndarray, tile: Tile, clipped: Clipped | None = None) -> Done:
-        """The analysis of one tile of a physical ensemble ``(member, state)``, which stays as it is.
-
-        Raises
-        ------
-        ValueError
-            If it is not finite.
-        """
-        physical, part = self._part(ensemble, tile)
-        result, looks = update.analysed(part)
-        analysis = self._physical(result, part, physical, tile, clipped)
-        return Done(tile, physical, analysis, {name: to_numpy(values) for name, values in looks.items()})
-
-    def influence(self, update: Update, ensemble: np.ndarray) -> np.ndarray:
+    def influence(self, update: Update, columns: np.ndarray) -> np.ndarray:
         """What each observation has of its own analysis, ``(observation,)``: the diagonal of H K, 0 to 1.
 
         It is the variance of the analysis of what the members predict, at the place of the observation itself and
@@ -345,19 +389,18 @@ class Pipeline:
         ----------
         update : Update
             Of `prepare`.
-        ensemble : (member, state) array
-            Physical forecast.
+        columns : (member, entry) array
+            As of `prepare`.
 
         Returns
         -------
         (observation,) array
             NaN for a filter of whole states.
         """
-        usable = self.observation.present(ensemble.dtype).without_scaling()
+        usable = self.observation.present(columns.dtype).without_scaling()
         if not self.is_prepared or not usable.size:
             return np.full(usable.size, np.nan)
-        states = _read(ensemble, self.transforms.blocks(self.layout), usable.operator)
-        predicted = usable.part.function(usable.predict(states))
+        predicted = usable.part.function(self._predicted(usable, columns))
         variance = np.zeros(usable.size)
         for first in range(0, usable.size, OBSERVATIONS):
             some = slice(first, first + OBSERVATIONS)
@@ -368,31 +411,15 @@ class Pipeline:
             variance[some] = np.where(moved, np.var(analysed, axis=0, ddof=1), 0.0)
         return variance / usable.law.standard_deviation(usable.value) ** 2
 
-    def before(self, update: Update, ensemble: np.ndarray) -> np.ndarray:
-        """The physical ensemble as the filter takes it: after inflation of the forecast."""
-        inflated = np.empty_like(ensemble)
-        for tile in self.tiles:
-            physical, part = self._part(ensemble, tile)
-            inflated[:, tile.entries] = self._physical(update.before(part), part, physical, tile)
-        return inflated
-
-    def _part(self, ensemble: np.ndarray, tile: Tile) -> tuple[np.ndarray, Part]:
+    def _part(self, members: np.ndarray, tile: Tile) -> tuple[np.ndarray, Part]:
         """Physical members of a tile, and the part z of them."""
-        physical = np.ascontiguousarray(ensemble[:, tile.entries])
+        physical = np.ascontiguousarray(members)
         states = self.transforms.blocks(tile.layout).forward(physical)
         where = places(self.localization, tile.layout, tile.entries)
         variables = np.empty(tile.layout.size)
         for name in tile.layout.template.data_vars:
             variables[tile.layout.block(name)] = variable_code(str(name))
         return physical, as_part(states, where, tile.entries, variables=variables)
-
-    def _made(
-        self, replacement: Replacement, result: Array, part: Part, physical: np.ndarray, tile: Tile
-    ) -> np.ndarray:
-        """Physical members ``(failed, entry)`` that take the places of those that failed, of a result in z."""
-        made, donors = replacement.made(result), replacement.donors
-        kept = (made == part.values[donors]) | (physical == physical[:1]).all(axis=0)
-        return self._finished(made, kept, physical[donors], tile)
 
     def _physical(
         self, result: Array, part: Part, physical: np.ndarray, tile: Tile, clipped: Clipped | None = None
@@ -431,16 +458,13 @@ class Pipeline:
         return values
 
 
-def _read(ensemble: np.ndarray, blocks: Blocks, operator: Operator) -> np.ndarray:
-    """z of a physical ensemble, at the entries that the operator reads; whatever elsewhere."""
-    if blocks.unchanged:
-        return ensemble
-    read = operator.reads()
-    if read is None:
-        return blocks.forward(ensemble)
-    states = np.zeros_like(ensemble)
-    states[:, read] = blocks.at(read).forward(np.ascontiguousarray(ensemble[:, read]))
-    return states
+def _located(observation: Observation, localization: Localization | None, layout: Layout) -> Observation:
+    """Observations without places, at those of the entries that they read."""
+    read = observation.operator.reads()
+    if read is None or localization is not None:
+        return observation.located(places(localization, layout, np.arange(layout.size)))
+    narrowed = replace(observation, operator=observation.operator.narrowed(read), error=observation.law)
+    return replace(observation, error=observation.law, position=narrowed.located(places(None, layout, read)).position)
 
 
 # --- updates that are finished ------------------------------------------------------------------------------

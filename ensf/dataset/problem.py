@@ -13,7 +13,7 @@ import xarray as xr
 from ensf.arrays import Array, Generator, Record, generator
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.layout import Layout
-from ensf.dataset.masks import whole_members
+from ensf.dataset.masks import Mask, computed, whole_members
 from ensf.dataset.methods import Method, beside_parameters, find_localization, method_for
 from ensf.dataset.packing import choose, pack, restore, without_fills
 from ensf.dataset.pipeline import Done, Pipeline, member_label
@@ -56,7 +56,6 @@ class Compared(Protocol):
 
 Observations = Observation | Table | Callable[[Layout], Observation | Observed]
 Variables = Mapping[Hashable, Setting] | Iterable[Hashable] | None
-Mask = bool | xr.DataArray | Mapping[Hashable, xr.DataArray] | None
 Data = TypeVar("Data", xr.Dataset, xr.DataArray)
 
 
@@ -93,7 +92,7 @@ class Problem(Record):
         mask: Mask = None,
     ) -> Problem:
         """The problem of a Dataset; parameters and errors are those of `analyse`."""
-        settings = _settings(dataset, variables, member_dim)
+        settings, mask = _settings(dataset, variables, member_dim), computed(mask)
         chosen = choose(dataset, member_dim, settings)
         alive = np.ones(chosen.sizes[member_dim], dtype=bool)
         if isinstance(method, Tolerant):
@@ -134,8 +133,10 @@ class Problem(Record):
         ValueError
             As the filter, or if the analysis of a variable is not finite.
         """
-        rng = generator(rng)
-        update = self.pipeline.prepare(self.forecast, rng, memory)
+        rng, needed = generator(rng), self.pipeline.needed
+        is_whole = needed is None or 2 * len(needed) > self.layout.size
+        columns = self.forecast if is_whole else self.forecast[:, needed]
+        update = self.pipeline.prepare(columns, rng, memory)
         if isinstance(self.pipeline.method, Tolerant) and not self.alive.all():
             update = self.pipeline.method.update(update, self.alive, rng)
         inner, replacement = _parted(update)
@@ -304,9 +305,12 @@ def analyse(
         _check_parameter(dataset, name, member_dim)
         if variables is not None and name in variables:
             raise ValueError(f"{name!r} is a parameter and among variables: name it in one of them")
-    if variables is None and parameters:
-        variables = [name for name, one in dataset.items() if member_dim in one.dims and name not in parameters]
-    method = beside_parameters(method) if parameters else method
+    mask = computed(mask)
+    if parameters:
+        method, fields = beside_parameters(method), choose(dataset, member_dim, parameters)
+        dataset = dataset.assign({name: one.variable for name, one in fields.items()})
+        if variables is None:
+            variables = [name for name, one in dataset.items() if member_dim in one.dims and name not in parameters]
     problem = Problem.of(dataset, observations, method, member_dim=member_dim, variables=variables, mask=mask)
     if not parameters:
         return problem.restore(problem.analyse(rng).ensemble)
@@ -318,7 +322,7 @@ def analyse(
     key = int(rng.integers(2**63))
     for name, parameter in parameters.items():
         made, layout = problem.parameter(analysis.update, name, parameter, mask, key)
-        analysed = restore(analysed.assign({name: problem.dataset[name].compute()}), made, layout)
+        analysed = restore(analysed.assign({name: problem.dataset[name]}), made, layout)
     return analysed
 
 

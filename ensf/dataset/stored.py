@@ -152,16 +152,26 @@ class Stored:
         return np.where(hit, np.nextafter(codes, codes.dtype.type(0)), codes)
 
     def holding(self, values: np.ndarray) -> Stored:
-        """The same, or if it cannot hold the values to half a step, with another `scale` and `offset`.
-
-        These use all numbers of the type on one side of the marks.
-        """
-        if not self.is_packed or not values.size or all(self._holds(row) for row in values.reshape(len(values), -1)):
+        """The same, or if it cannot hold the values to half a step, with another `scale` and `offset`."""
+        if not self.is_packed or not values.size or self.holds(values):
             return self
+        return self.spanning(float(np.nanmin(values)), float(np.nanmax(values)))
+
+    def holds(self, values: np.ndarray) -> bool:
+        """Whether values ``(member, ...)`` can be packed to half a step."""
+        return all(self._holds(row) for row in values.reshape(len(values), -1))
+
+    def spanning(self, low: float, high: float) -> Stored:
+        """The same with another `scale` and `offset`, which use all numbers of the type on one side of the marks.
+
+        Parameters
+        ----------
+        low, high : float
+            The smallest and the largest value.
+        """
         limits = np.iinfo(self.dtype)
         ends = [limits.min - 1, *np.sort(self.marks).tolist(), limits.max + 1]
         room, first = max((above - below - 2, below + 1) for below, above in itertools.pairwise(ends))
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
         smallest_step = np.finfo(self.number).eps * max(abs(low), abs(high), 1e-300)
         scale = float(self.number.type(max((high - low) / max(room, 1) * (1 + 1e-6), smallest_step)))
         return replace(self, scale=scale, offset=float(self.number.type(low - scale * first)))

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from ensf.arrays import Array, namespace
 from ensf.filters.base import can
 
-__all__ = ["Bounds", "Chain", "Log", "Logit", "Scale", "Standardise", "Transform", "fitted", "several"]
+__all__ = ["Bounds", "Chain", "Log", "Logit", "Scale", "Standardise", "Transform", "check_domain", "fitted", "several"]
 
 COLUMNS = 2**18
 """Entries of the state that are checked at once."""
@@ -287,13 +287,14 @@ def several(name: Hashable, setting: Any) -> tuple[Any, ...]:
     return tuple(chosen)
 
 
-def fitted(settings: Iterable[Any], prior: Array, label: Callable[[int], str] = "member {}".format) -> Chain:
-    """The transforms among `settings`, fitted one after another to prior values ``(member, state)``.
+def fitted(settings: Iterable[Any], values: Callable[[], Array], label: Callable[[int], str]) -> Chain:
+    """The transforms among `settings`, one after another fitted to prior values.
 
     Parameters
     ----------
     settings : iterable of Transform, or what has ``fit``
-    prior : (member, state) array
+    values : callable
+        Gives the prior, ``(member, state)``, if something is fitted to it.
     label : callable
         Number of a member to what errors call it.
 
@@ -304,15 +305,20 @@ def fitted(settings: Iterable[Any], prior: Array, label: Callable[[int], str] = 
     """
     settings = list(_flat(settings))
     if not any(hasattr(setting, "fit") for setting in settings):
-        for start in range(0, prior.shape[1] if settings else 0, COLUMNS):
-            _checked(settings, prior[:, start : start + COLUMNS], label)
         return Chain(tuple(settings))
+    prior = values()
     chain: list[Any] = []
     for setting in settings:
         transform = setting.fit(prior) if hasattr(setting, "fit") else setting
         prior = _checked([transform], prior, label)
         chain.append(transform)
     return Chain(tuple(chain))
+
+
+def check_domain(chain: Chain, values: Array, label: Callable[[int], str]) -> None:
+    """Raise ValueError if prior values ``(member, state)`` are outside the domain of a transform."""
+    for start in range(0, values.shape[1] if chain.transforms else 0, COLUMNS):
+        _checked(chain.transforms, values[:, start : start + COLUMNS], label)
 
 
 def _flat(settings: Iterable[Any]) -> Iterator[Any]:

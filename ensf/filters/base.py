@@ -498,10 +498,10 @@ def observed_variables(observation: Observation) -> np.ndarray | None:
     entries, part = observation.operator.entries(size), observation.part
     if entries is None or part.pointwise is None:
         return None
-    probe = np.zeros((1, size))
-    probe[:, entries] = np.cos(1.0 + entries)
-    states = like(probe, observation.value)
-    same = namespace(states).all(part.linear(states) == Select(entries)(states))
+    read = np.unique(entries)
+    states = like(np.cos(1.0 + read)[None], observation.value)
+    linear = part.linear.narrowed(read) if part.linear.reads() is not None else part.linear
+    same = namespace(states).all(linear(states) == Select(entries).narrowed(read)(states))
     return entries if bool(same) else None
 
 

@@ -409,6 +409,14 @@ class Linear(Operator):
 
     def narrowed(self, entries: np.ndarray) -> Linear:
         """The columns at `entries`."""
+        if _is_host_sparse(self.matrix):
+            import scipy.sparse
+
+            used = scipy.sparse.csr_array(self.matrix, copy=True)
+            used.eliminate_zeros()
+            columns = np.searchsorted(entries, used.indices)
+            shape = used.shape[0], len(entries)
+            return Linear(scipy.sparse.csr_array((used.data, columns, used.indptr), shape=shape))
         if _is_sparse(self.matrix):
             return Linear(self.matrix.tocsc()[:, entries].tocsr())
         return Linear(namespace(self.matrix).take(self.matrix, like(entries, self.matrix), axis=1))

@@ -1,15 +1,18 @@
 """Files in, files out: read this first.
 
-`Offline.prepare` reads and checks everything, `Offline.analyse` does it and then the rest: the update of the filter,
-prepared once and applied tile by tile in the memory of the forecast (`ensf.dataset.pipeline`), and the files.
+`Offline.prepare` reads and checks everything, and keeps the forecast where it is observed; `Offline.analyse` does it
+and then the rest: the update of the filter, prepared once, applied to part after part (`ensf.offline.parts`), files.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+import shutil
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +21,32 @@ import numpy as np
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.methods import Method, beside_parameters, find_localization, method_for, with_catalogues
-from ensf.dataset.pipeline import Follow, Pipeline, quiet
+from ensf.dataset.pipeline import Clipped, Follow, Pipeline, quiet
+from ensf.dataset.stores import size_of
+from ensf.dataset.tiles import Range, layout_at
 from ensf.dataset.transforms import Setting, several
-from ensf.filters.base import Analysis, Memory, Update
-from ensf.offline.fields import FIELDS, FieldsFile
-from ensf.offline.job import Job
+from ensf.filters.base import Filter, Info, Memory, Preparable, Update
+from ensf.offline.fields import FIELDS, GridFile, attributes_of
+from ensf.offline.job import Job, bytes_beside, bytes_needed
 from ensf.offline.members import Source
 from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
-from ensf.offline.observations import check_prior, locate, meet, named, refuse_rejected, set_aside
+from ensf.offline.observations import Columns, check_prior, locate, meet, named, refuse_rejected, set_aside
+from ensf.offline.parts import Forecast, Work, analyse, cut_source, load, path_of, scan
 from ensf.offline.staging import check_free, staged
 from ensf.offline.statistics import STATISTICS, Bands, write
 from ensf.offline.times import TimesSource
 from ensf.offline.windows import window_of
-from ensf.offline.writer import RECORD, TABLE, Writer, names
+from ensf.offline.writer import RECORD, TABLE, Output, names, write_parameter
+from ensf.offline.writer import record as write_record
+from ensf.runs.engines import Engine, Workers, clear, opened
 from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import find_files
-from ensf.tables import Check, Correlation, read
+from ensf.tables import Check, Correlation, Observed, read
 from ensf.wrappers.failed_members import Replacement, of_other_members
 from ensf.wrappers.parameters import Parameter, check_preparable
 
-__all__ = ["STAGES", "Earlier", "Offline", "Replaced", "analyse_files"]
+__all__ = ["STAGES", "Analysed", "Earlier", "Offline", "Replaced", "Run", "analyse_files"]
 
 LOGGER = logging.getLogger("ensf")
 STAGES = ("forecast", "preassim", "postassim", "analysis")
@@ -83,16 +91,17 @@ class Earlier:
         return source
 
     def correct(
-        self, job: Job, source: Source, update: Update, command: str | None, replaced: Replaced | None = None
+        self,
+        job: Job,
+        source: Source,
+        update: Update,
+        command: str | None,
+        run: Run,
+        replaced: Replaced | None = None,
     ) -> None:
         """Write the corrected copies."""
-        ensemble = source.load()
-        made = job.pipeline.smooth(update, ensemble, self.lag, replaced.replacement if replaced else None)
         self.folder.mkdir(parents=True, exist_ok=True)
-        writer = Writer(source, self.folder, command, ("analysis",), (), quiet)
-        writer.save("analysis", ensemble)
-        if replaced:
-            writer.save_replaced(replaced.names, replaced.replacement.donors, made)
+        apply(job, source, update, ("analysis",), (), self.folder, command, run, self.lag, replaced)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +117,62 @@ class Replaced:
 
     names: tuple[str, ...]
     replacement: Replacement
+
+    @property
+    def copies(self) -> dict[str, int]:
+        """Names of the files, and number of the member whose file each is a copy of."""
+        return dict(zip(self.names, self.replacement.donors.tolist(), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Who works, and what shows the progress."""
+
+    workers: Workers
+    follow: Follow
+
+    def counted(self, work: Callable[..., Any], name: str, number: int, what: str) -> Iterator[tuple[int, Any]]:
+        """Numbers of tasks and their results, as they finish."""
+        results = self.workers.completed(work, [(name, k) for k in range(number)])
+        for (task, result), _ in zip(results, self.follow(range(number), what), strict=False):
+            yield task[1], result
+
+
+@dataclass(frozen=True, eq=False)
+class Analysed:
+    """An analysis of files.
+
+    Attributes
+    ----------
+    members : int
+    memory : object
+        What the filter remembers; with ``memory.nc`` in the folder, if it does.
+    info : mapping
+        What the filter reports, and `table` and `statistics` of the observations.
+    update : Update
+        Serves parameters, and states at earlier times.
+    source : Source or None
+        The files; None if the members of the analysis were not asked for.
+    """
+
+    members: int
+    memory: Memory
+    info: Info
+    update: Update
+    source: Source | None
+
+    @cached_property
+    def ensemble(self) -> np.ndarray:
+        """The analysis as its files have it, physical, ``(member, state)``: all of it, in memory.
+
+        Raises
+        ------
+        ValueError
+            If there are no such files.
+        """
+        if self.source is None:
+            raise ValueError("the members of the analysis were not written: give it among the stages")
+        return self.source.load(distinct=False)
 
 
 @dataclass(frozen=True)
@@ -154,6 +219,8 @@ class Offline:
     window : str
         Times of rows that are used: ``START/END``, the end excluded; a duration such as ``6h``, centred at the time of
         the forecast; or ``all``. By default six hours if the files say what time it is.
+    memory_limit : float
+        GB of memory that each process may take, about: the state is cut into smaller parts for it; 0 = no limit.
 
     Raises
     ------
@@ -179,8 +246,16 @@ class Offline:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     by_time: bool = False
     window: str = ""
+    memory_limit: float = 0.0
+
+    @property
+    def limit(self) -> float:
+        """Bytes of memory for each process."""
+        return self.memory_limit * 1e9 if self.memory_limit else np.inf
 
     def __post_init__(self) -> None:
+        if not self.memory_limit >= 0:
+            raise ValueError(f"memory_limit is {self.memory_limit:g}: give GB for each process, or 0 for no limit")
         if self.by_time and self.parameters:
             raise ValueError("parameters cannot be in files of one time each: leave by_time or the parameters out")
         if self.by_time and self.window and self.window != "all" and "/" not in self.window:
@@ -203,6 +278,7 @@ class Offline:
         memory: Memory | str | Path = None,
         overwrite: bool = False,
         follow: Follow = quiet,
+        run: Run | None = None,
     ) -> Job:
         """Read and check everything; write nothing.
 
@@ -220,6 +296,8 @@ class Offline:
             Replace files that are there.
         follow : callable
             ``follow(steps, what)`` gives the same steps and may show progress.
+        run : Run, optional
+            Who reads the forecast; by default this process.
 
         Returns
         -------
@@ -243,7 +321,9 @@ class Offline:
         files = names(source, self.stages, self.statistics, bool(keepers(method)))
         former = [expanded(memory)] if isinstance(memory, str | Path) else []
         _check_apart([*paths, *tables, *former], folder, files)
-        check_free(folder, files, len(self.stages) * sum(path.stat().st_size for path in paths), overwrite)
+        size = sum(map(size_of, paths))
+        left = source.members * layout.size * source.dtype.itemsize  # by parts, beside the files
+        check_free(folder, files, len(self.stages) * (size + left), overwrite)
 
         window = window_of(self.window or ("all" if self.by_time else ""), paths)
         table = read(tables, good=self.good)
@@ -255,29 +335,63 @@ class Offline:
             "correlation": self.correlation,
         }
         observed = meet(table, named(tables), layout, self.checks, options)
-        ensemble = source.load(lambda members: follow(members, "reading"))
-        observed = check_prior(observed, ensemble, self.checks)
+        read_at = _read_by(observed, source)
+        parts = self._parts(source, method, tuple(parameters.values()), len(read_at))
+        transforms = self._transforms(source)
+        with opened("serial", folder) as here:
+            columns = _scanned(Forecast(source, parts, transforms, read_at), run or Run(here, follow))
+        observed = check_prior(observed, columns, self.checks)
         observed, withheld = set_aside(observed, self.withhold)
         if self.strict:
             refuse_rejected(observed.table, bool(self.window))
         bands = Bands.of(layout, self.coordinates, self.bands)
 
         for path in former:
-            memory = read_memory(path, method, layout, ensemble.dtype)
+            memory = read_memory(path, method, layout, source.dtype)
         observed = locate(observed, find_localization(method), named(tables))
 
-        settings = self.variables if isinstance(self.variables, Mapping) else {}
-        chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
-        transforms = Transforms.fit(chosen, layout, ensemble, source.label)
         blocks = transforms.blocks(layout)
         method = with_catalogues(
             method, lambda pattern: blocks.forward(source.catalogue(find_files(pattern, "the catalogue")))
         )
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
-        read_parameters = tuple((one, parameters[name]) for name, one in self.parameters.items())
-        return Job(
-            source, ensemble, observed, withheld, bands, pipeline, tables, folder, window, memory, read_parameters
-        )
+        own = tuple((one, parameters[name]) for name, one in self.parameters.items())
+        return Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
+
+    def _parts(self, source: Source, method: Filter, parameters: Sequence[Source], read: int) -> list[Range]:
+        """What is read at once; refused if a part, or what the method needs, does not fit into the memory.
+
+        So many values of each member are read by observations.
+        """
+        localization, prepared = find_localization(method), isinstance(method, Preparable)
+        parts = cut_source(source, localization)
+        beside, observed = bytes_beside(source, method, parameters), read * source.members * source.dtype.itemsize
+        needed = bytes_needed(source, parts, prepared, beside, observed)
+        while needed > self.limit and max(part.stop - part.start for part in parts) > 1:
+            fewer = max(layout_at(source.layout, part).size for part in parts) * source.members / 2
+            smaller = cut_source(source, localization, fewer)
+            if len(smaller) == len(parts):
+                break
+            parts = smaller
+            needed = bytes_needed(source, parts, prepared, beside, observed)
+        if needed > self.limit:
+            more = f", with {beside / 1e9:.3g} GB of catalogues and parameters," if beside else ""
+            what = f"one part of the state{more}" if prepared else f"{type(method).__name__}, which takes whole states,"
+            advice = "store the state in smaller pieces" if prepared else "a filter such as LETKF or LETSF"
+            alone, predicted = (bytes_needed(source, (), True, 0.0, size) for size in (0, observed))
+            if alone <= self.limit < predicted:
+                what, advice = f"an update by the members at {read} observed values", "thin the observations"
+            raise ValueError(
+                f"memory_limit is {self.limit / 1e9:.3g} GB but {what} needs {needed / 1e9:.3g} GB: give more, or "
+                + advice
+            )
+        return parts
+
+    def _transforms(self, source: Source) -> Transforms:
+        """Those of each variable; what is fitted gets its variable whole."""
+        settings = self.variables if isinstance(self.variables, Mapping) else {}
+        chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
+        return Transforms.of(chosen, source.layout, source.variable, source.label)
 
     def _of_times(self, prior: Paths) -> Source:
         patterns = [prior] if isinstance(prior, str | Path) else prior
@@ -298,7 +412,8 @@ class Offline:
         earlier: Sequence[Earlier] = (),
         replaced: Replaced | None = None,
         follow: Follow = quiet,
-    ) -> Analysis:
+        engine: Engine = "serial",
+    ) -> Analysed:
         """Analysis of files into files of the same names in the folder `output`, which is owned meanwhile.
 
         Parameters
@@ -314,12 +429,12 @@ class Offline:
             Files of earlier cycles, of which corrected copies are written.
         replaced : Replaced, optional
             Members of which there is no forecast, whose files are written too; the forecast has a file per member.
+        engine : str, concurrent.futures.Executor or Workers
+            Where parts are worked, as in `ensf.runs.engines`; the bits are those of ``serial``.
 
         Returns
         -------
-        Analysis
-            Its ensemble ``(member, state)`` is physical; `info` has the table of the observations and its statistics.
-            If the filter remembers something, ``memory.nc`` is in the folder.
+        Analysed
 
         Raises
         ------
@@ -327,63 +442,135 @@ class Offline:
             As in `prepare`, or if the analysis cannot be stored; the files that were there are untouched.
         """
         place = expanded(output)
-        with owned(place) as fresh:
-            job = self.prepare(prior, observations, place, memory=memory, overwrite=overwrite, follow=follow)
+        with owned(place) as fresh, opened(engine, place) as workers:
+            clear(place)
+            run = Run(workers, follow)
+            job = self.prepare(prior, observations, place, memory=memory, overwrite=overwrite, run=run)
+            if replaced and len(job.source.paths) != job.source.members:
+                raise ValueError(
+                    f"members that failed are to be replaced but {job.source.members} members are in "
+                    f"{len(job.source.paths)} files: give a file of each member"
+                )
             strange = job.observed.far_off()
             former = [(one, one.source(job.source)) for one in earlier]
             with staged(place, RECORD, fresh) as folder:
-                writer = Writer(job.source, folder, command, self.stages, self.statistics, follow)
-                analysis = _run(job, rng, writer, follow, replaced)
-                assert analysis.update is not None
+                update = job.pipeline.prepare(_all_needed(job), rng, job.memory)
+                stages = self.stages, self.statistics
+                analysis = apply(job, job.source, update, *stages, folder, command, run, replaced=replaced)
+                table, statistics = job.scored(analysis, job.pipeline.influence(update, job.needed))
+                if job.parameters:
+                    self._analyse_parameters(job, update, rng, folder, replaced)
                 for one, source in former:
-                    one.correct(job, source, analysis.update, command, replaced)
+                    one.correct(job, source, update, command, run, replaced)
+                kept = of_other_members(update.memory) if replaced else update.memory
                 if keepers(job.pipeline.method):
-                    write_memory(folder / MEMORY, analysis.memory, job.pipeline.method, job.source.layout)
+                    write_memory(folder / MEMORY, kept, job.pipeline.method, job.source.layout)
+                info = {**update.info, "table": table, "statistics": statistics}
                 if record:
-                    analysis.info["table"].write(folder / TABLE)
-                    write(analysis.info["statistics"], folder / STATISTICS)
-                    writer.record(self, job, analysis.info["table"], analysis.info)
+                    table.write(folder / TABLE)
+                    write(statistics, folder / STATISTICS)
+                    write_record(folder / RECORD, self, job, table, info, command)
         for sentence in strange:
             LOGGER.warning(sentence)
-        return analysis
+        paths = tuple(place / name for name in names(job.source, ("analysis",), ())[: len(job.source.paths)])
+        made = job.source.of_members(paths) if "analysis" in self.stages else None
+        return Analysed(job.source.members, kept, info, update, made)
 
-
-def _run(job: Job, rng: Generator, writer: Writer, follow: Follow, replaced: Replaced | None) -> Analysis:
-    """All stages; the forecast in memory becomes the analysis."""
-    ensemble, pipeline = job.ensemble, job.pipeline
-    writer.save("forecast", ensemble)
-    update = pipeline.prepare(ensemble, rng, job.memory)
-    influence = pipeline.influence(update, ensemble)
-    if writer.wants("preassim"):
-        writer.save("preassim", pipeline.before(update, ensemble))
-    uncorrected = np.empty_like(ensemble) if writer.wants("postassim") else None
-    with FieldsFile.open(writer.folder / FIELDS, pipeline.layout, pipeline.length_unit) as fields:
-        replacement = replaced.replacement if replaced else None
-        made = np.empty((len(replacement.failed) if replacement else 0, ensemble.shape[1]), ensemble.dtype)
-        pipeline.apply(
-            update,
-            ensemble,
-            uncorrected=uncorrected,
-            replacement=replacement,
-            replaced=made,
-            watch=fields.write,
-            follow=follow,
-        )
-    if uncorrected is not None:
-        writer.save("postassim", uncorrected)
-    writer.save("analysis", ensemble)
-    if replaced:
-        writer.save_replaced(replaced.names, replaced.replacement.donors, made)
-    if job.parameters:
+    def _analyse_parameters(
+        self, job: Job, update: Update, rng: Generator, folder: Path, replaced: Replaced | None
+    ) -> None:
+        """Analysis of parameters in the files of the analysis that are there, and of members that are replaced."""
         key = int(rng.integers(2**63))
         for parameter, source in job.parameters:
-            values = pipeline.parameter(update, parameter, source.layout, source.load(distinct=False), key)
-            writer.overwrite(source, values)
+            values = job.pipeline.parameter(update, parameter, source.layout, source.load(distinct=False), key)
+            if "analysis" in self.stages:
+                write_parameter(folder, source, values)
             if replaced:
-                writer.overwrite(source, parameter.replaced(values, replaced.replacement), replaced.names)
-    table, statistics = job.scored(ensemble, influence)
-    memory = of_other_members(update.memory) if replaced else update.memory
-    return Analysis(ensemble, memory, {**update.info, "table": table, "statistics": statistics}, update)
+                write_parameter(folder, source, parameter.replaced(values, replaced.replacement), replaced.names)
+
+
+def _all_needed(job: Job) -> np.ndarray:
+    """Members that the filter needs at once: the whole states, or those where observations read."""
+    return job.source.load() if job.pipeline.needed is None else job.needed
+
+
+def _read_by(observed: Observed, source: Source) -> np.ndarray:
+    """Entries of the state that observations read, ascending."""
+    read = observed.observation.operator.reads()
+    return np.arange(source.layout.size) if read is None else read
+
+
+def _scanned(forecast: Forecast, run: Run) -> Columns:
+    """Read everything once: the forecast where it is observed."""
+    source, number = forecast.source, len(forecast.parts)
+    values = np.empty((source.members, len(forecast.read)), source.dtype)
+    hashes: dict[int, list[bytes]] = {}
+    with run.workers.sharing(forecast) as name:
+        for part, scanned in run.counted(scan, name, number, "reading"):
+            hashes[part] = scanned.hashes
+            values[:, scanned.which] = scanned.columns
+    source.refuse_twins(hashes[part] for part in range(number))
+    return Columns(forecast.read, values)
+
+
+def apply(
+    job: Job,
+    source: Source,
+    update: Update,
+    members: tuple[str, ...],
+    statistics: tuple[str, ...],
+    folder: Path,
+    command: str | None,
+    run: Run,
+    lag: int = 0,
+    replaced: Replaced | None = None,
+) -> Columns:
+    """Apply an update to all parts of a source, and write the files; the analysis where it is observed.
+
+    What each part leaves lies in a hidden folder meanwhile.
+    """
+    pipeline = job.pipeline
+    left = folder / ".parts"
+    left.mkdir()
+    wanted = job.columns.entries[:0] if lag else job.columns.entries
+    what = (pipeline.method, pipeline.observation, pipeline.transforms, update, job.parts, wanted)
+    work = Work(source, *what, members, statistics, left, lag, replaced.replacement if replaced else None)
+    values = np.empty((source.members, len(wanted)), source.dtype)
+    clipped: Clipped = Counter()
+    looks: dict[str, Any] = {}
+    with ExitStack() as stack:
+        if not pipeline.is_prepared and not run.workers.are_here:
+            LOGGER.warning(
+                "%s takes whole states: it works in this process, and workers only read and write",
+                type(pipeline.method).__name__,
+            )
+            run_here = Run(stack.enter_context(opened("serial", folder)), run.follow)
+        else:
+            run_here = run
+        with run_here.workers.sharing(work) as name:
+            for _, done in run_here.counted(analyse, name, len(job.parts), "analysis"):
+                values[:, done.which] = done.columns
+                clipped += done.clipped
+                looks |= done.looks
+    pipeline.say_clipped(clipped, source.members)
+    copies = replaced.copies if replaced else {}
+    Output(source, job.parts, left, folder, command, members, statistics, copies).write(run.workers, run.follow)
+    if not lag:
+        write_fields(folder / FIELDS, job, left, list(looks))
+    shutil.rmtree(left)
+    return Columns(wanted, values)
+
+
+def write_fields(path: Path, job: Job, left: Path, looks: list[str]) -> None:
+    """Write what parts have left of fields."""
+    layout, unit = job.source.layout, job.pipeline.length_unit
+    with GridFile.open(path, layout) as file:
+        for look in looks:
+            names = {
+                name: (f"{name}_{look}", attributes_of(layout, name, look, unit)) for name in layout.template.data_vars
+            }
+            numbers = [k for k in range(len(job.parts)) if path_of(left, f"field_{look}", k).exists()]
+            file.write(names, ((job.parts[k], load(left, f"field_{look}", k)) for k in numbers))
 
 
 def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> None:
@@ -404,13 +591,14 @@ def analyse_files(
     memory: Memory | str | Path = None,
     earlier: Sequence[Earlier] = (),
     replaced: Replaced | None = None,
+    engine: Engine = "serial",
     **settings: Any,
-) -> Analysis:
+) -> Analysed:
     """Analysis of files without a record, which replaces files that are there: what cycling needs.
 
     Parameters
     ----------
-    prior, observations, output, rng, memory, earlier, replaced
+    prior, observations, output, rng, memory, earlier, replaced, engine
         As in `Offline.analyse`.
     method : Filter, callable, str, or None
         As in `Offline`.
@@ -419,4 +607,4 @@ def analyse_files(
     """
     offline = Offline(method, **settings)
     how: dict[str, Any] = {"overwrite": True, "record": False, "earlier": earlier, "replaced": replaced}
-    return offline.analyse(prior, observations, output, rng=rng, memory=memory, **how)
+    return offline.analyse(prior, observations, output, rng=rng, memory=memory, engine=engine, **how)

@@ -1,4 +1,4 @@
-"""What an analysis did to each place, on the grid of the state: written tile by tile, as they are done.
+"""Files on the grid of the state, written part by part; `fields.nc` says what an analysis did to each place.
 
 VARIABLE_increment          mean of the analysis minus mean of the forecast
 VARIABLE_prior_spread       spread of the forecast
@@ -8,21 +8,23 @@ VARIABLE_inflation, ...     what the filter shows of places: inflation, half_wid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
-import xarray as xr
 
 from ensf.dataset import Layout
 from ensf.dataset.netcdf import LOCK, save, start
 from ensf.dataset.pipeline import Done
+from ensf.dataset.tiles import Range, layout_at
 
-__all__ = ["FIELDS", "FieldsFile", "moments"]
+__all__ = ["FIELDS", "GridFile", "attributes_of", "moments"]
 
 FIELDS = "fields.nc"
+TITLE: Mapping[Hashable, Any] = {"Conventions": "CF-1.11", "title": "what the analysis did, on the grid of the state"}
 
 WORDS = {
     "increment": "increment of the mean of {}",
@@ -32,6 +34,8 @@ WORDS = {
     "half_width": "half-width of the localization of {}",
     "degrees_of_freedom": "degrees of freedom that the observations took where {} is",
 }
+CACHE = 2**20
+"""Bytes that the library keeps of a field: each of its pieces is written once."""
 OF_VARIABLE = ("increment", "prior_spread", "analysis_spread")
 """Fields with the unit of their variable."""
 
@@ -45,75 +49,91 @@ def moments(done: Done) -> dict[str, np.ndarray]:
     }
 
 
-class FieldsFile:
-    """A file that takes tiles; what it holds at once is one of them.
+def attributes_of(layout: Layout, name: Hashable, what: str, length_unit: str) -> dict[str, Any]:
+    """Attributes of a field of a variable; half-widths are in the length unit."""
+    units = "1"
+    if what in OF_VARIABLE:
+        units = str(layout.template[name].attrs.get("units", ""))
+    elif what == "half_width":
+        units = length_unit
+    long_name = WORDS.get(what, what.replace("_", " ") + " of {}").format(name)
+    return {"long_name": long_name} | ({"units": units} if units else {})
+
+
+class GridFile:
+    """A file with fields on the grid of a layout; what it holds in memory is a part of one.
 
     Parameters
     ----------
     path : Path
     layout : Layout
-        Of the whole state.
-    length_unit : str
-        Of half-widths.
+    attributes : mapping
+        Of the file.
     """
 
-    def __init__(self, path: Path, layout: Layout, length_unit: str) -> None:
+    def __init__(self, path: Path, layout: Layout, attributes: Mapping[Hashable, Any] = TITLE) -> None:
         coordinates = layout.template.drop_vars(list(layout.template.data_vars))
         coordinates.encoding = {}
-        coordinates.attrs = {"Conventions": "CF-1.11", "title": "what the analysis did, on the grid of the state"}
+        coordinates.attrs = dict(attributes)
         for coordinate in coordinates.variables.values():
             coordinate.encoding = {}
         save(coordinates, path)
         self.file = start(path, "r+")
-        self.layout, self.length_unit = layout, length_unit
+        self.layout = layout
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, layout: Layout, length_unit: str = "") -> Iterator[FieldsFile]:
+    def open(cls, path: Path, layout: Layout, attributes: Mapping[Hashable, Any] = TITLE) -> Iterator[GridFile]:
         """A new file, closed at the end."""
-        made = cls(path, layout, length_unit)
+        made = cls(path, layout, attributes)
         try:
             yield made
         finally:
             with LOCK:
                 made.file.close()
 
-    def write(self, done: Done) -> None:
-        """Take one tile."""
-        layout = done.tile.layout
-        for what, values in {**moments(done), **done.looks}.items():
-            for name, grid in layout.template.data_vars.items():
-                block = np.full(grid.size, np.nan, dtype=values.dtype)
-                block[layout.kept(name)] = values[layout.block(name)]
-                place = tuple(done.tile.where.get(dim, slice(None)) for dim in grid.dims)
-                with LOCK:
-                    self._variable(str(name), what, grid)[place] = block.reshape(grid.shape)
+    def write(
+        self, names: Mapping[Hashable, tuple[str, Mapping[str, Any]]], parts: Iterable[tuple[Range, np.ndarray]]
+    ) -> None:
+        """Write a field of each variable.
 
-    def _variable(self, name: str, what: str, part: xr.DataArray) -> netCDF4.Variable:
-        full = f"{name}_{what}"
+        Parameters
+        ----------
+        names : mapping
+            Variable of the layout to name and attributes of its field.
+        parts : iterable of Range and (entry,) array
+        """
+        for part, values in parts:
+            own = layout_at(self.layout, part)
+            for name in part.names:
+                grid = own.template[name]
+                block = np.full(grid.size, np.nan, dtype=grid.dtype)
+                block[own.kept(name)] = values[own.block(name)]
+                place = tuple(part.where.get(dim, slice(None)) for dim in grid.dims)
+                with LOCK:
+                    self._variable(name, *names[name], grid.shape)[place] = block.reshape(grid.shape)
+
+    def _variable(
+        self, name: Hashable, full: str, attributes: Mapping[str, Any], chunks: tuple[int, ...]
+    ) -> netCDF4.Variable:
         if full in self.file.variables:
             return self.file[full]
         grid = self.layout.template[name]
         for dim, size in grid.sizes.items():
             if dim not in self.file.dimensions:
                 self.file.createDimension(str(dim), size)
-        dims, chunks = [str(dim) for dim in grid.dims], part.shape if grid.ndim else None
         compressed = bool(grid.ndim)
         variable = self.file.createVariable(
             full,
             grid.dtype,
-            dims,
+            [str(dim) for dim in grid.dims],
             zlib=compressed,
             complevel=1,
             shuffle=compressed,
-            chunksizes=chunks,
+            chunksizes=chunks if compressed else None,
             fill_value=np.nan,
+            chunk_cache=CACHE,
         )
-        variable.long_name = WORDS.get(what, what.replace("_", " ") + " of {}").format(name)
-        units = grid.attrs.get("units") if what in OF_VARIABLE else self.length_unit if what == "half_width" else "1"
-        if units:
-            variable.units = str(units)
         beside = [str(one) for one in grid.coords if one not in grid.dims]
-        if beside:
-            variable.coordinates = " ".join(beside)
+        variable.setncatts(dict(attributes) | ({"coordinates": " ".join(beside)} if beside else {}))
         return variable

@@ -2,30 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.methods import inside
 from ensf.dataset.pipeline import Pipeline
-from ensf.filters.base import Memory
+from ensf.dataset.tiles import Range, layout_at
+from ensf.filters.base import Filter, Memory
 from ensf.offline.members import Source
 from ensf.offline.memory import keepers
-from ensf.offline.observations import compare, counts
+from ensf.offline.observations import Columns, compare, counts
 from ensf.offline.statistics import Bands, by_band
 from ensf.offline.windows import Window
+from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, Observed
 from ensf.tables.flags import USED, WITHHELD
-from ensf.wrappers import Parameter
+from ensf.wrappers import AdditiveNoise, Parameter
 
-__all__ = ["Job"]
+__all__ = ["Job", "bytes_beside", "bytes_needed"]
 
-PREPARED = 2
-"""Ensembles that a filter that is prepared once needs in memory at most: what is read is transformed."""
+ALWAYS = 4e8
+"""Bytes of a process that has imported what it needs."""
+PART = 10
+"""Parts in the widest type that a process needs at once, about: forecast, analysis, and what is on the way."""
+OBSERVED = 40
+"""The same of what is read of the forecast at observations, of which the update is made."""
 WHOLE = 8
 """Ensembles that a filter of the whole state needs in memory, about."""
+CATALOGUE = 2
+"""Catalogues of states in memory at once: as the files have them, and as the filter takes them."""
+
+
+def bytes_beside(source: Source, method: Filter, parameters: Iterable[Source]) -> float:
+    """Bytes of what is whole in memory with any filter, about: catalogues of states, and the largest parameter.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a catalogue is names of files and there is none.
+    """
+    states = 0
+    for one in inside(method):
+        if isinstance(one, AdditiveNoise):
+            catalogue = one.catalogue
+            states += len(find_files(catalogue, "the catalogue") if isinstance(catalogue, str) else catalogue)
+    fields = (one.members * one.layout.size * one.dtype.itemsize for one in parameters)
+    return CATALOGUE * states * source.layout.size * source.dtype.itemsize + WHOLE * max(fields, default=0)
+
+
+def bytes_needed(source: Source, parts: Sequence[Range], prepared: bool, beside: float, observed: int = 0) -> float:
+    """Bytes that each process needs at most, about.
+
+    Parameters
+    ----------
+    source : Source
+    parts : sequence of Range
+    prepared : bool
+        The filter is prepared once; else it needs whole states.
+    beside : float
+        As of `bytes_beside`.
+    observed : int
+        Bytes of the forecast at observations.
+    """
+    largest = max((layout_at(source.layout, part).size for part in parts), default=0) * source.members * 8.0
+    whole = 0 if prepared else WHOLE * source.layout.size * source.members * source.dtype.itemsize
+    return ALWAYS + PART * largest + OBSERVED * observed + whole + beside
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +80,10 @@ class Job:
     Attributes
     ----------
     source : Source
-    ensemble : (member, state) array
-        Physical forecast.
+    parts : list of Range
+        What is read, analysed and written at once.
+    columns : Columns
+        Forecast where it is observed.
     observed : Observed
         The table, with codes and what the forecast predicts, and the observation.
     withheld : Observed
@@ -57,7 +104,8 @@ class Job:
     """
 
     source: Source
-    ensemble: np.ndarray
+    parts: Sequence[Range]
+    columns: Columns
     observed: Observed
     withheld: Observed
     bands: Bands
@@ -69,12 +117,18 @@ class Job:
     parameters: tuple[tuple[Parameter, Source], ...] = ()
 
     @property
-    def bytes(self) -> float:
-        """Bytes needed at most, about."""
-        return self.ensemble.nbytes * (PREPARED if self.pipeline.is_prepared else WHOLE) + 3e8
+    def needed(self) -> np.ndarray:
+        """The forecast where the filter needs it, ``(member, entry)``; of a filter of whole states where observed."""
+        return self.columns.at(self.pipeline.needed)
 
-    def scored(self, analysis: np.ndarray, influence: np.ndarray) -> tuple[ObservationTable, xr.Dataset]:
-        """The table with what the analysis ``(member, state)`` predicts and what each row had of it; statistics."""
+    @property
+    def bytes(self) -> float:
+        """Bytes that each process needs at most, about."""
+        beside = bytes_beside(self.source, self.pipeline.method, [source for _, source in self.parameters])
+        return bytes_needed(self.source, self.parts, self.pipeline.is_prepared, beside, self.columns.values.nbytes)
+
+    def scored(self, analysis: Columns, influence: np.ndarray) -> tuple[ObservationTable, xr.Dataset]:
+        """The table with what the analysis predicts and what each row had of it; statistics."""
         table = compare(self.observed, "analysis", analysis).table
         column = np.full(len(table), np.nan)
         column[self.observed.used] = influence
@@ -96,10 +150,10 @@ class Job:
 
     def lines(self, files: list[str]) -> Iterator[str]:
         """What would be done."""
-        members, size = self.ensemble.shape
+        members, size, dtype = self.source.members, self.source.layout.size, self.source.dtype
         source, names = self.source, ", ".join(map(str, self.source.layout.template.data_vars))
         yield f"forecast: {members} members, {source.label(0)} to {source.label(members - 1)}"
-        yield f"variables: {names}; {size} values of {self.ensemble.dtype}, {self.ensemble.nbytes / 1e6:.3g} MB"
+        yield f"variables: {names}; {size} values of {dtype}, {members * size * dtype.itemsize / 1e6:.3g} MB"
         if self.window is not None:
             yield "window: " + " to ".join(str(time.astype("datetime64[s]")) for time in self.window)
         yield f"observations: {self.observed.observation.size} of {len(self.observed.table)} rows used"
@@ -107,8 +161,7 @@ class Job:
         for parameter, source in self.parameters:
             (name,) = source.layout.template.data_vars
             yield f"parameter {name}, {source.layout.size} of each member: {parameter}"
-        tiles = len(self.pipeline.tiles)
-        how = f"in {tiles} parts" if self.pipeline.is_prepared else "of the whole state at once"
+        how = f"in {len(self.parts)} parts" if self.pipeline.is_prepared else "of the whole state at once"
         yield f"method: {self.pipeline.method}"
         kept = [type(keeper).__name__ for keeper in keepers(self.pipeline.method)]
         if kept:

@@ -7,11 +7,11 @@ must share (dimensions, coordinates, dtypes, units) is compared with the first o
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ import xarray as xr
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate, located, without_place
 from ensf.dataset.netcdf import reading
+from ensf.dataset.raw import RawFile, raw
 from ensf.dataset.stored import Stored, decoded
+from ensf.dataset.stores import is_store, is_there
+from ensf.dataset.tiles import Range, Tile, tile_at
 
 __all__ = ["Source"]
 
@@ -37,8 +40,13 @@ class Source:
     members : int
     layout : Layout
         Of the analysed variables.
+        Its template has no values: they are NaN, and take no memory.
     single : bool
         One file holds all members.
+    coordinates : tuple of str
+        Variables of the files that are coordinates.
+    mask : bool
+        What is missing in the first member has no data.
     """
 
     paths: tuple[Path, ...]
@@ -46,6 +54,12 @@ class Source:
     layout: Layout
     single: bool
     coordinates: tuple[str, ...] = ()
+    mask: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process as names: the files are read there."""
+        names = tuple(map(str, self.layout.template.data_vars))
+        return _again, (self.paths, self.layout.member_dim, names, self.mask, self.coordinates)
 
     @classmethod
     def of(
@@ -77,8 +91,23 @@ class Source:
         ValueError
             If a file cannot be read, a variable is missing or not of floating point, or members are not alike.
         """
-        coordinates = tuple(coordinates)
-        first = _content(paths[0], tuple(variables), member_dim, coordinates, tuple(without))
+        source = cls._of(tuple(paths), member_dim, tuple(variables), mask, tuple(coordinates), tuple(without))
+        for path in paths[1:]:
+            source._check_alike(path)
+        return source
+
+    @classmethod
+    def _of(
+        cls,
+        paths: tuple[Path, ...],
+        member_dim: str,
+        variables: tuple[str, ...],
+        mask: bool,
+        coordinates: tuple[str, ...],
+        without: tuple[str, ...] = (),
+    ) -> Source:
+        """As the first file says."""
+        first = _content(paths[0], variables, member_dim, coordinates, without)
         size = first.sizes.get(member_dim, 1)
         if size > 1 and len(paths) > 1:
             raise ValueError(
@@ -94,11 +123,9 @@ class Source:
             )
         dims = {name: variable.dims if single else (member_dim, *variable.dims) for name, variable in first.items()}
         template = _template(paths[0], first, member_dim if single else None, coordinates)
-        layout = Layout(template, member_dim, dims, xr.Dataset(), _masks(template, mask))
-        source = cls(tuple(paths), members, layout, single, coordinates)
-        for path in paths[1:]:
-            source._check_alike(path)
-        return source
+        bare = cls(paths, members, Layout(template, member_dim, dims, xr.Dataset()), single, coordinates, mask)
+        missing = {name: np.isnan(values) for name, values in bare.fields(0)} if mask else {}
+        return replace(bare, layout=replace(bare.layout, masks=_masks(template, missing)))
 
     @property
     def pieces(self) -> Sequence[tuple[Source, np.ndarray | slice]]:
@@ -129,7 +156,7 @@ class Source:
         """Of the ensemble: the widest of the variables."""
         return np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
 
-    def load(self, follow: Any = iter, distinct: bool = True) -> np.ndarray:
+    def load(self, follow: Callable[[Iterable[int]], Iterable[int]] = iter, distinct: bool = True) -> np.ndarray:
         """The ensemble ``(member, state)``, in the widest dtype of the variables.
 
         Parameters
@@ -142,40 +169,101 @@ class Source:
         Raises
         ------
         ValueError
-            If a value is infinite, missing values are not those of the other members, or two members are the same.
+            As `part`, or if two members are the same.
         """
         ensemble = np.empty((self.members, self.layout.size), dtype=self.dtype)
-        numbers: dict[bytes, int] = {}
+        whole = Tile(self.layout, np.arange(self.layout.size))
         for member in follow(range(self.members)):
-            for name, values in self.fields(member):
-                ensemble[member, self.layout.block(name)] = self._kept(member, name, values)
-            key = hashlib.blake2b(ensemble[member].data).digest()
-            if distinct and key in numbers:
+            with raw(self.path(member)) as file:
+                self._read(file, [member], whole, ensemble)
+        if distinct:
+            self.refuse_twins([self.hashes(whole, ensemble)])
+        return ensemble
+
+    def part(self, tile: Tile) -> np.ndarray:
+        """A part of the ensemble, ``(member, entry)``.
+
+        Raises
+        ------
+        ValueError
+            If a value is infinite, or missing values are not those of the other members.
+        """
+        ensemble = np.empty((self.members, tile.layout.size), dtype=self.dtype)
+        for first, path in enumerate(self.paths):
+            with raw(path) as file:
+                self._read(file, range(self.members) if self.single else [first], tile, ensemble)
+        return ensemble
+
+    def _read(self, file: RawFile, members: Iterable[int], tile: Tile, ensemble: np.ndarray) -> None:
+        """Fill in some members of a part, which are in an open file."""
+        layout = tile.layout
+        for name, grid in layout.template.data_vars.items():
+            variable = file[str(name)]
+            stored = Stored.of(variable.dtype, variable.attributes)
+            dims = variable.dims
+            for member in members:
+                index = {self.layout.member_dim: member} if self.single else {}
+                place = tuple(index.get(dim, tile.where.get(dim, slice(None))) for dim in dims)
+                values = stored.numbers(variable[place]).ravel()
+                ensemble[member, layout.block(name)] = self._kept(member, grid, values, layout)
+
+    def variable(self, name: Hashable) -> np.ndarray:
+        """A variable of the ensemble, ``(member, entry)``; errors as of `part`."""
+        return self.part(tile_at(self.layout, Range((name,), None, 0, 1)))
+
+    @property
+    def is_one_store(self) -> bool:
+        """All members are in one Zarr store, into which several workers write."""
+        return self.single and is_store(self.paths[0])
+
+    def piece(self, names: Sequence[Hashable], dim: Hashable) -> int:
+        """Length along a dimension of what a file has in one piece of each of some variables; 1 if it may be cut."""
+        with raw(self.paths[0]) as file:
+            return math.lcm(*(file[str(name)].chunks.get(str(dim), 1) for name in names))
+
+    def within(self, part: Range, piece: int) -> tuple[Range, np.ndarray | slice] | None:
+        """Of a part of the state that which one of the `pieces` holds, and where its entries are among the part's."""
+        return part, slice(None)
+
+    def of_members(self, paths: Sequence[Path]) -> Source:
+        """The same in other files, like these."""
+        return replace(self, paths=tuple(paths))
+
+    def hashes(self, tile: Tile, members: np.ndarray) -> list[bytes]:
+        """A number for each member of a part ``(member, entry)``, which members that are the same have in common."""
+        return [hashlib.blake2b(np.ascontiguousarray(member).data, digest_size=16).digest() for member in members]
+
+    def refuse_twins(self, parts: Iterable[list[bytes]]) -> None:
+        """Raise ValueError if two members are the same.
+
+        Parameters
+        ----------
+        parts : iterable of list of bytes
+            Of each part, what `hashes` makes of it.
+        """
+        numbers: dict[tuple[bytes, ...], int] = {}
+        for member, key in enumerate(zip(*parts, strict=True)):
+            if key in numbers:
                 raise ValueError(
                     f"{self.label(member)} and {self.label(numbers[key])} hold the same state: "
                     "each member must be a forecast of its own"
                 )
             numbers[key] = member
-        return ensemble
 
-    def _kept(self, member: int, name: str, values: np.ndarray) -> np.ndarray:
-        """The values in the state, all of them finite."""
-        flat = values.ravel()
-        if np.isinf(flat).any():
-            self._refuse(member, name, np.isinf(flat), "is infinite", "repair it")
-        if name not in self.layout.masks:
-            if np.isnan(flat).any():
+    def _kept(self, member: int, grid: xr.DataArray, values: np.ndarray, layout: Layout) -> np.ndarray:
+        """Of the values on a part of the grid those in the state, all of them finite."""
+        name = str(grid.name)
+        if np.isinf(values).any():
+            self._refuse(member, name, np.isinf(self._field(member, name)).ravel(), "is infinite", "repair it")
+        holes = np.isnan(values)
+        if name not in layout.masks:
+            if holes.any():
                 self._refuse_holes(name)
-            return flat
-        masked = self.layout.masks[name].ravel()
-        if (np.isnan(flat) != masked)[self._with_place[name]].any():
+            return values
+        masked = layout.masks[name].ravel()
+        if ((holes != masked) & ~without_place(grid).ravel()).any():
             self._refuse_holes(name)
-        return flat[~masked]
-
-    @cached_property
-    def _with_place(self) -> dict[str, np.ndarray]:
-        """Where each variable has a place, flattened."""
-        return {str(name): ~without_place(grid).ravel() for name, grid in self.layout.template.data_vars.items()}
+        return values[~masked]
 
     def _refuse_holes(self, name: str) -> None:
         """Raise ValueError that names the member whose missing values the others do not have.
@@ -183,7 +271,8 @@ class Source:
         What most members have is taken for right. Where all have the same, the points have no data.
         """
         fields = (self._field(member, name) for member in range(self.members))
-        holes = [np.isnan(field).ravel() & self._with_place[name] for field in fields]
+        placed = ~without_place(self.layout.template[name]).ravel()
+        holes = [np.isnan(field).ravel() & placed for field in fields]
         patterns = Counter(hole.tobytes() for hole in holes)
         usual = max(holes, key=lambda hole: (patterns[hole.tobytes()], -np.count_nonzero(hole)))
         for member, hole in enumerate(holes):
@@ -256,7 +345,7 @@ class Source:
 @contextmanager
 def _opened(path: Path) -> Iterator[xr.Dataset]:
     """The file as it is stored."""
-    if not path.is_file():
+    if not is_there(path):
         raise FileNotFoundError(f"there is no file {path}: check the name or pattern of the forecast")
     with reading(path) as dataset:
         yield dataset
@@ -313,14 +402,30 @@ def _template(path: Path, content: xr.Dataset, member_dim: str | None, coordinat
         if member_dim is not None:
             along = [name for name, coordinate in chosen.coords.items() if member_dim in coordinate.dims]
             chosen = chosen.isel({member_dim: 0}).drop_vars(along)
-        return decoded(chosen)
+        coords = decoded(chosen.drop_vars(names))
+        return coords.assign({name: _hollow(chosen[name].variable) for name in names})
 
 
-def _masks(template: xr.Dataset, mask: bool) -> dict[Any, np.ndarray]:
+def _hollow(variable: xr.Variable) -> xr.Variable:
+    """A variable as `decoded` makes it, with NaN for every value, which take no memory."""
+    empty = decoded(xr.Dataset({"one": variable.isel(dict.fromkeys(variable.dims, slice(0)))}))["one"].variable
+    values = np.broadcast_to(np.array(np.nan, dtype=empty.dtype.newbyteorder("=")), variable.shape)
+    return xr.Variable(variable.dims, values, empty.attrs, empty.encoding)
+
+
+def _again(
+    paths: tuple[Path, ...], member_dim: str, names: tuple[str, ...], mask: bool, coordinates: tuple[str, ...]
+) -> Source:
+    return Source._of(paths, member_dim, names, mask, coordinates)
+
+
+def _masks(template: xr.Dataset, missing: Mapping[str, np.ndarray]) -> dict[Any, np.ndarray]:
     """Where there is no data, or no place."""
     masks = {}
     for name, variable in template.data_vars.items():
-        masks[name] = without_place(variable) | (np.isnan(variable.values) & mask)
+        masks[name] = without_place(variable)
+        if str(name) in missing:
+            masks[name] = masks[name] | missing[str(name)]
         if masks[name].all():
             raise ValueError(f"variable {name!r} is masked everywhere: leave it out")
     return {name: where for name, where in masks.items() if where.any()}

@@ -18,7 +18,18 @@ from ensf.observations import Operator
 from ensf.tables import Check, ObservationTable, Observed
 from ensf.tables.flags import WINDOW, WITHHELD
 
-__all__ = ["check_prior", "compare", "counts", "locate", "meet", "named", "refuse_rejected", "set_aside", "summary"]
+__all__ = [
+    "Columns",
+    "check_prior",
+    "compare",
+    "counts",
+    "locate",
+    "meet",
+    "named",
+    "refuse_rejected",
+    "set_aside",
+    "summary",
+]
 
 
 def meet(
@@ -34,9 +45,36 @@ def meet(
         raise ValueError(f"{tables}: {error}") from error
 
 
-def check_prior(observed: Observed, ensemble: np.ndarray, checks: Sequence[Check]) -> Observed:
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The members at those entries of the state that observations read.
+
+    Attributes
+    ----------
+    entries : (entry,) array of int
+        Ascending.
+    values : (member, entry) array
+        Physical.
+    """
+
+    entries: np.ndarray
+    values: np.ndarray
+
+    def at(self, entries: np.ndarray | None) -> np.ndarray:
+        """The members at some of the entries, ascending; at all of them if None."""
+        if entries is None:
+            return self.values
+        return np.ascontiguousarray(self.values[:, np.searchsorted(self.entries, entries)])
+
+    def predicted(self, operator: Operator) -> np.ndarray:
+        """What the members predict, ``(member, observation)``."""
+        narrowed = operator if operator.reads() is None else operator.narrowed(self.entries)
+        return np.concatenate([narrowed(self.values[j : j + 1]) for j in range(len(self.values))])
+
+
+def check_prior(observed: Observed, columns: Columns, checks: Sequence[Check]) -> Observed:
     """The rows that are left by the checks that need the forecast, and what it predicts."""
-    return compare(observed, "prior", ensemble).check(*(check for check in checks if hasattr(check, "stage")))
+    return compare(observed, "prior", columns).check(*(check for check in checks if hasattr(check, "stage")))
 
 
 def set_aside(observed: Observed, part: float) -> tuple[Observed, Observed]:
@@ -79,12 +117,11 @@ class _Predicted(Operator):
         return self.values
 
 
-def compare(observed: Observed, stage: str, ensemble: np.ndarray) -> Observed:
-    """`Observed.compare` member by member: no copy of the ensemble is made."""
+def compare(observed: Observed, stage: str, columns: Columns) -> Observed:
+    """`Observed.compare` of what the observations read."""
     observation = observed.observation
-    predicted = np.concatenate([observation.operator(ensemble[j : j + 1]) for j in range(len(ensemble))])
-    stand_in = replace(observation, operator=_Predicted(predicted), error=observation.law)
-    return replace(observed, table=replace(observed, observation=stand_in).compare(stage, ensemble).table)
+    stand_in = replace(observation, operator=_Predicted(columns.predicted(observation.operator)), error=observation.law)
+    return replace(observed, table=replace(observed, observation=stand_in).compare(stage, columns.values).table)
 
 
 def locate(observed: Observed, localization: Localization | None, tables: str) -> Observed:

@@ -24,7 +24,7 @@ from ensf.filters.base import Filter
 from ensf.localization import Localization
 from ensf.offline.fields import moments
 from ensf.offline.members import Source
-from ensf.offline.observations import check_prior, locate, meet
+from ensf.offline.observations import Columns, check_prior, locate, meet
 from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, Observed
 
@@ -121,7 +121,7 @@ class ObserveOne:
         layout = source.layout
         first = self._observed(source, 0.0)
         ensemble = source.load(lambda members: follow(members, "reading"))
-        compared = check_prior(first, ensemble, ()).table
+        compared = check_prior(first, _columns(first, ensemble), ()).table
         mean, spread = (float(compared.extra[f"prior_{name}"][0]) for name in ("mean", "spread"))
         if not spread > 0:
             raise ValueError(
@@ -190,12 +190,12 @@ class ObserveOne:
         if localization is not None:
             observation = locate(observed, localization, PLACE).observation
         pipeline = Pipeline.of(method, observation, layout, Transforms.fit({}, layout, ensemble), source.label)
-        update = pipeline.prepare(ensemble, rng)
+        update = pipeline.prepare(ensemble if pipeline.needed is None else ensemble[:, pipeline.needed], rng)
         whole = {
             name: np.empty(layout.size, ensemble.dtype) for name in ("increment", "prior_spread", "analysis_spread")
         }
         for tile in pipeline.tiles:
-            for what, values in moments(pipeline.analysed(update, ensemble, tile)).items():
+            for what, values in moments(pipeline.analysed(update, ensemble[:, tile.entries], tile)).items():
                 whole[what][tile.entries] = values
         result = layout.template.drop_vars(list(layout.template.data_vars))
         for name, grid in layout.template.data_vars.items():
@@ -206,6 +206,12 @@ class ObserveOne:
                 about |= {"units": grid.attrs["units"]} if "units" in grid.attrs else {}
                 result[f"{name}_{what}"] = grid.dims, block.reshape(grid.shape), about
         return result
+
+
+def _columns(observed: Observed, ensemble: np.ndarray) -> Columns:
+    """The members where an observation reads them."""
+    read = observed.observation.operator.reads()
+    return Columns(np.arange(ensemble.shape[1]), ensemble) if read is None else Columns(read, ensemble[:, read])
 
 
 def with_half_width(method: Part, factor: float) -> Part:

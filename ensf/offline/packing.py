@@ -8,28 +8,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-import netCDF4
 import numpy as np
 
 from ensf.dataset import Layout
 from ensf.dataset.encoding import FORMER, truthful_attributes
-from ensf.dataset.stored import Stored
+from ensf.dataset.raw import RawFile
+from ensf.dataset.stored import LIMITS, Stored
+from ensf.dataset.tiles import Range, layout_at
 
-__all__ = ["overwrite"]
+__all__ = ["Coding", "codings", "overwrite"]
+
+Read = Callable[[int], np.ndarray]
+"""Number of a part to its members ``(member, entry)``."""
 
 
-def overwrite(file: netCDF4.Dataset, layout: Layout, states: np.ndarray, member_dim: str | None) -> None:
-    """Replace the analysed variables in an open file; what is missing keeps its bits.
+@dataclass(frozen=True)
+class Coding:
+    """How a variable was stored, and how it will be."""
+
+    former: Stored
+    new: Stored
+
+
+def codings(file: RawFile, layout: Layout, parts: Sequence[Range], read: Read) -> dict[str, Coding]:
+    """How each variable will be stored; attributes are made true of it.
 
     Parameters
     ----------
-    file : netCDF4.Dataset
+    file : RawFile
         Open for writing.
     layout : Layout
-    states : (member, state) array
+    parts : sequence of Range
+    read : callable
+        Of the members in the file.
+    """
+    file.change({key: value for key, value in file.attributes.items() if not FORMER.fullmatch(key)})
+    names = list(map(str, layout.template.data_vars))
+    former = {name: Stored.of(file[name].dtype, file[name].attributes) for name in names}
+    limited = [name for name in names if former[name].is_packed or set(LIMITS) & set(file[name].attributes)]
+    extents = _extents(layout, parts, read, {name: former[name] for name in limited}) if limited else {}
+    made = {}
+    for name in names:
+        variable, held, ends = file[name], *extents.get(name, (True, np.array([np.nan])))
+        packed = former[name] if held else former[name].spanning(*ends.tolist())
+        attributes = truthful_attributes(variable.attributes, former[name], packed, ends)
+        made[name] = Coding(former[name], Stored.of(variable.dtype, attributes))
+        variable.change(attributes)
+    return made
+
+
+def _extents(
+    layout: Layout, parts: Sequence[Range], read: Read, stored: Mapping[str, Stored]
+) -> dict[str, tuple[bool, np.ndarray]]:
+    """Of each variable, whether its packing holds all values, and the smallest and largest of them."""
+    extents = {name: (True, np.array([np.inf, -np.inf])) for name in stored}
+    for number, part in enumerate(parts):
+        own = layout_at(layout, part)
+        members = read(number) if set(map(str, part.names)) & set(stored) else np.empty((0, own.size))
+        for name in map(str, part.names):
+            values = members[:, own.block(name)]
+            if name not in stored or not values.size:
+                continue
+            held, ends = extents[name]
+            held = held and (not stored[name].is_packed or stored[name].holds(values))
+            extents[name] = held, np.array([min(ends[0], np.nanmin(values)), max(ends[1], np.nanmax(values))])
+    return extents
+
+
+def overwrite(
+    file: RawFile,
+    layout: Layout,
+    coded: Mapping[str, Coding],
+    parts: Iterable[tuple[Range, np.ndarray]],
+    member_dim: str | None,
+) -> None:
+    """Replace the analysed variables in an open file, part by part; what is missing keeps its bits.
+
+    Parameters
+    ----------
+    file : RawFile
+        Open for writing, with the numbers of the forecast.
+    layout : Layout
+    coded : mapping of str to Coding
+        Of `codings`.
+    parts : iterable of Range and (member, entry) array
         Of the members in the file.
     member_dim : str or None
         Dimension of the file that counts them; None = the file has one.
@@ -39,36 +104,20 @@ def overwrite(file: netCDF4.Dataset, layout: Layout, states: np.ndarray, member_
     ValueError
         If a value cannot be stored in the type of its variable.
     """
-    for key in file.ncattrs():
-        if FORMER.fullmatch(key):
-            file.delncattr(key)
-    for name in map(str, layout.template.data_vars):
-        variable, values = file[name], states[:, layout.block(name)]
-        variable.set_auto_maskandscale(False)
-        attributes: dict[Hashable, Any] = {key: variable.getncattr(key) for key in variable.ncattrs()}
-        former = Stored.of(variable.dtype, attributes)
-        packed = former.holding(values)
-        truthful = truthful_attributes(attributes, former, packed, values)
-        new = Stored.of(variable.dtype, truthful)
-        for member, row in enumerate(values):
-            place = tuple(member if dim == member_dim else slice(None) for dim in variable.dimensions)
-            old = np.asarray(variable[place])
-            bare = _coded(name, row, old.reshape(-1), layout.kept(name), former, new, same_packing=packed is former)
-            variable[place] = bare.view(variable.dtype).reshape(old.shape)
-        for dropped in [str(key) for key in attributes if key not in truthful]:
-            variable.delncattr(dropped)
-        variable.setncatts({key: value for key, value in truthful.items() if value is not attributes.get(key)})
+    for part, members in parts:
+        own = layout_at(layout, part)
+        for name in map(str, part.names):
+            variable, coding = file[name], coded[name]
+            dims, dtype = variable.dims, variable.dtype
+            for member, row in enumerate(members[:, own.block(name)]):
+                index = {} if member_dim is None else {member_dim: member}
+                place = tuple(index.get(dim, part.where.get(dim, slice(None))) for dim in dims)
+                old = variable[place]
+                bare = _coded(name, row, old.reshape(-1), own.kept(name), coding)
+                variable[place] = bare.view(dtype).reshape(old.shape)
 
 
-def _coded(
-    name: str,
-    row: np.ndarray,
-    old: np.ndarray,
-    kept: np.ndarray | slice,
-    former: Stored,
-    new: Stored,
-    same_packing: bool,
-) -> np.ndarray:
+def _coded(name: str, row: np.ndarray, old: np.ndarray, kept: np.ndarray | slice, coding: Coding) -> np.ndarray:
     """What to store of one member: the old numbers where the value is the old one, else the new value.
 
     Parameters
@@ -80,18 +129,16 @@ def _coded(
         What the file has.
     kept : bool array, or slice
         Which entries of the grid are in the state.
-    former, new : Stored
-        How the file has them, and will have them.
-    same_packing : bool
-        Whether the old numbers still mean the same.
+    coding : Coding
     """
-    bare = old.view(new.dtype).copy()
+    former, new = coding.former, coding.new
+    bare = np.ascontiguousarray(old).view(new.dtype).copy()
     codes = new.clear_of_marks(new.pack(row))
     if not np.all(np.isfinite(codes)):
         raise ValueError(
             f"the analysis of variable {name!r} is beyond the numbers of type {new.dtype}: check its prior"
         )
-    if same_packing:
+    if (former.scale, former.offset) == (new.scale, new.offset):
         codes = np.where(former.numbers(bare[kept]) == row, bare[kept], codes)
     shown = former.missing(bare) & ~new.missing(bare)  # by limits that are wider now
     if shown.any() and new.marks.size:

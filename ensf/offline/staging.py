@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ensf.dataset.stores import is_store, remove
 from ensf.runs.files import resolved
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import OWNER
@@ -32,6 +33,9 @@ def check_free(output: Path, names: list[str], size: int, overwrite: bool) -> No
     """
     if os.path.lexists(output) and not output.is_dir():
         raise FileExistsError(f"{output} is a file: name a folder")
+    store = next((one for one in (output, *output.absolute().parents) if is_store(one)), None)
+    if store is not None:
+        raise FileExistsError(f"{store} is a Zarr store: name a folder that is not in one")
     there = [name for name in names if (output / name).exists()]
     if there and not overwrite:
         raise FileExistsError(f"{output / there[0]} exists: name another folder, or say --overwrite to replace it")
@@ -94,8 +98,18 @@ def _take_place(folder: Path, output: Path) -> None:
 
 def _move(folder: Path, output: Path, last: str) -> None:
     (output / last).unlink(missing_ok=True)
-    files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.name == last)
-    for path in files:
+    for path in sorted(_files(folder), key=lambda path: path.name == last):
         target = output / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
+        if is_store(target):
+            remove(target)
         os.replace(path, target)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files and stores in a folder and its folders."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() or is_store(path):
+            yield path
+        elif path.is_dir():
+            yield from _files(path)

@@ -1,4 +1,4 @@
-"""Engines: where the runs of a board, a sweep or an experiment are worked, by one word.
+"""Engines: where runs, the parts of an analysis, and members of a cycle are worked, by one word.
 
     serial             here, one after the other
     processes:N        N processes of this machine; `processes` alone: one per processor
@@ -6,8 +6,9 @@
     dask:tcp://...     the cluster of a Dask scheduler at that address
     mpi                the processes of ``mpiexec -n N python -m mpi4py.futures -m ensf ...``
 
-A task carries names; whoever works it reads and writes the files of that task. So the bits of a result do not depend on
-the engine, and workers on other computers need the same files.
+In Python any `concurrent.futures.Executor` will do in place of the word. A task carries names; whoever works it reads
+and writes the files of that task. So the bits of a result do not depend on the engine, and workers on other computers
+need the same files.
 """
 
 from __future__ import annotations
@@ -16,23 +17,27 @@ import importlib
 import importlib.util
 import multiprocessing
 import os
-import signal
+import pickle
+import platform
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from ensf.runs.files import resolved
-from ensf.runs.interrupts import answered, deferred
+from ensf.runs.files import clear_unfinished, resolved
+from ensf.runs.interrupts import deferred, held
 
-__all__ = ["check", "completed"]
+__all__ = ["Engine", "Workers", "check", "clear", "completed", "opened", "shared"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -45,8 +50,10 @@ LOCAL = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 40}
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def check(engine: str) -> None:
+def check(engine: Engine) -> None:
     """Raise ValueError if there is no such engine, ImportError if what it needs is not installed."""
+    if not isinstance(engine, str):
+        return
     word, _, rest = engine.partition(":")
     if word not in WORDS or (rest and word in ("serial", "mpi")):
         raise ValueError(
@@ -62,81 +69,169 @@ def check(engine: str) -> None:
 
 
 def completed(
-    engine: str,
+    engine: Engine,
     work: Work[Task, Result],
     tasks: Iterable[Task],
     folder: Path,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Generator[tuple[Task, Result], None, None]:
-    """Tasks with their results, in the order in which they finish.
+    """Tasks with their results, in the order in which they finish; parameters and errors are those of `opened`."""
+    tasks = list(tasks)
+    with opened(engine, folder, stopping, len(tasks)) as workers:
+        yield from workers.completed(work, tasks)
 
-    When the generator is closed early, workers stop as soon as `work` looks at its `stopping`. A task whose worker died
-    is done again.
+
+@contextmanager
+def opened(
+    engine: Engine, folder: Path, stopping: Callable[[], bool] = lambda: False, tasks: int | None = None
+) -> Iterator[Workers]:
+    """Workers for one round of tasks after another.
 
     Parameters
     ----------
-    engine : str
-    work : callable
-    tasks : iterable
+    engine : str, Executor, or Workers
+        Workers that are open stay open.
     folder : Path
         Seen by all workers: a hidden file in it tells them to stop.
     stopping : callable
         True if all is to stop, as that of `ensf.runs.interrupts.deferred`.
+    tasks : int, optional
+        No more workers than this are started.
 
     Raises
     ------
-    KeyboardInterrupt
-        After `stopping` is True and all workers have stopped.
+    ValueError, ImportError
+        As `check`.
     OSError
-        If an address does not answer, or workers have died three times.
+        If an address does not answer.
     """
-    tasks = list(tasks)
-    check(engine)
-    if engine == "serial":
-        for task in tasks:
-            yield task, work(task, stopping)
+    if isinstance(engine, Workers):
+        yield engine
         return
-    stop = resolved(folder) / f".stop-{uuid.uuid4().hex}"
+    check(engine)
+    workers = Workers(engine, resolved(folder) / f".stop-{uuid.uuid4().hex}", stopping, tasks)
     try:
+        yield workers
+    finally:
+        workers.close()
+
+
+def clear(folder: Path) -> None:
+    """Remove what a killed process left for its workers in a folder, which this process owns."""
+    for name in ("shared", "stop"):
+        clear_unfinished(folder / name)
+
+
+class Workers:
+    """Workers that `opened` gives; they start with the first round of tasks."""
+
+    def __init__(self, engine: str | Executor, stop: Path, stopping: Callable[[], bool], limit: int | None) -> None:
+        self.engine, self.stop, self.stopping, self.limit = engine, stop, stopping, limit
+        self._stack = ExitStack()
+        self._pool: Executor | None = None
+        self._futures: dict[Future, Any] = {}
+
+    @property
+    def are_here(self) -> bool:
+        """Whether the work is done in this process, one task after the other."""
+        return self.engine == "serial"
+
+    @contextmanager
+    def sharing(self, content: object) -> Iterator[str]:
+        """Within, `shared` gives workers what their tasks have in common, of the yielded name.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be sent to other processes.
+        """
+        path = self.stop.with_name(f".shared-{uuid.uuid4().hex}")
+        try:
+            if not self.are_here:
+                path.write_bytes(_pickled(content))
+            _SHARED[str(path)] = content
+            yield str(path)
+        finally:
+            _SHARED.pop(str(path), None)
+            path.unlink(missing_ok=True)
+
+    def completed(self, work: Work[Task, Result], tasks: Iterable[Task]) -> Generator[tuple[Task, Result], None, None]:
+        """Tasks with their results, in the order in which they finish.
+
+        When the generator is closed early, workers stop as soon as `work` looks at its `stopping`. A task whose worker
+        died is done again.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After `stopping` is True and all workers have stopped.
+        OSError
+            If an address does not answer, or workers have died three times.
+        """
+        tasks = list(tasks)
+        if self.are_here:
+            for task in tasks:
+                yield task, work(task, self.stopping)
+            return
         for attempt in range(1, TRIES + 1):
             try:
-                yield from _parallel(engine, work, tasks, stop, stopping)
+                yield from self._round(work, tasks)
                 return
             except BrokenProcessPool:
-                if attempt == TRIES:
+                if attempt == TRIES or isinstance(self.engine, Executor):
                     raise OSError(
-                        f"processes of engine {engine} died {TRIES} times, perhaps for lack of memory: "
+                        f"processes of engine {self.engine} died {attempt} times, perhaps for lack of memory: "
                         "try again with fewer"
                     ) from None
-    finally:
-        stop.unlink(missing_ok=True)
+                self.close()
 
-
-def _parallel(
-    engine: str, work: Work[Task, Result], tasks: list[Task], stop: Path, stopping: Callable[[], bool]
-) -> Generator[tuple[Task, Result], None, None]:
-    """Each task is taken out of the list when it is done."""
-    with ExitStack() as stack:
-        with answered(signal.SIG_IGN, [signal.SIGINT]):
-            pool = stack.enter_context(_executor(engine, len(tasks)))
-            futures = {pool.submit(_worked, work, task, str(stop)): task for task in tasks}
-        pending = set(futures)
+    def _round(self, work: Work[Task, Result], tasks: list[Task]) -> Generator[tuple[Task, Result], None, None]:
+        """Each task is taken out of the list when it is done."""
         try:
+            if self._pool is None:
+                _start_tracker(self.engine)
+            with held():
+                pool = self._started(len(tasks))
+                self._futures = {pool.submit(_worked, work, task, str(self.stop), mine()): task for task in tasks}
+            pending = set(self._futures)
             while pending:
                 finished, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-                if stopping():
+                if self.stopping():
                     raise KeyboardInterrupt
                 for future in finished:
                     result = _result(future)
-                    tasks.remove(futures[future])
-                    yield futures[future], result
+                    tasks.remove(self._futures[future])
+                    yield self._futures[future], result
+            self._futures = {}
         except BrokenProcessPool:
             raise
         except BaseException:
-            stop.touch()
+            self.stop.touch()
             raise
-        finally:
-            _close(pool, futures)
+
+    def _started(self, tasks: int) -> Executor:
+        if self._pool is None:
+            self._pool = self._stack.enter_context(_executor(self.engine, self.limit or tasks))
+        return self._pool
+
+    def close(self) -> None:
+        """Wait for the workers; Ctrl-C waits too, a second one does not."""
+        with deferred() as stopping:
+            for future in self._futures:
+                future.cancel()
+            if self._pool is not None and isinstance(self.engine, Executor):
+                wait(self._futures)
+            elif self._pool is not None:
+                self._pool.shutdown()
+            self._stack.close()
+            self._stack, self._pool, self._futures = ExitStack(), None, {}
+            self.stop.unlink(missing_ok=True)
+        if stopping():
+            raise KeyboardInterrupt
+
+
+Engine = str | Executor | Workers
+"""One of the words above, or an executor or workers, which stay open."""
 
 
 def _result(future: Future) -> Any:
@@ -150,18 +245,11 @@ def _result(future: Future) -> Any:
         raise
 
 
-def _close(pool: Executor, futures: Iterable[Future]) -> None:
-    """Wait for the workers; Ctrl-C waits too, a second one does not."""
-    with deferred() as stopping:
-        for future in futures:
-            future.cancel()
-        pool.shutdown()
-    if stopping():
-        raise KeyboardInterrupt
-
-
 @contextmanager
-def _executor(engine: str, tasks: int) -> Iterator[Executor]:
+def _executor(engine: str | Executor, tasks: int) -> Iterator[Executor]:
+    if isinstance(engine, Executor):
+        yield engine
+        return
     word, _, rest = engine.partition(":")
     with ExitStack() as stack:
         stack.enter_context(_one_thread_each())
@@ -172,6 +260,12 @@ def _executor(engine: str, tasks: int) -> Iterator[Executor]:
             yield stack.enter_context(_dask(rest)).get_executor(pure=False)
         else:
             yield stack.enter_context(_mpi())
+
+
+def _start_tracker(engine: str | Executor) -> None:
+    """Start what Python starts with the first process: when it does, it lets Ctrl-C through."""
+    if isinstance(engine, str) and engine != "mpi" and sys.platform != "win32":
+        resource_tracker.ensure_running()
 
 
 @contextmanager
@@ -211,12 +305,47 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
+def _pickled(content: object) -> bytes:
+    try:
+        return pickle.dumps(content)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"this cannot be sent to workers ({error}): define functions and classes in a module, or use engine serial"
+        ) from error
+
+
 # --- in a worker -----------------------------------------------------------------------------------------
 
 
-def _worked(work: Work[Task, Result], task: Task, stop: str) -> Result:
+_SHARED: dict[str, Any] = {}
+
+
+def shared(name: str) -> Any:
+    """What the tasks of a round have in common; read once by each process."""
+    if name not in _SHARED:
+        _SHARED.clear()
+        _SHARED[name] = pickle.loads(Path(name).read_bytes())
+    return _SHARED[name]
+
+
+def mine() -> tuple[str, str]:
+    """What must be the same in all processes that work together."""
+    return f"ensf {version('ensf')}", f"numpy {version('numpy')}"
+
+
+def _worked(work: Work[Task, Result], task: Task, stop: str, theirs: tuple[str, str]) -> Result:
     import numba
 
+    if mine() != theirs:
+        raise ValueError(
+            f"the worker on {platform.node()} has {' and '.join(mine())} but this process {' and '.join(theirs)}: "
+            "install the same there"
+        )
+    if not Path(stop).parent.is_dir():
+        raise ValueError(
+            f"the worker on {platform.node()} has no folder {Path(stop).parent}: give workers the same files, under "
+            "the same names"
+        )
     numba.set_num_threads(1)
     with threadpool_limits(1):
         return work(task, Path(stop).exists)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["answered", "deferred", "noticed", "status"]
+__all__ = ["answered", "deferred", "held", "noticed", "status"]
 
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -21,8 +22,7 @@ _received: list[int] = []
 def answered(answer: Answer, numbers: Sequence[signal.Signals] = STOPPING) -> Iterator[Callable[[], None]]:
     """Within, signals that stop get another answer; the yielded function gives them the former one back.
 
-    Outside the main thread nothing changes; nor for SIGHUP where it is ignored, as under ``nohup``. Processes that are
-    started while signals are ignored never hear them.
+    Outside the main thread nothing changes; nor for SIGHUP where it is ignored, as under ``nohup``.
 
     Parameters
     ----------
@@ -63,6 +63,20 @@ def deferred() -> Iterator[Callable[[], bool]]:
 
     with answered(receive):
         yield lambda: bool(received)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Within, Ctrl-C waits; processes that are started within never hear it."""
+    if sys.platform == "win32":
+        with answered(signal.SIG_IGN, [signal.SIGINT]):
+            yield
+        return
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 @contextmanager

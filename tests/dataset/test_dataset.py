@@ -19,14 +19,17 @@ from ensf import (
     RTPS,
     AnalysisInflation,
     Callback,
+    Copula,
     Correlated,
     Euclidean,
+    FailedMembers,
     Identity,
     InformationLimit,
     Layered,
     Linear,
     Localization,
     Observation,
+    Parameter,
     Pointwise,
     Select,
     Sphere,
@@ -202,6 +205,54 @@ def test_dask_arrays_are_computed_once_and_others_stay(caplog):
     assert analysis.orography.chunks is not None
     assert analysis.t.chunks is None
     xr.testing.assert_identical(analysis.compute(), analyse(dataset, stations, NEAR, RNG(1), variables=STATE))
+
+
+def counted(dataset, calls):
+    """The same in chunks; `calls` gets the name and place of each that is computed."""
+    array = pytest.importorskip("dask.array")
+
+    def lazy(name, one):
+        def count(block, block_info):
+            calls.append((name, tuple(block_info[0]["chunk-location"])))
+            return block
+
+        chunks = array.from_array(one.values, tuple(-(-size // 2) for size in one.shape))
+        chunks = chunks.map_blocks(count, dtype=one.dtype, meta=np.empty((0,) * one.ndim, one.dtype))
+        return one.variable.copy(data=chunks)
+
+    return dataset.assign({name: lazy(name, one) for name, one in dataset.items()})
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"method": Copula(ETKF())},
+        {"method": FailedMembers(NEAR, 3), "broken": True},
+        {"mask": "land"},
+        {"mask": {"t": "land", "q": "land"}},
+        {"parameters": {"rate": Parameter(), "rough": Parameter()}},
+    ],
+    ids=["near", "whole", "failed", "mask", "masks", "parameters"],
+)
+def test_no_chunk_is_computed_twice(how):
+    dataset = forecast()
+    dataset["rate"] = "realization", RNG(1).random(8)
+    dataset["rough"] = ("realization", "latitude", "longitude"), RNG(2).random((8, 3, 4))
+    dataset["land"] = dataset.orography > 0.95
+    if how.get("broken"):
+        dataset["t"][2, 0] = np.nan
+    calls = []
+
+    def made(data):
+        mask = how.get("mask")
+        mask = {name: data[one] for name, one in mask.items()} if isinstance(mask, dict) else mask and data[mask]
+        options = {"variables": STATE, "mask": mask, "parameters": how.get("parameters")}
+        return analyse(data, points, how.get("method", NEAR), RNG(1), **options)
+
+    result = made(counted(dataset, calls))
+    assert len(set(calls)) == len(calls) and {name for name, _ in calls} >= {"t", "q"}
+    xr.testing.assert_identical(result.compute(), made(dataset))
 
 
 def test_masked_points_keep_the_values_of_each_member():

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,10 +79,11 @@ def cycling(folder, words="", **changes):
     return Cycling(model, **{"method": read_method("EnKF()"), **settings, **numbers, **changes})
 
 
-def run(folder, words="", output="out", resume=False, analyse=None, **changes):
+def run(folder, words="", output="out", resume=False, analyse=None, engine="serial", **changes):
     lines = []
     settings = cycling(folder, words, **changes)
-    records = external.run(settings, folder / output, resume=resume, analyse=analyse, show=lines.append)
+    how = {"resume": resume, "analyse": analyse, "engine": engine}
+    records = external.run(settings, folder / output, show=lines.append, **how)
     return records, lines
 
 
@@ -109,6 +111,24 @@ def test_forecasts_and_analyses_alternate(folder):
     made = values(folder / "out" / "cycle_0002" / "forecast" / "member_0002.nc").ravel()
     seed = int(np.random.SeedSequence((1, 2, 2)).generate_state(1)[0]) % 2**31
     assert made.tolist() == external_model.advance(given.tolist(), 7.5, 6.0, seed)
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [ThreadPoolExecutor(2), pytest.param("processes:2", marks=pytest.mark.slow)],
+    ids=["executor", "processes"],
+)
+def test_members_and_parts_by_workers_have_the_same_bits(folder, engine):
+    run(folder, cycles=2)
+    records, _ = run(folder, output="workers", engine=engine, cycles=2)
+    assert [record["members"] for record in records] == [MEMBERS, MEMBERS]
+    assert contents(folder / "workers") == contents(folder / "out")
+    assert not [path for path in (folder / "workers").rglob(".*") if path.name != OWNER]
+
+
+def test_a_member_that_fails_in_a_worker_is_named(folder):
+    with ThreadPoolExecutor(2) as pool, pytest.raises(OSError, match="member 1 .*failed in cycle 1: .*exit status 3"):
+        run(folder, model={"command": "sh -c 'exit 3'"}, engine=pool)
 
 
 def test_the_analysis_is_the_filters_and_leaves_the_rest(folder):

@@ -35,7 +35,7 @@ from offline_files import (
 from ensf.cli import main
 from ensf.filters import ETKF, LETKF
 from ensf.localization import Layered, Localization, Sphere
-from ensf.offline import Offline, writer
+from ensf.offline import Offline, Source, writer
 from ensf.tables import read
 from ensf.tables.quality import GrossCheck
 
@@ -343,7 +343,11 @@ def test_killed_at_any_moment(folder):
 
 @pytest.mark.parametrize(("stages", "copies"), [("analysis", 1), ("forecast,postassim,analysis", 3)])
 def test_a_disk_that_is_too_small_is_refused(folder, monkeypatch, capsys, stages, copies):
-    size = copies * sum(member(folder, number).stat().st_size for number in range(1, MEMBERS + 1))
+    """Room for the files, and for what parts leave for them."""
+    paths = [member(folder, number) for number in range(1, MEMBERS + 1)]
+    source = Source.of(paths, "realization", (), True)
+    parts = MEMBERS * source.layout.size * source.dtype.itemsize
+    size = copies * (sum(path.stat().st_size for path in paths) + parts)
     for free, code in ((size, 0), (size - 1, 2)):
         monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
         assert main(command(folder, "--stages", stages, "--dry-run")) == code

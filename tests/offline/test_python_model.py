@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ensf import ETKF, Smoother
 from ensf.cli import main
 from ensf.filters import EnKF
 from ensf.offline import cycle as external
@@ -67,12 +68,13 @@ def place(tmp_path):
     return tmp_path
 
 
-def run(folder, output="out", resume=False, model=None, **changes):
+def run(folder, output="out", resume=False, model=None, show=None, overwrite=False, **changes):
     lines = []
     settings = {"initial": "initial/m{member:02d}.nc", "observations": "obs_{cycle}.csv", "folder": str(folder)}
     numbers = {"interval": 6.0, "start": "1.5"}
     cycling = Cycling(Command(**model), **{"method": EnKF(), **settings, **numbers, **changes})
-    return external.run(cycling, folder / output, resume=resume, show=lines.append), lines
+    how = {"resume": resume, "overwrite": overwrite, "show": show or lines.append}
+    return external.run(cycling, folder / output, **how), lines
 
 
 def contents(directory):
@@ -152,3 +154,31 @@ def test_a_configuration_with_a_model_runs(place, capsys):
     assert "forecast of member 1: toy_model:advance" in capsys.readouterr().out
     assert main(["cycle", str(place / "config.toml")]) == 0
     assert len(list((place / "cycles" / "cycle_0001" / "analysis").glob("member_*.nc"))) == 2
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is", "ignore:Failed to open Zarr store with")
+def test_members_may_be_stores(place):
+    """With failed members that are replaced, earlier states, and a run that was stopped."""
+    pytest.importorskip("zarr")
+    for path in (place / "initial").glob("*.nc"):
+        xr.load_dataset(path).to_zarr(path.with_suffix(".zarr"), zarr_format=2 if path.stem == "m01" else 3)
+    asked = {**python("lame"), "members": 3, "method": Smoother(ETKF(), 1), "min_members": 2, "replace_failed": True}
+    stores = {**asked, "initial": "initial/m{member:02d}.zarr"}
+    run(place, "files", **asked)
+
+    def stop(line):
+        if line.startswith("cycle 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(place, "stores", show=stop, **stores)
+    run(place, "stores", resume=True, **stores)
+    paths = [path.relative_to(place / "files") for path in (place / "files").rglob("member_*.nc")]
+    assert len(paths) == 13
+    for path in paths:
+        store = (place / "stores" / path).with_suffix(".zarr")
+        xr.testing.assert_equal(xr.load_dataset(store, engine="zarr"), xr.load_dataset(place / "files" / path))
+        assert path.stem == "member_0002" or (store / ".zgroup").exists() == (path.stem == "member_0001")
+    assert len(list((place / "stores").rglob("member_*.zarr"))) == len(paths)
+    run(place, "stores", overwrite=True, cycles=1, **{key: stores[key] for key in stores if key != "cycles"})
+    assert not (place / "stores" / "cycle_0002").exists()

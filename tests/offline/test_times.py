@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from ensf import LETKF, Localization, Parameter, letsf
+from ensf import ETKF, LETKF, Localization, Parameter, letsf
 from ensf.cli import main
+from ensf.dataset.methods import find_localization
 from ensf.localization import Euclidean
-from ensf.offline import Offline
+from ensf.offline import Offline, job, parts
+from ensf.offline.times import TimesSource
 
 MEMBERS, TIMES = 4, 3
 NEAR = Localization(Euclidean(), 1.5, dims=("x", "y"))
@@ -71,9 +76,10 @@ def folder(tmp_path, rng, request):
     return tmp_path
 
 
-def analysed(folder, prior, output, method, **settings):
+def analysed(folder, prior, output, method, engine="serial", **settings):
     offline = Offline(method, mask=True, statistics=("analysis",), **{"by_time": True, **settings})
-    made = offline.analyse(prior, str(folder / "obs.csv"), folder / output, rng=np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    made = offline.analyse(prior, str(folder / "obs.csv"), folder / output, rng=rng, engine=engine)
     return made, folder / output
 
 
@@ -87,8 +93,8 @@ def test_files_of_one_time_have_the_analysis_of_files_of_all(folder):
     assert 10 <= whole.info["table"].used.sum() < 13
     expected = loaded(place / f"m{member}.nc" for member in range(MEMBERS))
     times = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)]
-    parts, place = analysed(folder, times, "b", method)
-    np.testing.assert_array_equal(parts.info["table"].reason, whole.info["table"].reason)
+    by_time, place = analysed(folder, times, "b", method)
+    np.testing.assert_array_equal(by_time.info["table"].reason, whole.info["table"].reason)
     for member in range(MEMBERS):
         for k in range(TIMES):
             (made,) = loaded([place / f"hour_{3 * k}" / f"m{member}.nc"])
@@ -103,8 +109,8 @@ def test_files_of_one_time_have_the_analysis_of_files_of_all(folder):
 def test_a_time_may_be_a_number_in_other_units_and_anywhere(folder, kind):
     whole, _ = analysed(folder, str(folder / "whole" / "m*.nc"), "a", LETKF(NEAR), by_time=False)
     times = [str(folder / "other" / f"m*_t{k}.nc") for k in range(TIMES)]
-    parts, place = analysed(folder, times, "b", LETKF(NEAR))
-    np.testing.assert_array_equal(parts.info["table"].reason, whole.info["table"].reason)
+    by_time, place = analysed(folder, times, "b", LETKF(NEAR))
+    np.testing.assert_array_equal(by_time.info["table"].reason, whole.info["table"].reason)
     for member in range(MEMBERS):
         (expected,) = loaded([folder / "a" / f"m{member}.nc"])
         for k in range(TIMES):
@@ -119,8 +125,8 @@ def test_files_that_hold_all_members_at_one_time(folder):
     for hour in (0, 3, 6):
         files = loaded(folder / f"hour_{hour}" / f"m{member}.nc" for member in range(MEMBERS))
         xr.concat(files, "realization").to_netcdf(folder / f"all_{hour}.nc")
-    parts, place = analysed(folder, [str(folder / f"all_{hour}.nc") for hour in (0, 3, 6)], "b", LETKF(NEAR))
-    np.testing.assert_array_equal(parts.ensemble, whole.ensemble)
+    by_time, place = analysed(folder, [str(folder / f"all_{hour}.nc") for hour in (0, 3, 6)], "b", LETKF(NEAR))
+    np.testing.assert_array_equal(by_time.ensemble, whole.ensemble)
     for k, hour in enumerate((0, 3, 6)):
         (made,) = loaded([place / f"all_{hour}.nc"])
         for member in range(MEMBERS):
@@ -163,3 +169,51 @@ def test_what_does_not_fit_is_refused_in_a_sentence_and_nothing_is_written(folde
         path = folder / "hour_6" / f"m{member}.nc"
         xr.load_dataset(folder / "hour_3" / f"m{member}.nc").drop_vars("time").isel(time=0).to_netcdf(path)
     refused("variable 'q' of .*hour_6/m0.nc does not say its time", hours)
+
+
+@pytest.mark.parametrize("method", [LETKF(NEAR), ETKF()], ids=["rows", "times"])
+def test_parts_of_times_have_the_bits_of_the_whole(folder, method, monkeypatch):
+    """Parts are ranges of the grid, of all times; without a localization they are ranges of the times."""
+    hours = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)]
+    whole, place = analysed(folder, hours, "a", method)
+    monkeypatch.setattr(parts, "VALUES", (1, 40))
+    cut = parts.cut_source(whole.source, find_localization(method))
+    assert len(cut) > 2 and {part.dim for part in cut} == {"time" if method == ETKF() else "y"}
+    with ThreadPoolExecutor(2) as pool:
+        made, other = analysed(folder, hours, "b", method, pool)
+    np.testing.assert_array_equal(made.ensemble, whole.ensemble)
+    files = [path.relative_to(place) for path in place.rglob("*.nc") if path.parent != place]
+    assert len(files) == MEMBERS * TIMES + 2
+    for path in files:
+        xr.testing.assert_identical(*(one.drop_attrs(deep=False) for one in loaded([place / path, other / path])))
+
+
+def test_a_source_of_times_is_sent_as_names(folder):
+    hours = [sorted((folder / f"hour_{hour}").glob("m*.nc")) for hour in (0, 3, 6)]
+    source = TimesSource.of_times(hours, "realization", (), True)
+    again = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(again.load(), source.load())
+    assert again.layout.template.identical(source.layout.template) and again.paths == source.paths
+    assert len(pickle.dumps(source)) < 5000
+
+
+def test_times_take_an_engine_and_a_limit_of_memory(folder, monkeypatch, capsys):
+    hours = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)]
+    near = "LETKF(Localization(Euclidean(), 1.5, dims=('x', 'y')))"
+    request = ["analyse", "--by-time", "--mask", "--method", near, "--observations", str(folder / "obs.csv")]
+    request += ["--prior", *hours, "--output"]
+    assert main([*request, str(folder / "a")]) == 0
+    monkeypatch.setattr(job, "ALWAYS", 0.0)
+    limit = ["--memory-limit", "4.5e-5"]
+    assert main([*request, str(folder / "b"), *limit, "--dry-run"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("analysis in")]
+    assert int(line.split()[2]) > 1 and float(line.split()[5]) <= 4.5e-5, line
+    assert main([*request, str(folder / "b"), *limit, "--engine", "processes:2"]) == 0
+    for path in (folder / "a").rglob("m*.nc"):
+        (one, other) = loaded([path, folder / "b" / path.relative_to(folder / "a")])
+        xr.testing.assert_identical(one.drop_attrs(deep=False), other.drop_attrs(deep=False))
+    given = hours, folder / "obs.csv", folder / "c"
+    with pytest.raises(ValueError, match="memory_limit is 3.5e-05 GB but one part of .* smaller pieces"):
+        Offline(LETKF(NEAR), mask=True, by_time=True, memory_limit=3.5e-5).prepare(*given)
+    with pytest.raises(ValueError, match="but an update by the members at 23 observed values needs .*: .* thin the"):
+        Offline(LETKF(NEAR), mask=True, by_time=True, memory_limit=1e-6).prepare(*given)

@@ -102,12 +102,35 @@ def test_a_worker_that_others_started_has_one_thread():
     """Those of Dask and MPI are there before the package can set their environment."""
     script = """
 import numba
-from ensf.runs.engines import _worked
-print(numba.get_num_threads(), _worked(lambda task, stopping: numba.get_num_threads(), 1, "no such file"))
+from ensf.runs.engines import _worked, mine
+print(numba.get_num_threads(), _worked(lambda task, stopping: numba.get_num_threads(), 1, "no such file", mine()))
 """
     environment = {**os.environ, "NUMBA_NUM_THREADS": "2"}
     run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["2", "1"]
+
+
+def test_a_worker_that_does_not_fit_is_named(tmp_path):
+    theirs = ("ensf 0.0.1", engines.mine()[1])
+    with pytest.raises(ValueError, match=r"the worker on .* has ensf .* but this process ensf 0\.0\.1 and numpy"):
+        engines._worked(square, 1, str(tmp_path / "stop"), theirs)
+    with pytest.raises(ValueError, match="has no folder .*elsewhere: give workers the same files"):
+        engines._worked(square, 1, str(tmp_path / "elsewhere" / "stop"), engines.mine())
+
+
+def test_what_cannot_be_sent_to_workers_is_refused(tmp_path):
+    with (
+        engines.opened("processes:1", tmp_path) as workers,
+        pytest.raises(ValueError, match="cannot be sent to workers"),
+    ):
+        workers.sharing(lambda: 1).__enter__()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_executor_of_ones_own_stays_open(tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        assert results(pool, square, range(3), tmp_path) == {0: 0, 1: 1, 2: 4}
+        assert pool.submit(len, "abc").result() == 3
 
 
 def test_the_task_of_a_dead_worker_is_done_again(tmp_path):
@@ -128,6 +151,39 @@ def test_workers_stop_when_asked(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         list(engines.completed("processes:1", wait_for_the_end, [str(mark)], tmp_path, mark.exists))
     assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+
+
+INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from ensf.runs import engines
+
+pool = engines.ProcessPoolExecutor
+
+def interrupted(*how):
+    signal.raise_signal(signal.SIGINT)
+    made = pool(*how)
+    print("started")
+    return made
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    engines.ProcessPoolExecutor = interrupted
+    try:
+        list(engines.completed("processes:1", len, ["a"], Path(sys.argv[1])))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_ctrl_c_while_workers_start_waits_until_they_have(tmp_path):
+    """In a new process, where Python starts processes of its own beside the first one."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "script.py").write_text(INTERRUPTED)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "folder")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["started", "interrupted"]
+    assert not list((tmp_path / "folder").iterdir())
 
 
 @pytest.mark.parametrize(

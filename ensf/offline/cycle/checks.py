@@ -14,6 +14,7 @@ import numpy as np
 
 from ensf.dataset import Layout
 from ensf.dataset.methods import find_localization, method_for, places, with_catalogues
+from ensf.dataset.stores import is_there, size_of
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
 from ensf.offline.cycle.settings import Cycling
@@ -55,11 +56,11 @@ def check_inputs(
     """
     _check_program(cycling, tasks[0])
     for task in tasks:
-        if not task.input.is_file():
+        if not is_there(task.input):
             raise FileNotFoundError(
                 f"there is no file {task.input} for member {task.member}: check initial, or give fewer members"
             )
-    check_free(directory, [], 2 * sum(task.input.stat().st_size for task in tasks), True)
+    check_free(directory, [], 2 * sum(size_of(task.input) for task in tasks), True)
     if first is None:
         return {}
     source = _source(cycling, tasks, first)

@@ -34,15 +34,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ensf.dataset.stores import copy, is_there, remove
 from ensf.offline.cycle import template
 from ensf.offline.cycle.processes import Processes
+from ensf.runs.engines import Engine, opened
 from ensf.runs.files import resolved
 
 __all__ = ["UNREADABLE", "WORDS", "Command", "Task"]
@@ -157,6 +160,7 @@ class Command:
         check: Callable[[Task, Path], Content],
         folder: Path = Path(),
         unlike: Callable[[Mapping[int, Content]], Mapping[int, str]] = lambda contents: {},
+        engine: Engine = "serial",
     ) -> dict[int, str]:
         """Run all members; those whose output is there already, and valid, are done.
 
@@ -171,6 +175,9 @@ class Command:
             Where the path of the template counts from.
         unlike : callable
             ``unlike(contents)`` says, of what `check` said by member, which are not like the others, and why.
+        engine : str, Executor, or Workers
+            Where programs run, as in `ensf.runs.engines`: ``serial`` runs `jobs` at the same time, others as many as
+            they have workers.
 
         Returns
         -------
@@ -184,7 +191,7 @@ class Command:
         for _ in range(1 + self.retries):
             waiting = [task for task in tasks if task.member not in contents]
             reasons = {}
-            for task, place, reason in self._ended(waiting, directory, folder):
+            for task, place, reason in self._ended(waiting, directory, folder, engine):
                 said[task.member] = _last_words(place)
                 if not reason:
                     try:
@@ -203,10 +210,23 @@ class Command:
                 break
         return dict(sorted(reasons.items()))
 
-    def _ended(self, tasks: Sequence[Task], directory: Path, folder: Path) -> Iterator[tuple[Task, Path, str]]:
+    def _ended(
+        self, tasks: Sequence[Task], directory: Path, folder: Path, engine: Engine
+    ) -> Iterator[tuple[Task, Path, str]]:
         """Each task when its program has ended, where it ran, and why it failed or nothing."""
+        with opened(engine, directory) as workers:
+            if workers.are_here:
+                yield from self._by_threads(tasks, directory, folder)
+                return
+            alone = replace(self, jobs=os.cpu_count() or 1)
+            for run, (place, reason) in workers.completed(
+                _by_worker, [_Run(alone, task, directory, folder) for task in tasks]
+            ):
+                yield run.task, place, reason
+
+    def _by_threads(self, tasks: Sequence[Task], directory: Path, folder: Path) -> Iterator[tuple[Task, Path, str]]:
         processes = Processes()
-        once = partial(self._run, directory=directory, folder=folder, processes=processes)
+        once = partial(self.run, directory=directory, folder=folder, processes=processes)
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
                 runs = {pool.submit(once, task): task for task in tasks}
@@ -217,7 +237,7 @@ class Command:
                 processes.stop()
                 raise
 
-    def _run(self, task: Task, directory: Path, folder: Path, processes: Processes) -> tuple[Path, str]:
+    def run(self, task: Task, directory: Path, folder: Path, processes: Processes) -> tuple[Path, str]:
         """One try: where, and why it failed or nothing."""
         place = Path(tempfile.mkdtemp(prefix=f"member_{task.member:04d}_", dir=directory))
         given, made = _files(task, place)
@@ -227,18 +247,52 @@ class Command:
                 shutil.copytree(folder / self.template_folder(words), place, symlinks=True, dirs_exist_ok=True)
                 template.fill(place, words)
             for path in (given, made, place / "stdout.txt", place / "stderr.txt"):
-                path.unlink(missing_ok=True)  # neither an output nor a link of the template
-            shutil.copyfile(task.input, given)
+                remove(path)  # neither an output nor a link of the template
+            copy(task.input, given)
             status = processes.run(self.arguments(words), place, self.timeout)
             if status:
                 return place, f"it ended with {_status(status)}"
-            return place, "" if made.is_file() else "it left no output file"
+            return place, "" if is_there(made) else "it left no output file"
         except subprocess.TimeoutExpired:
             return place, f"it took longer than {self.timeout:g} s"
         except OSError as error:
             return place, f"it could not be run ({error.strerror or error})"
         except ValueError as error:
             return place, f"it could not be run ({error})"
+
+
+# --- in a worker -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One try of a member."""
+
+    command: Command
+    task: Task
+    directory: Path
+    folder: Path
+
+
+def _by_worker(run: _Run, stopping: Callable[[], bool]) -> tuple[Path, str]:
+    """Where it ran, and why it failed or nothing; its program is ended when all is to stop."""
+    processes, ended = Processes(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.2):
+            if stopping():
+                processes.stop()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        result = run.command.run(run.task, run.directory, run.folder, processes)
+    finally:
+        ended.set()
+        watcher.join()
+    if stopping():
+        raise KeyboardInterrupt
+    return result
 
 
 # --- what a program leaves -------------------------------------------------------------------------------
@@ -257,7 +311,7 @@ def _finished(tasks: Sequence[Task], check: Callable[[Task, Path], Content]) -> 
             try:
                 contents[task.member] = check(task, task.output)
             except ValueError:
-                task.output.unlink()
+                remove(task.output)
     return contents
 
 
@@ -266,9 +320,8 @@ def _taken(task: Task, place: Path, check: Callable[[Task, Path], Content]) -> C
     made = _files(task, place)[1]
     content = check(task, made)
     if made.is_symlink():
-        copy = made.with_name(f"copy{made.suffix}")
-        shutil.copyfile(made, copy)
-        made = copy
+        linked, made = made, made.with_name(f"copy{made.suffix}")
+        copy(linked, made)
     os.replace(made, task.output)
     shutil.rmtree(place, ignore_errors=True)
     return content

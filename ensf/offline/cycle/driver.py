@@ -27,7 +27,7 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.filters.base import Analysis, Memory
-from ensf.offline import Earlier, Replaced, analyse_files
+from ensf.offline import Analysed, Earlier, Replaced, analyse_files
 from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
@@ -38,6 +38,7 @@ from ensf.offline.memory import MEMORY
 from ensf.offline.observations import summary
 from ensf.offline.statistics import STATISTICS, append
 from ensf.runs import restart
+from ensf.runs.engines import Engine, Workers, clear, opened
 from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
@@ -59,7 +60,7 @@ class Analyse(Protocol):
         *,
         rng: Any,
         memory: Any,
-    ) -> Analysis:
+    ) -> Analysis | Analysed:
         """Write a file of the same name for each prior file; `memory` of the result is for the next cycle."""
 
 
@@ -102,6 +103,8 @@ def run(
     overwrite: bool = False,
     analyse: Analyse | None = None,
     show: Callable[[str], None] | None = None,
+    engine: Engine = "serial",
+    memory_limit: float = 0.0,
 ) -> list[dict[str, Any]]:
     """Run all cycles into a folder; return one record per cycle, which ``summary.json`` has too.
 
@@ -118,6 +121,10 @@ def run(
         By default `ensf.offline.analyse_files`.
     show : callable, optional
         Gets a line per cycle; by default it goes to standard error.
+    engine : str or concurrent.futures.Executor
+        Where members run and parts of the analysis are worked, as in `ensf.runs.engines`; the bits are the same.
+    memory_limit : float
+        GB that each process may take in the analysis, as in `ensf.offline.Offline`.
 
     Raises
     ------
@@ -131,7 +138,8 @@ def run(
         raise ValueError("parameters and replace_failed need the analysis of ensf: leave analyse= out, or both of them")
     show = show or partial(print, file=sys.stderr, flush=True)
     directory = expanded(directory)
-    with owned(directory), deferred() as stopping:
+    with owned(directory), deferred() as stopping, opened(engine, directory) as workers:
+        clear(directory)
         checkpoint, cleared = _checkpoint(cycling, directory, resume, overwrite)
         if checkpoint.cycles < cycling.cycles:
             tasks = list(_tasks(checkpoint, cycling, directory))
@@ -144,7 +152,7 @@ def run(
         _save(checkpoint, cycling, directory)
         _prune(checkpoint.cycles, cycling, directory)
         while checkpoint.cycles < cycling.cycles:
-            checkpoint = _cycle(checkpoint, cycling, directory, analyse, show)
+            checkpoint = _cycle(checkpoint, cycling, directory, analyse, show, workers, memory_limit)
             _save(checkpoint, cycling, directory)
             _prune(checkpoint.cycles, cycling, directory)
             if stopping():
@@ -175,12 +183,18 @@ def plan(cycling: Cycling, directory: Path, *, resume: bool = False, overwrite: 
 
 
 def _cycle(
-    checkpoint: Checkpoint, cycling: Cycling, directory: Path, analyse: Analyse | None, show: Callable[[str], None]
+    checkpoint: Checkpoint,
+    cycling: Cycling,
+    directory: Path,
+    analyse: Analyse | None,
+    show: Callable[[str], None],
+    workers: Workers,
+    memory_limit: float,
 ) -> Checkpoint:
     """Forecast and analysis."""
     cycle = checkpoint.cycles + 1
     place, label = folders.folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
-    prior, failed = _forecast(checkpoint, cycling, directory)
+    prior, failed = _forecast(checkpoint, cycling, directory, workers)
     replacement = _replacement(checkpoint, cycling, failed)
     for member, reason in failed.items():
         show(f"{label}: {'replaces' if replacement else 'goes on without'} member {member}: {reason}")
@@ -191,7 +205,9 @@ def _cycle(
     replaced = None
     if replacement is not None:
         replaced = Replaced(tuple(_name(member, suffix) for member in failed), replacement)
-    analyse = analyse or _of_files(cycling.analysis(cycle), _earlier(cycling, directory, cycle, prior), replaced)
+    how = {"earlier": _earlier(cycling, directory, cycle, prior), "replaced": replaced}
+    limits = {"engine": workers, "memory_limit": memory_limit}
+    analyse = analyse or _of_files({**cycling.analysis(cycle), **how, **limits})
     former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
     memory = former if former.is_file() else cycling.first_memory if cycle == 1 else checkpoint.memory
     analysis = analyse(
@@ -214,7 +230,9 @@ def _cycle(
     )
 
 
-def _forecast(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> tuple[dict[int, Path], dict[int, str]]:
+def _forecast(
+    checkpoint: Checkpoint, cycling: Cycling, directory: Path, workers: Workers
+) -> tuple[dict[int, Path], dict[int, str]]:
     """Files of the members at the end of the cycle, and why others failed."""
     cycle = checkpoint.cycles + 1
     place = folders.folder(directory, cycle)
@@ -227,7 +245,7 @@ def _forecast(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> tupl
             check_time(path, task.input, start, end)
         return content(path, cycling.file_variables, cycling.mask)
 
-    failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder), unlike)
+    failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder), unlike, workers)
     prior = {task.member: task.output for task in tasks if task.member not in failed}
     _check_failures(failed, len(prior), cycling.min_members, cycle)
     return prior, failed
@@ -253,7 +271,7 @@ def _replacement(checkpoint: Checkpoint, cycling: Cycling, failed: Mapping[int, 
     return Replacement.draw(alive, np.random.Generator(np.random.SFC64(seeds)))
 
 
-def _of_files(settings: Mapping[str, Any], earlier: list[Earlier], replaced: Replaced | None) -> Analyse:
+def _of_files(settings: Mapping[str, Any]) -> Analyse:
     """`ensf.offline.analyse_files` with settings."""
 
     def analyse(
@@ -264,9 +282,8 @@ def _of_files(settings: Mapping[str, Any], earlier: list[Earlier], replaced: Rep
         *,
         rng: Any,
         memory: Any,
-    ) -> Analysis:
-        how = {"memory": memory, "earlier": earlier, "replaced": replaced, **settings}
-        return analyse_files(prior_paths, observation_paths, method, output_dir, rng=rng, **how)
+    ) -> Analysed:
+        return analyse_files(prior_paths, observation_paths, method, output_dir, rng=rng, memory=memory, **settings)
 
     return analyse
 
@@ -276,7 +293,7 @@ def _plain(time: Time) -> float | str:
     return str(time) if isinstance(time, Date) else time
 
 
-def _write_table(analysis: Analysis, place: Path) -> str:
+def _write_table(analysis: Analysis | Analysed, place: Path) -> str:
     """Store which observations were used, and why others were not; say how many."""
     table = analysis.info.get("table")
     if table is None:
@@ -285,7 +302,7 @@ def _write_table(analysis: Analysis, place: Path) -> str:
     return summary(table)
 
 
-def _keep_looks(analysis: Analysis, place: Path, cycle: int, time: float | str) -> None:
+def _keep_looks(analysis: Analysis | Analysed, place: Path, cycle: int, time: float | str) -> None:
     """What one looks at: the fields beside the members' folder, the statistics with those of the cycles before."""
     if (place / "analysis" / FIELDS).exists():
         os.replace(place / "analysis" / FIELDS, place / FIELDS)
@@ -307,7 +324,7 @@ def _parameters(cycling: Cycling, directory: Path, cycle: int, members: Sequence
 
 
 def _analyse_parameters(
-    analysis: Analysis,
+    analysis: Analysis | Analysed,
     cycling: Cycling,
     directory: Path,
     cycle: int,

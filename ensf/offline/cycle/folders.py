@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ensf.dataset import stores
+
 __all__ = ["folder", "numbered", "remove", "remove_analysis", "remove_members", "remove_smoothed", "smoothed"]
 
 NUMBER = re.compile(r"cycle_(\d{4,})")
@@ -91,7 +93,7 @@ def remove_smoothed(place: Path, cycle: int) -> None:
 def _remove(place: Path, names: re.Pattern[str]) -> None:
     """Remove files of these names, and the folder if nothing is left in it."""
     for path in [path for path in _content(place) if names.fullmatch(path.name)]:
-        path.unlink()
+        stores.remove(path)
     with suppress(OSError):
         place.rmdir()
 

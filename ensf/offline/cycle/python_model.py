@@ -43,17 +43,22 @@ def taken(function, words):
 
 
 def forecast(function, source, target, words):
-    """Write what the function makes of the Dataset in a file."""
+    """Write what the function makes of the Dataset in a file, or a Zarr store."""
     import numpy as np
     import xarray as xr
 
     for name in ("start", "end"):
         if isinstance(words[name], str):
             words[name] = np.datetime64(words[name])
-    made = function(xr.load_dataset(source), **taken(function, words))
+    is_store = os.path.isdir(source)
+    made = function(xr.load_dataset(source, engine="zarr" if is_store else None), **taken(function, words))
     if not isinstance(made, xr.Dataset):
         sys.exit(f"the model gave a {type(made).__name__}: give an xarray.Dataset")
-    made.to_netcdf(target)
+    if is_store:
+        version = 3 if os.path.exists(os.path.join(source, "zarr.json")) else 2
+        made.to_zarr(target, zarr_format=version, consolidated=False)
+    else:
+        made.to_netcdf(target)
 
 
 def main(model, folder, threads, *task):
