@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeGuard, TypeVar, cast
 
 import array_api_compat
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from threadpoolctl import ThreadpoolController
 
+Name = TypeVar("Name", bound=Hashable)
 Array: TypeAlias = np.ndarray
 """An array of NumPy, or of CuPy or another library that follows the array API; typed as the first."""
 Generator: TypeAlias = np.random.Generator
@@ -92,7 +93,7 @@ def is_sparse(matrix: object) -> TypeGuard[scipy.sparse.csr_array]:
     return hasattr(matrix, "tocsr")
 
 
-def as_names(one_or_more: str | Iterable[str]) -> tuple[str, ...]:
+def as_names(one_or_more: str | Iterable[Name]) -> tuple[str | Name, ...]:
     """Names of what a caller has: one, or several."""
     return (one_or_more,) if isinstance(one_or_more, str) else tuple(one_or_more)
 
