@@ -8,13 +8,14 @@ P = lambda v, and the same members before and after the model,
     cross_k = beta (d_(t+1) + beta delta_t) d_t,   lambda = sum cross / sum beta^2 v_t,
     rho = (sum w d_t^2 / r - lambda sum w v_t / r) / sum w,      w = 1 / (1 + v_t / (rho r))^2
 
-with the weights w in lambda too: where the forecast is known well, R is. delta is what the filter did, whatever it believed: the estimate does not feed itself. If the prior variance or R is
-wrong by a factor, the covariance of the analysis error with d is proportional to the analysis covariance, so the same
-holds for observations of two places, with beta between them: where the network moves, an observation is compared with
-the nearest one of its kind in the cycle before (`Sites.partners`). For linear operators and Gaussian laws, and as long
-as a place keeps what it had: with c the correlation of members before and after the model, a pair counts as 2 c^2 - 1,
-and not at all where windows are long and fields move on (there lambda comes out too small). Through a pointwise sensor
-rho comes from the median of d^2 / (r + v / rho) where v < .3 rho r.
+with the weights w in lambda too: where the forecast is known well, R is. delta is what the filter did, whatever it
+believed: the estimate does not feed itself. If the prior variance or R is wrong by a factor, the covariance of the
+analysis error with d is proportional to the analysis covariance, so the same holds for observations of two places, with
+beta between them: where the network moves, an observation is compared with the nearest one of its kind in the cycle
+before (`Sites.partners`). For linear operators and Gaussian laws, and as long as a place keeps what it had: with c the
+correlation of members before and after the model, a pair counts as 2 c^2 - 1, and not at all where windows are long and
+fields move on (there lambda comes out too small). Through a pointwise sensor rho comes from the median of d^2 / (r + v
+/ rho) where v < .3 rho r.
 """
 
 from __future__ import annotations
