@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -40,6 +40,7 @@ from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
 from ensf.settings import as_indices
 
+Maybe = TypeVar("Maybe")
 Memory: TypeAlias = Any
 """What a filter leaves for its next cycle; nobody but the filter looks into it."""
 Info: TypeAlias = Mapping[str, Any]
@@ -61,6 +62,7 @@ __all__ = [
     "can",
     "check_filter",
     "refuse_predictions",
+    "unsmoothed",
     "usable",
     "with_predictions",
 ]
@@ -147,6 +149,11 @@ class Smoothing(Protocol):
 
     def corrected(self, analysis: Analysis, memory: Memory, positions: np.ndarray | None) -> Analysis:
         """The analysis of the filter with the remembered states corrected by its update, and itself remembered."""
+
+
+def unsmoothed(method: Maybe) -> tuple[Maybe | Filter, int]:
+    """What analyses the last cycle, and how many earlier ones are corrected: the method itself, and none."""
+    return (method.filter, method.lag) if isinstance(method, Smoothing) else (method, 0)
 
 
 # --- the analysis as an update -----------------------------------------------------------------------------

@@ -232,7 +232,8 @@ class EnFF:
         deviation, growth = self.path.deviation(t)
 
         def flow(z: Array) -> Array:
-            weights, matmul = member_weights(z, mean, deviation**2), namespace(z).matmul
+            weights = member_weights(z, mean, deviation**2)
+            matmul = namespace(z).matmul
             return growth / deviation * (z - matmul(weights, mean)) + matmul(weights, motion)
 
         return flow

@@ -167,7 +167,9 @@ class EnSF:
         way: dict[str, object] = {}
         if trajectory:
             path = recorded(noise, self.sampler.walk(noise, posterior_score, self.schedule, rng))
-            ensemble, steps, way = path.states[-1, ...], len(path.times) - 1, {"trajectory": path}
+            ensemble = path.states[-1, ...]
+            steps = len(path.times) - 1
+            way = {"trajectory": path}
         else:
             ensemble, steps = self.sampler.sample(noise, posterior_score, self.schedule, rng)
         return ensemble, {"steps": steps, "clipped": clipping.fraction(), **way}

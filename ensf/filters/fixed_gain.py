@@ -30,8 +30,8 @@ HALVINGS = 40
 class FixedGainMAP(Prepared):
     """Maximum a posteriori per member and variable, by Gauss-Newton, under a constant prior deviation.
 
-    Where its steps lead more than 30 deviations away, as with accurate observations of a function that saturates, they are
-    halved until the cost does not grow.
+    Where its steps lead more than 30 deviations away, as with accurate observations of a function that saturates, they
+    are halved until the cost does not grow.
 
     For linear h a nudging with the fixed gain ``deviation^2 / (deviation^2 + error^2)``. Only variables that are
     observed change.
@@ -129,7 +129,8 @@ class FixedGainUpdate(Update):
         """Members of a part."""
         if part.field != "state":
             return part.values, {}
-        xp, last = namespace(part.values), len(self.variables)
+        xp = namespace(part.values)
+        last = len(self.variables)
         number = np.minimum(np.searchsorted(self.variables, part.entries), last - 1)
         column = np.where(self.variables[number] == part.entries, number, last)
         changes = xp.concat([self.changes, xp.zeros_like(self.changes[:, :1])], axis=1)

@@ -89,9 +89,12 @@ class IteratedEnSF:
         prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
-        rng, xp = generator(rng), namespace(prior)
+        rng = generator(rng)
+        xp = namespace(prior)
         score = IndependentScore() if self.independent else GaussianScore()
-        reference, analysis, moved = prior, Analysis(prior), 0.0
+        reference = prior
+        analysis = Analysis(prior)
+        moved = 0.0
         for _ in range(self.rounds):
             guidance = ReferenceGuidance(reference, self.independent)
             analysis = EnSF(self.schedule, score, guidance, self.sampler).analyse(prior, observation, rng)
@@ -143,7 +146,8 @@ def _calmest(first: Array, last: Array, prior: Moments, observation: Observation
     """Place between two means where the whitened score of the posterior is smallest, not the first itself."""
     xp = namespace(first)
     part = xp.reshape(xp.astype(xp.arange(1, TRIED, device=first.device), first.dtype), (-1, 1)) / (TRIED - 1)
-    places, deviation = (1 - part) * first + part * last, xp.sqrt(prior.variances)
+    places = (1 - part) * first + part * last
+    deviation = xp.sqrt(prior.variances)
     deviation = xp.where(deviation > 0, deviation, xp.ones_like(deviation))
     score = deviation * prior.along(observation.score(places)) - prior.along(places - prior.mean) / deviation
     size = xp.sum(score * score, axis=-1)

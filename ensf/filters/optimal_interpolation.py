@@ -102,7 +102,8 @@ class OptimalInterpolation:
         law = observation.law
         if not is_gaussian(law):
             raise ValueError("OptimalInterpolation needs Gaussian errors: give standard deviations, or use LETSF")
-        xp, operator = namespace(prior), observation.operator
+        xp = namespace(prior)
+        operator = observation.operator
         observation.predict(prior)
         mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
         covariance = deviation[:, None] * like(self.correlation(positions), prior) * deviation
@@ -119,7 +120,8 @@ class OptimalInterpolation:
 def _correlation(localization: Localization, length: float, points: bytes, shape: tuple[int, int]) -> np.ndarray:
     """`OptimalInterpolation.correlation` at the places of the last cycle; it is not to be written to."""
     positions = np.frombuffer(points).reshape(shape)
-    size, half_width = shape[0], localization.half_width
+    size = shape[0]
+    half_width = localization.half_width
     correlation = np.empty((size, size))
     step = max(1, AT_ONCE // size)
     for first in range(0, size, step):

@@ -128,9 +128,9 @@ def _near(
     import scipy.sparse
     from scipy.spatial import cKDTree
 
-    found = cKDTree(points, boxsize=box).sparse_distance_matrix(
+    pairs = cKDTree(points, boxsize=box).sparse_distance_matrix(
         cKDTree(others, boxsize=box), radius, output_type="ndarray"
     )
-    pairs = scipy.sparse.csr_array((found["v"], (found["i"], found["j"])), shape=(len(points), len(others)))
-    pairs.sort_indices()
-    return pairs
+    distances = scipy.sparse.csr_array((pairs["v"], (pairs["i"], pairs["j"])), shape=(len(points), len(others)))
+    distances.sort_indices()
+    return distances

@@ -277,7 +277,8 @@ class Mixed:
         return rows, np.argsort(np.concatenate([number[:0], *rows]))
 
     def _each(self, values: Array, verbs: list[Callable[[Array], Array]]) -> Array:
-        xp, (rows, order) = namespace(values), self._order
+        xp = namespace(values)
+        rows, order = self._order
         if not len(order):
             return values
         parts = zip(verbs, rows, strict=True)

@@ -98,7 +98,8 @@ class Grouped(Record):
 
     def _product(self, factors: list[np.ndarray], residuals: Array) -> Array:
         """Each group of the last axis times its matrix."""
-        xp, lead = namespace(residuals), residuals.shape[:-1]
+        xp = namespace(residuals)
+        lead = residuals.shape[:-1]
         if not self.matrices:
             return residuals
         parts = []

@@ -10,7 +10,7 @@ from typing import ClassVar, cast
 import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, Record, like, namespace, rows, to_numpy
-from ensf.observations.error_laws import ErrorLaw, Gaussian, IndependentLaw
+from ensf.observations.error_laws import ErrorLaw, Gaussian, IndependentLaw, one_each
 from ensf.settings import as_indices
 
 __all__ = ["JoinedLaw", "gaussian_rows", "join_laws", "widened"]
@@ -133,7 +133,7 @@ class JoinedLaw(Record):
         """Law of errors that are `factor` times as large; None if one of the laws has none."""
         laws: list[IndependentLaw] = []
         for law, index in zip(self.laws, self.rows, strict=True):
-            scaled = law.rescaled(factor if isinstance(factor, float | int) else rows(factor, np.asarray(index)))
+            scaled = law.rescaled(rows(factor, np.asarray(index)) if one_each(factor) else factor)
             if scaled is None:
                 return None
             laws.append(cast(IndependentLaw, scaled))

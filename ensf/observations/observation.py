@@ -138,7 +138,8 @@ class Observation:
             If there is not a row for each member and a column for each of the linear part, or a prediction is not
             finite.
         """
-        predicted, xp = as_floating(predicted, "predicted"), namespace(prior)
+        predicted = as_floating(predicted, "predicted")
+        xp = namespace(prior)
         owners = self.part.owners(self.size)
         if tuple(predicted.shape) != (prior.shape[0], len(owners)):
             each = "one column per observation" if len(owners) == self.size else f"the columns of {self.operator!r}"
@@ -166,7 +167,8 @@ class Observation:
         if len(owners) == self.size:
             self._check_resolved(self.part.function(predicted))
         if len(present.part.owners(present.size)) != np.count_nonzero(~missing):  # an operator whose rows have no L
-            predicted, missing = self.part.function(predicted), absent
+            predicted = self.part.function(predicted)
+            missing = absent
         return xp.take(predicted, like(np.flatnonzero(~missing), predicted), axis=1)
 
     def _check_resolved(self, predicted: Array) -> None:

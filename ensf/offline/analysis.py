@@ -41,7 +41,7 @@ from ensf.offline.writer import record as write_record
 from ensf.runs.engines import Engine, Workers, clear, opened
 from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
-from ensf.runs.patterns import find_files
+from ensf.runs.patterns import each, find_files
 from ensf.tables import Check, Correlation, Observed, read
 from ensf.wrappers.failed_members import FailedMembers, Replacement, of_other_members
 from ensf.wrappers.parameters import Parameter, check_preparable
@@ -399,7 +399,7 @@ class Offline:
         return Transforms.of(chosen, source.layout, source.variable, source.label)
 
     def _of_times(self, prior: Paths) -> Source:
-        patterns = [prior] if isinstance(prior, str | Path) else prior
+        patterns = each(prior)
         groups = [find_files(pattern, "the forecast") for pattern in patterns]
         return TimesSource.of_times(groups, self.member_dim, self.variables, self.mask, self.coordinates.values())
 

@@ -211,8 +211,8 @@ class NatureRun:
 
 def cache_folder() -> Path:
     """Folder for what can be made again: ``ENSF_CACHE``, else `ensf` in the user's cache folder of the platform."""
-    if given := os.environ.get("ENSF_CACHE"):
-        return expanded(given)
+    if folder := os.environ.get("ENSF_CACHE"):
+        return expanded(folder)
     home = Path.home()
     base = {
         "darwin": home / "Library" / "Caches",

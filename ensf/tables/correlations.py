@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ensf.arrays import as_names
 from ensf.localization import Euclidean, Sphere
 from ensf.settings import check_settings
 
@@ -80,7 +81,7 @@ class ByDistance:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        object.__setattr__(self, "along", (self.along,) if isinstance(self.along, str) else tuple(self.along))
+        object.__setattr__(self, "along", as_names(self.along))
         if not 0 < self.length < np.inf:
             raise ValueError(f"length of the error correlation is {self.length}: give a positive length")
 

@@ -426,7 +426,8 @@ class Observed:
         first = next(iter(self.stations.layout.template.data_vars))
         for dim in variable_dims(first, dims_of(localization)):
             if dim == VARIABLE:
-                kind, named = self.table.kind[self.used], getattr(localization.geometry, "observed", ())
+                kind = self.table.kind[self.used]
+                named = getattr(localization.geometry, "observed", ())
                 names = np.where(np.isin(kind, named), kind, self.table.variable[self.used])
                 columns.append(np.array([variable_code(name) for name in names.tolist()]))
                 continue
@@ -487,7 +488,8 @@ class Observed:
         kept = np.flatnonzero(table.used[self.used])
         if len(kept) == len(self.used):
             return replace(self, table=table)
-        used, whole = self.used[kept], self.observation
+        used = self.used[kept]
+        whole = self.observation
         return replace(self, observation=whole.restrict(kept), used=used, table=table)
 
     def beside(self, array: Array) -> Observed:
@@ -583,7 +585,7 @@ def _of_the_state(table: ObservationTable, layout: Layout, quantities: Mapping[s
     return table.reject(rejected, UNKNOWN)
 
 
-def _within_numbers(table: ObservationTable, dtype: np.dtype[Any]) -> ObservationTable:
+def _within_numbers(table: ObservationTable, dtype: np.dtype) -> ObservationTable:
     """The table with rows rejected whose value is not finite, or error not positive, in the dtype of the states."""
     with np.errstate(over="ignore", under="ignore"):
         value, error = table.value.astype(dtype), table.error.astype(dtype)

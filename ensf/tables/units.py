@@ -7,7 +7,6 @@ Each row may state the units of its value in the column `units`, and those of it
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ CODES = [sign * code for code in (99, 99.9, 999, 999.9, 9999, 99999, 999999, 327
 
 
 def stated(
-    size: int, columns: Mapping[str, np.ndarray], attributes: Mapping[str, Mapping[Hashable, Any]]
+    size: int, columns: Mapping[str, np.ndarray], attributes: Mapping[str, Mapping[Hashable, object]]
 ) -> dict[str, np.ndarray]:
     """Columns `units` and `error_units` of a file whose variables have attributes, unless it has such columns.
 
@@ -35,12 +34,12 @@ def stated(
         Of the columns; those of `value` and `error` are asked.
     """
     value, error = (str(attributes.get(name, {}).get("units", "")).strip() for name in ("value", "error"))
-    found = {}
+    added = {}
     if value and "units" not in columns:
-        found["units"] = np.full(size, value)
+        added["units"] = np.full(size, value)
     if error and error != value and "error_units" not in columns:
-        found["error_units"] = np.full(size, error)
-    return found
+        added["error_units"] = np.full(size, error)
+    return added
 
 
 def in_units_of(

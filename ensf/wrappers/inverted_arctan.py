@@ -74,7 +74,8 @@ class InvertedArctan:
         part = observation.part
         if part.function != arctan:
             return self.filter.analyse(prior, observation, rng, memory, positions)
-        xp, limit = namespace(observation.value), math.atan(self.bound)
+        xp = namespace(observation.value)
+        limit = math.atan(self.bound)
         value = xp.tan(xp.clip(observation.value, -limit, limit))
         linear = replace(observation, value=value, operator=part.linear, error=self.error)
         return self.filter.analyse(prior, linear, rng, memory, positions)

@@ -55,7 +55,8 @@ class Widening(Record):
         """Members of a part."""
         if part.positions is None or not part.inflate:
             return part.values
-        xp, values = namespace(part.values), part.values
+        xp = namespace(part.values)
+        values = part.values
         followed, excess = self._at(part)
         mean = member_mean(values)
         inflated = mean + xp.sqrt(followed + (1 - self.independent_part) * excess) * (values - mean)
@@ -81,7 +82,8 @@ class Widening(Record):
 
     def _at_places(self, near: Patches, positions: np.ndarray) -> tuple[Array, Array]:
         """The same for places with the knots near them."""
-        xp, spacing = namespace(self.followed), SPACING * self.localization.half_width
+        xp = namespace(self.followed)
+        spacing = SPACING * self.localization.half_width
         weight = near.weight if math.isinf(spacing) else gaspari_cohn(near.distance, spacing) + FAR * near.weight
         total, followed, excess = near_sums(
             replace(near, weight=weight), xp.stack([xp.ones_like(self.excess), self.followed - 1, self.excess]), 1
@@ -121,7 +123,8 @@ def covering(knots: np.ndarray, position: np.ndarray, localization: Localization
     if not len(places):
         return knots
     near = localization.geometry.pairs(places, places, spacing)
-    covered, chosen = np.zeros(len(places), dtype=bool), []
+    covered = np.zeros(len(places), dtype=bool)
+    chosen = []
     for k in range(len(places)):
         if not covered[k]:
             chosen.append(k)

@@ -100,7 +100,8 @@ class Tempered:
         if isinstance(self.pieces, tuple):
             parts = 1 / np.array(self.pieces)
             return list((parts / parts.sum()).tolist())
-        xp, missing = namespace(predicted), namespace(predicted).isnan(observation.value)
+        xp = namespace(predicted)
+        missing = xp.isnan(observation.value)
         ratios = innovations(predicted, observation)[1]
         ratio = float(xp.max(xp.where(missing, xp.zeros_like(ratios), ratios)))
         return list(tempering(self.pieces, ratio).tolist())
@@ -127,7 +128,10 @@ class Tempered:
         rng = generator(rng)
         if observation.size == 0:
             return Analysis(prior, self.filter.analyse(prior, observation, rng, memory, positions).memory)
-        analysis, freedom, updates, befores = Analysis(prior, memory), 0.0, [], []
+        analysis = Analysis(prior, memory)
+        freedom = 0.0
+        updates = []
+        befores = []
         for weight in self.weights(observation.predict(prior), observation):
             piece = observation.tempered(weight)
             analysis = self.filter.analyse(analysis.ensemble, piece, rng, analysis.memory, positions)

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, is_host, like, namespace
+from ensf.arrays import Array, Generator, generator, is_host
 from ensf.filters.base import Analysis, Filter, Memory, Preparable, as_part, usable
 from ensf.filters.guarded import check_finite, check_memory
 from ensf.observations.observation import Observation
-from ensf.wrappers.failed_members import Tolerant
+from ensf.wrappers.failed_members import Tolerant, without_failed
 from ensf.wrappers.smoother import Smoother, SmootherMemory
 
 __all__ = ["analyse_window"]
@@ -66,12 +66,9 @@ def analyse_window(
         inner = analyse_window(filter.filter, trajectory, observation, rng, memory.inner, positions, step)
         return filter.corrected(inner, memory, positions)
     if isinstance(filter, Tolerant):
-        alive, rng = filter.alive(trajectory), generator(rng)
-        left = (
-            trajectory
-            if alive.all()
-            else namespace(trajectory).take(trajectory, like(np.flatnonzero(alive), trajectory), axis=0)
-        )
+        alive = filter.alive(trajectory)
+        rng = generator(rng)
+        left = without_failed(trajectory, alive)
         inner = analyse_window(filter.filter, left, observation, rng, memory, positions, step)
         return filter.completed(inner, alive, rng)
     if trajectory.ndim != 3:

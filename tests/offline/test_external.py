@@ -255,14 +255,12 @@ def test_old_cycles_are_removed(folder):
 
 
 def test_old_cycles_are_thinned(folder):
-    for cycle in (4, 5, 6):
-        shutil.copyfile(folder / "obs_1.csv", folder / f"obs_{cycle}.csv")
-    run(folder, keep_cycles=1, keep_every=2, cycles=6)
+    shutil.copyfile(folder / "obs_1.csv", folder / "obs_4.csv")
+    run(folder, keep_cycles=1, keep_every=2, cycles=4)
     kept = [path.parent.name for path in sorted((folder / "out").glob("cycle_*/analysis"))]
-    assert kept == ["cycle_0002", "cycle_0004", "cycle_0006"]
-    run(folder, output="whole", cycles=6)
-    for name, data in contents(folder / "out").items():
-        assert contents(folder / "whole")[name] == data
+    assert kept == ["cycle_0002", "cycle_0004"]
+    run(folder, output="whole", cycles=4)
+    assert contents(folder / "out").items() <= contents(folder / "whole").items()
 
 
 def test_the_analysis_may_be_ones_own(folder):

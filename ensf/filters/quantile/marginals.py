@@ -124,7 +124,8 @@ def _histogram_table(members: int) -> tuple[np.ndarray, ...]:
     """Sorted members left and right of each node, fraction between, offset in spreads, and mass of the cells."""
     from scipy.special import ndtr, ndtri
 
-    start, gaps = ndtri(1 / (members + 1)), members - 1
+    start = ndtri(1 / (members + 1))
+    gaps = members - 1
     out = TAIL_STEP * np.arange(1.0, TAIL + 1)
     tail = -np.diff(ndtr(start - np.append(0, out)))
     tail /= tail.sum() * (members + 1)

@@ -58,8 +58,8 @@ class Analyse(Protocol):
         method: Any,
         output_dir: Path,
         *,
-        rng: Any,
-        memory: Any,
+        rng: Generator,
+        memory: Memory,
     ) -> Analysis | Analysed:
         """Write a file of the same name for each prior file; `memory` of the result is for the next cycle."""
 
@@ -280,8 +280,8 @@ def _of_files(settings: Mapping[str, Any]) -> Analyse:
         method: Any,
         output_dir: Path,
         *,
-        rng: Any,
-        memory: Any,
+        rng: Generator,
+        memory: Memory,
     ) -> Analysed:
         return analyse_files(prior_paths, observation_paths, method, output_dir, rng=rng, memory=memory, **settings)
 
