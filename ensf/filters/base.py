@@ -35,10 +35,10 @@ from ensf.arrays import (
     summary,
     to_numpy,
 )
+from ensf.arrays.settings import as_indices
 from ensf.filters.guarded import check_finite, guarded
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
-from ensf.settings import as_indices
 
 Maybe = TypeVar("Maybe")
 Memory: TypeAlias = Any

@@ -21,8 +21,8 @@ import array_api_compat
 import numpy as np
 
 from ensf.arrays import Array, as_floating, is_host, like, namespace, rows, summary, to_numpy
+from ensf.arrays.settings import as_indices
 from ensf.observations.functions import Affine, Composed, Function, PointwiseFunction, identity
-from ensf.settings import as_indices
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -40,6 +40,7 @@ from ensf.arrays import (
     summary,
     to_numpy,
 )
+from ensf.arrays.settings import as_indices, check_settings
 from ensf.filters.base import (
     Analysis,
     Filter,
@@ -57,7 +58,6 @@ from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.localization import variable_code
 from ensf.observations.observation import Observation
-from ensf.settings import as_indices, check_settings
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
 __all__ = [
