@@ -35,6 +35,10 @@ from ensf.observations.observation import Observation
 __all__ = ["EnFF", "FilteringToPredictive", "FlowMemory", "OptimalTransport"]
 
 
+LARGEST_LOSS = 2.0
+"""Of the log likelihood of an observation: an analysis that loses more than this is no analysis."""
+
+
 @dataclass(frozen=True, eq=False)
 class FlowMemory(Record):
     """Where the next flow starts from.
@@ -183,13 +187,14 @@ class EnFF:
         ValueError
             If the prior or a prediction is not finite, or shapes do not fit.
         Lost
-            If the integration leaves the range of numbers, as with too large a strength.
+            If the integration is unstable, as with too large a strength: members leave the observations.
         """
         refuse_predictions(predicted, self)
         prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
         observation.predict(prior)
+        likelihood = observation.log_likelihood(prior)
         before = prior if memory is None else memory.ensemble
         if before.shape != prior.shape:
             raise ValueError(
@@ -203,10 +208,13 @@ class EnFF:
                 velocity = self._flow(t, prior, before)(z)
                 pull = observation.score(z + (1 - t) * velocity)
                 z = z + (velocity + self.strength * pull) / self.steps
-        if not bool(namespace(z).isfinite(namespace(z).sum(z))):
+            observation.predict(prior)
+        likelihood = observation.log_likelihood(z) - likelihood
+        if not float(namespace(z).mean(likelihood)) > -LARGEST_LOSS * observation.size:
             raise Lost(
-                f"the flow filter left the range of numbers in {self.steps} steps: give a smaller strength than "
-                f"{self.strength}, or more steps"
+                f"members of the flow filter are further from the observations than the forecast was: {self.steps} "
+                f"steps with a strength of {self.strength} are unstable for errors as small as these",
+                advice="give a smaller strength or more steps, or take LETSF, which needs neither",
             )
         return Analysis(z, FlowMemory(z), {"steps": self.steps})
 

@@ -135,8 +135,8 @@ class EnSF:
             ensemble, info = self._integrated(prior, observation, draws, trajectory)
         if not bool(namespace(ensemble).isfinite(namespace(ensemble).sum(ensemble))):
             raise Lost(
-                f"the score filter left the range of numbers in {info['steps']} steps: take more steps, a larger "
-                "observation error, or ConditionalGuidance"
+                f"the score filter left the range of numbers in {info['steps']} steps",
+                advice="take more steps, a larger observation error, or ConditionalGuidance",
             )
         return Analysis(ensemble, memory, info)
 

@@ -23,6 +23,6 @@ class Lost(ArithmeticError):
         Squared innovation over what spread and error explain; NaN where it is not known.
     """
 
-    def __init__(self, sentence: str, cycle: int = 0, chi2: float = math.nan) -> None:
-        super().__init__(f"{sentence}: {ADVICE}")
+    def __init__(self, sentence: str, cycle: int = 0, chi2: float = math.nan, advice: str = ADVICE) -> None:
+        super().__init__(f"{sentence}: {advice}")
         self.cycle, self.chi2 = cycle, chi2

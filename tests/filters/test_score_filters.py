@@ -177,5 +177,17 @@ def test_a_memory_of_another_size_is_named(prior):
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_too_strong_a_pull_is_named(prior):
     accurate = Observation(np.array([1.5]), Select((0,)), 1e-80)
-    with pytest.raises(Lost, match="smaller strength than 1000.0"):
+    with pytest.raises(Lost, match="strength of 1000.0 are unstable"):
         EnFF(steps=5, strength=1e3).analyse(prior, accurate, 1)
+
+
+@pytest.mark.parametrize(("error", "stable"), [(0.3, True), (0.12, True), (0.05, False), (0.01, False), (1e-9, False)])
+def test_a_flow_whose_steps_are_unstable_gives_no_analysis(error, stable, rng):
+    """A pull multiplies a departure by |1 - strength / (steps error^2)|: beyond 1 it grows."""
+    prior = rng.standard_normal((20, 10))
+    observation = Observation(0.1 * rng.standard_normal(10), Select(tuple(range(10))), error)
+    if stable:
+        assert np.abs(EnFF().analyse(prior, observation, 1).ensemble).max() < 4
+        return
+    with pytest.raises(Lost, match="unstable for errors as small as these: give a smaller strength or more steps"):
+        EnFF().analyse(prior, observation, 1)

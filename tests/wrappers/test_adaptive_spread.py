@@ -343,7 +343,9 @@ class Moving:
 
 
 @pytest.mark.parametrize(
-    "network", [Network(error=1.0, told=0.1), Network(error=1.0, told=0.002), Moving(0.4)], ids=["tenth", "far", "moving"]
+    "network",
+    [Network(error=1.0, told=0.1), Network(error=1.0, told=0.002), Moving(0.4)],
+    ids=["tenth", "far", "moving"],
 )
 def test_an_error_told_far_too_small_is_found(network):
     """All observations surprise, cycle after cycle; an ensemble that follows them has an error of 1."""

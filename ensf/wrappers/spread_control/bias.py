@@ -11,8 +11,8 @@ mean that is likeliest for all observations of the kind, of any law,
     b = sign(raw) max(|raw| - 1.5 root(noise), 0),      gain = max(.005, 1 / (50 + 2 cycles)).
 
 The dead zone is 1.5 standard deviations of what noise alone makes of raw; it is narrow at the beginning, and what is
-plain is believed after a few cycles. Beyond it noise is still believed now and then: b is 0 while the noise is more than
-.02 of the forecast variance, so that observations that tell nothing move nothing.
+plain is believed after a few cycles. Beyond it noise is still believed now and then: b is 0 while the noise is more
+than .02 of the forecast variance, so that observations that tell nothing move nothing.
 """
 
 from __future__ import annotations

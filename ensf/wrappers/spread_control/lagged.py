@@ -6,15 +6,16 @@ P = lambda v, and the same members before and after the model,
 
     E[d_(t+1) d_t] = beta (P - delta_t d_t),       beta_k = cov_j(H x_j(t+1), H x_j(t)) / var_j(H x_j(t)),
     cross_k = beta (d_(t+1) + beta delta_t) d_t,   lambda = sum cross / sum beta^2 v_t,
-    rho = (sum d_t^2 - lambda sum v_t) / sum r.
+    rho = (sum w d_t^2 / r - lambda sum w v_t / r) / sum w,      w = 1 / (1 + v_t / (rho r))^2
 
-delta is what the filter did, whatever it believed: the estimate does not feed itself. If the prior variance or R is
-wrong by a factor, the covariance of the analysis error with d is proportional to the analysis covariance, so the same
-holds for observations of two places, with beta between them: where the network moves, an observation is compared with
-the nearest one of its kind in the cycle before (`Sites.partners`). For linear operators and Gaussian laws, and as long
-as a place keeps what it had: with c the correlation of members before and after the model, a pair counts as 2 c^2 - 1,
-and not at all where windows are long and fields move on (there lambda comes out too small). Through a pointwise sensor
-rho comes from the median of d^2 / (r + v / rho) where v < .3 rho r.
+with the weights w in lambda too: where the forecast is known well, R is. delta is what the filter did, whatever it
+believed: the estimate does not feed itself. If the prior variance or R is wrong by a factor, the covariance of the
+analysis error with d is proportional to the analysis covariance, so the same holds for observations of two places, with
+beta between them: where the network moves, an observation is compared with the nearest one of its kind in the cycle
+before (`Sites.partners`). For linear operators and Gaussian laws, and as long as a place keeps what it had: with c the
+correlation of members before and after the model, a pair counts as 2 c^2 - 1, and not at all where windows are long and
+fields move on (there lambda comes out too small). Through a pointwise sensor rho comes from the median of d^2 / (r + v
+/ rho) where v < .3 rho r.
 """
 
 from __future__ import annotations
@@ -258,14 +259,14 @@ class ErrorEstimate(Record):
         error, variance = to_numpy(last.error)[chosen], to_numpy(last.variance)[chosen]
         cross, memory = to_numpy(products.cross)[chosen], to_numpy(products.memory)[chosen]
         square, weight = to_numpy(last.innovation)[chosen] ** 2, to_numpy(products.weight)[chosen]
+        weight = weight / (1 + variance / (self.factor * error)) ** 2
         terms = cross / error, memory * variance / error, square / error, variance / error, np.ones_like(error)
         sums = math.exp(-1 / PERSISTENCE) * self.sums + np.array([float((weight * term).sum()) for term in terms])
         count = sums[4]
-        if not sums[1] > 0 or count < 1:
+        if not sums[1] > 0:
             return replace(self, sums=sums)
         raw = (sums[2] - max(sums[0] / sums[1], 0.0) * sums[3]) / count
-        doubt = 3 * (1 + sums[3] / count) ** 2 / count
-        return replace(self, factor=_held(raw, doubt, MAX_FACTOR), sums=sums)
+        return replace(self, factor=_held(raw, 3 / count, MAX_FACTOR), sums=sums)
 
     def with_innovations(self, square: np.ndarray, variance: np.ndarray) -> ErrorEstimate:
         """With squared innovations and prior variances over the error variance as told, through a pointwise sensor."""
