@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeGuard, TypeVar, cast
 
 import array_api_compat
 import numpy as np
 
+from ensf.settings import as_indices
+
 if TYPE_CHECKING:
+    import scipy.sparse
     from numpy.typing import ArrayLike
     from threadpoolctl import ThreadpoolController
 
+Name = TypeVar("Name", bound=Hashable)
 Array: TypeAlias = np.ndarray
 """An array of NumPy, or of CuPy or another library that follows the array API; typed as the first."""
 Generator: TypeAlias = np.random.Generator
@@ -35,6 +39,7 @@ Numbers: TypeAlias = np.ndarray | float
 __all__ = [
     "SMALL",
     "as_floating",
+    "as_names",
     "counted_normal",
     "generator",
     "member_mean",
@@ -47,6 +52,8 @@ __all__ = [
     "blas_threads",
     "fft",
     "is_host",
+    "is_host_stream",
+    "is_sparse",
     "like",
     "log_ndtr",
     "namespace",
@@ -76,6 +83,21 @@ def _numpy_namespace() -> ModuleType:
 def is_host(array: object) -> TypeGuard[np.ndarray]:
     """True for NumPy arrays, which compiled loops may read."""
     return isinstance(array, np.ndarray)
+
+
+def is_host_stream(rng: Generator) -> TypeGuard[np.random.Generator]:
+    """True for generators of NumPy."""
+    return isinstance(rng, np.random.Generator)
+
+
+def is_sparse(matrix: object) -> TypeGuard[scipy.sparse.csr_array]:
+    """True for sparse matrices, of SciPy or CuPy."""
+    return hasattr(matrix, "tocsr")
+
+
+def as_names(one_or_more: str | Iterable[Name]) -> tuple[str | Name, ...]:
+    """Names of what a caller has: one, or several."""
+    return (one_or_more,) if isinstance(one_or_more, str) else tuple(one_or_more)
 
 
 def as_floating(values: ArrayLike | Array, name: str) -> Array:
@@ -120,7 +142,7 @@ def as_floating(values: ArrayLike | Array, name: str) -> Array:
 
 def is_count(number: object) -> bool:
     """Whether it is a whole number, one or more."""
-    return isinstance(number, int | np.integer) and bool(number >= 1)
+    return isinstance(number, int | np.integer) and not isinstance(number, bool) and bool(number >= 1)
 
 
 _ADVICE = {
@@ -213,9 +235,9 @@ def like(values: ArrayLike, array: Array) -> Array:
 
 def rows(matrix: Any, index: Any) -> Any:
     """Rows of a dense or sparse matrix, or entries of a vector, at `index`."""
-    if hasattr(matrix, "tocsr"):
-        return matrix.tocsr()[list(index)]
-    return namespace(matrix).take(matrix, like(np.asarray(index, dtype=np.int64), matrix), axis=0)
+    if is_sparse(matrix):
+        return matrix.tocsr()[as_indices(index, "index")]
+    return namespace(matrix).take(matrix, like(as_indices(index, "index"), matrix), axis=0)
 
 
 def to_numpy(array: Array | float) -> np.ndarray:
@@ -233,7 +255,7 @@ def to_numpy(array: Array | float) -> np.ndarray:
 
 def stream(rng: Generator, array: Array) -> Generator:
     """Random generator that draws where `array` lives; a host generator is handed through unchanged."""
-    if array_api_compat.is_cupy_array(array) and isinstance(rng, np.random.Generator):
+    if array_api_compat.is_cupy_array(array) and is_host_stream(rng):
         import cupy
 
         return cupy.random.Generator(cupy.random.Philox4x3210(int(rng.integers(2**63))))
@@ -243,12 +265,12 @@ def stream(rng: Generator, array: Array) -> Generator:
 def normal(rng: Generator, shape: tuple[int, ...], array: Array) -> Array:
     """Standard normal numbers with the namespace, device and dtype of `array`."""
     values = rng.standard_normal(shape, dtype=_numpy_dtype(array))
-    return values if not isinstance(values, np.ndarray) else like(values, array)
+    return like(values, array) if is_host(values) else values
 
 
 def add_scaled_noise(mean: Array, scale: float, rng: Generator) -> Array:
     """``mean + scale * noise`` with standard normal noise; overwrites `mean`, which the caller owns."""
-    compiled = isinstance(rng, np.random.Generator) and is_host(mean) and mean.dtype in (np.float32, np.float64)
+    compiled = is_host_stream(rng) and is_host(mean) and mean.dtype in (np.float32, np.float64)
     if compiled and mean.flags.c_contiguous:
         _scaled_noise_adder()(mean.reshape(-1), mean.dtype.type(scale), rng)
         return mean

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import compileall
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import array_api_compat
@@ -58,9 +61,25 @@ def cupy_backend(dtype: str) -> Backend:
     return Backend(f"cupy-{dtype}", array_api_compat.cupy, cupy.cuda.Device(), dtype)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The many programs that tests start find the package compiled; on a disk that is full they must not do it."""
+    if not hasattr(config, "workerinput"):
+        for folder in ("ensf", "models", "experiments"):
+            compileall.compile_dir(Path(__file__).parents[1] / folder, quiet=2)
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="where the array tests run")
     parser.addoption("--dtype", choices=("float64", "float32"), default="float64", help="dtype of the array tests")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file of tests is run by one process: what its tests share is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -76,6 +95,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             strict_backend("no_float64", "float32"),
         ]
     metafunc.parametrize("backend", backends, ids=lambda backend: backend.name)
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ensf run` draws nothing."""
+    monkeypatch.setattr("ensf.cli.run.report", lambda arguments: 0)
 
 
 @pytest.fixture

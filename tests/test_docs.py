@@ -1,13 +1,15 @@
 """The documentation does what it shows: blocks run page by page, and print what the page says they print.
 
 A block ``python`` or ``bash`` runs; a block ``text`` after it is its output, decimals within 5 percent or one in the
-last digit. ``<!-- no-test -->`` on the line before a block leaves it out. Of the README only Python runs.
+last digit. ``<!-- no-test -->`` on the line before a block leaves it out. Of the README only Python runs. A block of
+``ensf`` commands alone runs in this process, which has imported everything.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import warnings
@@ -15,8 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from ensf.cli import main
+
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(?P<skip><!-- no-test -->\n)?^```(?P<kind>python|bash|text)\n(?P<text>.*?)^```$", re.M | re.S)
+ONLY_ENSF = re.compile(r"(ensf (?:\\\n|[^\n<>|&;$#])*\n)+")
 NUMBER = re.compile(r"[-+]?\d+(?:\.(?P<decimals>\d+))?")
 
 
@@ -44,7 +49,7 @@ def test_blocks_run_and_print_what_the_page_shows(page, tmp_path, monkeypatch, c
         if kind == "python":
             printed = run_python("\n" * line + text, page, names, capsys)
         elif kind == "bash":
-            printed = run_bash(text)
+            printed = run_commands(text, capsys) if ONLY_ENSF.fullmatch(text) else run_bash(text)
         else:
             assert_alike(printed, text, f"{page.name}, line {line + 1}")
 
@@ -56,6 +61,13 @@ def run_python(code, page, names, capsys):
         exec(compile(code, str(page), "exec", dont_inherit=True), names)
     ours = [w for w in caught if w.category.__module__.startswith("ensf")]
     return capsys.readouterr().out + "".join(f"{w.category.__name__}: {w.message}\n" for w in ours)
+
+
+def run_commands(text, capsys):
+    """What `ensf` commands print, one per line."""
+    for line in text.replace("\\\n", " ").splitlines():
+        assert main(shlex.split(line)[1:]) == 0, f"{line}\n{capsys.readouterr().err}"
+    return capsys.readouterr().out
 
 
 def run_bash(text):

@@ -6,19 +6,17 @@ import ast
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 
 # The direction of imports: a room may import the rooms of the lines above its own, and those of its own line that do
 # not import it.
 DIRECTION = (
-    "arrays kernels",
+    "arrays kernels settings",
     "observations localization diffusion",
     "filters diagnostics",
     "wrappers",
@@ -74,6 +72,12 @@ def imported(node: ast.AST, lazy: bool = True) -> Iterator[str]:
             yield from imported(child, lazy)
 
 
+@cache
+def imports(path: Path, lazy: bool = True) -> tuple[str, ...]:
+    """Dotted names that a file imports."""
+    return tuple(imported(parsed(path), lazy))
+
+
 def room(path: Path) -> str:
     """Room that a file belongs to: its folder at the top of the package, or the file itself."""
     part = path.relative_to(ROOT).with_suffix("").parts
@@ -82,22 +86,40 @@ def room(path: Path) -> str:
 
 def rooms(path: Path) -> set[str]:
     """Rooms that a file imports."""
-    parts = (name.split(".") for name in imported(parsed(path)) if name.startswith("ensf."))
+    parts = (name.split(".") for name in imports(path) if name.startswith("ensf."))
     return {part[1] for part in parts if part[1] in LEVEL or part[1] == "models"}
 
 
 def libraries(path: Path, lazy: bool = True) -> set[str]:
-    return {name.split(".")[0] for name in imported(parsed(path), lazy)}
+    return {name.split(".")[0] for name in imports(path, lazy)}
 
 
 def where(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-every_room = pytest.mark.parametrize("path", sources("ensf", "experiments"), ids=where)
-every_model = pytest.mark.parametrize("path", sources("models"), ids=where)
-every_source = pytest.mark.parametrize("path", sources("ensf", "models", "experiments"), ids=where)
-every_file = pytest.mark.parametrize("path", sources("ensf", "models", "experiments", "tests", "docs"), ids=where)
+def of_each(*paths: Path) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """Decorator: one test of all these files, which names every file with a fault."""
+
+    def whole(check: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            faults = []
+            for path in paths:
+                try:
+                    check(path)
+                except AssertionError as fault:
+                    faults.append(f"{where(path)}: {fault}")
+            assert not faults, "\n".join(faults)
+
+        return test
+
+    return whole
+
+
+every_room = of_each(*sources("ensf", "experiments"))
+every_model = of_each(*sources("models"))
+every_source = of_each(*sources("ensf", "models", "experiments"))
+every_file = of_each(*sources("ensf", "models", "experiments", "tests", "docs"))
 
 
 @every_room
@@ -119,7 +141,7 @@ def test_the_rooms_have_no_circle():
 
 def test_the_files_have_no_circle():
     files = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources("ensf")}
-    arrows = {name: {one for one in imported(parsed(path)) if one in files} for name, path in files.items()}
+    arrows = {name: {one for one in imports(path) if one in files} for name, path in files.items()}
     TopologicalSorter(arrows).prepare()
 
 
@@ -161,14 +183,12 @@ def opens_netcdf(node: ast.AST) -> bool:
     return name in OPENERS
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in sources("ensf", "experiments") if path not in (DOOR, PROGRAM)], ids=where
-)
+@of_each(*(path for path in sources("ensf", "experiments") if path not in (DOOR, PROGRAM)))
 def test_nobody_else_opens_netcdf(path):
     lines = [node.lineno for node in ast.walk(parsed(path)) if opens_netcdf(node)]
     assert not lines, f"{where(path)}:{lines} opens NetCDF: use ensf.dataset.netcdf"
-    assert not libraries(path) & {"h5netcdf", "h5py"}
-    assert not {"netCDF4.Dataset", "xarray.open_dataset", "xarray.load_dataset"} & set(imported(parsed(path)))
+    assert not libraries(path) & {"h5netcdf", "h5py"}, "imports another NetCDF library"
+    assert not {"netCDF4.Dataset", "xarray.open_dataset", "xarray.load_dataset"} & set(imports(path))
 
 
 def test_the_program_of_a_member_has_one_thread_and_starts_without_ensf():
@@ -176,14 +196,14 @@ def test_the_program_of_a_member_has_one_thread_and_starts_without_ensf():
     assert libraries(PROGRAM) == {"importlib", "inspect", "json", "numpy", "os", "sys", "xarray"}
 
 
-@pytest.mark.parametrize("path", sources("models", "experiments"), ids=where)
+@of_each(*sources("models", "experiments"))
 def test_models_and_experiments_do_not_draw(path):
     assert "matplotlib" not in libraries(path)
 
 
 @every_model
 def test_models_know_nothing_of_the_method(path):
-    names = {name for name in imported(parsed(path)) if name.split(".")[0] == "ensf"}
+    names = {name for name in imports(path) if name.split(".")[0] == "ensf"}
     assert all(name.startswith("ensf.models") for name in names)
     assert libraries(path) - {"ensf"} <= MODEL_LIBRARIES
 
@@ -204,7 +224,7 @@ def test_no_global_random_stream(path):
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "random":
             assert node.attr in EXPLICIT, f"{where(path)}:{node.lineno} uses the global stream: pass an rng"
-    drawn = {name.split(".")[2] for name in imported(parsed(path)) if name.startswith("numpy.random.")}
+    drawn = {name.split(".")[2] for name in imports(path) if name.startswith("numpy.random.")}
     assert drawn <= EXPLICIT
 
 

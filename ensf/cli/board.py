@@ -50,7 +50,8 @@ def _options(arguments: list[str]) -> Options:
     from ensf.experiments import _benchmark as board
 
     parser = options.parser("ensf board", "Experiments x methods x seeds, each method tuned on other seeds; resumable")
-    add, plan = parser.add_argument, board.Plan()
+    add = parser.add_argument
+    plan = board.Plan()
     for name in ("experiments", "methods", "seeds", "tuning_seeds"):
         default = ",".join(map(str, getattr(plan, name)))
         among = ", or the paths of pages of your own" if name == "experiments" else ""

@@ -80,7 +80,7 @@ def _parser() -> ArgumentParser:
 
     parser = options.parser("ensf cycle CONFIG.toml", "Forecasts by a command, analyses of its files; resumable")
     defaults = {part.name: part.default for kind in (Cycling, Command) for part in fields(kind) if part.name in HELP}
-    numbers: dict[str, Any] = {
+    numbers: dict[str, object] = {
         "members": int,
         "cycles": int,
         "interval": float,

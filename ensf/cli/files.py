@@ -104,7 +104,7 @@ def table(values: Options, name: str) -> Options:
     return {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}
 
 
-def several(value: Any) -> tuple[str, ...]:
+def several(value: object) -> tuple[str, ...]:
     """Names or patterns, or a single one."""
     return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
 
@@ -134,12 +134,12 @@ def _variables(values: Options) -> tuple[Any, tuple[str, ...]]:
     return _words(values.get("variables") or ""), ()
 
 
-def _words(value: Any) -> tuple[str, ...]:
+def _words(value: object) -> tuple[str, ...]:
     """A list of a configuration, or words separated by commas."""
     return tuple(map(str, value)) if isinstance(value, list) else words(str(value))
 
 
-def _codes(value: Any) -> tuple[int, ...]:
+def _codes(value: object) -> tuple[int, ...]:
     """Whole numbers, in a list or separated by commas."""
     try:
         return tuple(int(word) for word in _words(value))
@@ -149,7 +149,7 @@ def _codes(value: Any) -> tuple[int, ...]:
 
 def _edges(value: object) -> tuple[float, ...]:
     try:
-        return tuple(float(edge) for edge in (value if isinstance(value, list) else words(str(value))))
+        return tuple(float(edge) for edge in _words(value))
     except (TypeError, ValueError):
         raise ValueError(f"--bands {value} are no edges of levels: give numbers such as 0,100,500") from None
 

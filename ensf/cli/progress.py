@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 __all__ = ["compilation_named", "follow", "follow_until"]
 
 Step = TypeVar("Step")
+Follow = Callable[[Iterable[Any], str], Iterable[Any]]
+"""Steps and what they do; the same steps, with a bar."""
 
 
 def follow(steps: Iterable[Step], what: str) -> Iterable[Step]:
@@ -19,7 +21,7 @@ def follow(steps: Iterable[Step], what: str) -> Iterable[Step]:
     return tqdm(steps, desc=what, file=sys.stderr, disable=None, delay=1, leave=False)
 
 
-def follow_until(interrupted: Callable[[], bool]) -> Callable[[Iterable[Any], str], Iterable[Any]]:
+def follow_until(interrupted: Callable[[], bool]) -> Follow:
     """`follow` until an interrupt, also one whose exception a library has swallowed."""
 
     def until(steps: Iterable[Step], what: str) -> Iterator[Step]:

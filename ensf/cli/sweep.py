@@ -33,14 +33,15 @@ def sweep(arguments: list[str]) -> int:
         return 0 if arguments else 2
     if arguments[0].startswith("-"):
         raise ValueError(f"name an experiment: {', '.join(experiments.names())}, or the path of a page")
-    experiment, given = experiments.load(arguments[0]), _pairs(arguments[1:])
+    experiment = experiments.load(arguments[0])
+    words = _pairs(arguments[1:])
     among = list(experiment.methods)
-    methods = options.named(given.pop("methods", ",".join(among)), among, "method", experiment.name)
-    engine = given.pop("engine", "processes")
+    methods = options.named(words.pop("methods", ",".join(among)), among, "method", experiment.name)
+    engine = words.pop("engine", "processes")
     engines.check(engine)
-    directory = expanded(given.pop("output", f"results/sweep_{experiment.name}"))
-    seeds = options.seeds(given.pop("seeds", ",".join(map(str, experiment.seeds))))
-    names = {sweeps.full_name(short, experiment): text for short, text in given.items()}
+    directory = expanded(words.pop("output", f"results/sweep_{experiment.name}"))
+    seeds = options.seeds(words.pop("seeds", ",".join(map(str, experiment.seeds))))
+    names = {sweeps.full_name(short, experiment): text for short, text in words.items()}
     values = {name: sweeps.parsed(name, text, experiment) for name, text in names.items()}
     if not any(len(several) > 1 for several in values.values()):
         raise ValueError("a sweep needs a setting with several values: --members 10,20,40, or one of `ensf run --help`")

@@ -184,7 +184,7 @@ def _column(variable: xr.DataArray, name: str, at: Mapping[str, float]) -> np.nd
                 f"variable {variable.name!r} has no coordinate {name!r}: give dims=, or its place, {where}"
             )
         return np.full(variable.size, float(at[name]))
-    return coordinate.broadcast_like(variable).transpose(*variable.dims).values.ravel()
+    return coordinate.variable.set_dims(variable.sizes).transpose(*variable.dims).values.ravel()
 
 
 def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:

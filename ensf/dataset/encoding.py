@@ -47,7 +47,8 @@ def truthful(
     values : (member, entry) array
         The new ones, without what is missing.
     """
-    encoding, stored = dict(variable.encoding), storage(variable)
+    encoding = dict(variable.encoding)
+    stored = storage(variable)
     packed = stored.holding(values)
     if packed is not stored:
         logging.getLogger("ensf").warning(
@@ -103,7 +104,7 @@ def truthful_attributes(
     return kept
 
 
-def _outward(ends: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+def _outward(ends: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Limits in the type of an attribute, no narrower by rounding."""
     cast = ends.astype(dtype)
     if dtype.kind != "f":

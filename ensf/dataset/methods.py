@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
 from ensf.filters.base import Filter, Smoothing, can
 from ensf.localization import Localization
-from ensf.wrappers import AdditiveNoise, OnlyVariables, letsf
+from ensf.wrappers import letsf
 
 __all__ = [
     "Method",
@@ -26,6 +26,23 @@ __all__ = [
     "places",
     "with_catalogues",
 ]
+
+
+@runtime_checkable
+class NamesVariables(Protocol):
+    """A setting of a method that names variables of the state."""
+
+    def check_names(self, names: Iterable[object]) -> None:
+        """Raise ValueError if the state does not have one."""
+
+
+@runtime_checkable
+class NamesFiles(Protocol):
+    """A filter that may name files with a catalogue of states."""
+
+    def with_catalogue(self, read: Callable[[str], np.ndarray | str]) -> Filter:
+        """The filter with what `read` makes of the names, if it has some."""
+
 
 Method = Filter | Callable[[Layout], Filter] | str | None
 """A filter, a function that makes one of a layout, or the recommended one: its name, or nothing."""
@@ -62,7 +79,7 @@ def method_for(method: Method, layout: Layout) -> Filter:
             "correct them with Problem.smooth, or cycle it with ensf cycle"
         )
     for one in inside(made):
-        if isinstance(one, OnlyVariables):
+        if isinstance(one, NamesVariables):
             one.check_names(layout.template.data_vars)
     return cast(Filter, made)
 
@@ -79,11 +96,9 @@ def _without_bias(layout: Layout) -> Filter:
 def with_catalogues(method: Filter, read: Callable[[str], np.ndarray | str]) -> Filter:
     """A filter whose catalogues of states, where they are names of files, are what `read` makes of the names."""
     inner = getattr(method, "filter", None)
-    if inner is not None and any(isinstance(one, AdditiveNoise) for one in inside(inner)):
-        method = replace(method, filter=with_catalogues(inner, read))  # type: ignore[type-var]
-    if isinstance(method, AdditiveNoise) and isinstance(method.catalogue, str):
-        return replace(method, catalogue=read(method.catalogue))
-    return method
+    if inner is not None and (made := with_catalogues(inner, read)) is not inner:
+        method = replace(method, filter=made)  # type: ignore[type-var]
+    return method.with_catalogue(read) if isinstance(method, NamesFiles) else method
 
 
 def inside(method: object) -> Iterator[object]:

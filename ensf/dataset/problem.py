@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 import numpy as np
 import xarray as xr
 
-from ensf.arrays import Array, Generator, Record, generator
+from ensf.arrays import Array, Generator, Record, as_names, generator
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.layout import Layout
 from ensf.dataset.masks import Mask, computed, whole_members
@@ -367,10 +367,8 @@ def _settings(dataset: xr.Dataset, variables: Variables, member_dim: str) -> dic
                 f"no variable has the member dimension {member_dim!r}: choose member_dim= among "
                 f"{', '.join(map(repr, dataset.dims))}"
             )
-    if isinstance(variables, str):
-        variables = [variables]
     if not isinstance(variables, Mapping):
-        variables = dict.fromkeys(variables)
+        variables = dict.fromkeys(as_names(variables))
     return {name: several(name, setting) for name, setting in variables.items()}
 
 
@@ -383,9 +381,10 @@ def _observation(
     """
     observe = getattr(observations, "observe", observations)
     made = observe(layout) if callable(observe) else observe
+    observation = made
     if isinstance(made, Observed):
         made = made if localization is None else made.locate(localization)
-    observation = made.observation if isinstance(made, Observed) else made
+        observation = made.observation
     if not isinstance(observation, Observation):
         raise ValueError(
             f"observations are a {type(made).__name__}: give an Observation, an observation table, or a function "

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import netCDF4
 import numpy as np
@@ -18,6 +18,8 @@ __all__ = ["Raw", "RawFile", "finish", "raw"]
 
 Place = tuple[int | slice, ...]
 
+Key = TypeVar("Key")
+
 
 class Raw(Protocol):
     """A variable; its numbers are as they are stored."""
@@ -27,11 +29,11 @@ class Raw(Protocol):
         """Names of its dimensions."""
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype:
         """Of the numbers that are stored."""
 
     @property
-    def attributes(self) -> dict[Hashable, Any]:
+    def attributes(self) -> dict[Hashable, object]:
         """All of them, marks of missing values included."""
 
     @property
@@ -44,7 +46,7 @@ class Raw(Protocol):
     def __setitem__(self, place: Place, numbers: np.ndarray) -> None:
         """Overwrite numbers at a place."""
 
-    def change(self, attributes: Mapping[Hashable, Any]) -> None:
+    def change(self, attributes: Mapping[Hashable, object]) -> None:
         """Let these be its attributes; those that mark missing values do not change."""
 
 
@@ -55,10 +57,10 @@ class RawFile(Protocol):
         """A variable."""
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """Of the file."""
 
-    def change(self, attributes: Mapping[str, Any]) -> None:
+    def change(self, attributes: Mapping[str, object]) -> None:
         """Let these be its attributes."""
 
 
@@ -107,10 +109,10 @@ class _NetcdfFile:
         return _NetcdfVariable(self.file[name])
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         return {key: self.file.getncattr(key) for key in self.file.ncattrs()}
 
-    def change(self, attributes: Mapping[str, Any]) -> None:
+    def change(self, attributes: Mapping[str, object]) -> None:
         _change(self.file, self.attributes, attributes)
 
 
@@ -124,11 +126,11 @@ class _NetcdfVariable:
         return self.variable.dimensions
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype:
         return self.variable.dtype
 
     @property
-    def attributes(self) -> dict[Hashable, Any]:
+    def attributes(self) -> dict[Hashable, object]:
         return {key: self.variable.getncattr(key) for key in self.variable.ncattrs()}
 
     @property
@@ -142,11 +144,11 @@ class _NetcdfVariable:
     def __setitem__(self, place: Place, numbers: np.ndarray) -> None:
         self.variable[place] = numbers
 
-    def change(self, attributes: Mapping[Hashable, Any]) -> None:
+    def change(self, attributes: Mapping[Hashable, object]) -> None:
         _change(self.variable, self.attributes, attributes)
 
 
-def _change(owner: Any, former: Mapping[Any, Any], new: Mapping[Any, Any]) -> None:
+def _change(owner: Any, former: Mapping[Key, object], new: Mapping[Key, object]) -> None:
     for dropped in [key for key in former if key not in new]:
         owner.delncattr(dropped)
     owner.setncatts({key: value for key, value in new.items() if key not in former or not _same(value, former[key])})
@@ -171,10 +173,10 @@ class _ZarrFile:
         return _ZarrVariable(self.path, self.group[name], name)
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         return dict(self.group.attrs)
 
-    def change(self, attributes: Mapping[str, Any]) -> None:
+    def change(self, attributes: Mapping[str, object]) -> None:
         self.group.attrs.put({key: _plain(value) for key, value in attributes.items()})
 
 
@@ -190,11 +192,11 @@ class _ZarrVariable:
         return tuple(map(str, names))
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype:
         return self.array.dtype
 
     @property
-    def attributes(self) -> dict[Hashable, Any]:
+    def attributes(self) -> dict[Hashable, object]:
         with reading(self.path) as dataset:
             return dict(dataset.variables[self.name].attrs)
 
@@ -209,7 +211,7 @@ class _ZarrVariable:
     def __setitem__(self, place: Place, numbers: np.ndarray) -> None:
         self.array[place] = numbers
 
-    def change(self, attributes: Mapping[Hashable, Any]) -> None:
+    def change(self, attributes: Mapping[Hashable, object]) -> None:
         former = self.attributes
         stored = {key: value for key, value in self.array.attrs.items() if key in attributes or key not in former}
         new = {key: value for key, value in attributes.items() if key not in former or not _same(value, former[key])}

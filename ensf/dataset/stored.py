@@ -55,16 +55,16 @@ class Stored:
         Of the unpacked number.
     """
 
-    dtype: np.dtype[Any]
+    dtype: np.dtype
     marks: np.ndarray
     low: float = -np.inf
     high: float = np.inf
     scale: float = 1.0
     offset: float = 0.0
-    number: np.dtype[Any] = np.dtype(np.float64)
+    number: np.dtype = np.dtype(np.float64)
 
     @classmethod
-    def of(cls, dtype: np.dtype[Any], attributes: Mapping[Hashable, Any], others: tuple[int, ...] = ()) -> Stored:
+    def of(cls, dtype: np.dtype, attributes: Mapping[Hashable, Any], others: tuple[int, ...] = ()) -> Stored:
         """How a variable of a file is stored.
 
         Parameters
@@ -241,7 +241,7 @@ def _decoded(variable: xr.Variable, others: tuple[int, ...]) -> xr.Variable:
     return xr.Variable(variable.dims, stored.numbers(variable.values), attributes, encoding)
 
 
-def _marks(dtype: np.dtype[Any], attributes: Mapping[Hashable, Any], others: tuple[int, ...]) -> np.ndarray:
+def _marks(dtype: np.dtype, attributes: Mapping[Hashable, Any], others: tuple[int, ...]) -> np.ndarray:
     """Numbers that mean missing, without NaN; those that the type cannot hold mark nothing."""
     marks = [mark for key in MARKS for mark in _bits(attributes.get(key, ()), dtype)]
     marks += others
@@ -271,7 +271,7 @@ def _limits(stored: Stored, attributes: Mapping[Hashable, Any]) -> tuple[float, 
     return smallest, min((end for end in high if not np.isnan(end)), default=np.inf)
 
 
-def _bits(value: Any, dtype: np.dtype[Any]) -> list[Any]:
+def _bits(value: Any, dtype: np.dtype) -> list[Any]:
     """Numbers of an attribute; those of a signed type beside unsigned numbers are bits; text is none."""
     numbers = np.atleast_1d(np.asarray(value))
     if numbers.dtype.kind not in "fiu":

@@ -98,7 +98,8 @@ def consistency(prior: Array, posterior: Array) -> tuple[Array, Array, Array]:
 def _misfit(innovation: Array, anomalies: Array) -> Array:
     """``d^T (I + A^T A)^(-1) d = min_w |d - A^T w|^2 + |w|^2``, at ``w = (I + A A^T)^(-1) A d``."""
     xp = namespace(anomalies)
-    column, transposed = innovation[..., None], xp.matrix_transpose(anomalies)
+    column = innovation[..., None]
+    transposed = xp.matrix_transpose(anomalies)
     members, size = anomalies.shape[-2:]
     identity = xp.eye(min(members, size), dtype=anomalies.dtype, device=anomalies.device)
     if size < members:

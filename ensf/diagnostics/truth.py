@@ -132,7 +132,7 @@ def _number(condition: Array) -> Array:
 
 def _uniform(rng: Generator, array: Array) -> Array:
     values = stream(rng, array).random(tuple(array.shape))
-    return like(values, array) if isinstance(values, np.ndarray) else values
+    return like(values, array) if is_host(values) else values
 
 
 def _count(rank: Array, bins: int) -> Array:

@@ -8,7 +8,7 @@ from typing import cast
 import array_api_compat
 import numpy as np
 
-from ensf.arrays import Array, Generator, stream
+from ensf.arrays import Array, Generator, is_host_stream, stream
 from ensf.diffusion.counter import threefry
 
 __all__ = ["CountedNormals", "counted"]
@@ -47,6 +47,6 @@ class CountedNormals:
 
 def counted(rng: Generator, array: Array) -> Generator:
     """Counted normal numbers under a key from a generator; other streams, and those on a GPU, as `stream` has them."""
-    if isinstance(rng, np.random.Generator) and not array_api_compat.is_cupy_array(array):
+    if is_host_stream(rng) and not array_api_compat.is_cupy_array(array):
         return cast(Generator, CountedNormals(rng))
     return stream(rng, array)

@@ -66,7 +66,9 @@ class EDMHeun(Sampler):
 
     def walk(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> Iterator[tuple[float, Array]]:
         """Pseudo-time and state after every step."""
-        levels, x, t = ratios(schedule, self.steps, self.rho), z / schedule.alpha(1.0), 1.0
+        levels = ratios(schedule, self.steps, self.rho)
+        x = z / schedule.alpha(1.0)
+        t = 1.0
         for level, after in pairwise(levels):
             raised = min(level * (1 + min(self.churn / self.steps, math.sqrt(2) - 1)), levels[0])
             if raised > level:
@@ -114,7 +116,9 @@ class AdamFlow(Sampler):
     def walk(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> Iterator[tuple[float, Array]]:
         """Pseudo-time and state after every step."""
         xp = namespace(z)
-        levels, x, t = ratios(schedule, self.steps, self.rho), z / schedule.alpha(1.0), 1.0
+        levels = ratios(schedule, self.steps, self.rho)
+        x = z / schedule.alpha(1.0)
+        t = 1.0
         mean, square = xp.zeros_like(x), 0.0
         for k, (level, after) in enumerate(pairwise(levels), start=1):
             state = denoise(schedule.alpha(t) * x, t, score, schedule)

@@ -169,8 +169,11 @@ class AdaptiveFlow(Sampler):
             If the tolerance is not met within the steps.
         """
         xp = namespace(z)
-        t, level, end = 1.0, schedule.log_snr(1.0), min(SHARPEST, schedule.log_snr(0.0))
-        length, state = (end - level) / 8, denoise(z, 1.0, score, schedule)
+        t = 1.0
+        level = schedule.log_snr(1.0)
+        end = min(SHARPEST, schedule.log_snr(0.0))
+        length = (end - level) / 8
+        state = denoise(z, 1.0, score, schedule)
         for _ in range(self.steps):
             length = min(length, end - level)
             middle, s = (time_of_log_snr(schedule, level + part * length) for part in (0.5, 1.0))

@@ -101,7 +101,9 @@ class ConditionalGuidance:
 
     def fit(self, prior: Array, observation: Observation, prior_score: FittedScore) -> FittedGuidance:
         """Guidance function for one observation; works in the span of the ensemble, r <= member - 1."""
-        xp, operator, law = namespace(prior), observation.operator, _gaussian_law(observation, self)
+        xp = namespace(prior)
+        operator = observation.operator
+        law = _gaussian_law(observation, self)
         _, axes, variances = principal_axes(prior)
 
         def guide(z: Array, score: Array, t: float, alpha: float, variance: float) -> Array:
@@ -216,7 +218,9 @@ class PiGDM:
 
     def fit(self, prior: Array, observation: Observation, prior_score: FittedScore) -> FittedGuidance:
         """Guidance function for one observation."""
-        xp, operator, law = namespace(prior), observation.operator, _gaussian_law(observation, self)
+        xp = namespace(prior)
+        operator = observation.operator
+        law = _gaussian_law(observation, self)
         error = law.covariance(observation.value)
 
         def guide(z: Array, score: Array, t: float, alpha: float, variance: float) -> Array:
@@ -251,7 +255,9 @@ class MomentMatching:
 
     def fit(self, prior: Array, observation: Observation, prior_score: FittedScore) -> FittedGuidance:
         """Guidance function for one observation."""
-        xp, operator, law = namespace(prior), observation.operator, _gaussian_law(observation, self)
+        xp = namespace(prior)
+        operator = observation.operator
+        law = _gaussian_law(observation, self)
         error = law.covariance(observation.value)
 
         def guide(z: Array, score: Array, t: float, alpha: float, variance: float) -> Array:
@@ -283,7 +289,9 @@ class TiltedGuidance:
         ValueError
             If errors are not independent, or an observation is a function of several linear combinations.
         """
-        xp, law, part = namespace(prior), observation.law, observation.part
+        xp = namespace(prior)
+        law = observation.law
+        part = observation.part
         if not is_independent(law):
             raise ValueError(f"TiltedGuidance needs independent errors, not {type(law).__name__}: use MomentMatching")
         function = part.pointwise

@@ -240,7 +240,8 @@ class CriticallyDamped(Sampler):
 
     def covariance(self, t: float) -> np.ndarray:
         """P(t), given x."""
-        factor, rest = self.transition(t), np.diag([1.0, self.mass])
+        factor = self.transition(t)
+        rest = np.diag([1.0, self.mass])
         return rest - factor @ (rest - np.diag([0.0, self.initial * self.mass])) @ factor.T
 
     def walk(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> Iterator[tuple[float, Array]]:
@@ -276,7 +277,8 @@ class CriticallyDamped(Sampler):
         self, position: Array, velocity: Array, state: Array, t: float, s: float, rng: Generator
     ) -> tuple[Array, Array]:
         """Draw of (q_s, v_s) given (q_t, v_t) and x."""
-        step, before = self.transition(t - s), self.covariance(s)
+        step = self.transition(t - s)
+        before = self.covariance(s)
         gain = np.linalg.solve(self.covariance(t), step @ before).T
         left = before - gain @ step @ before
         mean, mean_t = self.transition(s)[:, 0], self.transition(t)[:, 0]
@@ -298,5 +300,6 @@ class CriticallyDamped(Sampler):
 @cache
 def _precisions(mass: float, rate: float, initial: float) -> tuple[np.ndarray, np.ndarray]:
     """Times from 1 to nearly 0, and the log of what (q, v) tells of x at each."""
-    sampler, times = CriticallyDamped(mass=mass, rate=rate, initial=initial), np.geomspace(1.0, 1e-4, 400)
+    sampler = CriticallyDamped(mass=mass, rate=rate, initial=initial)
+    times = np.geomspace(1.0, 1e-4, 400)
     return times, np.log([sampler.precision(t) for t in times])

@@ -191,7 +191,8 @@ def _features(blurred: np.ndarray, ratio: np.ndarray, neighbours: np.ndarray | N
     level = np.log(ratio) / 4
     if neighbours is None:
         return np.concatenate([values, level], axis=1)
-    rows, (places, width) = len(values), neighbours.shape
+    rows = len(values)
+    places, width = neighbours.shape
     outside = neighbours < 0
     near = np.where(outside, 0.0, values[:, neighbours]).reshape(rows * places, width)
     parts = [near, np.repeat(level, places, axis=0)]

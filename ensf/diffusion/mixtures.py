@@ -88,7 +88,8 @@ class GaussianMixture(Record):
 
     def log_density(self, z: Array, alpha: float = 1.0, variance: float = 0.0) -> Array:
         """Log density of the blurred mixture, ``(member, state) -> (member,)``."""
-        logs, xp = self._components(z, alpha, variance)[0], namespace(z)
+        logs = self._components(z, alpha, variance)[0]
+        xp = namespace(z)
         highest = xp.max(logs, axis=0, keepdims=True)
         return (xp.log(xp.sum(xp.exp(logs - highest), axis=0)) + highest[0, ...])[:, 0]
 

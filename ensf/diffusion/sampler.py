@@ -179,7 +179,8 @@ class ReverseSDE(Sampler):
 
     def step(self, z: Array, t: float, s: float, score: Score, schedule: Schedule, rng: Generator) -> Array:
         """One transition from `t` to `s < t`."""
-        dt, diffusion = t - s, schedule.diffusion(t)
+        dt = t - s
+        diffusion = schedule.diffusion(t)
         update = score(z, t)
         update = update * (dt * diffusion)
         update += (1 - dt * schedule.drift(t)) * z
@@ -187,7 +188,8 @@ class ReverseSDE(Sampler):
 
     def affine_steps(self, schedule: Schedule) -> list[AffineStep]:
         """The steps."""
-        dt, steps = 1 / self.steps, []
+        dt = 1 / self.steps
+        steps = []
         for k in range(self.steps):
             t = 1 - k / self.steps
             pull = dt * schedule.diffusion(t)

@@ -111,7 +111,8 @@ def checked(score: FittedScore, schedule: Schedule) -> Score:
     """The score as a function of pseudo-time, which says where it is not finite."""
 
     def at(z: Array, t: float) -> Array:
-        result, xp = score(z, schedule.alpha(t), schedule.variance(t)), namespace(z)
+        result = score(z, schedule.alpha(t), schedule.variance(t))
+        xp = namespace(z)
         if not bool(xp.isfinite(xp.sum(result))):
             row = int(np.argmin(np.isfinite(to_numpy(result)).all(axis=1)))
             raise ArithmeticError(
@@ -156,7 +157,9 @@ def log_likelihood(
         If the score is not finite at a pseudo-time.
     """
     check_pure_noise(schedule)
-    at, xp, size = checked(score, schedule), namespace(states), states.shape[1]
+    at = checked(score, schedule)
+    xp = namespace(states)
+    size = states.shape[1]
 
     def velocity(z: Array, t: float) -> tuple[Array, Array]:
         """f and its divergence."""

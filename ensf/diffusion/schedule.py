@@ -213,7 +213,8 @@ class Cosine(Schedule):
 
     def variance(self, t: float) -> float:
         """Noise variance beta^2, which is sin(angle - a) sin(angle + a) / cos(a)^2: exact where it is small."""
-        angle, first = self._angle(t), self._first()
+        angle = self._angle(t)
+        first = self._first()
         return math.sin(self._rate() * t) * math.sin(angle + first) / math.cos(first) ** 2
 
     def drift(self, t: float) -> float:

@@ -222,8 +222,8 @@ def _widest_gap(x: Array, kept: Array, low: Array) -> tuple[Array, Array]:
     xp = namespace(x)
     end, left, right = low, low, low
     for i in range(NODES - 1):
-        here, seen = x[..., i : i + 1], kept[..., i : i + 1]
-        wider = seen & (here - end > right - left)
+        here, inside = x[..., i : i + 1], kept[..., i : i + 1]
+        wider = inside & (here - end > right - left)
         left, right = xp.where(wider, end, left), xp.where(wider, here, right)
-        end = xp.where(seen, x[..., i + 1 : i + 2], end)
+        end = xp.where(inside, x[..., i + 1 : i + 2], end)
     return left, right

@@ -98,7 +98,8 @@ def _numbered(function: PointwiseFunction | None) -> tuple[int, Numbers, Numbers
 
 def _sensor(observation: Observation, offset: Numbers, factor: Numbers, prior: np.ndarray) -> Sensor | None:
     """Value, precision, offset and factor of each state variable; 0, so that nothing pulls, of one not observed."""
-    law, size = observation.law, prior.shape[1]
+    law = observation.law
+    size = prior.shape[1]
     if not (law.is_gaussian and is_independent(law)):
         return None
     entries = observed_variables(observation)

@@ -13,6 +13,7 @@ fixed point: the mean comes near it in two rounds, the covariance in more, from 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,7 +24,9 @@ from ensf.diffusion.sampler import ReverseSDE, Sampler
 from ensf.diffusion.schedule import LinearSchedule, Schedule
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
 from ensf.filters.ensf import EnSF
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
+from ensf.settings import check_kind, check_settings
 
 __all__ = ["IteratedEnSF"]
 
@@ -56,11 +59,16 @@ class IteratedEnSF:
     independent: bool = False
     schedule: Schedule = LinearSchedule()
     sampler: Sampler = ReverseSDE()
+    remembers: ClassVar[type | None] = None
 
     def __post_init__(self) -> None:
+        check_settings(self)
+        check_kind(self.schedule, "alpha", "schedule of IteratedEnSF", "LinearSchedule()")
+        check_kind(self.sampler, "sample", "sampler of IteratedEnSF", "ReverseSDE(30)")
         if not is_count(self.rounds):
             raise ValueError(f"IteratedEnSF has {self.rounds} rounds: give a whole number, 1 or more")
 
+    @guarded
     def analyse(
         self,
         prior: Array,
@@ -81,9 +89,12 @@ class IteratedEnSF:
         prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
-        rng, xp = generator(rng), namespace(prior)
+        rng = generator(rng)
+        xp = namespace(prior)
         score = IndependentScore() if self.independent else GaussianScore()
-        reference, analysis, moved = prior, Analysis(prior), 0.0
+        reference = prior
+        analysis = Analysis(prior)
+        moved = 0.0
         for _ in range(self.rounds):
             guidance = ReferenceGuidance(reference, self.independent)
             analysis = EnSF(self.schedule, score, guidance, self.sampler).analyse(prior, observation, rng)
@@ -135,7 +146,8 @@ def _calmest(first: Array, last: Array, prior: Moments, observation: Observation
     """Place between two means where the whitened score of the posterior is smallest, not the first itself."""
     xp = namespace(first)
     part = xp.reshape(xp.astype(xp.arange(1, TRIED, device=first.device), first.dtype), (-1, 1)) / (TRIED - 1)
-    places, deviation = (1 - part) * first + part * last, xp.sqrt(prior.variances)
+    places = (1 - part) * first + part * last
+    deviation = xp.sqrt(prior.variances)
     deviation = xp.where(deviation > 0, deviation, xp.ones_like(deviation))
     score = deviation * prior.along(observation.score(places)) - prior.along(places - prior.mean) / deviation
     size = xp.sum(score * score, axis=-1)

@@ -62,6 +62,11 @@ class LocalUpdate(Update):
     correlation: np.ndarray | None = field(kw_only=True, default=None)
     _last_narrowed: list[_Narrowed] = field(init=False, repr=False, default_factory=list)
 
+    @property
+    def _by_place(self) -> Localization | None:
+        """The localization, if it asks where things are."""
+        return self.localization if isinstance(self.localization, Localization) else None
+
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:
         """Change of members with these prior anomalies ``(member, entry)``, and degrees of freedom by entry."""
         raise NotImplementedError
@@ -105,26 +110,26 @@ class LocalUpdate(Update):
 
     def _wide(self, positions: np.ndarray) -> Patches | None:
         """Patches with the half-width of the localization; None where every observation reaches everything."""
-        if isinstance(self.localization, ByCorrelation):
+        if self._by_place is not self.localization:
             raise ValueError("ByCorrelation knows no places: give a Localization to what asks for them")
-        if self.localization is None or self.position is None:
+        if self._by_place is None or self.position is None:
             return None
-        return self.localization.patches(positions, self.position, self.group)
+        return self._by_place.patches(positions, self.position, self.group)
 
     def _narrowed(self, wide: Patches) -> _Narrowed:
         """What the information limit makes of patches."""
-        assert isinstance(self.localization, Localization) and self.information_limit is not None
+        assert self._by_place is not None and self.information_limit is not None
         if not self._last_narrowed or self._last_narrowed[0].wide is not wide:
-            widest = self.localization.half_width
+            widest = self._by_place.half_width
             patches, half_width = self.information_limit.narrow(wide, widest, self.anomalies, self.group)
             self._last_narrowed[:] = [_Narrowed(wide, patches, half_width)]
         return self._last_narrowed[0]
 
     def near(self, positions: np.ndarray) -> Self:
         """With the observations that reach the positions alone."""
-        if not isinstance(self.localization, Localization) or self.position is None:
+        if self._by_place is None or self.position is None:
             return self
-        return self.restrict(self.localization.reached(to_numpy(positions), self.position, self.group))
+        return self.restrict(self._by_place.reached(to_numpy(positions), self.position, self.group))
 
     def restrict(self, index: np.ndarray) -> Self:
         """With the observations at `index` alone."""
@@ -143,10 +148,10 @@ class LocalUpdate(Update):
 
     def coverage(self, part: Part) -> np.ndarray:
         """How far observations cover each entry: 1 within the half-width of one, falling to 0 where none reaches."""
-        if not isinstance(self.localization, Localization) or part.positions is None:
+        if self._by_place is None or part.positions is None:
             return np.ones(part.values.shape[1])
         assert self.position is not None
-        patches = self.localization.patches(part.positions, self.position, self.group)
+        patches = self._by_place.patches(part.positions, self.position, self.group)
         place = patches.slots // patches.variables.shape[1]
         return np.minimum(1.0, patches.largest_weight * (24 / 5))[place]
 

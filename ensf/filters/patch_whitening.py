@@ -42,7 +42,9 @@ def in_whitened_patches(
         Of the errors.
     patches : Patches
     """
-    xp, parts, order = namespace(anomalies), [], []
+    xp = namespace(anomalies)
+    parts = []
+    order = []
     for first, stop in _blocks(patches, rows.shape[1]):
         entries, inverse = np.unique(patches.variables[first:stop], return_inverse=True)
         begin, end = patches.indptr[first], patches.indptr[stop]

@@ -140,7 +140,8 @@ def whole_groups(
     group : (observation,) array of int
     """
     _, number, count = np.unique(group, return_inverse=True, return_counts=True)
-    number, groups = number.ravel(), len(count)
+    number = number.ravel()
+    groups = len(count)
     members = np.argsort(number, kind="stable")
     starts = np.concatenate([[0], np.cumsum(count)[:-1]])
     place = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))

@@ -27,6 +27,7 @@ from ensf.arrays import (
     summary,
     to_numpy,
 )
+from ensf.settings import as_indices
 
 __all__ = [
     "Correlated",
@@ -110,6 +111,11 @@ class GaussianLaw(ErrorLaw, Protocol):
         """Matrix R for observations shaped like `value`."""
 
 
+def one_each(numbers: Numbers) -> TypeGuard[Array]:
+    """Whether there is a number for every observation, rather than one for all."""
+    return not isinstance(numbers, float | int)
+
+
 def is_error_law(error: object) -> TypeGuard[ErrorLaw]:
     """Whether it is a law, rather than standard deviations."""
     return hasattr(error, "log_density")
@@ -140,7 +146,7 @@ class Independent(Record):
     Raises
     ------
     ValueError
-        If a parameter is not made of real numbers.
+        If a parameter is not made of real numbers, or one number that is NaN.
     """
 
     deviation: Numbers
@@ -149,10 +155,11 @@ class Independent(Record):
 
     def __post_init__(self) -> None:
         for name, numbers in self._parameters.items():
-            if isinstance(numbers, float | int):
-                continue
             array = as_floating(numbers, _label(self, name))
-            object.__setattr__(self, name, array if array.ndim else float(array))
+            if not array.ndim and np.isnan(float(array)):
+                raise ValueError(f"{_label(self, name)} is nan: give a number")
+            if type(numbers) not in (float, int):
+                object.__setattr__(self, name, array if array.ndim else float(array))
 
     @property
     def _parameters(self) -> dict[str, Numbers]:
@@ -161,7 +168,7 @@ class Independent(Record):
     @property
     def _arrays(self) -> dict[str, Array]:
         """Parameters with one number per observation."""
-        return {name: numbers for name, numbers in self._parameters.items() if not isinstance(numbers, float | int)}
+        return {name: numbers for name, numbers in self._parameters.items() if one_each(numbers)}
 
     def each(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` of every observation up to a constant, shape of `predicted`."""
@@ -238,7 +245,7 @@ def _label(law: Independent, name: str) -> str:
 
 def beside(numbers: Numbers, array: Array) -> Numbers:
     """A parameter of a law where `array` lives, in its dtype; a single number stays one."""
-    return numbers if isinstance(numbers, float | int) else alike(numbers, array)
+    return alike(numbers, array) if one_each(numbers) else numbers
 
 
 def alike(numbers: Array, array: Array) -> Array:
@@ -371,7 +378,7 @@ class Correlated:
 
     @cached_property
     def _inverse_factor(self) -> Array:
-        if isinstance(self._factor, np.ndarray):
+        if is_host(self._factor):
             import scipy.linalg
 
             return scipy.linalg.solve_triangular(self._factor, np.eye(len(self._factor)), lower=True)
@@ -418,12 +425,12 @@ class Correlated:
 
     def rescaled(self, factor: Numbers) -> Correlated:
         """Law of errors that are `factor` times as large."""
-        outer = factor if isinstance(factor, float | int) else factor[:, None]
+        outer = factor[:, None] if one_each(factor) else factor
         return Correlated(self.matrix * outer * factor)
 
     def restrict(self, index: np.ndarray) -> Correlated:
         """Law of the observations at `index`."""
-        xp, chosen = namespace(self.matrix), like(index, self.matrix)
+        xp, chosen = namespace(self.matrix), like(as_indices(index, "index"), self.matrix)
         return Correlated(xp.take(xp.take(self.matrix, chosen, axis=0), chosen, axis=1))
 
     def check(self, value: Array) -> None:

@@ -10,7 +10,8 @@ from typing import ClassVar, cast
 import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, Record, like, namespace, rows, to_numpy
-from ensf.observations.error_laws import ErrorLaw, Gaussian, IndependentLaw
+from ensf.observations.error_laws import ErrorLaw, Gaussian, IndependentLaw, one_each
+from ensf.settings import as_indices
 
 __all__ = ["JoinedLaw", "gaussian_rows", "join_laws", "widened"]
 
@@ -41,6 +42,7 @@ class JoinedLaw(Record):
     is_independent: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", tuple(tuple(as_indices(rows, "JoinedLaw").tolist()) for rows in self.rows))
         if len(self.laws) != len(self.rows):
             raise ValueError(f"JoinedLaw has {len(self.laws)} laws but rows for {len(self.rows)}: give rows for each")
         for law in self.laws:
@@ -113,6 +115,7 @@ class JoinedLaw(Record):
 
     def restrict(self, index: np.ndarray) -> IndependentLaw:
         """Law of the observations at `index`."""
+        index = as_indices(index, "index")
         lengths = [len(rows) for rows in self.rows]
         numbers = np.repeat(np.arange(len(self.laws)), lengths)[self._order][index]
         places = np.concatenate([np.arange(length) for length in lengths])[self._order][index]
@@ -120,7 +123,7 @@ class JoinedLaw(Record):
         for number in np.unique(numbers).tolist():
             here = np.flatnonzero(numbers == number)
             parts.append((self.laws[number].restrict(places[here]), here))
-        return join_laws(parts) if parts else self.laws[0].restrict(np.asarray(index, dtype=np.int64))
+        return join_laws(parts) if parts else self.laws[0].restrict(index)
 
     def tempered(self, weight: float) -> JoinedLaw:
         """Law whose log density is `weight` times this one's."""
@@ -130,7 +133,7 @@ class JoinedLaw(Record):
         """Law of errors that are `factor` times as large; None if one of the laws has none."""
         laws: list[IndependentLaw] = []
         for law, index in zip(self.laws, self.rows, strict=True):
-            scaled = law.rescaled(factor if isinstance(factor, float | int) else rows(factor, np.asarray(index)))
+            scaled = law.rescaled(rows(factor, np.asarray(index)) if one_each(factor) else factor)
             if scaled is None:
                 return None
             laws.append(cast(IndependentLaw, scaled))

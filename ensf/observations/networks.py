@@ -16,6 +16,7 @@ from ensf.arrays import Array, Generator
 from ensf.observations.functions import PointwiseFunction
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Pointwise, Select
+from ensf.settings import check_settings
 
 __all__ = ["RandomPoints", "RegularPoints"]
 
@@ -52,9 +53,10 @@ class RandomPoints:
     box: Box | None = None
 
     def __post_init__(self) -> None:
-        most = _inside(self.shape, self.box).size
-        if not 1 <= self.count <= most:
-            raise ValueError(f"{self.count} random points are asked for: give a number from 1 to {most}")
+        check_settings(self)
+        size = _inside(self.shape, self.box).size
+        if not 1 <= self.count <= size:
+            raise ValueError(f"{self.count} random points are asked for: give a number from 1 to {size}")
 
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""
@@ -90,14 +92,16 @@ class RegularPoints:
     box: Box | None = None
 
     def __post_init__(self) -> None:
+        check_settings(self)
         _inside(self.shape, self.box)
-        least = min(stop - first for first, stop in _bounds(self.shape, self.box))
-        if not 1 <= self.every <= least:
-            raise ValueError(f"every {self.every}th point is asked for: give a distance from 1 to {least}")
+        shortest = min(stop - first for first, stop in _bounds(self.shape, self.box))
+        if not 1 <= self.every <= shortest:
+            raise ValueError(f"every {self.every}th point is asked for: give a distance from 1 to {shortest}")
 
     def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
         """Observation of the truth ``(state,)``."""
-        moved, parts = cycle * self.shift, list[np.ndarray]()
+        moved = cycle * self.shift
+        parts = list[np.ndarray]()
         for first, stop in reversed(_bounds(self.shape, self.box)):
             parts.append(np.arange(first + moved % self.every, stop, self.every))
             moved //= self.every
@@ -117,7 +121,8 @@ def _inside(shape: tuple[int, ...], box: Box | None) -> np.ndarray:
     ValueError
         If the box is not on the grid.
     """
-    bounds, grid = _bounds(shape, box), shape[-2:]
+    bounds = _bounds(shape, box)
+    grid = shape[-2:]
     fits = len(bounds) == len(grid) and all(0 <= a < b <= n for (a, b), n in zip(bounds, grid, strict=True))
     if not fits:
         raise ValueError(f"the box {box} is not on a grid of {grid} points: give (first, last + 1) for each dimension")

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Numbers, like, log_ndtr, namespace, normal, to_numpy
+from ensf.arrays import Array, Generator, Numbers, is_host_stream, like, log_ndtr, namespace, normal, to_numpy
 from ensf.observations.error_laws import Independent, beside
 
 __all__ = ["Censored", "Contaminated", "Laplace", "Lognormal", "Poisson", "Proportional", "StudentT", "Threshold"]
@@ -108,7 +108,7 @@ class StudentT(Independent):
 
 def _gamma(shape: Array | float, array: Array, rng: Generator) -> Array:
     """Standard gamma numbers beside `array`."""
-    host = isinstance(rng, np.random.Generator)
+    host = is_host_stream(rng)
     drawn = rng.standard_gamma(to_numpy(shape) if host else beside(shape, array), array.shape)
     return like(drawn, array) if host else namespace(array).astype(drawn, array.dtype)
 
@@ -150,7 +150,8 @@ class Contaminated(Independent):
 
     def _parts(self, value: Array, predicted: Array) -> tuple[Array, Array]:
         """Log density of an error that is not gross, and of one that is."""
-        xp, square = namespace(predicted), ((value - predicted) / self._scale(predicted)) ** 2
+        xp = namespace(predicted)
+        square = ((value - predicted) / self._scale(predicted)) ** 2
         part, widening = beside(self.gross_part, predicted), beside(self.widening, predicted)
         zero = xp.zeros_like(square)
         good = xp.log1p(zero - part) - 0.5 * square
@@ -167,12 +168,15 @@ class Contaminated(Independent):
 
     def score(self, value: Array, predicted: Array) -> Array:
         """``d log p(y | h) / d h``."""
-        weight, widening = self.weight(value, predicted), beside(self.widening, predicted)
+        weight = self.weight(value, predicted)
+        widening = beside(self.widening, predicted)
         return (weight + (1 - weight) / (widening * widening)) * (value - predicted) / self._scale(predicted) ** 2
 
     def standard_deviation(self, value: Array) -> Array:
         """Of all errors, gross ones included."""
-        xp, part, widening = namespace(value), beside(self.gross_part, value), beside(self.widening, value)
+        xp = namespace(value)
+        part = beside(self.gross_part, value)
+        widening = beside(self.widening, value)
         return super().standard_deviation(value) * xp.sqrt(xp.zeros_like(value) + 1 + part * (widening * widening - 1))
 
     def draw(self, predicted: Array, rng: Generator) -> Array:
@@ -253,7 +257,8 @@ class Lognormal(Independent):
 
     def _misfit(self, value: Array, predicted: Array) -> tuple[Array, Array, Array]:
         """log(y / h) over s, where h is positive, and h there."""
-        xp, positive = namespace(predicted), predicted > 0
+        xp = namespace(predicted)
+        positive = predicted > 0
         safe = xp.where(positive, predicted, xp.ones_like(predicted))
         return (xp.log(value) - xp.log(safe)) / self._scale(predicted), positive, safe
 
@@ -346,7 +351,8 @@ class Censored(Independent):
 
     def each(self, value: Array, predicted: Array) -> Array:
         """``log p(y | h)`` of every observation up to a constant."""
-        xp, scale = namespace(predicted), self._scale(predicted)
+        xp = namespace(predicted)
+        scale = self._scale(predicted)
         density = -0.5 * ((value - predicted) / scale) ** 2
         for reported, beyond, _ in self._limits(value, predicted):
             density = xp.where(reported, log_ndtr(xp.where(reported, beyond / scale, xp.zeros_like(beyond))), density)
@@ -354,7 +360,8 @@ class Censored(Independent):
 
     def score(self, value: Array, predicted: Array) -> Array:
         """``d log p(y | h) / d h``."""
-        xp, scale = namespace(predicted), self._scale(predicted)
+        xp = namespace(predicted)
+        scale = self._scale(predicted)
         score = (value - predicted) / scale**2
         for reported, beyond, sign in self._limits(value, predicted):
             pull = _mills(xp.where(reported, beyond / scale, xp.zeros_like(beyond))) / scale
@@ -364,7 +371,9 @@ class Censored(Independent):
     def draw(self, predicted: Array, rng: Generator) -> Array:
         """Observations of the predicted values."""
         noisy = predicted + self._scale(predicted) * normal(rng, predicted.shape, predicted)
-        xp, low, high = namespace(predicted), beside(self.low, predicted), beside(self.high, predicted)
+        xp = namespace(predicted)
+        low = beside(self.low, predicted)
+        high = beside(self.high, predicted)
         return xp.where(noisy <= low, low, xp.where(noisy >= high, high, noisy))
 
     def _limits(self, value: Array, predicted: Array) -> Iterator[tuple[Array, Array, float]]:

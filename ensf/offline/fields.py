@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import netCDF4
 import numpy as np
@@ -24,7 +23,10 @@ from ensf.dataset.tiles import Range, layout_at
 __all__ = ["FIELDS", "GridFile", "attributes_of", "moments"]
 
 FIELDS = "fields.nc"
-TITLE: Mapping[Hashable, Any] = {"Conventions": "CF-1.11", "title": "what the analysis did, on the grid of the state"}
+TITLE: Mapping[Hashable, object] = {
+    "Conventions": "CF-1.11",
+    "title": "what the analysis did, on the grid of the state",
+}
 
 WORDS = {
     "increment": "increment of the mean of {}",
@@ -49,7 +51,7 @@ def moments(done: Done) -> dict[str, np.ndarray]:
     }
 
 
-def attributes_of(layout: Layout, name: Hashable, what: str, length_unit: str) -> dict[str, Any]:
+def attributes_of(layout: Layout, name: Hashable, what: str, length_unit: str) -> dict[str, str]:
     """Attributes of a field of a variable; half-widths are in the length unit."""
     units = "1"
     if what in OF_VARIABLE:
@@ -71,7 +73,7 @@ class GridFile:
         Of the file.
     """
 
-    def __init__(self, path: Path, layout: Layout, attributes: Mapping[Hashable, Any] = TITLE) -> None:
+    def __init__(self, path: Path, layout: Layout, attributes: Mapping[Hashable, object] = TITLE) -> None:
         coordinates = layout.template.drop_vars(list(layout.template.data_vars))
         coordinates.encoding = {}
         coordinates.attrs = dict(attributes)
@@ -83,7 +85,7 @@ class GridFile:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, layout: Layout, attributes: Mapping[Hashable, Any] = TITLE) -> Iterator[GridFile]:
+    def open(cls, path: Path, layout: Layout, attributes: Mapping[Hashable, object] = TITLE) -> Iterator[GridFile]:
         """A new file, closed at the end."""
         made = cls(path, layout, attributes)
         try:
@@ -93,7 +95,7 @@ class GridFile:
                 made.file.close()
 
     def write(
-        self, names: Mapping[Hashable, tuple[str, Mapping[str, Any]]], parts: Iterable[tuple[Range, np.ndarray]]
+        self, names: Mapping[Hashable, tuple[str, Mapping[str, object]]], parts: Iterable[tuple[Range, np.ndarray]]
     ) -> None:
         """Write a field of each variable.
 
@@ -114,7 +116,7 @@ class GridFile:
                     self._variable(name, *names[name], grid.shape)[place] = block.reshape(grid.shape)
 
     def _variable(
-        self, name: Hashable, full: str, attributes: Mapping[str, Any], chunks: tuple[int, ...]
+        self, name: Hashable, full: str, attributes: Mapping[str, object], chunks: tuple[int, ...]
     ) -> netCDF4.Variable:
         if full in self.file.variables:
             return self.file[full]

@@ -152,7 +152,7 @@ class Source:
             return Stored.of(variable.dtype, variable.attrs).numbers(chosen.values)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype:
         """Of the ensemble: the widest of the variables."""
         return np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
 
@@ -380,7 +380,7 @@ def _default(dataset: xr.Dataset, member_dim: str) -> list[str]:
     ]
 
 
-def _number(variable: xr.DataArray) -> np.dtype[Any]:
+def _number(variable: xr.DataArray) -> np.dtype:
     """Type of the numbers, unpacked."""
     return Stored.of(variable.dtype, variable.attrs).number if variable.dtype.kind in "fiu" else variable.dtype
 

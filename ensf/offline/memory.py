@@ -57,7 +57,7 @@ class Kind:
     quantities: tuple[Quantity, ...]
     more: Callable[[Any], dict[str, xr.Variable]] | None = None
     """What else it is made of, as variables."""
-    more_of: Callable[[xr.Dataset, _Reader], dict[str, Any]] | None = None
+    more_of: Callable[[xr.Dataset, _Reader], dict[str, object]] | None = None
     """The same from a file."""
 
     @property
@@ -120,7 +120,7 @@ LAST = {
 }
 
 
-def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, Any]:
+def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]:
     """The same from a file."""
     names = [str(name) for name in stored["kind"].values] if "kind" in stored.variables else []
     count = len(names)
@@ -201,7 +201,7 @@ KINDS: Mapping[type, Kind] = {
             Quantity(
                 "square", "past_square", STATE, "sum over past cycles of the mean squared distance from past_mean"
             ),
-            Quantity("seen", "past_cycles", COUNT, "number of past cycles"),
+            Quantity("past_cycles", "past_cycles", COUNT, "number of past cycles"),
             Quantity("strained", "strained_cycles", COUNT, "cycles in a row with chi^2 of innovations above the limit"),
         ),
     ),
@@ -238,7 +238,8 @@ def write_memory(path: Path, memory: Memory, method: Filter, layout: Layout) -> 
     ValueError
         If the memory is not one of this method.
     """
-    dataset, stored = xr.Dataset(), []
+    dataset = xr.Dataset()
+    stored = []
     for keeper in keepers(method):
         if memory is None:
             break
@@ -267,7 +268,8 @@ def _variables(memory: Memory, keeper: Filter, layout: Layout) -> dict[str, xr.V
             attributes = {key: value for key, value in cf_attributes(dim).items() if key != "axis"}
             variables[f"knot_{dim}"] = xr.Variable(("knot",), column, attributes | {"long_name": f"{dim} of the knot"})
     for quantity in kind.quantities:
-        values, attributes = getattr(memory, quantity.attribute), {"long_name": quantity.meaning, "units": "1"}
+        values = getattr(memory, quantity.attribute)
+        attributes = {"long_name": quantity.meaning, "units": "1"}
         if quantity.along == COUNT:
             variables[quantity.name] = xr.Variable((), np.int64(values), attributes)
         elif quantity.along == NUMBER:
@@ -300,7 +302,7 @@ def _dims(keeper: Filter, layout: Layout) -> Sequence[str]:
 # --- in --------------------------------------------------------------------------------------------------
 
 
-def read_memory(path: Path, method: Filter, layout: Layout, dtype: np.dtype[Any]) -> Memory:
+def read_memory(path: Path, method: Filter, layout: Layout, dtype: np.dtype) -> Memory:
     """What the method is to remember.
 
     Parameters
@@ -350,7 +352,7 @@ def _loaded(path: Path) -> xr.Dataset:
 
 def _memory(stored: xr.Dataset, keeper: Filter, inner: Memory, reader: _Reader) -> Memory:
     kind = KINDS[type(keeper)]
-    parts: dict[str, Any] = {"inner": inner}
+    parts: dict[str, object] = {"inner": inner}
     if kind.has_knots:
         columns = [reader.knots(stored, f"knot_{dim}", -np.inf) for dim in _dims(keeper, reader.layout)]
         for dim, column in zip(_dims(keeper, reader.layout), columns, strict=True):
@@ -379,7 +381,7 @@ class _Reader:
 
     path: Path
     layout: Layout
-    dtype: np.dtype[Any]
+    dtype: np.dtype
 
     def knots(self, stored: xr.Dataset, name: str, lowest: float) -> np.ndarray:
         """One value at each knot."""

@@ -196,7 +196,7 @@ class Done:
     which: np.ndarray
     columns: np.ndarray
     clipped: Clipped = field(default_factory=Counter)
-    looks: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
+    looks: Mapping[str, np.dtype] = field(default_factory=dict)
 
 
 def path_of(folder: Path, what: str, number: int) -> Path:

@@ -139,7 +139,8 @@ def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]
         ``VARIABLE_STATISTIC`` with dimensions ``(band, role)``, ``VARIABLE_count`` too, and ``VARIABLE_rows`` with
         ``(band, reason)``: all rows, by the reason why they are used or not.
     """
-    compared, band = departures(table), bands.number(table.extra.get("level", table.height))
+    compared = departures(table)
+    band = bands.number(table.extra.get("level", table.height))
     codes, number = np.unique(table.codes, return_inverse=True)
     sentences = [table.meanings[code] for code in codes.tolist()]
     reasons = sorted(set(sentences))

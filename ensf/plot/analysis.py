@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ from ensf.dataset.netcdf import lazy
 from ensf.diagnostics.groups import Departures
 from ensf.offline.statistics import departures
 from ensf.plot.grid import Grid, symmetric, upward, words_of_level
-from ensf.plot.style import GREY, INK, PALE, PALETTE, legend_below, new_figure, styled
+from ensf.plot.style import GREY, INK, PALE, PALETTE, Style, legend_below, new_figure, styled
 from ensf.tables import ObservationTable, read
 from ensf.tables.flags import USED, WINDOW, WITHHELD
 
@@ -90,7 +90,8 @@ class Look:
         vertical = find_coordinate(self.fields[f"{variable}_increment"], "vertical")
         if vertical is None or vertical.ndim != 1 or vertical.dims[0] not in level:
             return rows
-        height, order = self.table.extra.get("level", self.table.height), np.argsort(vertical.values)
+        height = self.table.extra.get("level", self.table.height)
+        order = np.argsort(vertical.values)
         levels = vertical.values[order].astype(float)
         nearest = order[np.searchsorted((levels[1:] + levels[:-1]) / 2, height)] if len(levels) > 1 else 0
         return rows & (np.isnan(height) | (nearest == level[vertical.dims[0]]))
@@ -119,7 +120,7 @@ def _height(grids: list[Grid], columns: int) -> float:
     return 1.2 + sum(0.9 + np.clip(9.0 / columns * 0.8 * grid.aspect, 1.2, 4.5) for grid in grids)
 
 
-def _map(figure: Figure, axes: Axes, grid: Grid, values: np.ndarray, look: Mapping[str, Any], label: str) -> None:
+def _map(figure: Figure, axes: Axes, grid: Grid, values: np.ndarray, look: Style, label: str) -> None:
     drawn = grid.draw(axes, values, look)
     if grid.y is None:
         axes.set_ylabel(label)
@@ -268,11 +269,11 @@ def _draw_pairs(axes: Axes, used: Departures, withheld: Departures) -> None:
     every = np.concatenate([used.value, withheld.value, used.prior_mean, withheld.prior_mean])
     ends = [np.min(every), np.max(every)] if len(every) else [0, 1]
     axes.plot(ends, ends, color=INK, linewidth=0.9, label="exact fit")
-    dots: dict[str, Any] = {"markersize": 5 if len(used.value) < 500 else 2, "rasterized": True}
+    dots: Style = {"markersize": 5 if len(used.value) < 500 else 2, "rasterized": True}
     axes.plot(used.value, used.prior_mean, "o", color=GREY, mfc="none", alpha=0.6, label="forecast", **dots)
     axes.plot(used.value, used.analysis_mean, "o", color=BLUE, mew=0, alpha=0.8, label="analysis, used", **dots)
     if len(withheld.value):
-        look: dict[str, Any] = {"color": ORANGE, "mew": 0, "label": "analysis, withheld"}
+        look: Style = {"color": ORANGE, "mew": 0, "label": "analysis, withheld"}
         axes.plot(withheld.value, withheld.analysis_mean, "s", **look, **dots)
     axes.grid()
 
@@ -306,7 +307,7 @@ def figure_rejected(look: Look) -> Figure:
         colour = shades.get(k, BLUE)
         used = reasons[k] == "used"
         x, y = grid.points(table.position[which], table.axes)
-        look_of: dict[str, Any] = {
+        look_of: Style = {
             "color": colour,
             "markersize": 3 if used else 5,
             "alpha": 0.5 if used else 0.9,

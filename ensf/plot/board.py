@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ensf.plot.style import INK, PALE, new_figure, styled
+from ensf.plot.style import INK, PALE, Style, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +48,7 @@ def figure_board(
         lost = (diverged or {}).get(experiment, {}).get(method, 0)
         score = scores[row, column]
         text = ("–" if np.isnan(score) else f"{score:.3g}") + f"\n{lost} lost" * bool(lost)
-        look: dict[str, Any] = {"color": "white" if octaves[row, column] > 1.3 else INK, "fontsize": 8.5}
+        look: Style = {"color": "white" if octaves[row, column] > 1.3 else INK, "fontsize": 8.5}
         weight = "bold" if octaves[row, column] == 0 and not lost else "normal"
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontweight=weight, **look)
     bar = figure.colorbar(mesh, ax=axes, extend="max", aspect=25, pad=0.02, label="ratio to the best (1)")

@@ -153,7 +153,8 @@ class Report:
     def _animate_cycles(self, path: Path, places: Sequence[Path]) -> Path:
         from matplotlib.figure import Figure
 
-        first, writer = _look_of_cycle(places[0]), writer_for(path, RATE)
+        first = _look_of_cycle(places[0])
+        writer = writer_for(path, RATE)
         picture = _pixels(analysis.figure_increment(first), 90)
         canvas = Figure(figsize=(picture.shape[1] / 90, picture.shape[0] / 90))
         clear_unfinished(path)
@@ -229,7 +230,8 @@ def _figures_of_run(runs: Runs) -> Iterator[tuple[str, Figure]]:
 
 
 def _figures_of_cycles(directory: Path) -> Iterator[tuple[str, Figure]]:
-    statistics, about = read_statistics(directory / STATISTICS), directory.resolve().name
+    statistics = read_statistics(directory / STATISTICS)
+    about = directory.resolve().name
     yield "innovations", cycles.figure_innovations(statistics, about)
     yield "consistency", cycles.figure_consistency(statistics, about)
     yield "rows", cycles.figure_rows(statistics, about)

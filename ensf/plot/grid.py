@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset.coordinates import find_coordinate
-from ensf.plot.style import PALE
+from ensf.plot.style import PALE, Style
 from ensf.plot.words import place_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Grid:
             x = (x - np.min(self.x)) % 360.0 + np.min(self.x)
         return x, y
 
-    def draw(self, axes: Axes, values: np.ndarray, look: Mapping[str, Any]) -> Any:
+    def draw(self, axes: Axes, values: np.ndarray, look: Style) -> Any:
         """The values as coloured cells, or a curve; what a colour bar belongs to."""
         axes.set_facecolor(PALE)
         axes.set_xlabel(self.labels[0])
@@ -135,13 +135,13 @@ def words_of_level(field: xr.DataArray, level: Mapping[Hashable, int]) -> str:
     return ", ".join(place_of(field[dim][index]) for dim, index in level.items())
 
 
-def upward(values: np.ndarray) -> dict[str, Any]:
+def upward(values: np.ndarray) -> Style:
     """Look of what is 0 or more."""
     top = float(np.nanquantile(values, 0.995)) if np.isfinite(values).any() else 1.0
     return {"cmap": "viridis", "vmin": 0.0, "vmax": top or 1.0}
 
 
-def symmetric(values: np.ndarray) -> dict[str, Any]:
+def symmetric(values: np.ndarray) -> Style:
     """Look of what has either sign."""
     finite = np.abs(values[np.isfinite(values)])
     top = float(np.quantile(finite, 0.99)) if len(finite) else 1.0

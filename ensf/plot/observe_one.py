@@ -38,7 +38,8 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
     prior = one[f"{variable}_prior_spread"]
     grid = Grid.of(prior)
     level = grid.level(increment.isel(radius=-1))
-    radii, unit = one["radius"].values, str(one["radius"].attrs.get("units", ""))
+    radii = one["radius"].values
+    unit = str(one["radius"].attrs.get("units", ""))
     place = _place(one, grid)
     has_profile = bool(level) and len(level) == 1
     units = str(increment.attrs.get("units", ""))
@@ -76,7 +77,8 @@ def _title(one: xr.Dataset) -> str:
 
 
 def _caption(one: xr.Dataset, variable: str, level: str) -> str:
-    about, unit = one.attrs, one.attrs["observed_units"]
+    about = one.attrs
+    unit = one.attrs["observed_units"]
     numbers = {"innovation": about["innovation"], "error": about["error"], "spread there": about["prior_spread"]}
     words = ", ".join(f"{name} {value:.3g} {unit}".strip() for name, value in numbers.items())
     where = f" at {level}" if level else ""

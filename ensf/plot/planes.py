@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from ensf.plot.style import GREY, PALE
+from ensf.plot.style import GREY, PALE, Style
 from ensf.plot.words import axis_label, quantity_of, unit_of
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["aspect_of", "colour_bars", "draw_plane", "error_look", "layer", "state_look"]
-
-Look = Mapping[str, Any]
 
 
 def layer(fields: xr.Dataset) -> xr.Dataset:
@@ -33,13 +31,13 @@ def aspect_of(plane: xr.DataArray) -> float:
     return float(np.clip(np.ptp(_edges(vertical)) / np.ptp(_edges(horizontal)), 0.25, 2))
 
 
-def state_look(truth: xr.DataArray) -> Look:
+def state_look(truth: xr.DataArray) -> Style:
     from matplotlib.colors import Normalize
 
     return {"cmap": "viridis", "norm": Normalize(*np.quantile(truth, (0.005, 0.995)))}
 
 
-def error_look(errors: Iterable[xr.DataArray]) -> Look:
+def error_look(errors: Iterable[xr.DataArray]) -> Style:
     """Symmetric about 0, for the errors of the typical method: one that is lost does not pale the others."""
     from matplotlib.colors import Normalize
 
@@ -49,7 +47,7 @@ def error_look(errors: Iterable[xr.DataArray]) -> Look:
     return {"cmap": "RdBu_r", "norm": Normalize(-limit, limit)}
 
 
-def draw_plane(axes: Axes, plane: xr.DataArray, look: Look, title: str, colour: str = GREY) -> None:
+def draw_plane(axes: Axes, plane: xr.DataArray, look: Style, title: str, colour: str = GREY) -> None:
     """A plane (vertical, horizontal) with its coordinates on the axes and a margin in the method's colour."""
     vertical, horizontal = (plane[name] for name in plane.dims)
     axes.set_axis_on()
@@ -74,12 +72,12 @@ def _edges(centres: xr.DataArray) -> np.ndarray:
     return np.concatenate((ends[:1], middle, ends[1:]))
 
 
-def colour_bars(figure: Figure, panels: Any, state: Look, error: Look, truth: xr.DataArray) -> None:
+def colour_bars(figure: Figure, panels: Any, state: Style, error: Style, truth: xr.DataArray) -> None:
     """Colour bars of states and errors below the left and right half of the panels."""
     from matplotlib.cm import ScalarMappable
 
     half = panels.shape[1] // 2
     labels = quantity_of(truth), f"error ({unit_of(truth)})"
     for look, label, part in zip((state, error), labels, (panels[:, :half], panels[:, half:]), strict=True):
-        place: dict[str, Any] = {"location": "bottom", "aspect": 80 * part.shape[1] / panels.shape[1], "pad": 0.02}
+        place: Style = {"location": "bottom", "aspect": 80 * part.shape[1] / panels.shape[1], "pad": 0.02}
         figure.colorbar(ScalarMappable(**look), ax=list(part.flat), label=label, extend="both", **place)

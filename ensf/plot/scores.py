@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from ensf.plot.reading import Runs, burn_in_of, climatology_of, longest, scored, seed_series, when_scored
-from ensf.plot.style import INK, PALE, colours, legend_below, line_look, new_figure, styled
+from ensf.plot.style import INK, PALE, Style, colours, legend_below, line_look, new_figure, styled
 from ensf.plot.words import axis_label, heading, method_label, unit_of
 from ensf.twin.experiment import diverged
 
@@ -85,7 +85,7 @@ def _draw_means(axes: Axes, means: xr.DataArray, column: int, colour: str) -> No
 
 
 def _draw_references(axes: Axes, run: xr.Dataset) -> None:
-    look: dict[str, Any] = {"color": INK, "linewidth": 0.9, "zorder": 1}
+    look: Style = {"color": INK, "linewidth": 0.9, "zorder": 1}
     observed = run["observation_error"]
     error, climatology = float(observed.isel(time=-1).mean()), climatology_of(run)
     if np.isfinite(error) and unit_of(observed) == unit_of(run["rmse_analysis"]):

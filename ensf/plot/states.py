@@ -47,7 +47,8 @@ def _about(chosen: Chosen) -> str:
 
 def _curves(chosen: Chosen) -> Figure:
     fields, truth = recent_fields(chosen)
-    size, name = truth[0].size, variable_of(next(iter(chosen.values())))
+    size = truth[0].size
+    name = variable_of(next(iter(chosen.values())))
     caption = f"{_about(chosen)}. Left: states. Right: analysis mean minus truth. Bands: two standard deviations."
     figure = new_figure(1.4 + 1.5 * size, "Truth, analysis and error", caption)
     panels = figure.subplots(size, 2, sharex=True, squeeze=False)
@@ -111,7 +112,8 @@ def _maps(chosen: Chosen) -> Figure:
     fixed = sorted((name for name in truth.coords if not truth[name].ndim), key=lambda name: name != "time")
     where = ", ".join(place_of(truth[name]) for name in fixed)
     caption = f"{heading(chosen.values())}, {where}. Below each state: analysis mean minus truth."
-    columns, aspect = min(len(chosen) + 1, 4), aspect_of(truth)
+    columns = min(len(chosen) + 1, 4)
+    aspect = aspect_of(truth)
     blocks = -(-(len(chosen) + 1) // columns)
     height = 1.75 + 2 * blocks * (0.3 + np.clip(9.2 * aspect / columns, 1, 4))
     figure = new_figure(height, "Truth, analysis and error", caption)
@@ -121,7 +123,8 @@ def _maps(chosen: Chosen) -> Figure:
     state, error = state_look(truth), error_look(part["error"] for part in fields.values())
     draw_plane(panels[0, 0], truth, state, "truth")
     for place, (method, colour) in enumerate(colours(chosen).items(), 1):
-        part, (block, column) = fields[method], divmod(place, columns)
+        part = fields[method]
+        (block, column) = divmod(place, columns)
         title = f"error, RMSE {float(part['rmse_analysis']):.3g}"
         draw_plane(panels[2 * block, column], part["mean"], state, method_label(method, chosen[method]), colour)
         draw_plane(panels[2 * block + 1, column], part["error"], error, title, colour)

@@ -10,7 +10,12 @@ from typing import Any
 
 from ensf.runs.files import expanded, resolved
 
-__all__ = ["find_files"]
+__all__ = ["each", "find_files"]
+
+
+def each(patterns: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    """Names or patterns of what a caller has: one, or several."""
+    return [patterns] if isinstance(patterns, str | Path) else patterns
 
 
 def find_files(patterns: str | Path | Sequence[str | Path], what: str) -> tuple[Path, ...]:
@@ -30,7 +35,7 @@ def find_files(patterns: str | Path | Sequence[str | Path], what: str) -> tuple[
         If one file is there twice.
     """
     paths: list[Path] = []
-    for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
+    for pattern in each(patterns):
         whole = expanded(pattern)
         fits = [str(whole)] if whole.is_file() else glob.glob(str(whole))
         if not fits:

@@ -119,7 +119,8 @@ def read(path: Path) -> dict[str, Tree]:
 
 def _checksum(file: BinaryIO) -> bytes:
     """Of all but the place of the checksum, where the file then stands."""
-    left, value = file.seek(0, 2) - CHECKSUM, hashlib.sha256()
+    left = file.seek(0, 2) - CHECKSUM
+    value = hashlib.sha256()
     file.seek(0)
     while left > 0:
         left -= len(chunk := file.read(min(left, CHUNK)))
@@ -192,17 +193,21 @@ def _encode_generator(rng: np.random.Generator, name: str, arrays: dict[str, np.
 
 
 def _without_arrays(value: Tree) -> Json:
-    if isinstance(value, Mapping):
-        return {key: _without_arrays(part) for key, part in value.items()}
-    if isinstance(value, np.ndarray):
-        return {"dtype": str(value.dtype), "values": value.tolist()}
+    match value:
+        case Mapping():
+            return {key: _without_arrays(part) for key, part in value.items()}
+        case np.ndarray():
+            return {"dtype": str(value.dtype), "values": value.tolist()}
     return value
 
 
 def _with_arrays(value: Json) -> Tree:
-    if isinstance(value, Mapping) and set(value) == {"dtype", "values"}:
-        return np.array(value["values"], value["dtype"])
-    return {key: _with_arrays(part) for key, part in value.items()} if isinstance(value, Mapping) else value
+    match value:
+        case {"dtype": dtype, "values": values, **rest} if not rest:
+            return np.array(values, dtype)
+        case Mapping():
+            return {key: _with_arrays(part) for key, part in value.items()}
+    return value
 
 
 def _decode(value: Json, arrays: Arrays) -> Tree:

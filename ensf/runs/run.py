@@ -141,7 +141,8 @@ class Run:
         try:
             with closing(self.experiment.run(self.method, self.seed, *start)) as cycles:
                 for cycle in cycles:
-                    stop, done = stopping(), cycle.index + 1
+                    stop = stopping()
+                    done = cycle.index + 1
                     due = restart_every > 0 and (done % restart_every == 0 or done == self.experiment.cycles)
                     progress.take(cycle, stop or due)
                     show(progress.history[-1][1], len(progress.history))
@@ -160,7 +161,8 @@ class Run:
     def tidy(self) -> None:
         """Remove the journal of a run whose record is in the summary, and a restart that is not of its last cycle."""
         if self.journal_file.exists() and self.restart_file.exists():
-            content, cycles = restart.read(self.restart_file), _stored(self.path)[0]
+            content = restart.read(self.restart_file)
+            cycles = _stored(self.path)[0]
             if content["checkpoint"].cycles == cycles:
                 restart.write(self.restart_file, content | {"journal": beginning(self.journal_file, cycles)})
             else:
@@ -197,7 +199,8 @@ class Progress:
     def resume(cls, run: Run) -> Progress:
         """As the restart has it."""
         content = restart.read(run.restart_file)
-        start, experiment = content["checkpoint"], run.experiment
+        start = content["checkpoint"]
+        experiment = run.experiment
         if not run.journal_file.exists() and "journal" in content:
             make_journal(run.journal_file, run.path, content["journal"])
         writer = Writer.resume(

@@ -94,7 +94,8 @@ def run(
     OSError
         If another process owns the folder, or something cannot be written.
     """
-    seeds, directory = list(seeds), expanded(directory)
+    seeds = list(seeds)
+    directory = expanded(directory)
     runs = [
         Run(experiment, name, methods[name], seed, directory, command, keep_members)
         for name in methods

@@ -38,7 +38,8 @@ def first_problem(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> t
 
     A row without a value is not broken: nothing was measured.
     """
-    used, first = columns["qc"] == USED, None
+    used = columns["qc"] == USED
+    first = None
     for name, bad, code, advice in _rules(columns, axes):
         if code == MISSING:
             used = used & ~bad

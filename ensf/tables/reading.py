@@ -147,7 +147,8 @@ def from_dart(
 
 def _table(columns: Columns, name: str) -> ObservationTable:
     """The table of a file, of which the first row that is broken is told."""
-    values, place = dict(columns.values), axes(columns.values)
+    values = dict(columns.values)
+    place = axes(columns.values)
     size = len(values["value"])
     values.setdefault("qc", np.zeros(size, dtype=np.int32))
     _tell(columns, values, name)

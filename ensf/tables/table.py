@@ -27,7 +27,7 @@ from ensf.tables.check import VERTICAL, check_rows, check_shapes, on_earth
 from ensf.tables.correlations import Correlation
 from ensf.tables.flags import BAD_VALUE, REASONS, UNKNOWN, USED, WINDOW
 from ensf.tables.formats import files
-from ensf.tables.stations.derived import Derived, registered
+from ensf.tables.stations.derived import Derived, derived_units, registered
 from ensf.tables.stations.stations import StationOperator, Stations
 from ensf.tables.units import far_off, in_units_of
 
@@ -295,7 +295,7 @@ class ObservationTable:
             tuple(surface),
             self.time,
         )
-        table = _within_numbers(_of_the_state(self.in_units_of(layout), layout, quantities), stations.dtype)
+        table = _within_numbers(_of_the_state(self.in_units_of(layout, quantities), layout, quantities), stations.dtype)
         height = self.height
         parts = []
         first = str(next(iter(layout.template.data_vars)))
@@ -319,10 +319,11 @@ class ObservationTable:
         observation = Observation(value, operator, law, table.position[used], kind=table.kind[used])
         return Observed(observation, used, table, replace(stations, height=height))
 
-    def in_units_of(self, layout: Layout) -> ObservationTable:
+    def in_units_of(self, layout: Layout, quantities: Mapping[str, Derived] | None = None) -> ObservationTable:
         """The table with values and errors in the units of the variables of a layout, where both sides state units.
 
         The units of a value are in the column `units`, those of its error, if they are others, in `error_units`.
+        Derived quantities have those of their variables, if they know.
 
         Raises
         ------
@@ -331,6 +332,8 @@ class ObservationTable:
         """
         grids = layout.template.data_vars.items()
         wanted = {str(name): str(grid.attrs["units"]) for name, grid in grids if grid.attrs.get("units")}
+        named = {name: one for name, one in (quantities or {}).items() if (self.variable == name).any()}
+        wanted = derived_units(named, wanted) | wanted
         if not wanted or not {"units", "error_units"} & set(self.extra):
             return self
         value, error, extra = in_units_of(wanted, self.variable, self.value, self.error, self.extra)
@@ -423,7 +426,8 @@ class Observed:
         first = next(iter(self.stations.layout.template.data_vars))
         for dim in variable_dims(first, dims_of(localization)):
             if dim == VARIABLE:
-                kind, named = self.table.kind[self.used], getattr(localization.geometry, "observed", ())
+                kind = self.table.kind[self.used]
+                named = getattr(localization.geometry, "observed", ())
                 names = np.where(np.isin(kind, named), kind, self.table.variable[self.used])
                 columns.append(np.array([variable_code(name) for name in names.tolist()]))
                 continue
@@ -484,7 +488,8 @@ class Observed:
         kept = np.flatnonzero(table.used[self.used])
         if len(kept) == len(self.used):
             return replace(self, table=table)
-        used, whole = self.used[kept], self.observation
+        used = self.used[kept]
+        whole = self.observation
         return replace(self, observation=whole.restrict(kept), used=used, table=table)
 
     def beside(self, array: Array) -> Observed:
@@ -580,7 +585,7 @@ def _of_the_state(table: ObservationTable, layout: Layout, quantities: Mapping[s
     return table.reject(rejected, UNKNOWN)
 
 
-def _within_numbers(table: ObservationTable, dtype: np.dtype[Any]) -> ObservationTable:
+def _within_numbers(table: ObservationTable, dtype: np.dtype) -> ObservationTable:
     """The table with rows rejected whose value is not finite, or error not positive, in the dtype of the states."""
     with np.errstate(over="ignore", under="ignore"):
         value, error = table.value.astype(dtype), table.error.astype(dtype)

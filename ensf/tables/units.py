@@ -7,7 +7,6 @@ Each row may state the units of its value in the column `units`, and those of it
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -17,10 +16,12 @@ __all__ = ["FAR", "far_off", "in_units_of", "stated"]
 
 FAR = 10.0
 """Standard deviations, of ensemble and error together, beyond which a value is far from the forecast."""
+CODES = [sign * code for code in (99, 99.9, 999, 999.9, 9999, 99999, 999999, 32767, 32768) for sign in (1, -1)]
+"""Numbers by which tables say that nothing was measured; a table in text cannot declare its own."""
 
 
 def stated(
-    size: int, columns: Mapping[str, np.ndarray], attributes: Mapping[str, Mapping[Hashable, Any]]
+    size: int, columns: Mapping[str, np.ndarray], attributes: Mapping[str, Mapping[Hashable, object]]
 ) -> dict[str, np.ndarray]:
     """Columns `units` and `error_units` of a file whose variables have attributes, unless it has such columns.
 
@@ -33,12 +34,12 @@ def stated(
         Of the columns; those of `value` and `error` are asked.
     """
     value, error = (str(attributes.get(name, {}).get("units", "")).strip() for name in ("value", "error"))
-    found = {}
+    added = {}
     if value and "units" not in columns:
-        found["units"] = np.full(size, value)
+        added["units"] = np.full(size, value)
     if error and error != value and "error_units" not in columns:
-        found["error_units"] = np.full(size, error)
-    return found
+        added["error_units"] = np.full(size, error)
+    return added
 
 
 def in_units_of(
@@ -112,6 +113,15 @@ def far_off(
     names, count = np.unique(variable[far], return_counts=True)
     return [
         f"{number} of {np.count_nonzero(variable == name)} observations of {name!r} are farther from the forecast than "
-        f"{FAR:g} standard deviations of ensemble and error together: are they in its units?"
+        f"{FAR:g} standard deviations of ensemble and error together: {_suspicion(value[far & (variable == name)])}"
         for name, number in zip(names.tolist(), count.tolist(), strict=True)
     ]
+
+
+def _suspicion(values: np.ndarray) -> str:
+    """What may be wrong with values that are far off."""
+    codes, count = np.unique(values[np.isin(values, CODES)], return_counts=True)
+    if not len(codes):
+        return "are they in its units?"
+    coded = ", ".join(f"{number} of them {code:g}" for code, number in zip(codes.tolist(), count.tolist(), strict=True))
+    return f"{coded}, which often says that nothing was measured: leave such values empty, or give a qc that is not 0"

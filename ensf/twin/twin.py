@@ -22,17 +22,19 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Numbers, like, namespace, summary, to_numpy
-from ensf.filters.base import Analysis, Filter, Memory, Smoothing
+from ensf.arrays import Array, Generator, Numbers, is_host, namespace, summary, to_numpy
+from ensf.filters.base import Analysis, Filter, Memory, unsmoothed
+from ensf.filters.guarded import check_finite
 from ensf.filters.lost import Lost
 from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator, at_times
 from ensf.observations.error_laws import is_error_law
 from ensf.observations.joined import join
+from ensf.observations.observation import Unresolved
 from ensf.observations.trajectory import brackets
 from ensf.observations.window import Window
 from ensf.twin.watch import Watch
 from ensf.wrappers import analyse_window
-from ensf.wrappers.failed_members import Tolerant
+from ensf.wrappers.failed_members import Tolerant, without_failed
 
 __all__ = [
     "AsynchronousNetwork",
@@ -193,7 +195,8 @@ class AsynchronousNetwork:
     def observe(self, truths: abc.Sequence[Array], cycle: int, rng: Generator) -> Observation:
         """Observation of the truths ``(state,)`` at each of `times`, for trajectories of the members."""
         each = [self.network.observe(truth, cycle, rng) for truth in truths]
-        first, sizes = each[0], [one.size for one in each]
+        first = each[0]
+        sizes = [one.size for one in each]
         xp = namespace(first.value)
         stops = np.cumsum(sizes).tolist()
         parts = [
@@ -212,7 +215,7 @@ class AsynchronousNetwork:
 
 
 def _short(error: float | Array | ErrorLaw) -> str:
-    return summary(error) if isinstance(error, np.ndarray) else repr(error)
+    return summary(error) if is_host(error) else repr(error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -443,7 +446,11 @@ def twin(
             f"analysis_time is {analysis_time:g} but every observation is at the end of its window: leave it out"
         )
     while current.cycles < cycles:
-        cycle = run.cycle(current)
+        try:
+            cycle = run.cycle(current)
+        except Unresolved as error:
+            number = current.cycles + 1
+            raise Lost(f"the filter has lost the truth in cycle {number}: {error}", number) from error
         yield cycle
         current = cycle.following
 
@@ -462,11 +469,12 @@ class _Twin:
     @property
     def lag(self) -> int:
         """Number of earlier cycles that the method corrects."""
-        return self.method.lag if isinstance(self.method, Smoothing) else 0
+        return unsmoothed(self.method)[1]
 
     def cycle(self, start: Checkpoint) -> Cycle:
         """The cycle after those of a checkpoint, whose streams it uses."""
-        time, streams = start.cycles * self.interval, start.streams
+        time = start.cycles * self.interval
+        streams = start.streams
         truth = self.truth_model.advance(start.truth, time, self.interval, streams.truth_noise)
         observation = self.network.observe(truth, start.cycles, streams.observations)
         started = clock.process_time()
@@ -479,6 +487,7 @@ class _Twin:
         windowed = replace(observation, error=observation.law, window=window)
         analysis = self.method.analyse(forecast, windowed, streams.filter, start.memory, self.positions)
         analysed = clock.process_time()
+        check_finite(analysis.ensemble, type(self.method).__name__, forecast)
         return Cycle(
             start.cycles,
             time + self.interval,
@@ -504,7 +513,9 @@ class _WindowTwin(_Twin):
 
     def cycle(self, start: Checkpoint) -> Cycle:
         """The cycle after those of a checkpoint, whose streams it uses."""
-        time, streams, steps = start.cycles * self.interval, start.streams, self.windows.steps
+        time = start.cycles * self.interval
+        streams = start.streams
+        steps = self.windows.steps
         stops = np.unique([*steps, *self.windows.times]).tolist()
         truths = dict(zip(stops, _states(self.truth_model, start.truth, time, stops, streams.truth_noise), strict=True))
         observation = self.windows.observe([truths[t] for t in self.windows.times], start.cycles, streams.observations)
@@ -548,17 +559,13 @@ def _states(model: Model, states: Array, time: float, stops: abc.Sequence[float]
 
 def _left(forecast: Array, index: int, method: Filter) -> Array:
     """The members ``(member, ...)`` with which the method goes on; raises Lost unless it does."""
-    inner = method.filter if isinstance(method, Smoothing) else method
+    inner, _ = unsmoothed(method)
     if isinstance(inner, Tolerant):
         try:
             alive = inner.alive(forecast)
         except ValueError as error:
             raise Lost(f"the filter has lost the truth in cycle {index + 1}: {error}", index + 1) from error
-        return (
-            forecast
-            if alive.all()
-            else namespace(forecast).take(forecast, like(np.flatnonzero(alive), forecast), axis=0)
-        )
+        return without_failed(forecast, alive)
     _check_alive(forecast, index)
     return forecast
 

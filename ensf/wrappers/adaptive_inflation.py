@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -65,7 +66,8 @@ class InflationMemory(Record):
 
     def with_update(self, update: Update | None, inner: Memory) -> InflationMemory:
         """With the degrees of freedom that an update takes, and the memory of the filter."""
-        xp, freedom = namespace(self.departure), 0 * self.departure
+        xp = namespace(self.departure)
+        freedom = 0 * self.departure
         if update is not None:
             freedom = xp.astype(update.degrees_of_freedom(self.knots), freedom.dtype, copy=False)
         return replace(self, freedom=freedom, inner=inner)
@@ -112,6 +114,7 @@ class AdaptiveInflation(Wrapper):
     deviation_after_surprise: float = 0.7
     independent_part: float = 0.5
     max_inflation: float = 10.0
+    remembers: ClassVar[type | None] = InflationMemory
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -169,7 +172,8 @@ class AdaptiveInflation(Wrapper):
         evidence = _evidence(predicted, observation, patches, self._bounded(base + memory.departure))
         surprised = evidence.surprised(self.surprise_limit)
         departure, variance = evidence.follow(base, memory.departure, memory.variance)
-        followed, xp = self._bounded(base + departure), namespace(predicted)
+        followed = self._bounded(base + departure)
+        xp = namespace(predicted)
         variance = xp.where(surprised, xp.clip(variance, (2 * self.deviation_after_surprise) ** 2, None), variance)
         excess = xp.clip(evidence.ratio - followed, 0.0, self.max_inflation**2)
         excess = xp.where(surprised, excess, xp.zeros_like(excess))

@@ -8,7 +8,7 @@ is about 1 if the spread explains the innovations. An ensemble that has collapse
 stays far above. Where chi^2 was above `limit` for `cycles` cycles in a row, the prior variance s^2 of each variable is
 widened, before the analysis and as long as that lasts, to what the innovations say,
 
-    min(lambda^2 s^2, most^2 c^2),        lambda^2 = sum (d^2 - 1) / sum v,
+    min(lambda^2 s^2, max_spread^2 c^2),        lambda^2 = sum (d^2 - 1) / sum v,
 
 by independent noise, for what the members span may be wrong altogether. c^2 is the variance of the variable over
 members and past cycles: where the operator saturates, lambda is unbounded. What the spread then does not explain is
@@ -20,6 +20,7 @@ filter, bit for bit.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,7 +36,9 @@ from ensf.filters.base import (
     usable,
     with_values,
 )
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
+from ensf.settings import check_settings
 
 __all__ = ["CollapseGuard", "GuardMemory"]
 
@@ -50,7 +53,7 @@ class GuardMemory(Record):
     ----------
     mean, square : (state,) array
         Mean over members and past cycles, and sum over cycles of the mean squared distance from it.
-    seen : int
+    past_cycles : int
         Number of past cycles.
     strained : int
         Cycles in a row with chi^2 above the limit.
@@ -60,16 +63,22 @@ class GuardMemory(Record):
 
     mean: Array
     square: Array
-    seen: int = 0
+    past_cycles: int = 0
     strained: int = 0
     inner: Memory = None
 
     def with_prior(self, prior: Array) -> GuardMemory:
         """One cycle more (Chan, Golub & LeVeque 1983, Am. Stat. 37, 242)."""
-        xp, seen = namespace(prior), self.seen + 1
+        xp = namespace(prior)
+        cycles = self.past_cycles + 1
         step = xp.mean(prior, axis=0) - self.mean
-        square = self.square + xp.var(prior, axis=0) + step**2 * (self.seen / seen)
-        return replace(self, mean=self.mean + step / seen, square=square, seen=seen)
+        square = self.square + xp.var(prior, axis=0) + step**2 * (self.past_cycles / cycles)
+        return replace(self, mean=self.mean + step / cycles, square=square, past_cycles=cycles)
+
+    @property
+    def shape(self) -> tuple[int | None, int | None]:
+        """Members and state variables that it is of."""
+        return None, self.mean.shape[0]
 
 
 @dataclass(frozen=True)
@@ -83,26 +92,29 @@ class CollapseGuard:
         chi^2 of innovations beyond which a cycle counts; above 1.
     cycles : int
         Number of such cycles in a row before the guard acts.
-    most : float
+    max_spread : float
         Bound on the widened spread of a variable, in units of its standard deviation over members and past cycles.
     """
 
     filter: Filter
     limit: float = 5.0
     cycles: int = 2
-    most: float = 1.0
+    max_spread: float = 1.0
+    remembers: ClassVar[type | None] = GuardMemory
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_filter(self.filter, type(self).__name__)
         rules = {
             "limit": (self.limit > 1, "a number above 1"),
             "cycles": (is_count(self.cycles), "a whole number, 1 or more"),
-            "most": (self.most > 0, "a positive number"),
+            "max_spread": (self.max_spread > 0, "a positive number"),
         }
         for name, (kept, rule) in rules.items():
             if not kept:
                 raise ValueError(f"{name} of the collapse guard is {getattr(self, name)}: give {rule}")
 
+    @guarded
     def analyse(
         self,
         prior: Array,
@@ -121,7 +133,8 @@ class CollapseGuard:
         """
         refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
-        rng, zeros = generator(rng), prior[0, :] * 0
+        rng = generator(rng)
+        zeros = prior[0, :] * 0
         memory = memory or GuardMemory(zeros, zeros)
         if observation.size == 0:
             inner = self.filter.analyse(prior, observation, rng, memory.inner, positions).memory
@@ -131,7 +144,7 @@ class CollapseGuard:
         strained = memory.strained + 1 if square > self.limit * (variance + 1) else 0
         acts = strained >= self.cycles
         if acts:
-            prior = self._widened(prior, (square - 1) / max(variance, TINY), memory.square / memory.seen, rng)
+            prior = self._widened(prior, (square - 1) / max(variance, TINY), memory.square / memory.past_cycles, rng)
             observation = _doubted(prior, observation)
         analysis = self.filter.analyse(prior, observation, rng, memory.inner, positions)
         memory = replace(memory, strained=strained, inner=analysis.memory)
@@ -144,7 +157,9 @@ class CollapseGuard:
     def _widened(self, prior: Array, ratio: float, climate: Array, rng: Generator) -> Array:
         xp = namespace(prior)
         variance = xp.var(prior, axis=0, correction=1)
-        added = xp.clip(xp.minimum(ratio * (variance + TINY * climate), self.most**2 * climate) - variance, 0.0, None)
+        added = xp.clip(
+            xp.minimum(ratio * (variance + TINY * climate), self.max_spread**2 * climate) - variance, 0.0, None
+        )
         noise = normal(stream(rng, prior), prior.shape, prior)
         return prior + xp.sqrt(added) * (noise - xp.mean(noise, axis=0))
 

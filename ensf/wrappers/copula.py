@@ -23,7 +23,9 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
 from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, refuse_predictions, usable, with_values
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
+from ensf.settings import check_settings
 
 __all__ = ["Copula", "Warp"]
 
@@ -52,10 +54,12 @@ class Copula:
     bandwidth: float = 0.5
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_filter(self.filter, type(self).__name__)
         if not 0 < self.bandwidth <= 1:
             raise ValueError(f"kernel bandwidth is {self.bandwidth}: give a positive number of spreads up to 1")
 
+    @guarded
     def analyse(
         self,
         prior: Array,
@@ -74,6 +78,7 @@ class Copula:
         """
         refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
+        observation.predict(prior)  # which looks at the members before they are in other coordinates
         if self.bandwidth == 1:
             return self.filter.analyse(prior, observation, rng, memory, positions)
         warp = Warp.fitted(prior, self.bandwidth)
@@ -158,7 +163,8 @@ class Warp:
 
     def _cell(self, values: Array) -> tuple[Array, Array, Array]:
         """Value at the left node, rise to the right one, and place between them in cells; of standard x."""
-        xp, last = namespace(values), self.table.shape[1] - 2
+        xp = namespace(values)
+        last = self.table.shape[1] - 2
         place = ((values - self._tail(self.mean)) / self._tail(self.spread) + REACH) * CELLS
         cell = xp.clip(xp.floor(place), 0.0, float(last))
         number = xp.reshape(xp.astype(cell, xp.int64) + self._first, (-1,))
@@ -176,15 +182,16 @@ def _blocks(size: int, each: int) -> list[slice]:
 
 def _located(standard: Array, table: Array) -> Array:
     """Places of standard x ``(..., variable)`` in the table, in cells."""
-    xp, last = namespace(table), table.shape[1] - 2
+    xp = namespace(table)
+    last = table.shape[1] - 2
     inner = xp.astype(standard[..., None] >= table[:, 1:-1], xp.int64)
     cell = xp.sum(inner, axis=-1)
     number = xp.reshape(cell + like(np.arange(table.shape[0]) * (last + 2), table), (-1,))
     flat = xp.reshape(table, (-1,))
     left = xp.reshape(xp.take(flat, number), cell.shape)
     rise = xp.reshape(xp.take(flat, number + 1), cell.shape) - left
-    share = xp.where(rise > 0, (standard - left) / xp.where(rise > 0, rise, xp.ones_like(rise)), xp.zeros_like(rise))
-    return xp.astype(cell, table.dtype) + share
+    fraction = xp.where(rise > 0, (standard - left) / xp.where(rise > 0, rise, xp.ones_like(rise)), xp.zeros_like(rise))
+    return xp.astype(cell, table.dtype) + fraction
 
 
 # --- quantiles of the kernel density ---------------------------------------------------------------------
@@ -198,10 +205,10 @@ def _quantiles(centres: Array, width: float) -> Array:
     if is_host(centres):
         from ensf.wrappers.loops import quantiles, quantiles_in_parallel
 
-        found = np.empty((centres.shape[0], nodes.size))
-        loop = quantiles if found.size * centres.shape[1] < SMALL else quantiles_in_parallel
-        loop(centres.astype(np.float64), width, nodes, ndtr(-abs(nodes)), ITERATIONS, TOLERANCE, found)
-        return found.astype(centres.dtype)
+        values = np.empty((centres.shape[0], nodes.size))
+        loop = quantiles if values.size * centres.shape[1] < SMALL else quantiles_in_parallel
+        loop(centres.astype(np.float64), width, nodes, ndtr(-abs(nodes)), ITERATIONS, TOLERANCE, values)
+        return values.astype(centres.dtype)
     blocks = _blocks(centres.shape[0], centres.shape[1] * nodes.size)
     return namespace(centres).concat([_bracketed(centres[block, :], width, nodes) for block in blocks], axis=0)
 
@@ -210,12 +217,15 @@ def _bracketed(centres: Array, width: float, nodes: np.ndarray) -> Array:
     """The same as batched array code."""
     from scipy.special import ndtr
 
-    xp, host = namespace(centres), np.abs(nodes)
+    xp = namespace(centres)
+    host = np.abs(nodes)
     sign, log_tail = (like(part, centres) for part in (np.where(nodes > 0, -1.0, 1.0), np.log(ndtr(-host))))
-    u, one = like(nodes, centres), xp.ones_like(centres[:, :1])
+    u = like(nodes, centres)
+    one = xp.ones_like(centres[:, :1])
     low = xp.min(centres, axis=-1, keepdims=True) + width * u
     high = xp.max(centres, axis=-1, keepdims=True) + width * u
-    x, tolerance = xp.clip(one * u, low, high), max(TOLERANCE, 8 * float(xp.finfo(centres.dtype).eps))
+    x = xp.clip(one * u, low, high)
+    tolerance = max(TOLERANCE, 8 * float(xp.finfo(centres.dtype).eps))
     for _ in range(ITERATIONS):
         v = (x[..., None] - centres[:, None, :]) / width
         mass = xp.mean(xp.exp(log_ndtr(sign[:, None] * v)), axis=-1)

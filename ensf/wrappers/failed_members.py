@@ -19,11 +19,20 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, Record, generator, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, can, with_values
+from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
-__all__ = ["Completed", "FailedMembers", "Replacement", "Tolerant", "of_other_members", "without_members"]
+__all__ = [
+    "Completed",
+    "FailedMembers",
+    "Replacement",
+    "Tolerant",
+    "of_other_members",
+    "without_failed",
+    "without_members",
+]
 
 MOVE = 0.3
 """How far a copy is moved, unless it is said: the part of its variance that is new."""
@@ -156,6 +165,10 @@ class FailedMembers(Wrapper):
         ValueError
             If fewer than `min_members` are.
         """
+        if len(alive) < self.min_members:
+            raise ValueError(
+                f"there are {len(alive)} members but min_members is {self.min_members}: give a lower number"
+            )
         if alive.sum() < self.min_members:
             raise ValueError(
                 f"{alive.sum()} of {len(alive)} members are finite, member {int(np.argmin(alive))} is not, and "
@@ -163,6 +176,7 @@ class FailedMembers(Wrapper):
             )
         return alive
 
+    @guarded
     def analyse(
         self,
         prior: Array,
@@ -185,15 +199,14 @@ class FailedMembers(Wrapper):
             If too few members are left, or as the filter.
         """
         prior = as_members(prior)
-        alive, rng = self.alive(prior), generator(rng)
+        alive = self.alive(prior)
+        rng = generator(rng)
         more = {} if predicted is None else {"predicted": predicted}
         if alive.all():
             return self.completed(self.filter.analyse(prior, observation, rng, memory, positions, **more), alive, rng)
-        rows = like(np.flatnonzero(alive), prior)
-        xp = namespace(prior)
-        left = {name: xp.take(values, rows, axis=0) for name, values in more.items()}
+        left = {name: without_failed(values, alive) for name, values in more.items()}
         here = without_members(observation, alive)
-        kept = xp.take(prior, rows, axis=0)
+        kept = without_failed(prior, alive)
         if observation.window is not None and here.window is not None and prior is observation.window.end:
             kept = here.window.end
         analysis = self.filter.analyse(kept, here, rng, memory, positions, **left)
@@ -204,8 +217,7 @@ class FailedMembers(Wrapper):
         if alive.all():
             update = self._inner(predicted, observation, rng, memory)
             return replace(update, info={**update.info, "failed_members": 0})
-        xp = namespace(predicted)
-        left = xp.take(predicted, like(np.flatnonzero(alive), predicted), axis=0)
+        left = without_failed(predicted, alive)
         return self.update(self._inner(left, without_members(observation, alive), rng, memory), alive, rng)
 
     def completed(self, analysis: Analysis, alive: np.ndarray, rng: Generator) -> Analysis:
@@ -260,11 +272,19 @@ def of_other_members(memory: Memory) -> Memory:
     return memory.of_other_members() if can(memory, "of_other_members") else memory
 
 
+def without_failed(ensemble: Array, alive: np.ndarray) -> Array:
+    """The members ``(member, ...)`` that are left."""
+    if alive.all():
+        return ensemble
+    return namespace(ensemble).take(ensemble, like(np.flatnonzero(alive), ensemble), axis=0)
+
+
 def without_members(observation: Observation, alive: np.ndarray) -> Observation:
     """The observation for the members that are left alone."""
     window = observation.window
     if window is None:
         return observation
-    xp, rows = namespace(window.end), like(np.flatnonzero(alive), window.end)
+    xp = namespace(window.end)
+    rows = like(np.flatnonzero(alive), window.end)
     left = replace(window, start=xp.take(window.start, rows, axis=0), end=xp.take(window.end, rows, axis=0))
     return replace(observation, error=observation.law, window=left)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ensf.arrays import Array, Record, counted_normal, is_host, like, member_mean, namespace
 from ensf.filters.base import Part
-from ensf.localization import Localization, Patches, gaspari_cohn
+from ensf.localization.localization import Localization, Patches, finite_positions, gaspari_cohn
 from ensf.observations.observation import Observation
 from ensf.wrappers.spread import spread
 
@@ -55,7 +55,8 @@ class Widening(Record):
         """Members of a part."""
         if part.positions is None or not part.inflate:
             return part.values
-        xp, values = namespace(part.values), part.values
+        xp = namespace(part.values)
+        values = part.values
         followed, excess = self._at(part)
         mean = member_mean(values)
         inflated = mean + xp.sqrt(followed + (1 - self.independent_part) * excess) * (values - mean)
@@ -81,7 +82,8 @@ class Widening(Record):
 
     def _at_places(self, near: Patches, positions: np.ndarray) -> tuple[Array, Array]:
         """The same for places with the knots near them."""
-        xp, spacing = namespace(self.followed), SPACING * self.localization.half_width
+        xp = namespace(self.followed)
+        spacing = SPACING * self.localization.half_width
         weight = near.weight if math.isinf(spacing) else gaspari_cohn(near.distance, spacing) + FAR * near.weight
         total, followed, excess = near_sums(
             replace(near, weight=weight), xp.stack([xp.ones_like(self.excess), self.followed - 1, self.excess]), 1
@@ -99,7 +101,19 @@ def column_entries(observation: Observation, columns: int) -> np.ndarray:
 
 
 def covering(knots: np.ndarray, position: np.ndarray, localization: Localization) -> np.ndarray:
-    """The knots, and more where an observation has none within their spacing."""
+    """The knots, and more where an observation has none within their spacing.
+
+    Raises
+    ------
+    ValueError
+        If they have other dimensions than the observations, or one of these has no place.
+    """
+    position = finite_positions(position, "observation")
+    if len(knots) and knots.shape[1] != position.shape[1]:
+        raise ValueError(
+            f"the memory has places of {knots.shape[1]} dimensions but the observations of {position.shape[1]}: give "
+            "what was left for the same coordinates, or None"
+        )
     spacing = SPACING * localization.half_width
     places = np.unique(position, axis=0)
     if math.isinf(spacing):
@@ -109,7 +123,8 @@ def covering(knots: np.ndarray, position: np.ndarray, localization: Localization
     if not len(places):
         return knots
     near = localization.geometry.pairs(places, places, spacing)
-    covered, chosen = np.zeros(len(places), dtype=bool), []
+    covered = np.zeros(len(places), dtype=bool)
+    chosen = []
     for k in range(len(places)):
         if not covered[k]:
             chosen.append(k)

@@ -20,8 +20,9 @@ Around a filter that is `Preparable` they act on its update, part by part; aroun
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -52,9 +53,11 @@ from ensf.filters.base import (
     usable,
     with_values,
 )
+from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.localization import variable_code
 from ensf.observations.observation import Observation
+from ensf.settings import as_indices, check_settings
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
 __all__ = [
@@ -147,7 +150,7 @@ class _Correction(Wrapper):
 @dataclass(frozen=True, eq=False)
 class _Corrected(WrappedUpdate):
     wrapper: _Correction = field(kw_only=True)
-    only: tuple[str | int, ...] | None = field(default=None, kw_only=True)
+    only: OnlyVariables | None = field(default=None, kw_only=True)
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         ensemble, fields = self.update.analysed(part)
@@ -156,7 +159,7 @@ class _Corrected(WrappedUpdate):
         corrected = self.wrapper._correct(part.values, ensemble)
         if self.only is None:
             return corrected, fields
-        return namespace(ensemble).where(like(_among(part, self.only), ensemble), corrected, ensemble), fields
+        return namespace(ensemble).where(like(self.only.among(part), ensemble), corrected, ensemble), fields
 
 
 @dataclass(frozen=True)
@@ -252,8 +255,8 @@ class OnlyVariables(Wrapper):
     ----------
     filter : AnalysisInflation, RTPS or RTPP
         Around a filter that is `Preparable`.
-    variables : tuple of str or int
-        Names of variables of a Dataset or of files; or their indices in the state of an array.
+    variables : tuple of str or int, or array of bool
+        Names of variables of a Dataset or of files; or their indices in the state of an array, or a mask of it.
 
     Raises
     ------
@@ -270,40 +273,55 @@ class OnlyVariables(Wrapper):
                 f"OnlyVariables holds {self.filter!r}: give AnalysisInflation, RTPS or RTPP around a filter that is "
                 "Preparable"
             )
-        chosen = (self.variables,) if isinstance(self.variables, str | int) else tuple(self.variables)
-        object.__setattr__(self, "variables", chosen)
-        if not chosen:
+        object.__setattr__(self, "variables", _chosen(self.variables))
+        if not self.variables:
             raise ValueError("OnlyVariables has no variables: name some, or leave it out")
+
+    @property
+    def _names(self) -> list[str]:
+        return [one for one in self.variables if isinstance(one, str)]
+
+    @property
+    def _indices(self) -> list[int]:
+        return [one for one in self.variables if not isinstance(one, str)]
 
     def check_names(self, names: Iterable[object]) -> None:
         """Raise ValueError if it names a variable that the state does not have."""
         names = list(names)
-        for one in self.variables:
-            if isinstance(one, str) and one not in names:
+        for one in self._names:
+            if one not in names:
                 raise ValueError(f"OnlyVariables names {one!r}: choose from {', '.join(map(repr, names))}")
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         size = math.inf if observation.state_size is None else observation.state_size
-        for one in self.variables:
-            if not isinstance(one, str) and not 0 <= one < size:
-                raise ValueError(f"OnlyVariables has index {one}: give 0 to {size - 1}")
+        for index in self._indices:
+            if not 0 <= index < size:
+                raise ValueError(f"OnlyVariables has index {index}: give 0 to {size - 1}")
         update = self._inner(predicted, observation, rng, memory)
         assert isinstance(update, _Corrected)
-        return replace(update, only=self.variables)
+        return replace(update, only=self)
+
+    def among(self, part: Part) -> np.ndarray:
+        """Which entries of a part are of the variables, ``(entry,)``."""
+        if self._names and part.variables is None:
+            raise ValueError(
+                f"OnlyVariables names {self._names[0]!r} but the variables of an array have no names: give their "
+                "indices, or a Dataset"
+            )
+        chosen = np.isin(part.entries, self._indices)
+        if part.field != "state":
+            chosen[:] = False
+        codes = [variable_code(one) for one in self._names]
+        return chosen if part.variables is None else chosen | np.isin(part.variables, codes)
 
 
-def _among(part: Part, variables: tuple[str | int, ...]) -> np.ndarray:
-    """Which entries of a part are of these variables, ``(entry,)``."""
-    names = [one for one in variables if isinstance(one, str)]
-    if names and part.variables is None:
-        raise ValueError(
-            f"OnlyVariables names {names[0]!r} but the variables of an array have no names: give their indices, or a "
-            "Dataset"
-        )
-    chosen = np.isin(part.entries, [one for one in variables if not isinstance(one, str)])
-    if part.field != "state":
-        chosen[:] = False
-    return chosen if part.variables is None else chosen | np.isin(part.variables, [variable_code(one) for one in names])
+def _chosen(variables: str | int | Sequence[str | int] | np.ndarray) -> tuple[str | int, ...]:
+    """Names and indices of what a user has: several or one of them, or a mask."""
+    several = [variables] if isinstance(variables, str) else variables
+    if isinstance(several, Iterable) and any(isinstance(one, str) for one in several):
+        names = tuple(str(one) for one in several if isinstance(one, str))
+        return *names, *as_indices([one for one in several if not isinstance(one, str)], "OnlyVariables").tolist()
+    return tuple(as_indices(several, "OnlyVariables").tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,9 +363,14 @@ class AdditiveNoise(Wrapper):
         check_ranges(self, "additive noise", {"factor": (0 <= self.factor < math.inf, "a factor of 0 or more")})
 
     @property
+    def _names(self) -> str | None:
+        """The catalogue, if it is names of files."""
+        return self.catalogue if isinstance(self.catalogue, str) else None
+
+    @property
     def _key(self) -> tuple[Filter, float, str | int]:
         """What it is: arrays are the same if they are one."""
-        return self.filter, self.factor, self.catalogue if isinstance(self.catalogue, str) else id(self.catalogue)
+        return self.filter, self.factor, id(self.catalogue) if self._names is None else self._names
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AdditiveNoise) and self._key == other._key
@@ -356,8 +379,12 @@ class AdditiveNoise(Wrapper):
         return hash(self._key)
 
     def __repr__(self) -> str:
-        catalogue = repr(self.catalogue) if isinstance(self.catalogue, str) else f"<{summary(self.catalogue)}>"
+        catalogue = f"<{summary(self._states)}>" if self._names is None else repr(self._names)
         return f"AdditiveNoise(filter={self.filter!r}, catalogue={catalogue}, factor={self.factor!r})"
+
+    def with_catalogue(self, read: Callable[[str], Array | str]) -> AdditiveNoise:
+        """With what `read` makes of names of files, if the catalogue is some."""
+        return self if self._names is None else replace(self, catalogue=read(self._names))
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         self._check(observation.state_size)
@@ -382,12 +409,12 @@ class AdditiveNoise(Wrapper):
 
     @property
     def _states(self) -> Array:
-        if isinstance(self.catalogue, str):
+        if self._names is not None:
             raise ValueError(
-                f"catalogue {self.catalogue!r} is names of files, which analyses of files read: give an array "
+                f"catalogue {self._names!r} is names of files, which analyses of files read: give an array "
                 "(sample, state)"
             )
-        return self.catalogue
+        return cast(Array, self.catalogue)
 
     def _drawn(self, members: int, rng: Generator) -> np.ndarray:
         """Samples for the members, ``(member,)``."""
@@ -453,6 +480,11 @@ class ResetMemory(Record):
     spread: Array
     inner: Memory = None
 
+    @property
+    def shape(self) -> tuple[int | None, int | None]:
+        """Members and state variables that it is of."""
+        return None, self.spread.shape[0]
+
 
 @dataclass(frozen=True)
 class SpreadReset:
@@ -475,12 +507,15 @@ class SpreadReset:
 
     filter: Filter
     deviation: float | None = None
+    remembers: ClassVar[type | None] = ResetMemory
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_filter(self.filter, type(self).__name__)
         if self.deviation is not None and not self.deviation > 0:
             raise ValueError(f"deviation of the spread reset is {self.deviation}: give a positive standard deviation")
 
+    @guarded
     def analyse(
         self,
         prior: Array,
@@ -515,13 +550,15 @@ def scaled(ensemble: Array, factor: Array | float) -> Array:
 
 def spread(ensemble: Array) -> Array:
     """Standard deviation over members ``(entry,)``, the same bits in every part."""
-    xp, anomalies = namespace(ensemble), ensemble - member_mean(ensemble)
+    xp = namespace(ensemble)
+    anomalies = ensemble - member_mean(ensemble)
     return xp.sqrt(member_mean(anomalies * anomalies) * (ensemble.shape[0] / (ensemble.shape[0] - 1)))
 
 
 def spread_ratio(wanted: Array, ensemble: Array) -> Array:
     """``wanted`` over the spread of members, and 1 where they agree to rounding."""
-    xp, actual = namespace(ensemble), spread(ensemble)
+    xp = namespace(ensemble)
+    actual = spread(ensemble)
     size = xp.max(xp.abs(ensemble), axis=0)
     differ = actual > 4 * float(xp.finfo(ensemble.dtype).eps) * size
     one = xp.ones_like(actual)

@@ -25,7 +25,7 @@ from operator import add
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, is_count, namespace
+from ensf.arrays import Array, Generator, as_floating, generator, is_count, namespace
 from ensf.filters.base import (
     Analysis,
     Filter,
@@ -38,6 +38,7 @@ from ensf.filters.base import (
     usable,
     with_values,
 )
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
 
 __all__ = ["Tempered", "tempering"]
@@ -69,8 +70,8 @@ class Tempered:
 
     def __post_init__(self) -> None:
         check_filter(self.filter, type(self).__name__)
-        if isinstance(self.pieces, list | tuple | np.ndarray):
-            coefficients = tuple(map(float, self.pieces))
+        if isinstance(self.pieces, list | tuple) or np.ndim(self.pieces):
+            coefficients = tuple(map(float, as_floating(self.pieces, "pieces of Tempered").tolist()))
             object.__setattr__(self, "pieces", coefficients)
             total = sum(1 / one for one in coefficients) if coefficients and min(coefficients) > 0 else np.nan
             if not abs(total - 1) <= ROUNDED:
@@ -78,10 +79,13 @@ class Tempered:
                     f"1 / alpha of the coefficients {coefficients} sum to {total:.6g}: give positive ones whose sum is "
                     "1, such as (4.0, 4.0, 4.0, 4.0)"
                 )
-        elif not is_count(self.pieces):
+            return
+        pieces = np.asarray(self.pieces).item()
+        if not is_count(pieces):
             raise ValueError(
-                f"the likelihood is cut into {self.pieces} pieces: give a whole number, 1 or more, or coefficients"
+                f"the likelihood is cut into {pieces} pieces: give a whole number, 1 or more, or coefficients"
             )
+        object.__setattr__(self, "pieces", pieces)
 
     def weights(self, predicted: Array, observation: Observation) -> list[float]:
         """Part of the precision that each piece has; they sum to 1.
@@ -96,11 +100,13 @@ class Tempered:
         if isinstance(self.pieces, tuple):
             parts = 1 / np.array(self.pieces)
             return list((parts / parts.sum()).tolist())
-        xp, missing = namespace(predicted), namespace(predicted).isnan(observation.value)
+        xp = namespace(predicted)
+        missing = xp.isnan(observation.value)
         ratios = innovations(predicted, observation)[1]
         ratio = float(xp.max(xp.where(missing, xp.zeros_like(ratios), ratios)))
         return list(tempering(self.pieces, ratio).tolist())
 
+    @guarded
     def analyse(
         self,
         prior: Array,
@@ -122,7 +128,10 @@ class Tempered:
         rng = generator(rng)
         if observation.size == 0:
             return Analysis(prior, self.filter.analyse(prior, observation, rng, memory, positions).memory)
-        analysis, freedom, updates, befores = Analysis(prior, memory), 0.0, [], []
+        analysis = Analysis(prior, memory)
+        freedom = 0.0
+        updates = []
+        befores = []
         for weight in self.weights(observation.predict(prior), observation):
             piece = observation.tempered(weight)
             analysis = self.filter.analyse(analysis.ensemble, piece, rng, analysis.memory, positions)

@@ -12,6 +12,8 @@ from ensf.cli import main
 from ensf.cli.new import KINDS
 from ensf.experiments import load
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):

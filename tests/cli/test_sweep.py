@@ -12,6 +12,7 @@ from ensf.experiments._benchmark.sweep import Sweep, full_name, parsed
 from ensf.plot import figure_sweep
 from ensf.runs import runner
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 PAGE = "lorenz96_half"
 KELVIN = """
 from dataclasses import replace

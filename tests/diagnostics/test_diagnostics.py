@@ -55,6 +55,16 @@ def test_rmse_bias_and_spread_by_hand():
 
 
 @pytest.mark.parametrize("members", [2, 3, 20])
+def test_crps_is_the_fair_one(rng, members):
+    """E|x - truth| - E|x - x'| / 2, the mean over pairs of different members."""
+    ensemble, truth = 280 + rng.standard_normal((members, 30)), 280 + rng.standard_normal(30)
+    apart = np.abs(ensemble[:, None] - ensemble).sum(axis=(0, 1)) / (members * (members - 1))
+    expected = np.abs(ensemble - truth).mean(axis=0) - apart / 2
+    assert diagnostics.crps(ensemble, truth) == pytest.approx(expected.mean(), rel=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("members", [2, 3, 20])
 def test_crps_is_the_fair_one_of_scoringrules(rng, members):
     import scoringrules  # compiles when it is imported: not while tests are collected
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,10 +185,24 @@ def test_a_shortened_experiment_scores_at_least_half():
 # --- running ---------------------------------------------------------------------------------------------
 
 
-def test_a_tiny_board(tmp_path):
-    etkf, gain = board.run(TINY, tmp_path)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The rows of a tiny board, and its folder."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return board.run(TINY, folder), folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A folder with the finished cells."""
+    shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def test_a_tiny_board(finished):
+    (etkf, gain), folder = finished
     assert (etkf.method, gain.method) == ("etkf", "map") and etkf.experiment == "lorenz63_sakov2012"
-    assert len(times(tmp_path)) == TINY_FILES
+    assert len(times(folder)) == TINY_FILES
     assert set(etkf.medians) == set(board.MEASURED)
     assert [run["seed"] for run in etkf.runs] == [1, 2] and len(etkf.trials) == 3
     assert all(run["settings"] == etkf.settings for run in etkf.runs)
@@ -197,34 +212,31 @@ def test_a_tiny_board(tmp_path):
     assert etkf.medians["seconds_analysis"] > 0
 
 
-def test_finished_cells_are_kept_and_lost_ones_run_again(tmp_path):
-    first = board.run(TINY, tmp_path)
-    before = times(tmp_path)
-    assert board.run(TINY, tmp_path) == first and times(tmp_path) == before
-    (tmp_path / "cells" / "lorenz63_sakov2012.etkf.seed2.json").unlink()
-    (tmp_path / "cells" / "lorenz63_sakov2012.map.trial1.seed106.json").write_text('{"recipe": "')
-    again = board.run(TINY, tmp_path)
-    after = times(tmp_path)
+def test_finished_cells_are_kept_and_lost_ones_run_again(finished, copied):
+    first, before = finished[0], times(copied)
+    assert board.run(TINY, copied) == first and times(copied) == before
+    (copied / "cells" / "lorenz63_sakov2012.etkf.seed2.json").unlink()
+    (copied / "cells" / "lorenz63_sakov2012.map.trial1.seed106.json").write_text('{"recipe": "')
+    again = board.run(TINY, copied)
+    after = times(copied)
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {"lorenz63_sakov2012.etkf.seed2.json", "lorenz63_sakov2012.map.trial1.seed106.json"}
     assert without_seconds(again) == without_seconds(first)
 
 
-def test_a_changed_recipe_is_run_again(tmp_path, monkeypatch):
-    board.run(TINY, tmp_path)
-    before = times(tmp_path)
+def test_a_changed_recipe_is_run_again(copied, monkeypatch):
+    before = times(copied)
     etkf = RECIPES["etkf"]
     monkeypatch.setitem(RECIPES, "etkf", replace(etkf, build=lambda e, inflation: etkf.build(e, inflation).filter))
-    board.run(TINY, tmp_path)
-    after = times(tmp_path)
+    board.run(TINY, copied)
+    after = times(copied)
     assert all((after[name] != before[name]) == (".etkf." in name) for name in after)
 
 
-def test_other_lengths_are_other_recipes(tmp_path):
-    board.run(TINY, tmp_path)
-    before = times(tmp_path)
-    board.run(replace(TINY, cycles=9), tmp_path)
-    after = times(tmp_path)
+def test_other_lengths_are_other_recipes(copied):
+    before = times(copied)
+    board.run(replace(TINY, cycles=9), copied)
+    after = times(copied)
     assert all((after[name] != before[name]) == ("trial" not in name) for name in after)
 
 
@@ -272,15 +284,14 @@ def test_the_heat_map_has_one_order_of_methods_and_gaps_where_one_does_not_fit()
     assert list(scores["a"]) == list(scores["b"]) == ["letkf", "letsf\nlimited"] and math.isnan(scores["a"]["letkf"])
 
 
-def test_processes_give_what_one_gives(tmp_path):
-    alone = board.run(TINY, tmp_path / "one")
-    assert without_seconds(board.run(TINY, tmp_path / "two", engine="processes:2")) == without_seconds(alone)
+def test_processes_give_what_one_gives(finished, tmp_path):
+    assert without_seconds(board.run(TINY, tmp_path, engine="processes:2")) == without_seconds(finished[0])
 
 
 def test_an_interrupted_board_keeps_what_is_finished(tmp_path):
     command = [sys.executable, "-c", "from ensf.cli import main; raise SystemExit(main())"]
     request = ["board", "--experiments", "lorenz96_sakov2008", "--methods", "map", "--seeds", "1,2,3", "--trials", "2",
-               "--cycles", "1500", "--tuning-cycles", "5", "--output", str(tmp_path)]  # fmt: skip
+               "--cycles", "500", "--tuning-cycles", "5", "--output", str(tmp_path)]  # fmt: skip
     process = subprocess.Popen(
         [*command, *request, "--engine", "processes:2"], stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -1,21 +1,21 @@
-"""Observed winters: the leave-one-out rules, the sensors, optimal interpolation, the published numbers, the snippet."""
+"""Observed winters: the leave-one-out rules, the sensors, optimal interpolation, the snippet."""
 
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pytest
 
 from ensf import experiments
 from ensf.arrays import namespace
-from ensf.diagnostics import rmse, scores
+from ensf.diagnostics import rmse
 from ensf.experiments import _geopotential as page
 from ensf.filters import FreeRun
 from ensf.observations import Observation, Select
-from ensf.twin import Method, summarise
+from ensf.twin import Method
 
 pytest.importorskip("eofs", reason='the data come with pip install "ensf[examples]"')
 
@@ -135,19 +135,6 @@ def test_references_refuse_missing_values_and_keep_their_arguments(prior, method
 # --- what the methods do ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["climatology", "oi", "etkf"])
-@pytest.mark.parametrize("name", PAGES)
-def test_expected_numbers(name, method):
-    module = __import__(f"ensf.experiments.{name}", fromlist=["EXPECTED"])
-    runs = []
-    for seed in module.EXPERIMENT.seeds:
-        history = [(cycle.time, scores(cycle)) for cycle in cycles(name, method, 65, seed)]
-        runs.append(summarise(module.EXPERIMENT, history))
-    for score, (value, tolerance) in module.EXPECTED[method].items():
-        assert median(run[score] for run in runs) == pytest.approx(value, abs=tolerance)
-    assert not any(run["diverged"] for run in runs)
-
-
 def test_letsf_is_letkf_for_linear_observations():
     letkf, letsf = (cycles("geopotential_height", method, 1)[0].analysis for method in ("letkf", "letsf"))
     np.testing.assert_allclose(letsf.ensemble, letkf.ensemble, atol=1e-6)
@@ -174,11 +161,12 @@ def test_the_published_filter_moves_only_what_is_seen():
 # --- the snippet of the README ---------------------------------------------------------------------------
 
 
-def test_the_snippet_runs_and_is_short(tmp_path):
+def test_the_snippet_runs_and_is_short(capsys):
     assert len(SNIPPET.read_text().splitlines()) < 30
-    result = subprocess.run([sys.executable, SNIPPET], capture_output=True, text=True, check=True, cwd=tmp_path)
-    words = result.stdout.split()
+    runpy.run_path(str(SNIPPET), run_name="__main__")
+    printed = capsys.readouterr()
+    words = printed.out.split()
     before, after = float(words[1]), float(words[4])
     assert before == pytest.approx(42.5, abs=0.1)
     assert after == pytest.approx(9.2, abs=0.2)
-    assert result.stderr == ""
+    assert printed.err == ""

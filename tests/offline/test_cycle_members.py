@@ -135,7 +135,7 @@ WAYS = {
     "grid": "its output is unlike the others: variable 'q': time 1 x y 3 x x 5, float64, units K, not time 1 x y 3 x x 4",  # noqa: E501
     "exit": "it ended with exit status 3",
     "nothing": "it left no output file",
-    "hang": "it took longer than 2 s",
+    "hang": "it took longer than 1 s",
     "damaged": "its output is not valid: ",
 }
 
@@ -143,7 +143,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_member_that_fails_in_any_way_is_left_out_or_tried_again(folder, way):
     """With what it said last; tried again, the run is as if nothing had been."""
-    timeout = {"timeout": 2.0} if way == "hang" else {}
+    timeout = {"timeout": 1.0} if way == "hang" else {}
     records, lines = run(folder, model(way), cycles=1, min_members=3, **timeout)
     assert records[0]["failed"] == [3] and records[0]["members"] == 3
     assert lines[0].startswith(f"cycle 1 of 1: goes on without member 3: {WAYS[way]}"), lines[0]
@@ -221,9 +221,9 @@ def test_twenty_fast_members_are_read_in_the_main_thread(folder):
     """NetCDF in other threads ends the process: the library is not safe there."""
     for member in range(1, 21):
         write(folder / "initial" / f"m{member}.nc", member)
-    for output in ("a", "b", "c"):
-        run(folder, COPY, output, members=20, jobs=20, check_time=False)
-    assert contents(folder / "a") == contents(folder / "c")
+    for output in ("a", "b"):
+        run(folder, COPY, output, members=20, jobs=20, check_time=False, cycles=1)
+    assert contents(folder / "a") == contents(folder / "b")
 
 
 # --- time ------------------------------------------------------------------------------------------------
@@ -504,7 +504,7 @@ given, made, member, cycle, folder = sys.argv[1:]
 with open(given, "rb") as file:
     content = file.read()
 way = ""
-if member == "7":
+if member == "3":
     with open(folder + "/tries_" + cycle, "a") as log:
         log.write("x")
     way = {1: "exit", 2: "short", 3: "time"}.get(os.path.getsize(folder + "/tries_" + cycle), "")
@@ -539,12 +539,12 @@ def write_ocean(path, seed):
         file["time"][:] = 0.0
 
 
-@pytest.mark.parametrize("cycles", [3, pytest.param(12, marks=pytest.mark.slow)])
-def test_an_ocean_is_cycled_with_a_member_that_fails_three_ways_and_resumed_twice(tmp_path, cycles):
-    """20 jobs, land, one table for all cycles, adaptive inflation: the bits of the undisturbed run."""
+@pytest.mark.parametrize("members, cycles", [(6, 3), pytest.param(20, 12, marks=pytest.mark.slow)])
+def test_an_ocean_is_cycled_with_a_member_that_fails_three_ways_and_resumed_twice(tmp_path, members, cycles):
+    """A job for each member, land, one table for all cycles, adaptive inflation: the bits of the undisturbed run."""
     (tmp_path / "initial").mkdir()
     (tmp_path / "ocean.py").write_text(OCEAN)
-    for member in range(1, 21):
+    for member in range(1, members + 1):
         write_ocean(tmp_path / "initial" / f"m{member}.nc", member)
     rng = np.random.default_rng(0)
     times = np.datetime64("2020-01-01T00:00") + np.arange(6 * (cycles + 1)) * np.timedelta64(60, "m")
@@ -557,19 +557,19 @@ def test_an_ocean_is_cycled_with_a_member_that_fails_three_ways_and_resumed_twic
         "observations": "all.csv",
         "folder": str(tmp_path),
         "mask": True,
-        "members": 20,
+        "members": members,
         "interval": 21600.0,
         "start": "2020-01-01",
     }
     program = (
         f"{shlex.quote(sys.executable)} -S -I {{folder}}/ocean.py {{input}} {{output}} {{member}} {{cycle}} {{folder}}"
     )
-    model = Command(program, retries=3, jobs=20)
+    model = Command(program, retries=3, jobs=members)
     records = []
     for part in (1, 2, cycles):
         cycling = Cycling(model, cycles=part, **settings)
         records = external.run(cycling, tmp_path / "out", resume=part > 1, show=lambda line: None)
-    assert [record["members"] for record in records] == [20] * cycles
+    assert [record["members"] for record in records] == [members] * cycles
     assert (tmp_path / "tries_1").read_text() == "xxxx"
     external.run(Cycling(model, cycles=cycles, **settings), tmp_path / "whole", show=lambda line: None)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

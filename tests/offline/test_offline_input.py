@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,6 +38,7 @@ from ensf.localization import Layered, Localization, Sphere
 from ensf.offline import Offline, Source, writer
 from ensf.tables import read
 from ensf.tables.quality import GrossCheck
+from ensf.wrappers import RTPS, FailedMembers
 
 
 @pytest.fixture(scope="module")
@@ -141,16 +141,26 @@ REJECTED = {
 }
 
 
-@pytest.mark.parametrize("line", REJECTED)
-def test_one_bad_row_is_one_rejected_row(folder, caplog, line):
-    reason, sentence = REJECTED[line]
-    with_row(line)(folder)
+def test_a_bad_row_is_a_rejected_row(folder):
+    with_row("\n".join(REJECTED))(folder)
     offline = Offline(ETKF(), mask=True, checks=(GrossCheck(10.0),))
     job = offline.prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
-    assert job.observed.table.reason.tolist() == ["used", "used", "used", reason]
-    assert sentence in caplog.text and (not sentence or "obs.csv, line 5: " in caplog.text)
-    with pytest.raises(ValueError, match=r"obs\.csv: row 3 is not used \(" + reason):
-        replace(offline, strict=True).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
+    assert job.observed.table.reason.tolist() == ["used", "used", "used", *(reason for reason, _ in REJECTED.values())]
+
+
+@pytest.mark.parametrize("line", [line for line, (_, sentence) in REJECTED.items() if sentence])
+def test_what_is_wrong_with_a_row_is_said(folder, caplog, line):
+    with_row(line)(folder)
+    read(folder / "obs.csv")
+    assert "obs.csv, line 5: " in caplog.text and REJECTED[line][1] in caplog.text
+
+
+@pytest.mark.parametrize("line", ["q,0.008,0,2024-01-31,44,5,", "wind,3,1,2024-01-31,44,5,"])
+def test_one_bad_row_ends_a_strict_analysis(folder, line):
+    with_row(line)(folder)
+    offline = Offline(ETKF(), mask=True, checks=(GrossCheck(10.0),), strict=True)
+    with pytest.raises(ValueError, match=r"obs\.csv: row 3 is not used \(" + REJECTED[line][0]):
+        offline.prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
 
 
 SETTINGS = {
@@ -191,6 +201,14 @@ def test_a_row_without_the_height_that_the_localization_uses(folder):
     layered = LETKF(Localization(Layered(Sphere(), 1.0), 300.0, dims=("lat", "lon", "level"), at={"level": 1000.0}))
     with pytest.raises(ValueError, match="obs.csv: row 1 has no z, but the localization uses 'level': give it"):
         Offline(layered, mask=True).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
+
+
+def test_failed_members_are_left_out_by_name(folder):
+    for method in (FailedMembers(ETKF(), 2), FailedMembers(RTPS(ETKF(), 0.5), 2)):
+        with pytest.raises(
+            ValueError, match="FailedMembers, which is for arrays and Datasets: give the filter inside, and"
+        ):
+            Offline(method, mask=True).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
 
 
 def test_domain_of_a_transform_names_variable_and_member(folder, capsys):

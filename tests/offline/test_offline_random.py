@@ -108,7 +108,7 @@ def accepted(folder):
             ).all()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(changes=st.lists(mutations(), min_size=1, max_size=2))
 def test_anything_gives_a_sentence_or_a_whole_result(original, changes):
     _check_changes(original, changes)

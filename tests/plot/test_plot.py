@@ -78,13 +78,21 @@ def in_pixels(path):
 
 
 @pytest.mark.parametrize(
-    ("model", "cycles"), [(TINY, 1), (RING, 1), (RING, 4), (MAP, 1), (ROW, 2), (LEVELS, 4), (WAVES, 4)]
+    ("model", "cycles", "methods"),
+    [
+        (TINY, 1, ["letkf"]),
+        (RING, 4, ["ensf", "letkf"]),
+        (MAP, 1, ["ensf", "letkf"]),
+        (ROW, 2, ["letkf"]),
+        (LEVELS, 4, ["letkf"]),
+        (WAVES, 4, ["letkf"]),
+    ],
 )
-def test_report_draws_every_kind_of_model(tmp_path, model, cycles):
-    for method in ("ensf", "letkf"):
+def test_report_draws_every_kind_of_model(tmp_path, model, cycles, methods):
+    for method in methods:
         write(tmp_path, method, 1, model, cycles)
     paths = report(tmp_path)
-    maps = ["maps_ensf.png", "maps_letkf.png"] if len(model.shape) > 1 else []
+    maps = [f"maps_{method}.png" for method in methods] if len(model.shape) > 1 else []
     spectra = ["spectra.png"] if model is WAVES else []
     assert [path.name for path in paths] == ["rmse.png", "ranks.png", "states.png", *spectra, *maps]
     assert all(in_pixels(path)[0] >= 1000 for path in paths)

@@ -15,6 +15,7 @@ import xarray as xr
 from ensf.cli import main
 from ensf.runs import engines
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 RUN = ["run", "lorenz96_half", "--methods", "letkf", "--members", "8", "--cycles", "3", "--seeds", "1:2"]
 
 
@@ -77,8 +78,9 @@ def test_an_error_is_that_of_the_task(tmp_path):
 def test_processes_without_a_number_are_one_per_processor(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     started = []
-    pool = engines.ProcessPoolExecutor
-    monkeypatch.setattr(engines, "ProcessPoolExecutor", lambda number, *how: started.append(number) or pool(1, *how))
+    monkeypatch.setattr(
+        engines, "ProcessPoolExecutor", lambda number, *how: started.append(number) or ThreadPoolExecutor(1)
+    )
     results("processes", square, range(5), tmp_path)
     results("processes", square, range(2), tmp_path)
     results("processes:9", square, range(2), tmp_path)

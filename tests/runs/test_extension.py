@@ -13,6 +13,7 @@ from ensf import experiments
 from ensf.cli import main
 from ensf.runs import runner
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 NEW = ("history", "date_created", "id", "command")
 
 

@@ -125,7 +125,11 @@ def test_other_error_laws(rng):
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"limit": 1.0}, "limit .* above 1"), ({"cycles": 0}, "1 or more"), ({"most": 0.0}, "positive")],
+    [
+        ({"limit": 1.0}, "limit .* above 1"),
+        ({"cycles": 0}, "1 or more"),
+        ({"max_spread": 0.0}, "max_spread .* positive"),
+    ],
 )
 def test_settings_are_checked(settings, words):
     with pytest.raises(ValueError, match=words):

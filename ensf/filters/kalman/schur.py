@@ -53,7 +53,9 @@ class SchurEnKF(Prepared):
             If the errors are not Gaussian, or the place of an observation is unknown.
         """
         position = check_local(observation, self.localization, "SchurEnKF", correlated=True)
-        law, value, xp = observation.law, observation.value, namespace(predicted)
+        law = observation.law
+        value = observation.value
+        xp = namespace(predicted)
         if not is_gaussian(law):
             raise ValueError("SchurEnKF needs Gaussian errors: give standard deviations, Grouped or Correlated")
         values, error = observation.part.function(predicted), law.standard_deviation(value)

@@ -32,6 +32,7 @@ from ensf.filters.patch_whitening import in_whitened_patches
 from ensf.localization import Localization, Patches, PatchLimit
 from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
+from ensf.settings import check_kind, check_settings
 
 __all__ = ["LETSF"]
 
@@ -69,6 +70,9 @@ class LETSF(Prepared):
     unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
+        check_settings(self)
+        if self.information_limit is not None:
+            check_kind(self.information_limit, "narrow", "information_limit of LETSF", "InformationLimit(0.2)")
         if self.localization is not None:
             check_localization(self.localization, "LETSF")
         check_fraction(self.unresolved_variance)
@@ -90,7 +94,8 @@ class LETSF(Prepared):
         observation = observation.decorrelated()
         position = check_local(observation, self.localization, "LETSF", correlated=True)
         entries = observed_entries(self.unresolved_variance, observation)
-        xp, root = namespace(predicted), math.sqrt(predicted.shape[0] - 1)
+        xp = namespace(predicted)
+        root = math.sqrt(predicted.shape[0] - 1)
         unresolved = self.unresolved_variance * xp.var(predicted, axis=0, correction=1) if entries is not None else 0.0
         sensor = sensor_of(observation, predicted, unresolved)
         prior = sensor.columns
@@ -231,7 +236,8 @@ class LETSFUpdate(LocalUpdate):
 
     def restrict(self, index: np.ndarray) -> LETSFUpdate:
         """With the observations at `index` alone."""
-        xp, rows = namespace(self.anomalies), like(index, self.anomalies)
+        xp = namespace(self.anomalies)
+        rows = like(index, self.anomalies)
         flow = tuple(replace(step, rows=xp.take(step.rows, rows, axis=0)) for step in self.flow)
         return replace(super().restrict(index), flow=flow, first=None)
 

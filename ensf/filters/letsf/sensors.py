@@ -164,11 +164,15 @@ class _PointwiseSensor:
 
     def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
         """By quadrature."""
-        value, law, function, xp = self.observation.value, self.observation.law, self.function, namespace(centre)
+        value = self.observation.value
+        law = self.observation.law
+        function = self.function
+        xp = namespace(centre)
         assert is_independent(law)
 
         def log_likelihood(states: Array, part: slice) -> Array:
-            whole, index = part.stop - part.start == value.shape[0], np.arange(part.start, part.stop)
+            whole = part.stop - part.start == value.shape[0]
+            index = np.arange(part.start, part.stop)
             here = law if whole else law.restrict(index)
             assert is_independent(here)
             predicted = function if whole else function.restrict(index)

@@ -32,6 +32,7 @@ from ensf.localization.localization import check_localization
 from ensf.localization.patches import everything
 from ensf.observations.functions import identity
 from ensf.observations.observation import Observation
+from ensf.settings import check_kind, check_settings
 
 __all__ = ["QuantileFilter"]
 
@@ -59,6 +60,8 @@ class QuantileFilter(Prepared):
     probit: bool = False
 
     def __post_init__(self) -> None:
+        check_settings(self)
+        check_kind(self.marginal, "table", "marginal of QuantileFilter", "RankHistogram()")
         if self.localization is not None:
             check_localization(self.localization, "QuantileFilter")
 
@@ -128,7 +131,9 @@ class QuantileFilter(Prepared):
 
 def _log_likelihood(observation: Observation, k: int) -> Callable[[np.ndarray], np.ndarray]:
     """Log likelihood of observation k at values ``(node,)`` of what it sees; zero likelihood where h is undefined."""
-    alone, value, part = np.array([k]), observation.value[k : k + 1], observation.part
+    alone = np.array([k])
+    value = observation.value[k : k + 1]
+    part = observation.part
     law, function = observation.law.restrict(alone), part.pointwise.restrict(alone) if part.pointwise else identity
 
     def log_likelihood(nodes: np.ndarray) -> np.ndarray:
@@ -181,7 +186,8 @@ class QuantileUpdate(LocalUpdate):
 
     def restrict(self, index: np.ndarray) -> QuantileUpdate:
         """With the observations at `index` alone."""
-        xp, chosen = namespace(self.changes), like(index, self.changes)
+        xp = namespace(self.changes)
+        chosen = like(index, self.changes)
         changes, taken = xp.take(self.changes, chosen, axis=1), xp.take(self.taken, chosen)
         return replace(super().restrict(index), changes=changes, taken=taken)
 
@@ -220,7 +226,8 @@ def _batched(
 
 def _table(values: Array) -> Array:
     """Values ``(node, entry)`` at the normal scores: sorted members, Gaussian tails."""
-    xp, ordered = namespace(values), namespace(values).sort(values, axis=0)
+    xp = namespace(values)
+    ordered = xp.sort(values, axis=0)
     anomalies = values - member_mean(values)
     spread = xp.sqrt(member_mean(anomalies * anomalies) * (values.shape[0] / (values.shape[0] - 1)))
     scores = normal_scores(values.shape[0])
@@ -237,7 +244,8 @@ def _to_scores(values: Array, scores: Array) -> Array:
 
 def _from_scores(moved: Array, scores: Array, table: Array) -> Array:
     """Piecewise linear from scores ``(member, entry)`` to the values of each entry."""
-    xp, flat = namespace(moved), namespace(moved).reshape(moved, (-1,))
+    xp = namespace(moved)
+    flat = xp.reshape(moved, (-1,))
     cell = xp.clip(xp.searchsorted(scores, flat, side="right") - 1, 0, scores.shape[0] - 2)
     fraction = (flat - xp.take(scores, cell)) / (xp.take(scores, cell + 1) - xp.take(scores, cell))
     cell, fraction = xp.reshape(cell, moved.shape), xp.reshape(fraction, moved.shape)

@@ -21,6 +21,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ensf.settings import check_settings
+
 __all__ = ["TAIL", "Kernel", "Marginal", "RankHistogram", "Table", "normal_scores"]
 
 TAIL = 24
@@ -77,6 +79,7 @@ class RankHistogram:
     upper: float = math.inf
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not self.lower < self.upper:
             raise ValueError(f"{self}: give a lower bound below the upper one")
 
@@ -106,6 +109,7 @@ class Kernel:
     bandwidth: float = 0.5
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not 0 < self.bandwidth <= 1:
             raise ValueError(f"kernel bandwidth is {self.bandwidth}: give a positive number of spreads up to 1")
 
@@ -120,7 +124,8 @@ def _histogram_table(members: int) -> tuple[np.ndarray, ...]:
     """Sorted members left and right of each node, fraction between, offset in spreads, and mass of the cells."""
     from scipy.special import ndtr, ndtri
 
-    start, gaps = ndtri(1 / (members + 1)), members - 1
+    start = ndtri(1 / (members + 1))
+    gaps = members - 1
     out = TAIL_STEP * np.arange(1.0, TAIL + 1)
     tail = -np.diff(ndtr(start - np.append(0, out)))
     tail /= tail.sum() * (members + 1)

@@ -151,7 +151,8 @@ def _table(cycling: Cycling, source: Source, cycle: int, first: int) -> Observat
         return None
     settings = cycling.analysis(cycle)
     options = {name: settings[name] for name in ("coordinates", "periods", "surface", "correlation")}
-    table, window = read(paths, good=cycling.good), cycling.span(cycle)
+    table = read(paths, good=cycling.good)
+    window = cycling.span(cycle)
     table = table if window is None else table.within(*window)
     observed = meet(_at_start(table, source.layout), named(paths), source.layout, settings["checks"], options)
     if cycling.strict:
@@ -183,7 +184,8 @@ def lines(
     tables : mapping of int to ObservationTable or None
         What that returned.
     """
-    first, task = min(tables), tasks[0]
+    first = min(tables)
+    task = tasks[0]
     source = _source(cycling, tasks, first)
     layout = source.layout
     grids = (f"{name} ({', '.join(f'{d} {n}' for d, n in v.sizes.items())})" for name, v in layout.template.items())

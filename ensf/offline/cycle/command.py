@@ -54,11 +54,11 @@ WORDS = ("member", "cycle", "input", "output", "start", "end", "time", "duration
 UNREADABLE = (KeyError, ValueError, IndexError, AttributeError, TypeError, MemoryError, OverflowError)
 """What a pattern raises whose words in braces cannot be replaced."""
 LINES, LETTERS = 3, 300
+"""How much of what a program said last is part of a message."""
 PROGRAM = Path(__file__).with_name("python_model.py")
 MODEL = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 GIVEN = ("start", "end", "duration", "seed", "member", "cycle")
 """Words that a model in Python may take."""
-"""How much of what a program said last is part of a message."""
 
 Content = TypeVar("Content")
 """What a check says of an output, by which it is compared with the others."""

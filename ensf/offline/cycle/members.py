@@ -109,12 +109,12 @@ def _hash(values: np.ndarray) -> str:
 # --- time ------------------------------------------------------------------------------------------------
 
 
-def check_time(path: Path, given: Path, start: Time, end: Time) -> None:
+def check_time(path: Path, input: Path, start: Time, end: Time) -> None:
     """Raise ValueError unless the time in a file, if it has one, is the end of the cycle.
 
     Parameters
     ----------
-    path, given : Path
+    path, input : Path
         Output and input of a member.
     start, end : float or Date
         Of the cycle. If they are numbers, the time of the output must differ from that of the input.
@@ -124,7 +124,7 @@ def check_time(path: Path, given: Path, start: Time, end: Time) -> None:
         return
     name, value, units, calendar = made
     if not (isinstance(start, Date) and isinstance(end, Date)):
-        before = _time(given)
+        before = _time(input)
         if before is not None and before == made:
             raise ValueError(f"its time {name!r} stands still at {value:g} {units}{ADVICE}")
         return

@@ -11,8 +11,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from ensf.arrays import as_names
 from ensf.dataset.methods import Method, beside_parameters, with_catalogues
-from ensf.filters.base import Filter, Smoothing, can
+from ensf.filters.base import Filter, can, unsmoothed
 from ensf.offline.cycle.command import UNREADABLE, WORDS, Command
 from ensf.offline.cycle.parameters import Estimated
 from ensf.offline.windows import Window
@@ -108,7 +109,7 @@ class Cycling:
     keep_every: int = 0
     window: tuple[float, float] | None = None
     check_time: bool = True
-    variables: Sequence[str] | Mapping[str, Any] = ()
+    variables: Sequence[str] | Mapping[str, object] = ()
     checks: tuple[Check, ...] = ()
     mask: bool = False
     coordinates: Mapping[str, str] = field(default_factory=dict)
@@ -123,8 +124,7 @@ class Cycling:
     folder: str = "."
 
     def __post_init__(self) -> None:
-        tables = (self.observations,) if isinstance(self.observations, str) else tuple(self.observations)
-        object.__setattr__(self, "observations", tables)
+        object.__setattr__(self, "observations", as_names(self.observations))
         numbers = (self.seed, self.keep_cycles, self.keep_every)
         if self.members < 2 or self.cycles < 1 or not 0 < self.interval < math.inf or min(numbers) < 0:
             raise ValueError(
@@ -209,7 +209,7 @@ class Cycling:
     @property
     def filter(self) -> Method:
         """What analyses the last cycle; names of files in it are whole."""
-        method = self.method.filter if isinstance(self.method, Smoothing) else self.method
+        method, _ = unsmoothed(self.method)
         if not can(method, "analyse"):
             return beside_parameters(method) if self.parameters else method
         return with_catalogues(cast(Filter, method), lambda pattern: str(expanded(self.folder) / pattern))
@@ -217,7 +217,7 @@ class Cycling:
     @property
     def lag(self) -> int:
         """Number of earlier cycles whose states are corrected."""
-        return self.method.lag if isinstance(self.method, Smoothing) else 0
+        return unsmoothed(self.method)[1]
 
     # --- paths ----------------------------------------------------------------------------------------------
 
@@ -285,7 +285,7 @@ class Cycling:
                 "give interval in seconds"
             ) from None
 
-    def words(self, cycle: int) -> dict[str, Any]:
+    def words(self, cycle: int) -> dict[str, object]:
         """What stands in braces in paths and commands, of a cycle."""
         start, end = self.time(cycle - 1), self.time(cycle)
         return {

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 __all__ = ["SUFFIX", "fill", "filled", "templates", "uses"]
 
@@ -23,7 +22,7 @@ def templates(folder: Path) -> Iterator[Path]:
         yield from (Path(place) / name for name in sorted(names) if name.endswith(SUFFIX) and name != SUFFIX)
 
 
-def fill(folder: Path, words: Mapping[str, Any]) -> None:
+def fill(folder: Path, words: Mapping[str, object]) -> None:
     """Put the filled files in the place of their templates, in a folder of one's own.
 
     Raises
@@ -41,7 +40,7 @@ def fill(folder: Path, words: Mapping[str, Any]) -> None:
         target.write_text(text, encoding="utf-8")
 
 
-def filled(path: Path, words: Mapping[str, Any]) -> str:
+def filled(path: Path, words: Mapping[str, object]) -> str:
     """The text of a template with its words replaced; errors are those of `fill`."""
 
     def value(match: re.Match[str]) -> str:
@@ -58,7 +57,7 @@ def uses(path: Path, word: str) -> bool:
     return _word([word]).search(_text(path)) is not None
 
 
-def _word(words: Mapping[str, Any] | list[str]) -> re.Pattern[str]:
+def _word(words: Mapping[str, object] | list[str]) -> re.Pattern[str]:
     names = "|".join(map(re.escape, words))
     return re.compile(rf"(?<!\$)\{{(?:{names})(?::[^{{}}\n]*)?\}}")
 

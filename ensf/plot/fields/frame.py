@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import xarray as xr
 
 from ensf.arrays import namespace, to_numpy
 from ensf.runs.netcdf.writer import read
+from ensf.twin import Model
+from ensf.twin.about import About
+
+if TYPE_CHECKING:
+    from ensf.twin import Cycle
 
 __all__ = ["Frame", "frames"]
+
+
+class PlacedModel(Model, Protocol):
+    """A model on a grid."""
+
+    @property
+    def coords(self) -> Mapping[str, np.ndarray]:
+        """Coordinates by name of a dimension."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +66,7 @@ class Frame:
         return self.mean - self.truth
 
     @classmethod
-    def of(cls, cycle: Any, model: Any, *level: int) -> Frame:
+    def of(cls, cycle: Cycle, model: PlacedModel, *level: int) -> Frame:
         """From a `Cycle` of a model with `shape`, `dims`, `coords`; `level` are indices before the last two dimensions.
 
         Raises
@@ -74,10 +87,10 @@ class Frame:
         truth, mean, spread = (to_numpy(state).reshape(model.shape)[place] for state in states)
         observed = _observed(cycle.observation.operator.entries(cycle.truth.shape[-1]), model.shape)[place]
         rows, columns = model.dims[-2:]
-        y, x = (np.asarray(model.coords[name], float) for name in (rows, columns))
-        units = getattr(model, "coord_units", {})
-        labels = _label(columns, units.get(columns)), _label(rows, units.get(rows))
-        return cls(cycle.time, getattr(model, "units", "1"), x, y, truth, mean, spread, observed, labels=labels)
+        y, x = (np.asarray(model.coords[name], dtype=np.float64) for name in (rows, columns))
+        about = About.of(model)
+        labels = _label(columns, about.coord_units.get(columns)), _label(rows, about.coord_units.get(rows))
+        return cls(cycle.time, about.units, x, y, truth, mean, spread, observed, labels=labels)
 
     @classmethod
     def read(cls, run: xr.Dataset, cycle: int, *level: int) -> Frame:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ensf.plot.fields.frame import Frame
+from ensf.plot.style import Style
 from ensf.runs.files import clear_unfinished, expanded, replacing
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ def animate(cycles: Iterable[Frame], path: str | Path, rate: int = 10) -> Path:
     ValueError
         If there is no frame, or no writer for such a file.
     """
-    path, coming = expanded(path), iter(cycles)
+    path = expanded(path)
+    coming = iter(cycles)
     first = next(coming, None)
     if first is None:
         raise ValueError("there is no cycle to animate: run one first")
-    maps, writer = _Maps(first), writer_for(path, rate)
+    maps = _Maps(first)
+    writer = writer_for(path, rate)
     maps.figure.draw_without_rendering()
     maps.figure.set_layout_engine("none")  # else the panels move from frame to frame
     clear_unfinished(path)
@@ -118,17 +121,17 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     return float(values[0] - half), float(values[-1] + half)
 
 
-def _looks(frame: Frame) -> dict[str, dict[str, Any]]:
+def _looks(frame: Frame) -> dict[str, Style]:
     """Colours and scale of each map; the error's is symmetric."""
     low, high = _quantile(frame.truth, 0.005), _quantile(frame.truth, 0.995)
     state = {"cmap": "viridis", "vmin": low, "vmax": high}
-    most = _quantile(abs(frame.error), 0.99) or 1.0
-    error = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
+    largest = _quantile(abs(frame.error), 0.99) or 1.0
+    error = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
     spread = {"cmap": "viridis", "vmin": 0.0, "vmax": _quantile(frame.spread, 0.995) or 1.0}
     return {"truth": state, "mean": state, "error": error, "spread": spread}
 
 
-def _quantile(values: np.ndarray, share: float) -> float:
+def _quantile(values: np.ndarray, level: float) -> float:
     """Quantile of what is finite; 0 if nothing is."""
     finite = values[np.isfinite(values)]
-    return float(np.quantile(finite, share)) if finite.size else 0.0
+    return float(np.quantile(finite, level)) if finite.size else 0.0

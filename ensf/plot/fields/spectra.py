@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from ensf.diagnostics import cycle_spectra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from ensf.twin import Cycle
 
 __all__ = ["Spectra", "figure_spectra"]
 
@@ -43,7 +45,7 @@ class Spectra:
     sums: dict[str, np.ndarray] = field(default_factory=dict)
     count: int = 0
 
-    def add(self, cycle: Any) -> None:
+    def add(self, cycle: Cycle) -> None:
         """Take the power of one `Cycle`."""
         for key, values in cycle_spectra(cycle, self.shape, self.fields).items():
             self.sums[NAMES[key]] = self.sums.get(NAMES[key], 0.0) + values

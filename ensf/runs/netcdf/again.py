@@ -53,7 +53,8 @@ def make_journal(journal: Path, path: Path, content: Mapping[str, Any]) -> None:
     OSError
         If something cannot be read or written.
     """
-    template, times = content["template"].tobytes(), content["times"]
+    template = content["template"].tobytes()
+    times = content["times"]
     layout = records.layout(template)
     names = (layout.names or ())[1:]
     with replacing(journal) as hidden, closing(Journal.create(hidden, template)) as made, opened(path) as file:

@@ -101,7 +101,8 @@ def variable(file: netCDF4.Dataset, row: Row, shape: tuple[int, ...], shared: bo
             made.set_var_chunk_cache(size=options["chunk_cache"])
     else:
         number = row.dtype.startswith("f") and row.name != "time"
-        dims, empty = ("time", *row.dims), np.nan if number else False
+        dims = ("time", *row.dims)
+        empty = np.nan if number else False
         made = file.createVariable(row.name, row.dtype, dims, fill_value=empty, **options)
         made.setncatts(row.attributes)
     made.set_auto_maskandscale(False)

@@ -18,7 +18,8 @@ from ensf.arrays import Array, namespace, to_numpy
 from ensf.diagnostics import cycle_spectra, rank_histogram
 from ensf.diagnostics.score_table import SCORES, Score
 from ensf.observations import Identity, Observation, Select
-from ensf.runs.netcdf.time_units import CALENDAR, EPOCH, TIME_UNITS
+from ensf.runs.netcdf.time_units import CALENDAR, TIME_UNITS
+from ensf.twin.about import About
 from ensf.twin.twin import Cycle, Model
 
 __all__ = ["Observed", "Row", "View", "members", "of_cycles", "wavenumbers"]
@@ -46,10 +47,10 @@ class Row:
     units: str | None
     content: str = "modelResult"
     dtype: str = "f4"
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """Attributes of the variable in the file."""
         units = {} if self.units is None else {"units": self.units}
         return {"long_name": self.long_name, **units, "coverage_content_type": self.content, **self.extra}
@@ -111,7 +112,8 @@ class View:
 
 
 def _moments(ensemble: Array) -> dict[str, np.ndarray]:
-    xp, size = namespace(ensemble), ensemble.shape[0]
+    xp = namespace(ensemble)
+    size = ensemble.shape[0]
     mean = xp.sum(ensemble, axis=0) / size
     anomalies = ensemble - mean
     spread = xp.sqrt(xp.sum(anomalies * anomalies, axis=0) / (size - 1))
@@ -120,7 +122,7 @@ def _moments(ensemble: Array) -> dict[str, np.ndarray]:
 
 def of_cycles(model: Model, time_units: str, names: Iterable[str], observed: Observed) -> Iterator[Row]:
     """All rows that every cycle has; `names` are those of the scores."""
-    yield time(time_units, getattr(model, "epoch", EPOCH))
+    yield time(time_units, About.of(model).epoch)
     yield from fields(model)
     yield from spectra(model)
     yield ranks()
@@ -148,7 +150,8 @@ def fields(model: Model) -> Iterator[Row]:
     yield Row(f"{name}_truth", dims, lambda v: to_numpy(v.cycle.truth), f"{words}, truth", units, extra=extra)
     for stage in STAGES:
         for what, method in STATISTICS.items():
-            value, cell = partial(_field, stage=stage, what=what), {"cell_methods": f"realization: {method}"}
+            value = partial(_field, stage=stage, what=what)
+            cell = {"cell_methods": f"realization: {method}"}
             title = f"{words}, {method.replace('_', ' ')} of the {stage}"
             yield Row(f"{name}_{stage}_{what}", dims, value, title, units, extra={**extra, **cell})
 
@@ -157,16 +160,16 @@ def members(model: Model) -> Iterator[Row]:
     """All members of forecast and analysis."""
     name, words, units, extra = _variable(model)
     for stage in STAGES:
-        title, dims = f"{words}, members of the {stage}", ("realization", *model.dims)
+        title = f"{words}, members of the {stage}"
+        dims = ("realization", *model.dims)
         yield Row(f"{name}_{stage}", dims, partial(_members, stage=stage), title, units, extra=extra)
 
 
 def _variable(model: Model) -> tuple[str, str, str, dict[str, str]]:
     """Name, long name, units and standard name of the model variable."""
-    name = getattr(model, "variable", "x")
-    standard_name = getattr(model, "standard_name", "")
-    standard = {"standard_name": standard_name} if standard_name else {}
-    return name, getattr(model, "long_name", f"model variable {name}"), getattr(model, "units", "1"), standard
+    about = About.of(model)
+    standard = {"standard_name": about.standard_name} if about.standard_name else {}
+    return about.variable, about.long_name, about.units, standard
 
 
 def _field(view: View, stage: str, what: str) -> np.ndarray:
@@ -215,7 +218,9 @@ def spectra(model: Model) -> Iterator[Row]:
     words = f"{name.replace('_', ' ')} by total wavenumber, mean over levels"
     for key, what in SPECTRA.items():
         content = "modelResult" if key == "truth" else "qualityInformation"
-        value, dims, title = partial(_spectrum, key=key), ("wavenumber",), f"{words}, {what}"
+        value = partial(_spectrum, key=key)
+        dims = ("wavenumber",)
+        title = f"{words}, {what}"
         yield Row(f"{name}_spectrum_{key}", dims, value, title, units, content)
 
 
@@ -279,7 +284,8 @@ class Observed:
     @classmethod
     def in_cycle(cls, cycle: Cycle, model: Model) -> Observed:
         """Of the observations of a cycle."""
-        operator, size = cycle.observation.operator, math.prod(model.shape)
+        operator = cycle.observation.operator
+        size = math.prod(model.shape)
         of_state = cycle.observed_forecast.shape[-1] == size
         units = _variable(model)[2] if of_state and isinstance(operator, Identity | Select) else "1"
         index = of_state and operator.reads() is not None and operator.entries(size) is not None
@@ -295,7 +301,9 @@ class Observed:
 def observations(observed: Observed, model: Model) -> Iterator[Row]:
     """Values, errors, flags and equivalents of the observations; variables and positions if they have them."""
     units = observed.units
-    dims, measured, quality = ("observation",), "physicalMeasurement", "qualityInformation"
+    dims = ("observation",)
+    measured = "physicalMeasurement"
+    quality = "qualityInformation"
     yield Row("observation_value", dims, _value, "observed value", units, measured)
     yield Row("observation_error", dims, _error, "standard deviation of the error", units, quality)
     yield Row("observation_qc", dims, _flag, "why an observation was not used", None, quality, "i1", FLAGS)

@@ -124,7 +124,7 @@ class Writer:
         model: Model,
         scores: Iterable[str] | None = None,
         observations: int = 0,
-        attributes: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, object] | None = None,
         time_units: str = "1",
         every: int = 0,
         overwrite: bool = False,
@@ -170,7 +170,8 @@ class Writer:
         """
         if time_units not in TIME_UNITS:
             raise ValueError(f"unknown unit of time {time_units!r}: give one of {', '.join(TIME_UNITS)}")
-        path, waves = expanded(path), variables.wavenumbers(model)
+        path = expanded(path)
+        waves = variables.wavenumbers(model)
         names = diagnostics.scores(first) if scores is None else scores
         file = records.create(path, overwrite)
         with records.disk(f"{path} could not be created"):
@@ -226,7 +227,8 @@ class Writer:
         ValueError
             If the journal is damaged, has fewer records, or is of a version that wrote no spectra of this model.
         """
-        path, source = expanded(path), Journal.resume(expanded(journal))
+        path = expanded(path)
+        source = Journal.resume(expanded(journal))
         with ExitStack() as stack, records.disk(f"{path} could not be made again"):
             stack.callback(source.close)
             layout = records.layout(source.template)
@@ -234,7 +236,8 @@ class Writer:
             if variables.wavenumbers(model) and "wavenumber" not in file.dimensions:
                 file.close()
                 raise ValueError(f"{journal} is of an ensf that wrote no spectra: run anew, or end it with that one")
-            names, observed = records.numbers(layout), Observed.in_file(file)
+            names = records.numbers(layout)
+            observed = Observed.in_file(file)
             columns = _define(file, variables.of_cycles(model, time_units, names, observed))
             member_columns = _define(file, variables.members(model) if every else (), shared=False)
             file.setncatts(attributes or {})

@@ -14,7 +14,7 @@ from typing import cast
 import array_api_compat
 import numpy as np
 
-from ensf.arrays import Array, to_numpy
+from ensf.arrays import Array, is_sparse, to_numpy
 
 __all__ = ["check_recipe", "digest", "recipe", "run_recipe"]
 
@@ -72,7 +72,7 @@ def _describe(value: object, name: str, text: dict[str, str]) -> None:
     """Functions and classes by name, objects that do not describe themselves by class and attributes."""
     if array_api_compat.is_array_api_obj(value):
         _describe(to_numpy(cast(Array, value)), name, text)
-    elif hasattr(value, "tocsr"):
+    elif is_sparse(value):
         matrix = value.tocsr()
         for part in ("data", "indices", "indptr"):
             _describe(getattr(matrix, part), f"{name}.{part}", text)

@@ -34,7 +34,7 @@ def is_of_another(setting: str, method: str, methods: Collection[str]) -> bool:
     return owner != method and owner in methods
 
 
-def override(settings: Any, changes: Mapping[str, Any], prefix: str = "") -> Any:
+def override(settings: Any, changes: Mapping[str, object], prefix: str = "") -> Any:
     """Settings with the values of `changes` (dotted names, as from `leaves`) in place."""
     for name, value, path in list(_named_settings(settings, prefix, prefix)):
         if name in changes and changes[name] != value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["whole_numbers"]
 
-MOST = 10**6
+LONGEST = 10**6
 
 
 def whole_numbers(text: str, option: str) -> list[int]:
@@ -21,7 +21,7 @@ def whole_numbers(text: str, option: str) -> list[int]:
             first, last = map(int, word.split(":")) if ":" in word else (int(word),) * 2
         except ValueError:
             raise ValueError(f"{option} {text!r} is not a list of whole numbers such as 1,2,3 or 1:3") from None
-        if not first <= last < first + MOST:
+        if not first <= last < first + LONGEST:
             raise ValueError(
                 f"{option} {text!r}: {word} is no range: the first of at most a million numbers comes first"
             )

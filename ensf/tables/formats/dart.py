@@ -102,7 +102,8 @@ def _heights(frame: pd.DataFrame) -> dict[str, np.ndarray]:
     height = frame["vertical"].to_numpy(float)
     if "vert_unit" not in frame.columns:
         return {"z": height}
-    unit, nowhere = frame["vert_unit"].astype(str).to_numpy(), ["undefined", "surface (m)", "surface"]
+    unit = frame["vert_unit"].astype(str).to_numpy()
+    nowhere = ["undefined", "surface (m)", "surface"]
     kinds = {"pressure": ["pressure (Pa)"], "height": ["height (m)"]}
     columns = {"z": np.where(np.isin(unit, [*nowhere, *kinds["pressure"], *kinds["height"]]), np.nan, height)}
     columns |= {name: np.where(np.isin(unit, words), height, np.nan) for name, words in kinds.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -77,7 +77,7 @@ class Stations:
     _grids: dict[tuple[Hashable, ...], Grid] = field(init=False, repr=False, default_factory=dict)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype:
         """Of the states: the widest of the variables."""
         return np.result_type(*(variable.dtype for variable in self.layout.template.data_vars.values()))
 

@@ -37,7 +37,8 @@ def factor(units: str, target: str) -> float | None:
 
 def is_time(coordinate: xr.DataArray) -> bool:
     """Whether a coordinate counts time, as dates or as a duration."""
-    about, units = coordinate.attrs, str(coordinate.attrs.get("units", ""))
+    about = coordinate.attrs
+    units = str(coordinate.attrs.get("units", ""))
     named = str(about.get("standard_name", "")) in ("time", "forecast_period", "forecast_reference_time")
     dates = coordinate.dtype.kind in "mMO" or " since " in units or about.get("axis") == "T"
     return dates or named or str(coordinate.name).lower() in ("time", "valid_time") or factor(units, "s") is not None
@@ -45,7 +46,8 @@ def is_time(coordinate: xr.DataArray) -> bool:
 
 def is_vertical(coordinate: xr.DataArray) -> bool:
     """Whether a coordinate says that it is a vertical one, by its name, attributes or units."""
-    about, criterion = coordinate.attrs, CRITERIA["vertical"]
+    about = coordinate.attrs
+    criterion = CRITERIA["vertical"]
     if is_time(coordinate):
         return False
     name, standard_name = str(coordinate.name), str(about.get("standard_name", ""))
@@ -105,7 +107,8 @@ def heights(coordinate: xr.DataArray, z: np.ndarray, columns: Mapping[str, np.nd
 
 def advice(coordinate: xr.DataArray, columns: Mapping[str, np.ndarray]) -> str:
     """What to do where a table has no height for a vertical coordinate."""
-    axis, others = kind(coordinate), [name for name, column in columns.items() if not np.isnan(column).all()]
+    axis = kind(coordinate)
+    others = [name for name, column in columns.items() if not np.isnan(column).all()]
     if not others:
         return "its rows have no z: give the column z, or declare it a surface one, which sees the level there"
     what = f"are a {axis}" if axis else "say neither units nor direction (attributes units, positive)"
@@ -140,7 +143,8 @@ def surface_level(variable: str, coordinate: xr.DataArray, levels: np.ndarray) -
     """
     about = coordinate.attrs
     standard_name, positive = str(about.get("standard_name", "")), str(about.get("positive", "")).lower()
-    axis, ends = kind(coordinate), (np.argmin(levels, axis=-1), np.argmax(levels, axis=-1))
+    axis = kind(coordinate)
+    ends = (np.argmin(levels, axis=-1), np.argmax(levels, axis=-1))
     if axis == "depth":
         return ends[0]
     if axis == "height":
