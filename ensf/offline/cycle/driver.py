@@ -146,7 +146,7 @@ def run(
         checkpoint, cleared = _checkpoint(cycling, directory, resume, overwrite)
         if checkpoint.cycles < cycling.cycles:
             tasks = list(_tasks(checkpoint, cycling, directory))
-            check_inputs(cycling, tasks, directory, None if analyse else checkpoint.cycles + 1)
+            check_inputs(cycling, tasks, directory, None if analyse else checkpoint.cycles + 1, memory_limit)
         for name in ("restart.npz", "summary.json", STATISTICS):
             clear_unfinished(directory / name)
         if not cleared:
@@ -163,12 +163,14 @@ def run(
     return checkpoint.records
 
 
-def plan(cycling: Cycling, directory: Path, *, resume: bool = False, overwrite: bool = False) -> list[str]:
+def plan(
+    cycling: Cycling, directory: Path, *, resume: bool = False, overwrite: bool = False, memory_limit: float = 0.0
+) -> list[str]:
     """What `run` would do, in lines, when all that it would stumble over has been checked; nothing is written.
 
     Parameters
     ----------
-    cycling, directory, resume, overwrite
+    cycling, directory, resume, overwrite, memory_limit
         As of `run`.
 
     Raises
@@ -181,7 +183,7 @@ def plan(cycling: Cycling, directory: Path, *, resume: bool = False, overwrite: 
     if checkpoint.cycles >= cycling.cycles:
         return [f"all {cycling.cycles} cycles are finished: nothing is left to do"]
     tasks = list(_tasks(checkpoint, cycling, directory))
-    tables = check_inputs(cycling, tasks, directory, checkpoint.cycles + 1)
+    tables = check_inputs(cycling, tasks, directory, checkpoint.cycles + 1, memory_limit)
     return list(lines(cycling, tasks, tables, directory))
 
 
