@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ensf.cli import options
+from ensf.cli import figures, options
 from ensf.cli.options import Options
 from ensf.runs import engines
 from ensf.runs.files import expanded
@@ -27,11 +27,12 @@ def compare(arguments: list[str]) -> int:
         tuning_cycles=values["tuning_cycles"],
     )
     engines.check(values["engine"])
+    drawing = figures.drawing(values)
     directory = expanded(values["output"])
     with owned(directory):
         rows = board.run(plan, directory, values["engine"])
-        board.write(rows, plan, directory, options.command("board", *arguments))
-        plot.save(plot.figure_board(*board.heat_map(rows)), directory / "heatmap.png", dpi=120)
+        drawn = drawing.save(plot.figure_board(*board.heat_map(rows)), directory, "heatmap")
+        board.write(rows, plan, directory, options.command("board", *arguments), drawn[0].name)
         print((directory / "board.md").read_text(encoding="utf-8"), end="")
     return 0
 
@@ -61,4 +62,5 @@ def _options(arguments: list[str]) -> Options:
     add("--tuning-cycles", type=int, default=plan.tuning_cycles, help="cut tuning runs after so many cycles")
     add("--engine", default="processes", help=options.ENGINE)
     add("--output", default="results/board", help="folder for the files; finished runs in it are not run again")
+    figures.add(parser)
     return options.read(parser, arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ensf.cli import files, options, progress
+from ensf.cli import figures, files, options, progress
 from ensf.cli.options import Options
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def _parser() -> ArgumentParser:
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
     add("--mask", action="store_true", help="NaN in the first member means that there is no data")
     add("--seed", type=int, default=1, help="of the filter")
-    add("--format", default="png", help="png, pdf, svg, separated by commas")
-    add("--dpi", type=int, default=160, help="dots per inch")
+    figures.add(parser)
     add("--overwrite", action="store_true", help="replace files that are there")
     return parser
 
@@ -58,13 +57,12 @@ def _run(values: Options) -> int:
     from ensf.offline.observe_one import ObserveOne
     from ensf.offline.staging import check_free
     from ensf.plot import figure_observe_one
-    from ensf.plot.folder import Report
     from ensf.runs.files import clear_unfinished, expanded, replacing
     from ensf.runs.owner import owned
 
     if values["seed"] < 0:
         raise ValueError(f"--seed is {values['seed']}: give a whole number, not negative")
-    drawing = Report(formats=files.words(values["format"]), dpi=values["dpi"])
+    drawing = figures.drawing(values)
     method = files.method(values["method"])
     one = ObserveOne(
         variable=values["variable"],

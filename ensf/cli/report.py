@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ensf.cli import files, options, progress
+from ensf.cli import figures, files, options, progress
 from ensf.runs.files import expanded
 from ensf.runs.owner import owned
 
@@ -22,15 +22,8 @@ def report(arguments: list[str]) -> int:
     if not arguments or arguments[0].startswith("-") or (len(arguments) > 1 and not arguments[1].startswith("-")):
         raise ValueError("name one folder first: ensf report DIR, then options; ensf report --help lists them")
     values = options.read(_parser(), arguments[1:])
-    from ensf.plot import Report
-
-    drawing = Report(
-        formats=files.words(values["format"]),
-        dpi=values["dpi"],
-        methods=files.words(values["methods"]),
-        html=values["html"],
-        follow=progress.follow,
-    )
+    how = {"methods": files.words(values["methods"]), "html": values["html"], "follow": progress.follow}
+    drawing = figures.drawing(values, **how)
     directory = expanded(arguments[0])
     with owned(directory, make=False):
         paths = drawing.animate(directory, values["animate"]) if values["animate"] else drawing.draw(directory)
@@ -44,8 +37,7 @@ def _parser() -> ArgumentParser:
         "ensf report DIR", "Figures of a run, an analysis of files, or a cycled model, into its folder"
     )
     add = parser.add_argument
-    add("--format", default="png", help="png, pdf, svg, separated by commas")
-    add("--dpi", type=int, default=160, help="dots per inch")
+    figures.add(parser)
     add("--methods", default="", help="of a run, separated by commas; all if not given")
     add("--animate", nargs="?", const="gif", default="", help="instead, maps one cycle after another: gif, or mp4")
     add("--html", action="store_true", help="also one page, report.html, with everything in it")

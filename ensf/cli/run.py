@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ensf.cli import options
+from ensf.cli import figures, options
 from ensf.cli.options import Options
 from ensf.cli.report import report
 from ensf.runs import engines
@@ -35,6 +35,7 @@ def run(arguments: list[str]) -> int:
     experiment = experiments.load(arguments[0])
     values = _parse(experiment, arguments[1:])
     engines.check(values["engine"])
+    figures.drawing(values)
     load = _configured(arguments[0], experiment, values)
     experiment, methods = load()
     seeds = options.seeds(values["seeds"])
@@ -60,7 +61,7 @@ def run(arguments: list[str]) -> int:
         )
         if any(record.get("past_burn_in") == 0 for record in records):
             print(options.within_burn_in(experiment))
-        return report([str(directory)])
+        return report([str(directory), f"--format={values['format']}", f"--dpi={values['dpi']}"])
 
 
 def _of_folder(folder: Path, more: list[str]) -> list[str]:
@@ -103,6 +104,7 @@ def _parse(experiment: Experiment, arguments: list[str]) -> Options:
     add("--engine", default="serial", help=options.ENGINE)
     add("--restart-every", type=int, default=1, help="cycles between restarts; 0 = only when the run is stopped")
     add("--keep-members", type=int, default=0, help="write all members every so many cycles; 0 = never")
+    figures.add(parser)
     for name, value in of_experiment(experiment).items():
         add(f"--{name}", type=type(value), default=value)
     return options.read(parser, arguments)

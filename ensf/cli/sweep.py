@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ensf.cli import options
+from ensf.cli import figures, options
 from ensf.runs import engines
 from ensf.runs.files import expanded, replacing, write_text
 from ensf.runs.owner import owned
@@ -18,6 +18,8 @@ and last words: --letkf.half_width 4,8,16. VALUES are separated by commas; 1:5 i
   --methods NAMES    separated by commas; default: all of the experiment
   --seeds VALUES     default: those of the experiment
   --engine ENGINE    serial, processes:N (default: processes, one per processor), dask, dask:tcp://HOST:PORT, or mpi
+  --format NAMES     of the figure: png (default), pdf, svg, separated by commas
+  --dpi NUMBER       dots per inch of the figure, default 160
   --output DIR       default results/sweep_EXPERIMENT: gets sweep.nc (scores of all), a table, a figure
 """
 
@@ -39,6 +41,7 @@ def sweep(arguments: list[str]) -> int:
     methods = options.named(words.pop("methods", ",".join(among)), among, "method", experiment.name)
     engine = words.pop("engine", "processes")
     engines.check(engine)
+    drawing = figures.drawing({"format": words.pop("format", figures.FORMAT), "dpi": _dots(words.pop("dpi", ""))})
     directory = expanded(words.pop("output", f"results/sweep_{experiment.name}"))
     seeds = options.seeds(words.pop("seeds", ",".join(map(str, experiment.seeds))))
     names = {sweeps.full_name(short, experiment): text for short, text in words.items()}
@@ -52,12 +55,19 @@ def sweep(arguments: list[str]) -> int:
         with replacing(directory / "sweep.nc") as path:
             netcdf.save(cube, path)
         write_text(directory / "sweep.md", f"# {cube.title}\n\n`{cube.command}`\n\n{sweeps.table(cube)}\n")
-        plot.save(plot.figure_sweep(cube), directory / "sweep.png", dpi=120)
+        drawing.save(plot.figure_sweep(cube), directory, "sweep")
         print(sweeps.table(cube))
         print(f"medians over {len(seeds)} seed{'s' * (len(seeds) > 1)}; files in {directory}")
         if (cube["past_burn_in"] == 0).any():
             print(options.within_burn_in(experiment))
     return 0
+
+
+def _dots(text: str) -> int:
+    try:
+        return int(text or figures.DPI)
+    except ValueError:
+        raise ValueError(f"--dpi {text!r} is no whole number: give dots per inch, such as {figures.DPI}") from None
 
 
 def _pairs(arguments: list[str]) -> dict[str, str]:

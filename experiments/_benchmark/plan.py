@@ -339,10 +339,10 @@ def _median(values: list[float | None], is_error: bool) -> float | None:
 # --- tables and files -------------------------------------------------------------------------------------
 
 
-def write(rows: list[Row], plan: Plan, directory: Path, command: str) -> None:
-    """Write `board.json` and `board.md`."""
+def write(rows: list[Row], plan: Plan, directory: Path, command: str, figure: str) -> None:
+    """Write `board.json` and `board.md`; the page shows a figure of this name beside it."""
     write_json(directory / "board.json", [asdict(row) for row in rows])
-    write_text(directory / "board.md", markdown(rows, plan, command))
+    write_text(directory / "board.md", markdown(rows, plan, command, figure))
 
 
 def heat_map(rows: list[Row]) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, int]]]:
@@ -359,10 +359,12 @@ def heat_map(rows: list[Row]) -> tuple[dict[str, dict[str, float]], dict[str, di
     return scores, diverged
 
 
-def markdown(rows: list[Row], plan: Plan, command: str) -> str:
+def markdown(rows: list[Row], plan: Plan, command: str, figure: str) -> str:
     """The page: how it was made, the heat map, one table for each experiment."""
     groups = groupby(rows, key=lambda row: row.experiment)
-    parts = ["# Board", _making(plan, command), LEGEND, "![methods by experiments](heatmap.png)"]
+    link = f"[methods by experiments]({figure})"
+    shown = link if figure.endswith(".pdf") else f"!{link}"  # browsers show no PDF as an image
+    parts = ["# Board", _making(plan, command), LEGEND, shown]
     return "\n\n".join([*parts, *(_section(name, list(group)) for name, group in groups)]) + "\n"
 
 

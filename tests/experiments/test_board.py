@@ -461,7 +461,7 @@ def test_the_table():
 
 def test_the_page_says_how_it_was_made():
     other = replace(ROW, experiment="lorenz96_window_04", cycles=600)
-    page = board.markdown([ROW, other], Plan(), "ensf board")
+    page = board.markdown([ROW, other], Plan(), "ensf board", "heatmap.svg")
     assert f"`ensf board`, {time.strftime('%Y-%m-%d')}: seeds 1, 2, 3, 4, 5." in page and TABLE in page
     assert "200 of 600 cycles, scored after t = 3.3." in page and "\n## lorenz96_window_04\n" in page
     assert "600 of 600" not in page
