@@ -30,6 +30,8 @@ USAGE = """usage: ensf COMMAND
   ensf cycle CONFIG.toml       cycle an external model: forecasts by its command, analyses of its files
   ensf board                   tune and compare methods over experiments; continues where it stopped
   ensf new experiment NAME     write a page to start from; also of a filter, a law, an operator
+  ensf watch DIR               scores of a run or of cycles while they go
+  ensf completion SHELL        a script for bash, zsh, fish or tcsh: commands, experiments and options by Tab
   ensf doctor                  versions, threads, card, caches, and a self-test of some seconds
   ensf --version
 """
@@ -44,7 +46,9 @@ COMMANDS = {
     "sweep": "sweep:sweep",
     "board": "board:compare",
     "new": "new:new",
+    "watch": "watch:watch",
     "doctor": "doctor:doctor",
+    "completion": "completion:completion",
 }
 """File and function of each command; it is imported when it is called."""
 

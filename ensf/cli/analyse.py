@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ensf.offline import Offline
 
-__all__ = ["analyse"]
+__all__ = ["analyse", "parser"]
 
 Follow = Callable[[Iterable[Any], str], Iterable[Any]]
 REQUIRED = ("prior", "observations", "output")
@@ -25,9 +25,9 @@ REQUIRED = ("prior", "observations", "output")
 def analyse(arguments: list[str]) -> int:
     """Analyse files, or with ``--dry-run`` check them and say what would be done."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        _parser().print_help()
+        parser().print_help()
         return 0 if arguments else 2
-    values = options.read(_parser(), arguments)
+    values = options.read(parser(), arguments)
     engines.check(values["engine"])
     for name in REQUIRED:
         if not values[name]:
@@ -44,16 +44,17 @@ def analyse(arguments: list[str]) -> int:
         return status()
 
 
-def _parser() -> ArgumentParser:
-    parser = options.parser("ensf analyse", "The files of a forecast ensemble and a table in, analysis files out")
-    add = parser.add_argument
+def parser() -> ArgumentParser:
+    """Options of the command."""
+    made = options.parser("ensf analyse", "The files of a forecast ensemble and a table in, analysis files out")
+    add = made.add_argument
     add("--prior", nargs="+", default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
     add("--observations", nargs="+", default=[], help="tables of observations, CSV or NetCDF, or patterns")
     add("--by-time", action="store_true", help="each name or pattern of --prior is the files of one time")
     add("--method", default="letsf", help="letsf, or a filter: LETKF(Localization(Sphere(), 500.0))")
     add("--output", default="", help="folder for the files")
     add("--memory", default="", help="memory.nc that the analysis before has left, for filters that remember something")
-    files.add(parser)
+    files.add(made)
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
     add("--stages", default="analysis", help="forecast, preassim, postassim, analysis: whose members are written")
     add("--statistics", default="", help="stages of which mean and spread are written")
@@ -64,7 +65,7 @@ def _parser() -> ArgumentParser:
     add("--overwrite", action="store_true", help="replace files that are there")
     add("--engine", default="serial", help=options.ENGINE)
     add("--memory-limit", type=float, default=0.0, help=options.MEMORY)
-    return parser
+    return made
 
 
 def _run(values: Options, command: str, follow: Follow) -> int:

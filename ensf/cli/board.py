@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ensf.cli import figures, options
-from ensf.cli.options import Options
 from ensf.runs import engines
 from ensf.runs.files import expanded
 from ensf.runs.owner import owned
 
-__all__ = ["compare"]
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+__all__ = ["compare", "parser"]
 
 
 def compare(arguments: list[str]) -> int:
@@ -16,7 +20,7 @@ def compare(arguments: list[str]) -> int:
     from ensf import plot
     from ensf.experiments import _benchmark as board
 
-    values = _options(arguments)
+    values = options.read(parser(), arguments)
     plan = board.Plan(
         experiments=_pages(values["experiments"]),
         methods=options.named(values["methods"], board.METHODS, "method"),
@@ -47,11 +51,12 @@ def _pages(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(experiments.located(name) for name in names))
 
 
-def _options(arguments: list[str]) -> Options:
+def parser() -> ArgumentParser:
+    """Options of a board."""
     from ensf.experiments import _benchmark as board
 
-    parser = options.parser("ensf board", "Experiments x methods x seeds, each method tuned on other seeds; resumable")
-    add = parser.add_argument
+    made = options.parser("ensf board", "Experiments x methods x seeds, each method tuned on other seeds; resumable")
+    add = made.add_argument
     plan = board.Plan()
     for name in ("experiments", "methods", "seeds", "tuning_seeds"):
         default = ",".join(map(str, getattr(plan, name)))
@@ -62,5 +67,5 @@ def _options(arguments: list[str]) -> Options:
     add("--tuning-cycles", type=int, default=plan.tuning_cycles, help="cut tuning runs after so many cycles")
     add("--engine", default="processes", help=options.ENGINE)
     add("--output", default="results/board", help="folder for the files; finished runs in it are not run again")
-    figures.add(parser)
-    return options.read(parser, arguments)
+    figures.add(made)
+    return made

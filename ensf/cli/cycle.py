@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ensf.offline.cycle import Cycling
 
-__all__ = ["cycle"]
+__all__ = ["cycle", "parser"]
 
 HELP = {
     "command": "program and arguments that take a member from {input} to {output}",
@@ -49,12 +49,12 @@ def cycle(arguments: list[str]) -> int:
     from ensf.offline.statistics import STATISTICS, lines, read_statistics
 
     if arguments and arguments[0] in ("-h", "--help"):
-        _parser().print_help()
+        parser().print_help()
         return 0
     if not arguments or arguments[0].startswith("-"):
         raise ValueError("name one configuration: ensf cycle CONFIG.toml")
     config = expanded(arguments[0])
-    values = options.read(_parser(), ["--config", *arguments])
+    values = options.read(parser(), ["--config", *arguments])
     engines.check(values["engine"])
     settings = _settings(values, config.parent)
     directory = config.parent / expanded(values["output"])
@@ -75,10 +75,11 @@ def cycle(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> ArgumentParser:
+def parser() -> ArgumentParser:
+    """Options of the command."""
     from ensf.offline.cycle import Command, Cycling
 
-    parser = options.parser("ensf cycle CONFIG.toml", "Forecasts by a command, analyses of its files; resumable")
+    made = options.parser("ensf cycle CONFIG.toml", "Forecasts by a command, analyses of its files; resumable")
     defaults = {part.name: part.default for kind in (Cycling, Command) for part in fields(kind) if part.name in HELP}
     numbers: dict[str, object] = {
         "members": int,
@@ -92,22 +93,20 @@ def _parser() -> ArgumentParser:
         default = defaults[name]
         missing = default is MISSING or default == ()
         if default is False:
-            parser.add_argument(f"--{name}", action="store_true", help=words)
+            made.add_argument(f"--{name}", action="store_true", help=words)
             continue
         kind = numbers.get(name, str if missing else type(default))
         nothing = 0 if kind in (int, float) else ""
-        parser.add_argument(f"--{name}", type=kind, default=nothing if missing else default, help=words)
-    files.add(parser)
-    parser.add_argument("--method", default="letsf", help="letsf, or a filter as Python writes it: RTPS(ETKF(), 0.3)")
-    parser.add_argument("--output", default="cycles", help="folder for the files")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="check everything, write nothing, say what would be done"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on where a run was stopped or killed")
-    parser.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
-    parser.add_argument("--engine", default="serial", help=options.ENGINE)
-    parser.add_argument("--memory-limit", type=float, default=0.0, help=options.MEMORY)
-    return parser
+        made.add_argument(f"--{name}", type=kind, default=nothing if missing else default, help=words)
+    files.add(made)
+    made.add_argument("--method", default="letsf", help="letsf, or a filter as Python writes it: RTPS(ETKF(), 0.3)")
+    made.add_argument("--output", default="cycles", help="folder for the files")
+    made.add_argument("--dry-run", action="store_true", help="check everything, write nothing, say what would be done")
+    made.add_argument("--resume", action="store_true", help="go on where a run was stopped or killed")
+    made.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
+    made.add_argument("--engine", default="serial", help=options.ENGINE)
+    made.add_argument("--memory-limit", type=float, default=0.0, help=options.MEMORY)
+    return made
 
 
 def _settings(values: Options, folder: Path) -> Cycling:

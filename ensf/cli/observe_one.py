@@ -10,7 +10,7 @@ from ensf.cli.options import Options
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-__all__ = ["observe_one"]
+__all__ = ["observe_one", "parser"]
 
 FILE = "observe_one.nc"
 
@@ -18,9 +18,9 @@ FILE = "observe_one.nc"
 def observe_one(arguments: list[str]) -> int:
     """Compute it, write a NetCDF file and a figure, and say how far it reached."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        _parser().print_help()
+        parser().print_help()
         return 0 if arguments else 2
-    values = options.read(_parser(), arguments)
+    values = options.read(parser(), arguments)
     for name in ("prior", "variable", "at", "output"):
         if not values[name]:
             raise ValueError(f"--{name} is not given: say ensf observe-one --help")
@@ -28,9 +28,10 @@ def observe_one(arguments: list[str]) -> int:
         return _run(values)
 
 
-def _parser() -> ArgumentParser:
-    parser = options.parser("ensf observe-one", "What one observation would do to a forecast ensemble in files")
-    add = parser.add_argument
+def parser() -> ArgumentParser:
+    """Options of the command."""
+    made = options.parser("ensf observe-one", "What one observation would do to a forecast ensemble in files")
+    add = made.add_argument
     add("--prior", nargs="+", type=str, default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
     add("--variable", default="", help="what is observed")
     add("--at", default="", help="where: lat=47.5,lon=4, or x=...,y=...; and z=... in a field with levels")
@@ -45,9 +46,9 @@ def _parser() -> ArgumentParser:
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
     add("--mask", action="store_true", help="NaN in the first member means that there is no data")
     add("--seed", type=int, default=1, help="of the filter")
-    figures.add(parser)
+    figures.add(made)
     add("--overwrite", action="store_true", help="replace files that are there")
-    return parser
+    return made
 
 
 def _run(values: Options) -> int:

@@ -17,10 +17,12 @@ from ensf.runs.files import expanded
 from ensf.runs.owner import owned
 
 if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
     from ensf.experiments import Configured
     from ensf.twin import Experiment
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
 
 def run(arguments: list[str]) -> int:
@@ -33,7 +35,7 @@ def run(arguments: list[str]) -> int:
     if arguments[0] not in experiments.names() and expanded(arguments[0]).is_dir():
         arguments = _of_folder(expanded(arguments[0]), arguments[1:])
     experiment = experiments.load(arguments[0])
-    values = _parse(experiment, arguments[1:])
+    values = options.read(parser(experiment), arguments[1:])
     engines.check(values["engine"])
     figures.drawing(values)
     load = _configured(arguments[0], experiment, values)
@@ -89,12 +91,12 @@ def _of_folder(folder: Path, more: list[str]) -> list[str]:
     return [*(word for word in made[0][2:] if word not in ("--resume", "--overwrite")), "--output", str(folder), *more]
 
 
-def _parse(experiment: Experiment, arguments: list[str]) -> Options:
-    """Options of one run, every setting of the experiment among them, as a flat mapping of dotted names."""
+def parser(experiment: Experiment) -> ArgumentParser:
+    """Options of one run, every setting of the experiment among them."""
     from ensf.runs.recipe.settings import of_experiment
 
-    parser = options.parser(f"ensf run {experiment.name}", experiment.summary)
-    add = parser.add_argument
+    made = options.parser(f"ensf run {experiment.name}", experiment.summary)
+    add = made.add_argument
     add("--methods", default=",".join(experiment.methods), help="names, separated by commas")
     add("--seeds", default=",".join(map(str, experiment.seeds)), help="numbers, separated by commas")
     add("--members", type=int, default=0, help="ensemble size of every method; 0 = each method's own")
@@ -104,10 +106,10 @@ def _parse(experiment: Experiment, arguments: list[str]) -> Options:
     add("--engine", default="serial", help=options.ENGINE)
     add("--restart-every", type=int, default=1, help="cycles between restarts; 0 = only when the run is stopped")
     add("--keep-members", type=int, default=0, help="write all members every so many cycles; 0 = never")
-    figures.add(parser)
+    figures.add(made)
     for name, value in of_experiment(experiment).items():
         add(f"--{name}", type=type(value), default=value)
-    return options.read(parser, arguments)
+    return made
 
 
 def _configured(name: str, experiment: Experiment, values: Options) -> Configured:

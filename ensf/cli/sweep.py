@@ -7,7 +7,10 @@ from ensf.runs import engines
 from ensf.runs.files import expanded, replacing, write_text
 from ensf.runs.owner import owned
 
-__all__ = ["sweep"]
+__all__ = ["NOT_OF_RUN", "sweep"]
+
+NOT_OF_RUN = ("--config", "--overwrite", "--resume", "--restart-every", "--keep-members")
+"""Options of `ensf run` that a sweep has not."""
 
 HELP = """usage: ensf sweep EXPERIMENT --SETTING VALUES [--SETTING VALUES ...] [options]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ensf.runs.files import resolved
 
-__all__ = ["OWNER", "alone", "lock", "owned"]
+__all__ = ["OWNER", "alone", "is_owned", "lock", "owned"]
 
 OWNER = ".ensf-owner"
 """Name of the file that is locked in a folder."""
@@ -93,6 +93,28 @@ def owned(folder: Path, *, make: bool = True) -> Iterator[bool]:
         _OWNED.reset(token)
         _release(descriptor, place / OWNER)
         _remove(missing)
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether a process owns this folder, by the words that it left: no lock is touched, so nobody is disturbed.
+
+    A process on another computer counts as long as its words are there.
+    """
+    try:
+        words = (resolved(folder) / OWNER).read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    if len(words) != 4 or not words[1].isdigit() or words[3] != socket.gethostname():
+        return True
+    try:
+        os.kill(int(words[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True  # a process of somebody else
+    return True
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from ensf.runs.owner import owned
 from ensf.runs.run import Run
 from ensf.twin.experiment import Experiment, Method, Record
 
-__all__ = ["check_free", "outputs", "run", "table"]
+__all__ = ["check_free", "outputs", "read_summary", "run", "table"]
 
 ALWAYS = ("method", "seed", "members", "cycles", "diverged")
 """What every record of a summary has."""
@@ -102,7 +102,7 @@ def run(
         for seed in seeds
     ]
     with owned(directory), threadpool_limits(1), deferred() as stopping:
-        records = _read_summary(directory)
+        records = read_summary(directory)
         done = {run.key for run in runs if resume and run.finished(records.get(run.key))}
         for unfinished in (directory / "summary.json", *(run.restart_file for run in runs)):
             clear_unfinished(unfinished)
@@ -198,8 +198,14 @@ def _state(measured: Mapping[str, float]) -> str:
     return f"RMSE {measured['rmse_analysis']:.3f}, spread {measured['spread_analysis']:.3f}"
 
 
-def _read_summary(directory: Path) -> dict[tuple[str, int], Record]:
-    """Records by method and seed."""
+def read_summary(directory: Path) -> dict[tuple[str, int], Record]:
+    """Records of a folder by method and seed; none if it has no summary.
+
+    Raises
+    ------
+    ValueError
+        If the summary is not one of runs, or damaged.
+    """
     path = directory / "summary.json"
     if not path.exists():
         return {}

@@ -67,6 +67,23 @@ class Journal:
             raise FileNotFoundError(f"there is no journal {path} beside the restart: start the run again")
         descriptor = os.open(path, os.O_RDWR)
         lock(descriptor, path)
+        return cls._read(path, descriptor)
+
+    @classmethod
+    def look(cls, path: Path) -> Journal:
+        """Open a journal to read it, whoever is writing to it; nothing is locked.
+
+        Raises
+        ------
+        OSError
+            If there is none.
+        ValueError
+            If the file is no journal, damaged, or not whole yet.
+        """
+        return cls._read(path, os.open(path, os.O_RDONLY))
+
+    @classmethod
+    def _read(cls, path: Path, descriptor: int) -> Journal:
         head = os.pread(descriptor, len(MAGIC) + HEAD.itemsize, 0)
         size = int.from_bytes(head[len(MAGIC) :][:8], "little")
         template = os.pread(descriptor, min(size, os.fstat(descriptor).st_size), len(head))
@@ -108,6 +125,18 @@ class Journal:
             if entry["head"].tobytes() != _head(content, index):
                 raise ValueError(f"record {index} of {self.path} is damaged: start the run again with --overwrite")
         return np.memmap(self.path, np.dtype([("head", HEAD), ("record", dtype)]), "r", self._start, (count,))["record"]
+
+    def last(self, dtype: np.dtype) -> tuple[int, np.ndarray] | None:
+        """Number of records up to the last that is whole, and that one, ``(1,)``; None if there is none."""
+        size = HEAD.itemsize + dtype.itemsize
+        count = (os.fstat(self._descriptor).st_size - self._start) // size
+        for index in range(count - 1, -1, -1):
+            stored = os.pread(self._descriptor, size, self._start + index * size)
+            head, content = stored[: HEAD.itemsize], stored[HEAD.itemsize :]
+            used = int.from_bytes(head[:8], "little")
+            if head == _head(content[:used], index):
+                return index + 1, np.frombuffer(content, dtype)
+        return None
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
