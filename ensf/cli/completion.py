@@ -56,12 +56,12 @@ def tree() -> argparse.ArgumentParser:
     for name in ("analyse", "board", "cycle", "observe-one", "report", "watch"):
         module = importlib.import_module(f"ensf.cli.{name.replace('-', '_')}")
         _copy(module.parser(), branches[name])
-    for name in ("run", "sweep"):
-        pages = branches[name].add_subparsers(dest="experiment")
-        for page in map(experiments.load, experiments.names()):
-            taken = run.parser(page)
-            left_out = () if name == "run" else sweep.NOT_OF_RUN
-            _copy(taken, pages.add_parser(page.name, help=page.summary), left_out)
+    pages = {name: branches[name].add_subparsers(dest="experiment") for name in ("run", "sweep")}
+    for page in map(experiments.load, experiments.names()):
+        taken = run.parser(page)
+        about = page.summary.replace("%", "%%")
+        _copy(taken, pages["run"].add_parser(page.name, help=about))
+        _copy(taken, pages["sweep"].add_parser(page.name, help=about), sweep.NOT_OF_RUN)
     for name in ("report", "watch"):
         branches[name].add_argument("folder")
     branches["cycle"].add_argument("file")
