@@ -42,6 +42,10 @@ def watch(arguments: list[str]) -> int:
     folder = expanded(arguments[0])
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}: name that of a run or of cycles, which ensf run and cycle make")
+    if (folder / "cells").is_dir():
+        raise ValueError(
+            f"{folder} is of a sweep or a board, which show themselves how far they are: name that of a run"
+        )
     try:
         _follow(folder, every)
     except KeyboardInterrupt:

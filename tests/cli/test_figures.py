@@ -15,10 +15,10 @@ BEGINS = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
 
 
 def test_a_sweep_draws_in_the_formats_and_dots_that_are_asked_for(tmp_path):
-    how = ["--output", str(tmp_path), "--dpi", "40", "--format", "svg,png,pdf"]
+    how = ["--output", str(tmp_path), "--dpi", "40", "--format", "svg,png"]
     assert main([*SWEEP, *SERIAL, *how]) == 0
     drawn = {path.suffix: path.read_bytes() for path in tmp_path.glob("sweep.*") if path.suffix in BEGINS}
-    assert set(drawn) == set(BEGINS) and all(drawn[form].startswith(begin) for form, begin in BEGINS.items())
+    assert set(drawn) == {".svg", ".png"} and all(drawn[form].startswith(BEGINS[form]) for form in drawn)
     assert imread(tmp_path / "sweep.png").shape[1] == 400  # 10 inches
 
 

@@ -91,7 +91,9 @@ def test_a_cycled_model_is_followed(tmp_path, looks, capsys):
     rows = [f"t,{value},0.5,2024-01-31T01:00,41,{x}" for x, value in enumerate((0.5, 1.0, -0.5, 0.2))]
     (tmp_path / "obs.csv").write_text("\n".join(["variable,value,error,time,lat,lon", *rows]) + "\n")
     words = 'command = "cp {input} {output}"\ninitial = "m{member}.nc"\nobservations = "obs.csv"\nmembers = 3\n'
-    (tmp_path / "c.toml").write_text(words + 'start = "2024-01-31"\ncycles = 1\ninterval = 3600.0\nmethod = "ETKF()"\nwithhold = 0.25\n')
+    (tmp_path / "c.toml").write_text(
+        words + 'start = "2024-01-31"\ncycles = 1\ninterval = 3600.0\nmethod = "ETKF()"\nwithhold = 0.25\n'
+    )
     folder = tmp_path / "cycles"
     folder.mkdir()
     looks += [lambda: main(["cycle", str(tmp_path / "c.toml")]), lambda: None]
@@ -116,10 +118,12 @@ def test_a_cycled_model_is_followed(tmp_path, looks, capsys):
         ([".", "--every", "0"], "--every is 0"),
         ([".", "--every", "nan"], "nan"),
         ([".", "twice"], "name one folder first"),
+        (["sweep"], "sweep is of a sweep or a board"),
     ],
 )
 def test_what_cannot_be_watched_is_one_sentence(tmp_path, monkeypatch, capsys, words, said):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweep" / "cells").mkdir(parents=True)
     assert main(["watch", *words]) == 2
     error = capsys.readouterr().err
     assert error.startswith("ensf: ") and error.count("\n") == 1 and said in error
