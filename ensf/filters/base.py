@@ -513,10 +513,14 @@ def observed_variables(observation: Observation) -> np.ndarray | None:
     entries, part = observation.operator.entries(size), observation.part
     if entries is None or part.pointwise is None:
         return None
-    read = np.unique(entries)
+    linear, variable, read = part.linear, Select(entries), part.linear.reads()
+    if read is None:
+        read = np.arange(size)
+    else:
+        read = np.union1d(read, entries)
+        linear, variable = linear.narrowed(read), variable.narrowed(read)
     states = like(np.cos(1.0 + read)[None], observation.value)
-    linear = part.linear.narrowed(read) if part.linear.reads() is not None else part.linear
-    same = namespace(states).all(linear(states) == Select(entries).narrowed(read)(states))
+    same = namespace(states).all(linear(states) == variable(states))
     return entries if bool(same) else None
 
 
