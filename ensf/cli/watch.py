@@ -19,7 +19,6 @@ from ensf.runs.files import expanded
 from ensf.runs.owner import is_owned
 
 if TYPE_CHECKING:
-    import xarray as xr
     from jsonargparse import ArgumentParser
 
 __all__ = ["parser", "watch"]
@@ -117,9 +116,9 @@ def _runs(folder: Path) -> Iterator[tuple[tuple[str, int], str]]:
                 f"{method} seed {seed}: complete, {record['cycles']} cycles, means {', '.join(numbers)}{lost}",
             )
     for path in sorted(folder.glob("*_seed*.journal")):
-        method, _, seed = path.stem.rpartition("_seed")
+        name, _, number = path.stem.rpartition("_seed")
         if line := _last_cycle(path):
-            yield (method, int(seed)), f"{method} seed {seed}: {line}"
+            yield (name, int(number)), f"{name} seed {number}: {line}"
 
 
 def _last_cycle(path: Path) -> str:
@@ -149,7 +148,7 @@ def _last_cycle(path: Path) -> str:
 
 def _cycles(folder: Path, shown: Shown) -> Iterator[tuple[tuple[str, int], str]]:
     """Lines of the finished cycles that are not shown yet: one for each variable, or one where nothing was observed."""
-    from ensf.offline.statistics import STATISTICS, read_statistics
+    from ensf.offline.statistics import STATISTICS
 
     try:
         records = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
@@ -158,31 +157,30 @@ def _cycles(folder: Path, shown: Shown) -> Iterator[tuple[tuple[str, int], str]]
     done = {number for _, number in shown}
     new = [record for record in records if record["cycle"] not in done]
     path = folder / STATISTICS
-    statistics = read_statistics(path) if new and path.is_file() else None
+    numbers = _statistics(path, [record["cycle"] for record in new]) if new and path.is_file() else {}
     for record in new:
         label = f"cycle {record['cycle']}, time {record['time']}, {record['members']} members"
-        numbers = _of_cycle(statistics, record["cycle"]) if statistics is not None else {}
-        for name, words in (numbers or {"": "no statistics"}).items():
+        for name, words in (numbers.get(record["cycle"]) or {"": "no statistics"}).items():
             yield (name, record["cycle"]), f"{label}: {words}"
 
 
-def _of_cycle(statistics: xr.Dataset, cycle: int) -> dict[str, str]:
-    """Scores by variable and role."""
-    from ensf.offline.statistics import pooled, variables_of
+def _statistics(path: Path, cycles: list[int]) -> dict[int, dict[str, str]]:
+    """Scores of these cycles, each by variable and role; of those that the file has."""
+    from ensf.offline.statistics import pooled, read_statistics, variables_of
 
-    if cycle not in statistics["cycle"].values:
-        return {}
-    one = statistics.sel(cycle=[cycle])
-    words = {}
-    for variable in variables_of(one):
-        unit = str(one[f"{variable}_prior_bias"].attrs.get("units", ""))
-        for role in ("used", "withheld"):
-            numbers = pooled(one, variable, role)
-            if numbers["count"]:
-                words[f"{variable} {role}"] = (
-                    f"{variable}{f' ({unit})' * bool(unit)}, {numbers['count']:.0f} {role}, "
-                    f"RMSE {numbers['prior_rmse']:.3g} -> {numbers['analysis_rmse']:.3g}, "
-                    f"spread {numbers['prior_spread']:.3g} -> {numbers['analysis_spread']:.3g}, "
-                    f"chi2 {numbers['chi2']:.2f}"
-                )
+    statistics = read_statistics(path)
+    words: dict[int, dict[str, str]] = {cycle: {} for cycle in cycles if cycle in statistics["cycle"].values}
+    for cycle, of_cycle in words.items():
+        one = statistics.sel(cycle=[cycle])
+        for variable in variables_of(one):
+            unit = str(one[f"{variable}_prior_bias"].attrs.get("units", ""))
+            for role in ("used", "withheld"):
+                numbers = pooled(one, variable, role)
+                if numbers["count"]:
+                    of_cycle[f"{variable} {role}"] = (
+                        f"{variable}{f' ({unit})' * bool(unit)}, {numbers['count']:.0f} {role}, "
+                        f"RMSE {numbers['prior_rmse']:.3g} -> {numbers['analysis_rmse']:.3g}, "
+                        f"spread {numbers['prior_spread']:.3g} -> {numbers['analysis_spread']:.3g}, "
+                        f"chi2 {numbers['chi2']:.2f}"
+                    )
     return words
