@@ -42,6 +42,52 @@ class Quick:
 
 
 QUICK = {
+    "heat_equation_physics": Quick(
+        cycles=2,
+        scores={
+            "climatology": {
+                "rmse_analysis": (1.0636, 0.001),
+                "spread_analysis": (1.0019, 0.001),
+                "rmse_exact": (1.0511, 0.001),
+                "rmse_end": (1.0781, 0.001),
+                "spectrum_error": (0.0074002, 7e-06),
+            },
+            "etkf": {
+                "rmse_analysis": (0.20602, 0.0002),
+                "spread_analysis": (0.11233, 0.0001),
+                "rmse_exact": (0.13321, 0.0001),
+                "rmse_end": (0.0092865, 9e-06),
+                "spectrum_error": (0.11191, 0.0001),
+            },
+            "exact": {
+                "rmse_analysis": (0.15729, 0.0002),
+                "spread_analysis": (0.15644, 0.0002),
+                "rmse_exact": (0.024638, 2e-05),
+                "rmse_end": (0.0090403, 9e-06),
+                "spectrum_error": (0.010316, 1e-05),
+            },
+            "score": {
+                "rmse_analysis": (0.15647, 0.0002),
+                "spread_analysis": (0.14555, 0.0001),
+                "rmse_exact": (0.022429, 2e-05),
+                "rmse_end": (0.009088, 9e-06),
+                "spectrum_error": (0.13259, 0.0001),
+            },
+            "learned": {
+                "rmse_analysis": (0.15652, 0.0002),
+                "spread_analysis": (0.1557, 0.0002),
+                "rmse_exact": (0.023844, 2e-05),
+                "rmse_end": (0.0090701, 9e-06),
+                "spectrum_error": (0.012132, 1e-05),
+            },
+            "flow": {
+                "rmse_analysis": (0.19714, 0.0002),
+                "rmse_exact": (0.1177, 0.0001),
+                "rmse_end": (0.0063812, 6e-06),
+                "spectrum_error": (0.16658, 0.0002),
+            },
+        },
+    ),
     "correlated_errors": Quick(
         cycles=3,
         scores={
