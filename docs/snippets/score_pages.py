@@ -26,7 +26,7 @@ for k, (title, field) in enumerate(fields.items()):
 
 wells = replace(double_well_bdsde.EXPERIMENT, cycles=160)
 axis = figure.add_subplot(grid[1, :])
-run = list(wells.run(wells.methods["bdsde"], 1))
+run = list(wells.run(wells.methods["bdsde"], 2))
 times = np.array([cycle.time for cycle in run])
 density = np.stack([cycle.analysis.memory.values for cycle in run], axis=1)
 line = wells.methods["bdsde"].filter.line
