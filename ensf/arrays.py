@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeGuard, TypeVar, 
 import array_api_compat
 import numpy as np
 
+from ensf.settings import as_indices
+
 if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import ArrayLike
@@ -140,7 +142,7 @@ def as_floating(values: ArrayLike | Array, name: str) -> Array:
 
 def is_count(number: object) -> bool:
     """Whether it is a whole number, one or more."""
-    return isinstance(number, int | np.integer) and bool(number >= 1)
+    return isinstance(number, int | np.integer) and not isinstance(number, bool) and bool(number >= 1)
 
 
 _ADVICE = {
@@ -234,8 +236,8 @@ def like(values: ArrayLike, array: Array) -> Array:
 def rows(matrix: Any, index: Any) -> Any:
     """Rows of a dense or sparse matrix, or entries of a vector, at `index`."""
     if is_sparse(matrix):
-        return matrix.tocsr()[list(index)]
-    return namespace(matrix).take(matrix, like(np.asarray(index, dtype=np.int64), matrix), axis=0)
+        return matrix.tocsr()[as_indices(index, "index")]
+    return namespace(matrix).take(matrix, like(as_indices(index, "index"), matrix), axis=0)
 
 
 def to_numpy(array: Array | float) -> np.ndarray:

@@ -50,7 +50,15 @@ from ensf import (
     published,
 )
 from ensf.diffusion import RunningMeanStop
-from ensf.filters import Filter, OptimalTransport
+from ensf.filters import Analysis, Filter, OptimalTransport
+
+
+class Keep:
+    """A filter of one's own: the prior comes back, with whatever memory came."""
+
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
+        return Analysis(prior, memory)
+
 
 MEMBERS, SIZE = 10, 12
 LINE = periodic_line(SIZE, 2.5)

@@ -13,6 +13,7 @@ import pytest
 from rows import FILTERS, MEMBERS, SIZE
 
 import ensf
+from ensf import EnSF, OptimalInterpolation, PartialState, Standardised
 from ensf.arrays import to_numpy
 from ensf.filters import Analysis
 from ensf.observations import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, arctan
@@ -292,6 +293,73 @@ def test_a_prior_that_is_no_ensemble_is_refused(method, bad, prior):
 def test_an_operator_that_does_not_fit_the_values_is_refused(method, operator, prior):
     with pytest.raises(ValueError, match=r"predicts \d+ observations|FixedGainMAP needs|places seen by|positions"):
         analyse(method, prior, Observation(np.zeros(4), operator, 1.0))
+
+
+@every_filter
+@pytest.mark.parametrize("owner", ["state variable", "observation"])
+def test_a_place_that_is_not_finite_is_named_by_filters_that_look_at_it(method, owner, prior):
+    positions = np.arange(float(SIZE))[:, None]
+    torn = np.where(positions == 3, np.nan, positions)
+    own = {"state variable": (torn, positions), "observation": (positions, torn)}[owner]
+    observation = Observation(prior[1], Identity(), 0.5, position=own[1])
+    try:
+        analysis = method.analyse(prior, observation, 1, positions=own[0])
+    except ValueError as error:
+        assert re.search(
+            rf"the position of ({owner}|state variable or observation|entry) \d+ is \(nan,\): give finite coordinates",
+            str(error),
+        )
+    else:
+        assert np.isfinite(analysis.ensemble).all()
+
+
+# --- members and memories that do not belong ------------------------------------------------------------------
+
+
+@every_filter
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("operator", [Identity(), Select((0, 3))], ids=["observed", "unobserved"])
+def test_a_member_that_is_far_off_is_named_or_the_analysis_is_finite(method, operator, prior):
+    observation = observed(prior, operator)
+    prior[7, 4] = 1e300
+    try:
+        analysis = analyse(method, prior, observation)
+    except (ValueError, ensf.Lost) as error:
+        assert "member" in str(error) or "range of numbers" in str(error)
+    else:
+        assert np.isfinite(analysis.ensemble).all()
+
+
+@every_filter
+@pytest.mark.parametrize("size", [1e17, 1e150])
+def test_rounding_of_a_member_never_hides_the_observation_in_silence(method, size, prior):
+    if isinstance(method, EnSF | Standardised) or method == FILTERS["EnSF sqg"].filter:
+        pytest.skip("its steps are bounded or relative")
+    observation = observed(prior, Identity())
+    prior[7, 4] = size
+    with pytest.raises(ValueError, match="member 7 predicts observation 4 as .* rounds by"):
+        analyse(method, prior, observation)
+
+
+@every_filter
+@pytest.mark.parametrize("missing", [(), range(SIZE)], ids=["observed", "unobserved"])
+def test_a_memory_of_another_filter_is_refused(method, missing, prior):
+    with pytest.raises(ValueError, match="memory .*is a Update"):
+        analyse(method, prior, observed(prior, Identity(), missing), memory=ensf.filters.Update())
+
+
+@every_filter
+@pytest.mark.parametrize(("members", "size"), [(MEMBERS - 1, SIZE), (MEMBERS, SIZE - 1)])
+def test_a_memory_of_other_members_or_another_state_is_used_or_refused(method, members, size, prior):
+    memory = analyse(method, prior, observed(prior, Identity())).memory
+    part = prior[:members, :size]
+    if type(memory).__name__ in ("ResetMemory", "GuardMemory", "FlowMemory", "SmootherMemory") and (
+        size < SIZE or type(memory).__name__ in ("FlowMemory", "SmootherMemory")
+    ):
+        with pytest.raises(ValueError, match=r"memory of \w+ is of \d+ (members|state variables) but the prior has"):
+            analyse(method, part, observed(part, Identity()), memory=memory)
+    elif not isinstance(method, OptimalInterpolation | PartialState):
+        assert np.isfinite(analyse(method, part, observed(part, Identity()), memory=memory).ensemble).all()
 
 
 # --- other operators and error laws ----------------------------------------------------------------------

@@ -85,7 +85,9 @@ def _status(arguments: list[str]) -> int:
         if place := own_place(error):
             print(f"ensf: {place}: {type(error).__name__}: {_sentence(error)}", file=sys.stderr)
             return 2
-        if isinstance(error, (ValueError, OSError, ImportError)):
+        from ensf.filters.lost import Lost
+
+        if isinstance(error, (ValueError, OSError, ImportError, Lost)):
             print(f"ensf: {_sentence(error)}", file=sys.stderr)
             return 2
         print(f"ensf: unforeseen {type(error).__name__}: {_sentence(error)}; {_report(arguments)}", file=sys.stderr)

@@ -19,6 +19,7 @@ from ensf.dataset.layout import Layout
 from ensf.dataset.transforms import Bounds, Chain, Inverse, check_domain, fitted
 from ensf.observations import Observation
 from ensf.observations.functions import Mixed, PointwiseFunction, identity
+from ensf.settings import as_indices
 
 __all__ = ["Blocks", "Change", "Transforms", "observation_of"]
 
@@ -180,7 +181,7 @@ class Change:
 
     def restrict(self, index: Array) -> PointwiseFunction:
         """The functions of the entries at `index`, in any order; one function where it is the same for all."""
-        block = np.searchsorted(self.blocks.stops, np.asarray(index, dtype=np.int64), side="right")
+        block = np.searchsorted(self.blocks.stops, as_indices(index, "index"), side="right")
         used, number = np.unique(block, return_inverse=True)
         chains = [self.blocks.chains[k] for k in used.tolist()]
         functions = tuple(identity if chain == Chain() else Inverse(chain) for chain in chains)

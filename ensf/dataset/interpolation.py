@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.grids import grid_of, horizontal
 from ensf.dataset.layout import Layout
+from ensf.settings import check_settings
 
 __all__ = ["Bilinear", "Interpolation", "Nearest", "interpolate", "nearest", "sparse_rows"]
 
@@ -57,6 +58,7 @@ class Bilinear:
     min_weight: float = 0.5
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not 0 < self.min_weight <= 1:
             raise ValueError(f"min_weight is {self.min_weight}: give a part of the weight, above 0 and up to 1")
 

@@ -29,6 +29,7 @@ from ensf.dataset.methods import Method, dims_of, find_localization, method_for,
 from ensf.dataset.tiles import Tile, cut, ranges, tile_at
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
+from ensf.filters.guarded import check_memory
 from ensf.localization import Localization, Sphere, variable_code
 from ensf.observations import Observation
 from ensf.wrappers.failed_members import Replacement
@@ -199,6 +200,8 @@ class Pipeline:
         ValueError
             As the filter.
         """
+        if memory is not None:
+            check_memory(self.method, memory, columns.shape[: 1 if self.is_prepared else 2])
         usable = self.observation.present(columns.dtype).without_scaling()
         if isinstance(self.method, Preparable):
             if usable.size:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from ensf.arrays import Array, namespace
 from ensf.filters.base import can
+from ensf.settings import check_settings
 
 __all__ = ["Bounds", "Chain", "Log", "Logit", "Scale", "Standardise", "Transform", "check_domain", "fitted", "several"]
 
@@ -50,6 +51,11 @@ class Log:
     """
 
     offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if not math.isfinite(self.offset):
+            raise ValueError(f"{self}: give a finite offset")
 
     @property
     def domain(self) -> tuple[float, float]:
@@ -84,6 +90,7 @@ class Logit:
     high: float = 1.0
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"{self} has no range: give two finite numbers, low < high")
 
@@ -122,6 +129,7 @@ class Scale:
     shift: float = 0.0
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not (math.isfinite(self.factor) and math.isfinite(self.shift) and self.factor != 0):
             raise ValueError(f"{self}: give a finite factor other than zero, and a finite shift")
 
@@ -255,6 +263,7 @@ class Bounds:
     high: float = math.inf
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not self.low < self.high:
             raise ValueError(f"{self} leaves no room: give low < high")
 

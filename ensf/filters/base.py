@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -35,8 +35,10 @@ from ensf.arrays import (
     summary,
     to_numpy,
 )
+from ensf.filters.guarded import check_finite, guarded
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
+from ensf.settings import as_indices
 
 Maybe = TypeVar("Maybe")
 Memory: TypeAlias = Any
@@ -236,6 +238,8 @@ class Update(Record):
         ------
         ValueError
             If the part is no array (member, entry) of numbers, or positions or entries are not one for each entry.
+        Lost
+            If the analysis is not finite.
         """
         part = as_floating(part, "part")
         if part.ndim != 2:
@@ -246,7 +250,9 @@ class Update(Record):
             raise ValueError(
                 f"entries have shape {np.shape(entries)} but the part has {part.shape[1]}: give one index for each"
             )
-        return self.analysed(as_part(part, positions, entries, field, inflate))[0]
+        analysis = self.analysed(as_part(part, positions, entries, field, inflate))[0]
+        check_finite(analysis, "a part", part)
+        return analysis
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part, and what one may look at of its entries: name and ``(entry,)`` array."""
@@ -284,7 +290,7 @@ def as_part(
 ) -> Part:
     """A part with contiguous values; its entries are counted from 0 unless they are given."""
     values = np.ascontiguousarray(values) if is_host(values) else values
-    entries = np.arange(values.shape[1]) if entries is None else np.asarray(entries, dtype=np.int64)
+    entries = np.arange(values.shape[1]) if entries is None else as_indices(entries, "part")
     return Part(values, None if positions is None else to_numpy(positions), entries, field, inflate, variables)
 
 
@@ -299,12 +305,21 @@ class Unchanged(Update):
 
 @dataclass(frozen=True)
 class Prepared:
-    """`analyse` for a filter with `prepare`: the three steps on everything."""
+    """`analyse` for a filter with `prepare`: the three steps on everything.
+
+    Attributes
+    ----------
+    remembers : type, optional
+        Class of what it leaves as memory; None for nothing.
+    """
+
+    remembers: ClassVar[type | None] = None
 
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The analysis as an update for any part of the state."""
         raise NotImplementedError(f"{type(self).__name__} has no prepare: it gives an Update")
 
+    @guarded
     def analyse(
         self,
         prior: Array,

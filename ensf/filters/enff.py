@@ -22,15 +22,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, stream
 from ensf.diffusion.prior_scores import member_weights
 from ensf.filters.base import Analysis, refuse_predictions, usable
+from ensf.filters.guarded import guarded
 from ensf.filters.lost import Lost
 from ensf.observations.observation import Observation
+from ensf.settings import check_kind, check_settings
 
 __all__ = ["EnFF", "FilteringToPredictive", "FlowMemory", "OptimalTransport"]
 
@@ -50,6 +52,11 @@ class FlowMemory(Record):
     """
 
     ensemble: Array
+
+    @property
+    def shape(self) -> tuple[int | None, int | None]:
+        """Members and state variables that it is of."""
+        return self.ensemble.shape[0], self.ensemble.shape[1]
 
 
 def _check_narrowest(path: FlowPath) -> None:
@@ -87,6 +94,7 @@ class OptimalTransport:
     narrowest: float = 0.1
 
     def __post_init__(self) -> None:
+        check_settings(self)
         _check_narrowest(self)
 
     def start(self, prior: Array, before: Array, rng: Generator) -> Array:
@@ -115,6 +123,7 @@ class FilteringToPredictive:
     narrowest: float = 1e-4
 
     def __post_init__(self) -> None:
+        check_settings(self)
         _check_narrowest(self)
 
     def start(self, prior: Array, before: Array, rng: Generator) -> Array:
@@ -154,13 +163,17 @@ class EnFF:
     path: FlowPath = FilteringToPredictive()
     steps: int = 4
     strength: float = 0.05
+    remembers: ClassVar[type | None] = FlowMemory
 
     def __post_init__(self) -> None:
+        check_settings(self)
+        check_kind(self.path, "deviation", "path of EnFF", "OptimalTransport()")
         if not is_count(self.steps):
             raise ValueError(f"EnFF has {self.steps} steps: give a whole number, 1 or more")
         if not 0 <= self.strength < math.inf:
             raise ValueError(f"EnFF has a strength of {self.strength}: give a number of 0 or more")
 
+    @guarded
     def analyse(
         self,
         prior: Array,
@@ -196,11 +209,6 @@ class EnFF:
         observation.predict(prior)
         likelihood = observation.log_likelihood(prior)
         before = prior if memory is None else memory.ensemble
-        if before.shape != prior.shape:
-            raise ValueError(
-                f"EnFF remembers an ensemble of shape {tuple(before.shape)}, but the prior has {tuple(prior.shape)}: "
-                "begin without memory"
-            )
         z = self.path.start(prior, before, stream(generator(rng), prior))
         with np.errstate(over="ignore", invalid="ignore"):
             for k in range(self.steps):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,8 +24,10 @@ from ensf.diffusion.sampling import recorded
 from ensf.diffusion.schedule import LinearSchedule, Schedule
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
 from ensf.filters.ensf_pointwise import affine_steps, pointwise_steps
+from ensf.filters.guarded import guarded
 from ensf.filters.lost import Lost
 from ensf.observations.observation import Observation
+from ensf.settings import check_kind, check_settings
 
 __all__ = ["EnSF", "StiffnessWarning"]
 
@@ -65,11 +67,19 @@ class EnSF:
     sampler: Sampler = ReverseSDE()
     start: Any = StandardNoise()
     clip: float = math.inf
+    remembers: ClassVar[type | None] = None
 
     def __post_init__(self) -> None:
+        check_settings(self)
+        check_kind(self.schedule, "alpha", "schedule of EnSF", "LinearSchedule()")
+        check_kind(self.score, "fit", "score of EnSF", "GaussianScore()")
+        check_kind(self.guidance, "fit", "guidance of EnSF", "ConditionalGuidance()")
+        check_kind(self.sampler, "sample", "sampler of EnSF", "ReverseSDE(30)")
+        check_kind(self.start, "draw", "start of EnSF", "StandardNoise()")
         if not self.clip > 0:
             raise ValueError(f"the bound on the score of EnSF is {self.clip}: give a positive number, or infinity")
 
+    @guarded
     def analyse(
         self,
         prior: Array,
@@ -171,7 +181,7 @@ class EnSF:
                 f"{type(self.sampler).__name__} with {self.sampler.steps} steps is unstable for observations this "
                 f"accurate: take {needed} steps or more, or use ConditionalGuidance",
                 StiffnessWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
 

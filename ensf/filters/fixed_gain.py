@@ -8,6 +8,7 @@ A baseline that any filter with an ensemble ought to beat, as the spread of the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,13 +17,21 @@ from ensf.arrays import Array, Generator, is_count, like, namespace, normal, str
 from ensf.filters.base import Memory, Part, Prepared, Update, observed_variables
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
+from ensf.settings import check_settings
 
 __all__ = ["FixedGainMAP"]
+
+FAR = 30.0
+"""Deviations from the prior that are no analysis but steps gone astray."""
+HALVINGS = 40
 
 
 @dataclass(frozen=True)
 class FixedGainMAP(Prepared):
     """Maximum a posteriori per member and variable, by Gauss-Newton, under a constant prior deviation.
+
+    Where its steps lead more than 30 deviations away, as with accurate observations of a function that saturates, they
+    are halved until the cost does not grow.
 
     For linear h a nudging with the fixed gain ``deviation^2 / (deviation^2 + error^2)``. Only variables that are
     observed change.
@@ -44,6 +53,7 @@ class FixedGainMAP(Prepared):
     steps: int = 6
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not (0 < self.deviation < math.inf and is_count(self.steps)):
             raise ValueError(f"{self}: give a positive deviation and a whole number of steps, at least one")
 
@@ -67,15 +77,38 @@ class FixedGainMAP(Prepared):
         perturbed = value + error * normal(stream(rng, predicted), predicted.shape, predicted)
         variables, first, number = np.unique(entries, return_index=True, return_inverse=True)
         observed = Select(number.ravel())
-        prior = states = xp.take(predicted, like(first, predicted), axis=1)
+        prior = xp.take(predicted, like(first, predicted), axis=1)
         precision = 1 / self.deviation**2
-        for _ in range(self.steps):
+
+        def cost(states: Array) -> Array:
+            misfit = observed.adjoint(states, ((perturbed - function(observed(states))) / error) ** 2)
+            return precision * (states - prior) ** 2 + misfit
+
+        def step(states: Array) -> Array:
             columns = observed(states)
             slope = function.slope(columns)
             curvature = precision + observed.adjoint(states, (slope / error) ** 2)
             pull = observed.adjoint(states, slope * (perturbed - function(columns)) / error**2)
-            states = states + (precision * (prior - states) + pull) / curvature
+            return (precision * (prior - states) + pull) / curvature
+
+        states = prior
+        for _ in range(self.steps):
+            states = states + step(states)
+        astray = ~(xp.abs(states - prior) <= FAR * self.deviation)
+        if bool(xp.any(astray)):
+            damped = self._damped(prior, step, cost)
+            states = xp.where(astray & ~(cost(states) <= cost(damped)), damped, states)
         return FixedGainUpdate(memory, variables=variables, changes=states - prior)
+
+    def _damped(self, prior: Array, step: Callable[[Array], Array], cost: Callable[[Array], Array]) -> Array:
+        """As many Gauss-Newton steps from the prior, each halved for a variable until its cost does not grow."""
+        xp, states = namespace(prior), prior
+        for _ in range(self.steps):
+            change, before = step(states), cost(states)
+            for _ in range(HALVINGS):
+                change = xp.where(cost(states + change) <= before, change, change / 2)
+            states = xp.where(cost(states + change) <= before, states + change, states)
+        return states
 
 
 @dataclass(frozen=True, eq=False)

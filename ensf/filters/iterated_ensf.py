@@ -13,6 +13,7 @@ fixed point: the mean comes near it in two rounds, the covariance in more, from 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,7 +24,9 @@ from ensf.diffusion.sampler import ReverseSDE, Sampler
 from ensf.diffusion.schedule import LinearSchedule, Schedule
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
 from ensf.filters.ensf import EnSF
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
+from ensf.settings import check_kind, check_settings
 
 __all__ = ["IteratedEnSF"]
 
@@ -56,11 +59,16 @@ class IteratedEnSF:
     independent: bool = False
     schedule: Schedule = LinearSchedule()
     sampler: Sampler = ReverseSDE()
+    remembers: ClassVar[type | None] = None
 
     def __post_init__(self) -> None:
+        check_settings(self)
+        check_kind(self.schedule, "alpha", "schedule of IteratedEnSF", "LinearSchedule()")
+        check_kind(self.sampler, "sample", "sampler of IteratedEnSF", "ReverseSDE(30)")
         if not is_count(self.rounds):
             raise ValueError(f"IteratedEnSF has {self.rounds} rounds: give a whole number, 1 or more")
 
+    @guarded
     def analyse(
         self,
         prior: Array,

@@ -14,15 +14,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, like, namespace
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
+from ensf.filters.guarded import guarded
 from ensf.localization.localization import Localization, check_localization
 from ensf.localization.taper import gaspari_cohn
 from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
+from ensf.settings import check_settings
 
 __all__ = ["OptimalInterpolation"]
 
@@ -55,8 +58,10 @@ class OptimalInterpolation:
 
     localization: Localization
     length: float
+    remembers: ClassVar[type | None] = None
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_localization(self.localization, "OptimalInterpolation")
         if not 0 < self.length < np.inf:
             raise ValueError(f"correlation length is {self.length}: give a positive length")
@@ -72,6 +77,7 @@ class OptimalInterpolation:
         points = np.ascontiguousarray(positions, dtype=np.float64)
         return _correlation(self.localization, self.length, points.tobytes(), points.shape)
 
+    @guarded
     def analyse(
         self,
         prior: Array,

@@ -14,6 +14,7 @@ from ensf.arrays import Array, Generator, like, member_mean, namespace, normal, 
 from ensf.filters.base import Memory, Part, Prepared, Update
 from ensf.filters.weights import combine, precise
 from ensf.observations.observation import Observation
+from ensf.settings import check_settings
 
 __all__ = ["ParticleFilter"]
 
@@ -41,6 +42,7 @@ class ParticleFilter(Prepared):
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not 0 <= self.jitter < math.inf:
             raise ValueError(f"jitter is {self.jitter}: give 0 or a positive fraction of the spread")
 

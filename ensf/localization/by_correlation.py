@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensf.localization.patches import Patches
+from ensf.settings import check_settings
 
 __all__ = ["ByCorrelation"]
 
@@ -40,6 +41,7 @@ class ByCorrelation:
     errors: float = 2.0
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not 0 <= self.errors < math.inf:
             raise ValueError(f"errors of ByCorrelation is {self.errors}: give a number of 0 or more, such as 2.0")
 

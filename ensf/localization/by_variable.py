@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ensf.localization.geometry import Geometry
+from ensf.settings import check_kind, check_settings
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -53,13 +54,14 @@ class ByVariable:
     rules: tuple[tuple[str, str, float], ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rules", tuple(map(tuple, self.rules)))
+        check_kind(self.geometry, "pairs", "geometry of ByVariable", "Sphere()")
+        check_settings(self)
         for rule in self.rules:
-            if len(rule) != 3 or not isinstance(rule[0], str) or not isinstance(rule[1], str):
+            if not isinstance(rule, tuple) or [isinstance(one, str) for one in rule] != [True, True, False]:
                 raise ValueError(
                     f"rule {rule!r} of ByVariable: give (variable, observed, factor), such as ('*', 'sst', 2.0)"
                 )
-            if not 0 <= rule[2] < math.inf:
+            if not isinstance(rule[2], float | int) or not 0 <= rule[2] < math.inf:
                 raise ValueError(f"rule {rule!r} of ByVariable: give a factor of 0 or more")
 
     @property

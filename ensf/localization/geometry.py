@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ensf.settings import check_settings
+
 if TYPE_CHECKING:
     import scipy.sparse
 
@@ -37,7 +39,7 @@ class Euclidean:
 
     def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
         """Distances of all pairs no further apart than `radius`."""
-        return _near(points, others, radius)
+        return _near(_finite(points), _finite(others), radius)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Periodic:
     period: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        check_settings(self)
         object.__setattr__(self, "period", tuple(float(p) for p in np.atleast_1d(self.period)))
         if not all(p > 0 for p in self.period):
             raise ValueError(f"period is {self.period}: give positive lengths, or infinity")
@@ -64,7 +67,7 @@ class Periodic:
 
     def _wrapped(self, position: np.ndarray) -> np.ndarray:
         """Positions within the first period."""
-        period = np.asarray(self.period)
+        period, position = np.asarray(self.period), _finite(position)
         if position.shape[1] != len(period):
             raise ValueError(f"positions have {position.shape[1]} dimensions but {len(period)} periods are given")
         wraps = np.isfinite(period)
@@ -86,6 +89,7 @@ class Sphere:
     radius: float = 6371.0
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not 0 < self.radius < np.inf:
             raise ValueError(f"radius of the sphere is {self.radius}: give a positive length")
 
@@ -98,7 +102,17 @@ class Sphere:
         return near
 
 
+def _finite(position: np.ndarray) -> np.ndarray:
+    """The positions; raises ValueError for one that is not finite."""
+    if not np.isfinite(position.sum()) and not (finite := np.isfinite(position).all(axis=1)).all():
+        number = int(np.argmin(finite))
+        place = tuple(position[number].tolist())
+        raise ValueError(f"the position of entry {number} is {place}: give finite coordinates, or leave it out")
+    return position
+
+
 def _on_unit_sphere(position: np.ndarray) -> np.ndarray:
+    position = _finite(position)
     if position.shape[1] != 2 or np.any(np.abs(position[:, 0]) > 90):
         raise ValueError("positions on a sphere are (latitude, longitude) in degrees, latitude between -90 and 90")
     latitude, longitude = np.deg2rad(position).T

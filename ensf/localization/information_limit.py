@@ -21,6 +21,7 @@ from ensf.arrays import Array, blas_threads, is_count, is_host, like, namespace,
 from ensf.localization.lockstep import grouped_by_size, shared_out
 from ensf.localization.patches import Patches, first_of
 from ensf.localization.taper import gaspari_cohn
+from ensf.settings import check_settings
 
 __all__ = ["CountLimit", "InformationLimit", "PatchLimit", "degrees_of_freedom"]
 
@@ -54,6 +55,7 @@ class CountLimit:
     count: int
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not is_count(self.count):
             raise ValueError(f"count limit is {self.count}: give a whole number, 1 or more")
 
@@ -86,6 +88,7 @@ class InformationLimit:
     shrink: tuple[float, ...] = (1.0, 0.75, 0.55, 0.4, 0.3, 0.2, 0.12)
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not 0 < self.fraction <= 1:
             raise ValueError(f"information fraction is {self.fraction}: give a number above 0, at most 1")
         object.__setattr__(self, "shrink", tuple(self.shrink))

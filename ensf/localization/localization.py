@@ -13,6 +13,7 @@ from ensf.arrays import Array, is_count, to_numpy
 from ensf.localization.geometry import Geometry, Periodic
 from ensf.localization.patches import TIE, Patches, everything, first_of, grouped, tapered, whole_groups
 from ensf.localization.taper import gaspari_cohn
+from ensf.settings import check_kind, check_settings
 
 __all__ = ["Localization", "periodic_line"]
 
@@ -58,20 +59,19 @@ class Localization:
     nearest: int | None = None
 
     def __post_init__(self) -> None:
-        if not callable(getattr(self.geometry, "pairs", None)):
-            raise ValueError(
-                f"localization geometry is a {type(self.geometry).__name__}: give Sphere(), Euclidean(), ...; "
-                "positions come with the state, as positions= beside an array"
-            )
+        check_kind(self.geometry, "pairs", "geometry of Localization", "Sphere(); positions come with the state")
+        if isinstance(self.dims, Mapping):
+            object.__setattr__(self, "dims", tuple((name, tuple(dims)) for name, dims in self.dims.items()))
+        if isinstance(self.at, Mapping):
+            object.__setattr__(self, "at", tuple(self.at.items()))
+        check_settings(self)
+        for name, place in self.at:
+            if not isinstance(place, float | int) or not np.isfinite(place):
+                raise ValueError(f"Localization has {name} at {place!r}: give a finite number")
         if not self.half_width > 0:
             raise ValueError(f"localization half-width is {self.half_width}: give a positive length")
         if self.nearest is not None and not is_count(self.nearest):
             raise ValueError(f"nearest is {self.nearest} observations: give a whole number, 1 or more")
-        if isinstance(self.dims, Mapping):
-            object.__setattr__(self, "dims", tuple((name, tuple(dims)) for name, dims in self.dims.items()))
-        object.__setattr__(self, "dims", tuple(self.dims))
-        if isinstance(self.at, Mapping):
-            object.__setattr__(self, "at", tuple(self.at.items()))
 
     def patches(self, positions: np.ndarray, observed: Array, group: np.ndarray | None = None) -> Patches:
         """What each place among ``(state, dimension)`` positions may learn from observations at `observed`.
@@ -95,7 +95,8 @@ class Localization:
         """
         if np.isinf(self.half_width) and self.nearest is None:
             return everything(len(positions), len(observed))
-        positions, observed = _finite(positions), _finite(to_numpy(observed))
+        positions = finite_positions(positions, "state variable or observation")
+        observed = finite_positions(to_numpy(observed), "observation")
         groups = None if group is None else _digest(np.ascontiguousarray(group))
         key = (self.geometry, self.half_width, self.nearest, _digest(positions), _digest(observed), groups)
         if key not in _REMEMBERED:
@@ -137,10 +138,15 @@ def _digest(array: np.ndarray) -> tuple[bytes, tuple[int, ...]]:
     return hashlib.blake2b(array.data, digest_size=16).digest(), array.shape
 
 
-def _finite(position: np.ndarray) -> np.ndarray:
+def finite_positions(position: np.ndarray, owner: str) -> np.ndarray:
+    """Positions ``(owner, dimension)``; raises ValueError for one that is not finite, and says of which owner."""
     position = np.ascontiguousarray(position, dtype=np.float64)
-    if position.ndim != 2 or not np.isfinite(position.sum()):
-        raise ValueError("positions must be a finite array, one row of coordinates per state variable or observation")
+    if position.ndim != 2:
+        raise ValueError(f"positions have shape {position.shape}: give one row of coordinates per {owner}")
+    if not np.isfinite(position.sum()) and not (finite := np.isfinite(position).all(axis=1)).all():
+        number = int(np.argmin(finite))
+        place = tuple(position[number].tolist())
+        raise ValueError(f"the position of {owner} {number} is {place}: give finite coordinates, or leave it out")
     return position
 
 

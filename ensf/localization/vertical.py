@@ -14,6 +14,7 @@ import numpy as np
 
 from ensf.localization.geometry import Geometry
 from ensf.localization.taper import gaspari_cohn
+from ensf.settings import check_kind, check_settings
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -43,7 +44,7 @@ class Layered:
     scale: float
 
     def __post_init__(self) -> None:
-        _check_scale(self.scale)
+        _check(self)
 
     def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
         """Distances of all pairs no further apart than `radius`, sparse ``(point, other)``."""
@@ -83,7 +84,7 @@ class Product:
     scale: float
 
     def __post_init__(self) -> None:
-        _check_scale(self.scale)
+        _check(self)
 
     def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
         """Distances of all pairs no further apart than `radius`."""
@@ -97,9 +98,11 @@ class Product:
         return near
 
 
-def _check_scale(scale: float) -> None:
-    if not 0 < scale < np.inf:
-        raise ValueError(f"the vertical scale is {scale}: give a positive number")
+def _check(geometry: Layered | Product) -> None:
+    check_kind(geometry.horizontal, "pairs", f"horizontal geometry of {type(geometry).__name__}", "Sphere()")
+    check_settings(geometry)
+    if not 0 < geometry.scale < np.inf:
+        raise ValueError(f"the vertical scale is {geometry.scale}: give a positive number")
 
 
 @cache

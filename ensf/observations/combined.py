@@ -31,6 +31,8 @@ class Combined(Operator):
     linear: tuple[Operator, ...]
 
     def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise ValueError(f"function of Combined is {self.function!r}: give a function of arrays")
         object.__setattr__(self, "linear", tuple(map(as_operator, self.linear)))
 
     def __call__(self, states: Array) -> Array:

@@ -27,6 +27,7 @@ from ensf.arrays import (
     summary,
     to_numpy,
 )
+from ensf.settings import as_indices
 
 __all__ = [
     "Correlated",
@@ -145,7 +146,7 @@ class Independent(Record):
     Raises
     ------
     ValueError
-        If a parameter is not made of real numbers.
+        If a parameter is not made of real numbers, or one number that is NaN.
     """
 
     deviation: Numbers
@@ -154,10 +155,11 @@ class Independent(Record):
 
     def __post_init__(self) -> None:
         for name, numbers in self._parameters.items():
-            if not one_each(numbers):
-                continue
             array = as_floating(numbers, _label(self, name))
-            object.__setattr__(self, name, array if array.ndim else float(array))
+            if not array.ndim and np.isnan(float(array)):
+                raise ValueError(f"{_label(self, name)} is nan: give a number")
+            if type(numbers) not in (float, int):
+                object.__setattr__(self, name, array if array.ndim else float(array))
 
     @property
     def _parameters(self) -> dict[str, Numbers]:
@@ -428,8 +430,7 @@ class Correlated:
 
     def restrict(self, index: np.ndarray) -> Correlated:
         """Law of the observations at `index`."""
-        xp = namespace(self.matrix)
-        chosen = like(index, self.matrix)
+        xp, chosen = namespace(self.matrix), like(as_indices(index, "index"), self.matrix)
         return Correlated(xp.take(xp.take(self.matrix, chosen, axis=0), chosen, axis=1))
 
     def check(self, value: Array) -> None:

@@ -20,6 +20,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from ensf.arrays import Array, Numbers, as_floating, is_host, like, namespace, rows, summary
+from ensf.settings import as_indices
 
 __all__ = [
     "Affine",
@@ -75,6 +76,10 @@ class Function:
     derivative: Callable[[Array], Array] | None = None
     name: str = ""
 
+    def __post_init__(self) -> None:
+        if not callable(self.forward) or not (self.derivative is None or callable(self.derivative)):
+            raise ValueError(f"Function has {self.forward!r}, {self.derivative!r}: give functions of an array")
+
     def __call__(self, values: Array) -> Array:
         return self.forward(values)
 
@@ -123,8 +128,10 @@ class Affine:
 
     def __post_init__(self) -> None:
         for name in ("offset", "factor"):
-            if np.ndim(getattr(self, name)):
-                object.__setattr__(self, name, as_floating(getattr(self, name), f"{name} of Affine"))
+            array = as_floating(getattr(self, name), f"{name} of Affine")
+            if not array.ndim and np.isnan(float(array)):
+                raise ValueError(f"{name} of Affine is nan: give a number")
+            object.__setattr__(self, name, array if array.ndim else float(array))
 
     def __repr__(self) -> str:
         offset, factor = (summary(one) if np.ndim(one) else one for one in (self.offset, self.factor))
@@ -219,6 +226,9 @@ class Mixed:
     number: tuple[int, ...]
     axis: int = -1
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "number", tuple(as_indices(self.number, "Mixed").tolist()))
+
     def __repr__(self) -> str:
         counts = np.bincount(np.asarray(self.number, dtype=np.int64), minlength=len(self.functions)).tolist()
         return f"Mixed({', '.join(f'{n} of {one!r}' for one, n in zip(self.functions, counts, strict=True))})"
@@ -236,7 +246,7 @@ class Mixed:
 
     def restrict(self, index: Array) -> Mixed:
         """The functions of the observations at `index`."""
-        number, index = np.asarray(self.number), np.asarray(index, dtype=np.int64)
+        number, index = np.asarray(self.number), as_indices(index, "index")
         rank = np.empty(len(number), dtype=np.int64)
         for few in self._order[0]:
             rank[few] = np.arange(len(few))

@@ -16,6 +16,7 @@ import numpy as np
 from ensf.arrays import Array, Generator, Numbers, Record, as_floating, like, namespace, normal, to_numpy
 from ensf.observations.functions import PointwiseFunction, identity
 from ensf.observations.operators import GroupedFunction, LinearPart, Operator
+from ensf.settings import as_indices
 
 __all__ = ["Grouped", "Whitened", "WhitenedFunction", "numbered"]
 
@@ -168,7 +169,7 @@ class Grouped(Record):
 
     def restrict(self, index: np.ndarray) -> Grouped:
         """Law of the observations at `index`."""
-        index = np.asarray(index)
+        index = as_indices(index, "index")
         rank = np.empty_like(self.group)
         for rows in _rows_of(self.group):
             rank[rows] = np.arange(len(rows))

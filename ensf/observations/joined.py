@@ -11,6 +11,7 @@ import numpy as np
 from ensf.arrays import Array, namespace
 from ensf.observations.functions import Mixed, PointwiseFunction, identity
 from ensf.observations.operators import Linear, LinearPart, Operator, Select, Stacked, stacked_matrices, union
+from ensf.settings import as_indices
 
 __all__ = ["Joined", "join"]
 
@@ -28,6 +29,9 @@ class Joined(Operator):
 
     operators: tuple[Operator, ...]
     rows: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", tuple(tuple(as_indices(rows, "Joined").tolist()) for rows in self.rows))
 
     def __repr__(self) -> str:
         parts = (f"{len(rows)} of {operator!r}" for operator, rows in zip(self.operators, self.rows, strict=True))
@@ -101,7 +105,7 @@ class Joined(Operator):
 
     def restrict(self, rows: Sequence[int] | np.ndarray) -> Operator:
         """Some of the observations."""
-        wanted = np.asarray(rows, dtype=np.int64)
+        wanted = as_indices(rows, "rows")
         place = np.full(sum(map(len, self.rows)), -1)
         parts = []
         for operator, own in zip(self.operators, self.rows, strict=True):

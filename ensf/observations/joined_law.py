@@ -11,6 +11,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, Record, like, namespace, rows, to_numpy
 from ensf.observations.error_laws import ErrorLaw, Gaussian, IndependentLaw, one_each
+from ensf.settings import as_indices
 
 __all__ = ["JoinedLaw", "gaussian_rows", "join_laws", "widened"]
 
@@ -41,6 +42,7 @@ class JoinedLaw(Record):
     is_independent: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", tuple(tuple(as_indices(rows, "JoinedLaw").tolist()) for rows in self.rows))
         if len(self.laws) != len(self.rows):
             raise ValueError(f"JoinedLaw has {len(self.laws)} laws but rows for {len(self.rows)}: give rows for each")
         for law in self.laws:
@@ -113,6 +115,7 @@ class JoinedLaw(Record):
 
     def restrict(self, index: np.ndarray) -> IndependentLaw:
         """Law of the observations at `index`."""
+        index = as_indices(index, "index")
         lengths = [len(rows) for rows in self.rows]
         numbers = np.repeat(np.arange(len(self.laws)), lengths)[self._order][index]
         places = np.concatenate([np.arange(length) for length in lengths])[self._order][index]
@@ -120,7 +123,7 @@ class JoinedLaw(Record):
         for number in np.unique(numbers).tolist():
             here = np.flatnonzero(numbers == number)
             parts.append((self.laws[number].restrict(places[here]), here))
-        return join_laws(parts) if parts else self.laws[0].restrict(np.asarray(index, dtype=np.int64))
+        return join_laws(parts) if parts else self.laws[0].restrict(index)
 
     def tempered(self, weight: float) -> JoinedLaw:
         """Law whose log density is `weight` times this one's."""

@@ -16,6 +16,7 @@ from ensf.arrays import Array, Generator
 from ensf.observations.functions import PointwiseFunction
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Pointwise, Select
+from ensf.settings import check_settings
 
 __all__ = ["RandomPoints", "RegularPoints"]
 
@@ -52,6 +53,7 @@ class RandomPoints:
     box: Box | None = None
 
     def __post_init__(self) -> None:
+        check_settings(self)
         size = _inside(self.shape, self.box).size
         if not 1 <= self.count <= size:
             raise ValueError(f"{self.count} random points are asked for: give a number from 1 to {size}")
@@ -90,6 +92,7 @@ class RegularPoints:
     box: Box | None = None
 
     def __post_init__(self) -> None:
+        check_settings(self)
         _inside(self.shape, self.box)
         shortest = min(stop - first for first, stop in _bounds(self.shape, self.box))
         if not 1 <= self.every <= shortest:

@@ -15,8 +15,13 @@ from ensf.observations.functions import Affine
 from ensf.observations.grouped import Grouped, Whitened
 from ensf.observations.operators import LinearPart, Operator, as_operator
 from ensf.observations.window import Window
+from ensf.settings import as_indices
 
-__all__ = ["Observation"]
+__all__ = ["Observation", "Unresolved"]
+
+
+class Unresolved(ValueError):
+    """A member is so far from an observation that rounding hides where that is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +46,15 @@ class Observation:
         The way of the members to the observation, for filters that run the model.
     kind : (observation,) array of str, optional
         Name of what measured it: observations of one kind have the same unknown faults. Without, all are of one kind.
+        A filter that learns knows a kind by its name alone, in this cycle and the next.
     group : (observation,) array of int, optional
         Number of a group whose observations are near a place, or far from it, as a whole; each alone without.
 
     Raises
     ------
     ValueError
-        If a value is infinite, an error is zero, negative or not finite, or shapes do not fit.
-    TypeError
-        If the operator cannot be called.
+        If a value is infinite, an error is zero, negative or not finite, shapes do not fit, or the operator cannot be
+        called.
     """
 
     value: Array
@@ -104,6 +109,8 @@ class Observation:
         ValueError
             If their number does not fit the values, or an observation of a state is predicted that is not finite; it
             names both.
+        Unresolved
+            If a member is so far off that its rounding exceeds the error of the observation.
         """
         columns = self.part.linear(states)
         with np.errstate(all="ignore"):
@@ -112,6 +119,7 @@ class Observation:
         xp = namespace(predicted)
         if not bool(xp.isfinite(xp.sum(predicted))):
             _name_bad_prediction(to_numpy(predicted))
+        self._check_resolved(predicted)
         return columns
 
     def columns_of(self, predicted: Array, prior: Array) -> Array:
@@ -156,10 +164,34 @@ class Observation:
             )
         predicted = xp.astype(predicted, prior.dtype, copy=False)
         present = self.present()
+        if len(owners) == self.size:
+            self._check_resolved(self.part.function(predicted))
         if len(present.part.owners(present.size)) != np.count_nonzero(~missing):  # an operator whose rows have no L
             predicted = self.part.function(predicted)
             missing = absent
         return xp.take(predicted, like(np.flatnonzero(~missing), predicted), axis=1)
+
+    def _check_resolved(self, predicted: Array) -> None:
+        """Raise Unresolved for a prediction ``(member, observation)`` whose rounding is larger than the error.
+
+        No filter could tell from such a member where the observation is.
+        """
+        if predicted.ndim != 2 or not self.law.is_gaussian or not self.size or not predicted.shape[0]:
+            return
+        xp = namespace(predicted)
+        rounding = float(xp.finfo(predicted.dtype).eps)
+        size = xp.maximum(xp.max(predicted, axis=0), -xp.min(predicted, axis=0))
+        unresolved = to_numpy(rounding * size > self.law.standard_deviation(self.value))
+        if unresolved.any():
+            k = int(np.argmax(unresolved))
+            column = to_numpy(predicted[:, k])
+            member = int(np.argmax(np.abs(column)))
+            raise Unresolved(
+                f"member {member} predicts observation {k} as {column[member]:.6g}, which {column.dtype} rounds by "
+                f"{rounding * abs(float(column[member])):.2g}, more than its error "
+                f"{float(to_numpy(self.law.standard_deviation(self.value))[k]):.3g}: repair or drop that member, give "
+                "a larger error, or float64"
+            )
 
     def _check_number(self, predicted: int) -> None:
         if predicted != self.size:
@@ -187,7 +219,8 @@ class Observation:
         return self if value is self.value else replace(self, value=value, error=self.law)
 
     def restrict(self, index: np.ndarray) -> Observation:
-        """The observations at `index`."""
+        """The observations at `index`, whole numbers or a mask."""
+        index = as_indices(index, "index")
         position = None if self.position is None else rows(self.position, index)
         kind = None if self.kind is None else self.kind[index]
         group = None if self.group is None else self.group[index]

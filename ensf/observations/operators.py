@@ -22,6 +22,7 @@ import numpy as np
 
 from ensf.arrays import Array, as_floating, is_host, like, namespace, rows, summary, to_numpy
 from ensf.observations.functions import Affine, Composed, Function, PointwiseFunction, identity
+from ensf.settings import as_indices
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -121,13 +122,13 @@ def as_operator(operator: Callable[[Array], Array]) -> Operator:
 
     Raises
     ------
-    TypeError
+    ValueError
         If it is neither.
     """
     if isinstance(operator, Operator):
         return operator
     if not callable(operator):
-        raise TypeError(f"operator is a {type(operator).__name__}: give Identity(), Select, Linear, or a callable")
+        raise ValueError(f"operator is a {type(operator).__name__}: give Identity(), Select, Linear, or a callable")
     return _Own(operator)
 
 
@@ -255,7 +256,7 @@ class Select(Operator):
     index: Sequence[int] | np.ndarray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "index", _whole_numbers(self.index))
+        object.__setattr__(self, "index", tuple(as_indices(self.index, "Select").tolist()))
 
     def __repr__(self) -> str:
         if len(self.index) <= 8:
@@ -296,7 +297,7 @@ class Select(Operator):
 
     def restrict(self, rows: Sequence[int] | np.ndarray) -> Select:
         """Some of the variables."""
-        return Select(np.asarray(self.index, dtype=np.int64)[np.asarray(rows, dtype=np.int64)])
+        return Select(np.asarray(self.index, dtype=np.int64)[as_indices(rows, "rows")])
 
     def through(self, change: PointwiseFunction) -> Operator:
         """The change of these variables."""
@@ -318,20 +319,6 @@ class Select(Operator):
                 [like(table, states) for table in _inverse_tables(index, size)],
             )
         return self._kept[key]
-
-
-def _whole_numbers(index: Sequence[int] | np.ndarray) -> tuple[int, ...]:
-    """Positions in the state of a sequence of integers or a mask."""
-    if isinstance(index, np.ma.MaskedArray) and np.ma.getmaskarray(index).any():
-        raise ValueError("Select has masked entries: leave them out")
-    numbers = np.asarray(index)
-    if numbers.ndim > 1:
-        raise ValueError(f"Select has entries of shape {numbers.shape}: flatten them, as the state is flat")
-    if numbers.dtype == bool:
-        numbers = np.flatnonzero(numbers)
-    if numbers.size and numbers.dtype.kind not in "iu":
-        raise ValueError(f"Select has entries of type {numbers.dtype}: give whole numbers, or a mask of booleans")
-    return tuple(numbers.ravel().astype(np.int64).tolist())
 
 
 def _check_index(index: np.ndarray, size: int) -> None:
@@ -475,6 +462,9 @@ def _real_matrix(matrix: Matrix) -> Matrix:
         dense = as_floating(matrix, "operator matrix")
         if dense.ndim != 2:
             raise ValueError(f"operator matrix has shape {tuple(dense.shape)}: give (observation, state)")
+        if not bool(namespace(dense).isfinite(namespace(dense).sum(dense))) and not np.isfinite(to_numpy(dense)).all():
+            row, column = np.argwhere(~np.isfinite(to_numpy(dense)))[0].tolist()
+            raise ValueError(f"operator matrix is not finite in row {row}, column {column}: give numbers")
         return dense
     if matrix.dtype.kind == "c" or matrix.ndim != 2:
         raise ValueError(f"operator matrix has shape {matrix.shape} and dtype {matrix.dtype}: give real numbers in 2-D")
@@ -527,6 +517,9 @@ class Stacked(Operator):
     """
 
     operators: tuple[Operator, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operators", tuple(map(as_operator, self.operators)))
 
     def __call__(self, states: Array) -> Array:
         return namespace(states).concat([operator(states) for operator in self.operators], axis=-1)
@@ -634,7 +627,8 @@ class Pointwise(Operator):
 
     def restrict(self, rows: Sequence[int] | np.ndarray) -> Pointwise:
         """Some of the functions, of some of the linear map."""
-        return Pointwise(self.function.restrict(np.asarray(rows, dtype=np.int64)), self.linear.restrict(rows))
+        rows = as_indices(rows, "rows")
+        return Pointwise(self.function.restrict(rows), self.linear.restrict(rows))
 
     def through(self, change: PointwiseFunction) -> Operator:
         """f of L g(z), pointwise wherever that is a function of one linear combination."""
@@ -784,6 +778,10 @@ class Callback(Operator):
 
     forward: Callable[[Array], Array]
     pullback: Callable[[Array, Array], Array]
+
+    def __post_init__(self) -> None:
+        if not callable(self.forward):
+            raise ValueError(f"forward of Callback is {self.forward!r}: give a function of states")
 
     def __call__(self, states: Array) -> Array:
         return self.forward(states)

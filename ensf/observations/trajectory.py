@@ -16,6 +16,7 @@ import numpy as np
 from ensf.arrays import Array, like, namespace
 from ensf.observations.joined import join
 from ensf.observations.operators import LinearPart, Operator, as_operator
+from ensf.settings import as_indices
 
 __all__ = ["AtStep", "at_times", "brackets"]
 
@@ -111,7 +112,7 @@ class AtStep(Operator):
 
     def restrict(self, rows: Sequence[int] | np.ndarray) -> AtStep:
         """Some of the observations."""
-        weight = tuple(np.asarray(self.weight)[np.asarray(rows, dtype=np.int64)].tolist()) if self.weight else ()
+        weight = tuple(np.asarray(self.weight)[as_indices(rows, "rows")].tolist()) if self.weight else ()
         return replace(self, operator=self.operator.restrict(rows), weight=weight)
 
     def on(self, array: Array) -> AtStep:

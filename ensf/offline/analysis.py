@@ -20,7 +20,7 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, beside_parameters, find_localization, method_for, with_catalogues
+from ensf.dataset.methods import Method, beside_parameters, find_localization, inside, method_for, with_catalogues
 from ensf.dataset.pipeline import Clipped, Follow, Pipeline, quiet
 from ensf.dataset.stores import size_of
 from ensf.dataset.tiles import Range, layout_at
@@ -43,7 +43,7 @@ from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import each, find_files
 from ensf.tables import Check, Correlation, Observed, read
-from ensf.wrappers.failed_members import Replacement, of_other_members
+from ensf.wrappers.failed_members import FailedMembers, Replacement, of_other_members
 from ensf.wrappers.parameters import Parameter, check_preparable
 
 __all__ = ["STAGES", "Analysed", "Earlier", "Offline", "Replaced", "Run", "analyse_files"]
@@ -318,6 +318,11 @@ class Offline:
         method = method_for(beside_parameters(self.method) if parameters else self.method, layout)
         if parameters:
             check_preparable(method)
+        if any(isinstance(one, FailedMembers) for one in inside(method)):
+            raise ValueError(
+                f"method {method!r} holds FailedMembers, which is for arrays and Datasets: give the filter inside, and "
+                "name the files without those of failed members; ensf cycle has min_members"
+            )
         files = names(source, self.stages, self.statistics, bool(keepers(method)))
         former = [expanded(memory)] if isinstance(memory, str | Path) else []
         _check_apart([*paths, *tables, *former], folder, files)

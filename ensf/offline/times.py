@@ -61,9 +61,14 @@ class TimesSource(Source):
         Raises
         ------
         ValueError
-            As `Source.of`; or if the files of two times are not of the same members, variables and grid, do not say
-            their time, or the times are not in order.
+            As `Source.of`; or if there is one group, the files of two times are not of the same
+            members, variables and grid, do not say their time, or the times are not in order.
         """
+        if len(groups) < 2:
+            raise ValueError(
+                f"all {len(groups[0])} files are of one name or pattern, but by_time needs one for each time: give "
+                "several, such as 'm*_00.nc' 'm*_06.nc', or leave by_time out"
+            )
         variables, coordinates = tuple(variables), tuple(coordinates)
         times = tuple(Source.of(group, member_dim, variables, mask, coordinates) for group in groups)
         first = times[0]

@@ -25,6 +25,7 @@ from ensf.dataset.netcdf import opened
 from ensf.dataset.stored import Stored
 from ensf.runs.files import clear_unfinished, expanded, replacing
 from ensf.runs.owner import alone
+from ensf.twin.about import About
 from ensf.twin.twin import Model
 
 __all__ = ["NatureRun", "Trajectory", "cache_folder"]
@@ -243,16 +244,16 @@ def _prepare(folder: Path) -> None:
 
 
 def _fill(file: netCDF4.Dataset, states: np.ndarray, model: NatureModel) -> None:
-    coords, units = getattr(model, "coords", {}), getattr(model, "coord_units", {})
+    about = About.of(model)
     for name, size in zip(("time", *model.dims), states.shape, strict=True):
         file.createDimension(name, size)
-        if name in coords:
+        if name in about.coords:
             axis = file.createVariable(name, "f8", (name,))
-            axis.units = units.get(name, "1")
-            axis[:] = coords[name]
+            axis.units = about.coord_units.get(name, "1")
+            axis[:] = about.coords[name]
     dims, chunks = ("time", *model.dims), (1, *model.shape)
     variable = file.createVariable(model.variable, "f4", dims, chunksizes=chunks, fletcher32=True)
-    variable.setncatts({"long_name": model.long_name, "units": model.units})
+    variable.setncatts({"long_name": about.long_name, "units": about.units})
     variable[:] = states
 
 

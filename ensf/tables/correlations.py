@@ -13,6 +13,7 @@ import numpy as np
 
 from ensf.arrays import as_names
 from ensf.localization import Euclidean, Sphere
+from ensf.settings import check_settings
 
 __all__ = ["ByChannel", "ByDistance", "Constant", "Correlation"]
 
@@ -48,6 +49,7 @@ class Constant:
     correlation: float
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not 0 <= self.correlation < 1:
             raise ValueError(f"correlation is {self.correlation}: give a number from 0 to below 1")
 
@@ -78,6 +80,7 @@ class ByDistance:
     along: tuple[str, ...] = ("lat", "lon")
 
     def __post_init__(self) -> None:
+        check_settings(self)
         object.__setattr__(self, "along", as_names(self.along))
         if not 0 < self.length < np.inf:
             raise ValueError(f"length of the error correlation is {self.length}: give a positive length")
@@ -113,6 +116,7 @@ class ByChannel:
     correlations: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
+        check_settings(self)
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "correlations", tuple(map(tuple, self.correlations)))
         size = len(self.names)

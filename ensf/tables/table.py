@@ -27,7 +27,7 @@ from ensf.tables.check import VERTICAL, check_rows, check_shapes, on_earth
 from ensf.tables.correlations import Correlation
 from ensf.tables.flags import BAD_VALUE, REASONS, UNKNOWN, USED, WINDOW
 from ensf.tables.formats import files
-from ensf.tables.stations.derived import Derived, registered
+from ensf.tables.stations.derived import Derived, derived_units, registered
 from ensf.tables.stations.stations import StationOperator, Stations
 from ensf.tables.units import far_off, in_units_of
 
@@ -295,7 +295,7 @@ class ObservationTable:
             tuple(surface),
             self.time,
         )
-        table = _within_numbers(_of_the_state(self.in_units_of(layout), layout, quantities), stations.dtype)
+        table = _within_numbers(_of_the_state(self.in_units_of(layout, quantities), layout, quantities), stations.dtype)
         height = self.height
         parts = []
         first = str(next(iter(layout.template.data_vars)))
@@ -319,10 +319,11 @@ class ObservationTable:
         observation = Observation(value, operator, law, table.position[used], kind=table.kind[used])
         return Observed(observation, used, table, replace(stations, height=height))
 
-    def in_units_of(self, layout: Layout) -> ObservationTable:
+    def in_units_of(self, layout: Layout, quantities: Mapping[str, Derived] | None = None) -> ObservationTable:
         """The table with values and errors in the units of the variables of a layout, where both sides state units.
 
         The units of a value are in the column `units`, those of its error, if they are others, in `error_units`.
+        Derived quantities have those of their variables, if they know.
 
         Raises
         ------
@@ -331,6 +332,8 @@ class ObservationTable:
         """
         grids = layout.template.data_vars.items()
         wanted = {str(name): str(grid.attrs["units"]) for name, grid in grids if grid.attrs.get("units")}
+        named = {name: one for name, one in (quantities or {}).items() if (self.variable == name).any()}
+        wanted = derived_units(named, wanted) | wanted
         if not wanted or not {"units", "error_units"} & set(self.extra):
             return self
         value, error, extra = in_units_of(wanted, self.variable, self.value, self.error, self.extra)

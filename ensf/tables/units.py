@@ -16,6 +16,8 @@ __all__ = ["FAR", "far_off", "in_units_of", "stated"]
 
 FAR = 10.0
 """Standard deviations, of ensemble and error together, beyond which a value is far from the forecast."""
+CODES = [sign * code for code in (99, 99.9, 999, 999.9, 9999, 99999, 999999, 32767, 32768) for sign in (1, -1)]
+"""Numbers by which tables say that nothing was measured; a table in text cannot declare its own."""
 
 
 def stated(
@@ -111,6 +113,15 @@ def far_off(
     names, count = np.unique(variable[far], return_counts=True)
     return [
         f"{number} of {np.count_nonzero(variable == name)} observations of {name!r} are farther from the forecast than "
-        f"{FAR:g} standard deviations of ensemble and error together: are they in its units?"
+        f"{FAR:g} standard deviations of ensemble and error together: {_suspicion(value[far & (variable == name)])}"
         for name, number in zip(names.tolist(), count.tolist(), strict=True)
     ]
+
+
+def _suspicion(values: np.ndarray) -> str:
+    """What may be wrong with values that are far off."""
+    codes, count = np.unique(values[np.isin(values, CODES)], return_counts=True)
+    if not len(codes):
+        return "are they in its units?"
+    coded = ", ".join(f"{number} of them {code:g}" for code, number in zip(codes.tolist(), count.tolist(), strict=True))
+    return f"{coded}, which often says that nothing was measured: leave such values empty, or give a qc that is not 0"

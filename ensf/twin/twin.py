@@ -24,10 +24,12 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, is_host, namespace, summary, to_numpy
 from ensf.filters.base import Analysis, Filter, Memory, unsmoothed
+from ensf.filters.guarded import check_finite
 from ensf.filters.lost import Lost
 from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator, at_times
 from ensf.observations.error_laws import is_error_law
 from ensf.observations.joined import join
+from ensf.observations.observation import Unresolved
 from ensf.observations.trajectory import brackets
 from ensf.observations.window import Window
 from ensf.twin.watch import Watch
@@ -444,7 +446,11 @@ def twin(
             f"analysis_time is {analysis_time:g} but every observation is at the end of its window: leave it out"
         )
     while current.cycles < cycles:
-        cycle = run.cycle(current)
+        try:
+            cycle = run.cycle(current)
+        except Unresolved as error:
+            number = current.cycles + 1
+            raise Lost(f"the filter has lost the truth in cycle {number}: {error}", number) from error
         yield cycle
         current = cycle.following
 
@@ -481,6 +487,7 @@ class _Twin:
         windowed = replace(observation, error=observation.law, window=window)
         analysis = self.method.analyse(forecast, windowed, streams.filter, start.memory, self.positions)
         analysed = clock.process_time()
+        check_finite(analysis.ensemble, type(self.method).__name__, forecast)
         return Cycle(
             start.cycles,
             time + self.interval,

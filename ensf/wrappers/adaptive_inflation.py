@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -113,6 +114,7 @@ class AdaptiveInflation(Wrapper):
     deviation_after_surprise: float = 0.7
     independent_part: float = 0.5
     max_inflation: float = 10.0
+    remembers: ClassVar[type | None] = InflationMemory
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -21,7 +21,9 @@ from ensf.filters.base import (
     usable,
     with_predictions,
 )
+from ensf.filters.guarded import check_memory, guarded
 from ensf.observations.observation import Observation
+from ensf.settings import check_settings
 
 __all__ = ["WrappedUpdate", "Wrapper", "check_ranges"]
 
@@ -58,9 +60,17 @@ class Wrapper:
 
     def __post_init__(self) -> None:
         """Around a preparable filter the wrapper has the verb `prepare`, and so is `Preparable` itself."""
+        check_settings(self)
         check_filter(self.filter, type(self).__name__)
         if isinstance(self.filter, Preparable):
-            object.__setattr__(self, "prepare", self._prepare)
+            object.__setattr__(self, "prepare", self._prepare_checked)
+
+    def _prepare_checked(
+        self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None
+    ) -> Update:
+        if memory is not None:
+            check_memory(self, memory, predicted.shape[:1])
+        return self._prepare(predicted, observation, rng, memory)
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         """The update of the wrapper, around that of the filter (`_inner`)."""
@@ -69,6 +79,8 @@ class Wrapper:
     def _inner(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory) -> Update:
         """Update of the filter inside."""
         assert isinstance(self.filter, Preparable)
+        if memory is not None:
+            check_memory(self.filter, memory, predicted.shape[:1])
         return self.filter.prepare(predicted, observation, rng, memory)
 
     def _analyse_whole(
@@ -82,6 +94,7 @@ class Wrapper:
         """The prior, and what the filter inside remembers of a cycle in which nothing is observed."""
         return Analysis(prior, self.filter.analyse(prior, observation, rng, memory, positions).memory)
 
+    @guarded
     def analyse(
         self,
         prior: Array,

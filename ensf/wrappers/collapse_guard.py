@@ -20,6 +20,7 @@ filter, bit for bit.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,7 +36,9 @@ from ensf.filters.base import (
     usable,
     with_values,
 )
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
+from ensf.settings import check_settings
 
 __all__ = ["CollapseGuard", "GuardMemory"]
 
@@ -72,6 +75,11 @@ class GuardMemory(Record):
         square = self.square + xp.var(prior, axis=0) + step**2 * (self.past_cycles / cycles)
         return replace(self, mean=self.mean + step / cycles, square=square, past_cycles=cycles)
 
+    @property
+    def shape(self) -> tuple[int | None, int | None]:
+        """Members and state variables that it is of."""
+        return None, self.mean.shape[0]
+
 
 @dataclass(frozen=True)
 class CollapseGuard:
@@ -92,8 +100,10 @@ class CollapseGuard:
     limit: float = 5.0
     cycles: int = 2
     max_spread: float = 1.0
+    remembers: ClassVar[type | None] = GuardMemory
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_filter(self.filter, type(self).__name__)
         rules = {
             "limit": (self.limit > 1, "a number above 1"),
@@ -104,6 +114,7 @@ class CollapseGuard:
             if not kept:
                 raise ValueError(f"{name} of the collapse guard is {getattr(self, name)}: give {rule}")
 
+    @guarded
     def analyse(
         self,
         prior: Array,

@@ -23,7 +23,9 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
 from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, refuse_predictions, usable, with_values
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
+from ensf.settings import check_settings
 
 __all__ = ["Copula", "Warp"]
 
@@ -52,10 +54,12 @@ class Copula:
     bandwidth: float = 0.5
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_filter(self.filter, type(self).__name__)
         if not 0 < self.bandwidth <= 1:
             raise ValueError(f"kernel bandwidth is {self.bandwidth}: give a positive number of spreads up to 1")
 
+    @guarded
     def analyse(
         self,
         prior: Array,
@@ -74,6 +78,7 @@ class Copula:
         """
         refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
+        observation.predict(prior)  # which looks at the members before they are in other coordinates
         if self.bandwidth == 1:
             return self.filter.analyse(prior, observation, rng, memory, positions)
         warp = Warp.fitted(prior, self.bandwidth)

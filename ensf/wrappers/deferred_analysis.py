@@ -17,6 +17,7 @@ next observations say the same, they are believed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -59,6 +60,7 @@ class DeferredAnalysis(Wrapper):
     chi2_limit: float = 2.0
     min_constraint: float = 0.5
     max_delay: int = 1
+    remembers: ClassVar[type | None] = DeferralMemory
 
     def __post_init__(self) -> None:
         super().__post_init__()

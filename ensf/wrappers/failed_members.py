@@ -19,6 +19,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, Record, generator, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, can, with_values
+from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
@@ -164,6 +165,10 @@ class FailedMembers(Wrapper):
         ValueError
             If fewer than `min_members` are.
         """
+        if len(alive) < self.min_members:
+            raise ValueError(
+                f"there are {len(alive)} members but min_members is {self.min_members}: give a lower number"
+            )
         if alive.sum() < self.min_members:
             raise ValueError(
                 f"{alive.sum()} of {len(alive)} members are finite, member {int(np.argmin(alive))} is not, and "
@@ -171,6 +176,7 @@ class FailedMembers(Wrapper):
             )
         return alive
 
+    @guarded
     def analyse(
         self,
         prior: Array,

@@ -13,8 +13,10 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
 from ensf.filters.base import Analysis, Filter, Memory, check_filter, refuse_predictions
+from ensf.filters.guarded import guarded
 from ensf.observations.functions import arctan
 from ensf.observations.observation import Observation
+from ensf.settings import check_settings
 
 __all__ = ["InvertedArctan"]
 
@@ -46,10 +48,12 @@ class InvertedArctan:
     bound: float = 40.0
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_filter(self.filter, type(self).__name__)
         if not (0 < self.error < math.inf and 0 < self.bound < math.inf):
             raise ValueError(f"error is {self.error} and bound {self.bound}: give positive numbers")
 
+    @guarded
     def analyse(
         self,
         prior: Array,

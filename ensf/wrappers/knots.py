@@ -13,7 +13,7 @@ import numpy as np
 
 from ensf.arrays import Array, Record, counted_normal, is_host, like, member_mean, namespace
 from ensf.filters.base import Part
-from ensf.localization import Localization, Patches, gaspari_cohn
+from ensf.localization.localization import Localization, Patches, finite_positions, gaspari_cohn
 from ensf.observations.observation import Observation
 from ensf.wrappers.spread import spread
 
@@ -101,7 +101,19 @@ def column_entries(observation: Observation, columns: int) -> np.ndarray:
 
 
 def covering(knots: np.ndarray, position: np.ndarray, localization: Localization) -> np.ndarray:
-    """The knots, and more where an observation has none within their spacing."""
+    """The knots, and more where an observation has none within their spacing.
+
+    Raises
+    ------
+    ValueError
+        If they have other dimensions than the observations, or one of these has no place.
+    """
+    position = finite_positions(position, "observation")
+    if len(knots) and knots.shape[1] != position.shape[1]:
+        raise ValueError(
+            f"the memory has places of {knots.shape[1]} dimensions but the observations of {position.shape[1]}: give "
+            "what was left for the same coordinates, or None"
+        )
     spacing = SPACING * localization.half_width
     places = np.unique(position, axis=0)
     if math.isinf(spacing):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator
-from ensf.filters.base import Analysis, Filter, Memory, refuse_predictions, usable
+from ensf.filters.base import Analysis, Filter, Memory, check_filter, refuse_predictions, usable
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Operator, Pointwise
 from ensf.observations.window import Window
@@ -36,6 +37,10 @@ class ModelInTheLoop:
 
     filter: Filter
 
+    def __post_init__(self) -> None:
+        check_filter(self.filter, type(self).__name__)
+
+    @guarded
     def analyse(
         self,
         prior: Array,

@@ -21,12 +21,13 @@ from typing import Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, counted_normal, like, member_mean, namespace, to_numpy
+from ensf.arrays import Array, Generator, as_floating, counted_normal, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Filter, Memory, Part, Preparable, Update, as_part
 from ensf.observations.observation import Observation
+from ensf.settings import check_kind, check_settings
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.failed_members import Replacement
-from ensf.wrappers.spread import scaled, spread_ratio
+from ensf.wrappers.spread import scaled, spread, spread_ratio
 
 __all__ = ["AugmentedState", "Parameter"]
 
@@ -73,7 +74,10 @@ class Parameter:
     is_field: bool = False
 
     def __post_init__(self) -> None:
-        places = np.asarray(self.places, dtype=np.float64) if len(self.places) else np.zeros((0, 1))
+        check_settings(self)
+        if self.transform is not None:
+            check_kind(self.transform, "forward", "transform of Parameter", "Log()")
+        places = to_numpy(as_floating(self.places, "places of Parameter")) if np.size(self.places) else np.zeros((0, 1))
         if places.ndim == 1:
             places = places[:, None]
         object.__setattr__(self, "places", tuple(map(tuple, places.tolist())))
@@ -161,7 +165,9 @@ class Parameter:
         return self.transform.inverse(replacement.made(self.transform.forward(values)))
 
     def with_spread(self, members: Array, name: str, entries: np.ndarray | None, key: int) -> Array:
-        """Members z ``(member, entry)`` after a step of the random walk, with the spread that they have at least."""
+        """Members z ``(member, entry)`` after a step of the random walk, with the spread that they have at least.
+
+        Where all members agree there is nothing to widen: they are drawn anew around their value."""
         xp = namespace(members)
         if self.walk:
             entries = np.arange(members.shape[1]) if entries is None else entries
@@ -170,7 +176,19 @@ class Parameter:
         if not self.min_spread:
             return members
         factor = spread_ratio(xp.full_like(members[0, :], self.min_spread), members)
-        return xp.where(factor > 1, scaled(members, factor), members)
+        members = xp.where(factor > 1, scaled(members, factor), members)
+        agree = spread(members) < 0.5 * self.min_spread
+        if not bool(xp.any(agree)):
+            return members
+        entries = np.arange(members.shape[1]) if entries is None else entries
+        noise = counted_normal(key, f"{name} where members agree", entries, members.shape[0], members)
+        return xp.where(agree, member_mean(members) + self.min_spread * _standard(noise), members)
+
+
+def _standard(noise: Array) -> Array:
+    """Members ``(member, entry)`` with mean zero and spread one."""
+    anomalies = noise - member_mean(noise)
+    return anomalies / spread(anomalies)
 
 
 @dataclass(frozen=True)
@@ -264,7 +282,7 @@ class AugmentedUpdate(WrappedUpdate):
         return replace(self, update=self.update.near(to_numpy(positions)[finite])) if finite.any() else self
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
-        """Members of a part, and what one may look at of the state; NaN for parameters."""
+        """Members of a part, and what one may look at of the state; for parameters 1 as inflation, NaN as all else."""
         fields: dict[str, Array] = {}
 
         def of_state(state: Part) -> Array:
@@ -275,7 +293,10 @@ class AugmentedUpdate(WrappedUpdate):
         ensemble = self._joined(part, of_state, self.key if part.inflate else None)
         is_state = self._is_state(part)
         if not is_state.all():
-            fields = {name: _filled(values, is_state) for name, values in fields.items()}
+            fields = {
+                name: _filled(values, is_state, 1.0 if name == "inflation" else math.nan)
+                for name, values in fields.items()
+            }
         return ensemble, fields
 
     def before(self, part: Part) -> Array:
@@ -321,9 +342,9 @@ def _some(part: Part, columns: np.ndarray) -> Part:
     return as_part(values, positions, part.entries[columns], part.field, part.inflate, variables)
 
 
-def _filled(values: Array, there: np.ndarray) -> Array:
-    """Values of the entries that have one, NaN elsewhere."""
+def _filled(values: Array, there: np.ndarray, otherwise: float) -> Array:
+    """Values of the entries that have one, and what the others have."""
     xp = namespace(values)
     place = np.where(there, np.cumsum(there) - 1, len(values))
-    nothing = xp.full_like(values[:1], math.nan)
+    nothing = xp.full_like(values[:1], otherwise)
     return xp.take(xp.concat([values, nothing]), like(place, values))

@@ -8,7 +8,9 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, is_count, namespace
 from ensf.filters.base import Analysis, Filter, Memory, Part, as_ensemble, as_part, check_filter, refuse_predictions
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
+from ensf.settings import check_settings
 
 __all__ = ["PartialState"]
 
@@ -33,10 +35,12 @@ class PartialState:
     size: int
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_filter(self.filter, type(self).__name__)
         if not is_count(self.size):
             raise ValueError(f"the analysed part of the state has {self.size} entries: give a whole number, 1 or more")
 
+    @guarded
     def analyse(
         self,
         prior: Array,

@@ -11,12 +11,15 @@ Khare, Anderson, Hoar & Nychka (2008), Tellus A 60, 97.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from ensf.arrays import Array, Generator, Record
 from ensf.filters.base import Analysis, Filter, Memory, Preparable, check_filter
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
+from ensf.settings import check_settings
 
 __all__ = ["Smoother", "SmootherMemory", "earlier_field"]
 
@@ -35,6 +38,11 @@ class SmootherMemory(Record):
 
     states: tuple[Array, ...] = ()
     inner: Memory = None
+
+    @property
+    def shape(self) -> tuple[int | None, int | None]:
+        """Members and state variables that it is of."""
+        return (self.states[0].shape[0], self.states[0].shape[1]) if self.states else (None, None)
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,10 @@ class Smoother:
 
     filter: Filter
     lag: int
+    remembers: ClassVar[type | None] = SmootherMemory
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_filter(self.filter, type(self).__name__)
         if not isinstance(self.filter, Preparable):
             raise ValueError(
@@ -72,6 +82,7 @@ class Smoother:
                 f"lag of the smoother is {self.lag}: give the number of earlier cycles to correct, 1 or more"
             )
 
+    @guarded
     def analyse(
         self,
         prior: Array,

@@ -20,9 +20,9 @@ Around a filter that is `Preparable` they act on its update, part by part; aroun
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -53,9 +53,11 @@ from ensf.filters.base import (
     usable,
     with_values,
 )
+from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.localization import variable_code
 from ensf.observations.observation import Observation
+from ensf.settings import as_indices, check_settings
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
 __all__ = [
@@ -253,8 +255,8 @@ class OnlyVariables(Wrapper):
     ----------
     filter : AnalysisInflation, RTPS or RTPP
         Around a filter that is `Preparable`.
-    variables : tuple of str or int
-        Names of variables of a Dataset or of files; or their indices in the state of an array.
+    variables : tuple of str or int, or array of bool
+        Names of variables of a Dataset or of files; or their indices in the state of an array, or a mask of it.
 
     Raises
     ------
@@ -271,9 +273,8 @@ class OnlyVariables(Wrapper):
                 f"OnlyVariables holds {self.filter!r}: give AnalysisInflation, RTPS or RTPP around a filter that is "
                 "Preparable"
             )
-        chosen = (self.variables,) if isinstance(self.variables, str | int) else tuple(self.variables)
-        object.__setattr__(self, "variables", chosen)
-        if not chosen:
+        object.__setattr__(self, "variables", _chosen(self.variables))
+        if not self.variables:
             raise ValueError("OnlyVariables has no variables: name some, or leave it out")
 
     @property
@@ -312,6 +313,15 @@ class OnlyVariables(Wrapper):
             chosen[:] = False
         codes = [variable_code(one) for one in self._names]
         return chosen if part.variables is None else chosen | np.isin(part.variables, codes)
+
+
+def _chosen(variables: str | int | Sequence[str | int] | np.ndarray) -> tuple[str | int, ...]:
+    """Names and indices of what a user has: several or one of them, or a mask."""
+    several = [variables] if isinstance(variables, str) else variables
+    if isinstance(several, Iterable) and any(isinstance(one, str) for one in several):
+        names = tuple(str(one) for one in several if isinstance(one, str))
+        return *names, *as_indices([one for one in several if not isinstance(one, str)], "OnlyVariables").tolist()
+    return tuple(as_indices(several, "OnlyVariables").tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -470,6 +480,11 @@ class ResetMemory(Record):
     spread: Array
     inner: Memory = None
 
+    @property
+    def shape(self) -> tuple[int | None, int | None]:
+        """Members and state variables that it is of."""
+        return None, self.spread.shape[0]
+
 
 @dataclass(frozen=True)
 class SpreadReset:
@@ -492,12 +507,15 @@ class SpreadReset:
 
     filter: Filter
     deviation: float | None = None
+    remembers: ClassVar[type | None] = ResetMemory
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_filter(self.filter, type(self).__name__)
         if self.deviation is not None and not self.deviation > 0:
             raise ValueError(f"deviation of the spread reset is {self.deviation}: give a positive standard deviation")
 
+    @guarded
     def analyse(
         self,
         prior: Array,

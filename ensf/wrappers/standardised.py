@@ -8,6 +8,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
 from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, refuse_predictions, usable, with_values
+from ensf.filters.guarded import guarded
 from ensf.observations.functions import Affine
 from ensf.observations.observation import Observation
 
@@ -28,6 +29,7 @@ class Standardised:
     def __post_init__(self) -> None:
         check_filter(self.filter, type(self).__name__)
 
+    @guarded
     def analyse(
         self,
         prior: Array,
@@ -40,6 +42,7 @@ class Standardised:
         """Analysis ensemble, back in the units of the prior."""
         refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
+        observation.predict(prior)  # which looks at the members before they are in other coordinates
         xp = namespace(prior)
         mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
         standard = Affine(mean, xp.where(deviation > 0, deviation, xp.ones_like(deviation)))

@@ -25,7 +25,7 @@ from operator import add
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, is_count, namespace
+from ensf.arrays import Array, Generator, as_floating, generator, is_count, namespace
 from ensf.filters.base import (
     Analysis,
     Filter,
@@ -38,6 +38,7 @@ from ensf.filters.base import (
     usable,
     with_values,
 )
+from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
 
 __all__ = ["Tempered", "tempering"]
@@ -69,8 +70,8 @@ class Tempered:
 
     def __post_init__(self) -> None:
         check_filter(self.filter, type(self).__name__)
-        if isinstance(self.pieces, list | tuple | np.ndarray):
-            coefficients = tuple(map(float, self.pieces))
+        if isinstance(self.pieces, list | tuple) or np.ndim(self.pieces):
+            coefficients = tuple(map(float, as_floating(self.pieces, "pieces of Tempered").tolist()))
             object.__setattr__(self, "pieces", coefficients)
             total = sum(1 / one for one in coefficients) if coefficients and min(coefficients) > 0 else np.nan
             if not abs(total - 1) <= ROUNDED:
@@ -78,10 +79,13 @@ class Tempered:
                     f"1 / alpha of the coefficients {coefficients} sum to {total:.6g}: give positive ones whose sum is "
                     "1, such as (4.0, 4.0, 4.0, 4.0)"
                 )
-        elif not is_count(self.pieces):
+            return
+        pieces = np.asarray(self.pieces).item()
+        if not is_count(pieces):
             raise ValueError(
-                f"the likelihood is cut into {self.pieces} pieces: give a whole number, 1 or more, or coefficients"
+                f"the likelihood is cut into {pieces} pieces: give a whole number, 1 or more, or coefficients"
             )
+        object.__setattr__(self, "pieces", pieces)
 
     def weights(self, predicted: Array, observation: Observation) -> list[float]:
         """Part of the precision that each piece has; they sum to 1.
@@ -102,6 +106,7 @@ class Tempered:
         ratio = float(xp.max(xp.where(missing, xp.zeros_like(ratios), ratios)))
         return list(tempering(self.pieces, ratio).tolist())
 
+    @guarded
     def analyse(
         self,
         prior: Array,

@@ -13,6 +13,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, generator, is_host
 from ensf.filters.base import Analysis, Filter, Memory, Preparable, as_part, usable
+from ensf.filters.guarded import check_finite, check_memory
 from ensf.observations.observation import Observation
 from ensf.wrappers.failed_members import Tolerant, without_failed
 from ensf.wrappers.smoother import Smoother, SmootherMemory
@@ -59,6 +60,8 @@ def analyse_window(
         If the trajectory has not three axes, has no such step, or as the filter.
     """
     if isinstance(filter, Smoother):
+        if memory is not None:
+            check_memory(filter, memory, (trajectory.shape[0], trajectory.shape[-1]))
         memory = memory or SmootherMemory()
         inner = analyse_window(filter.filter, trajectory, observation, rng, memory.inner, positions, step)
         return filter.corrected(inner, memory, positions)
@@ -71,6 +74,8 @@ def analyse_window(
     if trajectory.ndim != 3:
         raise ValueError(f"the trajectory has shape {tuple(trajectory.shape)}: give (member, step, state)")
     members, steps, size = trajectory.shape
+    if memory is not None:
+        check_memory(filter, memory, (members, steps * size) if not isinstance(filter, Preparable) else (members,))
     if not -steps <= step < steps:
         raise ValueError(f"the trajectory has {steps} steps but the analysis is at step {step}: give one of them")
     if positions is None:
@@ -84,6 +89,7 @@ def analyse_window(
     if isinstance(filter, Preparable):
         update = filter.prepare(observation.predict(whole), observation, generator(rng), memory)
         ensemble, fields = update.analysed(as_part(state, positions))
+        check_finite(ensemble, type(filter).__name__, state)
         return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)
     analysis = filter.analyse(whole, observation, rng, memory, everywhere)
     first = (step % steps) * size

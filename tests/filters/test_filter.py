@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import array_api_strict as strict
@@ -49,7 +49,7 @@ CONSISTENT = EnSF(schedule=VariancePreserving(0.1, 30.0), score=GaussianScore(),
 
 
 def change(method, **settings):
-    return EnSF(**{name: getattr(method, name) for name in EnSF.__dataclass_fields__} | settings)
+    return replace(method, **settings)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from ensf.filters import FreeRun
 from ensf.observations import Observation, Select
 
 
-def test_the_analysis_is_the_prior_and_the_memory_is_kept(backend, rng):
+def test_the_analysis_is_the_prior(backend, rng):
     prior = backend.array(rng.normal(size=(5, 8)))
-    analysis = FreeRun().analyse(prior, Observation(backend.array([3.0]), Select((2,)), 0.1), rng, "memory")
-    assert analysis.ensemble is prior and analysis.memory == "memory" and not analysis.info
+    analysis = FreeRun().analyse(prior, Observation(backend.array([3.0]), Select((2,)), 0.1), rng)
+    assert analysis.ensemble is prior and analysis.memory is None and not analysis.info
 
 
 def test_it_refuses_what_other_filters_refuse(rng):

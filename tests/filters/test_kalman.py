@@ -307,9 +307,9 @@ def test_missing_correlated_observations(filter, prior, rng):
 @pytest.mark.parametrize("filter", FILTERS, ids=name)
 def test_without_observations_the_prior_is_returned(filter, prior):
     observation = Observation(np.full(12, np.nan), Identity(), 1.0)
-    analysis = filter.analyse(prior, observation, np.random.default_rng(), memory="kept")
+    analysis = filter.analyse(prior, observation, np.random.default_rng())
     np.testing.assert_array_equal(analysis.ensemble, prior)
-    assert analysis.memory == "kept"
+    assert analysis.memory is None
 
 
 # --- arrays, purity, symmetry ----------------------------------------------------------------------------
@@ -473,6 +473,14 @@ def test_fixed_gain_of_a_variable_that_is_observed_twice(rng):
     ensemble = analysed(FixedGainMAP(0.5), prior, observation)
     assert_close(ensemble[:, 2], prior[:, 2] + gain * (values[:, [0, 2]].mean(axis=1) - prior[:, 2]))
     np.testing.assert_array_equal(ensemble[:, [1, 3]], prior[:, [1, 3]])
+
+
+@pytest.mark.parametrize("error", [1e-3, 1e-8, 1e-12])
+def test_fixed_gain_does_not_go_astray_where_a_function_saturates(error, prior):
+    truth = np.linspace(-1.2, 1.2, 12)
+    observation = Observation(np.arctan(truth), Pointwise(arctan), error)
+    ensemble = analysed(FixedGainMAP(0.35, 40), prior, observation)
+    assert np.abs(ensemble - prior).max() <= 30 * 0.35
 
 
 def test_fixed_gain_leaves_other_fields(prior, rng):

@@ -8,9 +8,39 @@ import pytest
 import scipy.sparse
 import xarray as xr
 
-from ensf import ETKF
+from ensf import ETKF, RTPS, OnlyVariables
 from ensf.arrays import as_floating
-from ensf.observations import Identity, Linear, Observation, Pointwise, Select, arctan
+from ensf.observations import (
+    Affine,
+    Callback,
+    Censored,
+    Combined,
+    Contaminated,
+    Correlated,
+    Function,
+    Gaussian,
+    Grouped,
+    Identity,
+    Joined,
+    JoinedLaw,
+    Laplace,
+    Linear,
+    Lognormal,
+    Mixed,
+    Observation,
+    Pointwise,
+    Proportional,
+    RandomPoints,
+    RegularPoints,
+    Select,
+    Stacked,
+    StudentT,
+    Threshold,
+    WindSpeed,
+    arctan,
+    square,
+)
+from ensf.runs.recipe.describe import recipe
 
 VALUES = np.array([1.0, 2.0, 4.0])
 TABLE = pd.DataFrame({"t": VALUES, "error": [0.5, 1.0, 2.0], "lat": [1.0, 2.0, 3.0], "lon": [4.0, 5.0, 6.0]})
@@ -126,27 +156,67 @@ def test_matrices_without_a_plain_meaning_are_refused(matrix, sentence):
         Linear(matrix)
 
 
+THREE = Observation([1.0, 2.0, 4.0], Identity(), [0.1, 0.2, 0.3], position=[[0.0], [1.0], [2.0]], kind=list("abc"))
+TWO_LAWS = JoinedLaw((Gaussian(1.0), Laplace([2.0, 3.0])), ([1], [0, 2]))
+INDEXED = {
+    "Select": Select,
+    "Identity.restrict": Identity().restrict,
+    "Select.restrict": Select((4, 5, 6)).restrict,
+    "Linear.restrict": Linear(np.eye(3)).restrict,
+    "Pointwise.restrict": Pointwise(arctan).restrict,
+    "Joined.restrict": Joined((Identity(), Pointwise(arctan, Select((0, 1)))), ([2], [0, 1])).restrict,
+    "Observation.restrict": THREE.restrict,
+    "Gaussian.restrict": Gaussian([1.0, 2.0, 3.0]).restrict,
+    "Correlated.restrict": Correlated(np.diag([1.0, 2.0, 3.0])).restrict,
+    "Grouped.restrict": Grouped([0, 0, 1], (np.eye(2), np.eye(1))).restrict,
+    "JoinedLaw.restrict": TWO_LAWS.restrict,
+    "Mixed.restrict": Mixed((arctan, square), (0, 1, 0)).restrict,
+    "JoinedLaw": lambda rows: JoinedLaw((Gaussian(1.0), Laplace(2.0)), (rows, [1])),
+    "OnlyVariables": lambda index: OnlyVariables(RTPS(ETKF(), 0.5), index),
+}
+"""All that takes indices, as functions of them."""
+every_index = pytest.mark.parametrize("made", INDEXED.values(), ids=INDEXED)
+
+
+@every_index
 @pytest.mark.parametrize(
     "index",
     [[0, 2], (0, 2), np.array([0, 2], np.int32), [True, False, True], np.array([True, False, True]), pd.Series([0, 2])],
+    ids=["list", "tuple", "int32", "list of bool", "mask", "Series"],
 )
-def test_selections_in_any_form(index):
-    assert Select(index) == Select((0, 2))
+def test_selections_in_any_form(made, index):
+    assert _in_full(made(index)) == _in_full(made((0, 2)))
 
 
+def _in_full(thing):
+    """A value that is equal for things that are the same, arrays by what is in them."""
+    return {name: str(text) for name, text in recipe(thing=thing).items()}
+
+
+def test_a_mask_of_observations_leaves_those_where_it_is_true():
+    some = THREE.restrict(np.array([False, False, True]))
+    for kept, right in ((some.value, [4.0]), (some.law.deviation, [0.3]), (some.position, [[2.0]]), (some.kind, ["c"])):
+        np.testing.assert_array_equal(kept, right)
+
+
+@every_index
 @pytest.mark.parametrize(
     ("index", "sentence"),
     [
         ([0.0, 2.0], "type float64: give whole numbers, or a mask of booleans"),
         (["a"], "type <U1: give whole numbers"),
+        (True, "type bool: give whole numbers"),
+        (None, "type object: give whole numbers"),
         (np.ones((2, 2), bool), r"shape \(2, 2\): flatten"),
         (np.zeros((2, 2), int), r"shape \(2, 2\): flatten"),
         (np.ma.masked_array([0, 1], [False, True]), "masked entries: leave them out"),
     ],
 )
-def test_selections_without_a_plain_meaning_are_refused(index, sentence):
+def test_selections_without_a_plain_meaning_are_refused(made, index, sentence):
+    if made is INDEXED["OnlyVariables"] and np.array_equal(index, ["a"]):
+        pytest.skip("a name of a variable")
     with pytest.raises(ValueError, match=sentence):
-        Select(index)
+        made(index)
 
 
 def test_a_seed_is_a_random_stream(rng):
@@ -177,3 +247,61 @@ def test_short_reprs():
     assert all(len(repr(record)) < 160 for record in records)
     assert repr(records[1]) == "Select(5000 of variables 0 to 4999)"
     assert repr(records[3]) == "Linear((5000, 5000) sparse float64, 5000 stored)"
+
+
+# --- constructors of laws, functions and operators --------------------------------------------------------
+
+UNFIT = ("a", None, np.nan, True)
+OF_NUMBERS = {
+    "Gaussian": Gaussian,
+    "Laplace": Laplace,
+    "Lognormal": Lognormal,
+    "StudentT freedom": lambda number: StudentT(1.0, number),
+    "Contaminated gross_part": lambda number: Contaminated(1.0, number),
+    "Contaminated widening": lambda number: Contaminated(1.0, 0.1, number),
+    "Proportional fraction": lambda number: Proportional(1.0, number),
+    "Censored low": lambda number: Censored(1.0, low=number),
+    "Censored high": lambda number: Censored(1.0, high=number),
+    "Threshold level": lambda number: Threshold(1.0, number),
+    "Affine offset": lambda number: Affine(number, 1.0),
+    "Affine factor": lambda number: Affine(0.0, number),
+    "Linear": lambda number: Linear(np.array([[number]])),
+    "Observation error": lambda number: Observation([1.0], Identity(), number),
+    "RandomPoints count": lambda number: RandomPoints((4,), number),
+    "RandomPoints shape": lambda number: RandomPoints((number,), 2),
+    "RandomPoints error": lambda number: RandomPoints((4,), 2, number),
+    "RegularPoints every": lambda number: RegularPoints((4,), number),
+    "RegularPoints shift": lambda number: RegularPoints((4,), 2, number),
+    "RegularPoints error": lambda number: RegularPoints((4,), 2, error=number),
+}
+OF_THINGS = {
+    "Pointwise": Pointwise,
+    "Pointwise linear": lambda thing: Pointwise(arctan, thing),
+    "Function": Function,
+    "Function derivative": lambda thing: Function(np.sin, thing or 3),
+    "Callback": lambda thing: Callback(thing, np.sin),
+    "Combined": lambda thing: Combined(thing, (Identity(),)),
+    "Combined linear": lambda thing: Combined(np.hypot, (thing,)),
+    "Stacked": lambda thing: Stacked((thing,)),
+    "WindSpeed": lambda thing: WindSpeed(thing, Identity()),
+    "Observation": lambda thing: Observation([1.0], thing, 1.0),
+}
+
+
+@pytest.mark.parametrize("made", OF_NUMBERS.values(), ids=OF_NUMBERS)
+def test_what_is_no_number_is_refused(made):
+    for unfit in UNFIT:
+        with pytest.raises(ValueError, match=r"\w+ .*: give "):
+            made(unfit)
+
+
+@pytest.mark.parametrize("made", OF_THINGS.values(), ids=OF_THINGS)
+def test_what_is_no_function_or_operator_is_refused(made):
+    for unfit in ("a", None, 3.0):
+        with pytest.raises(ValueError, match=r"\w+ .*: give "):
+            made(unfit)
+
+
+def test_laws_print_plain_numbers():
+    for law in (Gaussian(np.float64(2.0)), StudentT(np.float32(0.5), np.int64(4)), Censored(1.0, low=np.array(0.5))):
+        assert "np." not in repr(law)

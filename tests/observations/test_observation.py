@@ -332,7 +332,7 @@ def test_float64_errors_keep_float32(law, covariance, rng):
     [
         (0.0, "error number 0 is 0.0: give a positive"),
         (-1.0, "error number 0 is -1.0"),
-        (float("nan"), "error number 0 is nan"),
+        (float("nan"), "observation error is nan"),
         (float("inf"), "error number 0 is inf"),
         (np.array([1.0, 0.5, 0.0]), "error number 2 is 0.0"),
         (np.ones(2), r"shape \(2,\) but there are 3 observations"),

@@ -101,6 +101,17 @@ def values(path):
 # --- what it does ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["q", ""])
+def test_a_cycle_says_which_errors_are_told_far_too_small(folder, kind):
+    def analyse(prior_paths, observation_paths, method, output_dir, *, rng, memory):
+        for path in prior_paths:
+            (output_dir / path.name).write_bytes(path.read_bytes())
+        return Analysis(np.zeros((MEMBERS, 1)), None, {f"error_factor_{kind}".rstrip("_"): 9.84, "error_factor_t": 1.4})
+
+    _, lines = run(folder, analyse=analyse, cycles=1)
+    assert lines[0].endswith(f"4 members, errors{kind and ' of '}{kind} taken as 9.84 times what is told")
+
+
 def test_forecasts_and_analyses_alternate(folder):
     records, lines = run(folder)
     assert [record["cycle"] for record in records] == [1, 2, 3] and records[-1]["time"] == 19.5

@@ -38,6 +38,7 @@ from ensf.localization import Layered, Localization, Sphere
 from ensf.offline import Offline, Source, writer
 from ensf.tables import read
 from ensf.tables.quality import GrossCheck
+from ensf.wrappers import RTPS, FailedMembers
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +201,14 @@ def test_a_row_without_the_height_that_the_localization_uses(folder):
     layered = LETKF(Localization(Layered(Sphere(), 1.0), 300.0, dims=("lat", "lon", "level"), at={"level": 1000.0}))
     with pytest.raises(ValueError, match="obs.csv: row 1 has no z, but the localization uses 'level': give it"):
         Offline(layered, mask=True).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
+
+
+def test_failed_members_are_left_out_by_name(folder):
+    for method in (FailedMembers(ETKF(), 2), FailedMembers(RTPS(ETKF(), 0.5), 2)):
+        with pytest.raises(
+            ValueError, match="FailedMembers, which is for arrays and Datasets: give the filter inside, and"
+        ):
+            Offline(method, mask=True).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
 
 
 def test_domain_of_a_transform_names_variable_and_member(folder, capsys):

@@ -153,7 +153,13 @@ def test_what_does_not_fit_is_refused_in_a_sentence_and_nothing_is_written(folde
         assert not (folder / "out").exists()
 
     refused("hour_0/m0.nc is of no later time than .*hour_3/m0.nc: give the times in their order", [hours[1], hours[0]])
-    refused("has 3 times: with a file for each time", [str(folder / "whole" / "m*.nc")])
+    refused("has 3 times: with a file for each time", [str(folder / "whole" / f"m[{k}].nc") for k in ("01", "23")])
+    refused("all 12 files are of one name or pattern, but by_time needs one for each", [str(folder / "hour_*/m*.nc")])
+    mixed = [str(folder / "hour_[03]" / "m*.nc"), hours[2]]
+    refused(
+        "'time' of variable 'q' differs between .*hour_3/m0.nc and .*hour_0/m0.nc: give members of one",
+        mixed,
+    )
     refused("are the same file", [hours[0], hours[0]])
     refused("there is no file", [hours[0], str(folder / "none*.nc")])
     refused("window '6h' has no centre", hours, window="6h")

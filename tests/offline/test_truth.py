@@ -11,6 +11,7 @@ from ensf.filters import ETKF, LETKF
 from ensf.localization import Localization, Sphere
 from ensf.offline import Offline
 from ensf.tables import read_ioda
+from ensf.tables.quality import GrossCheck
 
 LAT, LON = np.linspace(40.0, 60.0, 21), np.linspace(0.0, 30.0, 31)
 HEAD = "variable,value,error,time,lat,lon\n"
@@ -128,6 +129,21 @@ def test_observations_in_other_units_are_those_in_the_same(tmp_path, caplog):
         table(tmp_path / "v.nc", 9.85, 0.25, "degC", units)
         with pytest.raises(ValueError, match=rf"v.nc: observations of 't': .*{sentence}"):
             analysed(tmp_path, table="v.nc")
+
+
+def test_numbers_that_stand_for_nothing_in_text_are_named_and_a_check_rejects_them(tmp_path, caplog):
+    for k in range(1, 5):
+        write(tmp_path / f"m{k}.nc", values(k))
+    coded = "".join(f"t,{code},0.5,2024-01-01,50,20\n" for code in (-999, -9999.0, -999, 9.85))
+    (tmp_path / "obs.csv").write_text(PLAIN + coded)
+    analysed(tmp_path)
+    assert "4 of 5 observations of 't' are farther" in caplog.text
+    assert "together: 1 of them -9999, 2 of them -999, which often says that nothing was measured" in caplog.text
+    (tmp_path / "obs.csv").write_text(PLAIN)
+    plain = analysed(tmp_path).ensemble
+    (tmp_path / "obs.csv").write_text(PLAIN + coded)
+    checked = analysed(tmp_path, checks=(GrossCheck(10.0),))
+    np.testing.assert_array_equal(checked.ensemble, plain)
 
 
 def test_values_that_look_like_other_units_are_reported(tmp_path, capsys, caplog):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
 
 import numpy as np
@@ -277,6 +277,7 @@ REFUSED = {
     "np.fromfile('a')": "'np.fromfile' cannot be part of a method",
     "np.float64.mro()": "cannot be part of a method",
     "__import__('os')": "unknown method '__import__'",
+    "FailedMembers(letsf, 5)": "letsf without settings can only stand alone: inside of a method write letsf\\(...\\)",
     "EnSF(sampler=MALA(letsf))": "unknown method 'MALA'",
     "RTPS(ETKF(), 1 + 1)": "'1 \\+ 1' cannot be part of a method",
     "LETKF(Localization(Sphere(), 500.0, at={**{}}))": "cannot be part of a method",
@@ -295,3 +296,85 @@ def test_a_function_may_stand_alone():
     assert read_method("RTPS(letsf(Localization(Sphere(), 500.0)), 0.3)") == RTPS(
         letsf(Localization(Sphere(), 500.0)), 0.3
     )
+
+
+# --- constructors -----------------------------------------------------------------------------------------
+
+NO_NUMBER = ("a", math.nan, True, [1.0, 2.0], 1j, Sphere())
+NOTHING_OF_THE_KIND = ("a", 3, Sphere)
+UNFIT = {
+    "float": (*NO_NUMBER, None),
+    "float | None": NO_NUMBER,
+    "int": (*NO_NUMBER, None, 1.5),
+    "int | None": (*NO_NUMBER, 1.5),
+    "int | tuple[float, ...]": ("a", math.nan, None, ("a", "b"), (1.0, None)),
+    "bool": ("a", None, 1),
+    "tuple[float, ...]": ("a", None, ("a",), (1.0, math.nan), (True,)),
+    "tuple[tuple[float, ...], ...]": ((("a",),), ((math.nan,),)),
+    "tuple[tuple[str, float], ...]": ((("q", "a"),), (("q", math.nan),), (("q", None),)),
+    "tuple[tuple[str, str, float], ...]": ((("t", "q", "a"),), (("t", "q", math.nan),), (("t", 1.0, 1.0),), ("a",)),
+    "Filter": (*NOTHING_OF_THE_KIND, None, ETKF),
+    "Localization": (*NOTHING_OF_THE_KIND, None),
+    "Localization | None": NOTHING_OF_THE_KIND,
+    "Localization | ByCorrelation": (*NOTHING_OF_THE_KIND, None),
+    "PatchLimit | None": NOTHING_OF_THE_KIND,
+    "Geometry": ("a", 3, Sphere, None),
+    "Marginal": (*NOTHING_OF_THE_KIND, None),
+    "Transform | None": NOTHING_OF_THE_KIND,
+    "FlowPath": (*NOTHING_OF_THE_KIND, None),
+    "Schedule": (*NOTHING_OF_THE_KIND, None),
+    "Sampler": (*NOTHING_OF_THE_KIND, None),
+    "PriorScore": (*NOTHING_OF_THE_KIND, None),
+    "Guidance": (*NOTHING_OF_THE_KIND, None),
+    "Boxes": (*NOTHING_OF_THE_KIND, None),
+    "tuple[Parameter, ...]": (("a",), (3,), ()),
+}
+"""What a field must refuse, by what it is declared to be."""
+WORDS = {"str", "tuple[str, ...]", "tuple[str | float, ...]", "tuple[str | int, ...]", "np.datetime64 | str", "Dims"}
+WORDS |= {"Array | str", "tuple[Any, ...]", "Any"}
+"""Fields of names, dates and arrays, which other tests try."""
+
+
+def settings_in(thing):
+    """Each dataclass that a setting is made of, itself first."""
+    if is_dataclass(thing):
+        yield thing
+        for one in fields(thing):
+            yield from settings_in(getattr(thing, one.name))
+    elif isinstance(thing, tuple):
+        for part in thing:
+            yield from settings_in(part)
+
+
+EXAMPLES = {
+    type(one): one
+    for setting in (*METHODS, *SETTINGS)
+    for one in settings_in(setting)
+    if not type(one).__module__.startswith("ensf.diffusion")
+}
+FIELDS = [(one, field) for one in EXAMPLES.values() for field in fields(one) if field.type not in WORDS]
+
+
+@pytest.mark.parametrize(
+    ("setting", "field"), FIELDS, ids=[f"{type(one).__name__}.{field.name}" for one, field in FIELDS]
+)
+def test_a_constructor_refuses_in_one_sentence_what_is_not_of_its_kind(setting, field):
+    for unfit in UNFIT[field.type]:
+        with pytest.raises(ValueError, match=r"\w+ .*(: give|: put) "):
+            replace(setting, **{field.name: unfit})
+
+
+def test_numbers_of_numpy_are_printed_as_plain_ones():
+    for one, field in FIELDS:
+        value = getattr(one, field.name)
+        if isinstance(value, float | int) and not isinstance(value, bool) and field.type != "bool":
+            kind = np.float64 if field.type.startswith("float") else np.int64
+            for number in (kind(value), np.array(value, kind)):
+                assert (
+                    "np." not in repr(replace(one, **{field.name: number}))
+                    and replace(one, **{field.name: number}) == one
+                )
+    at = replace(GLOBE, at={"height": np.float64(-1.5)})
+    rules = ByVariable(Sphere(), (("t", "sst", np.float64(2.0)),))
+    for setting in (at, rules, Tempered(ETKF(), np.full(2, 2.0)), Parameter(places=np.array([[1.0], [2.0]]))):
+        assert "np." not in repr(setting) and read_settings(repr(setting)) == (setting,)

@@ -482,6 +482,28 @@ def test_wind_speed_is_registered():
     assert registered()["wind_speed"] == Speed("u", "v")
 
 
+def test_speeds_and_layers_are_in_the_units_of_their_variables():
+    def layout_of(east, north):
+        field = affine(LAT[:, None], LON, Z[:, None, None])
+        dataset = ensemble(dict.fromkeys(("u", "v"), (("z", "lat", "lon"), field)), lat=LAT, lon=LON, z=Z)
+        dataset["u"].attrs["units"], dataset["v"].attrs["units"] = east, north
+        return pack(dataset, "member")[1]
+
+    knots = table(
+        ["wind_speed", "layer", "u"],
+        stations(3),
+        z=np.full(3, 850.0),
+        value=np.array([10.0, 20.0, 30.0]),
+        error=np.ones(3),
+        extra={"units": np.array(["knot"] * 3)},
+    )
+    seen = knots.observe(layout_of("m s-1", "m s-1"), derived={"layer": LayerMean("v", 500.0, 850.0)})
+    np.testing.assert_allclose(seen.observation.value, np.array([10.0, 20.0, 30.0]) * 1852 / 3600, rtol=1e-12)
+    np.testing.assert_allclose(seen.observation.law.deviation, 1852 / 3600, rtol=1e-12)
+    with pytest.raises(ValueError, match="'u' has units 'm s-1' but 'v' 'knot': a speed needs one of both"):
+        table("wind_speed", stations(1), z=np.array([850.0])).observe(layout_of("m s-1", "knot"))
+
+
 def test_a_function_of_a_variable_is_pointwise():
     state, layout = winds()
     position, z = stations(10), np.full(10, 700.0)

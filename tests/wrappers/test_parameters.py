@@ -59,6 +59,27 @@ def test_the_floor_and_the_walk_are_what_they_say(prior, observation):
     np.testing.assert_allclose(np.mean(np.var(steps, axis=1, ddof=1)), 0.16, rtol=0.08)
 
 
+def test_the_floor_holds_where_all_members_agree(prior, observation):
+    parameters = (Parameter(min_spread=0.5), Parameter(Log(), min_spread=0.1))
+    method = AugmentedState(LETKF(LINE), parameters)
+    prior = prior.copy()
+    prior[:, SIZE:] = [2.0, 3.0]
+    analysis = method.analyse(prior, observation, 1)
+    for made, mean, spread in (
+        (analysis.ensemble[:, SIZE], 2.0, 0.5),
+        (np.log(analysis.ensemble[:, SIZE + 1]), np.log(3.0), 0.1),
+    ):
+        np.testing.assert_allclose([made.mean(), made.std(ddof=1)], [mean, spread], rtol=1e-12)
+    entries = np.array([SIZE + 1])
+    part = analysis.update.apply(prior[:, entries], None, entries)
+    np.testing.assert_array_equal(part, analysis.ensemble[:, entries])
+
+
+def test_the_inflation_of_parameters_is_one(prior, observation):
+    info = AugmentedState(letsf(LINE), (Parameter(), Parameter())).analyse(prior, observation, 1).info
+    assert np.isfinite(info["inflation"]).all() and (info["inflation"][SIZE:] == 1).all()
+
+
 def test_bounds_are_kept_by_the_transform(prior, observation):
     prior = prior.copy()
     prior[:, SIZE] = np.exp(prior[:, SIZE])
@@ -118,7 +139,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(prior, observation):
         AugmentedState(ETKF(), ())
     with pytest.raises(ValueError, match="min_spread of the parameter is -1"):
         Parameter(min_spread=-1)
-    with pytest.raises(ValueError, match="walk of the parameter is nan"):
+    with pytest.raises(ValueError, match="walk of Parameter is nan"):
         Parameter(walk=np.nan)
     with pytest.raises(ValueError, match="a place for each entry"):
         Parameter(is_field=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import netCDF4
 import numpy as np
 import pytest
+from rows import Keep
 
 from ensf import experiments
 from ensf.arrays import to_numpy
@@ -134,7 +135,7 @@ def test_reported_runs_are_the_members_that_were_carried(method, operator, windo
 
 def test_without_observations_the_forecast_is_the_analysis(window, model):
     nothing = Observation(np.full(SIZE, np.nan), Identity(), 1.0)
-    analysis = analyse(ModelInTheLoop(ETKF()), window, nothing, memory="kept")
+    analysis = analyse(ModelInTheLoop(Keep()), window, nothing, memory="kept")
     assert analysis.ensemble is window.end and analysis.memory == "kept"
     assert analysis.info == {"model_runs": 1.0} and model.members == 0
 

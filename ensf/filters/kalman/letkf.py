@@ -19,6 +19,7 @@ from ensf.localization import ByCorrelation, Localization, Patches, PatchLimit
 from ensf.localization.localization import check_localization
 from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
+from ensf.settings import check_kind, check_settings
 
 __all__ = ["LETKF"]
 
@@ -45,6 +46,9 @@ class LETKF(Prepared):
     unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
+        check_settings(self)
+        if self.information_limit is not None:
+            check_kind(self.information_limit, "narrow", "information_limit of LETKF", "InformationLimit(0.2)")
         if not isinstance(self.localization, ByCorrelation):
             check_localization(self.localization, "LETKF")
         elif self.information_limit is not None or self.unresolved_variance:

@@ -32,6 +32,7 @@ from ensf.filters.patch_whitening import in_whitened_patches
 from ensf.localization import Localization, Patches, PatchLimit
 from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
+from ensf.settings import check_kind, check_settings
 
 __all__ = ["LETSF"]
 
@@ -69,6 +70,9 @@ class LETSF(Prepared):
     unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
+        check_settings(self)
+        if self.information_limit is not None:
+            check_kind(self.information_limit, "narrow", "information_limit of LETSF", "InformationLimit(0.2)")
         if self.localization is not None:
             check_localization(self.localization, "LETSF")
         check_fraction(self.unresolved_variance)

@@ -32,6 +32,7 @@ from ensf.localization.localization import check_localization
 from ensf.localization.patches import everything
 from ensf.observations.functions import identity
 from ensf.observations.observation import Observation
+from ensf.settings import check_kind, check_settings
 
 __all__ = ["QuantileFilter"]
 
@@ -59,6 +60,8 @@ class QuantileFilter(Prepared):
     probit: bool = False
 
     def __post_init__(self) -> None:
+        check_settings(self)
+        check_kind(self.marginal, "table", "marginal of QuantileFilter", "RankHistogram()")
         if self.localization is not None:
             check_localization(self.localization, "QuantileFilter")
 

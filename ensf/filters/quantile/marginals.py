@@ -21,6 +21,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ensf.settings import check_settings
+
 __all__ = ["TAIL", "Kernel", "Marginal", "RankHistogram", "Table", "normal_scores"]
 
 TAIL = 24
@@ -77,6 +79,7 @@ class RankHistogram:
     upper: float = math.inf
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not self.lower < self.upper:
             raise ValueError(f"{self}: give a lower bound below the upper one")
 
@@ -106,6 +109,7 @@ class Kernel:
     bandwidth: float = 0.5
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not 0 < self.bandwidth <= 1:
             raise ValueError(f"kernel bandwidth is {self.bandwidth}: give a positive number of spreads up to 1")
 

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ensf.arrays import Generator
-from ensf.filters.base import Analysis, Memory
+from ensf.filters.base import Analysis, Info, Memory
 from ensf.offline import Analysed, Earlier, Replaced, analyse_files
 from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
@@ -46,6 +46,9 @@ from ensf.runs.recipe import describe
 from ensf.wrappers.failed_members import Replacement
 
 __all__ = ["Analyse", "Checkpoint", "plan", "run"]
+
+WRONG_FACTOR = 1.5
+"""Of the errors of observations: from here on the line of a cycle says so."""
 
 
 class Analyse(Protocol):
@@ -216,7 +219,8 @@ def _cycle(
     used = _write_table(analysis, place)
     _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
     _keep_looks(analysis, place, cycle, _plain(cycling.time(cycle)))
-    show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}")
+    errors = _wrong_errors(analysis.info)
+    show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}{errors}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
     record = {"cycle": cycle, "time": _plain(cycling.time(cycle)), "members": len(prior), "failed": sorted(failed)}
@@ -291,6 +295,16 @@ def _of_files(settings: Mapping[str, Any]) -> Analyse:
 def _plain(time: Time) -> float | str:
     """For a file."""
     return str(time) if isinstance(time, Date) else time
+
+
+def _wrong_errors(info: Info) -> str:
+    """Words for the errors of observations that the filter takes to be far larger than what is told."""
+    words = ""
+    for name, value in info.items():
+        if name.startswith("error_factor") and value >= WRONG_FACTOR:
+            kind = name.removeprefix("error_factor").removeprefix("_")
+            words += f", errors{kind and ' of '}{kind} taken as {value:.3g} times what is told"
+    return words
 
 
 def _write_table(analysis: Analysis | Analysed, place: Path) -> str:

@@ -13,6 +13,7 @@ import xarray as xr
 from ensf.arrays import namespace, to_numpy
 from ensf.runs.netcdf.writer import read
 from ensf.twin import Model
+from ensf.twin.about import About
 
 if TYPE_CHECKING:
     from ensf.twin import Cycle
@@ -87,9 +88,9 @@ class Frame:
         observed = _observed(cycle.observation.operator.entries(cycle.truth.shape[-1]), model.shape)[place]
         rows, columns = model.dims[-2:]
         y, x = (np.asarray(model.coords[name], dtype=np.float64) for name in (rows, columns))
-        units = getattr(model, "coord_units", {})
-        labels = _label(columns, units.get(columns)), _label(rows, units.get(rows))
-        return cls(cycle.time, getattr(model, "units", "1"), x, y, truth, mean, spread, observed, labels=labels)
+        about = About.of(model)
+        labels = _label(columns, about.coord_units.get(columns)), _label(rows, about.coord_units.get(rows))
+        return cls(cycle.time, about.units, x, y, truth, mean, spread, observed, labels=labels)
 
     @classmethod
     def read(cls, run: xr.Dataset, cycle: int, *level: int) -> Frame:

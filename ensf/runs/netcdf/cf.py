@@ -12,6 +12,7 @@ import netCDF4
 import numpy as np
 
 from ensf.dataset.coordinates import cf_attributes
+from ensf.twin.about import About
 from ensf.twin.twin import Model
 
 __all__ = ["attributes", "coordinates", "coverage", "event"]
@@ -25,11 +26,11 @@ def coordinates(model: Model, members: int, wavenumbers: int = 0) -> Iterable[tu
     if wavenumbers:
         about = {"long_name": "total wavenumber, cycles per period", "units": "1"}
         yield "wavenumber", np.arange(wavenumbers, dtype="i4"), about
-    units = getattr(model, "coord_units", {})
-    for name, values in getattr(model, "coords", {}).items():
+    said = About.of(model)
+    for name, values in said.coords.items():
         if name in model.dims:
             values = np.asarray(values)
-            about = {"long_name": f"{name} coordinate", "units": units.get(name, "1")} | cf_attributes(name)
+            about = {"long_name": f"{name} coordinate", "units": said.coord_units.get(name, "1")} | cf_attributes(name)
             yield name, values.astype("i4") if values.dtype.kind == "i" else values, about
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["CALENDAR", "EPOCH", "TIME_UNITS"]
+from ensf.twin.about import EPOCH
 
-EPOCH, CALENDAR = "2000-01-01 00:00:00", "proleptic_gregorian"
+__all__ = ["CALENDAR", "TIME_UNITS"]
+
+CALENDAR = "proleptic_gregorian"
 
 
 def _days(year: float) -> float:

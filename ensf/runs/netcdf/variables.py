@@ -18,7 +18,8 @@ from ensf.arrays import Array, namespace, to_numpy
 from ensf.diagnostics import cycle_spectra, rank_histogram
 from ensf.diagnostics.score_table import SCORES, Score
 from ensf.observations import Identity, Observation, Select
-from ensf.runs.netcdf.time_units import CALENDAR, EPOCH, TIME_UNITS
+from ensf.runs.netcdf.time_units import CALENDAR, TIME_UNITS
+from ensf.twin.about import About
 from ensf.twin.twin import Cycle, Model
 
 __all__ = ["Observed", "Row", "View", "members", "of_cycles", "wavenumbers"]
@@ -121,7 +122,7 @@ def _moments(ensemble: Array) -> dict[str, np.ndarray]:
 
 def of_cycles(model: Model, time_units: str, names: Iterable[str], observed: Observed) -> Iterator[Row]:
     """All rows that every cycle has; `names` are those of the scores."""
-    yield time(time_units, getattr(model, "epoch", EPOCH))
+    yield time(time_units, About.of(model).epoch)
     yield from fields(model)
     yield from spectra(model)
     yield ranks()
@@ -166,10 +167,9 @@ def members(model: Model) -> Iterator[Row]:
 
 def _variable(model: Model) -> tuple[str, str, str, dict[str, str]]:
     """Name, long name, units and standard name of the model variable."""
-    name = getattr(model, "variable", "x")
-    standard_name = getattr(model, "standard_name", "")
-    standard = {"standard_name": standard_name} if standard_name else {}
-    return name, getattr(model, "long_name", f"model variable {name}"), getattr(model, "units", "1"), standard
+    about = About.of(model)
+    standard = {"standard_name": about.standard_name} if about.standard_name else {}
+    return about.variable, about.long_name, about.units, standard
 
 
 def _field(view: View, stage: str, what: str) -> np.ndarray:

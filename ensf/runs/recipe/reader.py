@@ -127,6 +127,11 @@ def _value(node: ast.expr) -> Any:
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):
             options = {keyword.arg: _value(keyword.value) for keyword in keywords if keyword.arg}
             return _maker(name)(*map(_value, arguments), **options)
+        case ast.Name(id=name) if name in FUNCTIONS:
+            raise ValueError(
+                f"{name} without settings can only stand alone: inside of a method write {name}(...), such as "
+                "letsf(Localization(Sphere(), 500.0))"
+            )
         case ast.Name(id=name) if name in makers():
             raise ValueError(f"{name} is a name without its settings: write {name}(...)")
     raise ValueError(f"{ast.unparse(node)!r} cannot be part of a method: write classes, numbers and text")

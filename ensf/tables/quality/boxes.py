@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensf.settings import check_settings
 from ensf.tables.table import ObservationTable
 
 __all__ = ["Boxes"]
@@ -37,6 +38,7 @@ class Boxes:
     radius: float = 6371.0
 
     def __post_init__(self) -> None:
+        check_settings(self)
         for name in ("side", "height", "duration", "radius"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"boxes have {name} {getattr(self, name)}: give a positive number")

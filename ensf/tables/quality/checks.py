@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensf.settings import check_kind, check_settings
 from ensf.tables.flags import DUPLICATE, GROSS, MERGED, THINNED
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.table import ObservationTable
@@ -66,6 +67,7 @@ class GrossCheck:
     stage: str = "prior"
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not self.gross_limit > 0:
             raise ValueError(
                 f"the gross check has gross_limit {self.gross_limit}: give a positive number of standard deviations"
@@ -109,6 +111,9 @@ class Thinning:
 
     boxes: Boxes
 
+    def __post_init__(self) -> None:
+        check_kind(self.boxes, "number", "boxes of Thinning", "Boxes(100.0)")
+
     def flag(self, table: ObservationTable) -> ObservationTable:
         """The table with the other rows rejected."""
         rows = np.flatnonzero(table.used)
@@ -130,6 +135,8 @@ class SuperObservations:
     correlation: float = 0.0
 
     def __post_init__(self) -> None:
+        check_kind(self.boxes, "number", "boxes of SuperObservations", "Boxes(100.0)")
+        check_settings(self)
         if not 0 <= self.correlation <= 1:
             raise ValueError(f"the correlation of errors is {self.correlation}: give a number from 0 to 1")
 

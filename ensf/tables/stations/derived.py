@@ -12,7 +12,7 @@ structure in view:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Protocol
@@ -29,7 +29,11 @@ __all__ = ["Combination", "Derived", "FunctionOf", "LayerMean", "Speed", "regist
 
 
 class Derived(Protocol):
-    """A derived quantity."""
+    """A derived quantity.
+
+    One that knows its units from those of the variables, a mapping of str to str, has ``units_of(units)``, too: rows in
+    other units are then converted.
+    """
 
     def at(self, stations: Stations) -> StationOperator:
         """Operator with one row per station, and the code of each station."""
@@ -58,6 +62,12 @@ def register(name: str, quantity: Derived) -> None:
     _REGISTER[name] = quantity
 
 
+def derived_units(quantities: Mapping[str, Derived], units: Mapping[str, str]) -> dict[str, str]:
+    """Units of those quantities that know theirs, of the units of variables."""
+    each = {name: getattr(quantity, "units_of", lambda _: "")(units) for name, quantity in quantities.items()}
+    return {name: one for name, one in each.items() if one}
+
+
 def registered() -> dict[str, Derived]:
     """The derived quantities by name."""
     return dict(_REGISTER)
@@ -80,6 +90,21 @@ class Speed:
         """`WindSpeed` of both components."""
         (u, v), code = _linear(stations, (self.eastward, self.northward))
         return StationOperator(WindSpeed(u, v), code)
+
+    def units_of(self, units: Mapping[str, str]) -> str:
+        """Those of both components.
+
+        Raises
+        ------
+        ValueError
+            If they differ.
+        """
+        east, north = units.get(self.eastward, ""), units.get(self.northward, "")
+        if east and north and east != north:
+            raise ValueError(
+                f"{self.eastward!r} has units {east!r} but {self.northward!r} {north!r}: a speed needs one of both"
+            )
+        return east or north
 
 
 @dataclass(frozen=True)
@@ -104,6 +129,10 @@ class LayerMean:
     def at(self, stations: Stations) -> StationOperator:
         """`Linear` map of the levels of the layer."""
         return stations.layer(self.variable, self.low, self.high)
+
+    def units_of(self, units: Mapping[str, str]) -> str:
+        """Those of the variable."""
+        return units.get(self.variable, "")
 
 
 @dataclass(frozen=True)

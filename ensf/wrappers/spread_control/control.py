@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -176,6 +177,7 @@ class AdaptiveSpread(Wrapper):
     estimate_error: bool = True
     estimate_bias: bool = True
     max_inflation: float = 10.0
+    remembers: ClassVar[type | None] = SpreadMemory
 
     def __post_init__(self) -> None:
         super().__post_init__()

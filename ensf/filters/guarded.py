@@ -1,0 +1,89 @@
+"""What every filter is given and what it makes, looked at in one place: its memory, and whether its analysis is finite.
+
+Each `analyse` of the package stands under `guarded`. A filter says what it remembers as ``remembers``: the class of its
+memory, None for nothing; one that does not say may be given anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+
+import numpy as np
+
+from ensf.arrays import Array, namespace, to_numpy
+from ensf.filters.lost import ADVICE, Lost
+
+__all__ = ["Remembered", "check_finite", "check_memory", "guarded"]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Remembered(Protocol):
+    """A memory that is of so many members, or of a state of so many variables."""
+
+    @property
+    def shape(self) -> tuple[int | None, int | None]:
+        """Members and state variables; None where any number will do."""
+
+
+def guarded(analyse: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The `analyse` of a filter, which refuses a memory that is not its own, and an analysis that is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the memory is of another filter, of other members or of another state.
+    Lost
+        If the analysis is not finite.
+    """
+
+    @wraps(analyse)
+    def checked(
+        filter: object, prior: Array, observation: object, rng: object, memory: object = None, *rest: Any, **more: Any
+    ) -> Any:
+        if memory is not None:
+            check_memory(filter, memory, np.shape(prior))
+        analysis = cast(Any, analyse)(filter, prior, observation, rng, memory, *rest, **more)
+        if analysis.ensemble is not prior:
+            check_finite(analysis.ensemble, type(filter).__name__, prior)
+        return analysis
+
+    return cast(Callable[Arguments, Result], checked)
+
+
+def check_memory(filter: object, memory: object, shape: tuple[int, ...] = ()) -> None:
+    """Raise ValueError for a memory of another filter, or of others than members and state variables of this shape."""
+    own, name, given = getattr(filter, "remembers", object), type(filter).__name__, type(memory).__name__
+    if own is None:
+        raise ValueError(f"memory is a {given} but {name} remembers nothing: give None, or set {name}.remembers")
+    if not isinstance(memory, own):
+        raise ValueError(f"memory of {name} is a {given}: give what {name} left in the cycle before, or None")
+    for there, here, counted in zip(getattr(memory, "shape", ()), shape, ("members", "state variables"), strict=False):
+        if there not in (None, here):
+            raise ValueError(
+                f"memory of {name} is of {there} {counted} but the prior has {here}: give what it left for these, or "
+                "None to begin anew"
+            )
+
+
+def check_finite(ensemble: Array, name: str, prior: Array) -> None:
+    """Raise Lost for an analysis ``(member, state)`` that is not finite; it has the name of the filter."""
+    xp = namespace(ensemble)
+    if bool(xp.isfinite(xp.sum(ensemble))):
+        return
+    values, before = to_numpy(ensemble), np.abs(to_numpy(prior))
+    bad = ~np.isfinite(values)
+    if not bad.any():
+        return
+    member, variable = np.argwhere(bad)[0].tolist()
+    before = np.where(np.isfinite(before), before, -1.0)
+    largest = np.unravel_index(int(np.argmax(before)), before.shape)
+    raise Lost(
+        f"the analysis of {name} is {values[member, variable]} in member {member} at state variable "
+        f"{variable}; the prior is up to {before[largest]:.3g} large, in member {largest[0]} at state variable "
+        f"{largest[-1]}",
+        advice=f"repair or drop a member that is far off, or {ADVICE}",
+    )
