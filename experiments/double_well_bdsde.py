@@ -141,4 +141,23 @@ EXPERIMENT = TwinExperiment(
     interval=INTERVAL,
     source="Bao, Cao, Meir & Zhao (2016), SIAM/ASA J. Uncertain. Quantif. 4, 413",
 )
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {
+    "climatology": {
+        "rmse_analysis": (0.8686, 0.0087),
+        "spread_analysis": (0.9435, 0.0094),
+        "crps_analysis": (0.5061, 0.0051),
+    },
+    "particles": {
+        "rmse_analysis": (0.2015, 0.002),
+        "spread_analysis": (0.2855, 0.0029),
+        "crps_analysis": (0.1472, 0.0015),
+    },
+    "bdsde": {"rmse_analysis": (0.2013, 0.002), "spread_analysis": (0.2824, 0.0028), "crps_analysis": (0.1475, 0.0015)},
+    "etkf": {"rmse_analysis": (0.2242, 0.0022), "spread_analysis": (0.3866, 0.0039), "crps_analysis": (0.1581, 0.0016)},
+    "letsf": {
+        "rmse_analysis": (0.2242, 0.0022),
+        "spread_analysis": (0.3866, 0.0039),
+        "crps_analysis": (0.1581, 0.0016),
+    },
+    "ensf": {"rmse_analysis": (0.8488, 0.0085), "spread_analysis": (0.9392, 0.0094), "crps_analysis": (0.4899, 0.0049)},
+}

@@ -42,6 +42,41 @@ class Quick:
 
 
 QUICK = {
+    "double_well_bdsde": Quick(
+        cycles=6,
+        scores={
+            "climatology": {
+                "rmse_analysis": (0.95056, 0.001),
+                "spread_analysis": (0.9215, 0.0009),
+                "crps_analysis": (0.51441, 0.0005),
+            },
+            "particles": {
+                "rmse_analysis": (0.12721, 0.0001),
+                "spread_analysis": (0.25779, 0.0003),
+                "crps_analysis": (0.079772, 8e-05),
+            },
+            "bdsde": {
+                "rmse_analysis": (0.12528, 0.0001),
+                "spread_analysis": (0.25466, 0.0003),
+                "crps_analysis": (0.079151, 8e-05),
+            },
+            "etkf": {
+                "rmse_analysis": (0.16359, 0.0002),
+                "spread_analysis": (0.388, 0.0004),
+                "crps_analysis": (0.11323, 0.0001),
+            },
+            "letsf": {
+                "rmse_analysis": (0.16359, 0.0002),
+                "spread_analysis": (0.388, 0.0004),
+                "crps_analysis": (0.11323, 0.0001),
+            },
+            "ensf": {
+                "rmse_analysis": (0.9274, 0.0009),
+                "spread_analysis": (0.91981, 0.0009),
+                "crps_analysis": (0.49458, 0.0005),
+            },
+        },
+    ),
     "heat_equation_physics": Quick(
         cycles=2,
         scores={
