@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # The direction of imports: a room may import the rooms of the lines above its own, and those of its own line that do
 # not import it.
 DIRECTION = (
-    "arrays kernels settings",
+    "arrays",
     "observations localization diffusion",
     "filters diagnostics",
     "wrappers",

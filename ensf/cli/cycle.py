@@ -61,7 +61,8 @@ def cycle(arguments: list[str]) -> int:
     if values["overwrite"] and values["resume"]:
         raise ValueError("--overwrite and --resume exclude each other: give one of them")
     if values["dry_run"]:
-        for line in external.plan(settings, directory, resume=values["resume"], overwrite=values["overwrite"]):
+        how = {name: values[name] for name in ("resume", "overwrite", "memory_limit")}
+        for line in external.plan(settings, directory, **how):
             print(line)
         return 0
     with progress.compilation_named():

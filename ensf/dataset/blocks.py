@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from ensf.arrays import Array, namespace
+from ensf.arrays.settings import as_indices
 from ensf.dataset.layout import Layout
 from ensf.dataset.transforms import Bounds, Chain, Inverse, check_domain, fitted
 from ensf.observations import Observation
 from ensf.observations.functions import Mixed, PointwiseFunction, identity
-from ensf.settings import as_indices
 
 __all__ = ["Blocks", "Change", "Transforms", "observation_of"]
 

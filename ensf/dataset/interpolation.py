@@ -19,10 +19,10 @@ import scipy.sparse
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from ensf.arrays.settings import check_settings
 from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.grids import grid_of, horizontal
 from ensf.dataset.layout import Layout
-from ensf.settings import check_settings
 
 __all__ = ["Bilinear", "Interpolation", "Nearest", "interpolate", "nearest", "sparse_rows"]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
+from ensf.arrays.settings import has_settings
 from ensf.dataset.coordinates import positions
 from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
@@ -104,7 +105,7 @@ def with_catalogues(method: Filter, read: Callable[[str], np.ndarray | str]) -> 
 def inside(method: object) -> Iterator[object]:
     """A method and all that it is made of, from the outermost to the innermost."""
     yield method
-    if is_dataclass(method) and not isinstance(method, type):
+    if has_settings(method):
         for part in fields(method):
             yield from inside(getattr(method, part.name, None))
 

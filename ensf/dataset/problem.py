@@ -95,8 +95,9 @@ class Problem(Record):
         settings, mask = _settings(dataset, variables, member_dim), computed(mask)
         chosen = choose(dataset, member_dim, settings)
         alive = np.ones(chosen.sizes[member_dim], dtype=bool)
-        if isinstance(method, Tolerant):
-            alive = method.checked(whole_members(without_fills(chosen), member_dim, mask))
+        tolerant = method if isinstance(method, Tolerant) else None
+        if tolerant is not None:
+            alive = tolerant.checked(whole_members(without_fills(chosen), member_dim, mask))
         numbers = np.flatnonzero(alive)
         left = {member_dim: numbers}
 
@@ -109,7 +110,7 @@ class Problem(Record):
         transforms = Transforms.fit(settings, layout, forecast, label)
         pipeline = Pipeline.of(filter, observation, layout, transforms, label)
         loaded = dataset.assign({name: variable.variable for name, variable in chosen.items()})
-        if isinstance(method, Tolerant) and not method.replaced:
+        if tolerant is not None and not tolerant.replaced:
             loaded = loaded.isel(left)
         return cls(forecast, pipeline, loaded, alive)
 

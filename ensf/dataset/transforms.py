@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ensf.arrays import Array, namespace
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import can
-from ensf.settings import check_settings
 
 __all__ = ["Bounds", "Chain", "Log", "Logit", "Scale", "Standardise", "Transform", "check_domain", "fitted", "several"]
 

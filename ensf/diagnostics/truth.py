@@ -178,7 +178,7 @@ def marginal_scores(ensemble: Array, truth: Array, level: float = 0.95) -> _Marg
 @cache
 def _compiled() -> Callable[[np.ndarray, float], tuple[float, ...]]:
     """`marginal_scores` from sorted errors (state, member) on the host."""
-    from ensf.kernels import compiled
+    from ensf.arrays.kernels import compiled
 
     @compiled(error_model="numpy")
     def sorted_marginals(errors, interval):

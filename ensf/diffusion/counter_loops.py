@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
+from ensf.arrays.kernels import compiled
 from ensf.diffusion.counter import COSINE_TERMS, LANES, LOG_TERMS, PANEL, SINE_TERMS
-from ensf.kernels import compiled
 
 __all__ = ["fill", "panel_normals", "threefry", "workspace"]
 

@@ -35,10 +35,10 @@ from ensf.arrays import (
     summary,
     to_numpy,
 )
+from ensf.arrays.settings import as_indices
 from ensf.filters.guarded import check_finite, guarded
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
-from ensf.settings import as_indices
 
 Maybe = TypeVar("Maybe")
 Memory: TypeAlias = Any
@@ -513,10 +513,14 @@ def observed_variables(observation: Observation) -> np.ndarray | None:
     entries, part = observation.operator.entries(size), observation.part
     if entries is None or part.pointwise is None:
         return None
-    read = np.unique(entries)
+    linear, variable, read = part.linear, Select(entries), part.linear.reads()
+    if read is None:
+        read = np.arange(size)
+    else:
+        read = np.union1d(read, entries)
+        linear, variable = linear.narrowed(read), variable.narrowed(read)
     states = like(np.cos(1.0 + read)[None], observation.value)
-    linear = part.linear.narrowed(read) if part.linear.reads() is not None else part.linear
-    same = namespace(states).all(linear(states) == Select(entries).narrowed(read)(states))
+    same = namespace(states).all(linear(states) == variable(states))
     return entries if bool(same) else None
 
 

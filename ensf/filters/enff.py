@@ -27,12 +27,12 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, stream
+from ensf.arrays.settings import check_kind, check_settings
 from ensf.diffusion.prior_scores import member_weights
 from ensf.filters.base import Analysis, refuse_predictions, usable
 from ensf.filters.guarded import guarded
 from ensf.filters.lost import Lost
 from ensf.observations.observation import Observation
-from ensf.settings import check_kind, check_settings
 
 __all__ = ["EnFF", "FilteringToPredictive", "FlowMemory", "OptimalTransport"]
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator, namespace, stream
+from ensf.arrays.settings import check_kind, check_settings
 from ensf.diffusion.counted import CountedNormals, counted
 from ensf.diffusion.guidance import DampedGuidance, Guidance
 from ensf.diffusion.prior_scores import PairedScore, PriorScore
@@ -27,7 +28,6 @@ from ensf.filters.ensf_pointwise import affine_steps, pointwise_steps
 from ensf.filters.guarded import guarded
 from ensf.filters.lost import Lost
 from ensf.observations.observation import Observation
-from ensf.settings import check_kind, check_settings
 
 __all__ = ["EnSF", "StiffnessWarning"]
 

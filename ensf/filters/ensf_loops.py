@@ -18,9 +18,9 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from ensf.arrays.kernels import compiled
 from ensf.diffusion.counter import PANEL
 from ensf.diffusion.counter_loops import panel_normals, workspace
-from ensf.kernels import compiled
 
 IDENTITY, ARCTAN, ABSOLUTE, SQUARE, CUBE, EXPONENTIAL = range(6)
 ALPHA, PRECISION, DAMPING, KEEP, PULL, NOISE = range(6)

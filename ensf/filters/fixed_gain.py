@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_count, like, namespace, normal, stream
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import Memory, Part, Prepared, Update, observed_variables
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Select
-from ensf.settings import check_settings
 
 __all__ = ["FixedGainMAP"]
 

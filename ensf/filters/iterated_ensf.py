@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from ensf.arrays import Array, Generator, Record, generator, is_count, member_mean, namespace
+from ensf.arrays.settings import check_kind, check_settings
 from ensf.diffusion.guidance import DampedGuidance, FittedGuidance
 from ensf.diffusion.prior_scores import FittedScore, GaussianScore, IndependentScore, principal_axes
 from ensf.diffusion.sampler import ReverseSDE, Sampler
@@ -26,7 +27,6 @@ from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
 from ensf.filters.ensf import EnSF
 from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
-from ensf.settings import check_kind, check_settings
 
 __all__ = ["IteratedEnSF"]
 

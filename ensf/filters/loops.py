@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from ensf.kernels import compiled
+from ensf.arrays.kernels import compiled
 
 BLOCK = 512
 

@@ -19,13 +19,13 @@ from typing import ClassVar
 import numpy as np
 
 from ensf.arrays import Array, Generator, like, namespace
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
 from ensf.filters.guarded import guarded
 from ensf.localization.localization import Localization, check_localization
 from ensf.localization.taper import gaspari_cohn
 from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
-from ensf.settings import check_settings
 
 __all__ = ["OptimalInterpolation"]
 

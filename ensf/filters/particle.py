@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ensf.arrays import Array, Generator, like, member_mean, namespace, normal, stream
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import Memory, Part, Prepared, Update
 from ensf.filters.weights import combine, precise
 from ensf.observations.observation import Observation
-from ensf.settings import check_settings
 
 __all__ = ["ParticleFilter"]
 

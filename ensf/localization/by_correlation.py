@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensf.arrays.settings import check_settings
 from ensf.localization.patches import Patches
-from ensf.settings import check_settings
 
 __all__ = ["ByCorrelation"]
 

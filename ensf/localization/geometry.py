@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ensf.settings import check_settings
+from ensf.arrays.settings import check_settings
 
 if TYPE_CHECKING:
     import scipy.sparse

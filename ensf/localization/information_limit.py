@@ -18,10 +18,10 @@ from typing import Protocol
 import numpy as np
 
 from ensf.arrays import Array, blas_threads, is_count, is_host, like, namespace, to_numpy
+from ensf.arrays.settings import check_settings
 from ensf.localization.lockstep import grouped_by_size, shared_out
 from ensf.localization.patches import Patches, first_of
 from ensf.localization.taper import gaspari_cohn
-from ensf.settings import check_settings
 
 __all__ = ["CountLimit", "InformationLimit", "PatchLimit", "degrees_of_freedom"]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensf.arrays import Array, is_count, to_numpy
+from ensf.arrays.settings import check_kind, check_settings
 from ensf.localization.geometry import Geometry, Periodic
 from ensf.localization.patches import TIE, Patches, everything, first_of, grouped, tapered, whole_groups
 from ensf.localization.taper import gaspari_cohn
-from ensf.settings import check_kind, check_settings
 
 __all__ = ["Localization", "periodic_line"]
 

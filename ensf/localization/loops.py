@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ensf.kernels import compiled
+from ensf.arrays.kernels import compiled
 from ensf.localization import pieces
 from ensf.localization.lanes import WIDTH, store
 from ensf.localization.tridiagonal import BLOCK, form, trace_of_freedom

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ensf.kernels import compiled
+from ensf.arrays.kernels import compiled
 from ensf.localization.lanes import WIDTH, lanes, load, root, store, where_positive
 
 __all__ = ["BLOCK", "form", "trace_of_freedom"]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ensf.arrays.settings import check_kind, check_settings
 from ensf.localization.geometry import Geometry
 from ensf.localization.taper import gaspari_cohn
-from ensf.settings import check_kind, check_settings
 
 if TYPE_CHECKING:
     import scipy.sparse

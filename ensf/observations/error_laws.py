@@ -27,7 +27,7 @@ from ensf.arrays import (
     summary,
     to_numpy,
 )
-from ensf.settings import as_indices
+from ensf.arrays.settings import as_indices
 
 __all__ = [
     "Correlated",

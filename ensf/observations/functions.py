@@ -20,7 +20,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from ensf.arrays import Array, Numbers, as_floating, is_host, like, namespace, rows, summary
-from ensf.settings import as_indices
+from ensf.arrays.settings import as_indices
 
 __all__ = [
     "Affine",

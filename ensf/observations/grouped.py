@@ -14,9 +14,9 @@ from typing import ClassVar, Self
 import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, Record, as_floating, like, namespace, normal, to_numpy
+from ensf.arrays.settings import as_indices
 from ensf.observations.functions import PointwiseFunction, identity
 from ensf.observations.operators import GroupedFunction, LinearPart, Operator
-from ensf.settings import as_indices
 
 __all__ = ["Grouped", "Whitened", "WhitenedFunction", "numbered"]
 

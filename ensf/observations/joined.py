@@ -9,9 +9,9 @@ from functools import cached_property, reduce
 import numpy as np
 
 from ensf.arrays import Array, namespace
+from ensf.arrays.settings import as_indices
 from ensf.observations.functions import Mixed, PointwiseFunction, identity
 from ensf.observations.operators import Linear, LinearPart, Operator, Select, Stacked, stacked_matrices, union
-from ensf.settings import as_indices
 
 __all__ = ["Joined", "join"]
 

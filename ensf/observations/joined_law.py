@@ -10,8 +10,8 @@ from typing import ClassVar, cast
 import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, Record, like, namespace, rows, to_numpy
+from ensf.arrays.settings import as_indices
 from ensf.observations.error_laws import ErrorLaw, Gaussian, IndependentLaw, one_each
-from ensf.settings import as_indices
 
 __all__ = ["JoinedLaw", "gaussian_rows", "join_laws", "widened"]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensf.arrays import Array, Generator
+from ensf.arrays.settings import check_settings
 from ensf.observations.functions import PointwiseFunction
 from ensf.observations.observation import Observation
 from ensf.observations.operators import Pointwise, Select
-from ensf.settings import check_settings
 
 __all__ = ["RandomPoints", "RegularPoints"]
 

@@ -10,12 +10,12 @@ from typing import cast
 import numpy as np
 
 from ensf.arrays import Array, Numbers, as_floating, like, namespace, rows, summary, to_numpy
+from ensf.arrays.settings import as_indices
 from ensf.observations.error_laws import ErrorLaw, Gaussian, is_error_law, is_gaussian
 from ensf.observations.functions import Affine
 from ensf.observations.grouped import Grouped, Whitened
 from ensf.observations.operators import LinearPart, Operator, as_operator
 from ensf.observations.window import Window
-from ensf.settings import as_indices
 
 __all__ = ["Observation", "Unresolved"]
 

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 import array_api_compat
 import numpy as np
 
-from ensf.arrays import Array, as_floating, is_host, like, namespace, rows, summary, to_numpy
+from ensf.arrays import Array, as_floating, is_host, is_sparse, like, namespace, rows, summary, to_numpy
+from ensf.arrays.settings import as_indices
 from ensf.observations.functions import Affine, Composed, Function, PointwiseFunction, identity
-from ensf.settings import as_indices
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -366,7 +366,7 @@ class Linear(Operator):
         object.__setattr__(self, "matrix", _real_matrix(self.matrix))
 
     def __repr__(self) -> str:
-        if _is_sparse(self.matrix):
+        if is_sparse(self.matrix):
             return f"Linear({tuple(self.matrix.shape)} sparse {self.matrix.dtype}, {self.matrix.nnz} stored)"
         return f"Linear({summary(self.matrix)})"
 
@@ -383,7 +383,7 @@ class Linear(Operator):
 
     def reads(self) -> np.ndarray:
         """Columns with an entry that is not zero."""
-        if _is_sparse(self.matrix):
+        if is_sparse(self.matrix):
             return np.unique(to_numpy(self.matrix.indices[self.matrix.data != 0])).astype(np.int64)
         return np.flatnonzero((to_numpy(self.matrix) != 0).any(axis=0))
 
@@ -392,7 +392,7 @@ class Linear(Operator):
         size = abs(self.matrix)
         if not size.shape[0]:
             return np.zeros(size.shape[1], dtype=np.int64)
-        return to_numpy(size.argmax(axis=0) if _is_sparse(size) else namespace(size).argmax(size, axis=0)).ravel()
+        return to_numpy(size.argmax(axis=0) if is_sparse(size) else namespace(size).argmax(size, axis=0)).ravel()
 
     def narrowed(self, entries: np.ndarray) -> Linear:
         """The columns at `entries`."""
@@ -404,7 +404,7 @@ class Linear(Operator):
             columns = np.searchsorted(entries, used.indices)
             shape = used.shape[0], len(entries)
             return Linear(scipy.sparse.csr_array((used.data, columns, used.indptr), shape=shape))
-        if _is_sparse(self.matrix):
+        if is_sparse(self.matrix):
             return Linear(self.matrix.tocsc()[:, entries].tocsr())
         return Linear(namespace(self.matrix).take(self.matrix, like(entries, self.matrix), axis=1))
 
@@ -426,7 +426,7 @@ class Linear(Operator):
         shift = _apply(matrix, like(np.broadcast_to(offset, read.shape).astype(np.float64), _numbers(matrix)))
         factors = np.ones(self.matrix.shape[1])
         factors[read] = factor
-        if _is_sparse(self.matrix):
+        if is_sparse(self.matrix):
             import scipy.sparse
 
             scaled = self.matrix @ scipy.sparse.diags_array(factors)
@@ -447,10 +447,6 @@ class Linear(Operator):
         return Linear(like(self.matrix.toarray(), array))
 
 
-def _is_sparse(matrix: Matrix) -> TypeGuard[scipy.sparse.csr_array]:
-    return hasattr(matrix, "tocsr")
-
-
 def _is_host_sparse(matrix: Matrix) -> TypeGuard[scipy.sparse.csr_array]:
     """Whether it is a matrix of SciPy, which is not imported for the question."""
     return type(matrix).__module__.startswith("scipy.sparse")
@@ -458,7 +454,7 @@ def _is_host_sparse(matrix: Matrix) -> TypeGuard[scipy.sparse.csr_array]:
 
 def _real_matrix(matrix: Matrix) -> Matrix:
     """Compressed rows of a sparse matrix; a dense one as `as_floating` has it."""
-    if not _is_sparse(matrix):
+    if not is_sparse(matrix):
         dense = as_floating(matrix, "operator matrix")
         if dense.ndim != 2:
             raise ValueError(f"operator matrix has shape {tuple(dense.shape)}: give (observation, state)")
@@ -476,19 +472,17 @@ def _real_matrix(matrix: Matrix) -> Matrix:
 
 def stacked_matrices(matrices: Sequence[Matrix]) -> Linear:
     """The rows of several matrices one after another, dense if all of them are."""
-    if any(map(_is_sparse, matrices)):
+    if any(map(is_sparse, matrices)):
         import scipy.sparse
 
-        rows_of_all = [
-            matrix if _is_sparse(matrix) else scipy.sparse.csr_array(to_numpy(matrix)) for matrix in matrices
-        ]
+        rows_of_all = [matrix if is_sparse(matrix) else scipy.sparse.csr_array(to_numpy(matrix)) for matrix in matrices]
         return Linear(scipy.sparse.vstack(rows_of_all, format="csr"))
     return Linear(namespace(*matrices).concat(matrices, axis=0))
 
 
 def _numbers(matrix: Matrix) -> Array:
     """An array with the namespace, device and dtype of a matrix."""
-    return matrix.data if _is_sparse(matrix) else matrix
+    return matrix.data if is_sparse(matrix) else matrix
 
 
 def _apply(matrix: Matrix, vectors: Array) -> Array:

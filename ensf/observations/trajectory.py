@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, like, namespace
+from ensf.arrays.settings import as_indices
 from ensf.observations.joined import join
 from ensf.observations.operators import LinearPart, Operator, as_operator
-from ensf.settings import as_indices
 
 __all__ = ["AtStep", "at_times", "brackets"]
 

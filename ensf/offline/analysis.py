@@ -23,15 +23,14 @@ from ensf.dataset.blocks import Transforms
 from ensf.dataset.methods import Method, beside_parameters, find_localization, inside, method_for, with_catalogues
 from ensf.dataset.pipeline import Clipped, Follow, Pipeline, quiet
 from ensf.dataset.stores import size_of
-from ensf.dataset.tiles import Range, layout_at
 from ensf.dataset.transforms import Setting, several
-from ensf.filters.base import Filter, Info, Memory, Preparable, Update
+from ensf.filters.base import Info, Memory, Update
 from ensf.offline.fields import FIELDS, GridFile, attributes_of
-from ensf.offline.job import Job, bytes_beside, bytes_needed
+from ensf.offline.job import Job, check_limit, cut_within
 from ensf.offline.members import Source
 from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
 from ensf.offline.observations import Columns, check_prior, locate, meet, named, refuse_rejected, set_aside
-from ensf.offline.parts import Forecast, Work, analyse, cut_source, load, path_of, scan
+from ensf.offline.parts import Forecast, Work, analyse, load, path_of, scan
 from ensf.offline.staging import check_free, staged
 from ensf.offline.statistics import STATISTICS, Bands, write
 from ensf.offline.times import TimesSource
@@ -248,14 +247,8 @@ class Offline:
     window: str = ""
     memory_limit: float = 0.0
 
-    @property
-    def limit(self) -> float:
-        """Bytes of memory for each process."""
-        return self.memory_limit * 1e9 if self.memory_limit else np.inf
-
     def __post_init__(self) -> None:
-        if not self.memory_limit >= 0:
-            raise ValueError(f"memory_limit is {self.memory_limit:g}: give GB for each process, or 0 for no limit")
+        check_limit(self.memory_limit)
         if self.by_time and self.parameters:
             raise ValueError("parameters cannot be in files of one time each: leave by_time or the parameters out")
         if self.by_time and self.window and self.window != "all" and "/" not in self.window:
@@ -341,7 +334,7 @@ class Offline:
         }
         observed = meet(table, named(tables), layout, self.checks, options)
         read_at = _read_by(observed, source)
-        parts = self._parts(source, method, tuple(parameters.values()), len(read_at))
+        parts = cut_within(self.memory_limit, source, method, tuple(parameters.values()), len(read_at))
         transforms = self._transforms(source)
         with opened("serial", folder) as here:
             columns = _scanned(Forecast(source, parts, transforms, read_at), run or Run(here, follow))
@@ -362,35 +355,6 @@ class Offline:
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
         own = tuple((one, parameters[name]) for name, one in self.parameters.items())
         return Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
-
-    def _parts(self, source: Source, method: Filter, parameters: Sequence[Source], read: int) -> list[Range]:
-        """What is read at once; refused if a part, or what the method needs, does not fit into the memory.
-
-        So many values of each member are read by observations.
-        """
-        localization, prepared = find_localization(method), isinstance(method, Preparable)
-        parts = cut_source(source, localization)
-        beside, observed = bytes_beside(source, method, parameters), read * source.members * source.dtype.itemsize
-        needed = bytes_needed(source, parts, prepared, beside, observed)
-        while needed > self.limit and max(part.stop - part.start for part in parts) > 1:
-            fewer = max(layout_at(source.layout, part).size for part in parts) * source.members / 2
-            smaller = cut_source(source, localization, fewer)
-            if len(smaller) == len(parts):
-                break
-            parts = smaller
-            needed = bytes_needed(source, parts, prepared, beside, observed)
-        if needed > self.limit:
-            more = f", with {beside / 1e9:.3g} GB of catalogues and parameters," if beside else ""
-            what = f"one part of the state{more}" if prepared else f"{type(method).__name__}, which takes whole states,"
-            advice = "store the state in smaller pieces" if prepared else "a filter such as LETKF or LETSF"
-            alone, predicted = (bytes_needed(source, (), True, 0.0, size) for size in (0, observed))
-            if alone <= self.limit < predicted:
-                what, advice = f"an update by the members at {read} observed values", "thin the observations"
-            raise ValueError(
-                f"memory_limit is {self.limit / 1e9:.3g} GB but {what} needs {needed / 1e9:.3g} GB: give more, or "
-                + advice
-            )
-        return parts
 
     def _transforms(self, source: Source) -> Transforms:
         """Those of each variable; what is fitted gets its variable whole."""

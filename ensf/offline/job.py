@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.methods import inside
+from ensf.dataset.methods import find_localization, inside
 from ensf.dataset.pipeline import Pipeline
 from ensf.dataset.tiles import Range, layout_at
-from ensf.filters.base import Filter, Memory
+from ensf.filters.base import Filter, Memory, Preparable
 from ensf.offline.members import Source
 from ensf.offline.memory import keepers
 from ensf.offline.observations import Columns, compare, counts
+from ensf.offline.parts import cut_source
 from ensf.offline.statistics import Bands, by_band
 from ensf.offline.windows import Window
 from ensf.runs.patterns import find_files
@@ -23,7 +24,7 @@ from ensf.tables import ObservationTable, Observed
 from ensf.tables.flags import USED, WITHHELD
 from ensf.wrappers import AdditiveNoise, Parameter
 
-__all__ = ["Job", "bytes_beside", "bytes_needed"]
+__all__ = ["Job", "bytes_beside", "bytes_needed", "check_limit", "cut_within"]
 
 ALWAYS = 4e8
 """Bytes of a process that has imported what it needs."""
@@ -71,6 +72,58 @@ def bytes_needed(source: Source, parts: Sequence[Range], prepared: bool, beside:
     largest = max((layout_at(source.layout, part).size for part in parts), default=0) * source.members * 8.0
     whole = 0 if prepared else WHOLE * source.layout.size * source.members * source.dtype.itemsize
     return ALWAYS + PART * largest + OBSERVED * observed + whole + beside
+
+
+def check_limit(memory_limit: float) -> None:
+    """Raise ValueError if it is no number of GB."""
+    if not memory_limit >= 0:
+        raise ValueError(f"memory_limit is {memory_limit:g}: give GB for each process, or 0 for no limit")
+
+
+def cut_within(
+    memory_limit: float, source: Source, method: Filter, parameters: Sequence[Source] = (), read: int = 0
+) -> list[Range]:
+    """The parts of a source, small enough for the memory of each process.
+
+    Parameters
+    ----------
+    memory_limit : float
+        GB; 0 = no limit.
+    source : Source
+    method : Filter
+    parameters : sequence of Source
+        Variables that are parameters of the model.
+    read : int
+        Values of each member that observations read.
+
+    Raises
+    ------
+    ValueError
+        If the smallest part, or what the method needs beside it, does not fit into the memory.
+    """
+    limit = memory_limit * 1e9 if memory_limit else np.inf
+    localization, prepared = find_localization(method), isinstance(method, Preparable)
+    parts = cut_source(source, localization)
+    beside, observed = bytes_beside(source, method, parameters), read * source.members * source.dtype.itemsize
+    needed = bytes_needed(source, parts, prepared, beside, observed)
+    while needed > limit and max(part.stop - part.start for part in parts) > 1:
+        fewer = max(layout_at(source.layout, part).size for part in parts) * source.members / 2
+        smaller = cut_source(source, localization, fewer)
+        if len(smaller) == len(parts):
+            break
+        parts = smaller
+        needed = bytes_needed(source, parts, prepared, beside, observed)
+    if needed <= limit:
+        return parts
+    more = f", with {beside / 1e9:.3g} GB of catalogues and parameters," if beside else ""
+    what = f"one part of the state{more}" if prepared else f"{type(method).__name__}, which takes whole states,"
+    advice = "store the state in smaller pieces" if prepared else "a filter such as LETKF or LETSF"
+    alone, predicted = (bytes_needed(source, (), True, 0.0, size) for size in (0, observed))
+    if alone <= limit < predicted:
+        what, advice = f"an update by the members at {read} observed values", "thin the observations"
+    raise ValueError(
+        f"memory_limit is {memory_limit:.3g} GB but {what} needs {needed / 1e9:.3g} GB: give more, or {advice}"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,8 +36,9 @@ def meet(
     table: ObservationTable, tables: str, layout: Layout, checks: Sequence[Check], options: Mapping[str, Any]
 ) -> Observed:
     """The rows that are left by the checks that need no forecast, on a layout."""
+    with_forecast = _of_forecast(checks)
     for check in checks:
-        if not hasattr(check, "stage"):
+        if check not in with_forecast:
             table = check.flag(table)
     try:
         return table.observe(layout, **options)
@@ -74,7 +75,12 @@ class Columns:
 
 def check_prior(observed: Observed, columns: Columns, checks: Sequence[Check]) -> Observed:
     """The rows that are left by the checks that need the forecast, and what it predicts."""
-    return compare(observed, "prior", columns).check(*(check for check in checks if hasattr(check, "stage")))
+    return compare(observed, "prior", columns).check(*_of_forecast(checks))
+
+
+def _of_forecast(checks: Sequence[Check]) -> list[Check]:
+    """Those that need what the members predict."""
+    return [check for check in checks if hasattr(check, "stage")]
 
 
 def set_aside(observed: Observed, part: float) -> tuple[Observed, Observed]:

@@ -7,7 +7,7 @@ for each radius:  the filter with that half-width --> increment of the mean, spr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.arrays import Generator
+from ensf.arrays.settings import has_settings
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.methods import Method, find_localization
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
@@ -218,7 +219,7 @@ def with_half_width(method: Part, factor: float) -> Part:
     """A method whose localizations reach so much farther."""
     if isinstance(method, Localization):
         return replace(method, half_width=factor * method.half_width)  # type: ignore[return-value]
-    if not is_dataclass(method) or isinstance(method, type):
+    if not has_settings(method):
         return method
     changed = {
         part.name: with_half_width(getattr(method, part.name), factor)

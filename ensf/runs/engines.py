@@ -127,6 +127,7 @@ class Workers:
 
     def __init__(self, engine: str | Executor, stop: Path, stopping: Callable[[], bool], limit: int | None) -> None:
         self.engine, self.stop, self.stopping, self.limit = engine, stop, stopping, limit
+        self.is_own = isinstance(engine, Executor)
         self._stack = ExitStack()
         self._pool: Executor | None = None
         self._futures: dict[Future, Any] = {}
@@ -178,7 +179,7 @@ class Workers:
                 yield from self._round(work, tasks)
                 return
             except BrokenProcessPool:
-                if attempt == TRIES or isinstance(self.engine, Executor):
+                if attempt == TRIES or self.is_own:
                     raise OSError(
                         f"processes of engine {self.engine} died {attempt} times, perhaps for lack of memory: "
                         "try again with fewer"
@@ -219,7 +220,7 @@ class Workers:
         with deferred() as stopping:
             for future in self._futures:
                 future.cancel()
-            if self._pool is not None and isinstance(self.engine, Executor):
+            if self._pool is not None and self.is_own:
                 wait(self._futures)
             elif self._pool is not None:
                 self._pool.shutdown()

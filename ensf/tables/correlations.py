@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 
 from ensf.arrays import as_names
+from ensf.arrays.settings import check_settings
 from ensf.localization import Euclidean, Sphere
-from ensf.settings import check_settings
 
 __all__ = ["ByChannel", "ByDistance", "Constant", "Correlation"]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, generator
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import (
     Analysis,
     Filter,
@@ -23,7 +24,6 @@ from ensf.filters.base import (
 )
 from ensf.filters.guarded import check_memory, guarded
 from ensf.observations.observation import Observation
-from ensf.settings import check_settings
 
 __all__ = ["WrappedUpdate", "Wrapper", "check_ranges"]
 

@@ -25,6 +25,7 @@ from typing import ClassVar
 import numpy as np
 
 from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, stream
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import (
     Analysis,
     Filter,
@@ -38,7 +39,6 @@ from ensf.filters.base import (
 )
 from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
-from ensf.settings import check_settings
 
 __all__ = ["CollapseGuard", "GuardMemory"]
 

@@ -22,10 +22,10 @@ from functools import cached_property
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, refuse_predictions, usable, with_values
 from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
-from ensf.settings import check_settings
 
 __all__ = ["Copula", "Warp"]
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, namespace
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import Analysis, Filter, Memory, check_filter, refuse_predictions
 from ensf.filters.guarded import guarded
 from ensf.observations.functions import arctan
 from ensf.observations.observation import Observation
-from ensf.settings import check_settings
 
 __all__ = ["InvertedArctan"]
 

@@ -6,7 +6,7 @@ import math
 
 import numba
 
-from ensf.kernels import compiled
+from ensf.arrays.kernels import compiled
 
 
 @compiled(error_model="numpy")

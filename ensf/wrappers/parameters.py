@@ -22,9 +22,9 @@ from typing import Protocol
 import numpy as np
 
 from ensf.arrays import Array, Generator, as_floating, counted_normal, like, member_mean, namespace, to_numpy
+from ensf.arrays.settings import check_kind, check_settings
 from ensf.filters.base import Filter, Memory, Part, Preparable, Update, as_part
 from ensf.observations.observation import Observation
-from ensf.settings import check_kind, check_settings
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.spread import scaled, spread, spread_ratio

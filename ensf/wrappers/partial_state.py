@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, is_count, namespace
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import Analysis, Filter, Memory, Part, as_ensemble, as_part, check_filter, refuse_predictions
 from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
-from ensf.settings import check_settings
 
 __all__ = ["PartialState"]
 

@@ -16,10 +16,10 @@ from typing import ClassVar
 import numpy as np
 
 from ensf.arrays import Array, Generator, Record
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import Analysis, Filter, Memory, Preparable, check_filter
 from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
-from ensf.settings import check_settings
 
 __all__ = ["Smoother", "SmootherMemory", "earlier_field"]
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -40,6 +40,7 @@ from ensf.arrays import (
     summary,
     to_numpy,
 )
+from ensf.arrays.settings import as_indices, check_settings
 from ensf.filters.base import (
     Analysis,
     Filter,
@@ -57,7 +58,6 @@ from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.localization import variable_code
 from ensf.observations.observation import Observation
-from ensf.settings import as_indices, check_settings
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
 __all__ = [
@@ -283,7 +283,8 @@ class OnlyVariables(Wrapper):
 
     @property
     def _indices(self) -> list[int]:
-        return [one for one in self.variables if not isinstance(one, str)]
+        names = self._names
+        return [int(one) for one in self.variables if one not in names]
 
     def check_names(self, names: Iterable[object]) -> None:
         """Raise ValueError if it names a variable that the state does not have."""
@@ -317,11 +318,10 @@ class OnlyVariables(Wrapper):
 
 def _chosen(variables: str | int | Sequence[str | int] | np.ndarray) -> tuple[str | int, ...]:
     """Names and indices of what a user has: several or one of them, or a mask."""
-    several = [variables] if isinstance(variables, str) else variables
-    if isinstance(several, Iterable) and any(isinstance(one, str) for one in several):
-        names = tuple(str(one) for one in several if isinstance(one, str))
-        return *names, *as_indices([one for one in several if not isinstance(one, str)], "OnlyVariables").tolist()
-    return tuple(as_indices(several, "OnlyVariables").tolist())
+    several: list[Any] = list(variables) if np.ndim(variables) else [variables]  # type: ignore[arg-type]
+    names = [str(one) for one in several if isinstance(one, str)]
+    indices = [one for one in several if one not in names] if names else variables
+    return *names, *as_indices(indices, "OnlyVariables").tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,7 +352,7 @@ class AdditiveNoise(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.catalogue, str):
+        if self._names is None:
             states = as_floating(self.catalogue, "catalogue")
             finite = np.isfinite(to_numpy(states)).all()
             if states.ndim != 2 or states.shape[0] < 2 or not finite:

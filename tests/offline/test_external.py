@@ -506,6 +506,18 @@ def test_observations_are_checked_and_every_row_keeps_its_reason(folder, capsys)
     assert [kept.reasons[code] for code in kept.qc[3:].tolist()] == ["gross check", "out of domain"]
 
 
+def test_a_cycle_says_which_innovations_nothing_explains(folder, capsys):
+    for cycle, value in ((1, 0.0), (2, 30.0)):
+        rows = [f"q,{value},1.0,2020-01-01,{y},{x}" for y in range(3) for x in range(4)]
+        (folder / f"obs_{cycle}.csv").write_text("\n".join(["variable,value,error,time,y,x", *rows]) + "\n")
+    assert configured(folder, "") == 0
+    one, two, three = [line for line in capsys.readouterr().err.splitlines() if "observations used" in line]
+    assert re.search(
+        r"12 of 12 observations used, innovations of q \d+(\.\d)? times what spread and error explain", two
+    )
+    assert "innovations" not in one + three
+
+
 def test_variables_keep_their_bounds(folder):
     assert configured(folder, '[variables]\nq = "Bounds(low=-0.1)"\n') == 0
     for cycle in (1, 2, 3):

@@ -1,5 +1,6 @@
 """Parts of an analysis of files: the same bits in one part and in many, by any engine, after a killed worker too."""
 
+import importlib.util
 import multiprocessing
 import os
 import shutil
@@ -202,6 +203,30 @@ def test_stores_have_the_bits_of_files(single, tmp_path, rng, many):
                 assert store[name].values.tobytes() == file[name].values.tobytes(), name
             assert store["p"].attrs["scale_factor"] == file["p"].attrs["scale_factor"]
             assert store["p"].encoding["shards" if single else "chunks"]
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is")
+def test_stores_that_cannot_be_used_are_named(tmp_path, rng, monkeypatch):
+    pytest.importorskip("zarr")
+    write(tmp_path, rng, members=2)
+    as_stores(tmp_path)
+    analysed(tmp_path, "out", "letkf", prior="*.zarr")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != ".owner"}
+
+    def refused(kind, message, output="out"):
+        with pytest.raises(kind, match=message):
+            analysed(tmp_path, output, "letkf", prior="*.zarr")
+
+    refused(FileExistsError, r"forecast_00\.zarr exists: name another folder")
+    refused(FileExistsError, r"forecast_01\.zarr is a Zarr store: name a folder that is not in one", "forecast_01.zarr")
+    piece = next(path for path in (tmp_path / "forecast_01.zarr" / "t" / "c").rglob("*") if path.is_file())
+    piece.write_bytes(before[piece][: len(before[piece]) // 2])
+    refused(ValueError, r"forecast_01\.zarr is not a Zarr store, or damaged \(.*\): make it again", "new")
+    piece.write_bytes(before[piece])
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "zarr" else find(name, *more))
+    refused(ImportError, r"forecast_00\.zarr is a Zarr store, which needs zarr: pip install", "new")
+    assert before == {path: path.read_bytes() for path in before} and not (tmp_path / "new" / "one").exists()
 
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is", "ignore:Failed to open Zarr store with")

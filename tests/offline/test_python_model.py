@@ -156,13 +156,33 @@ def test_a_configuration_with_a_model_runs(place, capsys):
     assert len(list((place / "cycles" / "cycle_0001" / "analysis").glob("member_*.nc"))) == 2
 
 
+def test_a_limit_of_memory_that_is_too_small_is_told_before_the_first_forecast(place):
+    cycling = Cycling(
+        Command(model="toy_model:advance"),
+        initial="initial/m{member:02d}.nc",
+        observations="obs_{cycle}.csv",
+        folder=str(place),
+        members=2,
+        cycles=2,
+        interval=6.0,
+        method=ETKF(),
+    )
+    for way in (external.plan, external.run):
+        for limit, message in ((0.1, "memory_limit is 0.1 GB but one part"), (-1.0, "memory_limit is -1: give GB")):
+            with pytest.raises(ValueError, match=message):
+                way(cycling, place / "out", memory_limit=limit)
+    assert not list((place / "out").glob("cycle*"))
+
+
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is", "ignore:Failed to open Zarr store with")
 def test_members_may_be_stores(place):
     """With failed members that are replaced, earlier states, and a run that was stopped."""
     pytest.importorskip("zarr")
     for path in (place / "initial").glob("*.nc"):
         xr.load_dataset(path).to_zarr(path.with_suffix(".zarr"), zarr_format=2 if path.stem == "m01" else 3)
-    asked = {**python("lame"), "members": 3, "method": Smoother(ETKF(), 1), "min_members": 2, "replace_failed": True}
+    command = "sh -c 'test {member} -ne 2 && cp -r {input} {output}'"
+    asked = {"model": {"command": command}, "members": 3, "cycles": 2, "method": Smoother(ETKF(), 1)}
+    asked |= {"min_members": 2, "replace_failed": True, "check_time": False}
     stores = {**asked, "initial": "initial/m{member:02d}.zarr"}
     run(place, "files", **asked)
 
@@ -182,3 +202,18 @@ def test_members_may_be_stores(place):
     assert len(list((place / "stores").rglob("member_*.zarr"))) == len(paths)
     run(place, "stores", overwrite=True, cycles=1, **{key: stores[key] for key in stores if key != "cycles"})
     assert not (place / "stores" / "cycle_0002").exists()
+
+
+@pytest.mark.slow
+def test_a_model_in_python_takes_stores(place):
+    pytest.importorskip("zarr")
+    for path in (place / "initial").glob("*.nc"):
+        xr.load_dataset(path).to_zarr(path.with_suffix(".zarr"), zarr_format=2 if path.stem == "m01" else 3)
+    run(place, "files", **python("advance"))
+    run(place, "stores", **python("advance"), initial="initial/m{member:02d}.zarr")
+    for member in (1, 2):
+        store = place / "stores" / "cycle_0002" / "analysis" / f"member_{member:04d}.zarr"
+        made = xr.load_dataset(store, engine="zarr", consolidated=False)
+        file = place / "files" / store.relative_to(place / "stores").with_suffix(".nc")
+        xr.testing.assert_equal(made, xr.load_dataset(file))
+        assert (store / ".zgroup").exists() == (member == 1)

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from ensf.arrays import Array, Generator, like, member_mean, namespace
+from ensf.arrays.settings import check_kind, check_settings
 from ensf.filters.base import Memory, Prepared, Update
 from ensf.filters.kalman.filters import whitened
 from ensf.filters.kalman.local_transform import local_transform
@@ -19,7 +20,6 @@ from ensf.localization import ByCorrelation, Localization, Patches, PatchLimit
 from ensf.localization.localization import check_localization
 from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
-from ensf.settings import check_kind, check_settings
 
 __all__ = ["LETKF"]
 

@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from ensf.kernels import compiled
+from ensf.arrays.kernels import compiled
 from ensf.localization.lanes import WIDTH, lanes, load, store
 from ensf.localization.tridiagonal import form, trace_of_freedom
 

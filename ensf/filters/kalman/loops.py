@@ -7,7 +7,7 @@ import math
 import numba
 import numpy as np
 
-from ensf.kernels import compiled
+from ensf.arrays.kernels import compiled
 
 ACCURATE = 2e6  # as in ensf.filters.weights; a test compares
 

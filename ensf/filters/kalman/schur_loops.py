@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numba
 
-from ensf.kernels import compiled
+from ensf.arrays.kernels import compiled
 
 
 @compiled(parallel=True)

@@ -23,6 +23,7 @@ from operator import add
 import numpy as np
 
 from ensf.arrays import Array, Generator, Record, is_count, is_host, like, member_mean, namespace
+from ensf.arrays.settings import check_kind, check_settings
 from ensf.filters.base import Memory, Part, Prepared, Update
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.letsf.flow import exponential_step
@@ -32,7 +33,6 @@ from ensf.filters.patch_whitening import in_whitened_patches
 from ensf.localization import Localization, Patches, PatchLimit
 from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
-from ensf.settings import check_kind, check_settings
 
 __all__ = ["LETSF"]
 

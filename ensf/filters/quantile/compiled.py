@@ -17,8 +17,8 @@ import math
 import numba
 import numpy as np
 
+from ensf.arrays.kernels import compiled
 from ensf.filters.quantile.marginals import TAIL
-from ensf.kernels import compiled
 
 __all__ = ["PASSES", "arrive", "cells", "conclude", "conserve", "cut", "gaussian_loop", "regress"]
 

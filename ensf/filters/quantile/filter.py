@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ensf.arrays import SMALL, Array, Generator, is_host, like, member_mean, namespace, to_numpy
+from ensf.arrays.settings import check_kind, check_settings
 from ensf.filters.base import Memory, Part, Prepared, Update, with_values
 from ensf.filters.local import LocalUpdate, check_local
 from ensf.filters.quantile.marginals import Marginal, RankHistogram, normal_scores
@@ -32,7 +33,6 @@ from ensf.localization.localization import check_localization
 from ensf.localization.patches import everything
 from ensf.observations.functions import identity
 from ensf.observations.observation import Observation
-from ensf.settings import check_kind, check_settings
 
 __all__ = ["QuantileFilter"]
 

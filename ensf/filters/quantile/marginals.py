@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ensf.settings import check_settings
+from ensf.arrays.settings import check_settings
 
 __all__ = ["TAIL", "Kernel", "Marginal", "RankHistogram", "Table", "normal_scores"]
 

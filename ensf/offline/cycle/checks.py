@@ -19,6 +19,7 @@ from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
 from ensf.offline.cycle.settings import Cycling
 from ensf.offline.cycle.template import filled, templates, uses
+from ensf.offline.job import check_limit, cut_within
 from ensf.offline.members import Source
 from ensf.offline.memory import read_memory
 from ensf.offline.observations import counts, locate, meet, named, refuse_rejected
@@ -35,7 +36,7 @@ SHOWN = 12
 
 
 def check_inputs(
-    cycling: Cycling, tasks: Sequence[Task], directory: Path, first: int | None
+    cycling: Cycling, tasks: Sequence[Task], directory: Path, first: int | None, memory_limit: float = 0.0
 ) -> dict[int, ObservationTable | None]:
     """Tables of the cycles from `first` on with a code for every row; None where there is no file yet.
 
@@ -48,12 +49,15 @@ def check_inputs(
         Of the run.
     first : int or None
         The next cycle; None if the analysis is one's own, so that nobody knows what it takes.
+    memory_limit : float
+        GB for each process; 0 = no limit.
 
     Raises
     ------
     ValueError, OSError
         One sentence that names the file, and what to do.
     """
+    check_limit(memory_limit)
     _check_program(cycling, tasks[0])
     for task in tasks:
         if not is_there(task.input):
@@ -64,6 +68,7 @@ def check_inputs(
     if first is None:
         return {}
     source = _source(cycling, tasks, first)
+    cut_within(memory_limit, source, method_for(cycling.filter, source.layout))
     return {cycle: _table(cycling, source, cycle, first) for cycle in range(first, cycling.cycles + 1)}
 
 

@@ -14,6 +14,7 @@ With a `Smoother` each cycle also writes corrected copies of the states of the c
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import xarray as xr
 
 from ensf.arrays import Generator
 from ensf.filters.base import Analysis, Info, Memory
@@ -36,7 +38,7 @@ from ensf.offline.cycle.settings import Cycling, Date, Time
 from ensf.offline.fields import FIELDS
 from ensf.offline.memory import MEMORY
 from ensf.offline.observations import summary
-from ensf.offline.statistics import STATISTICS, append
+from ensf.offline.statistics import STATISTICS, append, pooled, variables_of
 from ensf.runs import restart
 from ensf.runs.engines import Engine, Workers, clear, opened
 from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
@@ -49,6 +51,8 @@ __all__ = ["Analyse", "Checkpoint", "plan", "run"]
 
 WRONG_FACTOR = 1.5
 """Of the errors of observations: from here on the line of a cycle says so."""
+MAX_CHI2, FEWEST = 4.0, 10
+"""The same of squared innovations over what spread and error explain, of so many observations or more."""
 
 
 class Analyse(Protocol):
@@ -146,7 +150,7 @@ def run(
         checkpoint, cleared = _checkpoint(cycling, directory, resume, overwrite)
         if checkpoint.cycles < cycling.cycles:
             tasks = list(_tasks(checkpoint, cycling, directory))
-            check_inputs(cycling, tasks, directory, None if analyse else checkpoint.cycles + 1)
+            check_inputs(cycling, tasks, directory, None if analyse else checkpoint.cycles + 1, memory_limit)
         for name in ("restart.npz", "summary.json", STATISTICS):
             clear_unfinished(directory / name)
         if not cleared:
@@ -163,12 +167,14 @@ def run(
     return checkpoint.records
 
 
-def plan(cycling: Cycling, directory: Path, *, resume: bool = False, overwrite: bool = False) -> list[str]:
+def plan(
+    cycling: Cycling, directory: Path, *, resume: bool = False, overwrite: bool = False, memory_limit: float = 0.0
+) -> list[str]:
     """What `run` would do, in lines, when all that it would stumble over has been checked; nothing is written.
 
     Parameters
     ----------
-    cycling, directory, resume, overwrite
+    cycling, directory, resume, overwrite, memory_limit
         As of `run`.
 
     Raises
@@ -181,7 +187,7 @@ def plan(cycling: Cycling, directory: Path, *, resume: bool = False, overwrite: 
     if checkpoint.cycles >= cycling.cycles:
         return [f"all {cycling.cycles} cycles are finished: nothing is left to do"]
     tasks = list(_tasks(checkpoint, cycling, directory))
-    tables = check_inputs(cycling, tasks, directory, checkpoint.cycles + 1)
+    tables = check_inputs(cycling, tasks, directory, checkpoint.cycles + 1, memory_limit)
     return list(lines(cycling, tasks, tables, directory))
 
 
@@ -219,8 +225,8 @@ def _cycle(
     used = _write_table(analysis, place)
     _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
     _keep_looks(analysis, place, cycle, _plain(cycling.time(cycle)))
-    errors = _wrong_errors(analysis.info)
-    show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}{errors}")
+    doubts = _doubts(analysis.info)
+    show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}{doubts}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
     record = {"cycle": cycle, "time": _plain(cycling.time(cycle)), "members": len(prior), "failed": sorted(failed)}
@@ -297,13 +303,19 @@ def _plain(time: Time) -> float | str:
     return str(time) if isinstance(time, Date) else time
 
 
-def _wrong_errors(info: Info) -> str:
-    """Words for the errors of observations that the filter takes to be far larger than what is told."""
+def _doubts(info: Info) -> str:
+    """Words for errors that the filter takes to be larger than what is told, and innovations that nothing explains."""
     words = ""
     for name, value in info.items():
         if name.startswith("error_factor") and value >= WRONG_FACTOR:
             kind = name.removeprefix("error_factor").removeprefix("_")
             words += f", errors{kind and ' of '}{kind} taken as {value:.3g} times what is told"
+    statistics = info.get("statistics", xr.Dataset())
+    for variable in variables_of(statistics):
+        numbers = pooled(statistics, variable, "used")
+        if numbers["count"] >= FEWEST and numbers["chi2"] > MAX_CHI2:
+            times = math.sqrt(numbers["chi2"])
+            words += f", innovations of {variable} {times:.3g} times what spread and error explain"
     return words
 
 

@@ -51,7 +51,8 @@ def forecast(function, source, target, words):
         if isinstance(words[name], str):
             words[name] = np.datetime64(words[name])
     is_store = os.path.isdir(source)
-    made = function(xr.load_dataset(source, engine="zarr" if is_store else None), **taken(function, words))
+    how = {"engine": "zarr", "consolidated": False} if is_store else {}
+    made = function(xr.load_dataset(source, **how), **taken(function, words))
     if not isinstance(made, xr.Dataset):
         sys.exit(f"the model gave a {type(made).__name__}: give an xarray.Dataset")
     if is_store:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensf.settings import check_settings
+from ensf.arrays.settings import check_settings
 from ensf.tables.table import ObservationTable
 
 __all__ = ["Boxes"]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensf.settings import check_kind, check_settings
+from ensf.arrays.settings import check_kind, check_settings
 from ensf.tables.flags import DUPLICATE, GROSS, MERGED, THINNED
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.table import ObservationTable

@@ -26,7 +26,7 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 __all__ = ["compiled", "sources"]
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 VERSIONS = sys.version, numba.__version__, llvmlite.__version__
 UNUSED = 30 * 86400.0
 """Seconds after which entries of other sources are removed."""

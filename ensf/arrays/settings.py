@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["as_indices", "check_kind", "check_settings"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["as_indices", "check_kind", "check_settings", "has_settings"]
 
 
 def as_indices(index: ArrayLike | Sequence[int], owner: str) -> np.ndarray:
@@ -37,6 +40,11 @@ def as_indices(index: ArrayLike | Sequence[int], owner: str) -> np.ndarray:
     if numbers.size and numbers.dtype.kind not in "iu":
         raise ValueError(f"{owner} has entries of type {numbers.dtype}: give whole numbers, or a mask of booleans")
     return numbers.ravel().astype(np.int64, copy=False)
+
+
+def has_settings(made: object) -> TypeGuard[DataclassInstance]:
+    """True for what a dataclass has made."""
+    return is_dataclass(type(made))
 
 
 def check_settings(settings: Any) -> None:

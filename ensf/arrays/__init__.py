@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeGuard, TypeVar, 
 import array_api_compat
 import numpy as np
 
-from ensf.settings import as_indices
+from ensf.arrays.settings import as_indices
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -280,7 +280,7 @@ def add_scaled_noise(mean: Array, scale: float, rng: Generator) -> Array:
 
 @cache
 def _scaled_noise_adder() -> Callable[[np.ndarray, np.floating, Generator], None]:
-    from ensf.kernels import compiled
+    from ensf.arrays.kernels import compiled
 
     @compiled()
     def add_scaled_noise(values, scale, rng):
