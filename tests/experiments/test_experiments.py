@@ -42,6 +42,19 @@ class Quick:
 
 
 QUICK = {
+    "score_prior_lorenz96_abs": Quick(
+        cycles=2,
+        members=40,
+        scores={
+            "climatology": {"rmse_analysis": (3.866, 0.004), "spread_analysis": (3.6724, 0.004)},
+            "analogs": {"rmse_analysis": (3.6975, 0.004), "spread_analysis": (3.5805, 0.004)},
+            "oi": {"rmse_analysis": (3.7295, 0.004), "spread_analysis": (2.324, 0.004)},
+            "letkf": {"rmse_analysis": (3.484, 0.004), "spread_analysis": (2.987, 0.004)},
+            "letsf": {"rmse_analysis": (3.4574, 0.004), "spread_analysis": (3.0684, 0.004)},
+            "score": {"rmse_analysis": (3.3177, 0.03), "spread_analysis": (3.2258, 0.03)},
+            "members": {"rmse_analysis": (3.6332, 0.004), "spread_analysis": (3.2426, 0.004)},
+        },
+    ),
     "double_well_bdsde": Quick(
         cycles=6,
         scores={
