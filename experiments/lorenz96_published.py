@@ -28,6 +28,8 @@ EXPECTED = {
         "rmse_analysis_all": (0.292, 0.03),
         "spread_analysis_all": (0.297, 0.03),
     },
+    "enff": {"rmse_analysis_last50": (0.642, 0.07), "spread_analysis_all": (0.944, 0.05)},
+    "iensf": {"rmse_analysis_last50": (0.175, 0.05), "spread_analysis_all": (0.132, 0.015)},
     "letkf": {"rmse_analysis_last50": (0.059, 0.006)},
     "map": {"rmse_analysis_last50": (0.19, 0.03)},
     "letsf": {"rmse_analysis_all": (0.057, 0.01), "rmse_analysis_last50": (0.035, 0.005), "coverage95": (0.966, 0.02)},

@@ -1,7 +1,8 @@
 """Error against score evaluations: every sampler draws from a mixture of two Gaussians in the plane.
 
 The score is exact and the schedule variance-preserving, so all that errs is the sampler. A cycle is a number of scores,
-10 to 160, which is also its time; a sampler that needs two a step takes half as many steps. The state of a cycle is the
+10 to 160, which is also its time; a sampler that needs two a step takes half as many steps. The `steps` of a sampler
+are those of the last cycle; those of the first are a sixteenth. The state of a cycle is the
 characteristic function of the draws at points t_k, over root weights for which the mean square difference from the
 exact one is the energy distance,
 
@@ -116,10 +117,16 @@ class Draws:
     scores: int = 1
     schedule: Schedule = VariancePreserving()
 
-    def within(self, scores: int) -> Draws:
-        """With as many steps as a number of scores allows."""
+    @property
+    def steps(self) -> int:
+        """Of the sampler."""
         sampler: Any = self.sampler  # a dataclass
-        return replace(self, sampler=replace(sampler, steps=max(1, scores // self.scores)))
+        return sampler.steps
+
+    def shortened(self, part: float) -> Draws:
+        """With a part of the steps."""
+        sampler: Any = self.sampler  # a dataclass
+        return replace(self, sampler=replace(sampler, steps=int(part * self.steps)))
 
     def analyse(
         self,
@@ -164,28 +171,37 @@ class Samplers:
         Raises
         ------
         ValueError
-            If more cycles are asked for than there are numbers of scores.
+            If more cycles are asked for than there are numbers of scores, or the first would have no step.
         """
         if not 1 <= self.cycles <= len(SCORES):
             raise ValueError(f"{self.cycles} cycles: {self.name} has {len(SCORES)}, one for each number of scores")
+        if method.filter.steps * SCORES[0] < SCORES[-1]:
+            raise ValueError(
+                f"{method.filter.steps} steps: the first cycle of {self.name} takes {SCORES[0]} of {SCORES[-1]} of "
+                f"them, so give {SCORES[-1] // SCORES[0]} or more"
+            )
         streams, done = (start.streams.copy(), start.cycles) if start else (Streams.spawn(seed), 0)
         truth = exact()
         nothing = Observation(np.full(truth.size, math.nan), Identity(), 1.0)
         for index, scores in enumerate(SCORES[done : self.cycles], done):
             prior = embedded(MIXTURE.draw(method.members, streams.ensemble))
             started = clock.process_time()
-            analysis = method.filter.within(scores).analyse(prior, nothing, streams.filter)
+            shorter = method.filter.shortened(scores / SCORES[-1])
+            analysis = shorter.analyse(prior, nothing, streams.filter)
             seconds = clock.process_time() - started
-            yield Cycle(index, float(scores), truth, nothing, prior, analysis, 0.0, seconds, streams)
+            yield Cycle(
+                index, float(shorter.steps * shorter.scores), truth, nothing, prior, analysis, 0.0, seconds, streams
+            )
 
     def scored(self, times: np.ndarray) -> dict[str, np.ndarray]:
         """All numbers of scores together, and each alone."""
-        alone = {f"_{scores}": times == scores for scores in SCORES if scores in times}
+        alone = {f"_{scores:g}": times == scores for scores in times}
         return {"": np.ones_like(times, dtype=bool)} | alone
 
 
 def _method(sampler: Sampler, summary: str, scores: int = 1) -> Drawing:
-    return Drawing(Draws(sampler, scores), 10_000, summary)
+    full: Any = sampler  # a dataclass
+    return Drawing(Draws(replace(full, steps=SCORES[-1] // scores), scores), 10_000, summary)
 
 
 EXPERIMENT = Samplers(

@@ -58,7 +58,9 @@ def check_settings(settings: Any) -> None:
     """
     owner = type(settings).__name__
     for one in fields(settings):
-        value, declared = getattr(settings, one.name), str(one.type)
+        if not one.init:
+            continue
+        value, declared = getattr(settings, one.name), getattr(one.type, "__name__", str(one.type))
         kind = declared.removesuffix(" | None")
         if value is None and kind != declared:
             continue
@@ -108,6 +110,6 @@ def _plain(value: Any) -> Any:
     match value:
         case tuple() | list():
             return tuple(map(_plain, value))
-        case np.generic() | np.ndarray() if np.size(value) == 1 and not np.ndim(value):
+        case _ if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
             return value.item()
     return value

@@ -314,7 +314,9 @@ class TiltedGuidance:
             gain = variances / (alpha**2 * variances + variance)
             scaled = xp.sqrt(variance * gain)[:, None] * rows
             spread = xp.sqrt(xp.sum(scaled * scaled, axis=0))
-            mean, narrowed = tilted_moments(log_likelihood, centre, xp.broadcast_to(spread, centre.shape))
+            mean, narrowed = tilted_moments(
+                log_likelihood, centre, xp.broadcast_to(spread, centre.shape), not law.is_gaussian
+            )
             prior_precision = 1 / spread**2
             precision = xp.maximum(1 / narrowed - prior_precision, 1e-3 * prior_precision)
             departure = (mean - centre) * (1 + prior_precision / precision)

@@ -4,6 +4,8 @@ The exact score of a scalar likelihood under a Gaussian is (tilted mean - m) / s
 threshold observations alike. The nodes start wide (+-8 s, or +-100 s if need be) and close in on the mass: where
 neighbouring chords of the log density meet bounds what a cell may hide, so a narrow peak between two nodes is not
 missed. Two windows are kept where the density has two modes, two nested ones where a narrow peak stands on a wide base.
+What is then still uneven from node to node, as at the cusp of a Laplace density or in the long flanks of Student's t,
+has cells divided.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ ROUGH = 0.3  # what a cell on the summit may hide when nodes are fine enough
 SAME = 0.7  # part of the old window that a new one must have to be the same
 APART = 0.2  # gap between two modes with windows of their own, over the whole
 NARROW = 0.15  # summit with a window of its own, over the whole
+UNEVEN, UNEVEN_BELOW = 0.25, 2.5  # change of curvature per node that divides cells, on the summit and below
+DIVIDED, REFINEMENTS = 12, 6  # cells divided in four at once, and how often
+JUMP = 0.5  # rise of the log density between two points that are all but one
 REACH = 100.0
 SMALL = 20_000  # densities below which one thread is used
 BLOCK = 2**17  # nodes worked on at once by a thread
@@ -33,7 +38,7 @@ _FAR = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
 
 
 def tilted_moments(
-    log_likelihood: Callable[[Array, slice], Array], mean: Array, deviation: Array
+    log_likelihood: Callable[[Array, slice], Array], mean: Array, deviation: Array, finer: bool = False
 ) -> tuple[Array, Array]:
     """Mean and variance of N(mean, deviation^2) times a likelihood, for every entry.
 
@@ -46,6 +51,8 @@ def tilted_moments(
         of `mean`.
     mean, deviation : (..., entry) array
         Of the Gaussian.
+    finer : bool
+        Whether cells are divided where the likelihood has cusps or long flanks: for errors that are not Gaussian.
 
     Returns
     -------
@@ -59,18 +66,18 @@ def tilted_moments(
     step = max(1, BLOCK * entries // max(1, math.prod(mean.shape) * NODES)) if is_host(mean) else entries
     parts = [slice(first, min(first + step, entries)) for first in range(0, max(1, entries), max(1, step))]
     if len(parts) == 1:
-        return _block(log_likelihood, mean, deviation, parts[0])
+        return _block(log_likelihood, mean, deviation, parts[0], finer)
     from concurrent.futures import ThreadPoolExecutor
 
     import numba
 
     with ThreadPoolExecutor(numba.get_num_threads()) as threads:
-        moments = threads.map(lambda part: _block(log_likelihood, mean, deviation, part), parts)
+        moments = threads.map(lambda part: _block(log_likelihood, mean, deviation, part, finer), parts)
         centre, variance = zip(*moments, strict=True)
     return np.concatenate(centre, axis=-1), np.concatenate(variance, axis=-1)
 
 
-def _block(log_likelihood: Callable, mean: Array, deviation: Array, part: slice) -> tuple[Array, Array]:
+def _block(log_likelihood: Callable, mean: Array, deviation: Array, part: slice, finer: bool) -> tuple[Array, Array]:
     """Moments of some entries."""
     mean, deviation = mean[..., part, None], deviation[..., part, None]
     scale = math.sqrt(0.5) / deviation
@@ -81,10 +88,10 @@ def _block(log_likelihood: Callable, mean: Array, deviation: Array, part: slice)
         return xp.where(xp.isfinite(logs), logs, like(np.asarray(IMPOSSIBLE, dtype=np.float64), logs))
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return _adaptive(log_density, lambda unit: mean + deviation * like(unit, mean))
+        return _adaptive(log_density, lambda unit: mean + deviation * like(unit, mean), finer)
 
 
-def _adaptive(log_density: Callable, place: Callable[[np.ndarray], Array]) -> tuple[Array, Array]:
+def _adaptive(log_density: Callable, place: Callable[[np.ndarray], Array], finer: bool) -> tuple[Array, Array]:
     """Moments of a density, from the near starting nodes if they hold the mass, else from the far ones."""
     nodes = place(_NEAR)
     xp, logs = namespace(nodes), log_density(nodes)
@@ -97,11 +104,16 @@ def _adaptive(log_density: Callable, place: Callable[[np.ndarray], Array]) -> tu
         if settled:
             break
         nodes, logs = closer, log_density(closer)
-    jump = _find_jump(nodes, logs, log_density)
-    if jump is None:
-        return _moments(nodes, logs, _trapezoid(nodes))
-    nodes, weights = _two_panels(nodes[..., :1], jump, nodes[..., -1:])
-    return _moments(nodes, log_density(nodes), weights)
+    jump, jumps = _find_jump(nodes, logs, log_density)
+    panels = _two_panels(nodes[..., :1], jump, nodes[..., -1:]) if jump is not None else None
+    if finer:
+        nodes, logs = _finer(nodes, logs, log_density)
+    mean, variance = _moments(nodes, logs, _trapezoid(nodes))
+    if panels is None:
+        return mean, variance
+    nodes, weights = panels
+    panel_mean, panel_variance = _moments(nodes, log_density(nodes), weights)
+    return xp.where(jumps, panel_mean, mean), xp.where(jumps, panel_variance, variance)
 
 
 def _moments(nodes: Array, logs: Array, weights: Array) -> tuple[Array, Array]:
@@ -121,6 +133,46 @@ def _trapezoid(nodes: Array) -> Array:
     return xp.concat([width, edge], axis=-1) + xp.concat([edge, width], axis=-1)
 
 
+def _unevenness(nodes: Array, logs: Array) -> Array:
+    """Change of the curvature of the log density ``(..., cell)`` in and about every cell; 0 of a Gaussian."""
+    xp = namespace(nodes)
+    width = nodes[..., 1:] - nodes[..., :-1]
+    slope = (logs[..., 1:] - logs[..., :-1]) / width
+    curvature = 2 * (slope[..., 1:] - slope[..., :-1]) / (width[..., 1:] + width[..., :-1])
+    change = xp.abs(curvature[..., 1:] - curvature[..., :-1])
+    edge = xp.zeros_like(change[..., :1])
+    change = xp.concat([edge, edge, change, edge, edge], axis=-1)
+    return xp.maximum(change[..., 1:-1], xp.maximum(change[..., 2:], change[..., :-2])) * width * width
+
+
+def _fall(logs: Array) -> Array:
+    """How far every cell is below the summit of the log density."""
+    xp = namespace(logs)
+    return xp.max(logs, axis=-1, keepdims=True) - xp.maximum(logs[..., 1:], logs[..., :-1])
+
+
+def _is_uneven(nodes: Array, logs: Array) -> Array:
+    """Whether cells are too wide for the trapezoidal rule ``(..., cell)``."""
+    uneven, fall = _unevenness(nodes, logs), _fall(logs)
+    return ((fall < SUMMIT) & (uneven > UNEVEN)) | ((fall < NEGLIGIBLE) & (uneven > UNEVEN_BELOW))
+
+
+def _finer(nodes: Array, logs: Array, log_density: Callable) -> tuple[Array, Array]:
+    """More nodes, within the cells that are wide, probable and uneven."""
+    xp = namespace(nodes)
+    for _ in range(REFINEMENTS):
+        if not bool(xp.any(_is_uneven(nodes, logs))):
+            break
+        need = (nodes[..., 1:] - nodes[..., :-1]) * xp.exp(-0.5 * _fall(logs)) * _unevenness(nodes, logs)
+        cells = xp.argsort(need, axis=-1)[..., -DIVIDED:]
+        left, right = (xp.take_along_axis(nodes, ends, axis=-1) for ends in (cells, cells + 1))
+        new = xp.concat([left + part * (right - left) for part in (0.25, 0.5, 0.75)], axis=-1)
+        nodes, logs = xp.concat([nodes, new], axis=-1), xp.concat([logs, log_density(new)], axis=-1)
+        order = xp.argsort(nodes, axis=-1)
+        nodes, logs = (xp.take_along_axis(array, order, axis=-1) for array in (nodes, logs))
+    return nodes, logs
+
+
 def _two_panels(low: Array, middle: Array, high: Array) -> tuple[Array, Array]:
     """Gauss-Legendre nodes and weights on either side of a jump."""
     xp = namespace(low)
@@ -130,17 +182,21 @@ def _two_panels(low: Array, middle: Array, high: Array) -> tuple[Array, Array]:
     return nodes, xp.concat([left * weights, right * weights], axis=-1)
 
 
-def _find_jump(nodes: Array, logs: Array, log_density: Callable) -> Array | None:
-    """Place ``(..., 1)`` of the largest jump of each log density, by bisection; None if none has a jump."""
+def _find_jump(nodes: Array, logs: Array, log_density: Callable) -> tuple[Array | None, Array | None]:
+    """Place ``(..., 1)`` of the steepest rise of each log density, by bisection, and whether it is a jump ``(...)``.
+
+    None if none has a jump.
+    """
     xp, take = namespace(nodes), namespace(nodes).take_along_axis
     rise = xp.abs(logs[..., 1:] - logs[..., :-1])
     excess = rise[..., 1:-1] - xp.maximum(rise[..., :-2], rise[..., 2:])
     if not bool(xp.any(excess > 1.0)):
-        return None
+        return None, None
     visible = xp.maximum(logs[..., 1:-2], logs[..., 2:-1]) > xp.max(logs, axis=-1, keepdims=True) - 0.5 * NEGLIGIBLE
     excess = xp.where(visible, excess, xp.zeros_like(excess))
-    if not bool(xp.any(excess > 1.0)):
-        return None
+    steep = xp.any(excess > 1.0, axis=-1)
+    if not bool(xp.any(steep)):
+        return None, None
     cell = xp.argmax(excess, axis=-1, keepdims=True) + 1
     low, high = take(nodes, cell, axis=-1), take(nodes, cell + 1, axis=-1)
     f_low, f_high = take(logs, cell, axis=-1), take(logs, cell + 1, axis=-1)
@@ -148,8 +204,10 @@ def _find_jump(nodes: Array, logs: Array, log_density: Callable) -> Array | None
         middle = 0.5 * (low + high)
         f = log_density(middle)
         left = xp.abs(f - f_low) < xp.abs(f - f_high)
-        low, high = xp.where(left, middle, low), xp.where(left, high, middle)
-    return middle
+        low, f_low = xp.where(left, middle, low), xp.where(left, f, f_low)
+        high, f_high = xp.where(left, high, middle), xp.where(left, f_high, f)
+    jumps = steep & (xp.abs(f_high - f_low)[..., 0] > JUMP)
+    return (0.5 * (low + high), jumps) if bool(xp.any(jumps)) else (None, None)
 
 
 def _closer(nodes: Array, logs: Array) -> tuple[Array, bool]:

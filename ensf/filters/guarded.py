@@ -57,6 +57,8 @@ def guarded(analyse: Callable[Arguments, Result]) -> Callable[Arguments, Result]
 def check_memory(filter: object, memory: object, shape: tuple[int, ...] = ()) -> None:
     """Raise ValueError for a memory of another filter, or of others than members and state variables of this shape."""
     own, name, given = getattr(filter, "remembers", object), type(filter).__name__, type(memory).__name__
+    if own is object:
+        return
     if own is None:
         raise ValueError(f"memory is a {given} but {name} remembers nothing: give None, or set {name}.remembers")
     if not isinstance(memory, own):

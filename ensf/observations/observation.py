@@ -179,7 +179,9 @@ class Observation:
         if predicted.ndim != 2 or not self.law.is_gaussian or not self.size or not predicted.shape[0]:
             return
         xp = namespace(predicted)
-        rounding = float(xp.finfo(predicted.dtype).eps)
+        if not xp.isdtype(predicted.dtype, "real floating"):
+            return
+        rounding = 0.5 * float(xp.finfo(predicted.dtype).eps)
         size = xp.maximum(xp.max(predicted, axis=0), -xp.min(predicted, axis=0))
         unresolved = to_numpy(rounding * size > self.law.standard_deviation(self.value))
         if unresolved.any():

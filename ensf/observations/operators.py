@@ -201,7 +201,10 @@ class _Own(Operator):
                 object.__setattr__(self, verb, getattr(self.operator, verb))
 
     def __call__(self, states: Array) -> Array:
-        return self.operator(states)
+        made = self.operator(states)
+        made = made if array_api_compat.is_array_api_obj(made) else like(np.asarray(made), states)
+        xp = namespace(made)
+        return made if xp.isdtype(made.dtype, "real floating") else xp.astype(made, states.dtype)
 
     def __repr__(self) -> str:
         return repr(self.operator)

@@ -42,6 +42,100 @@ class Quick:
 
 
 QUICK = {
+    "score_prior_lorenz96_abs": Quick(
+        cycles=2,
+        members=40,
+        scores={
+            "climatology": {"rmse_analysis": (3.866, 0.004), "spread_analysis": (3.6724, 0.004)},
+            "analogs": {"rmse_analysis": (3.6975, 0.004), "spread_analysis": (3.5805, 0.004)},
+            "oi": {"rmse_analysis": (3.7295, 0.004), "spread_analysis": (2.324, 0.004)},
+            "letkf": {"rmse_analysis": (3.484, 0.004), "spread_analysis": (2.987, 0.004)},
+            "letsf": {"rmse_analysis": (3.4574, 0.004), "spread_analysis": (3.0684, 0.004)},
+            "score": {"rmse_analysis": (3.3177, 0.03), "spread_analysis": (3.2258, 0.03)},
+            "members": {"rmse_analysis": (3.6332, 0.004), "spread_analysis": (3.2426, 0.004)},
+        },
+    ),
+    "double_well_bdsde": Quick(
+        cycles=6,
+        scores={
+            "climatology": {
+                "rmse_analysis": (0.95056, 0.001),
+                "spread_analysis": (0.9215, 0.0009),
+                "crps_analysis": (0.51441, 0.0005),
+            },
+            "particles": {
+                "rmse_analysis": (0.12721, 0.0001),
+                "spread_analysis": (0.25779, 0.0003),
+                "crps_analysis": (0.079772, 8e-05),
+            },
+            "bdsde": {
+                "rmse_analysis": (0.12528, 0.0001),
+                "spread_analysis": (0.25466, 0.0003),
+                "crps_analysis": (0.079151, 8e-05),
+            },
+            "etkf": {
+                "rmse_analysis": (0.16359, 0.0002),
+                "spread_analysis": (0.388, 0.0004),
+                "crps_analysis": (0.11323, 0.0001),
+            },
+            "letsf": {
+                "rmse_analysis": (0.16359, 0.0002),
+                "spread_analysis": (0.388, 0.0004),
+                "crps_analysis": (0.11323, 0.0001),
+            },
+            "ensf": {
+                "rmse_analysis": (0.9274, 0.0009),
+                "spread_analysis": (0.91981, 0.0009),
+                "crps_analysis": (0.49458, 0.0005),
+            },
+        },
+    ),
+    "heat_equation_physics": Quick(
+        cycles=2,
+        scores={
+            "climatology": {
+                "rmse_analysis": (1.0636, 0.001),
+                "spread_analysis": (1.0019, 0.001),
+                "rmse_exact": (1.0511, 0.001),
+                "rmse_end": (1.0781, 0.001),
+                "spectrum_error": (0.0074002, 7e-06),
+            },
+            "etkf": {
+                "rmse_analysis": (0.20602, 0.0002),
+                "spread_analysis": (0.11233, 0.0001),
+                "rmse_exact": (0.13321, 0.0001),
+                "rmse_end": (0.0092865, 9e-06),
+                "spectrum_error": (0.11191, 0.0001),
+            },
+            "exact": {
+                "rmse_analysis": (0.15729, 0.0002),
+                "spread_analysis": (0.15644, 0.0002),
+                "rmse_exact": (0.024638, 2e-05),
+                "rmse_end": (0.0090403, 9e-06),
+                "spectrum_error": (0.010316, 1e-05),
+            },
+            "score": {
+                "rmse_analysis": (0.15647, 0.0002),
+                "spread_analysis": (0.14555, 0.0001),
+                "rmse_exact": (0.022429, 2e-05),
+                "rmse_end": (0.009088, 9e-06),
+                "spectrum_error": (0.13259, 0.0001),
+            },
+            "learned": {
+                "rmse_analysis": (0.15652, 0.0002),
+                "spread_analysis": (0.1557, 0.0002),
+                "rmse_exact": (0.023844, 2e-05),
+                "rmse_end": (0.0090701, 9e-06),
+                "spectrum_error": (0.012132, 1e-05),
+            },
+            "flow": {
+                "rmse_analysis": (0.19714, 0.0002),
+                "rmse_exact": (0.1177, 0.0001),
+                "rmse_end": (0.0063812, 6e-06),
+                "spectrum_error": (0.16658, 0.0002),
+            },
+        },
+    ),
     "correlated_errors": Quick(
         cycles=3,
         scores={
@@ -202,19 +296,21 @@ QUICK = {
         scores={"letsf": {"rmse_analysis": (0.19465, 0.0002), "rmse_parameters": (0.22725, 0.001)}},
     ),
     "lorenz96_published": Quick(
-        cycles=60,
+        cycles=30,
         scores={
             "ensf": {
-                "rmse_analysis_last50": (0.25218, 0.0003),
-                "rmse_analysis_all": (0.45475, 0.0005),
-                "spread_analysis_all": (0.29507, 0.0003),
+                "rmse_analysis_last50": (0.70795, 0.0007),
+                "rmse_analysis_all": (0.70795, 0.0007),
+                "spread_analysis_all": (0.28096, 0.0003),
             },
-            "letkf": {"rmse_analysis_last50": (0.10838, 0.0001)},
-            "map": {"rmse_analysis_last50": (0.19936, 0.0002)},
+            "enff": {"rmse_analysis_last50": (0.7851, 0.0008), "spread_analysis_all": (0.99054, 0.001)},
+            "iensf": {"rmse_analysis_last50": (1.0427, 0.001), "spread_analysis_all": (0.14, 0.0002)},
+            "letkf": {"rmse_analysis_last50": (0.65797, 0.0007)},
+            "map": {"rmse_analysis_last50": (0.57044, 0.0006)},
             "letsf": {
-                "rmse_analysis_all": (0.085432, 0.0001),
-                "rmse_analysis_last50": (0.04577, 5e-05),
-                "coverage95": (0.9765, 0.001),
+                "rmse_analysis_all": (0.13231, 0.0001),
+                "rmse_analysis_last50": (0.13231, 0.0001),
+                "coverage95": (0.972, 0.001),
             },
         },
     ),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ensf.arrays import like, to_numpy
 from ensf.diffusion.tilted_moments import tilted_moments
+from ensf.observations import Contaminated, Laplace, StudentT
 
 SENSORS = {
     "identity": (np.positive, 1.0),
@@ -60,6 +61,38 @@ def test_outside_the_domain_of_the_operator_nothing_is_likely(function, mean, de
     assert computed[1][0] == pytest.approx(variance, rel=0.02)
 
 
+LAWS = {
+    "laplace": Laplace,
+    "student": lambda scale: StudentT(scale, 3.0),
+    "long_flanks": lambda scale: StudentT(scale, 2.1),
+    "contaminated": Contaminated,
+}
+
+
+def union_of_grids(log_likelihood, value, error):
+    """Moments under N(0, 1), with nodes as close as errors are small."""
+    near = np.concatenate([np.linspace(c - 14 * s, c + 14 * s, 50_001) for c, s in ((0, 1), (value, error))])
+    nodes = np.union1d(near, np.linspace(min(0, value) - 14, max(0, value) + 14, 50_001))
+    logs = log_likelihood(nodes) - 0.5 * nodes**2
+    mass = np.exp(logs - logs.max()) * np.gradient(nodes)
+    mass /= mass.sum()
+    centre = mass @ nodes
+    return centre, mass @ (nodes - centre) ** 2
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_cusps_and_long_flanks_are_integrated_however_accurate_and_however_far(name):
+    for error in (1e-3, 0.01, 0.1, 0.3, 1.0, 3.0):
+        law = LAWS[name](error)
+        for value in (0.0, 0.3, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0):
+            centre, variance = union_of_grids(lambda x, v=value, p=law: p.each(np.full(1, v), x), value, error)
+            computed = tilted_moments(
+                lambda x, part, v=value, p=law: p.each(np.full((1, 1), v), x), np.zeros(1), np.ones(1), finer=True
+            )
+            assert computed[0][0] == pytest.approx(centre, abs=0.02 * variance**0.5), (error, value)
+            assert computed[1][0] == pytest.approx(variance, rel=0.05), (error, value)
+
+
 def test_two_narrow_modes_keep_their_weights():
     found = tilted_moments(lambda x, part: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, np.array([0.1]), np.array([3.0]))
     centre, variance = brute_force(lambda x: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, 0.1, 3.0)
@@ -109,3 +142,12 @@ def test_array_code_agrees_with_the_compiled_loop(name, rng):
     )
     for a, b in zip(host, there, strict=True):
         np.testing.assert_allclose(a, to_numpy(b), rtol=1e-9, atol=1e-12)
+
+
+def test_array_code_divides_cells_too(rng):
+    mean, deviation = rng.normal(0, 2, (3, 4)), rng.uniform(0.1, 3, (3, 4))
+    host = tilted_moments(lambda x, part: -np.abs(0.7 - x) / 0.2, mean, deviation, finer=True)
+    origin = strict.asarray(mean, device=strict.Device("device1"))
+    there = tilted_moments(lambda x, part: -strict.abs(0.7 - x) / 0.2, origin, like(deviation, origin), finer=True)
+    for a, b in zip(host, there, strict=True):
+        np.testing.assert_allclose(a, to_numpy(b), rtol=2e-3)

@@ -178,7 +178,9 @@ class _PointwiseSensor:
             predicted = function if whole else function.restrict(index)
             return here.column().each(value[part, None], predicted.column()(states))
 
-        mean, variance = tilted_moments(log_likelihood, centre, xp.broadcast_to(spread, centre.shape))
+        mean, variance = tilted_moments(
+            log_likelihood, centre, xp.broadcast_to(spread, centre.shape), not law.is_gaussian
+        )
         return mean, xp.mean(variance, axis=0)
 
     def weight(self, moved: Array) -> Array | None:
