@@ -507,8 +507,8 @@ def test_observations_are_checked_and_every_row_keeps_its_reason(folder, capsys)
 
 
 def test_a_cycle_says_which_innovations_nothing_explains(folder, capsys):
-    for cycle, value in ((1, 0.0), (2, 30.0)):
-        rows = [f"q,{value},1.0,2020-01-01,{y},{x}" for y in range(3) for x in range(4)]
+    for cycle, value, number in ((1, 0.0, 12), (2, 30.0, 12), (3, 90.0, 9)):
+        rows = [f"q,{value},1.0,2020-01-01,{k // 4},{k % 4}" for k in range(number)]
         (folder / f"obs_{cycle}.csv").write_text("\n".join(["variable,value,error,time,y,x", *rows]) + "\n")
     assert configured(folder, "") == 0
     one, two, three = [line for line in capsys.readouterr().err.splitlines() if "observations used" in line]

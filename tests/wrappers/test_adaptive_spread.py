@@ -22,7 +22,7 @@ from ensf.wrappers import AdaptiveSpread, Rotation
 from ensf.wrappers.spread_control import control
 from ensf.wrappers.spread_control.bias import GAIN, LEAK, BiasEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
-from ensf.wrappers.spread_control.lagged import ErrorEstimate, LastCycle, Sites, lagged_products
+from ensf.wrappers.spread_control.lagged import ErrorEstimate, LaggedProducts, LastCycle, Sites, lagged_products
 
 
 def members(rng, mean, variance, count=10):
@@ -329,6 +329,26 @@ def test_the_bias_of_a_model_is_found():
         found[forcing] = last.analysis.info["bias"]
     assert abs(found[8.0]) < 0.005
     assert found[7.0] == pytest.approx(0.05, abs=0.03)
+
+
+def test_pairs_count_by_how_well_the_forecast_is_known():
+    """rho = sum w (d^2 - lambda v) / sum w r, lambda = sum w cross / sum w beta^2 v, w = 1 / (1 + v / (rho r))^2."""
+    v, square, cross = np.array([0.01, 100.0]), np.array([4.0, 900.0]), np.array([0.02, 50.0])
+    last = LastCycle(
+        sites([0.0, 9.0]), np.sqrt(square), 0 * v, v, np.ones(2), np.zeros((3, 2)), np.zeros(2, dtype=bool)
+    )
+    products = LaggedProducts(np.arange(2), last, cross, np.ones(2), np.ones(2))
+    estimate, rho = ErrorEstimate.initial(), 1.0
+    sums = np.zeros(5)
+    for _ in range(40):
+        weight = 1 / (1 + v / rho) ** 2
+        sums = math.exp(-1 / 100) * sums + [(weight * one).sum() for one in (cross, v, square, v, np.ones(2))]
+        estimate = estimate.with_products(products, np.ones(2, dtype=bool))
+        np.testing.assert_allclose(estimate.sums, sums)
+        rho = estimate.factor
+    raw, doubt = (sums[2] - sums[0] / sums[1] * sums[3]) / sums[4], 3 / sums[4]
+    prior = max(0.25, (raw - 1) ** 2 - 9 * doubt)
+    assert rho == pytest.approx(1 + (raw - 1) * prior / (prior + doubt) - 2 * math.sqrt(doubt))
 
 
 @dataclass(frozen=True)
