@@ -1,8 +1,8 @@
 """The one door to NetCDF files: nobody else in the package opens any.
 
 The NetCDF and HDF5 libraries work for one thread at a time, whatever files the threads have; two at once end the
-process with a segmentation fault. Whoever holds `LOCK` is the one. `opened` and `reading` hold it as long as the file
-is open; `lazy` gives a Dataset that takes it whenever it reads. What is open longer, as the file of a run, is
+process with a segmentation fault. Whoever holds `LOCK` is the one. `opened` and `reading` hold it as long as a NetCDF
+file is open; `lazy` gives a Dataset that takes it whenever it reads. What is open longer, as the file of a run, is
 used with the lock: ``with LOCK: variable[:] = values``.
 """
 
@@ -61,7 +61,8 @@ def opened(path: str | Path, mode: Mode = "r", **options: Any) -> Iterator[netCD
 
 @contextmanager
 def reading(path: str | Path, group: str | None = None) -> Iterator[xr.Dataset]:
-    """A file, or one group of it, as it is stored: nothing is unpacked, nothing is a time; for this thread alone.
+    """A file, or one group of it, as it is stored: nothing is unpacked, nothing is a time; a NetCDF file
+    is for this thread alone.
 
     Values are read when they are needed; what is to outlive the file is loaded. `ensf.dataset.stored.decoded` makes
     numbers of it.
@@ -69,7 +70,7 @@ def reading(path: str | Path, group: str | None = None) -> Iterator[xr.Dataset]:
     Raises
     ------
     ValueError
-        If it is not a NetCDF file, or damaged: now, or when a value is read.
+        If it is neither a NetCDF file nor a Zarr store, or damaged: now, or when a value is read.
     ImportError
         If it is a Zarr store and zarr is not installed.
     """

@@ -168,10 +168,13 @@ class Pipeline:
     @cached_property
     def tiles(self) -> Sequence[Tile]:
         """The state, cut."""
+        return cut(self.layout, self.localization, self._observed)
+
+    @property
+    def _observed(self) -> np.ndarray | None:
+        """Where the observations are; None if nowhere."""
         position = self.observation.position
-        return cut(
-            self.layout, self.localization, to_numpy(position) if position is not None and len(position) else None
-        )
+        return to_numpy(position) if position is not None and len(position) else None
 
     def states(self, ensemble: np.ndarray) -> np.ndarray:
         """z of a physical ensemble ``(member, state)``."""
@@ -280,9 +283,7 @@ class Pipeline:
 
     def tiles_of(self, part: Tile) -> Iterator[Tile]:
         """A part of the state, cut; the entries of each tile are those of the whole state."""
-        position = self.observation.position
-        observed = to_numpy(position) if position is not None and len(position) else None
-        for tile in cut(part.layout, self.localization, observed):
+        for tile in cut(part.layout, self.localization, self._observed):
             yield Tile(tile.layout, part.entries[tile.entries], tile.where, tile.entries)
 
     def smooth(

@@ -1,32 +1,25 @@
 """What every filter is given and what it makes, looked at in one place: its memory, and whether its analysis is finite.
 
 Each `analyse` of the package stands under `guarded`. A filter says what it remembers as ``remembers``: the class of its
-memory, None for nothing; one that does not say may be given anything.
+memory, None for nothing; one that does not say may be given anything. A memory may have a ``shape``: the members and
+state variables that it is of, None where any number will do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 
 from ensf.arrays import Array, namespace, to_numpy
 from ensf.filters.lost import ADVICE, Lost
 
-__all__ = ["Remembered", "check_finite", "check_memory", "guarded"]
+__all__ = ["check_finite", "check_memory", "guarded"]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-
-
-class Remembered(Protocol):
-    """A memory that is of so many members, or of a state of so many variables."""
-
-    @property
-    def shape(self) -> tuple[int | None, int | None]:
-        """Members and state variables; None where any number will do."""
 
 
 def guarded(analyse: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

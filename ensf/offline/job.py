@@ -24,7 +24,7 @@ from ensf.tables import ObservationTable, Observed
 from ensf.tables.flags import USED, WITHHELD
 from ensf.wrappers import AdditiveNoise, Parameter
 
-__all__ = ["Job", "bytes_beside", "bytes_needed", "check_limit", "cut_within"]
+__all__ = ["Job", "check_limit", "cut_within"]
 
 ALWAYS = 4e8
 """Bytes of a process that has imported what it needs."""
@@ -203,8 +203,9 @@ class Job:
 
     def lines(self, files: list[str]) -> Iterator[str]:
         """What would be done."""
-        members, size, dtype = self.source.members, self.source.layout.size, self.source.dtype
-        source, names = self.source, ", ".join(map(str, self.source.layout.template.data_vars))
+        source = self.source
+        members, size, dtype = source.members, source.layout.size, source.dtype
+        names = ", ".join(map(str, source.layout.template.data_vars))
         yield f"forecast: {members} members, {source.label(0)} to {source.label(members - 1)}"
         yield f"variables: {names}; {size} values of {dtype}, {members * size * dtype.itemsize / 1e6:.3g} MB"
         if self.window is not None:

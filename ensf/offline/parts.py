@@ -1,7 +1,7 @@
 """The parts of an analysis of files: each is read, analysed and left as files of its own, by whoever works it.
 
     source --part k--> (member, entry) --scan-----> what observations read of it
-    source --part k--> (member, entry) --analyse--> analysis.k.npy, fields.k.npz, ... --written--> the files of members
+    source --part k--> (member, entry) --analyse--> analysis.k.npy, field_LOOK.k.npy, ... --written--> files of members
 
 What all parts have in common is sent once (`ensf.runs.engines`); a task is a number.
 """

@@ -127,7 +127,7 @@ class Workers:
 
     def __init__(self, engine: str | Executor, stop: Path, stopping: Callable[[], bool], limit: int | None) -> None:
         self.engine, self.stop, self.stopping, self.limit = engine, stop, stopping, limit
-        self.is_own = isinstance(engine, Executor)
+        self.stays_open = isinstance(engine, Executor)
         self._stack = ExitStack()
         self._pool: Executor | None = None
         self._futures: dict[Future, Any] = {}
@@ -179,7 +179,7 @@ class Workers:
                 yield from self._round(work, tasks)
                 return
             except BrokenProcessPool:
-                if attempt == TRIES or self.is_own:
+                if attempt == TRIES or self.stays_open:
                     raise OSError(
                         f"processes of engine {self.engine} died {attempt} times, perhaps for lack of memory: "
                         "try again with fewer"
@@ -220,7 +220,7 @@ class Workers:
         with deferred() as stopping:
             for future in self._futures:
                 future.cancel()
-            if self._pool is not None and self.is_own:
+            if self._pool is not None and self.stays_open:
                 wait(self._futures)
             elif self._pool is not None:
                 self._pool.shutdown()
