@@ -275,7 +275,15 @@ class AdaptiveSpread(Wrapper):
         patches = self.localization.patches(memory.knots, position)
         excess = self._excess(ratios, patches)
         surprised = to_numpy(excess) > 0
+
+        sites, products = _sites(told, kind), None
+        if look.is_linear and memory.last is not None:
+            forecast = sight(observation, predicted)[1]
+            products = lagged_products(memory.last, sites, self.localization, look.value - mean, forecast)
         if surprised.any():
+            jumped = self._may_have_jumped(memory, kind, products)
+            if not jumped.all():
+                excess = self._excess(ratios * like(jumped, ratios), patches)
             key = int(rng.integers(2**63)) if self.independent_part > 0 else None
             correction = replace(correction, widening=replace(calm, excess=inflation * excess, key=key))
         return _Cycle(
@@ -292,7 +300,18 @@ class AdaptiveSpread(Wrapper):
             curvature=curvature,
             surprised=surprised,
             near_surprise=_near_surprise(patches, surprised, told.size),
+            sites=sites,
+            products=products,
         )
+
+    def _may_have_jumped(self, memory: SpreadMemory, kind: np.ndarray, products: LaggedProducts | None) -> np.ndarray:
+        """Whether a surprise of each observation can be of the forecast: not where innovations of its kind alternate."""
+        jumped = np.ones(len(kind), dtype=bool)
+        if products is not None and self.estimate_error:
+            for number, of_kind in enumerate(memory.kinds.values()):
+                if of_kind.error.alternates(products.restrict(kind[products.index] == number)):
+                    jumped[kind == number] = False
+        return jumped
 
     def _recalled(
         self, memory: SpreadMemory | None, observation: Observation, position: np.ndarray, predicted: Array
@@ -336,18 +355,11 @@ class AdaptiveSpread(Wrapper):
         # scores and informations, of one cycle and of two
         statistic, information = score_of_evidence(look, mean, eta_analysed)
         score = 0.5 * statistic
-        sites, products = _sites(cycle), None
-        if look.is_linear and memory.last is not None:
-            forecast = sight(cycle.observation, cycle.predicted)[1]
-            products = lagged_products(memory.last, sites, self.localization, innovation, forecast)
-        if products is not None:
-            calm = ~cycle.near_surprise[products.index] & ~products.last.surprised
-            lasting = np.array([kind.surprises_last for kind in memory.kinds.values()])[cycle.kind[products.index]]
-            products = products.restrict(calm | lasting)
-            now = products.index
-            of_products = products.score(factor[now], cycle.variance, error)
-            score = _beside(score, of_products[0], products)
-            information = _beside(information, of_products[1], products)
+        if cycle.products is not None:
+            trusted = cycle.products.restrict(cycle.trusted_pairs)
+            of_products = trusted.score(factor[trusted.index], cycle.variance, error)
+            score = _beside(score, of_products[0], trusted)
+            information = _beside(information, of_products[1], trusted)
 
         # inflation
         growth = _growth(memory.growth, variance, xp.var(eta_analysed, axis=0, correction=1), ~cycle.near_surprise)
@@ -362,13 +374,13 @@ class AdaptiveSpread(Wrapper):
         local, local_known = self._local(cycle, score, information)
 
         # kinds; what was learnt under a wrong R is forgotten
-        kinds = self._kinds(cycle, products, innovation)
+        kinds = self._kinds(cycle)
         after = np.array([kind.error.factor for kind in kinds.values()])[cycle.kind]
         kept = math.exp(-3 * float(np.mean(np.abs(np.log(after / factor)))))
         last = None
         if look.is_linear:
             last = LastCycle(
-                sites=sites,
+                sites=cycle.sites,
                 innovation=innovation,
                 increment=member_mean(eta_analysed) - mean,
                 variance=variance,
@@ -405,7 +417,7 @@ class AdaptiveSpread(Wrapper):
         local = memory.local + xp.clip(pull / (known + prior), -MAX_STEP, MAX_STEP)
         return xp.where(like(cycle.surprised, score), memory.local, local), known
 
-    def _kinds(self, cycle: _Cycle, products: LaggedProducts | None, innovation: Array) -> dict[str, KindMemory]:
+    def _kinds(self, cycle: _Cycle) -> dict[str, KindMemory]:
         """Factors of R, and biases."""
         learns_error = self.estimate_error and cycle.told.law.is_gaussian
         learns_bias = self.estimate_bias and cycle.correction.entries is not None
@@ -423,8 +435,9 @@ class AdaptiveSpread(Wrapper):
             error, bias, surprises = kind.error, kind.bias, kind.surprises
             if of_kind.any():
                 surprises += (float(cycle.near_surprise[of_kind].mean()) - surprises) / SURPRISE_CYCLES
-            if learns_error and cycle.told.is_linear and products is not None:
-                error = error.with_products(products, cycle.kind[products.index] == number)
+            if learns_error and cycle.told.is_linear and cycle.products is not None:
+                pairs = cycle.kind[cycle.products.index] == number
+                error = error.with_products(cycle.products.restrict(pairs), cycle.trusted_pairs[pairs])
             elif learns_error and not cycle.told.is_linear:
                 error = error.with_innovations(square[trusted], spread[trusted])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
@@ -455,6 +468,9 @@ class _Cycle(Record):
         Of the prior without surprises, and of the log evidence by its mean.
     surprised : (knot,) array of bool
     near_surprise : (observation,) array of bool
+    sites : Sites
+    products : LaggedProducts or None
+        With the cycle before.
     """
 
     memory: SpreadMemory
@@ -470,11 +486,21 @@ class _Cycle(Record):
     curvature: Array
     surprised: np.ndarray
     near_surprise: np.ndarray
+    sites: Sites
+    products: LaggedProducts | None
 
     @property
     def factor(self) -> np.ndarray:
         """Of the error variance of each observation."""
         return np.array([kind.error.factor for kind in self.memory.kinds.values()])[self.kind]
+
+    @property
+    def trusted_pairs(self) -> np.ndarray:
+        """Which products are far from surprises, or of a kind whose surprises last."""
+        assert self.products is not None
+        calm = ~self.near_surprise[self.products.index] & ~self.products.last.surprised
+        lasting = np.array([kind.surprises_last for kind in self.memory.kinds.values()])
+        return calm | lasting[self.kind[self.products.index]]
 
 
 # --- the update ------------------------------------------------------------------------------------------
@@ -604,13 +630,12 @@ def _kind_of_each(kinds: dict[str, KindMemory], observation: Observation) -> np.
     return np.array([number[name] for name in observation.kind.tolist()], dtype=np.int64)
 
 
-def _sites(cycle: _Cycle) -> Sites:
+def _sites(observation: Observation, kind: np.ndarray) -> Sites:
     """Which observation of the cycle is which."""
-    observation = cycle.told
     assert observation.position is not None
     entries = observation.operator.entries(observation.state_size or observation.size)
     variable = np.full(observation.size, -1) if entries is None else np.asarray(entries)
-    return Sites(cycle.kind, to_numpy(observation.position).astype(np.float64), variable)
+    return Sites(kind, to_numpy(observation.position).astype(np.float64), variable)
 
 
 def _near_surprise(patches: Patches, surprised: np.ndarray, observations: int) -> np.ndarray:

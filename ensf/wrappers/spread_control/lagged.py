@@ -37,7 +37,9 @@ PRIOR = 0.25
 MIN_FACTOR, MAX_FACTOR = 0.5, 1e6
 MAX_FACTOR_POINTWISE = 8.0
 """Where one cycle alone cannot tell a wrong R from a lost filter."""
-SUMS = 5
+SUMS = 9
+ALTERNATION, MAY_ALTERNATE = 3.0, 2.0
+"""Standard deviations below zero at which the products of innovations of two cycles are clear, and are suspicious."""
 EDGES = np.linspace(-9.0, 7.0, 81)
 """Of the histogram of log q."""
 MEDIAN = 0.455
@@ -148,25 +150,31 @@ class LaggedProducts(Record):
         Which observations of this cycle.
     last : LastCycle
         Those of the cycle before.
+    innovation : (pair,) array
+        d of this cycle.
     cross, memory : (pair,) array
         cross and beta^2.
     weight : (pair,) array
         0 to 1: how much of what a place had is still there.
+    persistence : float
+        beta of all pairs together.
     """
 
     index: np.ndarray
     last: LastCycle
+    innovation: Array
     cross: Array
     memory: Array
     weight: Array
+    persistence: float
 
     def restrict(self, chosen: np.ndarray) -> LaggedProducts:
         """The pairs that are chosen."""
         if chosen.all():
             return self
         index = np.flatnonzero(chosen)
-        cross, memory, weight = (rows(one, index) for one in (self.cross, self.memory, self.weight))
-        return LaggedProducts(self.index[index], _restricted(self.last, index), cross, memory, weight)
+        taken = {name: rows(getattr(self, name), index) for name in ("innovation", "cross", "memory", "weight")}
+        return replace(self, index=self.index[index], last=_restricted(self.last, index), **taken)
 
     def score(self, factor: np.ndarray, variance: Array, error: Array) -> tuple[Array, Array]:
         """Derivative by log lambda, and information, of each pair.
@@ -215,8 +223,11 @@ def lagged_products(
     beta = covariance / xp.where(before > 0, before, xp.ones_like(before))
     correlation2 = beta * covariance / xp.where(after > 0, after, xp.ones_like(after))
     weight = xp.clip(2 * correlation2 - 1, 0.0, 1.0)
-    cross = beta * (rows(innovation, now) + beta * last.increment) * last.innovation
-    return LaggedProducts(now, last, cross, beta * beta, weight)
+    innovation = rows(innovation, now)
+    cross = beta * (innovation + beta * last.increment) * last.innovation
+    whole = float(xp.sum(before))
+    persistence = float(xp.sum(covariance)) / whole if whole > 0 else 0.0
+    return LaggedProducts(now, last, innovation, cross, beta * beta, weight, persistence)
 
 
 def _restricted(last: LastCycle, index: np.ndarray) -> LastCycle:
@@ -236,7 +247,8 @@ class ErrorEstimate(Record):
     factor : float
         rho.
     sums : (term,) array
-        Of cross / r, beta^2 v / r, d^2 / r, v / r and 1, fading.
+        Of cross / r, beta^2 v / r, d^2 / r, v / r and 1, with weights; of d d' / (beta r), its square, d (d - delta) / r
+        and 1, of all pairs; fading.
     histogram : (bin,) array
         Of log q, fading.
     """
@@ -253,20 +265,36 @@ class ErrorEstimate(Record):
         """1, from nothing."""
         return cls(1.0, np.zeros(SUMS), np.zeros(len(EDGES) - 1))
 
-    def with_products(self, products: LaggedProducts, chosen: np.ndarray) -> ErrorEstimate:
-        """With the pairs that are chosen."""
+    def with_products(self, products: LaggedProducts, trusted: np.ndarray) -> ErrorEstimate:
+        """With pairs of its kind; only those that are trusted count for lambda and rho."""
+        sums = self._after(products, trusted)
+        count, factor = sums[4], self.factor
+        if sums[1] > 0:
+            raw = (sums[2] - max(sums[0] / sums[1], 0.0) * sums[3]) / count
+            factor = _held(raw, 3 / count, MAX_FACTOR)
+        if _alternation(sums) < -ALTERNATION:
+            factor = max(factor, _held((sums[7] - sums[5]) / sums[8], 3 / sums[8], MAX_FACTOR))
+        return replace(self, factor=factor, sums=sums)
+
+    def alternates(self, products: LaggedProducts) -> bool:
+        """Whether innovations, those of some pairs among them, alternate rather than persist."""
+        nothing = np.zeros(len(products.index), dtype=bool)
+        return _alternation(self._after(products, nothing)) < -MAY_ALTERNATE
+
+    def _after(self, products: LaggedProducts, trusted: np.ndarray) -> np.ndarray:
+        """The sums, with pairs."""
         last = products.last
-        error, variance = to_numpy(last.error)[chosen], to_numpy(last.variance)[chosen]
-        cross, memory = to_numpy(products.cross)[chosen], to_numpy(products.memory)[chosen]
-        square, weight = to_numpy(last.innovation)[chosen] ** 2, to_numpy(products.weight)[chosen]
-        weight = weight / (1 + variance / (self.factor * error)) ** 2
-        terms = cross / error, memory * variance / error, square / error, variance / error, np.ones_like(error)
-        sums = math.exp(-1 / PERSISTENCE) * self.sums + np.array([float((weight * term).sum()) for term in terms])
-        count = sums[4]
-        if not sums[1] > 0:
-            return replace(self, sums=sums)
-        raw = (sums[2] - max(sums[0] / sums[1], 0.0) * sums[3]) / count
-        return replace(self, factor=_held(raw, 3 / count, MAX_FACTOR), sums=sums)
+        error, variance, square = (to_numpy(part) for part in (last.error, last.variance, last.innovation**2))
+        weight = trusted * to_numpy(products.weight) / (1 + variance / (self.factor * error)) ** 2
+        terms = to_numpy(products.cross), to_numpy(products.memory) * variance, square, variance, error
+        sums = [float((weight * term / error).sum()) for term in terms]
+        if products.persistence > 0.5:
+            pair = to_numpy(products.innovation * last.innovation) / (max(products.persistence, 1.0) * error)
+            left = to_numpy(last.innovation * (last.innovation - last.increment)) / error
+            sums += [float(term.sum()) for term in (pair, pair**2, left, np.ones_like(error))]
+        else:
+            sums += [0.0] * 4
+        return math.exp(-1 / PERSISTENCE) * self.sums + np.array(sums)
 
     def with_innovations(self, square: np.ndarray, variance: np.ndarray) -> ErrorEstimate:
         """With squared innovations and prior variances over the error variance as told, through a pointwise sensor."""
@@ -280,6 +308,11 @@ class ErrorEstimate(Record):
         below = np.concatenate([[0.0], np.cumsum(histogram)])
         raw = math.exp(np.interp(0.5 * count, below, EDGES)) / MEDIAN
         return replace(self, factor=_held(raw, 11 / count, MAX_FACTOR_POINTWISE), histogram=histogram)
+
+
+def _alternation(sums: np.ndarray) -> float:
+    """Sum of the products of two innovations, in its standard deviations if signs are by chance."""
+    return float(sums[5] / math.sqrt(sums[6])) if sums[6] > 0 else 0.0
 
 
 def _held(raw: float, doubt: float, bound: float) -> float:
