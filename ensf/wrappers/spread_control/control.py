@@ -256,10 +256,7 @@ class AdaptiveSpread(Wrapper):
         memory = self._recalled(memory, told, position, predicted)
         kind = _kind_of_each(memory.kinds, told)
         factor = np.array([kind.error.factor for kind in memory.kinds.values()])[kind]
-        observation = told
-        if (factor != 1).any():
-            law = told.law.rescaled(like(np.sqrt(factor), predicted))
-            observation = told if law is None else replace(told, error=law)
+        observation = _with_factor(told, factor)
         inflation = (1 + self.sampling / (predicted.shape[0] - 1) * memory.freedom) * xp.exp(memory.log_inflation)
         inflation = xp.clip(inflation, 1.0, self.max_inflation**2)
         calm = Widening(
@@ -281,9 +278,10 @@ class AdaptiveSpread(Wrapper):
             forecast = sight(observation, predicted)[1]
             products = lagged_products(memory.last, sites, self.localization, look.value - mean, forecast)
         if surprised.any():
-            jumped = self._may_have_jumped(memory, kind, products)
-            if not jumped.all():
-                excess = self._excess(ratios * like(jumped, ratios), patches)
+            alternating = self._alternating(memory, kind, products)
+            if (alternating > 0).any():
+                excess = self._excess(ratios * like(alternating == 0, ratios), patches)
+                observation = _with_factor(told, np.maximum(factor, alternating))
             key = int(rng.integers(2**63)) if self.independent_part > 0 else None
             correction = replace(correction, widening=replace(calm, excess=inflation * excess, key=key))
         return _Cycle(
@@ -304,14 +302,14 @@ class AdaptiveSpread(Wrapper):
             products=products,
         )
 
-    def _may_have_jumped(self, memory: SpreadMemory, kind: np.ndarray, products: LaggedProducts | None) -> np.ndarray:
-        """Whether a surprise of each observation can be of the forecast: not where innovations of its kind alternate."""
-        jumped = np.ones(len(kind), dtype=bool)
+    def _alternating(self, memory: SpreadMemory, kind: np.ndarray, products: LaggedProducts | None) -> np.ndarray:
+        """Factor of the error of each observation whose innovations alternate, with those of this cycle; else 0."""
+        factor = np.zeros(len(kind))
         if products is not None and self.estimate_error:
             for number, of_kind in enumerate(memory.kinds.values()):
-                if of_kind.error.alternates(products.restrict(kind[products.index] == number)):
-                    jumped[kind == number] = False
-        return jumped
+                pairs = products.restrict(kind[products.index] == number)
+                factor[kind == number] = of_kind.error.of_alternation(pairs)
+        return factor
 
     def _recalled(
         self, memory: SpreadMemory | None, observation: Observation, position: np.ndarray, predicted: Array
@@ -628,6 +626,14 @@ def _kind_of_each(kinds: dict[str, KindMemory], observation: Observation) -> np.
         return np.full(observation.size, list(kinds).index(""))
     number = {name: k for k, name in enumerate(kinds)}
     return np.array([number[name] for name in observation.kind.tolist()], dtype=np.int64)
+
+
+def _with_factor(told: Observation, factor: np.ndarray) -> Observation:
+    """With the error variance of each observation multiplied, where the law allows it."""
+    if (factor == 1).all():
+        return told
+    law = told.law.rescaled(like(np.sqrt(factor), told.value))
+    return told if law is None else replace(told, error=law)
 
 
 def _sites(observation: Observation, kind: np.ndarray) -> Sites:

@@ -38,6 +38,7 @@ MIN_FACTOR, MAX_FACTOR = 0.5, 1e6
 MAX_FACTOR_POINTWISE = 8.0
 """Where one cycle alone cannot tell a wrong R from a lost filter."""
 SUMS = 9
+ENOUGH = 100
 ALTERNATION, MAY_ALTERNATE = 3.0, 2.0
 """Standard deviations below zero at which the products of innovations of two cycles are clear, and are suspicious."""
 EDGES = np.linspace(-9.0, 7.0, 81)
@@ -272,14 +273,15 @@ class ErrorEstimate(Record):
         if sums[1] > 0:
             raw = (sums[2] - max(sums[0] / sums[1], 0.0) * sums[3]) / count
             factor = _held(raw, 3 / count, MAX_FACTOR)
-        if _alternation(sums) < -ALTERNATION:
-            factor = max(factor, _held((sums[7] - sums[5]) / sums[8], 3 / sums[8], MAX_FACTOR))
+        if sums[4] < ENOUGH or _alternation(sums) < -ALTERNATION:
+            alternating, bound = _alternation(sums) < -MAY_ALTERNATE, _of_alternation(sums)
+            factor = max(factor, bound if alternating else min(self.factor, bound))
         return replace(self, factor=factor, sums=sums)
 
-    def alternates(self, products: LaggedProducts) -> bool:
-        """Whether innovations, those of some pairs among them, alternate rather than persist."""
-        nothing = np.zeros(len(products.index), dtype=bool)
-        return _alternation(self._after(products, nothing)) < -MAY_ALTERNATE
+    def of_alternation(self, products: LaggedProducts) -> float:
+        """Factor where innovations, those of some pairs among them, alternate; 0 where they may persist."""
+        sums = self._after(products, np.zeros(len(products.index), dtype=bool))
+        return _of_alternation(sums) if _alternation(sums) < -MAY_ALTERNATE else 0.0
 
     def _after(self, products: LaggedProducts, trusted: np.ndarray) -> np.ndarray:
         """The sums, with pairs."""
@@ -313,6 +315,11 @@ class ErrorEstimate(Record):
 def _alternation(sums: np.ndarray) -> float:
     """Sum of the products of two innovations, in its standard deviations if signs are by chance."""
     return float(sums[5] / math.sqrt(sums[6])) if sums[6] > 0 else 0.0
+
+
+def _of_alternation(sums: np.ndarray) -> float:
+    """rho from pairs of innovations, beta being that of all together."""
+    return _held((sums[7] - sums[5]) / sums[8], 3 / sums[8], MAX_FACTOR) if sums[8] > 0 else 1.0
 
 
 def _held(raw: float, doubt: float, bound: float) -> float:
