@@ -105,8 +105,9 @@ class GaussianMixture(Record):
         """Draws ``(count, state)``."""
         component = np.searchsorted(np.cumsum(self.weights)[:-1], rng.random(count))
         variances, axes = self._eigen
-        noise = normal(rng, (count, self.means.shape[1]), self.means) * np.sqrt(variances)[component]
-        return self.means[component] + np.einsum("na,nsa->ns", noise, axes[component])
+        roots = np.einsum("ksa,ka,kta->kst", axes, np.sqrt(variances), axes)
+        noise = normal(rng, (count, self.means.shape[1]), self.means)
+        return self.means[component] + np.einsum("nt,nst->ns", noise, roots[component])
 
     def posterior(self, matrix: np.ndarray, error_covariance: np.ndarray, value: np.ndarray) -> GaussianMixture:
         """The mixture after ``value = matrix x + e``, e ~ N(0, error_covariance), by Bayes' rule."""

@@ -139,12 +139,12 @@ QUICK = {
     "correlated_errors": Quick(
         cycles=3,
         scores={
-            "ignored": {"rmse_analysis": (0.38227, 0.0004), "spread_analysis": (0.44396, 0.0004)},
-            "inflated": {"rmse_analysis": (0.39475, 0.0004), "spread_analysis": (0.58468, 0.0004)},
-            "grouped": {"rmse_analysis": (0.15069, 0.0002), "spread_analysis": (0.57457, 0.0004)},
-            "patches": {"rmse_analysis": (0.13907, 0.0002), "spread_analysis": (0.56977, 0.0004)},
-            "letsf": {"rmse_analysis": (0.15069, 0.0002), "spread_analysis": (0.57457, 0.0004)},
-            "etkf": {"rmse_analysis": (0.307, 0.0003), "spread_analysis": (0.52625, 0.0004)},
+            "ignored": {"rmse_analysis": (0.31959, 0.0004), "spread_analysis": (0.43286, 0.0004)},
+            "inflated": {"rmse_analysis": (0.35734, 0.0004), "spread_analysis": (0.56576, 0.0004)},
+            "grouped": {"rmse_analysis": (0.13162, 0.0002), "spread_analysis": (0.56223, 0.0004)},
+            "patches": {"rmse_analysis": (0.1229, 0.0002), "spread_analysis": (0.55789, 0.0004)},
+            "letsf": {"rmse_analysis": (0.13162, 0.0002), "spread_analysis": (0.56223, 0.0004)},
+            "etkf": {"rmse_analysis": (0.28653, 0.0003), "spread_analysis": (0.51392, 0.0004)},
         },
     ),
     "geopotential_height": Quick(
