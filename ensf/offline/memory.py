@@ -29,7 +29,8 @@ from ensf.wrappers.deferred_analysis import DeferralMemory
 from ensf.wrappers.spread import ResetMemory
 from ensf.wrappers.spread_control.bias import BiasEstimate
 from ensf.wrappers.spread_control.control import KindMemory, SpreadMemory
-from ensf.wrappers.spread_control.lagged import EDGES, SUMS, ErrorEstimate, LastCycle, Sites
+from ensf.wrappers.spread_control.error_estimate import ALTERNATION_SUMS, EDGES, SUMS, Alternation, ErrorEstimate
+from ensf.wrappers.spread_control.lagged import LastCycle, Sites
 
 __all__ = ["MEMORY", "keepers", "read_memory", "write_memory"]
 
@@ -86,6 +87,11 @@ def _kinds_and_last(memory: SpreadMemory) -> dict[str, xr.Variable]:
             np.array([one.error.sums for one in kinds]).reshape(len(kinds), SUMS),
             {"long_name": "fading sums over pairs: cross / r, beta^2 v / r, d^2 / r, v / r, 1"},
         ),
+        "error_alternation": xr.Variable(
+            ("kind", "alternation_term"),
+            np.array([one.error.alternation.sums for one in kinds]).reshape(len(kinds), ALTERNATION_SUMS),
+            {"long_name": "fading sums over pairs: d d' / (beta r), its square, d (d - delta) / r, 1"},
+        ),
         "error_histogram": xr.Variable(
             ("kind", "bin"),
             np.array([one.error.histogram for one in kinds]).reshape(len(kinds), len(EDGES) - 1),
@@ -126,6 +132,9 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
     count = len(names)
     factor = reader.values(stored, "error_variance_factor", ("kind",), (count,), 1e-6)
     sums = reader.values(stored, "error_sums", ("kind", "term"), (count, SUMS), -np.inf)
+    alternation = reader.values(
+        stored, "error_alternation", ("kind", "alternation_term"), (count, ALTERNATION_SUMS), -np.inf
+    )
     histogram = reader.values(stored, "error_histogram", ("kind", "bin"), (count, len(EDGES) - 1), 0.0)
     surprises = reader.values(stored, "surprises", ("kind",), (count,), 0.0)
     raw = reader.values(stored, "bias_raw", ("kind",), (count,), -np.inf)
@@ -135,7 +144,7 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
     cycles = reader.values(stored, "bias_cycles", ("kind",), (count,), 0.0)
     kinds = {
         name: KindMemory(
-            ErrorEstimate(float(factor[k]), sums[k], histogram[k]),
+            ErrorEstimate(float(factor[k]), sums[k], histogram[k], Alternation(alternation[k])),
             BiasEstimate(float(raw[k]), float(square[k]), float(noise[k]), float(variance[k]), int(cycles[k])),
             float(surprises[k]),
         )

@@ -22,7 +22,8 @@ from ensf.wrappers import AdaptiveSpread, Rotation
 from ensf.wrappers.spread_control import control
 from ensf.wrappers.spread_control.bias import GAIN, LEAK, BiasEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
-from ensf.wrappers.spread_control.lagged import ErrorEstimate, LaggedProducts, LastCycle, Sites, lagged_products
+from ensf.wrappers.spread_control.error_estimate import Alternation, ErrorEstimate
+from ensf.wrappers.spread_control.lagged import LaggedProducts, LastCycle, Sites, lagged_products
 
 
 def members(rng, mean, variance, count=10):
@@ -126,7 +127,7 @@ def test_lagged_products_tell_the_prior_from_the_error(inflation, factor, rng):
     products = two_cycles(rng, inflation, factor)
     expected = products.memory * products.last.variance
     assert products.cross.sum() / expected.sum() == pytest.approx(inflation, rel=0.03)
-    estimate = ErrorEstimate.initial().with_products(products, np.ones(len(products.index), dtype=bool))
+    estimate = ErrorEstimate().with_products(products, np.ones(len(products.index), dtype=bool))
     assert estimate.factor == pytest.approx(factor, abs=0.03)
     right = np.full(len(products.index), factor)
     score, information = products.score(right, products.last.variance, products.last.error)
@@ -182,14 +183,61 @@ def test_lagged_products_of_a_network_that_moves(inflation, factor, rng):
     forecast = np.tile(growth * anomalies[:, now], copies)
     products = lagged_products(last, sites((origin + place[now]).ravel()), ON_A_LINE, later.ravel(), forecast)
     assert len(products.index) == 2 * copies
-    estimate = ErrorEstimate.initial().with_products(products, np.ones(2 * copies, dtype=bool))
+    estimate = ErrorEstimate().with_products(products, np.ones(2 * copies, dtype=bool))
     assert products.cross.sum() / (products.memory * last.variance).sum() == pytest.approx(inflation, rel=0.06)
     assert estimate.factor == pytest.approx(factor, abs=0.06)
 
 
+@pytest.mark.parametrize(("inflation", "factor"), [(0.0, 1.0), (1.0, 9.0), (0.2, 30.0), (0.3, 1e4)])
+def test_the_sign_of_innovations_tells_the_error_where_it_is_believed_too_much(inflation, factor, rng):
+    """No pair is trusted; growth is 1.3, and the members' own is that."""
+    products = two_cycles(rng, inflation, factor)
+    alternation = Alternation().with_products(products)
+    assert alternation.deviations > 30
+    assert alternation.factor == pytest.approx(factor, rel=0.02, abs=0.03)
+    nobody = np.zeros(len(products.index), dtype=bool)
+    assert ErrorEstimate().with_products(products, nobody).factor == alternation.factor
+
+
+def test_innovations_that_persist_tell_nothing_of_the_error(rng):
+    """A forecast error four times what is believed: the same sums would say more than R."""
+    products = two_cycles(rng, 16.0, 1.0)
+    assert Alternation().with_products(products).deviations < -30
+    nobody = np.zeros(len(products.index), dtype=bool)
+    assert ErrorEstimate().with_products(products, nobody).factor == 1.0
+    assert ErrorEstimate(factor=4.0).with_products(products, nobody).factor == pytest.approx(4.0)
+
+
+def test_members_that_keep_nothing_leave_the_sign_without_meaning(rng):
+    products = two_cycles(rng, 1.0, 9.0)
+    forgotten = replace(products, covariance=0.4 * products.analysed)
+    assert not Alternation().with_products(forgotten).sums.any()
+
+
+def test_what_the_sign_told_holds_until_pairs_are_known_well(rng):
+    """Pairs that are trusted count from a hundred of them, in which an error is known by which the sign is judged."""
+    told = ErrorEstimate().with_products(two_cycles(rng, 1.0, 9.0, size=2_000), np.zeros(2_000, dtype=bool))
+    later = two_cycles(rng, 6.0, 9.0, size=100)
+    assert told.with_products(later, np.zeros(100, dtype=bool)).factor > 7
+    enough = two_cycles(rng, 1.0, 1.0, size=100_000)
+    assert told.with_products(enough, np.ones(100_000, dtype=bool)).factor == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("told", [0.25, 0.1])
+def test_half_of_the_points_with_an_error_told_far_too_small(told):
+    """Surprises of every cycle blew the model up between observations; now the error is found in its first cycles."""
+    model, line = Lorenz96(20), periodic_line(20, 20.0)
+    network = Network(Select(range(0, 20, 2)), error=1.0, told=told)
+    start = PerturbedTruth(model, np.zeros(20))
+    run = twin(model, letsf(line), network, start, members=20, cycles=60, interval=0.05, streams=Streams.spawn(1))
+    *_, last = run
+    assert last.analysis.info["error_factor"] == pytest.approx(1 / told, rel=0.1)
+    assert rmse(last.analysis.ensemble, last.truth) < 0.7
+
+
 def test_a_few_products_leave_the_error_alone(rng):
     products = two_cycles(rng, 1.0, 1.0, size=60)
-    assert ErrorEstimate.initial().with_products(products, np.ones(60, dtype=bool)).factor == 1.0
+    assert ErrorEstimate().with_products(products, np.ones(60, dtype=bool)).factor == 1.0
 
 
 # --- likelihood ratios -----------------------------------------------------------------------------------
@@ -337,8 +385,9 @@ def test_pairs_count_by_how_well_the_forecast_is_known():
     last = LastCycle(
         sites([0.0, 9.0]), np.sqrt(square), 0 * v, v, np.ones(2), np.zeros((3, 2)), np.zeros(2, dtype=bool)
     )
-    products = LaggedProducts(np.arange(2), last, cross, np.ones(2), np.ones(2))
-    estimate, rho = ErrorEstimate.initial(), 1.0
+    ones = np.ones(2)
+    products = LaggedProducts(np.arange(2), last, np.zeros(2), cross, ones, ones, 0 * ones, ones)
+    estimate, rho = ErrorEstimate(), 1.0
     sums = np.zeros(5)
     for _ in range(40):
         weight = 1 / (1 + v / rho) ** 2

@@ -8,7 +8,7 @@ what J members lack for the degrees of freedom that the place took in the cycle 
 share and that remembers hundreds of cycles, and a quick n at each place. Both follow the score of the evidence
 (`ensf.wrappers.spread_control.evidence`), which is right for any law, and, where observations come twice at a place or
 near it, the products of innovations of two cycles (`ensf.wrappers.spread_control.lagged`), which tell a wrong R from a
-wrong forecast. With scores S_k and informations I_k of the observations, W the taper between places and observations,
+wrong forecast, and their signs (`ensf.wrappers.spread_control.error_estimate`). With scores S_k and informations I_k of the observations, W the taper between places and observations,
 
     g:  known <- e^(-1/common) known + sum I,    g <- g + (sum S + margin sum I - .08 g) / (known + 4)
     n:  known <- e^(-1/local) known + (W I) / 2, n <- n + (W S / 2 - (1 - e^(-1/local)) n / .04) / (known + 25)
@@ -21,7 +21,8 @@ A surprise acts in its cycle only. With l_k the log likelihood ratios of larger 
 
     2 max_r sum_k W_ik min(l_k(r), 4) > limit^2
 
-is one: one observation alone cannot cause it. The variance that is added is where the sum without bounds is largest,
+is one: one observation alone cannot cause it. Where the innovations of a kind alternate, its observations are no
+surprise of the forecast but of R, whose factor then acts in this cycle. The variance that is added is where the sum without bounds is largest,
 part of it as independent noise. Near a surprise nothing is learnt for g, nor for R unless surprises last.
 """
 
@@ -43,8 +44,9 @@ from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.failed_members import of_other_members
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
+from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS, ErrorEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
-from ensf.wrappers.spread_control.lagged import ErrorEstimate, LaggedProducts, LastCycle, Sites, lagged_products
+from ensf.wrappers.spread_control.lagged import LaggedProducts, LastCycle, Sites, lagged_products
 
 __all__ = ["AdaptiveSpread", "SpreadMemory"]
 
@@ -80,7 +82,7 @@ class KindMemory(Record):
         Part of the observations that was near a surprise in the last cycles.
     """
 
-    error: ErrorEstimate = field(default_factory=ErrorEstimate.initial)
+    error: ErrorEstimate = field(default_factory=ErrorEstimate)
     bias: BiasEstimate = BiasEstimate()
     surprises: float = 0.0
 
@@ -308,7 +310,9 @@ class AdaptiveSpread(Wrapper):
         if products is not None and self.estimate_error:
             for number, of_kind in enumerate(memory.kinds.values()):
                 pairs = products.restrict(kind[products.index] == number)
-                factor[kind == number] = of_kind.error.of_alternation(pairs)
+                alternation = of_kind.error.alternation.with_products(pairs)
+                if alternation.deviations > SUSPICIOUS:
+                    factor[kind == number] = alternation.factor
         return factor
 
     def _recalled(

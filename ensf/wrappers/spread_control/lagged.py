@@ -1,21 +1,18 @@
-r"""What two cycles in a row say of the prior variance and of the error variance, each apart.
+r"""What two cycles in a row say of the prior variance, apart from the error variance.
 
 The innovations d_t of one cycle give lambda v + rho r alone: a wrong prior looks like a wrong R. Those of the next
 cycle at the same places tell them apart (Mehra 1970; Berry & Sauer 2013): with increments delta, prior variance
 P = lambda v, and the same members before and after the model,
 
     E[d_(t+1) d_t] = beta (P - delta_t d_t),       beta_k = cov_j(H x_j(t+1), H x_j(t)) / var_j(H x_j(t)),
-    cross_k = beta (d_(t+1) + beta delta_t) d_t,   lambda = sum cross / sum beta^2 v_t,
-    rho = (sum w d_t^2 / r - lambda sum w v_t / r) / sum w,      w = 1 / (1 + v_t / (rho r))^2
+    cross_k = beta (d_(t+1) + beta delta_t) d_t,   lambda = sum cross / sum beta^2 v_t.
 
-with the weights w in lambda too: where the forecast is known well, R is. delta is what the filter did, whatever it
-believed: the estimate does not feed itself. If the prior variance or R is wrong by a factor, the covariance of the
-analysis error with d is proportional to the analysis covariance, so the same holds for observations of two places, with
-beta between them: where the network moves, an observation is compared with the nearest one of its kind in the cycle
-before (`Sites.partners`). For linear operators and Gaussian laws, and as long as a place keeps what it had: with c the
-correlation of members before and after the model, a pair counts as 2 c^2 - 1, and not at all where windows are long and
-fields move on (there lambda comes out too small). Through a pointwise sensor rho comes from the median of d^2 / (r + v
-/ rho) where v < .3 rho r.
+delta is what the filter did, whatever it believed: the estimate does not feed itself. If the prior variance or R is
+wrong by a factor, the covariance of the analysis error with d is proportional to the analysis covariance, so the same
+holds for observations of two places, with beta between them: where the network moves, an observation is compared with
+the nearest one of its kind in the cycle before (`Sites.partners`). For linear operators and Gaussian laws, and as long
+as a place keeps what it had: with c the correlation of members before and after the model, a pair counts as 2 c^2 - 1,
+and not at all where windows are long and fields move on (there lambda comes out too small).
 """
 
 from __future__ import annotations
@@ -28,24 +25,7 @@ import numpy as np
 from ensf.arrays import Array, Record, like, member_mean, namespace, rows, to_numpy
 from ensf.localization import Localization
 
-__all__ = ["ErrorEstimate", "LaggedProducts", "LastCycle", "Sites", "lagged_products"]
-
-PERSISTENCE = 100
-"""Cycles over which the factor of R is estimated."""
-PRIOR = 0.25
-"""Variance of the factor of R before there is evidence."""
-MIN_FACTOR, MAX_FACTOR = 0.5, 1e6
-MAX_FACTOR_POINTWISE = 8.0
-"""Where one cycle alone cannot tell a wrong R from a lost filter."""
-SUMS = 9
-ENOUGH = 100
-ALTERNATION, MAY_ALTERNATE = 3.0, 2.0
-"""Standard deviations below zero at which the products of innovations of two cycles are clear, and are suspicious."""
-EDGES = np.linspace(-9.0, 7.0, 81)
-"""Of the histogram of log q."""
-MEDIAN = 0.455
-"""Of the square of a standard normal variate."""
-
+__all__ = ["LaggedProducts", "LastCycle", "Sites", "lagged_products"]
 
 NEAR = 0.25
 """Half-widths within which observations of two cycles are compared."""
@@ -157,8 +137,8 @@ class LaggedProducts(Record):
         cross and beta^2.
     weight : (pair,) array
         0 to 1: how much of what a place had is still there.
-    persistence : float
-        beta of all pairs together.
+    covariance, analysed : (pair,) array
+        Of members before and after the model, and their variance before it.
     """
 
     index: np.ndarray
@@ -167,14 +147,22 @@ class LaggedProducts(Record):
     cross: Array
     memory: Array
     weight: Array
-    persistence: float
+    covariance: Array
+    analysed: Array
+
+    @property
+    def persistence(self) -> float:
+        """beta of all pairs together, 0 where members do not differ."""
+        covariance, analysed = (float(namespace(part).sum(part)) for part in (self.covariance, self.analysed))
+        return covariance / analysed if analysed > 0 else 0.0
 
     def restrict(self, chosen: np.ndarray) -> LaggedProducts:
         """The pairs that are chosen."""
         if chosen.all():
             return self
         index = np.flatnonzero(chosen)
-        taken = {name: rows(getattr(self, name), index) for name in ("innovation", "cross", "memory", "weight")}
+        names = "innovation", "cross", "memory", "weight", "covariance", "analysed"
+        taken = {name: rows(getattr(self, name), index) for name in names}
         return replace(self, index=self.index[index], last=_restricted(self.last, index), **taken)
 
     def score(self, factor: np.ndarray, variance: Array, error: Array) -> tuple[Array, Array]:
@@ -226,9 +214,7 @@ def lagged_products(
     weight = xp.clip(2 * correlation2 - 1, 0.0, 1.0)
     innovation = rows(innovation, now)
     cross = beta * (innovation + beta * last.increment) * last.innovation
-    whole = float(xp.sum(before))
-    persistence = float(xp.sum(covariance)) / whole if whole > 0 else 0.0
-    return LaggedProducts(now, last, innovation, cross, beta * beta, weight, persistence)
+    return LaggedProducts(now, last, innovation, cross, beta * beta, weight, covariance, before)
 
 
 def _restricted(last: LastCycle, index: np.ndarray) -> LastCycle:
@@ -237,94 +223,3 @@ def _restricted(last: LastCycle, index: np.ndarray) -> LastCycle:
     taken = {name: rows(getattr(last, name), index) for name in ("innovation", "increment", "variance", "error")}
     anomalies = namespace(last.anomalies).take(last.anomalies, like(index, last.anomalies), axis=1)
     return replace(last, sites=last.sites.rows(index), surprised=last.surprised[index], anomalies=anomalies, **taken)
-
-
-@dataclass(frozen=True, eq=False)
-class ErrorEstimate(Record):
-    """Factor of the error variance of one kind of observations, with what it is estimated from.
-
-    Attributes
-    ----------
-    factor : float
-        rho.
-    sums : (term,) array
-        Of cross / r, beta^2 v / r, d^2 / r, v / r and 1, with weights; of d d' / (beta r), its square, d (d - delta) / r
-        and 1, of all pairs; fading.
-    histogram : (bin,) array
-        Of log q, fading.
-    """
-
-    factor: float
-    sums: np.ndarray
-    histogram: np.ndarray
-
-    def __repr__(self) -> str:
-        return f"ErrorEstimate({self.factor:.3g})"
-
-    @classmethod
-    def initial(cls) -> ErrorEstimate:
-        """1, from nothing."""
-        return cls(1.0, np.zeros(SUMS), np.zeros(len(EDGES) - 1))
-
-    def with_products(self, products: LaggedProducts, trusted: np.ndarray) -> ErrorEstimate:
-        """With pairs of its kind; only those that are trusted count for lambda and rho."""
-        sums = self._after(products, trusted)
-        count, factor = sums[4], self.factor
-        if sums[1] > 0:
-            raw = (sums[2] - max(sums[0] / sums[1], 0.0) * sums[3]) / count
-            factor = _held(raw, 3 / count, MAX_FACTOR)
-        if sums[4] < ENOUGH or _alternation(sums) < -ALTERNATION:
-            alternating, bound = _alternation(sums) < -MAY_ALTERNATE, _of_alternation(sums)
-            factor = max(factor, bound if alternating else min(self.factor, bound))
-        return replace(self, factor=factor, sums=sums)
-
-    def of_alternation(self, products: LaggedProducts) -> float:
-        """Factor where innovations, those of some pairs among them, alternate; 0 where they may persist."""
-        sums = self._after(products, np.zeros(len(products.index), dtype=bool))
-        return _of_alternation(sums) if _alternation(sums) < -MAY_ALTERNATE else 0.0
-
-    def _after(self, products: LaggedProducts, trusted: np.ndarray) -> np.ndarray:
-        """The sums, with pairs."""
-        last = products.last
-        error, variance, square = (to_numpy(part) for part in (last.error, last.variance, last.innovation**2))
-        weight = trusted * to_numpy(products.weight) / (1 + variance / (self.factor * error)) ** 2
-        terms = to_numpy(products.cross), to_numpy(products.memory) * variance, square, variance, error
-        sums = [float((weight * term / error).sum()) for term in terms]
-        if products.persistence > 0.5:
-            pair = to_numpy(products.innovation * last.innovation) / (max(products.persistence, 1.0) * error)
-            left = to_numpy(last.innovation * (last.innovation - last.increment)) / error
-            sums += [float(term.sum()) for term in (pair, pair**2, left, np.ones_like(error))]
-        else:
-            sums += [0.0] * 4
-        return math.exp(-1 / PERSISTENCE) * self.sums + np.array(sums)
-
-    def with_innovations(self, square: np.ndarray, variance: np.ndarray) -> ErrorEstimate:
-        """With squared innovations and prior variances over the error variance as told, through a pointwise sensor."""
-        clear = variance < 0.3 * self.factor
-        q = square[clear] / (1 + variance[clear] / self.factor)
-        logs = np.clip(np.log(np.maximum(q, 1e-300)), EDGES[0], EDGES[-1])
-        histogram = math.exp(-1 / PERSISTENCE) * self.histogram + np.histogram(logs, EDGES)[0]
-        count = float(histogram.sum())
-        if count < 1:
-            return replace(self, histogram=histogram)
-        below = np.concatenate([[0.0], np.cumsum(histogram)])
-        raw = math.exp(np.interp(0.5 * count, below, EDGES)) / MEDIAN
-        return replace(self, factor=_held(raw, 11 / count, MAX_FACTOR_POINTWISE), histogram=histogram)
-
-
-def _alternation(sums: np.ndarray) -> float:
-    """Sum of the products of two innovations, in its standard deviations if signs are by chance."""
-    return float(sums[5] / math.sqrt(sums[6])) if sums[6] > 0 else 0.0
-
-
-def _of_alternation(sums: np.ndarray) -> float:
-    """rho from pairs of innovations, beta being that of all together."""
-    return _held((sums[7] - sums[5]) / sums[8], 3 / sums[8], MAX_FACTOR) if sums[8] > 0 else 1.0
-
-
-def _held(raw: float, doubt: float, bound: float) -> float:
-    """Factor shrunk towards 1, with a dead zone of two standard deviations; what is far beyond three is believed."""
-    prior = max(PRIOR, (raw - 1) ** 2 - 9 * doubt)
-    change = (raw - 1) * prior / (prior + doubt)
-    beyond = math.copysign(max(abs(change) - 2 * math.sqrt(doubt), 0.0), change)
-    return min(max(1 + beyond, MIN_FACTOR), bound)
