@@ -19,8 +19,7 @@ prior = rng.normal(size=(20, 80)) @ smooth
 observation = ensf.Observation(prior.mean(axis=0)[[40]] + 1.0, ensf.Select([40]), error=0.5)
 
 # %%
-# The right correction follows from the covariance that the members were drawn with; the members' own covariance gives the
-# one of the ETKF.
+# The right correction follows from the covariance that the members were drawn with; their own gives that of the ETKF.
 
 covariance = smooth.T @ smooth
 exact = covariance[:, 40] / (covariance[40, 40] + 0.25)

@@ -26,8 +26,8 @@ observed = truth[stations] + 0.2 * rng.normal(size=7)
 observation = ensf.Observation(observed, ensf.Select(stations), error=0.2)
 
 # %%
-# :func:`ensf.letsf` is the recommended filter, whole. It wants to know where things are: 80 points on a ring, and how far
-# an observation speaks.
+# :func:`ensf.letsf` is the recommended filter, whole. It wants to know where things are, 80 points on a ring, and how
+# far an observation speaks.
 
 localization = ensf.periodic_line(80, half_width=8.0)
 analysis = ensf.letsf(localization).analyse(prior, observation, rng).ensemble

@@ -50,7 +50,8 @@ CLASSES = (
     "ensf.wrappers.spread_control.bias:BiasEstimate",
     "ensf.wrappers.spread_control.control:KindMemory",
     "ensf.wrappers.spread_control.control:SpreadMemory",
-    "ensf.wrappers.spread_control.lagged:ErrorEstimate",
+    "ensf.wrappers.spread_control.error_estimate:Alternation",
+    "ensf.wrappers.spread_control.error_estimate:ErrorEstimate",
     "ensf.wrappers.spread_control.lagged:LastCycle",
     "ensf.wrappers.spread_control.lagged:Sites",
 )

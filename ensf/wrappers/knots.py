@@ -40,6 +40,8 @@ class Widening(Record):
     independent_part : float
     key : int or None
         Of the noise; None without a surprise.
+    only : (entry,) array of int, optional
+        Entries of the state that a surprise widens; None = all.
     """
 
     localization: Localization
@@ -49,6 +51,7 @@ class Widening(Record):
     excess: Array
     independent_part: float
     key: int | None
+    only: np.ndarray | None = None
     _last: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
     def inflated(self, part: Part) -> Array:
@@ -78,7 +81,10 @@ class Widening(Record):
             self._last.update(near=near, values=self._at_places(near, part.positions))
         followed, excess = self._last["values"]
         place = like(near.slots // near.variables.shape[1], followed)
-        return namespace(followed).take(followed, place), namespace(excess).take(excess, place)
+        followed, excess = (namespace(each).take(each, place) for each in (followed, excess))
+        if self.only is None:
+            return followed, excess
+        return followed, excess * like(np.isin(part.entries, self.only), excess)
 
     def _at_places(self, near: Patches, positions: np.ndarray) -> tuple[Array, Array]:
         """The same for places with the knots near them."""

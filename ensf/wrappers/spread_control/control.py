@@ -8,7 +8,8 @@ what J members lack for the degrees of freedom that the place took in the cycle 
 share and that remembers hundreds of cycles, and a quick n at each place. Both follow the score of the evidence
 (`ensf.wrappers.spread_control.evidence`), which is right for any law, and, where observations come twice at a place or
 near it, the products of innovations of two cycles (`ensf.wrappers.spread_control.lagged`), which tell a wrong R from a
-wrong forecast, and their signs (`ensf.wrappers.spread_control.error_estimate`). With scores S_k and informations I_k of the observations, W the taper between places and observations,
+wrong forecast, and their signs (`ensf.wrappers.spread_control.error_estimate`). With scores S_k and informations I_k of
+the observations, W the taper between places and observations,
 
     g:  known <- e^(-1/common) known + sum I,    g <- g + (sum S + margin sum I - .08 g) / (known + 4)
     n:  known <- e^(-1/local) known + (W I) / 2, n <- n + (W S / 2 - (1 - e^(-1/local)) n / .04) / (known + 25)
@@ -21,9 +22,10 @@ A surprise acts in its cycle only. With l_k the log likelihood ratios of larger 
 
     2 max_r sum_k W_ik min(l_k(r), 4) > limit^2
 
-is one: one observation alone cannot cause it. Where the innovations of a kind alternate, its observations are no
-surprise of the forecast but of R, whose factor then acts in this cycle. The variance that is added is where the sum without bounds is largest,
-part of it as independent noise. Near a surprise nothing is learnt for g, nor for R unless surprises last.
+is one: one observation alone cannot cause it. The variance that is added is where the sum without bounds is largest,
+part of it as independent noise. Near a surprise nothing is learnt for g, nor for R unless surprises last. Where the
+innovations of a kind alternate it is a surprise of R rather, whose factor then acts in this cycle, and only what is
+observed is widened: what lies between knew no wrong R.
 """
 
 from __future__ import annotations
@@ -280,12 +282,12 @@ class AdaptiveSpread(Wrapper):
             forecast = sight(observation, predicted)[1]
             products = lagged_products(memory.last, sites, self.localization, look.value - mean, forecast)
         if surprised.any():
-            alternating = self._alternating(memory, kind, products)
-            if (alternating > 0).any():
-                excess = self._excess(ratios * like(alternating == 0, ratios), patches)
+            alternating, only = self._alternating(memory, kind, products), None
+            if alternating.any():
+                only = np.zeros(0, dtype=np.int64) if correction.entries is None else correction.entries
                 observation = _with_factor(told, np.maximum(factor, alternating))
             key = int(rng.integers(2**63)) if self.independent_part > 0 else None
-            correction = replace(correction, widening=replace(calm, excess=inflation * excess, key=key))
+            correction = replace(correction, widening=replace(calm, excess=inflation * excess, key=key, only=only))
         return _Cycle(
             memory=memory,
             told=told,

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Record, like, member_mean, namespace, rows, to_numpy
+from ensf.arrays import Array, Record, like, member_mean, namespace, rows
 from ensf.localization import Localization
 
 __all__ = ["LaggedProducts", "LastCycle", "Sites", "lagged_products"]
