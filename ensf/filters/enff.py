@@ -206,7 +206,7 @@ class EnFF:
         prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
-        observation.predict(prior)
+        observation.check_resolved(observation.predict(prior))
         likelihood = observation.log_likelihood(prior)
         before = prior if memory is None else memory.ensemble
         z = self.path.start(prior, before, stream(generator(rng), prior))
@@ -216,7 +216,6 @@ class EnFF:
                 velocity = self._flow(t, prior, before)(z)
                 pull = observation.score(z + (1 - t) * velocity)
                 z = z + (velocity + self.strength * pull) / self.steps
-            observation.predict(prior)
         likelihood = observation.log_likelihood(z) - likelihood
         if not float(namespace(z).mean(likelihood)) > -LARGEST_LOSS * observation.size:
             raise Lost(

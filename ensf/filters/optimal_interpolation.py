@@ -104,7 +104,7 @@ class OptimalInterpolation:
             raise ValueError("OptimalInterpolation needs Gaussian errors: give standard deviations, or use LETSF")
         xp = namespace(prior)
         operator = observation.operator
-        observation.predict(prior)
+        observation.check_resolved(observation.predict(prior))
         mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
         covariance = deviation[:, None] * like(self.correlation(positions), prior) * deviation
         across = operator.tangent(mean, covariance)

@@ -352,7 +352,7 @@ class Offline:
         method = with_catalogues(
             method, lambda pattern: blocks.forward(source.catalogue(find_files(pattern, "the catalogue")))
         )
-        pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
+        pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label, observed.place)
         own = tuple((one, parameters[name]) for name, one in self.parameters.items())
         return Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
 

@@ -407,6 +407,10 @@ class Observed:
         facts += [(reason, f"{count} rows") for reason, count in _counts(table.reason[~table.used])]
         return f"Observed: {len(self.used)} of {len(table)} rows", facts
 
+    def place(self, number: int) -> str:
+        """What errors call an observation: the file and row that it is from."""
+        return self.table.place(int(self.used[number]))
+
     def locate(self, localization: Localization) -> Observed:
         """The record with the observations where a localization takes them to be, in its coordinates and their order.
 

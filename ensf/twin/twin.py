@@ -29,7 +29,7 @@ from ensf.filters.lost import Lost
 from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator, at_times
 from ensf.observations.error_laws import is_error_law
 from ensf.observations.joined import join
-from ensf.observations.observation import Unresolved
+from ensf.observations.predictions import Unresolved
 from ensf.observations.trajectory import brackets
 from ensf.observations.window import Window
 from ensf.twin.watch import Watch

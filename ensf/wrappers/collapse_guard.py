@@ -139,6 +139,7 @@ class CollapseGuard:
         if observation.size == 0:
             inner = self.filter.analyse(prior, observation, rng, memory.inner, positions).memory
             return Analysis(prior, replace(memory, inner=inner))
+        observation.check_resolved(observation.predict(prior))
         memory = memory.with_prior(prior)
         square, variance = _mean_innovations(prior, observation)
         strained = memory.strained + 1 if square > self.limit * (variance + 1) else 0

@@ -78,7 +78,7 @@ class Copula:
         """
         refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
-        observation.predict(prior)  # which looks at the members before they are in other coordinates
+        observation.check_resolved(observation.predict(prior))  # before the members are in other coordinates
         if self.bandwidth == 1:
             return self.filter.analyse(prior, observation, rng, memory, positions)
         warp = Warp.fitted(prior, self.bandwidth)

@@ -12,16 +12,18 @@ The weights are the same for all variables, and for earlier states: nothing leav
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, like, member_mean, namespace, to_numpy
+from ensf.arrays import Array, Generator, Record, generator, is_host_stream, like, member_mean, namespace, to_numpy
 from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, can, with_values
 from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
+from ensf.observations.predictions import Unresolved
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "without_members",
 ]
 
+Result = TypeVar("Result")
 MOVE = 0.3
 """How far a copy is moved, unless it is said: the part of its variance that is new."""
 
@@ -109,6 +112,11 @@ class Tolerant(Protocol):
     def checked(self, alive: np.ndarray) -> np.ndarray:
         """Which members are left, unless they are too few."""
 
+    def without_far_off(
+        self, of_left: Callable[[np.ndarray], Result], alive: np.ndarray, rng: Generator
+    ) -> tuple[Result, np.ndarray]:
+        """What the members that are left give, and which these are, without those that the filter finds far off."""
+
     def completed(self, analysis: Analysis, alive: np.ndarray, rng: Generator) -> Analysis:
         """The analysis of those that are left, with the others in their places."""
 
@@ -119,6 +127,8 @@ class Tolerant(Protocol):
 @dataclass(frozen=True)
 class FailedMembers(Wrapper):
     """Wrapper: goes on without members that are not finite; they are replaced by moved copies of the others' analysis.
+
+    So are members so far off that rounding hides the observations from the filter.
 
     It stands outside of other wrappers, but inside a `Smoother`.
 
@@ -141,6 +151,7 @@ class FailedMembers(Wrapper):
     min_members: int
     replaced: bool = True
     move: float = MOVE
+    mixes_members: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -171,8 +182,8 @@ class FailedMembers(Wrapper):
             )
         if alive.sum() < self.min_members:
             raise ValueError(
-                f"{alive.sum()} of {len(alive)} members are finite, member {int(np.argmin(alive))} is not, and "
-                f"min_members is {self.min_members}: repair the forecast, or give a lower number"
+                f"{alive.sum()} of {len(alive)} members are left, member {int(np.argmin(alive))} is not finite or too "
+                f"far off, and min_members is {self.min_members}: repair the forecast, or give a lower number"
             )
         return alive
 
@@ -201,24 +212,57 @@ class FailedMembers(Wrapper):
         prior = as_members(prior)
         alive = self.alive(prior)
         rng = generator(rng)
-        more = {} if predicted is None else {"predicted": predicted}
-        if alive.all():
-            return self.completed(self.filter.analyse(prior, observation, rng, memory, positions, **more), alive, rng)
-        left = {name: without_failed(values, alive) for name, values in more.items()}
-        here = without_members(observation, alive)
-        kept = without_failed(prior, alive)
-        if observation.window is not None and here.window is not None and prior is observation.window.end:
-            kept = here.window.end
-        analysis = self.filter.analyse(kept, here, rng, memory, positions, **left)
+
+        def of_left(alive: np.ndarray) -> Analysis:
+            left = {} if predicted is None else {"predicted": without_failed(predicted, alive)}
+            here, kept = without_members(observation, alive), without_failed(prior, alive)
+            if observation.window is not None and here.window is not None and prior is observation.window.end:
+                kept = here.window.end
+            return self.filter.analyse(kept, here, rng, memory, positions, **left)
+
+        analysis, alive = self.without_far_off(of_left, alive, rng)
         return self.completed(analysis, alive, rng)
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
-        alive = self.alive(predicted)
+        def of_left(alive: np.ndarray) -> Update:
+            return self._inner(without_failed(predicted, alive), without_members(observation, alive), rng, memory)
+
+        update, alive = self.without_far_off(of_left, self.alive(predicted), rng)
         if alive.all():
-            update = self._inner(predicted, observation, rng, memory)
             return replace(update, info={**update.info, "failed_members": 0})
-        left = without_failed(predicted, alive)
-        return self.update(self._inner(left, without_members(observation, alive), rng, memory), alive, rng)
+        return self.update(update, alive, rng)
+
+    def without_far_off(
+        self, of_left: Callable[[np.ndarray], Result], alive: np.ndarray, rng: Generator
+    ) -> tuple[Result, np.ndarray]:
+        """What the members that are left give, and which these are: those that the filter finds far off have failed.
+
+        Parameters
+        ----------
+        of_left : callable
+            ``alive -> result``, of those members.
+        alive : (member,) array of bool
+        rng : numpy.random.Generator
+            What `of_left` draws from: far off is as if it had failed before.
+
+        Raises
+        ------
+        Unresolved
+            If too few are left, or an observation is at fault.
+        """
+        state = rng.bit_generator.state if is_host_stream(rng) else None
+        while True:
+            try:
+                return of_left(alive), alive
+            except Unresolved as error:
+                numbers = np.flatnonzero(alive)
+                left = np.delete(numbers, error.members)
+                if not error.members or len(left) < self.min_members:
+                    names = [f"member {number}" for number in numbers]
+                    raise error.named(names.__getitem__, "observation {}".format) from error
+                alive = np.isin(np.arange(len(alive)), left)
+                if is_host_stream(rng):
+                    rng.bit_generator.state = state
 
     def completed(self, analysis: Analysis, alive: np.ndarray, rng: Generator) -> Analysis:
         """The analysis of the members that are left, with what takes the places of the others."""
@@ -282,7 +326,7 @@ def without_failed(ensemble: Array, alive: np.ndarray) -> Array:
 def without_members(observation: Observation, alive: np.ndarray) -> Observation:
     """The observation for the members that are left alone."""
     window = observation.window
-    if window is None:
+    if window is None or alive.all():
         return observation
     xp = namespace(window.end)
     rows = like(np.flatnonzero(alive), window.end)

@@ -42,7 +42,7 @@ class Standardised:
         """Analysis ensemble, back in the units of the prior."""
         refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
-        observation.predict(prior)  # which looks at the members before they are in other coordinates
+        observation.check_resolved(observation.predict(prior))  # before the members are in other coordinates
         xp = namespace(prior)
         mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
         standard = Affine(mean, xp.where(deviation > 0, deviation, xp.ones_like(deviation)))

@@ -66,10 +66,13 @@ def analyse_window(
         inner = analyse_window(filter.filter, trajectory, observation, rng, memory.inner, positions, step)
         return filter.corrected(inner, memory, positions)
     if isinstance(filter, Tolerant):
-        alive = filter.alive(trajectory)
-        rng = generator(rng)
-        left = without_failed(trajectory, alive)
-        inner = analyse_window(filter.filter, left, observation, rng, memory, positions, step)
+        rng, inside = generator(rng), filter.filter
+
+        def of_left(alive: np.ndarray) -> Analysis:
+            left = without_failed(trajectory, alive)
+            return analyse_window(inside, left, observation, rng, memory, positions, step)
+
+        inner, alive = filter.without_far_off(of_left, filter.alive(trajectory), rng)
         return filter.completed(inner, alive, rng)
     if trajectory.ndim != 3:
         raise ValueError(f"the trajectory has shape {tuple(trajectory.shape)}: give (member, step, state)")

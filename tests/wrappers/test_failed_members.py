@@ -117,7 +117,9 @@ def test_predictions_and_prepare_tell_who_failed(prior):
 def test_too_few_and_wrong_numbers_are_refused(prior):
     with pytest.raises(ValueError, match="there are 10 members but min_members is 50: give a lower number"):
         FailedMembers(ETKF(), 50).analyse(np.nan_to_num(prior), SEEN, 1)
-    with pytest.raises(ValueError, match="8 of 10 members are finite, member 2 is not, and min_members is 9"):
+    with pytest.raises(
+        ValueError, match="8 of 10 members are left, member 2 is not finite or too far off, and min_members is 9"
+    ):
         FailedMembers(ETKF(), 9).analyse(prior, SEEN, 1)
     with pytest.raises(ValueError, match="min_members of the failed members is 1: give 2 or more"):
         FailedMembers(ETKF(), 1)
@@ -173,7 +175,7 @@ def test_a_twin_goes_on(wrapped):
 
 
 def test_a_twin_without_enough_members_or_without_the_wrapper_ends():
-    with pytest.raises(Lost, match="members are finite"):
+    with pytest.raises(Lost, match="members are left"):
         list(cycles(FailedMembers(LETKF(RING), 9), probability=0.5))
     with pytest.raises(Lost, match="the forecast of member . is not finite"):
         list(cycles(LETKF(RING), probability=0.5))

@@ -37,6 +37,7 @@ class EnKF(Prepared):
         ValueError
             If the errors are not Gaussian.
         """
+        observation.check_resolved(predicted)
         anomalies, innovation = whitened(predicted, observation)
         noise = normal(stream(rng, predicted), anomalies.shape, predicted)
         root = math.sqrt(anomalies.shape[0] - 1)
@@ -61,6 +62,7 @@ class ETKF(Prepared):
             If the errors are not Gaussian.
         """
         xp = namespace(predicted)
+        observation.check_resolved(predicted)
         anomalies, innovation = whitened(predicted, observation)
         vectors, values, pulls = spectrum(anomalies, innovation)
         mean = xp.matmul(vectors, pulls / (1 + values)) / math.sqrt(anomalies.shape[0] - 1)

@@ -52,6 +52,7 @@ class SchurEnKF(Prepared):
         ValueError
             If the errors are not Gaussian, or the place of an observation is unknown.
         """
+        observation.check_resolved(predicted)
         position = check_local(observation, self.localization, "SchurEnKF", correlated=True)
         law = observation.law
         value = observation.value

@@ -91,6 +91,7 @@ class LETSF(Prepared):
             If the place of an observation is unknown, or, with unresolved variance, errors are correlated, an
             observation reads several variables, or a variable is read several times.
         """
+        observation.check_resolved(predicted)
         observation = observation.decorrelated()
         position = check_local(observation, self.localization, "LETSF", correlated=True)
         entries = observed_entries(self.unresolved_variance, observation)

@@ -76,6 +76,7 @@ class QuantileFilter(Prepared):
         """
         from ensf.filters.quantile import compiled
 
+        observation.check_resolved(predicted)
         observation = observation.decorrelated()
         position = check_local(observation, self.localization, "QuantileFilter")
         part = observation.part
