@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, to_numpy
+from ensf.arrays import Array, Generator, member_variance, to_numpy
 from ensf.dataset.blocks import Transforms, observation_of
 from ensf.dataset.coordinates import find_coordinate, variable_dims
 from ensf.dataset.layout import Layout
@@ -432,7 +432,7 @@ class Pipeline:
             part = as_part(predicted[:, some], position, self.layout.size + np.arange(usable.size)[some])
             analysed = update.uncorrected(part)
             moved = (analysed != part.values).any(axis=0)
-            variance[some] = np.where(moved, np.var(analysed, axis=0, ddof=1), 0.0)
+            variance[some] = np.where(moved, member_variance(analysed), 0.0)
         return variance / usable.law.standard_deviation(usable.value) ** 2
 
     def _part(self, members: np.ndarray, tile: Tile) -> tuple[np.ndarray, Part]:

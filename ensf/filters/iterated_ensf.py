@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, is_count, member_mean, namespace
+from ensf.arrays import Array, Generator, Record, generator, is_count, member_mean, member_variance, namespace
 from ensf.arrays.settings import check_kind, check_settings
 from ensf.diffusion.guidance import DampedGuidance, FittedGuidance
 from ensf.diffusion.prior_scores import FittedScore, GaussianScore, IndependentScore, principal_axes
@@ -125,7 +125,7 @@ class Moments(Record):
     def of(cls, ensemble: Array, independent: bool) -> Moments:
         """Of the members, with or without correlations."""
         if independent:
-            return cls(member_mean(ensemble), namespace(ensemble).var(ensemble, axis=0, correction=1))
+            return cls(member_mean(ensemble), member_variance(ensemble))
         mean, axes, variances = principal_axes(ensemble)
         return cls(mean, variances, axes)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, like, namespace, to_numpy
+from ensf.arrays import Array, like, member_mean, member_variance, namespace, to_numpy
 from ensf.dataset.coordinates import VARIABLE, variable_dims
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout
@@ -456,8 +456,8 @@ class Observed:
         predicted = self.observation.operator(ensemble)
         xp = namespace(predicted)
         statistics = {
-            f"{stage}_mean": xp.mean(predicted, axis=0),
-            f"{stage}_spread": xp.std(predicted, axis=0, correction=1),
+            f"{stage}_mean": member_mean(predicted),
+            f"{stage}_spread": xp.sqrt(member_variance(predicted)),
         }
         columns = {name: self._column(name, to_numpy(values)) for name, values in statistics.items()}
         return replace(self, table=replace(self.table, extra={**self.table.extra, **columns}))

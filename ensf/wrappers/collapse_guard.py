@@ -24,7 +24,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, stream
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    centred,
+    generator,
+    is_count,
+    mean_departure,
+    member_variance,
+    namespace,
+    normal,
+    stream,
+)
 from ensf.arrays.settings import check_settings
 from ensf.filters.base import (
     Analysis,
@@ -71,8 +83,8 @@ class GuardMemory(Record):
         """One cycle more (Chan, Golub & LeVeque 1983, Am. Stat. 37, 242)."""
         xp = namespace(prior)
         cycles = self.past_cycles + 1
-        step = xp.mean(prior, axis=0) - self.mean
-        square = self.square + xp.var(prior, axis=0) + step**2 * (self.past_cycles / cycles)
+        step = -mean_departure(self.mean, prior)
+        square = self.square + xp.var(centred(prior), axis=0) + step**2 * (self.past_cycles / cycles)
         return replace(self, mean=self.mean + step / cycles, square=square, past_cycles=cycles)
 
     @property
@@ -157,7 +169,7 @@ class CollapseGuard:
 
     def _widened(self, prior: Array, ratio: float, climate: Array, rng: Generator) -> Array:
         xp = namespace(prior)
-        variance = xp.var(prior, axis=0, correction=1)
+        variance = member_variance(prior)
         added = xp.clip(
             xp.minimum(ratio * (variance + TINY * climate), self.max_spread**2 * climate) - variance, 0.0, None
         )

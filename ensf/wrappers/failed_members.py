@@ -18,7 +18,18 @@ from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, is_host_stream, like, member_mean, namespace, to_numpy
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    centred,
+    generator,
+    is_host_stream,
+    like,
+    member_mean,
+    namespace,
+    to_numpy,
+)
 from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, can, with_values
 from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
@@ -84,8 +95,7 @@ class Replacement(Record):
 
     def made(self, members: Array) -> Array:
         """What takes the places ``(failed, entry)``, of the members that are left ``(left, entry)``."""
-        mean = member_mean(members)
-        return mean + combine(members - mean, like(self.weights, members))
+        return member_mean(members) + combine(centred(members), like(self.weights, members))
 
     def joined(self, members: Array) -> Array:
         """All members ``(member, entry)`` in their order, of those that are left."""

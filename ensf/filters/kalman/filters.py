@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ensf.arrays import Array, Generator, member_mean, namespace, normal, stream
+from ensf.arrays import Array, Generator, centred, mean_departure, member_mean, namespace, normal, stream
 from ensf.filters.base import Memory, Prepared, Update
 from ensf.filters.weights import WeightsUpdate, gain, precise, spectrum, symmetric_root
 from ensf.observations.error_laws import is_gaussian
@@ -88,6 +88,5 @@ def whitened(predicted: Array, observation: Observation) -> tuple[Array, Array]:
     if not is_gaussian(law):
         raise ValueError(f"a Kalman filter needs Gaussian errors, not {law}: give standard deviations or Correlated")
     values = observation.part.function(predicted)
-    mean = member_mean(values)
-    anomalies = law.whiten((values - mean) / math.sqrt(values.shape[0] - 1))
-    return anomalies, law.whiten(observation.value - mean)
+    anomalies = law.whiten(centred(values) / math.sqrt(values.shape[0] - 1))
+    return anomalies, law.whiten(mean_departure(observation.value, values))
