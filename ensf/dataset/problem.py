@@ -21,7 +21,7 @@ from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory, Update
 from ensf.localization import Localization
 from ensf.observations.observation import Observation
-from ensf.wrappers.failed_members import Completed, Replacement, Tolerant
+from ensf.wrappers.failed_members import Completed, Replacement, Tolerant, of_members
 from ensf.wrappers.parameters import Parameter, check_preparable
 
 __all__ = ["Observations", "Problem", "analyse"]
@@ -166,7 +166,7 @@ class Problem(Record):
         rng, needed = generator(rng), self.pipeline.needed
         is_whole = needed is None or 2 * len(needed) > self.layout.size
         columns = self.forecast if is_whole else self.forecast[:, needed]
-        update = self.pipeline.prepare(columns, rng, memory)
+        update = self.pipeline.prepare(columns, rng, of_members(memory, self.alive))
         if isinstance(self.pipeline.method, Tolerant) and not self.alive.all():
             update = self.pipeline.method.update(update, self.alive, rng)
         inner, replacement = _parted(update)

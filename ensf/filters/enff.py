@@ -26,7 +26,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, stream
+from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, rows, stream
 from ensf.arrays.settings import check_kind, check_settings
 from ensf.diffusion.prior_scores import member_weights
 from ensf.filters.base import Analysis, refuse_predictions, usable
@@ -39,6 +39,13 @@ __all__ = ["EnFF", "FilteringToPredictive", "FlowMemory", "OptimalTransport"]
 
 LARGEST_LOSS = 2.0
 """Of the log likelihood of an observation: an analysis that loses more than this is no analysis."""
+
+
+class Replaces(Protocol):
+    """What takes the places of members that failed."""
+
+    def joined(self, members: Array) -> Array:
+        """All members ``(member, entry)``, of those that are left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +64,14 @@ class FlowMemory(Record):
     def shape(self) -> tuple[int | None, int | None]:
         """Members and state variables that it is of."""
         return self.ensemble.shape[0], self.ensemble.shape[1]
+
+    def of_members(self, left: np.ndarray) -> FlowMemory:
+        """Of the members at these places alone."""
+        return FlowMemory(rows(self.ensemble, left))
+
+    def with_replaced(self, replacement: Replaces) -> FlowMemory:
+        """With what takes the places of members that failed."""
+        return FlowMemory(replacement.joined(self.ensemble))
 
 
 def _check_narrowest(path: FlowPath) -> None:

@@ -42,7 +42,7 @@ from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import each, find_files
 from ensf.tables import Check, Correlation, Observed, read
-from ensf.wrappers.failed_members import FailedMembers, Replacement, of_other_members
+from ensf.wrappers.failed_members import FailedMembers, Replacement, with_replaced
 from ensf.wrappers.parameters import Parameter, check_preparable
 
 __all__ = ["STAGES", "Analysed", "Earlier", "Offline", "Replaced", "Run", "analyse_files"]
@@ -431,7 +431,7 @@ class Offline:
                     self._analyse_parameters(job, update, rng, folder, replaced)
                 for one, source in former:
                     one.correct(job, source, update, command, run, replaced)
-                kept = of_other_members(update.memory) if replaced else update.memory
+                kept = with_replaced(update.memory, replaced.replacement) if replaced else update.memory
                 if keepers(job.pipeline.method):
                     write_memory(folder / MEMORY, kept, job.pipeline.method, job.source.layout)
                 info = {**update.info, "table": table, "statistics": statistics}

@@ -30,7 +30,7 @@ from ensf.arrays import (
     namespace,
     to_numpy,
 )
-from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, can, with_values
+from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, with_values
 from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
@@ -42,7 +42,8 @@ __all__ = [
     "FailedMembers",
     "Replacement",
     "Tolerant",
-    "of_other_members",
+    "of_members",
+    "with_replaced",
     "without_failed",
     "without_members",
 ]
@@ -228,14 +229,15 @@ class FailedMembers(Wrapper):
             here, kept = without_members(observation, alive), without_failed(prior, alive)
             if observation.window is not None and here.window is not None and prior is observation.window.end:
                 kept = here.window.end
-            return self.filter.analyse(kept, here, rng, memory, positions, **left)
+            return self.filter.analyse(kept, here, rng, of_members(memory, alive), positions, **left)
 
         analysis, alive = self.without_far_off(of_left, alive, rng)
         return self.completed(analysis, alive, rng)
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
         def of_left(alive: np.ndarray) -> Update:
-            return self._inner(without_failed(predicted, alive), without_members(observation, alive), rng, memory)
+            left, here = without_failed(predicted, alive), without_members(observation, alive)
+            return self._inner(left, here, rng, of_members(memory, alive))
 
         update, alive = self.without_far_off(of_left, self.alive(predicted), rng)
         if alive.all():
@@ -279,21 +281,22 @@ class FailedMembers(Wrapper):
         info = {**analysis.info, "failed_members": int(len(alive) - alive.sum())}
         if alive.all():
             return replace(analysis, info=info)
-        memory = of_other_members(analysis.memory)
         if analysis.update is not None:
             update = self.update(analysis.update, alive, rng)
-            ensemble = update.replacement.joined(analysis.ensemble) if self.replaced else analysis.ensemble
-            return replace(analysis, ensemble=ensemble, memory=memory, info=info, update=update, before=update.before)
+            analysis = replace(analysis, info=info, update=update, before=update.before)
+            replacement = update.replacement
+        elif self.replaced:
+            replacement = Replacement.draw(alive, rng, self.move)
         if not self.replaced:
-            return replace(analysis, memory=memory, info=info)
-        replacement = Replacement.draw(alive, rng, self.move)
-        return replace(analysis, ensemble=replacement.joined(analysis.ensemble), memory=memory, info=info)
+            return replace(analysis, info=info)
+        ensemble, memory = replacement.joined(analysis.ensemble), with_replaced(analysis.memory, replacement)
+        return replace(analysis, ensemble=ensemble, memory=memory, info=info)
 
     def update(self, update: Update, alive: np.ndarray, rng: Generator) -> Completed:
         """The update of those that are left, for all members."""
         replacement = Replacement.draw(alive, rng, self.move)
         info = {**update.info, "failed_members": len(replacement.failed)}
-        memory = of_other_members(update.memory)
+        memory = with_replaced(update.memory, replacement) if self.replaced else update.memory
         return Completed(memory, info, update=update, replacement=replacement, replaced=self.replaced)
 
 
@@ -321,9 +324,41 @@ class Completed(WrappedUpdate):
         return self.replacement.joined(ensemble) if self.replaced else ensemble
 
 
-def of_other_members(memory: Memory) -> Memory:
-    """What a filter remembers, without what it remembers of each member."""
-    return memory.of_other_members() if can(memory, "of_other_members") else memory
+@runtime_checkable
+class OfMembers(Protocol):
+    """A memory that holds something of each member."""
+
+    def of_members(self, left: np.ndarray) -> Memory:
+        """What is remembered of the members at `left`, ``(left,)`` of int, alone."""
+
+    def with_replaced(self, replacement: Replacement) -> Memory:
+        """What those that are left leave, for all members."""
+
+
+@runtime_checkable
+class _Holding(Protocol):
+    """A wrapper's memory, which holds that of the filter inside."""
+
+    inner: Memory
+
+
+def of_members(memory: Memory, alive: np.ndarray) -> Memory:
+    """What a filter remembers, and those inside it, of the members that are left, ``(member,)`` of bool."""
+    if alive.all():
+        return memory
+    left = np.flatnonzero(alive)
+    return _each(memory, lambda own: own.of_members(left))
+
+
+def with_replaced(memory: Memory, replacement: Replacement) -> Memory:
+    """What a filter remembers, and those inside it, of the members that are left, for all members."""
+    return _each(memory, lambda own: own.with_replaced(replacement))
+
+
+def _each(memory: Memory, changed: Callable[[OfMembers], Memory]) -> Memory:
+    """A memory, and those that it holds, changed where it is of members."""
+    own = changed(memory) if isinstance(memory, OfMembers) else memory
+    return replace(own, inner=_each(own.inner, changed)) if isinstance(own, _Holding) else own
 
 
 def without_failed(ensemble: Array, alive: np.ndarray) -> Array:

@@ -15,7 +15,7 @@ from ensf.arrays import Array, Generator, generator, is_host
 from ensf.filters.base import Analysis, Filter, Memory, Preparable, as_part, usable
 from ensf.filters.guarded import check_finite, check_memory
 from ensf.observations.observation import Observation
-from ensf.wrappers.failed_members import Tolerant, without_failed
+from ensf.wrappers.failed_members import Tolerant, of_members, without_failed
 from ensf.wrappers.smoother import Smoother, SmootherMemory
 
 __all__ = ["analyse_window"]
@@ -70,7 +70,7 @@ def analyse_window(
 
         def of_left(alive: np.ndarray) -> Analysis:
             left = without_failed(trajectory, alive)
-            return analyse_window(inside, left, observation, rng, memory, positions, step)
+            return analyse_window(inside, left, observation, rng, of_members(memory, alive), positions, step)
 
         inner, alive = filter.without_far_off(of_left, filter.alive(trajectory), rng)
         return filter.completed(inner, alive, rng)

@@ -414,6 +414,18 @@ def test_a_member_that_is_far_off_is_as_one_that_failed(folder, replace_failed):
         np.testing.assert_array_equal(values(folder / "out" / "cycle_0001" / "analysis" / path.name), values(path))
 
 
+@pytest.mark.parametrize("replace_failed", [False, True])
+def test_a_filter_that_remembers_members_goes_on_with_those_that_are_left(folder, replace_failed):
+    script = f'if [ "$1$2" = 22 ]; then set -- fail; else set --; fi; exec {COMMAND} "$@"'  # member 2 in cycle 2
+    method = read_method("EnFF(strength=0.01)")
+    settings = cycling(folder, min_members=3, replace_failed=replace_failed, method=method)
+    command = f"sh -c {shlex.quote(script)} model {{member}} {{cycle}}"
+    settings = replace(settings, model=replace(settings.model, command=command))
+    records = external.run(settings, folder / "out", show=print)
+    assert [record["failed"] for record in records] == [[], [2], []]
+    assert [record["members"] for record in records] == [4, 3, 4 if replace_failed else 3]
+
+
 def test_a_member_that_is_far_off_stops_a_run_that_is_not_to_go_on(folder):
     with pytest.raises(OSError, match=r"member 2 failed in cycle 1: .*member_0002.nc predicts .*; repair it and"):
         external.run(ill(folder, "far"), folder / "out", show=print)

@@ -46,7 +46,7 @@ from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
 from ensf.runs.recipe import describe
-from ensf.wrappers.failed_members import Replacement
+from ensf.wrappers.failed_members import Replacement, of_members
 
 __all__ = ["Analyse", "Checkpoint", "plan", "run"]
 
@@ -266,6 +266,7 @@ def _analysis(
     analyse = analyse or _of_files({**cycling.analysis(cycle), **how, **limits})
     former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
     memory = former if former.is_file() else cycling.first_memory if cycle == 1 else checkpoint.memory
+    memory = of_members(memory, np.array([member in prior for member in checkpoint.members]))
     return analyse(
         list(prior.values()), observed, cycling.filter, place / "analysis", rng=checkpoint.rng, memory=memory
     )

@@ -52,7 +52,7 @@ from ensf.localization import Localization, Patches
 from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
-from ensf.wrappers.failed_members import of_other_members
+from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
@@ -136,9 +136,13 @@ class SpreadMemory(Record):
     last: LastCycle | None = field(default=None, repr=False)
     inner: Memory = None
 
-    def of_other_members(self) -> SpreadMemory:
-        """Without what is remembered of each member, after some have been replaced."""
-        return replace(self, last=None, inner=of_other_members(self.inner))
+    def of_members(self, left: np.ndarray) -> SpreadMemory:
+        """Without the cycle before, whose covariances are of all members."""
+        return replace(self, last=None)
+
+    def with_replaced(self, replacement: Replacement) -> SpreadMemory:
+        """Without the cycle before, in which some members were others."""
+        return replace(self, last=None)
 
     @property
     def log_inflation(self) -> Array:
