@@ -29,7 +29,7 @@ from ensf.dataset.methods import Method, dims_of, find_localization, method_for,
 from ensf.dataset.tiles import Tile, cut, ranges, tile_at
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
-from ensf.filters.guarded import check_memory
+from ensf.filters.guarded import check_left, check_memory
 from ensf.localization import Localization, Sphere, variable_code
 from ensf.observations import Observation
 from ensf.observations.predictions import BadPrediction
@@ -220,7 +220,9 @@ class Pipeline:
         usable = self.observation.present(columns.dtype).without_scaling()
         if isinstance(self.method, Preparable):
             if usable.size:
-                return self.method.prepare(self._predicted(usable, columns), usable, rng, memory)
+                update = self.method.prepare(self._predicted(usable, columns), usable, rng, memory)
+                check_left(self.method, update.memory)
+                return update
             tile = next(iter(self.tiles_of(tile_at(self.layout, ranges(self.layout, self.localization, 1)[0]))))
             where = places(self.localization, tile.layout, tile.entries)[:0]
             unobserved = self.method.analyse(columns[:, :0], usable, rng, memory, where)

@@ -26,7 +26,7 @@ from ensf.dataset.stored import Stored, decoded
 from ensf.dataset.stores import is_store, is_there
 from ensf.dataset.tiles import Range, Tile, tile_at
 
-__all__ = ["Source"]
+__all__ = ["Source", "has_members"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -349,6 +349,12 @@ def _opened(path: Path) -> Iterator[xr.Dataset]:
         raise FileNotFoundError(f"there is no file {path}: check the name or pattern of the forecast")
     with reading(path) as dataset:
         yield dataset
+
+
+def has_members(path: Path, member_dim: str) -> bool:
+    """Whether a file holds several members."""
+    with _opened(path) as file:
+        return file.sizes.get(member_dim, 1) > 1
 
 
 def _content(

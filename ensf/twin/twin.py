@@ -23,6 +23,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, is_host, namespace, summary, to_numpy
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import Analysis, Filter, Memory, unsmoothed
 from ensf.filters.guarded import check_finite
 from ensf.filters.lost import Lost
@@ -165,6 +166,7 @@ class AsynchronousNetwork:
     told: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if len(self.steps) < 2 or self.steps[0] != 0:
             raise ValueError(f"the steps of a window are {self.steps}: give the times of states from 0 to its end")
         if not self.times:

@@ -23,7 +23,7 @@ from ensf.filters.base import (
     usable,
     with_predictions,
 )
-from ensf.filters.guarded import check_memory, guarded
+from ensf.filters.guarded import check_left, check_memory, guarded
 from ensf.observations.observation import Observation
 
 __all__ = ["WrappedUpdate", "Wrapper", "check_ranges"]
@@ -90,7 +90,9 @@ class Wrapper:
         assert isinstance(self.filter, Preparable)
         if memory is not None:
             check_memory(self.filter, memory, predicted.shape[:1])
-        return self.filter.prepare(predicted, observation, rng, memory)
+        update = self.filter.prepare(predicted, observation, rng, memory)
+        check_left(self.filter, update.memory)
+        return update
 
     def _analyse_whole(
         self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray

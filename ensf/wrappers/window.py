@@ -13,7 +13,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, generator, is_host
 from ensf.filters.base import Analysis, Filter, Memory, Preparable, as_part, usable
-from ensf.filters.guarded import check_finite, check_memory
+from ensf.filters.guarded import check_finite, check_left, check_memory
 from ensf.observations.observation import Observation
 from ensf.wrappers.failed_members import Tolerant, of_members, without_failed
 from ensf.wrappers.smoother import Smoother, SmootherMemory
@@ -91,6 +91,7 @@ def analyse_window(
         return filter.analyse(state, observation, rng, memory, positions)
     if isinstance(filter, Preparable):
         update = filter.prepare(observation.predict(whole), observation, generator(rng), memory)
+        check_left(filter, update.memory)
         ensemble, fields = update.analysed(as_part(state, positions))
         check_finite(ensemble, type(filter).__name__, state)
         return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)

@@ -20,6 +20,8 @@ from ensf import (
     analyse_window,
 )
 from ensf.dataset import Problem
+from ensf.filters import Lost
+from ensf.filters.guarded import check_finite
 from ensf.observations.predictions import Unresolved
 
 MEMBERS, SIZE = 10, 6
@@ -129,3 +131,12 @@ def test_the_sentence_is_kept_between_processes_and_named_again(torn):
     assert str(error) == str(caught.value) and error.members == (3,) and error.observation == 2
     named = error.named("m{}.nc".format, "row {}".format)
     assert str(named).startswith("m3.nc predicts row 2 as -1e+17, which float64 rounds by 11")
+
+
+def test_a_member_is_blamed_for_a_lost_analysis_only_where_it_is_far_off(prior):
+    broken = np.where(np.arange(SIZE) == 1, np.nan, prior)
+    with pytest.raises(Lost, match="^the analysis of ETKF is nan in member 0 at state variable 1: take AdaptiveSpread"):
+        check_finite(broken, "ETKF", prior)
+    prior[3, 2] = -1e17
+    with pytest.raises(Lost, match=r"up to 1e\+17 large, in member 3 at state variable 2: repair or drop a member"):
+        check_finite(broken, "ETKF", prior)
