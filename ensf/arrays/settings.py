@@ -76,7 +76,8 @@ def check_settings(settings: Any) -> None:
             several = value if isinstance(value, tuple | list) or np.ndim(value) else [value]
             plain = tuple(_checked(each, kind[6:-6], f"{one.name} of {owner}") for each in several)
         elif kind.startswith("tuple["):
-            plain = _plain(tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value)
+            listed = isinstance(value, Iterable) and not isinstance(value, str | np.ndarray)
+            plain = _plain(tuple(value) if listed else value)
         else:
             continue
         object.__setattr__(settings, one.name, plain)

@@ -48,8 +48,9 @@ class Unresolved(BadPrediction):
 def check_finite_predictions(predicted: Array) -> None:
     """Raise BadPrediction for the first prediction ``(..., observation)`` that is not finite."""
     xp = namespace(predicted)
-    if bool(xp.isfinite(xp.sum(predicted))):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if bool(xp.isfinite(xp.sum(predicted))):
+            return
     host = to_numpy(predicted)
     bad = ~np.isfinite(host)
     if not bad.any():
