@@ -74,7 +74,7 @@ def unresolved_members(predicted: Array, deviation: Array) -> np.ndarray:
         Standard deviation of the errors. One that most members cannot resolve is no member's fault.
     """
     unresolved = _unresolved(predicted, deviation)
-    return unresolved[:, ~_too_accurate(unresolved)].any(axis=1)
+    return np.asarray(unresolved[:, ~_too_accurate(unresolved)].any(axis=1))
 
 
 def check_resolved(predicted: Array, deviation: Array) -> None:

@@ -273,7 +273,7 @@ class FailedMembers(Wrapper):
                     names = [f"member {number}" for number in numbers]
                     raise error.named(names.__getitem__, "observation {}".format) from error
                 alive = np.isin(np.arange(len(alive)), left)
-                if is_host_stream(rng):
+                if state is not None:
                     rng.bit_generator.state = state
 
     def completed(self, analysis: Analysis, alive: np.ndarray, rng: Generator) -> Analysis:
@@ -358,7 +358,9 @@ def with_replaced(memory: Memory, replacement: Replacement) -> Memory:
 def _each(memory: Memory, changed: Callable[[OfMembers], Memory]) -> Memory:
     """A memory, and those that it holds, changed where it is of members."""
     own = changed(memory) if isinstance(memory, OfMembers) else memory
-    return replace(own, inner=_each(own.inner, changed)) if isinstance(own, _Holding) else own
+    if not isinstance(own, _Holding):
+        return own
+    return replace(own, inner=_each(own.inner, changed))  # type: ignore[type-var]
 
 
 def without_failed(ensemble: Array, alive: np.ndarray) -> Array:
