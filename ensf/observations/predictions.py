@@ -115,8 +115,10 @@ def _unresolved(predicted: Array, deviation: Array) -> np.ndarray:
     """Which predictions are rounded by more than the error, ``(member, observation)`` of bool."""
     xp = namespace(predicted)
     with np.errstate(over="ignore", invalid="ignore"):
-        largest = deviation / _half_spacing(predicted.dtype)
-        return to_numpy(xp.isfinite(predicted) & (xp.abs(predicted) > largest))
+        most = deviation / _half_spacing(predicted.dtype)
+        if not bool(xp.any(xp.maximum(xp.max(predicted, axis=0), -xp.min(predicted, axis=0)) > most)):
+            return np.zeros(tuple(predicted.shape), dtype=bool)
+        return to_numpy(xp.isfinite(predicted) & (xp.abs(predicted) > most))
 
 
 def _too_accurate(unresolved: np.ndarray) -> np.ndarray:
