@@ -74,6 +74,8 @@ def main(given, made, start, duration, seed, *words):
     values = advance(struct.unpack(f">{COUNT}d", body), float(start), float(duration), int(seed))
     if "nan" in words:
         values[0] = math.nan
+    if "far" in words:
+        values[0] = 1e20
     with open(made, "wb") as file:
         file.write(head + struct.pack(f">{COUNT}d", *values))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -18,8 +20,10 @@ from ensf import (
     AdaptiveSpread,
     CollapseGuard,
     EnSF,
+    Euclidean,
     FixedGainMAP,
     LinearSchedule,
+    Localization,
     MiniBatchScore,
     Observation,
     OptimalInterpolation,
@@ -31,9 +35,11 @@ from ensf import (
     Sphere,
     Tempered,
     VariancePreserving,
+    at_times,
     letsf,
     periodic_line,
 )
+from ensf.twin import AsynchronousNetwork, Network
 
 NO_COUNTS = [0, -3, 1.5, math.nan, math.inf]
 COUNTED = {
@@ -133,3 +139,58 @@ def test_a_prior_that_is_no_array_of_numbers():
     if np.dtype(np.longdouble).itemsize > 8:
         with pytest.raises(ValueError, match="give float32 or float64"):
             ETKF().analyse(prior.astype(np.longdouble), observation, None)
+
+
+# --- what holds one number is that number -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "number", [4, 4.0, np.float32(4), np.array(4), np.array([4.0]), np.array([[4]]), Fraction(8, 2), Decimal("4")]
+)
+def test_one_number_is_taken_whatever_holds_it(number):
+    assert FixedGainMAP(number, number) == FixedGainMAP(4.0, 4) and LETSF(steps=number) == LETSF(steps=4)
+    assert type(FixedGainMAP(number, number).deviation) is float or number in (4,)
+    assert type(LETSF(steps=number).steps) is int
+    assert hash(Sphere(number)) == hash(Sphere(4.0))
+
+
+@pytest.mark.parametrize("wrong", ["4", b"4", None, [4.0], np.array([4.0, 4.0]), 4j, True, np.array(["4"]), math.nan])
+def test_what_is_no_number_is_refused(wrong):
+    for build in (Sphere, lambda number: LETSF(steps=number)):
+        with pytest.raises(ValueError, match="give a (whole )?number"):
+            build(wrong)
+    with pytest.raises(ValueError, match="steps of LETSF is 2.5: give a whole number"):
+        LETSF(steps=Fraction(5, 2))
+
+
+def test_places_are_taken_from_whatever_lists_them():
+    wanted = Localization(Euclidean(), 2.0, ("x", "z"), (("z", 3.0),))
+    for dims in (["x", "z"], np.array(["x", "z"]), (name for name in "xz")):
+        for at in ({"z": 3}, {"z": 3.0}.items(), [["z", np.array([3.0])]], [("z", Fraction(3))]):
+            made = Localization(Euclidean(), 2.0, dims if not hasattr(dims, "send") else ["x", "z"], at)
+            assert made == wanted and hash(made) == hash(wanted)
+    assert Localization(Euclidean(), 2.0, "x") == Localization(Euclidean(), 2.0, ("x",))
+    by_variable = Localization(Euclidean(), 2.0, {"t": ["x"], "u": ("y",)})
+    assert hash(by_variable) == hash(Localization(Euclidean(), 2.0, [["t", ["x"]], ("u", ("y",))]))
+    for wrong in ("z3", ("z", 3.0), 3):
+        with pytest.raises(ValueError, match=r"Localization has at=.*: give a place by coordinate, such as \{'level'"):
+            Localization(Euclidean(), 2.0, ("x", "z"), wrong)
+
+
+def test_what_numpy_says_of_a_mask_selects():
+    mask = np.array([False, True, False, True])
+    assert Select(np.where(mask)) == Select(mask) == Select(np.flatnonzero(mask)) == Select((1, 3))
+    with pytest.raises(ValueError, match=r"entries of shape \(2, 2\): flatten them"):
+        Select(np.where(np.eye(2, dtype=bool)))
+
+
+def test_times_of_a_window_are_numbers():
+    network = Network(Select((0,)), 0.5)
+    made = AsynchronousNetwork(network, np.array([0.1, 0.2]), [0, Fraction(1, 2)], np.array([0.1, 0.2]))
+    assert made == AsynchronousNetwork(network, (0.1, 0.2), (0.0, 0.5), (0.1, 0.2)) and hash(made)
+    for times, steps in ((("a",), (0, 1)), ((0.1,), "ab"), ((None,), (0, 1)), ([[0.1, 0.2]], (0, 1))):
+        with pytest.raises(ValueError, match="(times|steps) of AsynchronousNetwork is .*: give a number"):
+            AsynchronousNetwork(network, times, steps)
+    for times, steps in ((["a"], [0, 1]), ([0.1], ["a"]), ([None], [0, 1])):
+        with pytest.raises(ValueError, match="(times|steps) has dtype .*: give numbers"):
+            at_times(Select((0,)), times, steps)

@@ -40,9 +40,12 @@ __all__ = [
     "SMALL",
     "as_floating",
     "as_names",
+    "centred",
     "counted_normal",
     "generator",
+    "mean_departure",
     "member_mean",
+    "member_variance",
     "summary",
     "Array",
     "Generator",
@@ -51,6 +54,7 @@ __all__ = [
     "add_scaled_noise",
     "blas_threads",
     "fft",
+    "is_double",
     "is_host",
     "is_host_stream",
     "is_sparse",
@@ -213,7 +217,38 @@ def _in_words(value: Any) -> str:
 
 
 def member_mean(ensemble: Array) -> Array:
-    """Mean over members of ``(member, ...)``, the same bits for an entry whatever other entries stand beside it."""
+    """Mean over members of ``(member, ...)``, the same bits for an entry whatever other entries stand beside it.
+
+    In single precision the mean of large numbers is off by more than their spread may be: that of the departures from
+    it is added.
+    """
+    mean = _mean(ensemble)
+    return mean if is_double(ensemble) else mean + _mean(ensemble - mean)
+
+
+def centred(ensemble: Array) -> Array:
+    """Anomalies ``(member, ...)``, the departures of members from their mean; in single precision centred twice."""
+    anomalies = ensemble - _mean(ensemble)
+    return anomalies if is_double(ensemble) else anomalies - _mean(anomalies)
+
+
+def member_variance(ensemble: Array) -> Array:
+    """Unbiased variance over members of ``(member, ...)``."""
+    anomalies = ensemble if is_double(ensemble) else centred(ensemble)
+    return namespace(ensemble).var(anomalies, axis=0, correction=1)
+
+
+def mean_departure(value: Array, ensemble: Array) -> Array:
+    """A value ``(...)`` less the mean of the members ``(member, ...)``."""
+    return value - member_mean(ensemble) if is_double(ensemble) else -member_mean(ensemble - value)
+
+
+def is_double(array: Array) -> bool:
+    """Whether it is in double precision."""
+    return _numpy_dtype(array).itemsize >= 8
+
+
+def _mean(ensemble: Array) -> Array:
     if is_host(ensemble):
         ensemble = np.ascontiguousarray(ensemble)
         if math.prod(ensemble.shape[1:]) == 1:  # NumPy adds one column in pairs, several row by row

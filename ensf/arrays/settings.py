@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -30,6 +32,8 @@ def as_indices(index: ArrayLike | Sequence[int], owner: str) -> np.ndarray:
     ValueError
         If they are neither integers nor a one-dimensional mask.
     """
+    if isinstance(index, tuple) and len(index) == 1 and np.ndim(index[0]) == 1:  # of np.where(mask)
+        index = index[0]
     if isinstance(index, np.ma.MaskedArray) and np.ma.getmaskarray(index).any():
         raise ValueError(f"{owner} has masked entries: leave them out")
     numbers = np.asarray(index)
@@ -49,6 +53,8 @@ def has_settings(made: object) -> TypeGuard[DataclassInstance]:
 
 def check_settings(settings: Any) -> None:
     """Make the numbers of a frozen dataclass plain ones of Python, by what its fields are declared to be.
+
+    One rule for all: what holds one number is that number, a fraction or an array of one too, and 3.0 is a whole one.
 
     Raises
     ------
@@ -70,7 +76,8 @@ def check_settings(settings: Any) -> None:
             several = value if isinstance(value, tuple | list) or np.ndim(value) else [value]
             plain = tuple(_checked(each, kind[6:-6], f"{one.name} of {owner}") for each in several)
         elif kind.startswith("tuple["):
-            plain = _plain(value)
+            listed = isinstance(value, Iterable) and not isinstance(value, str | np.ndarray)
+            plain = _plain(tuple(value) if listed else value)
         else:
             continue
         object.__setattr__(settings, one.name, plain)
@@ -99,6 +106,8 @@ _KINDS = {"float": "a number", "int": "a whole number", "bool": "True or False"}
 def _checked(value: object, kind: str, what: str) -> Any:
     plain = _plain(value)
     truth = isinstance(plain, bool)
+    if kind == "int" and isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)
     number = not truth and isinstance(plain, int if kind == "int" else int | float) and not math.isnan(plain)
     if not (truth if kind == "bool" else number):
         raise ValueError(f"{what} is {plain!r}: give {_KINDS[kind]}")
@@ -106,10 +115,12 @@ def _checked(value: object, kind: str, what: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """With numbers of NumPy, also in tuples, and arrays of one number, as numbers of Python."""
+    """With all that holds one number, also in tuples, as numbers of Python."""
     match value:
         case tuple() | list():
             return tuple(map(_plain, value))
-        case _ if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
+        case _ if getattr(value, "size", None) == 1 and callable(getattr(value, "item", None)):
             return value.item()
+        case Real() | Decimal() if not isinstance(value, int | float):
+            return float(value)
     return value

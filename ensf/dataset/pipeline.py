@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, to_numpy
+from ensf.arrays import Array, Generator, member_variance, to_numpy
 from ensf.dataset.blocks import Transforms, observation_of
 from ensf.dataset.coordinates import find_coordinate, variable_dims
 from ensf.dataset.layout import Layout
@@ -29,9 +29,10 @@ from ensf.dataset.methods import Method, dims_of, find_localization, method_for,
 from ensf.dataset.tiles import Tile, cut, ranges, tile_at
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
-from ensf.filters.guarded import check_memory
+from ensf.filters.guarded import check_left, check_memory
 from ensf.localization import Localization, Sphere, variable_code
 from ensf.observations import Observation
+from ensf.observations.predictions import BadPrediction
 from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.parameters import Parameter
 from ensf.wrappers.smoother import earlier_field
@@ -103,6 +104,8 @@ class Pipeline:
         Of each variable, and its bounds.
     label : callable
         Number of a member to what errors call it.
+    place : callable
+        The same of an observation.
     """
 
     method: Filter
@@ -110,6 +113,7 @@ class Pipeline:
     layout: Layout
     transforms: Transforms
     label: Callable[[int], str] = member_label
+    place: Callable[[int], str] = "observation {}".format
 
     @classmethod
     def of(
@@ -119,6 +123,7 @@ class Pipeline:
         layout: Layout,
         transforms: Transforms,
         label: Callable[[int], str] = member_label,
+        place: Callable[[int], str] = "observation {}".format,
     ) -> Pipeline:
         """For observations of physical states.
 
@@ -128,7 +133,7 @@ class Pipeline:
             As in `ensf.dataset.methods.method_for`.
         observation : Observation
             Of physical states.
-        layout, transforms, label
+        layout, transforms, label, place
             As above.
 
         Raises
@@ -141,7 +146,7 @@ class Pipeline:
         here = replace(here, error=here.law, state_size=layout.size)
         if here.position is None and here.size:
             here = _located(here, find_localization(filter), layout)
-        return cls(filter, here, layout, transforms, label)
+        return cls(filter, here, layout, transforms, label, place)
 
     @property
     def is_prepared(self) -> bool:
@@ -203,12 +208,21 @@ class Pipeline:
         ValueError
             As the filter.
         """
+        try:
+            return self._prepared(columns, rng, memory)
+        except BadPrediction as error:
+            present = np.flatnonzero(~np.isnan(to_numpy(self.observation.value)))
+            raise error.named(self.label, lambda number: self.place(int(present[number]))) from error
+
+    def _prepared(self, columns: np.ndarray, rng: Generator, memory: Memory) -> Update:
         if memory is not None:
             check_memory(self.method, memory, columns.shape[: 1 if self.is_prepared else 2])
         usable = self.observation.present(columns.dtype).without_scaling()
         if isinstance(self.method, Preparable):
             if usable.size:
-                return self.method.prepare(self._predicted(usable, columns), usable, rng, memory)
+                update = self.method.prepare(self._predicted(usable, columns), usable, rng, memory)
+                check_left(self.method, update.memory)
+                return update
             tile = next(iter(self.tiles_of(tile_at(self.layout, ranges(self.layout, self.localization, 1)[0]))))
             where = places(self.localization, tile.layout, tile.entries)[:0]
             unobserved = self.method.analyse(columns[:, :0], usable, rng, memory, where)
@@ -219,6 +233,14 @@ class Pipeline:
         if analysis.ensemble is states:
             return Unchanged(analysis.memory, analysis.info)
         return Whole(analysis.memory, analysis.info, ensemble=analysis.ensemble, taken=analysis.before)
+
+    def unresolved_members(self, ensemble: np.ndarray) -> np.ndarray:
+        """Members ``(member,)`` of a physical ensemble so far off that rounding hides an observation from a filter."""
+        usable = self.observation.present(ensemble.dtype).without_scaling()
+        columns = ensemble if self.needed is None else ensemble[:, self.needed]
+        if not usable.size:
+            return np.zeros(len(ensemble), dtype=bool)
+        return usable.unresolved_members(self._predicted(usable, columns))
 
     def _predicted(self, usable: Observation, columns: np.ndarray) -> np.ndarray:
         """What the linear part of present observations makes of z, ``(member, column)``."""
@@ -412,7 +434,7 @@ class Pipeline:
             part = as_part(predicted[:, some], position, self.layout.size + np.arange(usable.size)[some])
             analysed = update.uncorrected(part)
             moved = (analysed != part.values).any(axis=0)
-            variance[some] = np.where(moved, np.var(analysed, axis=0, ddof=1), 0.0)
+            variance[some] = np.where(moved, member_variance(analysed), 0.0)
         return variance / usable.law.standard_deviation(usable.value) ** 2
 
     def _part(self, members: np.ndarray, tile: Tile) -> tuple[np.ndarray, Part]:

@@ -21,7 +21,7 @@ from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Analysis, Memory, Update
 from ensf.localization import Localization
 from ensf.observations.observation import Observation
-from ensf.wrappers.failed_members import Completed, Replacement, Tolerant
+from ensf.wrappers.failed_members import Completed, Replacement, Tolerant, of_members
 from ensf.wrappers.parameters import Parameter, check_preparable
 
 __all__ = ["Observations", "Problem", "analyse"]
@@ -52,6 +52,14 @@ class Compared(Protocol):
 
     def far_off(self, ensemble: np.ndarray) -> list[str]:
         """Sentences on observations that are far from the forecast ``(member, state)``, as in other units."""
+
+
+@runtime_checkable
+class Named(Protocol):
+    """What knows the names of its observations."""
+
+    def place(self, number: int) -> str:
+        """What errors call an observation."""
 
 
 Observations = Observation | Table | Callable[[Layout], Observation | Observed]
@@ -94,10 +102,31 @@ class Problem(Record):
         """The problem of a Dataset; parameters and errors are those of `analyse`."""
         settings, mask = _settings(dataset, variables, member_dim), computed(mask)
         chosen = choose(dataset, member_dim, settings)
-        alive = np.ones(chosen.sizes[member_dim], dtype=bool)
-        tolerant = method if isinstance(method, Tolerant) else None
-        if tolerant is not None:
-            alive = tolerant.checked(whole_members(without_fills(chosen), member_dim, mask))
+        how = dataset, chosen, settings, observations, method, member_dim, mask
+        if not isinstance(method, Tolerant):
+            return cls._of_members(np.ones(chosen.sizes[member_dim], dtype=bool), *how)
+        alive = method.checked(whole_members(without_fills(chosen), member_dim, mask))
+        problem = cls._of_members(alive, *how)
+        far = problem.pipeline.unresolved_members(problem.forecast)
+        if not far.any():
+            return problem
+        left = alive.copy()
+        left[np.flatnonzero(alive)[far]] = False
+        return cls._of_members(method.checked(left), *how)
+
+    @classmethod
+    def _of_members(
+        cls,
+        alive: np.ndarray,
+        dataset: xr.Dataset,
+        chosen: xr.Dataset,
+        settings: Mapping[Hashable, tuple[Any, ...]],
+        observations: Observations,
+        method: Method,
+        member_dim: str,
+        mask: Mask,
+    ) -> Problem:
+        """The problem of those that are left, ``(member,)`` of bool."""
         numbers = np.flatnonzero(alive)
         left = {member_dim: numbers}
 
@@ -106,11 +135,11 @@ class Problem(Record):
 
         forecast, layout = pack(chosen if alive.all() else chosen.isel(left), member_dim, mask=mask)
         filter = method_for(method, layout)
-        observation = _observation(observations, layout, find_localization(filter), forecast)
+        observation, place = _observation(observations, layout, find_localization(filter), forecast)
         transforms = Transforms.fit(settings, layout, forecast, label)
-        pipeline = Pipeline.of(filter, observation, layout, transforms, label)
+        pipeline = Pipeline.of(filter, observation, layout, transforms, label, place)
         loaded = dataset.assign({name: variable.variable for name, variable in chosen.items()})
-        if tolerant is not None and not tolerant.replaced:
+        if isinstance(method, Tolerant) and not method.replaced:
             loaded = loaded.isel(left)
         return cls(forecast, pipeline, loaded, alive)
 
@@ -137,7 +166,7 @@ class Problem(Record):
         rng, needed = generator(rng), self.pipeline.needed
         is_whole = needed is None or 2 * len(needed) > self.layout.size
         columns = self.forecast if is_whole else self.forecast[:, needed]
-        update = self.pipeline.prepare(columns, rng, memory)
+        update = self.pipeline.prepare(columns, rng, of_members(memory, self.alive))
         if isinstance(self.pipeline.method, Tolerant) and not self.alive.all():
             update = self.pipeline.method.update(update, self.alive, rng)
         inner, replacement = _parted(update)
@@ -375,8 +404,8 @@ def _settings(dataset: xr.Dataset, variables: Variables, member_dim: str) -> dic
 
 def _observation(
     observations: Observations, layout: Layout, localization: Localization | None, forecast: np.ndarray
-) -> Observation:
-    """The observations of a layout, where the localization takes them to be.
+) -> tuple[Observation, Callable[[int], str]]:
+    """The observations of a layout, where the localization takes them to be, and what errors call each.
 
     A line is logged for those that are far from the forecast.
     """
@@ -393,4 +422,4 @@ def _observation(
         )
     for sentence in made.far_off(forecast) if isinstance(made, Compared) else ():
         logging.getLogger("ensf").warning(sentence)
-    return observation
+    return observation, made.place if isinstance(made, Named) else "observation {}".format

@@ -12,7 +12,7 @@ import netCDF4
 import numpy as np
 
 from ensf.dataset.netcdf import DAMAGED, opened, readable, reading
-from ensf.dataset.stores import is_store
+from ensf.dataset.stores import check_there, is_store
 
 __all__ = ["Raw", "RawFile", "finish", "raw"]
 
@@ -73,8 +73,7 @@ def raw(path: Path, mode: Literal["r", "r+"] = "r") -> Iterator[RawFile]:
     OSError, ValueError
         If it cannot be read.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}: check the name or pattern of the forecast")
+    check_there(path)
     if is_store(path):
         yield _ZarrFile(path, mode)
         return

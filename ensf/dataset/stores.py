@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-__all__ = ["copy", "is_store", "is_there", "remove", "size_of"]
+__all__ = ["check_there", "copy", "is_store", "is_there", "remove", "size_of"]
 
 ROOTS = ("zarr.json", ".zgroup")
 """What makes a folder a store, of version 3 or 2."""
@@ -19,6 +19,12 @@ def is_store(path: Path) -> bool:
 def is_there(path: Path) -> bool:
     """Whether there is a file or a store."""
     return path.is_file() or is_store(path)
+
+
+def check_there(path: Path) -> None:
+    """Raise FileNotFoundError unless there is a file or a store."""
+    if not is_there(path):
+        raise FileNotFoundError(f"there is no file {path}: check the name or pattern of the forecast")
 
 
 def size_of(path: Path) -> int:

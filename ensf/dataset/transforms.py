@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ensf.arrays import Array, namespace
+from ensf.arrays import Array, member_variance, namespace
 from ensf.arrays.settings import check_settings
 from ensf.filters.base import can
 
@@ -168,7 +168,7 @@ class Standardise:
             If there is no spread.
         """
         xp = namespace(values)
-        variance = float(xp.mean(xp.var(values, axis=0, correction=1))) if values.shape[0] > 1 else 0.0
+        variance = float(xp.mean(member_variance(values))) if values.shape[0] > 1 else 0.0
         if not variance > 0:
             raise ValueError("has no spread among members: leave out Standardise")
         return Scale(1 / math.sqrt(variance), float(xp.mean(values)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ensf.arrays import Array, fft, namespace, to_numpy
+from ensf.arrays import Array, centred, fft, mean_departure, namespace, to_numpy
 from ensf.diagnostics.cycle import Cycle
 
 if TYPE_CHECKING:
@@ -69,7 +69,6 @@ def cycle_spectra(
     levels = int(np.prod(shape[:-2], dtype=int))
     spectra = {"truth": total(cycle.truth)}
     for stage, members in {"forecast": cycle.forecast, "analysis": cycle.analysis.ensemble}.items():
-        mean = namespace(members).mean(members, axis=0)
-        spectra[f"{stage}_error"] = total(mean - cycle.truth)
-        spectra[f"{stage}_spread"] = total((members - mean) / (members.shape[0] - 1) ** 0.5)
+        spectra[f"{stage}_error"] = total(-mean_departure(cycle.truth, members))
+        spectra[f"{stage}_spread"] = total(centred(members) / (members.shape[0] - 1) ** 0.5)
     return spectra

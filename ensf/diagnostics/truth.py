@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, is_host, like, namespace, stream
+from ensf.arrays import Array, Generator, is_double, is_host, like, namespace, stream
 
 __all__ = [
     "bias",
@@ -50,7 +50,8 @@ def bias(estimate: Array, truth: Array) -> Array:
 def spread(ensemble: Array) -> Array:
     """Standard deviation of the members (divisor N - 1), RMS over components: ``(..., member, state) -> (...)``."""
     xp = namespace(ensemble)
-    return xp.sqrt(_mean(xp.var(ensemble, axis=-2, correction=1), -1))
+    around = ensemble if is_double(ensemble) else ensemble - ensemble[..., :1, :]  # exact, however large these are
+    return xp.sqrt(_mean(xp.var(around, axis=-2, correction=1), -1))
 
 
 def spread_skill(ensemble: Array, truth: Array) -> Array:
@@ -121,7 +122,11 @@ def _mean(values: Array, axis: int) -> Array:
 
 
 def _error(estimate: Array, truth: Array) -> Array:
-    return (_mean(estimate, -2) if estimate.ndim == truth.ndim + 1 else estimate) - truth
+    if estimate.ndim == truth.ndim:
+        return estimate - truth
+    if is_double(estimate):
+        return _mean(estimate, -2) - truth
+    return _mean(estimate - truth[..., None, :], -2)
 
 
 def _number(condition: Array) -> Array:

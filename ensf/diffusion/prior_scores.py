@@ -22,7 +22,18 @@ from typing import Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, is_count, like, namespace, normal, to_numpy
+from ensf.arrays import (
+    Array,
+    Generator,
+    centred,
+    is_count,
+    like,
+    member_mean,
+    member_variance,
+    namespace,
+    normal,
+    to_numpy,
+)
 
 __all__ = [
     "FittedScore",
@@ -137,8 +148,7 @@ class IndependentScore:
 
     def fit(self, prior: Array, rng: Generator) -> FittedScore:
         """Score function of the prior."""
-        xp = namespace(prior)
-        mean, variances = xp.mean(prior, axis=0), xp.var(prior, axis=0, correction=1)
+        mean, variances = member_mean(prior), member_variance(prior)
         return lambda z, alpha, variance: (alpha * mean - z) / (alpha**2 * variances + variance)
 
 
@@ -170,7 +180,7 @@ class KernelDensityScore:
 
 def _silverman(prior: Array) -> float:
     members, state = prior.shape
-    deviation = float(np.sqrt(to_numpy(namespace(prior).var(prior, axis=0, correction=1)).mean()))
+    deviation = float(np.sqrt(to_numpy(member_variance(prior)).mean()))
     return deviation * (4 / ((state + 2) * members)) ** (1 / (state + 4))
 
 
@@ -212,11 +222,10 @@ class FunctionScore:
 def principal_axes(prior: Array) -> tuple[Array, Array, Array]:
     """Mean (state,), axes (r, state) and variances (r,) of the ensemble covariance, r = min(member - 1, state)."""
     xp = namespace(prior)
-    mean = xp.mean(prior, axis=0)
-    anomalies = (prior - mean) / (prior.shape[0] - 1) ** 0.5
+    anomalies = centred(prior) / (prior.shape[0] - 1) ** 0.5
     _, deviations, axes = xp.linalg.svd(anomalies, full_matrices=False)
     rank = min(prior.shape[0] - 1, prior.shape[1])
-    return mean, axes[:rank, :], deviations[:rank] ** 2
+    return member_mean(prior), axes[:rank, :], deviations[:rank] ** 2
 
 
 def _mixture(z: Array, members: Array, alpha: float, variance: float) -> Array:

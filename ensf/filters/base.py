@@ -30,7 +30,8 @@ from ensf.arrays import (
     generator,
     is_host,
     like,
-    member_mean,
+    mean_departure,
+    member_variance,
     namespace,
     summary,
     to_numpy,
@@ -534,9 +535,9 @@ def innovations(predicted: Array, observation: Observation) -> tuple[Array, Arra
     observation : Observation
     """
     values = observation.part.function(predicted)
-    error, xp = observation.law.standard_deviation(observation.value), namespace(values)
-    square = ((observation.value - member_mean(values)) / error) ** 2
-    return square, xp.var(values, axis=0, correction=1) / error**2
+    error = observation.law.standard_deviation(observation.value)
+    square = (mean_departure(observation.value, values) / error) ** 2
+    return square, member_variance(values) / error**2
 
 
 def with_values(part: Part, values: Array) -> Part:

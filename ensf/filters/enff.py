@@ -26,7 +26,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, stream
+from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, rows, stream
 from ensf.arrays.settings import check_kind, check_settings
 from ensf.diffusion.prior_scores import member_weights
 from ensf.filters.base import Analysis, refuse_predictions, usable
@@ -39,6 +39,13 @@ __all__ = ["EnFF", "FilteringToPredictive", "FlowMemory", "OptimalTransport"]
 
 LARGEST_LOSS = 2.0
 """Of the log likelihood of an observation: an analysis that loses more than this is no analysis."""
+
+
+class Replaces(Protocol):
+    """What takes the places of members that failed."""
+
+    def joined(self, members: Array) -> Array:
+        """All members ``(member, entry)``, of those that are left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +64,14 @@ class FlowMemory(Record):
     def shape(self) -> tuple[int | None, int | None]:
         """Members and state variables that it is of."""
         return self.ensemble.shape[0], self.ensemble.shape[1]
+
+    def of_members(self, left: np.ndarray) -> FlowMemory:
+        """Of the members at these places alone."""
+        return FlowMemory(rows(self.ensemble, left))
+
+    def with_replaced(self, replacement: Replaces) -> FlowMemory:
+        """With what takes the places of members that failed."""
+        return FlowMemory(replacement.joined(self.ensemble))
 
 
 def _check_narrowest(path: FlowPath) -> None:
@@ -206,7 +221,7 @@ class EnFF:
         prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
-        observation.predict(prior)
+        observation.check_resolved(observation.predict(prior))
         likelihood = observation.log_likelihood(prior)
         before = prior if memory is None else memory.ensemble
         z = self.path.start(prior, before, stream(generator(rng), prior))
@@ -216,7 +231,6 @@ class EnFF:
                 velocity = self._flow(t, prior, before)(z)
                 pull = observation.score(z + (1 - t) * velocity)
                 z = z + (velocity + self.strength * pull) / self.steps
-            observation.predict(prior)
         likelihood = observation.log_likelihood(z) - likelihood
         if not float(namespace(z).mean(likelihood)) > -LARGEST_LOSS * observation.size:
             raise Lost(

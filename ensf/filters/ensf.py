@@ -127,13 +127,13 @@ class EnSF:
         prior, observation, _ = usable(prior, observation, positions)
         if observation.size == 0:
             return Analysis(prior, memory)
+        observation.check_resolved(observation.predict(prior))
         affine = affine_steps(self.schedule, self.score, self.guidance, self.sampler)
         pointwise = None
         if affine is not None:
             pointwise = pointwise_steps(self.schedule, self.score, self.sampler, self.clip, affine, prior, observation)
         stiffness = math.nan if pointwise is None else pointwise.stiffness()
         if math.isnan(stiffness):
-            observation.predict(prior)
             stiffness = self.guidance.stiffness(prior, observation)
         self._warn_if_stiff(stiffness)
         draws = stream(generator(rng), prior) if affine is None else counted(generator(rng), prior)

@@ -72,6 +72,7 @@ class FixedGainMAP(Prepared):
                 "FixedGainMAP needs independent Gaussian errors and observations of single variables (Identity, "
                 "Select, Pointwise of these): use a Kalman filter otherwise"
             )
+        observation.check_resolved(predicted)
         xp = namespace(predicted)
         value, error = observation.value, law.standard_deviation(observation.value)
         perturbed = value + error * normal(stream(rng, predicted), predicted.shape, predicted)

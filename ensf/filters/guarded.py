@@ -16,8 +16,10 @@ import numpy as np
 from ensf.arrays import Array, namespace, to_numpy
 from ensf.filters.lost import ADVICE, Lost
 
-__all__ = ["check_finite", "check_memory", "guarded"]
+__all__ = ["check_finite", "check_left", "check_memory", "guarded"]
 
+FAR_OFF = 1e6
+"""How many times as large as most a member is that may be the cause of an analysis that is not finite."""
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -40,6 +42,7 @@ def guarded(analyse: Callable[Arguments, Result]) -> Callable[Arguments, Result]
         if memory is not None:
             check_memory(filter, memory, np.shape(prior))
         analysis = cast(Any, analyse)(filter, prior, observation, rng, memory, *rest, **more)
+        check_left(filter, analysis.memory)
         if analysis.ensemble is not prior:
             check_finite(analysis.ensemble, type(filter).__name__, prior)
         return analysis
@@ -64,6 +67,15 @@ def check_memory(filter: object, memory: object, shape: tuple[int, ...] = ()) ->
             )
 
 
+def check_left(filter: object, memory: object) -> None:
+    """Raise ValueError for a memory that a filter leaves and would refuse in the next cycle."""
+    own, name, left = getattr(filter, "remembers", object), type(filter).__name__, type(memory).__name__
+    if memory is not None and own is not object and not isinstance(memory, own or ()):
+        raise ValueError(
+            f"{name} leaves a {left} as its memory but remembers {own and own.__name__}: set {name}.remembers = {left}"
+        )
+
+
 def check_finite(ensemble: Array, name: str, prior: Array) -> None:
     """Raise Lost for an analysis ``(member, state)`` that is not finite; it has the name of the filter."""
     xp = namespace(ensemble)
@@ -76,9 +88,11 @@ def check_finite(ensemble: Array, name: str, prior: Array) -> None:
     member, variable = np.argwhere(bad)[0].tolist()
     before = np.where(np.isfinite(before), before, -1.0)
     largest = np.unravel_index(int(np.argmax(before)), before.shape)
+    sentence = f"the analysis of {name} is {values[member, variable]} in member {member} at state variable {variable}"
+    if before[largest] <= FAR_OFF * float(np.median(before)):
+        raise Lost(sentence)
     raise Lost(
-        f"the analysis of {name} is {values[member, variable]} in member {member} at state variable "
-        f"{variable}; the prior is up to {before[largest]:.3g} large, in member {largest[0]} at state variable "
+        f"{sentence}; the prior is up to {before[largest]:.3g} large, in member {largest[0]} at state variable "
         f"{largest[-1]}",
         advice=f"repair or drop a member that is far off, or {ADVICE}",
     )

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, is_count, member_mean, namespace
+from ensf.arrays import Array, Generator, Record, generator, is_count, member_mean, member_variance, namespace
 from ensf.arrays.settings import check_kind, check_settings
 from ensf.diffusion.guidance import DampedGuidance, FittedGuidance
 from ensf.diffusion.prior_scores import FittedScore, GaussianScore, IndependentScore, principal_axes
@@ -26,7 +26,9 @@ from ensf.diffusion.schedule import LinearSchedule, Schedule
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
 from ensf.filters.ensf import EnSF
 from ensf.filters.guarded import guarded
+from ensf.filters.lost import Lost
 from ensf.observations.observation import Observation
+from ensf.observations.predictions import Unresolved
 
 __all__ = ["IteratedEnSF"]
 
@@ -84,6 +86,11 @@ class IteratedEnSF:
         -------
         Analysis
             Of the last round. Its info has also `moved`, the root-mean-square change of the mean in the last round.
+
+        Raises
+        ------
+        Lost
+            If the sampler is unstable: it takes too few steps.
         """
         refuse_predictions(predicted, self)
         prior, observation, _ = usable(prior, observation, positions)
@@ -98,11 +105,23 @@ class IteratedEnSF:
         for _ in range(self.rounds):
             guidance = ReferenceGuidance(reference, self.independent)
             analysis = EnSF(self.schedule, score, guidance, self.sampler).analyse(prior, observation, rng)
+            _check_stable(analysis, observation)
             before, mean = member_mean(reference), member_mean(analysis.ensemble)
             best = _calmest(before, mean, Moments.of(prior, self.independent), observation)
             reference = analysis.ensemble - mean + best
             moved = float(xp.sqrt(xp.mean((best - before) ** 2)))
         return Analysis(analysis.ensemble, memory, {**analysis.info, "moved": moved})
+
+
+def _check_stable(analysis: Analysis, observation: Observation) -> None:
+    """Raise Lost for members so far off that rounding hides the observations: no member of the prior's fault."""
+    try:
+        observation.check_resolved(observation.part.linear(analysis.ensemble))
+    except Unresolved as error:
+        raise Lost(
+            f"the score filter left the range of numbers in {analysis.info['steps']} steps",
+            advice="take more steps, or a larger observation error",
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +144,7 @@ class Moments(Record):
     def of(cls, ensemble: Array, independent: bool) -> Moments:
         """Of the members, with or without correlations."""
         if independent:
-            return cls(member_mean(ensemble), namespace(ensemble).var(ensemble, axis=0, correction=1))
+            return cls(member_mean(ensemble), member_variance(ensemble))
         mean, axes, variances = principal_axes(ensemble)
         return cls(mean, variances, axes)
 

@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from ensf.arrays import Array, like, member_mean, namespace, to_numpy
+from ensf.arrays import Array, centred, like, namespace, to_numpy
 from ensf.filters.base import Part, Update
 from ensf.filters.weights import combine
 from ensf.localization import ByCorrelation, Localization, Patches, PatchLimit
@@ -73,7 +73,7 @@ class LocalUpdate(Update):
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part, and the degrees of freedom at each entry."""
-        anomalies = part.values - member_mean(part.values)
+        anomalies = centred(part.values)
         if isinstance(self.localization, ByCorrelation):
             host = to_numpy(anomalies), to_numpy(self.anomalies)
             increments, freedom = self.increments(anomalies, self.localization.patches(*host, self.group))

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, like, namespace
+from ensf.arrays import Array, Generator, like, member_mean, member_variance, namespace
 from ensf.arrays.settings import check_settings
 from ensf.filters.base import Analysis, Memory, refuse_predictions, usable
 from ensf.filters.guarded import guarded
@@ -104,8 +104,8 @@ class OptimalInterpolation:
             raise ValueError("OptimalInterpolation needs Gaussian errors: give standard deviations, or use LETSF")
         xp = namespace(prior)
         operator = observation.operator
-        observation.predict(prior)
-        mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
+        observation.check_resolved(observation.predict(prior))
+        mean, deviation = member_mean(prior), xp.sqrt(member_variance(prior))
         covariance = deviation[:, None] * like(self.correlation(positions), prior) * deviation
         across = operator.tangent(mean, covariance)
         system = operator.tangent(mean, across.T) + law.covariance(observation.value)

@@ -88,7 +88,7 @@ class ResampledUpdate(Update):
         ensemble = namespace(part.values).take(part.values, self.chosen, axis=0)
         if self.noise is None:
             return ensemble, {}
-        return ensemble + combine(part.values - member_mean(part.values), self.noise), {}
+        return ensemble + combine(part.values - member_mean(ensemble), self.noise), {}  # columns of the noise sum to 0
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
         """``log(J sum w^2)`` at each position: 0 for equal weights, log J if one member has all."""

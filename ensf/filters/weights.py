@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import array_api_compat
 import numpy as np
 
-from ensf.arrays import Array, is_host, like, member_mean, namespace
+from ensf.arrays import Array, centred, is_host, like, namespace
 from ensf.filters.base import Part, Update
 
 __all__ = ["WeightsUpdate", "combine", "gain", "precise", "spectrum", "symmetric_root"]
@@ -36,7 +36,7 @@ class WeightsUpdate(Update):
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part."""
-        increments = part.values - member_mean(part.values)
+        increments = centred(part.values)
         for factor in self.weights:
             increments = combine(increments, factor)
         return part.values + increments, {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensf.arrays import Array, is_count, to_numpy
+from ensf.arrays import Array, as_names, is_count, to_numpy
 from ensf.arrays.settings import check_kind, check_settings
 from ensf.localization.geometry import Geometry, Periodic
 from ensf.localization.patches import TIE, Patches, everything, first_of, grouped, tapered, whole_groups
@@ -60,11 +60,14 @@ class Localization:
 
     def __post_init__(self) -> None:
         check_kind(self.geometry, "pairs", "geometry of Localization", "Sphere(); positions come with the state")
-        if isinstance(self.dims, Mapping):
-            object.__setattr__(self, "dims", tuple((name, tuple(dims)) for name, dims in self.dims.items()))
+        dims = self.dims.items() if isinstance(self.dims, Mapping) else as_names(self.dims)
+        each = (one if isinstance(one, str) else (one[0], as_names(one[1])) for one in dims)
+        object.__setattr__(self, "dims", tuple(each))
         if isinstance(self.at, Mapping):
             object.__setattr__(self, "at", tuple(self.at.items()))
         check_settings(self)
+        if not isinstance(self.at, tuple) or not all(isinstance(one, tuple) and len(one) == 2 for one in self.at):
+            raise ValueError(f"Localization has at={self.at!r}: give a place by coordinate, such as {{'level': 0.0}}")
         for name, place in self.at:
             if not isinstance(place, float | int) or not np.isfinite(place):
                 raise ValueError(f"Localization has {name} at {place!r}: give a finite number")

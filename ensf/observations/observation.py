@@ -15,13 +15,10 @@ from ensf.observations.error_laws import ErrorLaw, Gaussian, is_error_law, is_ga
 from ensf.observations.functions import Affine
 from ensf.observations.grouped import Grouped, Whitened
 from ensf.observations.operators import LinearPart, Operator, as_operator
+from ensf.observations.predictions import check_finite_predictions, check_resolved, unresolved_members
 from ensf.observations.window import Window
 
-__all__ = ["Observation", "Unresolved"]
-
-
-class Unresolved(ValueError):
-    """A member is so far from an observation that rounding hides where that is."""
+__all__ = ["Observation"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,19 +104,15 @@ class Observation:
         Raises
         ------
         ValueError
-            If their number does not fit the values, or an observation of a state is predicted that is not finite; it
-            names both.
-        Unresolved
-            If a member is so far off that its rounding exceeds the error of the observation.
+            If their number does not fit the values.
+        BadPrediction
+            If an observation of a state is predicted that is not finite; it names both.
         """
         columns = self.part.linear(states)
         with np.errstate(all="ignore"):
             predicted = self.part.function(columns)
         self._check_number(predicted.shape[-1])
-        xp = namespace(predicted)
-        if not bool(xp.isfinite(xp.sum(predicted))):
-            _name_bad_prediction(to_numpy(predicted))
-        self._check_resolved(predicted)
+        check_finite_predictions(predicted)
         return columns
 
     def columns_of(self, predicted: Array, prior: Array) -> Array:
@@ -164,36 +157,32 @@ class Observation:
             )
         predicted = xp.astype(predicted, prior.dtype, copy=False)
         present = self.present()
-        if len(owners) == self.size:
-            self._check_resolved(self.part.function(predicted))
         if len(present.part.owners(present.size)) != np.count_nonzero(~missing):  # an operator whose rows have no L
             predicted = self.part.function(predicted)
             missing = absent
         return xp.take(predicted, like(np.flatnonzero(~missing), predicted), axis=1)
 
-    def _check_resolved(self, predicted: Array) -> None:
-        """Raise Unresolved for a prediction ``(member, observation)`` whose rounding is larger than the error.
+    def check_resolved(self, columns: Array) -> None:
+        """Look whether rounding hides where an observation is, as a filter must that divides by its error.
 
-        No filter could tell from such a member where the observation is.
+        Parameters
+        ----------
+        columns : (member, column) array
+            Of `predict`.
+
+        Raises
+        ------
+        Unresolved
+            If a member is so far off, or an error so small, that predictions are rounded by more than the error.
         """
-        if predicted.ndim != 2 or not self.law.is_gaussian or not self.size or not predicted.shape[0]:
-            return
-        xp = namespace(predicted)
-        if not xp.isdtype(predicted.dtype, "real floating"):
-            return
-        rounding = 0.5 * float(xp.finfo(predicted.dtype).eps)
-        size = xp.maximum(xp.max(predicted, axis=0), -xp.min(predicted, axis=0))
-        unresolved = to_numpy(rounding * size > self.law.standard_deviation(self.value))
-        if unresolved.any():
-            k = int(np.argmax(unresolved))
-            column = to_numpy(predicted[:, k])
-            member = int(np.argmax(np.abs(column)))
-            raise Unresolved(
-                f"member {member} predicts observation {k} as {column[member]:.6g}, which {column.dtype} rounds by "
-                f"{rounding * abs(float(column[member])):.2g}, more than its error "
-                f"{float(to_numpy(self.law.standard_deviation(self.value))[k]):.3g}: repair or drop that member, give "
-                "a larger error, or float64"
-            )
+        if self.law.is_gaussian and self.size:
+            check_resolved(self.part.function(columns), self.law.standard_deviation(self.value))
+
+    def unresolved_members(self, columns: Array) -> np.ndarray:
+        """Members ``(member,)`` of `columns` that `check_resolved` would refuse."""
+        if self.law.is_gaussian and self.size:
+            return unresolved_members(self.part.function(columns), self.law.standard_deviation(self.value))
+        return np.zeros(columns.shape[0], dtype=bool)
 
     def _check_number(self, predicted: int) -> None:
         if predicted != self.size:
@@ -329,15 +318,3 @@ def _names(kind: np.ndarray, observations: int) -> np.ndarray:
             f"there are {observations} observations but kinds of shape {kind.shape}: give one name per observation"
         )
     return kind
-
-
-def _name_bad_prediction(predicted: np.ndarray) -> None:
-    bad = ~np.isfinite(predicted)
-    if not bad.any():
-        return
-    *member, observation = np.argwhere(bad)[0].tolist()
-    of_member = f" of member {member[-1]}" if member else ""
-    raise ValueError(
-        f"observation {observation}{of_member} is predicted as {predicted[bad][0]}: check the operator over the range "
-        "of the prior, or leave that observation out"
-    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, like, namespace
+from ensf.arrays import Array, as_floating, like, namespace
 from ensf.arrays.settings import as_indices
 from ensf.observations.joined import join
 from ensf.observations.operators import LinearPart, Operator, as_operator
@@ -145,7 +145,8 @@ def at_times(
         If a time is outside the trajectory or no number, or the steps do not ascend.
     """
     operator = as_operator(operator)
-    step, weight = brackets(np.asarray(times, dtype=np.float64), np.asarray(steps, dtype=np.float64))
+    when = np.asarray(as_floating(times, "times"), dtype=np.float64)
+    step, weight = brackets(when, np.asarray(as_floating(steps, "steps"), dtype=np.float64))
     parts: list[tuple[Operator, np.ndarray]] = []
     for here, between in np.unique(np.stack([step, weight > 0], axis=1), axis=0).tolist():
         rows = np.flatnonzero((step == here) & ((weight > 0) == between))

@@ -29,7 +29,16 @@ from ensf.offline.fields import FIELDS, GridFile, attributes_of
 from ensf.offline.job import Job, check_limit, cut_within
 from ensf.offline.members import Source
 from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
-from ensf.offline.observations import Columns, check_prior, locate, meet, named, refuse_rejected, set_aside
+from ensf.offline.observations import (
+    Columns,
+    check_prior,
+    entries_read,
+    locate,
+    meet,
+    named,
+    refuse_rejected,
+    set_aside,
+)
 from ensf.offline.parts import Forecast, Work, analyse, load, path_of, scan
 from ensf.offline.staging import check_free, staged
 from ensf.offline.statistics import STATISTICS, Bands, write
@@ -41,8 +50,8 @@ from ensf.runs.engines import Engine, Workers, clear, opened
 from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import each, find_files
-from ensf.tables import Check, Correlation, Observed, read
-from ensf.wrappers.failed_members import FailedMembers, Replacement, of_other_members
+from ensf.tables import Check, Correlation, read
+from ensf.wrappers.failed_members import FailedMembers, Replacement, with_replaced
 from ensf.wrappers.parameters import Parameter, check_preparable
 
 __all__ = ["STAGES", "Analysed", "Earlier", "Offline", "Replaced", "Run", "analyse_files"]
@@ -333,7 +342,7 @@ class Offline:
             "correlation": self.correlation,
         }
         observed = meet(table, named(tables), layout, self.checks, options)
-        read_at = _read_by(observed, source)
+        read_at = entries_read(observed.observation, layout.size)
         parts = cut_within(self.memory_limit, source, method, tuple(parameters.values()), len(read_at))
         transforms = self._transforms(source)
         with opened("serial", folder) as here:
@@ -352,7 +361,7 @@ class Offline:
         method = with_catalogues(
             method, lambda pattern: blocks.forward(source.catalogue(find_files(pattern, "the catalogue")))
         )
-        pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label)
+        pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label, observed.place)
         own = tuple((one, parameters[name]) for name, one in self.parameters.items())
         return Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
 
@@ -431,7 +440,7 @@ class Offline:
                     self._analyse_parameters(job, update, rng, folder, replaced)
                 for one, source in former:
                     one.correct(job, source, update, command, run, replaced)
-                kept = of_other_members(update.memory) if replaced else update.memory
+                kept = with_replaced(update.memory, replaced.replacement) if replaced else update.memory
                 if keepers(job.pipeline.method):
                     write_memory(folder / MEMORY, kept, job.pipeline.method, job.source.layout)
                 info = {**update.info, "table": table, "statistics": statistics}
@@ -461,12 +470,6 @@ class Offline:
 def _all_needed(job: Job) -> np.ndarray:
     """Members that the filter needs at once: the whole states, or those where observations read."""
     return job.source.load() if job.pipeline.needed is None else job.needed
-
-
-def _read_by(observed: Observed, source: Source) -> np.ndarray:
-    """Entries of the state that observations read, ascending."""
-    read = observed.observation.operator.reads()
-    return np.arange(source.layout.size) if read is None else read
 
 
 def _scanned(forecast: Forecast, run: Run) -> Columns:

@@ -15,6 +15,7 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 
+from ensf.arrays import member_mean, member_variance
 from ensf.dataset import Layout
 from ensf.dataset.netcdf import LOCK, save, start
 from ensf.dataset.pipeline import Done
@@ -45,9 +46,9 @@ OF_VARIABLE = ("increment", "prior_spread", "analysis_spread")
 def moments(done: Done) -> dict[str, np.ndarray]:
     """Increment and spreads of a tile, ``(entry,)`` each."""
     return {
-        "increment": done.analysis.mean(axis=0) - done.prior.mean(axis=0),
-        "prior_spread": done.prior.std(axis=0, ddof=1),
-        "analysis_spread": done.analysis.std(axis=0, ddof=1),
+        "increment": member_mean(done.analysis - done.prior),
+        "prior_spread": np.sqrt(member_variance(done.prior)),
+        "analysis_spread": np.sqrt(member_variance(done.analysis)),
     }
 
 

@@ -23,10 +23,10 @@ from ensf.dataset.coordinates import find_coordinate, located, without_place
 from ensf.dataset.netcdf import reading
 from ensf.dataset.raw import RawFile, raw
 from ensf.dataset.stored import Stored, decoded
-from ensf.dataset.stores import is_store, is_there
+from ensf.dataset.stores import check_there, is_store
 from ensf.dataset.tiles import Range, Tile, tile_at
 
-__all__ = ["Source"]
+__all__ = ["Source", "has_members"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,10 +345,15 @@ class Source:
 @contextmanager
 def _opened(path: Path) -> Iterator[xr.Dataset]:
     """The file as it is stored."""
-    if not is_there(path):
-        raise FileNotFoundError(f"there is no file {path}: check the name or pattern of the forecast")
+    check_there(path)
     with reading(path) as dataset:
         yield dataset
+
+
+def has_members(path: Path, member_dim: str) -> bool:
+    """Whether a file holds several members."""
+    with _opened(path) as file:
+        return file.sizes.get(member_dim, 1) > 1
 
 
 def _content(

@@ -14,7 +14,7 @@ import numpy as np
 from ensf.arrays import Array
 from ensf.dataset import Layout
 from ensf.localization import Localization
-from ensf.observations import Operator
+from ensf.observations import Observation, Operator
 from ensf.tables import Check, ObservationTable, Observed
 from ensf.tables.flags import WINDOW, WITHHELD
 
@@ -23,6 +23,7 @@ __all__ = [
     "check_prior",
     "compare",
     "counts",
+    "entries_read",
     "locate",
     "meet",
     "named",
@@ -44,6 +45,12 @@ def meet(
         return table.observe(layout, **options)
     except ValueError as error:
         raise ValueError(f"{tables}: {error}") from error
+
+
+def entries_read(observation: Observation, size: int) -> np.ndarray:
+    """Entries of a state of this size that observations read, ascending."""
+    read = observation.operator.reads()
+    return np.arange(size) if read is None else read
 
 
 @dataclass(frozen=True, eq=False)

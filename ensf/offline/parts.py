@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ensf.arrays import member_mean, member_variance
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.pipeline import Clipped, Pipeline
 from ensf.dataset.tiles import Range, Tile, ranges, tile_at
@@ -243,8 +244,8 @@ def analyse(task: Task, stopping: Callable[[], bool]) -> Done:
         if stage in work.members:
             _save(path_of(work.folder, stage, number), results[stage])
         if stage in work.statistics:
-            spread = results[stage].std(axis=0, ddof=1)
-            _save(path_of(work.folder, f"{stage}_moments", number), np.stack([results[stage].mean(axis=0), spread]))
+            mean, spread = member_mean(results[stage]), np.sqrt(member_variance(results[stage]))
+            _save(path_of(work.folder, f"{stage}_moments", number), np.stack([mean, spread]))
     if work.replacement is not None:
         _save(path_of(work.folder, REPLACED, number), replaced)
     for look, values in fields.items():

@@ -13,7 +13,7 @@ import xarray as xr
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.tiles import Range, Tile, tile_at
-from ensf.offline.members import Source
+from ensf.offline.members import Source, has_members
 
 __all__ = ["TimesSource"]
 
@@ -68,6 +68,11 @@ class TimesSource(Source):
             raise ValueError(
                 f"all {len(groups[0])} files are of one name or pattern, but by_time needs one for each time: give "
                 "several, such as 'm*_00.nc' 'm*_06.nc', or leave by_time out"
+            )
+        if max(map(len, groups)) == 1 and not has_members(groups[0][0], member_dim):
+            raise ValueError(
+                f"{groups[0][0]} is one file, without {member_dim!r}, but by_time takes each name or pattern for the "
+                "files of a time: put patterns in quotes, 'm*_00.nc' 'm*_06.nc', which a shell leaves alone"
             )
         variables, coordinates = tuple(variables), tuple(coordinates)
         times = tuple(Source.of(group, member_dim, variables, mask, coordinates) for group in groups)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, like, namespace, to_numpy
+from ensf.arrays import Array, like, member_mean, member_variance, namespace, to_numpy
 from ensf.dataset.coordinates import VARIABLE, variable_dims
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout
@@ -407,6 +407,10 @@ class Observed:
         facts += [(reason, f"{count} rows") for reason, count in _counts(table.reason[~table.used])]
         return f"Observed: {len(self.used)} of {len(table)} rows", facts
 
+    def place(self, number: int) -> str:
+        """What errors call an observation: the file and row that it is from."""
+        return self.table.place(int(self.used[number]))
+
     def locate(self, localization: Localization) -> Observed:
         """The record with the observations where a localization takes them to be, in its coordinates and their order.
 
@@ -452,8 +456,8 @@ class Observed:
         predicted = self.observation.operator(ensemble)
         xp = namespace(predicted)
         statistics = {
-            f"{stage}_mean": xp.mean(predicted, axis=0),
-            f"{stage}_spread": xp.std(predicted, axis=0, correction=1),
+            f"{stage}_mean": member_mean(predicted),
+            f"{stage}_spread": xp.sqrt(member_variance(predicted)),
         }
         columns = {name: self._column(name, to_numpy(values)) for name, values in statistics.items()}
         return replace(self, table=replace(self.table, extra={**self.table.extra, **columns}))

@@ -23,13 +23,14 @@ from typing import Protocol, cast
 import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, is_host, namespace, summary, to_numpy
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import Analysis, Filter, Memory, unsmoothed
 from ensf.filters.guarded import check_finite
 from ensf.filters.lost import Lost
 from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator, at_times
 from ensf.observations.error_laws import is_error_law
 from ensf.observations.joined import join
-from ensf.observations.observation import Unresolved
+from ensf.observations.predictions import Unresolved
 from ensf.observations.trajectory import brackets
 from ensf.observations.window import Window
 from ensf.twin.watch import Watch
@@ -165,6 +166,7 @@ class AsynchronousNetwork:
     told: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if len(self.steps) < 2 or self.steps[0] != 0:
             raise ValueError(f"the steps of a window are {self.steps}: give the times of states from 0 to its end")
         if not self.times:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from ensf.filters.base import (
     usable,
     with_predictions,
 )
-from ensf.filters.guarded import check_memory, guarded
+from ensf.filters.guarded import check_left, check_memory, guarded
 from ensf.observations.observation import Observation
 
 __all__ = ["WrappedUpdate", "Wrapper", "check_ranges"]
@@ -54,9 +55,15 @@ class Wrapper:
     Parameters
     ----------
     filter : Filter
+
+    Attributes
+    ----------
+    mixes_members : bool
+        Whether what it does itself takes members together: one whose rounding hides the observations is then refused.
     """
 
     filter: Filter
+    mixes_members: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Around a preparable filter the wrapper has the verb `prepare`, and so is `Preparable` itself."""
@@ -70,6 +77,8 @@ class Wrapper:
     ) -> Update:
         if memory is not None:
             check_memory(self, memory, predicted.shape[:1])
+        if self.mixes_members:
+            observation.check_resolved(predicted)
         return self._prepare(predicted, observation, rng, memory)
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
@@ -81,7 +90,9 @@ class Wrapper:
         assert isinstance(self.filter, Preparable)
         if memory is not None:
             check_memory(self.filter, memory, predicted.shape[:1])
-        return self.filter.prepare(predicted, observation, rng, memory)
+        update = self.filter.prepare(predicted, observation, rng, memory)
+        check_left(self.filter, update.memory)
+        return update
 
     def _analyse_whole(
         self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
@@ -129,12 +140,14 @@ class Wrapper:
             prior, observation, positions = usable(prior, observation, positions)
             if observation.size == 0:
                 return self._without_observations(prior, observation, generator(rng), memory, positions)
+            if self.mixes_members:
+                observation.check_resolved(observation.predict(prior))
             return self._analyse_whole(prior, observation, generator(rng), memory, positions)
         prior, observation, positions, predicted = with_predictions(prior, observation, positions, predicted)
         rng = generator(rng)
         if observation.size == 0:
             return self._without_observations(prior, observation, rng, memory, positions)
-        update = self._prepare(predicted, observation, rng, memory)
+        update = self._prepare_checked(predicted, observation, rng, memory)
         ensemble, fields = update.analysed(as_part(prior, positions))
         return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)
 

@@ -24,7 +24,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, is_count, namespace, normal, stream
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    centred,
+    generator,
+    is_count,
+    mean_departure,
+    member_variance,
+    namespace,
+    normal,
+    stream,
+)
 from ensf.arrays.settings import check_settings
 from ensf.filters.base import (
     Analysis,
@@ -71,8 +83,8 @@ class GuardMemory(Record):
         """One cycle more (Chan, Golub & LeVeque 1983, Am. Stat. 37, 242)."""
         xp = namespace(prior)
         cycles = self.past_cycles + 1
-        step = xp.mean(prior, axis=0) - self.mean
-        square = self.square + xp.var(prior, axis=0) + step**2 * (self.past_cycles / cycles)
+        step = -mean_departure(self.mean, prior)
+        square = self.square + xp.var(centred(prior), axis=0) + step**2 * (self.past_cycles / cycles)
         return replace(self, mean=self.mean + step / cycles, square=square, past_cycles=cycles)
 
     @property
@@ -139,6 +151,7 @@ class CollapseGuard:
         if observation.size == 0:
             inner = self.filter.analyse(prior, observation, rng, memory.inner, positions).memory
             return Analysis(prior, replace(memory, inner=inner))
+        observation.check_resolved(observation.predict(prior))
         memory = memory.with_prior(prior)
         square, variance = _mean_innovations(prior, observation)
         strained = memory.strained + 1 if square > self.limit * (variance + 1) else 0
@@ -156,7 +169,7 @@ class CollapseGuard:
 
     def _widened(self, prior: Array, ratio: float, climate: Array, rng: Generator) -> Array:
         xp = namespace(prior)
-        variance = xp.var(prior, axis=0, correction=1)
+        variance = member_variance(prior)
         added = xp.clip(
             xp.minimum(ratio * (variance + TINY * climate), self.max_spread**2 * climate) - variance, 0.0, None
         )

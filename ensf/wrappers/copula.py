@@ -21,7 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, is_host, like, log_ndtr, namespace, rows
+from ensf.arrays import Array, Generator, centred, is_host, like, log_ndtr, member_mean, namespace, rows
 from ensf.arrays.settings import check_settings
 from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, refuse_predictions, usable, with_values
 from ensf.filters.guarded import guarded
@@ -78,7 +78,7 @@ class Copula:
         """
         refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
-        observation.predict(prior)  # which looks at the members before they are in other coordinates
+        observation.check_resolved(observation.predict(prior))  # before the members are in other coordinates
         if self.bandwidth == 1:
             return self.filter.analyse(prior, observation, rng, memory, positions)
         warp = Warp.fitted(prior, self.bandwidth)
@@ -119,9 +119,10 @@ class Warp:
     def fitted(cls, ensemble: Array, bandwidth: float) -> Warp:
         """From members ``(member, variable)`` and the width of the kernels in spreads."""
         xp = namespace(ensemble)
-        mean, spread = xp.mean(ensemble, axis=0), xp.std(ensemble, axis=0)
+        anomalies = centred(ensemble)
+        mean, spread = member_mean(ensemble), xp.std(anomalies, axis=0)
         spread = xp.where(spread > 0, spread, xp.ones_like(spread))
-        centres = math.sqrt(1 - bandwidth**2) * ((ensemble - mean) / spread).T
+        centres = math.sqrt(1 - bandwidth**2) * (anomalies / spread).T
         return cls(mean, spread, xp.sort(_quantiles(centres, bandwidth), axis=-1))
 
     def __call__(self, values: Array) -> Array:

@@ -12,16 +12,29 @@ The weights are the same for all variables, and for earlier states: nothing leav
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, generator, like, member_mean, namespace, to_numpy
-from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, can, with_values
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    centred,
+    generator,
+    is_host_stream,
+    like,
+    member_mean,
+    namespace,
+    to_numpy,
+)
+from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, with_values
 from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
+from ensf.observations.predictions import Unresolved
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 
 __all__ = [
@@ -29,11 +42,13 @@ __all__ = [
     "FailedMembers",
     "Replacement",
     "Tolerant",
-    "of_other_members",
+    "of_members",
+    "with_replaced",
     "without_failed",
     "without_members",
 ]
 
+Result = TypeVar("Result")
 MOVE = 0.3
 """How far a copy is moved, unless it is said: the part of its variance that is new."""
 
@@ -81,8 +96,7 @@ class Replacement(Record):
 
     def made(self, members: Array) -> Array:
         """What takes the places ``(failed, entry)``, of the members that are left ``(left, entry)``."""
-        mean = member_mean(members)
-        return mean + combine(members - mean, like(self.weights, members))
+        return member_mean(members) + combine(centred(members), like(self.weights, members))
 
     def joined(self, members: Array) -> Array:
         """All members ``(member, entry)`` in their order, of those that are left."""
@@ -109,6 +123,11 @@ class Tolerant(Protocol):
     def checked(self, alive: np.ndarray) -> np.ndarray:
         """Which members are left, unless they are too few."""
 
+    def without_far_off(
+        self, of_left: Callable[[np.ndarray], Result], alive: np.ndarray, rng: Generator
+    ) -> tuple[Result, np.ndarray]:
+        """What the members that are left give, and which these are, without those that the filter finds far off."""
+
     def completed(self, analysis: Analysis, alive: np.ndarray, rng: Generator) -> Analysis:
         """The analysis of those that are left, with the others in their places."""
 
@@ -119,6 +138,8 @@ class Tolerant(Protocol):
 @dataclass(frozen=True)
 class FailedMembers(Wrapper):
     """Wrapper: goes on without members that are not finite; they are replaced by moved copies of the others' analysis.
+
+    So are members so far off that rounding hides the observations from the filter.
 
     It stands outside of other wrappers, but inside a `Smoother`.
 
@@ -141,6 +162,7 @@ class FailedMembers(Wrapper):
     min_members: int
     replaced: bool = True
     move: float = MOVE
+    mixes_members: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -171,8 +193,8 @@ class FailedMembers(Wrapper):
             )
         if alive.sum() < self.min_members:
             raise ValueError(
-                f"{alive.sum()} of {len(alive)} members are finite, member {int(np.argmin(alive))} is not, and "
-                f"min_members is {self.min_members}: repair the forecast, or give a lower number"
+                f"{alive.sum()} of {len(alive)} members are left, member {int(np.argmin(alive))} is not finite or too "
+                f"far off, and min_members is {self.min_members}: repair the forecast, or give a lower number"
             )
         return alive
 
@@ -201,45 +223,80 @@ class FailedMembers(Wrapper):
         prior = as_members(prior)
         alive = self.alive(prior)
         rng = generator(rng)
-        more = {} if predicted is None else {"predicted": predicted}
-        if alive.all():
-            return self.completed(self.filter.analyse(prior, observation, rng, memory, positions, **more), alive, rng)
-        left = {name: without_failed(values, alive) for name, values in more.items()}
-        here = without_members(observation, alive)
-        kept = without_failed(prior, alive)
-        if observation.window is not None and here.window is not None and prior is observation.window.end:
-            kept = here.window.end
-        analysis = self.filter.analyse(kept, here, rng, memory, positions, **left)
+
+        def of_left(alive: np.ndarray) -> Analysis:
+            left = {} if predicted is None else {"predicted": without_failed(predicted, alive)}
+            here, kept = without_members(observation, alive), without_failed(prior, alive)
+            if observation.window is not None and here.window is not None and prior is observation.window.end:
+                kept = here.window.end
+            return self.filter.analyse(kept, here, rng, of_members(memory, alive), positions, **left)
+
+        analysis, alive = self.without_far_off(of_left, alive, rng)
         return self.completed(analysis, alive, rng)
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
-        alive = self.alive(predicted)
+        def of_left(alive: np.ndarray) -> Update:
+            left, here = without_failed(predicted, alive), without_members(observation, alive)
+            return self._inner(left, here, rng, of_members(memory, alive))
+
+        update, alive = self.without_far_off(of_left, self.alive(predicted), rng)
         if alive.all():
-            update = self._inner(predicted, observation, rng, memory)
             return replace(update, info={**update.info, "failed_members": 0})
-        left = without_failed(predicted, alive)
-        return self.update(self._inner(left, without_members(observation, alive), rng, memory), alive, rng)
+        return self.update(update, alive, rng)
+
+    def without_far_off(
+        self, of_left: Callable[[np.ndarray], Result], alive: np.ndarray, rng: Generator
+    ) -> tuple[Result, np.ndarray]:
+        """What the members that are left give, and which these are: those that the filter finds far off have failed.
+
+        Parameters
+        ----------
+        of_left : callable
+            ``alive -> result``, of those members.
+        alive : (member,) array of bool
+        rng : numpy.random.Generator
+            What `of_left` draws from: far off is as if it had failed before.
+
+        Raises
+        ------
+        Unresolved
+            If too few are left, or an observation is at fault.
+        """
+        state = rng.bit_generator.state if is_host_stream(rng) else None
+        while True:
+            try:
+                return of_left(alive), alive
+            except Unresolved as error:
+                numbers = np.flatnonzero(alive)
+                left = np.delete(numbers, error.members)
+                if not error.members or len(left) < self.min_members:
+                    names = [f"member {number}" for number in numbers]
+                    raise error.named(names.__getitem__, "observation {}".format) from error
+                alive = np.isin(np.arange(len(alive)), left)
+                if state is not None:
+                    rng.bit_generator.state = state
 
     def completed(self, analysis: Analysis, alive: np.ndarray, rng: Generator) -> Analysis:
         """The analysis of the members that are left, with what takes the places of the others."""
         info = {**analysis.info, "failed_members": int(len(alive) - alive.sum())}
         if alive.all():
             return replace(analysis, info=info)
-        memory = of_other_members(analysis.memory)
         if analysis.update is not None:
             update = self.update(analysis.update, alive, rng)
-            ensemble = update.replacement.joined(analysis.ensemble) if self.replaced else analysis.ensemble
-            return replace(analysis, ensemble=ensemble, memory=memory, info=info, update=update, before=update.before)
+            analysis = replace(analysis, info=info, update=update, before=update.before)
+            replacement = update.replacement
+        elif self.replaced:
+            replacement = Replacement.draw(alive, rng, self.move)
         if not self.replaced:
-            return replace(analysis, memory=memory, info=info)
-        replacement = Replacement.draw(alive, rng, self.move)
-        return replace(analysis, ensemble=replacement.joined(analysis.ensemble), memory=memory, info=info)
+            return replace(analysis, info=info)
+        ensemble, memory = replacement.joined(analysis.ensemble), with_replaced(analysis.memory, replacement)
+        return replace(analysis, ensemble=ensemble, memory=memory, info=info)
 
     def update(self, update: Update, alive: np.ndarray, rng: Generator) -> Completed:
         """The update of those that are left, for all members."""
         replacement = Replacement.draw(alive, rng, self.move)
         info = {**update.info, "failed_members": len(replacement.failed)}
-        memory = of_other_members(update.memory)
+        memory = with_replaced(update.memory, replacement) if self.replaced else update.memory
         return Completed(memory, info, update=update, replacement=replacement, replaced=self.replaced)
 
 
@@ -267,9 +324,43 @@ class Completed(WrappedUpdate):
         return self.replacement.joined(ensemble) if self.replaced else ensemble
 
 
-def of_other_members(memory: Memory) -> Memory:
-    """What a filter remembers, without what it remembers of each member."""
-    return memory.of_other_members() if can(memory, "of_other_members") else memory
+@runtime_checkable
+class OfMembers(Protocol):
+    """A memory that holds something of each member."""
+
+    def of_members(self, left: np.ndarray) -> Memory:
+        """What is remembered of the members at `left`, ``(left,)`` of int, alone."""
+
+    def with_replaced(self, replacement: Replacement) -> Memory:
+        """What those that are left leave, for all members."""
+
+
+@runtime_checkable
+class _Holding(Protocol):
+    """A wrapper's memory, which holds that of the filter inside."""
+
+    inner: Memory
+
+
+def of_members(memory: Memory, alive: np.ndarray) -> Memory:
+    """What a filter remembers, and those inside it, of the members that are left, ``(member,)`` of bool."""
+    if alive.all():
+        return memory
+    left = np.flatnonzero(alive)
+    return _each(memory, lambda own: own.of_members(left))
+
+
+def with_replaced(memory: Memory, replacement: Replacement) -> Memory:
+    """What a filter remembers, and those inside it, of the members that are left, for all members."""
+    return _each(memory, lambda own: own.with_replaced(replacement))
+
+
+def _each(memory: Memory, changed: Callable[[OfMembers], Memory]) -> Memory:
+    """A memory, and those that it holds, changed where it is of members."""
+    own = changed(memory) if isinstance(memory, OfMembers) else memory
+    if not isinstance(own, _Holding):
+        return own
+    return replace(own, inner=_each(own.inner, changed))  # type: ignore[type-var]
 
 
 def without_failed(ensemble: Array, alive: np.ndarray) -> Array:
@@ -282,7 +373,7 @@ def without_failed(ensemble: Array, alive: np.ndarray) -> Array:
 def without_members(observation: Observation, alive: np.ndarray) -> Observation:
     """The observation for the members that are left alone."""
     window = observation.window
-    if window is None:
+    if window is None or alive.all():
         return observation
     xp = namespace(window.end)
     rows = like(np.flatnonzero(alive), window.end)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, Record, counted_normal, is_host, like, member_mean, namespace
+from ensf.arrays import Array, Record, centred, counted_normal, is_host, like, member_mean, namespace
 from ensf.filters.base import Part
 from ensf.localization.localization import Localization, Patches, finite_positions, gaspari_cohn
 from ensf.observations.observation import Observation
@@ -62,7 +62,7 @@ class Widening(Record):
         values = part.values
         followed, excess = self._at(part)
         mean = member_mean(values)
-        inflated = mean + xp.sqrt(followed + (1 - self.independent_part) * excess) * (values - mean)
+        inflated = mean + xp.sqrt(followed + (1 - self.independent_part) * excess) * centred(values)
         if self.key is None:
             return inflated
         noise = counted_normal(self.key, part.field, part.entries, values.shape[0], values)

@@ -12,10 +12,11 @@ bounds what is far off by itself, and of a limit or a yes nothing is far off.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, namespace, to_numpy
+from ensf.arrays import Array, Generator, like, to_numpy
 from ensf.filters.base import Analysis, Memory, Update, innovations
 from ensf.localization import Localization
 from ensf.localization.localization import check_localization
@@ -26,7 +27,7 @@ from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 __all__ = ["OutlierRejection"]
 
 NOTHING = 1e6
-"""Factor of the error of an observation that is to say nothing: it stays in its place among the others."""
+"""Error of an observation that is to say nothing, in standard deviations of its innovation: it stays in its place."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class OutlierRejection(Wrapper):
     limit: float = 4.0
     localization: Localization | None = None
     max_part: float = 0.3
+    mixes_members: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,20 +61,28 @@ class OutlierRejection(Wrapper):
         check_ranges(self, "outlier rejection", rules)
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
-        rejected = self._rejected(predicted, observation)
-        update = self._inner(predicted, _without(observation, rejected), rng, memory)
+        rejected, used = self._checked(predicted, observation)
+        update = self._inner(predicted, used, rng, memory)
         return WrappedUpdate(update.memory, {**update.info, **_info(rejected)}, update=update)
 
     def _analyse_whole(
         self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
-        rejected = self._rejected(observation.predict(prior), observation)
-        analysis = self.filter.analyse(prior, _without(observation, rejected), rng, memory, positions)
+        rejected, used = self._checked(observation.predict(prior), observation)
+        analysis = self.filter.analyse(prior, used, rng, memory, positions)
         return replace(analysis, info={**analysis.info, **_info(rejected)})
 
-    def _rejected(self, predicted: Array, observation: Observation) -> np.ndarray:
-        """Which observations say nothing, ``(observation,)`` of bool."""
+    def _checked(self, predicted: Array, observation: Observation) -> tuple[np.ndarray, Observation]:
+        """Which observations are rejected, ``(observation,)`` of bool, and all, of which these then say nothing."""
         square, variance = (to_numpy(part) for part in innovations(predicted, observation))
+        rejected = self._rejected(square, variance, observation)
+        if not rejected.any():
+            return rejected, observation
+        factor = like(np.where(rejected, NOTHING * np.sqrt(variance + 1), 1.0), observation.value)
+        return rejected, replace(observation, error=widened(observation.law, factor))
+
+    def _rejected(self, square: np.ndarray, variance: np.ndarray, observation: Observation) -> np.ndarray:
+        """Of innovations and variances as of `innovations`."""
         checked = gaussian_rows(observation.law, observation.size)
         far = checked & (square > self.limit**2 * (variance + 1))
         if not far.any():
@@ -86,15 +96,6 @@ class OutlierRejection(Wrapper):
         beyond = np.bincount(place, near.weight * far[near.index], len(near.variables))
         alone = beyond - 1 <= self.max_part * (total - 1) + 1e-9  # but for itself, of weight 1
         return far & alone[near.slots // near.variables.shape[1]]
-
-
-def _without(observation: Observation, rejected: np.ndarray) -> Observation:
-    if not rejected.any():
-        return observation
-    factor = np.where(rejected, NOTHING, 1.0)
-    xp = namespace(observation.value)
-    factor = xp.asarray(factor, dtype=observation.value.dtype, device=observation.value.device)
-    return replace(observation, error=widened(observation.law, factor))
 
 
 def _info(rejected: np.ndarray) -> dict[str, float | np.ndarray]:

@@ -31,6 +31,7 @@ from ensf.arrays import (
     Generator,
     Record,
     as_floating,
+    centred,
     generator,
     like,
     member_mean,
@@ -244,7 +245,7 @@ class RTPP(_Correction):
 
     def _correct(self, prior: Array, analysis: Array) -> Array:
         mean = member_mean(analysis)
-        return mean + (1 - self.strength) * (analysis - mean) + self.strength * (prior - member_mean(prior))
+        return mean + (1 - self.strength) * centred(analysis) + self.strength * centred(prior)
 
 
 @dataclass(frozen=True)
@@ -545,13 +546,13 @@ class SpreadReset:
 def scaled(ensemble: Array, factor: Array | float) -> Array:
     """Members ``(member, entry)`` with their anomalies multiplied by a number, or one for each entry."""
     mean = member_mean(ensemble)
-    return mean + factor * (ensemble - mean)
+    return mean + factor * centred(ensemble)
 
 
 def spread(ensemble: Array) -> Array:
     """Standard deviation over members ``(entry,)``, the same bits in every part."""
     xp = namespace(ensemble)
-    anomalies = ensemble - member_mean(ensemble)
+    anomalies = centred(ensemble)
     return xp.sqrt(member_mean(anomalies * anomalies) * (ensemble.shape[0] / (ensemble.shape[0] - 1)))
 
 
@@ -560,7 +561,7 @@ def spread_ratio(wanted: Array, ensemble: Array) -> Array:
     xp = namespace(ensemble)
     actual = spread(ensemble)
     size = xp.max(xp.abs(ensemble), axis=0)
-    differ = actual > 4 * float(xp.finfo(ensemble.dtype).eps) * size
+    differ = actual > float(xp.finfo(ensemble.dtype).eps) * size  # one or two spacings of numbers
     one = xp.ones_like(actual)
     return xp.where(differ, wanted / xp.where(differ, actual, one), one)
 
@@ -568,7 +569,7 @@ def spread_ratio(wanted: Array, ensemble: Array) -> Array:
 def rotated(ensemble: Array, rotation: Array) -> Array:
     """Members with rotated anomalies."""
     mean = member_mean(ensemble)
-    return mean + combine(ensemble - mean, rotation.T)
+    return mean + combine(centred(ensemble), rotation.T)
 
 
 def mean_preserving_rotation(ensemble: Array, rng: Generator) -> Array:

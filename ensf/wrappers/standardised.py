@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, namespace
+from ensf.arrays import Array, Generator, member_mean, member_variance, namespace
 from ensf.filters.base import Analysis, Filter, Memory, Part, check_filter, refuse_predictions, usable, with_values
 from ensf.filters.guarded import guarded
 from ensf.observations.functions import Affine
@@ -42,9 +42,9 @@ class Standardised:
         """Analysis ensemble, back in the units of the prior."""
         refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
-        observation.predict(prior)  # which looks at the members before they are in other coordinates
+        observation.check_resolved(observation.predict(prior))  # before the members are in other coordinates
         xp = namespace(prior)
-        mean, deviation = xp.mean(prior, axis=0), xp.std(prior, axis=0, correction=1)
+        mean, deviation = member_mean(prior), xp.sqrt(member_variance(prior))
         standard = Affine(mean, xp.where(deviation > 0, deviation, xp.ones_like(deviation)))
         standardised = replace(observation, operator=observation.operator.through(standard), error=observation.law)
         inner = self.filter.analyse(standard.inverse(prior), standardised, rng, memory, positions)

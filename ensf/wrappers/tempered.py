@@ -132,7 +132,9 @@ class Tempered:
         freedom = 0.0
         updates = []
         befores = []
-        for weight in self.weights(observation.predict(prior), observation):
+        predictions = observation.predict(prior)
+        observation.check_resolved(predictions)
+        for weight in self.weights(predictions, observation):
             piece = observation.tempered(weight)
             analysis = self.filter.analyse(analysis.ensemble, piece, rng, analysis.memory, positions)
             freedom = freedom + analysis.info.get("degrees_of_freedom", 0.0)

@@ -13,9 +13,9 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, generator, is_host
 from ensf.filters.base import Analysis, Filter, Memory, Preparable, as_part, usable
-from ensf.filters.guarded import check_finite, check_memory
+from ensf.filters.guarded import check_finite, check_left, check_memory
 from ensf.observations.observation import Observation
-from ensf.wrappers.failed_members import Tolerant, without_failed
+from ensf.wrappers.failed_members import Tolerant, of_members, without_failed
 from ensf.wrappers.smoother import Smoother, SmootherMemory
 
 __all__ = ["analyse_window"]
@@ -66,10 +66,13 @@ def analyse_window(
         inner = analyse_window(filter.filter, trajectory, observation, rng, memory.inner, positions, step)
         return filter.corrected(inner, memory, positions)
     if isinstance(filter, Tolerant):
-        alive = filter.alive(trajectory)
-        rng = generator(rng)
-        left = without_failed(trajectory, alive)
-        inner = analyse_window(filter.filter, left, observation, rng, memory, positions, step)
+        rng, inside = generator(rng), filter.filter
+
+        def of_left(alive: np.ndarray) -> Analysis:
+            left = without_failed(trajectory, alive)
+            return analyse_window(inside, left, observation, rng, of_members(memory, alive), positions, step)
+
+        inner, alive = filter.without_far_off(of_left, filter.alive(trajectory), rng)
         return filter.completed(inner, alive, rng)
     if trajectory.ndim != 3:
         raise ValueError(f"the trajectory has shape {tuple(trajectory.shape)}: give (member, step, state)")
@@ -88,6 +91,7 @@ def analyse_window(
         return filter.analyse(state, observation, rng, memory, positions)
     if isinstance(filter, Preparable):
         update = filter.prepare(observation.predict(whole), observation, generator(rng), memory)
+        check_left(filter, update.memory)
         ensemble, fields = update.analysed(as_part(state, positions))
         check_finite(ensemble, type(filter).__name__, state)
         return Analysis(ensemble, update.memory, {**update.info, **fields}, update, update.before)

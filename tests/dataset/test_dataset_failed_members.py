@@ -96,7 +96,9 @@ def test_what_all_miss_is_no_failure_and_land_is_not_looked_at(broken):
 
 
 def test_too_few_are_refused_and_members_keep_their_numbers(broken):
-    with pytest.raises(ValueError, match="6 of 8 members are finite, member 0 is not, and min_members is 7"):
+    with pytest.raises(
+        ValueError, match="6 of 8 members are left, member 0 is not finite or too far off, and min_members is 7"
+    ):
         analyse(member_of(broken)[["t"]], SEEN, FailedMembers(NEAR, 7), 3)
     dataset = member_of(broken)
     dataset.rate[6] = np.nan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ensf import EnFF, EnSF, IteratedEnSF, Lost, Observation, Pointwise, ReverseSDE, Select, arctan, published
+from ensf import EnFF, EnSF, Identity, IteratedEnSF, Lost, Observation, Pointwise, ReverseSDE, Select, arctan, published
 from ensf.arrays import to_numpy
 from ensf.diffusion import (
     EDM,
@@ -191,3 +191,13 @@ def test_a_flow_whose_steps_are_unstable_gives_no_analysis(error, stable, rng):
         return
     with pytest.raises(Lost, match="unstable for errors as small as these: give a smaller strength or more steps"):
         EnFF().analyse(prior, observation, 1)
+
+
+@pytest.mark.parametrize("independent", [False, True])
+@pytest.mark.filterwarnings("ignore::ensf.StiffnessWarning")
+@pytest.mark.parametrize(("steps", "error"), [(10, 0.1), (30, 0.03), (10, 1e-4)])
+def test_steps_that_are_unstable_are_no_members_fault(rng, independent, steps, error):
+    prior = rng.standard_normal((20, 6))
+    observation = Observation(prior[1], Identity(), error)
+    with pytest.raises(Lost, match="^the score filter left the range of numbers in .* steps: take more steps"):
+        IteratedEnSF(4, independent=independent, sampler=ReverseSDE(steps)).analyse(prior, observation, 1)

@@ -1,11 +1,14 @@
 """A white prior error outside the span of the members: exact Kalman mean and variances, the scalar posterior."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 from exact import kalman_posterior
 from scipy import stats
 
 from ensf import LETKF, LETSF, Identity, Linear, Observation, Pointwise, Select, absolute, arctan, periodic_line
+from ensf.filters.base import observed_variables
 from ensf.filters.kalman.unresolved import observed_entries
 from ensf.localization import InformationLimit
 from ensf.observations import Laplace, Operator
@@ -135,3 +138,62 @@ def test_an_accurate_observation_leaves_no_negative_variance(error, rng):
         ensemble = kind(LINE, unresolved_variance=0.2).analyse(prior, observation, None).ensemble
         np.testing.assert_allclose(ensemble[:, ::2], 0.3, atol=10 * error)
         assert np.isfinite(ensemble).all()
+
+
+@dataclass(frozen=True)
+class Neighbours(Operator):
+    """Variables, with a part of the next one, which `reads` tells and `entries` does not."""
+
+    index: tuple[int, ...]
+    part: float
+
+    def __call__(self, states):
+        index = np.array(self.index)
+        return states[..., index] + self.part * states[..., index + 1]
+
+    def entries(self, size):
+        return np.array(self.index)
+
+    def reads(self):
+        return np.union1d(self.index, np.add(self.index, 1))
+
+    def narrowed(self, entries):
+        """Of a part of the state without the next variable, the variable alone."""
+        places = {entry: place for place, entry in enumerate(np.asarray(entries).tolist())}
+        if all(k + 1 in places for k in self.index):
+            rows = np.zeros((len(self.index), len(places)))
+            rows[range(len(rows)), [places[k] for k in self.index]] = 1.0
+            rows[range(len(rows)), [places[k + 1] for k in self.index]] += self.part
+            return Linear(rows)
+        return Select([places[k] for k in self.index])
+
+
+@pytest.mark.parametrize("wrap", [lambda operator: operator, lambda operator: Pointwise(arctan, operator)])
+def test_an_operator_that_reads_beyond_its_entries_is_no_function_of_one_variable(wrap):
+    for part, wanted in ((0.5, None), (0.0, [3, 7])):
+        observation = replace(Observation(np.zeros(2), wrap(Neighbours((3, 7), part)), 0.5), state_size=30)
+        entries = observed_variables(observation)
+        assert (None if entries is None else entries.tolist()) == wanted
+
+
+def test_a_variable_that_is_not_read_is_not_what_is_observed():
+    """`entries` beyond `reads`: the place of an observation that sees another variable."""
+    observation = replace(Observation(np.zeros(1), Elsewhere(), 0.5), state_size=30)
+    assert observed_variables(observation) is None
+
+
+@dataclass(frozen=True)
+class Elsewhere(Operator):
+    """Reads variable 3, says that it is at 5."""
+
+    def __call__(self, states):
+        return states[..., 3:4]
+
+    def entries(self, size):
+        return np.array([5])
+
+    def reads(self):
+        return np.array([3])
+
+    def narrowed(self, entries):
+        return Select(np.searchsorted(entries, [3]))

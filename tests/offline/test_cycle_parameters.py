@@ -21,7 +21,7 @@ from ensf import ETKF, LETKF, Copula, Euclidean, Localization, Parameter
 from ensf.cli import main
 from ensf.dataset import Log, Logit, analyse, pack
 from ensf.dataset.methods import method_for
-from ensf.offline import Offline
+from ensf.offline import Offline, job
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling, Estimated, parameters
 from ensf.offline.cycle.template import filled
@@ -413,3 +413,22 @@ def test_the_recommended_filter_leaves_the_bias_of_the_model_to_parameters_of_cy
         offline.analyse(str(folder / "in" / "m*.nc"), folder / "obs_1.csv", out, rng=np.random.default_rng(1))
         reported = json.loads((out / "analysis.json").read_text())["reported"]
         assert ("bias_q" in reported) == (not settings)
+
+
+@pytest.mark.parametrize("fields", [True, False], ids=["parameters", "observed values"])
+def test_a_limit_of_memory_is_told_before_the_first_forecast_as_the_analysis_would(folder, fields, monkeypatch):
+    with_fields(folder, np.random.default_rng(5))
+    monkeypatch.setattr(job, "ALWAYS", 0.0)
+    own = {"rough": Parameter(Log())} if fields else {}
+    told = {name: Estimated(one) for name, one in own.items()}
+    how = {"mask": True, "variables": ("q",)}
+    settings = cycling(folder, command="cp {input} {output}", parameters=told, initial="in/m{member}.nc", **how)
+    given = str(folder / "in" / "m*.nc"), folder / "obs_1.csv", folder / "analysed"
+    limit = 1.001e-9 * Offline(ETKF(), **how).prepare(*given).bytes if fields else 1e-7
+    with pytest.raises(ValueError, match="catalogues and parameters" if fields else "observed values") as of_analysis:
+        Offline(ETKF(), parameters=own, memory_limit=limit, **how).prepare(*given)
+    for way in (external.plan, external.run):
+        with pytest.raises(ValueError, match="memory_limit") as of_cycle:
+            way(settings, folder / "limited", memory_limit=limit)
+        assert str(of_cycle.value) == str(of_analysis.value)
+    assert not list(folder.glob("limited/cycle*"))

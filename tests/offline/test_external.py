@@ -398,6 +398,43 @@ def test_the_rest_goes_on_and_says_so(folder):
         external.run(ill(folder, "fail", min_members=4), folder / "other", show=print)
 
 
+@pytest.mark.parametrize("replace_failed", [False, True])
+def test_a_member_that_is_far_off_is_as_one_that_failed(folder, replace_failed):
+    lines, how = [], {"min_members": 3, "replace_failed": replace_failed, "cycles": 2}
+    records = external.run(ill(folder, "far", **how), folder / "out", show=lines.append)
+    assert records[0]["failed"] == [2] and len(lines) == 3 + replace_failed
+    went_on = "replaces" if replace_failed else "goes on without"
+    forecast, row = folder / "out" / "cycle_0001" / "forecast" / "member_0002.nc", "obs_1.csv: row 0"
+    assert lines[0] == (
+        f"cycle 1 of 2: {went_on} member 2: {forecast} predicts {row} as 1e+20, which float64 rounds by 1.1e+04, more "
+        "than its error 0.5: repair or drop that member, give a larger error"
+    )
+    external.run(ill(folder, "fail", **how), folder / "failed", show=print)
+    for path in sorted((folder / "failed" / "cycle_0001" / "analysis").iterdir()):
+        np.testing.assert_array_equal(values(folder / "out" / "cycle_0001" / "analysis" / path.name), values(path))
+
+
+@pytest.mark.parametrize("replace_failed", [False, True])
+def test_a_filter_that_remembers_members_goes_on_with_those_that_are_left(folder, replace_failed):
+    script = f'if [ "$1$2" = 22 ]; then set -- fail; else set --; fi; exec {COMMAND} "$@"'  # member 2 in cycle 2
+    method = read_method("EnFF(strength=0.01)")
+    settings = cycling(folder, min_members=3, replace_failed=replace_failed, method=method)
+    command = f"sh -c {shlex.quote(script)} model {{member}} {{cycle}}"
+    settings = replace(settings, model=replace(settings.model, command=command))
+    records = external.run(settings, folder / "out", show=print)
+    assert [record["failed"] for record in records] == [[], [2], []]
+    assert [record["members"] for record in records] == [4, 3, 4 if replace_failed else 3]
+
+
+def test_a_member_that_is_far_off_stops_a_run_that_is_not_to_go_on(folder):
+    with pytest.raises(OSError, match=r"member 2 failed in cycle 1: .*member_0002.nc predicts .*; repair it and"):
+        external.run(ill(folder, "far"), folder / "out", show=print)
+    table = (folder / "obs_1.csv").read_text().replace("0.5,2020-01-01,2", "1e-30,2020-01-01,2")
+    (folder / "obs_1.csv").write_text(table)
+    with pytest.raises(ValueError, match=r"^\S*obs_1.csv: row 2 is predicted as .* error 1e-30, by most members:"):
+        external.run(cycling(folder, min_members=2), folder / "other", show=print)
+
+
 # --- stopped and killed ----------------------------------------------------------------------------------
 
 

@@ -155,6 +155,8 @@ def test_what_does_not_fit_is_refused_in_a_sentence_and_nothing_is_written(folde
     refused("hour_0/m0.nc is of no later time than .*hour_3/m0.nc: give the times in their order", [hours[1], hours[0]])
     refused("has 3 times: with a file for each time", [str(folder / "whole" / f"m[{k}].nc") for k in ("01", "23")])
     refused("all 12 files are of one name or pattern, but by_time needs one for each", [str(folder / "hour_*/m*.nc")])
+    by_the_shell = [str(path) for path in sorted(folder.glob("hour_*/m*.nc"))]
+    refused("m0.nc is one file, without 'realization', but by_time takes .*: put patterns in quotes", by_the_shell)
     mixed = [str(folder / "hour_[03]" / "m*.nc"), hours[2]]
     refused(
         "'time' of variable 'q' differs between .*hour_3/m0.nc and .*hour_0/m0.nc: give members of one",

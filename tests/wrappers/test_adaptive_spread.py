@@ -22,7 +22,7 @@ from ensf.twin import GaussianStart, Network, PerturbedTruth, Streams, twin
 from ensf.wrappers import AdaptiveSpread, Rotation, letsf
 from ensf.wrappers.spread_control import control
 from ensf.wrappers.spread_control.bias import GAIN, LEAK, BiasEstimate
-from ensf.wrappers.spread_control.error_estimate import Alternation, ErrorEstimate
+from ensf.wrappers.spread_control.error_estimate import MAX_FACTOR_POINTWISE, Alternation, ErrorEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import LaggedProducts, LastCycle, Sites, lagged_products
 
@@ -478,3 +478,31 @@ def test_a_number_out_of_range_is_named(name, value):
     line = periodic_line(12, 5.0)
     with pytest.raises(ValueError, match=name):
         AdaptiveSpread(LETKF(line), line, **{name: value})
+
+
+def through_arctan(rng, size=30):
+    """A prior that knows arctan(x) far better than a sensor told to err by 0.01; nothing between them."""
+    truth = rng.uniform(-0.3, 0.3, size)
+    return members(rng, truth, np.full(size, 1e-6)), arctan(truth)
+
+
+def test_surprises_that_last_are_an_error_of_the_sensor(rng):
+    filter, memory = AdaptiveSpread(LETSF(ON_A_LINE), ON_A_LINE, estimate_bias=False), None
+    factors = []
+    for _ in range(12):
+        prior, seen = through_arctan(rng)
+        value = seen + 0.1 * rng.standard_normal(len(seen))
+        analysis = filter.analyse(prior, Observation(value, Pointwise(arctan), 0.01), rng, memory)
+        memory = analysis.memory
+        factors.append(analysis.info["error_factor"])
+    assert factors[:4] == [1] * 4 and factors[-1] == pytest.approx(math.sqrt(MAX_FACTOR_POINTWISE))
+
+
+def test_a_surprise_that_passes_is_none(rng):
+    filter, memory, counts = AdaptiveSpread(LETSF(ON_A_LINE), ON_A_LINE, estimate_bias=False), None, []
+    for cycle in range(4):
+        prior, seen = through_arctan(rng)
+        value = seen + (0.1 if cycle == 2 else 0.01) * rng.standard_normal(len(seen))
+        memory = filter.analyse(prior, Observation(value, Pointwise(arctan), 0.01), rng, memory).memory
+        counts.append(next(iter(memory.kinds.values())).error.histogram.sum())
+    assert counts[0] == 30 and counts[2] < counts[1] < counts[3]

@@ -6,31 +6,37 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from exact import kalman_posterior
 
 from ensf import (
     ETKF,
     LETKF,
+    AdaptiveSpread,
     AnalysisInflation,
     AugmentedState,
     Copula,
+    DeferredAnalysis,
+    EnFF,
     FailedMembers,
     ModelInTheLoop,
     Observation,
     Parameter,
     Select,
     Smoother,
+    SpreadReset,
     analyse_window,
     at_times,
     letsf,
     periodic_line,
 )
+from ensf.dataset import Problem
 from ensf.diagnostics import scores
 from ensf.filters import Lost
 from ensf.models.lorenz96 import Lorenz96
 from ensf.models.wrappers import Failing
 from ensf.twin import AsynchronousNetwork, Climatology, Network, Streams, twin
-from ensf.wrappers.failed_members import Replacement
+from ensf.wrappers.failed_members import Replacement, of_members
 
 SIZE, MEMBERS = 12, 10
 LINE = periodic_line(SIZE, 2.5)
@@ -117,7 +123,9 @@ def test_predictions_and_prepare_tell_who_failed(prior):
 def test_too_few_and_wrong_numbers_are_refused(prior):
     with pytest.raises(ValueError, match="there are 10 members but min_members is 50: give a lower number"):
         FailedMembers(ETKF(), 50).analyse(np.nan_to_num(prior), SEEN, 1)
-    with pytest.raises(ValueError, match="8 of 10 members are finite, member 2 is not, and min_members is 9"):
+    with pytest.raises(
+        ValueError, match="8 of 10 members are left, member 2 is not finite or too far off, and min_members is 9"
+    ):
         FailedMembers(ETKF(), 9).analyse(prior, SEEN, 1)
     with pytest.raises(ValueError, match="min_members of the failed members is 1: give 2 or more"):
         FailedMembers(ETKF(), 1)
@@ -173,7 +181,43 @@ def test_a_twin_goes_on(wrapped):
 
 
 def test_a_twin_without_enough_members_or_without_the_wrapper_ends():
-    with pytest.raises(Lost, match="members are finite"):
+    with pytest.raises(Lost, match="members are left"):
         list(cycles(FailedMembers(LETKF(RING), 9), probability=0.5))
     with pytest.raises(Lost, match="the forecast of member . is not finite"):
         list(cycles(LETKF(RING), probability=0.5))
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: inner, SpreadReset, Copula], ids=["alone", "reset", "copula"])
+def test_a_memory_of_members_is_of_those_that_are_left(rng, wrap):
+    flow = wrap(EnFF(strength=0.05))
+    method = FailedMembers(flow, 5)
+    first, second, third = rng.standard_normal((3, MEMBERS, SIZE))
+    first[2], second[5] = np.nan, np.nan
+    before = method.analyse(first, SEEN, 1)
+    kept = np.array([True] * 5 + [False] + [True] * 4)
+    expected = flow.analyse(second[kept], SEEN, 3, of_members(before.memory, kept))
+    analysis = method.analyse(second, SEEN, 3, before.memory)
+    np.testing.assert_array_equal(analysis.ensemble[kept], expected.ensemble)
+    remembered = getattr(analysis.memory, "inner", analysis.memory)
+    assert remembered.ensemble.shape == (MEMBERS, SIZE)
+    if flow == EnFF(strength=0.05):
+        np.testing.assert_array_equal(before.memory.ensemble, before.ensemble)
+        np.testing.assert_array_equal(of_members(before.memory, kept).ensemble, before.ensemble[kept])
+    assert np.isfinite(method.analyse(third, SEEN, 4, analysis.memory).ensemble).all()
+    smaller = FailedMembers(flow, 5, replaced=False)
+    left = smaller.analyse(smaller.analyse(first, SEEN, 1).ensemble, SEEN, 2, smaller.analyse(first, SEEN, 1).memory)
+    assert left.ensemble.shape == (MEMBERS - 1, SIZE)
+
+
+def test_a_filter_inside_forgets_the_members_that_were_replaced(prior):
+    whole = np.nan_to_num(prior, posinf=0.3)
+    inside = DeferredAnalysis(AdaptiveSpread(LETKF(LINE), LINE))
+    assert inside.analyse(whole, SEEN, 1).memory.inner.last is not None
+    assert FailedMembers(inside, 5).analyse(prior, SEEN, 1).memory.inner.last is None
+    dataset = xr.Dataset({"t": (("realization", "x"), prior)})
+    method = FailedMembers(EnFF(strength=0.05), 5)
+    first = Problem.of(dataset, SEEN, method).analyse(1)
+    np.testing.assert_array_equal(first.memory.ensemble[LEFT], first.ensemble[LEFT])
+    again = Problem.of(dataset, SEEN, method).analyse(2, first.memory)
+    expected = method.analyse(prior, SEEN, 2, first.memory)
+    np.testing.assert_array_equal(again.ensemble[LEFT], expected.ensemble[LEFT])

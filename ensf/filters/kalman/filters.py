@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ensf.arrays import Array, Generator, member_mean, namespace, normal, stream
+from ensf.arrays import Array, Generator, centred, mean_departure, member_mean, namespace, normal, stream
 from ensf.filters.base import Memory, Prepared, Update
 from ensf.filters.weights import WeightsUpdate, gain, precise, spectrum, symmetric_root
 from ensf.observations.error_laws import is_gaussian
@@ -37,6 +37,7 @@ class EnKF(Prepared):
         ValueError
             If the errors are not Gaussian.
         """
+        observation.check_resolved(predicted)
         anomalies, innovation = whitened(predicted, observation)
         noise = normal(stream(rng, predicted), anomalies.shape, predicted)
         root = math.sqrt(anomalies.shape[0] - 1)
@@ -61,6 +62,7 @@ class ETKF(Prepared):
             If the errors are not Gaussian.
         """
         xp = namespace(predicted)
+        observation.check_resolved(predicted)
         anomalies, innovation = whitened(predicted, observation)
         vectors, values, pulls = spectrum(anomalies, innovation)
         mean = xp.matmul(vectors, pulls / (1 + values)) / math.sqrt(anomalies.shape[0] - 1)
@@ -86,6 +88,5 @@ def whitened(predicted: Array, observation: Observation) -> tuple[Array, Array]:
     if not is_gaussian(law):
         raise ValueError(f"a Kalman filter needs Gaussian errors, not {law}: give standard deviations or Correlated")
     values = observation.part.function(predicted)
-    mean = member_mean(values)
-    anomalies = law.whiten((values - mean) / math.sqrt(values.shape[0] - 1))
-    return anomalies, law.whiten(observation.value - mean)
+    anomalies = law.whiten(centred(values) / math.sqrt(values.shape[0] - 1))
+    return anomalies, law.whiten(mean_departure(observation.value, values))

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, like, member_mean, namespace
+from ensf.arrays import Array, Generator, centred, like, namespace
 from ensf.arrays.settings import check_kind, check_settings
 from ensf.filters.base import Memory, Prepared, Update
 from ensf.filters.kalman.filters import whitened
@@ -66,6 +66,7 @@ class LETKF(Prepared):
             If errors are not Gaussian, the place of an observation is unknown, or, with unresolved
             variance, an observation reads several variables, or a variable is read several times.
         """
+        observation.check_resolved(predicted)
         observation = observation.decorrelated()
         position = check_local(observation, self.localization, "LETKF", correlated=True)
         if not observation.law.is_gaussian:
@@ -130,7 +131,7 @@ def _regressed_moments(
     xp = namespace(predicted)
     anomalies, _ = whitened(predicted, observation)
     variance = xp.sum(anomalies * anomalies, axis=0)
-    shared = xp.sum((predicted - member_mean(predicted)) * anomalies, axis=0) / math.sqrt(predicted.shape[0] - 1)
+    shared = xp.sum(centred(predicted) * anomalies, axis=0) / math.sqrt(predicted.shape[0] - 1)
     slope = shared / xp.clip(variance, xp.finfo(variance.dtype).smallest_normal, None)
     lacking = fraction * variance
     gain = slope * lacking / (1 + lacking)

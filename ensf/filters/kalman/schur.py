@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, is_host, like, member_mean, namespace, stream, to_numpy
+from ensf.arrays import Array, Generator, centred, is_host, like, member_mean, namespace, stream, to_numpy
 from ensf.filters.base import Memory, Prepared, Update
 from ensf.filters.local import LocalUpdate, check_local
 from ensf.localization import Localization, Patches
@@ -52,6 +52,7 @@ class SchurEnKF(Prepared):
         ValueError
             If the errors are not Gaussian, or the place of an observation is unknown.
         """
+        observation.check_resolved(predicted)
         position = check_local(observation, self.localization, "SchurEnKF", correlated=True)
         law = observation.law
         value = observation.value
@@ -59,7 +60,7 @@ class SchurEnKF(Prepared):
         if not is_gaussian(law):
             raise ValueError("SchurEnKF needs Gaussian errors: give standard deviations, Grouped or Correlated")
         values, error = observation.part.function(predicted), law.standard_deviation(value)
-        anomalies = (values - member_mean(values)) / math.sqrt(values.shape[0] - 1)
+        anomalies = centred(values) / math.sqrt(values.shape[0] - 1)
         noise = law.draw(0 * values, stream(rng, predicted))
         departures = value + noise - member_mean(noise) - values
         assert position is not None

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ensf.arrays import Array, is_host, like, member_mean, namespace
+from ensf.arrays import Array, centred, is_host, like, member_mean, namespace
 from ensf.filters.base import Part, Update, as_part, observed_variables
 from ensf.filters.local import LocalUpdate
 from ensf.observations.observation import Observation
@@ -101,9 +101,9 @@ class ResolvedUpdate(Update):
         column = like(np.where(observed, part.values.shape[1] + number, np.arange(part.values.shape[1])), ensemble)
         moved = xp.take(xp.concat([ensemble, self.mean], axis=1), column, axis=1)
         added = xp.take(xp.concat([added, self.variance]), column)
-        centre, before = member_mean(moved), _variance(moved)
+        around, before = centred(moved), _variance(moved)
         widening = xp.sqrt(1 + added / xp.clip(before, xp.finfo(before.dtype).smallest_normal, None))
-        return centre + widening * (moved - centre), fields
+        return member_mean(moved) + widening * around, fields
 
     def _unobserved(self, part: Part, observed: np.ndarray, number: np.ndarray) -> tuple[Array, dict[str, Array]]:
         """Analysis of p where t does not replace it, and the fields of all entries."""
@@ -166,5 +166,5 @@ def resolved(
 
 def _variance(ensemble: Array) -> Array:
     """Ensemble variance ``(entry,)``, the same bits in every part."""
-    anomalies = ensemble - member_mean(ensemble)
+    anomalies = centred(ensemble)
     return member_mean(anomalies * anomalies) * (ensemble.shape[0] / (ensemble.shape[0] - 1))

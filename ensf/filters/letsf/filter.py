@@ -22,7 +22,17 @@ from operator import add
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, is_count, is_host, like, member_mean, namespace
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    centred,
+    is_count,
+    is_host,
+    like,
+    member_variance,
+    namespace,
+)
 from ensf.arrays.settings import check_kind, check_settings
 from ensf.filters.base import Memory, Part, Prepared, Update
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
@@ -91,15 +101,16 @@ class LETSF(Prepared):
             If the place of an observation is unknown, or, with unresolved variance, errors are correlated, an
             observation reads several variables, or a variable is read several times.
         """
+        observation.check_resolved(predicted)
         observation = observation.decorrelated()
         position = check_local(observation, self.localization, "LETSF", correlated=True)
         entries = observed_entries(self.unresolved_variance, observation)
         xp = namespace(predicted)
         root = math.sqrt(predicted.shape[0] - 1)
-        unresolved = self.unresolved_variance * xp.var(predicted, axis=0, correction=1) if entries is not None else 0.0
+        unresolved = self.unresolved_variance * member_variance(predicted) if entries is not None else 0.0
         sensor = sensor_of(observation, predicted, unresolved)
         prior = sensor.columns
-        anomalies = (prior - member_mean(prior)) / root
+        anomalies = centred(prior) / root
         moved, grid, update, patches = prior, [0.0, 1.0], None, None
         for k in range(self.steps if sensor.is_nonlinear else 1):
             look = sensor.look(moved, grid[k])
@@ -215,7 +226,7 @@ class LETSFUpdate(LocalUpdate):
             return super().analysed(part)
         column = self.first.columns(part)
         computed = column < 0
-        anomalies = part.values - member_mean(part.values)
+        anomalies = centred(part.values)
         increments, freedom = self.first.increments[:, column], self.first.freedom[column]
         if computed.any():
             patches = self.patches(part.positions[computed], int(computed.sum()))

@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, member_mean, namespace, to_numpy
+from ensf.arrays import Array, centred, mean_departure, member_mean, namespace, to_numpy
 from ensf.diffusion.tilted_moments import tilted_moments
 from ensf.observations.error_laws import is_independent
 from ensf.observations.functions import PointwiseFunction, identity
@@ -121,8 +121,8 @@ class _LinearSensor:
     def look(self, moved: Array, alpha: float) -> Look:
         value = self.observation.value
         variance = self.observation.law.standard_deviation(value) ** 2
-        mean, anomalies = _moments(self.columns)
-        return Look(anomalies, 1 / (variance + self.unresolved), (value - mean)[None, :])
+        _, anomalies = _moments(self.columns)
+        return Look(anomalies, 1 / (variance + self.unresolved), mean_departure(value, self.columns)[None, :])
 
     def moments(self, centre: Array, spread: Array) -> tuple[Array, Array]:
         value = self.observation.value
@@ -205,8 +205,8 @@ class _RegressedSensor:
         value, function, prior = self.observation.value, self.observation.part.function, self.columns
         precision = 1 / self.observation.law.standard_deviation(value) ** 2
         if alpha == 0:
-            expected, anomalies = _moments(function(prior))
-            return Look(anomalies, precision, (value - expected)[None, :])
+            _, anomalies = _moments(function(prior))
+            return Look(anomalies, precision, mean_departure(value, function(prior))[None, :])
         mean, moved_mean = member_mean(prior), member_mean(moved)
         shrink = math.sqrt(1 - alpha**2)
         centre = mean + alpha * (moved_mean - mean)
@@ -233,4 +233,4 @@ def _of_observations(observation: Observation) -> np.ndarray | None:
 def _moments(predicted: Array) -> tuple[Array, Array]:
     """Mean and anomalies over ``sqrt(J - 1)``."""
     mean = member_mean(predicted)
-    return mean, (predicted - mean) / math.sqrt(predicted.shape[0] - 1)
+    return mean, centred(predicted) / math.sqrt(predicted.shape[0] - 1)

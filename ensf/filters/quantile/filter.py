@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ensf.arrays import SMALL, Array, Generator, is_host, like, member_mean, namespace, to_numpy
+from ensf.arrays import SMALL, Array, Generator, centred, is_host, like, member_mean, namespace, to_numpy
 from ensf.arrays.settings import check_kind, check_settings
 from ensf.filters.base import Memory, Part, Prepared, Update, with_values
 from ensf.filters.local import LocalUpdate, check_local
@@ -76,6 +76,7 @@ class QuantileFilter(Prepared):
         """
         from ensf.filters.quantile import compiled
 
+        observation.check_resolved(predicted)
         observation = observation.decorrelated()
         position = check_local(observation, self.localization, "QuantileFilter")
         part = observation.part
@@ -228,7 +229,7 @@ def _table(values: Array) -> Array:
     """Values ``(node, entry)`` at the normal scores: sorted members, Gaussian tails."""
     xp = namespace(values)
     ordered = xp.sort(values, axis=0)
-    anomalies = values - member_mean(values)
+    anomalies = centred(values)
     spread = xp.sqrt(member_mean(anomalies * anomalies) * (values.shape[0] / (values.shape[0] - 1)))
     scores = normal_scores(values.shape[0])
     tail = float(scores[1] - scores[0]) * spread

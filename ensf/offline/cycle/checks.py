@@ -22,7 +22,7 @@ from ensf.offline.cycle.template import filled, templates, uses
 from ensf.offline.job import check_limit, cut_within
 from ensf.offline.members import Source
 from ensf.offline.memory import read_memory
-from ensf.offline.observations import counts, locate, meet, named, refuse_rejected
+from ensf.offline.observations import counts, entries_read, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free
 from ensf.runs.files import expanded
 from ensf.runs.patterns import find_files
@@ -68,8 +68,10 @@ def check_inputs(
     if first is None:
         return {}
     source = _source(cycling, tasks, first)
-    cut_within(memory_limit, source, method_for(cycling.filter, source.layout))
-    return {cycle: _table(cycling, source, cycle, first) for cycle in range(first, cycling.cycles + 1)}
+    met = {cycle: _met(cycling, source, cycle, first) for cycle in range(first, cycling.cycles + 1)}
+    read = max(number for _, number in met.values())
+    cut_within(memory_limit, source, method_for(cycling.filter, source.layout), _parameters(cycling, source), read)
+    return {cycle: table for cycle, (table, _) in met.items()}
 
 
 def _check_program(cycling: Cycling, task: Task) -> None:
@@ -125,8 +127,7 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
         cycling.coordinates.values(),
         inside,
     )
-    for name in inside:
-        Source.of(source.paths, "realization", (name,), cycling.mask, cycling.coordinates.values())
+    _parameters(cycling, source)
     for task in tasks:
         try:
             content(task.input, cycling.file_variables, cycling.mask)
@@ -141,14 +142,21 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
     return source
 
 
-def _table(cycling: Cycling, source: Source, cycle: int, first: int) -> ObservationTable | None:
-    """The rows of a cycle, as far as they can be judged without a forecast."""
+def _parameters(cycling: Cycling, source: Source) -> list[Source]:
+    """The parameters that are variables of the members' files."""
+    how = cycling.mask, cycling.coordinates.values()
+    inside = [name for name, one in cycling.parameters.items() if not one.is_own]
+    return [Source.of(source.paths, "realization", (name,), *how) for name in inside]
+
+
+def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> tuple[ObservationTable | None, int]:
+    """The rows of a cycle, as far as they can be judged without a forecast, and how many entries they read."""
     try:
         paths = cycling.tables(cycle)
     except FileNotFoundError:
         if cycle == first:
             raise
-        return None
+        return None, 0
     settings = cycling.analysis(cycle)
     options = {name: settings[name] for name in ("coordinates", "periods", "surface", "correlation")}
     table = read(paths, good=cycling.good)
@@ -158,7 +166,8 @@ def _table(cycling: Cycling, source: Source, cycle: int, first: int) -> Observat
     if cycling.strict:
         refuse_rejected(observed.table, True)
     method = method_for(cycling.filter, source.layout)
-    return locate(observed, find_localization(method), named(paths)).table
+    entries = entries_read(observed.observation, source.layout.size)
+    return locate(observed, find_localization(method), named(paths)).table, len(entries)
 
 
 def _at_start(table: ObservationTable, layout: Layout) -> ObservationTable:

@@ -29,6 +29,7 @@ import xarray as xr
 
 from ensf.arrays import Generator
 from ensf.filters.base import Analysis, Info, Memory
+from ensf.observations.predictions import Unresolved
 from ensf.offline import Analysed, Earlier, Replaced, analyse_files
 from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
@@ -45,7 +46,7 @@ from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
 from ensf.runs.interrupts import deferred
 from ensf.runs.owner import owned
 from ensf.runs.recipe import describe
-from ensf.wrappers.failed_members import Replacement
+from ensf.wrappers.failed_members import Replacement, of_members
 
 __all__ = ["Analyse", "Checkpoint", "plan", "run"]
 
@@ -203,25 +204,26 @@ def _cycle(
     """Forecast and analysis."""
     cycle = checkpoint.cycles + 1
     place, label = folders.folder(directory, cycle), f"cycle {cycle} of {cycling.cycles}"
+    said = f"{label}: {'replaces' if cycling.replace_failed else 'goes on without'} member"
     prior, failed = _forecast(checkpoint, cycling, directory, workers)
-    replacement = _replacement(checkpoint, cycling, failed)
     for member, reason in failed.items():
-        show(f"{label}: {'replaces' if replacement else 'goes on without'} member {member}: {reason}")
-    observed = cycling.tables(cycle)
-    folders.remove_analysis(place)
-    (place / "analysis").mkdir(exist_ok=True)
-    suffix = next(iter(prior.values())).suffix
-    replaced = None
-    if replacement is not None:
-        replaced = Replaced(tuple(_name(member, suffix) for member in failed), replacement)
-    how = {"earlier": _earlier(cycling, directory, cycle, prior), "replaced": replaced}
+        show(f"{said} {member}: {reason}")
     limits = {"engine": workers, "memory_limit": memory_limit}
-    analyse = analyse or _of_files({**cycling.analysis(cycle), **how, **limits})
-    former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
-    memory = former if former.is_file() else cycling.first_memory if cycle == 1 else checkpoint.memory
-    analysis = analyse(
-        list(prior.values()), observed, cycling.filter, place / "analysis", rng=checkpoint.rng, memory=memory
-    )
+    state = checkpoint.rng.bit_generator.state
+    while True:
+        try:
+            replacement = _replacement(checkpoint, cycling, failed)
+            analysis = _analysis(checkpoint, cycling, directory, prior, failed, replacement, analyse, limits)
+            break
+        except Unresolved as error:  # a member that is far off has failed
+            if not error.members:
+                raise
+            member = list(prior)[error.members[0]]
+            del prior[member]
+            failed = dict(sorted({**failed, member: str(error)}.items()))
+            _check_failures(failed, len(prior), cycling.min_members, cycle)
+            show(f"{said} {member}: {error}")
+            checkpoint.rng.bit_generator.state = state
     used = _write_table(analysis, place)
     _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
     _keep_looks(analysis, place, cycle, _plain(cycling.time(cycle)))
@@ -237,6 +239,36 @@ def _cycle(
         members=checkpoint.members if replacement else tuple(prior),
         memory=analysis.memory,
         records=[*checkpoint.records, record],
+    )
+
+
+def _analysis(
+    checkpoint: Checkpoint,
+    cycling: Cycling,
+    directory: Path,
+    prior: Mapping[int, Path],
+    failed: Mapping[int, str],
+    replacement: Replacement | None,
+    analyse: Analyse | None,
+    limits: Mapping[str, Any],
+) -> Analysis | Analysed:
+    """Analysis of the members that are left, into the folder of the cycle."""
+    cycle = checkpoint.cycles + 1
+    place = folders.folder(directory, cycle)
+    observed = cycling.tables(cycle)
+    folders.remove_analysis(place)
+    (place / "analysis").mkdir(exist_ok=True)
+    suffix = next(iter(prior.values())).suffix
+    replaced = None
+    if replacement is not None:
+        replaced = Replaced(tuple(_name(member, suffix) for member in failed), replacement)
+    how = {"earlier": _earlier(cycling, directory, cycle, prior), "replaced": replaced}
+    analyse = analyse or _of_files({**cycling.analysis(cycle), **how, **limits})
+    former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
+    memory = former if former.is_file() else cycling.first_memory if cycle == 1 else checkpoint.memory
+    memory = of_members(memory, np.array([member in prior for member in checkpoint.members]))
+    return analyse(
+        list(prior.values()), observed, cycling.filter, place / "analysis", rng=checkpoint.rng, memory=memory
     )
 
 

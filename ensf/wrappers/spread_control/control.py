@@ -36,14 +36,26 @@ from typing import ClassVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, is_host, like, member_mean, namespace, to_numpy
+from ensf.arrays import (
+    Array,
+    Generator,
+    Record,
+    centred,
+    is_host,
+    like,
+    mean_departure,
+    member_mean,
+    member_variance,
+    namespace,
+    to_numpy,
+)
 from ensf.filters.base import Analysis, Info, Memory, Part, Update, as_part, observed_variables, with_values
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches
 from ensf.localization.localization import check_localization
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
-from ensf.wrappers.failed_members import of_other_members
+from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
 from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS, ErrorEstimate
@@ -128,9 +140,13 @@ class SpreadMemory(Record):
     last: LastCycle | None = field(default=None, repr=False)
     inner: Memory = None
 
-    def of_other_members(self) -> SpreadMemory:
-        """Without what is remembered of each member, after some have been replaced."""
-        return replace(self, last=None, inner=of_other_members(self.inner))
+    def of_members(self, left: np.ndarray) -> SpreadMemory:
+        """Without the cycle before, whose covariances are of all members."""
+        return replace(self, last=None)
+
+    def with_replaced(self, replacement: Replacement) -> SpreadMemory:
+        """Without the cycle before, in which some members were others."""
+        return replace(self, last=None)
 
     @property
     def log_inflation(self) -> Array:
@@ -271,7 +287,7 @@ class AdaptiveSpread(Wrapper):
         columns = Part(predicted, told.column_position, column_entries(told, predicted.shape[1]))
 
         look, eta = sight(observation, correction.corrected(columns).values)
-        mean, variance = member_mean(eta), xp.var(eta, axis=0, correction=1)
+        mean, variance = member_mean(eta), member_variance(eta)
         ratios, slope, curvature = weigh(look, mean, variance)
         patches = self.localization.patches(memory.knots, position)
         excess = self._excess(ratios, patches)
@@ -351,7 +367,7 @@ class AdaptiveSpread(Wrapper):
         memory, xp = cycle.memory, namespace(analysed)
         look, eta = sight(cycle.observation, cycle.columns.values)
         eta_analysed = sight(cycle.observation, analysed)[1]
-        mean, variance = member_mean(eta), xp.var(eta, axis=0, correction=1)
+        mean, variance = member_mean(eta), member_variance(eta)
         innovation = look.value - mean
         error = cycle.told.law.standard_deviation(look.value) ** 2
         factor = cycle.factor
@@ -366,7 +382,7 @@ class AdaptiveSpread(Wrapper):
             information = _beside(information, of_products[1], trusted)
 
         # inflation
-        growth = _growth(memory.growth, variance, xp.var(eta_analysed, axis=0, correction=1), ~cycle.near_surprise)
+        growth = _growth(memory.growth, variance, member_variance(eta_analysed), ~cycle.near_surprise)
         phi = max(float(xp.mean(memory.log_inflation)), 0.0) / growth if growth > 0 else 0.0
         certainty = min(max((phi - MARGIN_FROM) / (MARGIN_FULL - MARGIN_FROM), 0.0), 1.0)
         margin = MARGIN * certainty / max(float(np.mean(factor)), 1.0) ** 2
@@ -389,7 +405,7 @@ class AdaptiveSpread(Wrapper):
                 increment=member_mean(eta_analysed) - mean,
                 variance=variance,
                 error=error,
-                anomalies=eta_analysed - member_mean(eta_analysed),
+                anomalies=centred(eta_analysed),
                 surprised=cycle.near_surprise,
             )
         return replace(
@@ -429,8 +445,8 @@ class AdaptiveSpread(Wrapper):
         if learns_error and not cycle.told.is_linear:
             values = cycle.told.part.function(cycle.columns.values)
             told = to_numpy(cycle.told.law.standard_deviation(cycle.told.value)) ** 2
-            square = to_numpy(cycle.told.value - member_mean(values)) ** 2 / told
-            spread = to_numpy(namespace(values).var(values, axis=0, correction=1)) / told
+            square = to_numpy(mean_departure(cycle.told.value, values)) ** 2 / told
+            spread = to_numpy(member_variance(values)) / told
         slope, curvature, variance = (to_numpy(each) for each in (cycle.slope, cycle.curvature, cycle.variance))
         kinds = dict(cycle.memory.kinds)
         for number, (name, kind) in enumerate(cycle.memory.kinds.items()):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensf.arrays import Array, Record, like, member_mean, namespace
+from ensf.arrays import Array, Record, centred, like, member_mean, namespace
 from ensf.observations.error_laws import IndependentLaw, is_independent
 from ensf.observations.functions import PointwiseFunction, identity
 from ensf.observations.observation import Observation
@@ -86,7 +86,7 @@ def score_of_evidence(look: Sight, mean: Array, analysed: Array) -> tuple[Array,
     xp, members = namespace(analysed), analysed.shape[0]
     score = look.score(analysed)
     centre, pull = member_mean(analysed), member_mean(score)
-    anomalies = analysed - centre
+    anomalies = centred(analysed)
     covariance = member_mean(anomalies * (score - pull)) * (members / (members - 1))
     statistic = (centre - mean) * pull + covariance
     absorbed = xp.clip(-covariance, 0.0, 1.0)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Record, like, member_mean, namespace, rows
+from ensf.arrays import Array, Record, centred, like, member_mean, namespace, rows
 from ensf.localization import Localization
 
 __all__ = ["LaggedProducts", "LastCycle", "Sites", "lagged_products"]
@@ -205,7 +205,7 @@ def lagged_products(
         return None
     last = _restricted(last, then)
     forecast = namespace(forecast).take(forecast, like(now, forecast), axis=1)
-    anomalies = forecast - member_mean(forecast)
+    anomalies = centred(forecast)
     xp = namespace(anomalies)
     before, after = member_mean(last.anomalies**2), member_mean(anomalies**2)
     covariance = member_mean(anomalies * last.anomalies)
