@@ -42,6 +42,41 @@ class Quick:
 
 
 QUICK = {
+    "bearings_only_bdsde": Quick(
+        cycles=4,
+        scores={
+            "climatology": {
+                "rmse_analysis": (0.3449, 0.00034),
+                "spread_analysis": (0.605, 0.00061),
+                "crps_analysis": (0.1416, 0.00014),
+            },
+            "particles": {
+                "rmse_analysis": (0.1504, 0.00015),
+                "spread_analysis": (0.2984, 0.0003),
+                "crps_analysis": (0.07233, 7.2e-05),
+            },
+            "bdsde": {
+                "rmse_analysis": (0.1499, 0.00015),
+                "spread_analysis": (0.3106, 0.00031),
+                "crps_analysis": (0.07475, 7.5e-05),
+            },
+            "etkf": {
+                "rmse_analysis": (0.4463, 0.00045),
+                "spread_analysis": (0.4792, 0.00048),
+                "crps_analysis": (0.1576, 0.00016),
+            },
+            "letsf": {
+                "rmse_analysis": (0.1511, 0.00015),
+                "spread_analysis": (0.3573, 0.00036),
+                "crps_analysis": (0.07747, 7.7e-05),
+            },
+            "ensf": {
+                "rmse_analysis": (0.2163, 0.00022),
+                "spread_analysis": (0.3664, 0.00037),
+                "crps_analysis": (0.1005, 0.0001),
+            },
+        },
+    ),
     "score_prior_lorenz96_abs": Quick(
         cycles=2,
         members=40,

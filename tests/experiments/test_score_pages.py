@@ -1,12 +1,14 @@
-"""The densities of the pages double_well_bdsde and heat_equation_physics are those they should be."""
+"""The densities of double_well_bdsde, bearings_only_bdsde and heat_equation_physics are those they should be."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ensf.experiments import double_well_bdsde, heat_equation_physics
+from ensf.experiments import bearings_only_bdsde, double_well_bdsde, heat_equation_physics
+from ensf.experiments.bearings_only_bdsde import cartesian, polar
 from ensf.experiments.heat_equation_physics import SIDE, SQUARE, fields_of, noise, posterior, waves
+from ensf.twin import Streams
 
 
 def test_the_backward_filter_is_of_first_order_in_its_step():
@@ -48,3 +50,39 @@ def test_the_learned_score_of_the_heat_equation_is_the_exact_one(step):
     resolved = SQUARE < 150
     assert np.abs(in_a_step * exact[resolved]).max() > 0.2
     np.testing.assert_allclose(in_a_step * learned[resolved], in_a_step * exact[resolved], atol=0.03)
+
+
+def test_polar_coordinates_come_back_and_have_the_volume_that_is_said(rng):
+    place = (0.3, -0.2)
+    coordinates = rng.standard_normal((20, 4)) * [0.5, 0.4, 0.1, 0.1]
+    np.testing.assert_allclose(polar(cartesian(coordinates, place), place), coordinates, atol=1e-12)
+    step = 1e-6
+    there = coordinates[0] + step * np.concatenate([np.eye(4), -np.eye(4)])
+    states = cartesian(there, place)
+    volume = np.linalg.det((states[:4] - states[4:]) / (2 * step))
+    assert abs(volume) == pytest.approx(np.exp(4 * coordinates[0, 1]), rel=1e-6)
+
+
+def test_the_lattice_carries_a_density_as_many_draws_would(rng):
+    """Of the initial law, a step ahead."""
+    backward = bearings_only_bdsde.BackwardDoublyStochastic()
+    before, target = backward.start(), bearings_only_bdsde.Target()
+    draws = target.advance(bearings_only_bdsde.PolarStart().draw(200_000, Streams.spawn(1))[1], 0.0, 1.0, rng)
+    place = bearings_only_bdsde.observer(1)
+    exact = polar(draws, place)
+    centre, axes = exact.mean(axis=0), np.linalg.cholesky(np.cov(exact.T))
+    coordinates = centre + bearings_only_bdsde.Lattice.units(11) @ axes.T
+    logs = backward.forecast(before, cartesian(coordinates, place)) + 4 * coordinates[:, 1]
+    weights = np.exp(logs - logs.max())
+    weights = weights / weights.sum()
+    mean = weights @ coordinates
+    np.testing.assert_allclose(mean, centre, atol=0.02 * exact.std(axis=0).max())
+    np.testing.assert_allclose(np.sqrt(weights @ (coordinates - mean) ** 2), exact.std(axis=0), rtol=0.03)
+
+
+def test_the_backward_filter_of_bearings_is_the_exact_one():
+    page = replace(bearings_only_bdsde.EXPERIMENT, cycles=6)
+    backward, particles = (list(page.run(page.methods[name], 5))[-1].analysis for name in ("bdsde", "particles"))
+    spread = particles.ensemble.std(axis=0)
+    np.testing.assert_allclose(backward.ensemble.mean(axis=0), particles.ensemble.mean(axis=0), atol=0.1 * spread.max())
+    np.testing.assert_allclose(backward.ensemble.std(axis=0), spread, rtol=0.1)
