@@ -1,13 +1,15 @@
-"""The densities of double_well_bdsde, bearings_only_bdsde and heat_equation_physics are those they should be."""
+"""The pages of the score toolbox: their densities and their smoothers are those they should be."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ensf.experiments import bearings_only_bdsde, double_well_bdsde, heat_equation_physics
+from ensf.experiments import bearings_only_bdsde, double_well_bdsde, heat_equation_physics, trajectory_lorenz96
 from ensf.experiments.bearings_only_bdsde import cartesian, polar
 from ensf.experiments.heat_equation_physics import SIDE, SQUARE, fields_of, noise, posterior, waves
+from ensf.filters import ETKF
+from ensf.observations import Observation, Select
 from ensf.twin import Streams
 
 
@@ -86,3 +88,27 @@ def test_the_backward_filter_of_bearings_is_the_exact_one():
     spread = particles.ensemble.std(axis=0)
     np.testing.assert_allclose(backward.ensemble.mean(axis=0), particles.ensemble.mean(axis=0), atol=0.1 * spread.max())
     np.testing.assert_allclose(backward.ensemble.std(axis=0), spread, rtol=0.1)
+
+
+def test_smoother_and_loop_are_the_analysis_of_whole_trajectories_while_the_model_is_linear():
+    """Members within a thousandth of each other: from time to time, from the start, or all at once is the same."""
+    page = trajectory_lorenz96
+    rng = np.random.default_rng(4)
+    prior = page.flat(page.trajectories(page.library()[0, 0] + 1e-3 * rng.standard_normal((20, page.SIZE))))
+    entries = (page.SEEN[:, None] * page.SIZE + page.POINTS).ravel()
+    value = prior[0, entries] + rng.standard_normal(entries.size)
+    observation = Observation(value, Select(tuple(entries)), page.ERROR)
+    whole, smoothed, looped = (
+        filter.analyse(prior, observation, 1).ensemble.mean(axis=0) - prior.mean(axis=0)
+        for filter in (ETKF(), page.Smoothed(ETKF()), page.FromTheStart(ETKF()))
+    )
+    largest = np.abs(whole).max()
+    assert largest > 1e-6
+    np.testing.assert_allclose(smoothed, whole, atol=0.01 * largest)
+    np.testing.assert_allclose(looped, whole, atol=0.01 * largest)
+
+
+def test_more_members_than_the_library_has_are_refused():
+    page = trajectory_lorenz96.EXPERIMENT
+    with pytest.raises(ValueError, match="the library of trajectory_lorenz96 has 300, so take 2 to 300"):
+        next(page.run(replace(page.methods["climatology"], members=301), 1))
