@@ -273,4 +273,68 @@ EXPERIMENT = Trajectories(
         "loop_40": loop(6.0, 40),
     },
 )
-EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}
+EXPECTED = {
+    "climatology": {
+        "rmse_analysis": (3.619, 0.036),
+        "spread_analysis": (3.629, 0.036),
+        "rmse_first": (3.59, 0.036),
+        "rmse_end": (3.618, 0.036),
+        "crps_analysis": (2.065, 0.021),
+    },
+    "analogs": {
+        "rmse_analysis": (2.999, 0.03),
+        "spread_analysis": (3.407, 0.034),
+        "rmse_first": (2.99, 0.03),
+        "rmse_end": (3.03, 0.03),
+        "crps_analysis": (1.598, 0.016),
+    },
+    "letkf": {
+        "rmse_analysis": (2.121, 0.021),
+        "spread_analysis": (2.069, 0.021),
+        "rmse_first": (1.993, 0.02),
+        "rmse_end": (2.185, 0.022),
+        "crps_analysis": (1.059, 0.011),
+    },
+    "score": {
+        "rmse_analysis": (1.993, 0.06),
+        "spread_analysis": (1.794, 0.054),
+        "rmse_first": (2.107, 0.063),
+        "rmse_end": (2.145, 0.064),
+        "crps_analysis": (0.9289, 0.028),
+    },
+    "members": {
+        "rmse_analysis": (2.936, 0.029),
+        "spread_analysis": (3.343, 0.033),
+        "rmse_first": (2.984, 0.03),
+        "rmse_end": (2.98, 0.03),
+        "crps_analysis": (1.651, 0.017),
+    },
+    "smoother": {
+        "rmse_analysis": (1.108, 0.011),
+        "spread_analysis": (1.063, 0.011),
+        "rmse_first": (1.577, 0.016),
+        "rmse_end": (1.047, 0.01),
+        "crps_analysis": (0.5791, 0.0058),
+    },
+    "smoother_40": {
+        "rmse_analysis": (1.375, 0.014),
+        "spread_analysis": (1.174, 0.012),
+        "rmse_first": (1.968, 0.02),
+        "rmse_end": (1.169, 0.012),
+        "crps_analysis": (0.6787, 0.0068),
+    },
+    "loop": {
+        "rmse_analysis": (1.457, 0.015),
+        "spread_analysis": (1.677, 0.017),
+        "rmse_first": (1.386, 0.014),
+        "rmse_end": (1.807, 0.018),
+        "crps_analysis": (0.7374, 0.0074),
+    },
+    "loop_40": {
+        "rmse_analysis": (1.644, 0.016),
+        "spread_analysis": (1.295, 0.013),
+        "rmse_first": (1.685, 0.017),
+        "rmse_end": (1.985, 0.02),
+        "crps_analysis": (0.8582, 0.0086),
+    },
+}

@@ -1,4 +1,4 @@
-"""Figure of docs/toolbox.md: a trajectory of Lorenz-96 by a score and by a smoother, and a target seen by its bearings."""
+"""Figure of docs/toolbox.md: a trajectory of Lorenz-96 by a score and by a smoother, and a target seen by bearings."""
 
 import sys
 
