@@ -11,7 +11,8 @@ of the noise on (blurred state, pseudo-time) with the coefficients that keep sma
 schedule: what was learned serves with all of them. Tweedie's formula gives the score.
 
 With a `Neighbourhood` the regressor sees only what is near a place and predicts that place, with the same weights
-everywhere (the Markov blanket of Rozet & Louppe 2023): every state trains as often as it has places.
+everywhere (the Markov blanket of Rozet & Louppe 2023): every state trains as often as it has places. A row of the state
+may be a time: then the local scores of short windows of trajectories make up that of a long trajectory.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from __future__ import annotations
 import math
 import warnings
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -75,33 +77,60 @@ class Neighbourhood:
 
     Parameters
     ----------
-    half_width : int
-        Places on each side.
+    half_width : int or tuple of int
+        Places on each side, of all axes or of each.
     shape : tuple of int
-        Of the state: ``(n,)`` on a line, ``(rows, columns)`` on a plane; row by row in the flat state.
-    periodic : bool
+        Of the state: ``(n,)`` on a line, ``(rows, columns)`` on a plane; row by row in the flat state. Of trajectories
+        the rows are times.
+    periodic : bool or tuple of bool
         Whether the axes close. If not, places beyond the edge are zeros that are marked as such.
+
+    Raises
+    ------
+    ValueError
+        If a width or length is no positive number, or an axis that closes is too short for its width.
     """
 
-    half_width: int
+    half_width: int | tuple[int, ...]
     shape: tuple[int, ...]
-    periodic: bool = True
+    periodic: bool | tuple[bool, ...] = True
 
     def __post_init__(self) -> None:
-        if not is_count(self.half_width) or not 1 <= len(self.shape) <= 2 or not all(map(is_count, self.shape)):
+        axes = len(self.shape)
+        if np.size(self.half_width) not in (1, axes) or np.size(self.periodic) not in (1, axes):
+            raise ValueError(f"{self}: give one half-width, and whether it is periodic, for all axes or for each")
+        if not 1 <= axes <= 2 or not all(map(is_count, (*self.shape, *self._each(self.half_width)))):
             raise ValueError(f"{self}: give a half-width of 1 or more and a shape of one or two whole numbers")
-        if self.periodic and 2 * self.half_width >= min(self.shape):
-            raise ValueError(f"{self} is wider than the state: give a half-width below half of its places")
+        for width, size, closed in zip(self._each(self.half_width), self.shape, self._each(self.periodic), strict=True):
+            if closed and 2 * width >= size:
+                raise ValueError(f"{self} is wider than the state: give a half-width below half of its places")
+
+    def _each(self, setting: int | bool | tuple[int, ...] | tuple[bool, ...]) -> list[int]:
+        """One entry for every axis."""
+        return np.broadcast_to(setting, len(self.shape)).tolist()
+
+    def of_size(self, size: int) -> Neighbourhood:
+        """The same on a state of so many entries: its first axis may be longer, as a trajectory is.
+
+        Raises
+        ------
+        ValueError
+            If so many entries are no whole rows.
+        """
+        row = math.prod(self.shape[1:])
+        if size % row:
+            raise ValueError(f"a state has {size} entries, but the neighbourhood has rows of {row}: give whole rows")
+        return replace(self, shape=(size // row, *self.shape[1:]))
 
     def neighbours(self) -> np.ndarray:
         """Entry of the flat state at every place and offset ``(place, offset)``; -1 beyond an edge."""
-        reach = np.arange(-self.half_width, self.half_width + 1)
+        reaches = [np.arange(-width, width + 1) for width in self._each(self.half_width)]
         places = np.stack(np.unravel_index(np.arange(math.prod(self.shape)), self.shape), axis=-1)
-        offsets = np.stack(np.meshgrid(*[reach] * len(self.shape), indexing="ij"), axis=-1).reshape(-1, len(self.shape))
+        offsets = np.stack(np.meshgrid(*reaches, indexing="ij"), axis=-1).reshape(-1, len(self.shape))
         near = places[:, None, :] + offsets
         entries = np.ravel_multi_index(tuple(np.moveaxis(near, -1, 0)), self.shape, mode="wrap")
-        inside = ((near >= 0) & (near < np.array(self.shape))).all(axis=-1)
-        return entries if self.periodic else np.where(inside, entries, -1)
+        inside = (near >= 0) & (near < np.array(self.shape)) | np.array(self._each(self.periodic), dtype=bool)
+        return np.where(inside.all(axis=-1), entries, -1)
 
 
 @dataclass(frozen=True)
@@ -109,7 +138,8 @@ class LearnedScore:
     """A score learned from the states of an ensemble, or of a long run.
 
     Used as the score of a filter it learns anew from every prior. To learn once from a climatology,
-    ``FunctionScore(LearnedScore(...).fit(states, rng))`` is the prior.
+    ``FunctionScore(LearnedScore(...).fit(states, rng))`` is the prior. With a neighbourhood on a plane, what was
+    learned from short states is a score of longer ones, too: see `Neighbourhood.of_size`.
 
     Parameters
     ----------
@@ -147,9 +177,7 @@ class LearnedScore:
             raise ValueError(f"a score is learned from {members} states: give {FEWEST} or more")
         if self.neighbourhood and math.prod(self.neighbourhood.shape) != size:
             raise ValueError(f"states have {size} entries, but the neighbourhood has shape {self.neighbourhood.shape}")
-        mean, scale = states.mean(axis=0), float(states.std())
-        if self.neighbourhood:
-            mean = np.full(size, mean.mean())
+        mean = states.mean() if self.neighbourhood else states.mean(axis=0)
         scale = float(np.sqrt(np.mean((states - mean) ** 2)))
         if not scale > 0:
             raise ValueError("all states are equal: a score is learned from states that vary")
@@ -165,9 +193,14 @@ class LearnedScore:
             warnings.filterwarnings("ignore", "Stochastic Optimizer: Maximum iterations")  # they are a setting
             regressor.fit(_features(blurred, ratio, neighbours), wanted if columns > 1 else wanted[:, 0])
 
+        @cache
+        def neighbours_of(size: int) -> np.ndarray | None:
+            return self.neighbourhood.of_size(size).neighbours() if self.neighbourhood else None
+
         def denoise(blurred: np.ndarray, ratio: float) -> np.ndarray:
             levels = np.full((len(blurred), 1), ratio)
-            predicted = np.asarray(regressor.predict(_features(blurred, levels, neighbours)))
+            rows = _features(blurred, levels, neighbours_of(blurred.shape[1]))
+            predicted = np.asarray(regressor.predict(rows))
             if predicted.size != blurred.size:
                 raise ValueError(
                     f"the regressor {type(regressor).__name__} predicts shape {predicted.shape} where it learned "

@@ -189,6 +189,30 @@ def test_neighbours_on_a_line_and_a_plane():
     assert Neighbourhood(1, (3, 4), periodic=False).neighbours()[0].tolist() == [-1, -1, -1, -1, 0, 1, -1, 4, 5]
 
 
+def test_each_axis_has_its_own_width_and_edges():
+    near = Neighbourhood((1, 2), (2, 5), periodic=(False, True)).neighbours()
+    assert near.shape == (10, 15)
+    assert near[1].tolist() == [-1] * 5 + [4, 0, 1, 2, 3] + [9, 5, 6, 7, 8]
+    longer = Neighbourhood((1, 2), (2, 5), periodic=(False, True)).of_size(15)
+    assert longer.shape == (3, 5) and longer.neighbours()[6].tolist() == [
+        4,
+        0,
+        1,
+        2,
+        3,
+        9,
+        5,
+        6,
+        7,
+        8,
+        14,
+        10,
+        11,
+        12,
+        13,
+    ]
+
+
 def smooth(count, size, rng):
     """Draws of a stationary moving average on a ring, and its exact score."""
     kernel = np.array([0.5, 1.0, 0.5])
@@ -204,6 +228,47 @@ def test_a_neighbourhood_learns_from_few_states(rng):
     whole = LearnedScore(Quadratic(), repeats=20).fit(states, rng)
     assert relative_error(local, exact, z, 1.0, 1.0) < 0.15
     assert relative_error(whole, exact, z, 1.0, 1.0) > 2 * relative_error(local, exact, z, 1.0, 1.0)
+
+
+def markov(times, rng, count):
+    """Trajectories of independent places, each x' = .8 x + .6 xi and of unit variance, and their exact score."""
+    correlation = 0.8 ** np.abs(np.subtract.outer(np.arange(times), np.arange(times)))
+    exact = GaussianMixture(np.ones(1), np.zeros((1, 4 * times)), np.kron(correlation, np.eye(4))[None])
+    return exact.draw(count, rng), exact
+
+
+class AtEdges:
+    """Least squares for every pattern of marks: linear in the values, with weights quadratic in the noise level."""
+
+    def _groups(self, X):
+        values, level, marks = np.split(X, [X.shape[1] // 2, X.shape[1] // 2 + 1], axis=1)
+        rows = np.concatenate([values * level**q for q in range(3)], axis=1)
+        patterns, group = np.unique(marks, axis=0, return_inverse=True)
+        for k, pattern in enumerate(patterns):
+            yield tuple(pattern), group.ravel() == k, rows[group.ravel() == k]
+
+    def fit(self, X, y):
+        self.weights = {pattern: np.linalg.lstsq(rows, y[at], rcond=None)[0] for pattern, at, rows in self._groups(X)}
+
+    def predict(self, X):
+        predicted = np.empty(len(X))
+        for pattern, at, rows in self._groups(X):
+            predicted[at] = rows @ self.weights[pattern]
+        return predicted
+
+
+def test_scores_of_short_windows_make_up_that_of_a_long_trajectory(rng):
+    """Of a Markov chain: what is more than two times away hardly counts at this noise."""
+    near = Neighbourhood((2, 1), (5, 4), periodic=(False, True))
+    score = LearnedScore(AtEdges(), near, repeats=5).fit(markov(5, rng, 300)[0], rng)
+    states, exact = markov(16, rng, 100)
+    z = states + 0.7 * rng.standard_normal(states.shape)
+    assert relative_error(score, exact, z, 1.0, 0.49) < 0.15
+
+    def one_time(z, alpha, variance):
+        return -z / (alpha**2 + variance)
+
+    assert relative_error(one_time, exact, z, 1.0, 0.49) > 0.3
 
 
 def test_weights_are_shared_by_all_places(rng):
@@ -261,6 +326,10 @@ def test_bad_training_is_named(setting, states, message, rng):
         lambda: Neighbourhood(0, (5,)),
         lambda: Neighbourhood(3, (5,)),
         lambda: Neighbourhood(1, (3, 4, 5)),
+        lambda: Neighbourhood((1, 1), (5,)),
+        lambda: Neighbourhood((1, 2), (9, 4), periodic=(False, True)),
+        lambda: Neighbourhood(1, (9, 4), periodic=(False, True, True)),
+        lambda: Neighbourhood((1, 2), (2, 5), periodic=(False, True)).of_size(12),
     ],
 )
 def test_bad_settings_are_named(build):

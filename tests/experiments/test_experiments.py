@@ -42,6 +42,110 @@ class Quick:
 
 
 QUICK = {
+    "trajectory_lorenz96": Quick(
+        cycles=1,
+        members=10,
+        scores={
+            "climatology": {
+                "rmse_analysis": (3.593, 0.0036),
+                "spread_analysis": (3.688, 0.0037),
+                "rmse_first": (3.762, 0.0038),
+                "rmse_end": (3.809, 0.0038),
+                "crps_analysis": (1.929, 0.0019),
+            },
+            "analogs": {
+                "rmse_analysis": (3.593, 0.0036),
+                "spread_analysis": (3.688, 0.0037),
+                "rmse_first": (3.762, 0.0038),
+                "rmse_end": (3.809, 0.0038),
+                "crps_analysis": (1.929, 0.0019),
+            },
+            "letkf": {
+                "rmse_analysis": (3.159, 0.0032),
+                "spread_analysis": (1.049, 0.001),
+                "rmse_first": (3.611, 0.0036),
+                "rmse_end": (3.098, 0.0031),
+                "crps_analysis": (1.739, 0.0017),
+            },
+            "score": {
+                "rmse_analysis": (2.304, 0.069),
+                "spread_analysis": (1.966, 0.059),
+                "rmse_first": (2.609, 0.078),
+                "rmse_end": (2.47, 0.074),
+                "crps_analysis": (1.078, 0.032),
+            },
+            "members": {
+                "rmse_analysis": (3.749, 0.0037),
+                "spread_analysis": (3.219, 0.0032),
+                "rmse_first": (4.282, 0.0043),
+                "rmse_end": (3.561, 0.0036),
+                "crps_analysis": (2.292, 0.0023),
+            },
+            "smoother": {
+                "rmse_analysis": (3.777, 0.0038),
+                "spread_analysis": (0.5195, 0.00052),
+                "rmse_first": (4.31, 0.0043),
+                "rmse_end": (3.819, 0.0038),
+                "crps_analysis": (2.431, 0.0024),
+            },
+            "smoother_40": {
+                "rmse_analysis": (2.506, 0.0025),
+                "spread_analysis": (0.7199, 0.00072),
+                "rmse_first": (3.346, 0.0033),
+                "rmse_end": (2.262, 0.0023),
+                "crps_analysis": (1.422, 0.0014),
+            },
+            "loop": {
+                "rmse_analysis": (3.123, 0.0031),
+                "spread_analysis": (0.4572, 0.00046),
+                "rmse_first": (3.611, 0.0036),
+                "rmse_end": (3.507, 0.0035),
+                "crps_analysis": (2.051, 0.0021),
+            },
+            "loop_40": {
+                "rmse_analysis": (2.603, 0.0026),
+                "spread_analysis": (0.6223, 0.00062),
+                "rmse_first": (3.071, 0.0031),
+                "rmse_end": (2.765, 0.0028),
+                "crps_analysis": (1.525, 0.0015),
+            },
+        },
+    ),
+    "bearings_only_bdsde": Quick(
+        cycles=4,
+        scores={
+            "climatology": {
+                "rmse_analysis": (0.3449, 0.00034),
+                "spread_analysis": (0.605, 0.00061),
+                "crps_analysis": (0.1416, 0.00014),
+            },
+            "particles": {
+                "rmse_analysis": (0.1504, 0.00015),
+                "spread_analysis": (0.2984, 0.0003),
+                "crps_analysis": (0.07233, 7.2e-05),
+            },
+            "bdsde": {
+                "rmse_analysis": (0.1499, 0.00015),
+                "spread_analysis": (0.3106, 0.00031),
+                "crps_analysis": (0.07475, 7.5e-05),
+            },
+            "etkf": {
+                "rmse_analysis": (0.4463, 0.00045),
+                "spread_analysis": (0.4792, 0.00048),
+                "crps_analysis": (0.1576, 0.00016),
+            },
+            "letsf": {
+                "rmse_analysis": (0.1511, 0.00015),
+                "spread_analysis": (0.3573, 0.00036),
+                "crps_analysis": (0.07747, 7.7e-05),
+            },
+            "ensf": {
+                "rmse_analysis": (0.2163, 0.00022),
+                "spread_analysis": (0.3664, 0.00037),
+                "crps_analysis": (0.1005, 0.0001),
+            },
+        },
+    ),
     "score_prior_lorenz96_abs": Quick(
         cycles=2,
         members=40,
@@ -597,9 +701,9 @@ def shortened(name, request):
     methods = {
         key: replace(method, members=quick.members or method.members) for key, method in experiment.methods.items()
     }
-    if name.startswith("score_prior"):
+    if name.startswith(("score_prior", "trajectory")):
         pytest.importorskip("sklearn", reason='scikit-learn comes with pip install "ensf[learned]"')
-        few = replace(methods["score"].filter.score, repeats=2, epochs=2)
+        few = replace(methods["score"].filter.score, repeats=2 if name.startswith("score_prior") else 1, epochs=2)
         methods["score"] = replace(methods["score"], filter=replace(methods["score"].filter, score=few))
     return replace(experiment, cycles=quick.cycles, methods=methods, **changes)
 
