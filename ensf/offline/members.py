@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,8 +92,9 @@ class Source:
             If a file cannot be read, a variable is missing or not of floating point, or members are not alike.
         """
         source = cls._of(tuple(paths), member_dim, tuple(variables), mask, tuple(coordinates), tuple(without))
+        allowed = None if variables else {*without, *source.layout.template.data_vars}
         for path in paths[1:]:
-            source._check_alike(path)
+            source._check_alike(path, allowed=allowed)
         return source
 
     @classmethod
@@ -306,8 +307,8 @@ class Source:
             self._check_alike(path, any_time=True)
         return replace(self, paths=tuple(paths), members=len(paths), single=False).load(distinct=False)
 
-    def _check_alike(self, path: Path, any_time: bool = False) -> None:
-        """Raise ValueError unless the file is like that of the first member."""
+    def _check_alike(self, path: Path, any_time: bool = False, allowed: Collection[Hashable] | None = None) -> None:
+        """Raise ValueError unless the file is like that of the first member, with no other variables than allowed."""
         wanted = self.layout.template
         with _opened(path) as dataset:
             other = located(dataset, self.coordinates)
@@ -315,6 +316,16 @@ class Source:
                 if name not in other.data_vars:
                     raise ValueError(f"{path} has no variable {name!r} but {self.paths[0]} has: make members alike")
                 self._check_variable(path, variable, other[name], any_time)
+            more = (
+                []
+                if allowed is None
+                else [name for name in _default(other, self.layout.member_dim) if name not in allowed]
+            )
+            if more:
+                raise ValueError(
+                    f"{path} has a variable {more[0]!r} but {self.paths[0]} has not: make members alike, or name those "
+                    "that are analysed, --variables"
+                )
 
     def _check_variable(self, path: Path, wanted: xr.DataArray, other: xr.DataArray, any_time: bool) -> None:
         for what, mine, its in (

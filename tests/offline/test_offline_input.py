@@ -36,6 +36,7 @@ from ensf.cli import main
 from ensf.filters import ETKF, LETKF
 from ensf.localization import Layered, Localization, Sphere
 from ensf.offline import Offline, Source, writer
+from ensf.runs.owner import OWNER
 from ensf.tables import read
 from ensf.tables.quality import GrossCheck
 from ensf.wrappers import RTPS, FailedMembers
@@ -66,6 +67,10 @@ CASES = {
     ),
     "no observations": (remove("obs.csv"), "no file {folder}/obs.csv"),
     "missing variable": (lambda folder: rebuild(folder, ["q"]), "forecast_3.nc has no variable 'q'"),
+    "variable that the first has not": (
+        lambda folder: rebuild(folder, ["q"], number=1),
+        "has a variable 'q' but",
+    ),
     "other shape": (lambda folder: rebuild(folder, sizes={"lat": 9}), "variable 't' has dimensions"),
     "other grid": (put("lat", 41.0), "coordinate 'lat' of variable 't' differs between"),
     "other time": (put("time", 9.0), "coordinate 'time' of variable 't' differs"),
@@ -337,16 +342,17 @@ def test_an_interrupt_swallowed_after_the_last_step_is_told(folder, monkeypatch)
 @pytest.mark.slow
 def test_killed_at_any_moment(folder):
     """All files of the analysis, or none, whenever the process is killed."""
-    finished = 0
+    names = ["analysis.json", "fields.nc", "observations.nc", "statistics.nc"]
+    whole, finished = {*names, *(member(folder, k).name for k in range(1, MEMBERS + 1))}, 0
     for delay in np.linspace(0.5, 6.0, 40):
         shutil.rmtree(folder / "out", ignore_errors=True)
         process = run(folder)
         time.sleep(float(delay))
         process.kill()
         process.communicate()
-        files = len(list((folder / "out").glob("*"))) if (folder / "out").exists() else 0
-        assert files in (0, MEMBERS + 2)
-        finished += files > 0
+        files = {path.name for path in (folder / "out").glob("*")} - {OWNER}
+        assert not files or files == whole
+        finished += bool(files)
     assert finished
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from ensf import experiments
 from ensf.arrays import to_numpy
 from ensf.diagnostics import rmse, spread
-from ensf.filters import ETKF, LETSF
+from ensf.filters import ETKF, LETSF, Lost
 from ensf.observations import Identity, Laplace, Observation, Pointwise, arctan
 from ensf.runs import restart
 from ensf.twin import Climatology, GaussianStart, Method, PerturbedTruth
@@ -167,7 +168,11 @@ def test_it_leads_a_collapsed_ensemble_back(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "level"), [("lorenz96_abs_025", 0.7), ("lorenz96_arctan_04", 0.2)])
 def test_letkf_locks_from_a_cold_start_in_most_seeds(name, level):
-    assert sum(errors(name, seed, COLD)[-20:].mean() < level for seed in (1, 2, 3, 4, 5)) >= 3
+    found = 0
+    for seed in (1, 2, 3, 4, 5):
+        with suppress(Lost):
+            found += errors(name, seed, COLD)[-20:].mean() < level
+    assert found >= 3
 
 
 def test_a_guarded_run_goes_on_from_a_file(tmp_path):
