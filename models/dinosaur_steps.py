@@ -1,9 +1,10 @@
 """`dinosaur` through its Python API: grid fields to spherical harmonics, time steps, and back, in one compiled program.
 
-Vorticity and divergence of the analysed wind, and its winds again, follow from the harmonics of ``u / cos(lat)`` and
-``v / cos(lat)``; pressure goes as its logarithm. Steps are implicit for gravity waves (a Runge-Kutta scheme of third order
-for the rest), followed by diffusion. Members go through the program one after another in a loop of its own, which takes half
-of the time of one batch on a CPU: fields of one member stay in the cache. JAX's arrays live between `_onto` and `_from`.
+Vorticity and divergence follow from the harmonics of ``u / cos(lat)`` and ``v / cos(lat)``; pressure goes as its
+logarithm. Steps are implicit for gravity waves and of third order for the rest (`imex_rk_sil3`), each followed by
+diffusion. Members go one after another through a loop of the program, not of Python: on a CPU that takes half of the
+time of a batch (`jax.vmap`), for the fields of one member stay in the cache. Arrays are JAX's from `_onto` to `_from`,
+and NumPy's outside.
 """
 
 from __future__ import annotations
