@@ -11,15 +11,19 @@ in (m/s)^2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
-from ensf.arrays import Array
+from ensf.arrays import Array, Generator
 from ensf.localization import Localization, Product, Sphere
 from ensf.models.held_suarez import HeldSuarez
+from ensf.observations import Affine, Composed, Observation, Pointwise, Select, arctan
 from ensf.runs.nature import NatureRun
-from ensf.twin import Streams
+from ensf.twin import Method, Network, Streams, TwinExperiment
 
 DAY = 24.0
 MEMBERS = 20
@@ -73,42 +77,128 @@ class Radiosondes:
         Error at the ground and at the top, K and m/s; linear in sigma.
     pressure : float
         Error, hPa.
+    model : HeldSuarez
+        Whose states are observed.
     """
 
     count: int = 80
     temperature: tuple[float, float] = (0.7, 1.2)
     wind: tuple[float, float] = (1.5, 2.5)
     pressure: float = 0.7
+    model: HeldSuarez = MODEL
 
-    def columns(self, model: HeldSuarez) -> np.ndarray:
-        """Numbers of the stations' columns, ascending: latitude by longitude."""
+    def entries(self) -> np.ndarray:
+        """Numbers of the observed entries of a state, plane by plane."""
+        model = self.model
         latitude, longitude = model.latitude[:, None], model.longitude
         land = (abs(latitude - 45) < 25) & ((longitude < 140) | (abs(longitude - 265) < 35))
         weight = (model.area[:, None] * np.where(land, 1.0, 0.1)).ravel()
-        drawn = np.random.default_rng(7).choice(weight.size, self.count, replace=False, p=weight / weight.sum())
-        return np.sort(drawn)
+        rng = np.random.default_rng(7)
+        columns = np.sort(rng.choice(weight.size, self.count, replace=False, p=weight / weight.sum()))
+        return (np.arange(model.shape[0])[:, None] * weight.size + columns).ravel()
 
-    def entries(self, model: HeldSuarez) -> np.ndarray:
-        """Numbers of the observed entries of a state, plane by plane."""
-        plane = len(model.latitude) * len(model.longitude)
-        return (np.arange(model.shape[0])[:, None] * plane + self.columns(model)).ravel()
+    def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
+        """Observation of the truth ``(state,)``."""
+        return self.network.observe(truth, cycle, rng)
 
-    def errors(self, model: HeldSuarez) -> np.ndarray:
-        """Standard deviation of each observation."""
-        temperature, wind = (np.interp(model.sigma, (0, 1), (top, low)) for low, top in (self.temperature, self.wind))
-        return np.repeat(np.concatenate([temperature, wind, wind, [self.pressure]]), self.count)
+    @cached_property
+    def network(self) -> Network:
+        """Entries and their errors."""
+        lines = (self.temperature, self.wind)
+        temperature, wind = (np.interp(self.model.sigma, (0, 1), (top, low)) for low, top in lines)
+        error = np.concatenate([temperature, wind, wind, [self.pressure]])
+        return Network(Select(self.entries()), np.repeat(error, self.count))
 
 
-def unobserved(model: HeldSuarez, columns: np.ndarray) -> np.ndarray:
-    """Where there is no station, ``(latitude, longitude)``."""
-    away = np.ones(model.shape[1:], dtype=bool)
-    away.ravel()[columns] = False
+@dataclass(frozen=True)
+class Sounder:
+    """Temperature of every layer of a regular network through a sensor that saturates away from the climate.
+
+    With T_c the mean of the nature run over time and longitude, ``y = arctan((T - T_c) / width)`` plus noise.
+
+    Parameters
+    ----------
+    nature : NatureRun
+    every : (int, int)
+        So many latitudes, and longitudes, from one column to the next.
+    width : float
+        K.
+    error : float
+        Standard deviation; `width` times it in K, where the sensor is best.
+    model : HeldSuarez
+        That of the nature run.
+    """
+
+    nature: NatureRun = NATURE
+    every: tuple[int, int] = (2, 4)
+    width: float = 1.0
+    error: float = 0.05
+    model: HeldSuarez = MODEL
+
+    def entries(self) -> np.ndarray:
+        """Numbers of the observed entries of a state, layer by layer."""
+        numbers = self.model.split(np.arange(self.model.size))["temperature"]
+        return numbers[:, self.every[0] // 2 :: self.every[0], :: self.every[1]].ravel()
+
+    def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
+        """Observation of the truth ``(state,)``."""
+        return self.network.observe(truth, cycle, rng)
+
+    @cached_property
+    def network(self) -> Network:
+        """The network, which the nature run is read or made for."""
+        shape, entries = self.model.shape, self.entries()
+        mean = self.nature.load().states.mean(axis=0).reshape(shape).mean(axis=-1, keepdims=True)
+        climate = np.broadcast_to(mean, shape).ravel()[entries]
+        scaled = Composed(arctan, Affine(-climate / self.width, np.full(entries.size, 1 / self.width)))
+        return Network(Pointwise(scaled, Select(entries)), self.error)
+
+
+class Stations(Protocol):
+    """A network that tells what it observes: `Radiosondes` or a `Sounder`."""
+
+    @property
+    def model(self) -> HeldSuarez: ...
+
+    def entries(self) -> np.ndarray:
+        """Numbers of the observed entries of a state."""
+
+    def observe(self, truth: Array, cycle: int, rng: Generator) -> Observation:
+        """Observation of the truth ``(state,)``."""
+
+
+def unobserved(network: Stations) -> np.ndarray:
+    """Columns of which no entry of the state is observed, ``(latitude, longitude)``."""
+    away = np.ones(network.model.shape[1:], dtype=bool)
+    away.ravel()[network.entries() % away.size] = False
     return away
 
 
 def local(half_width: float, height: float) -> Localization:
     """Gaspari-Cohn half-widths along the sphere, km, and in the vertical, scale heights."""
     return Localization(Product(Sphere(), half_width / height), half_width, dims=("latitude", "longitude", "height"))
+
+
+# --- the experiment --------------------------------------------------------------------------------------
+
+
+def experiment(
+    name: str, summary: str, network: Stations, methods: Mapping[str, Method], nature: NatureRun = NATURE
+) -> TwinExperiment[Stations]:
+    """Page of one observing network: 20 days, an analysis every 12 hours, scores after five days."""
+    return TwinExperiment(
+        name=name,
+        summary=summary,
+        model=nature.model,
+        network=network,
+        initial=Climate(nature),
+        methods=methods,
+        cycles=40,
+        interval=DAY / 2,
+        burn_in=5 * DAY,
+        time_units="hours",
+        source="Held and Suarez (1994), Bull. Amer. Meteor. Soc. 75, 1825; model dinosaur",
+    )
 
 
 # --- scores ----------------------------------------------------------------------------------------------
