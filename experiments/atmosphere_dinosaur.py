@@ -24,6 +24,7 @@ EXPERIMENT = experiment(
         "letkf": Method(RTPS(LETKF(NEAR), 0.3), MEMBERS, "LETKF, half-widths 2000 km and 2 scale heights, RTPS 0.3"),
         "letsf": Method(letsf(NEAR), MEMBERS, "LETSF as recommended, within the same half-widths"),
     },
+    cycles=40,
 )
 
 EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}

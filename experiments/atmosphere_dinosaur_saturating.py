@@ -25,10 +25,11 @@ EXPERIMENT = experiment(
     network=Sounder(NATURE),
     methods={
         "free": Method(FreeRun(), MEMBERS, "no analysis"),
-        "letkf": Method(RTPS(LETKF(NEAR), 0.7), MEMBERS, "LETKF, half-widths 2000 km and 2 scale heights, RTPS 0.7"),
+        "letkf": Method(RTPS(LETKF(NEAR), 0.3), MEMBERS, "LETKF, half-widths 2000 km and 2 scale heights, RTPS 0.3"),
         "letkf_adaptive": Method(ADAPTIVE, MEMBERS, "LETKF in place of LETSF, all else as in letsf"),
         "letsf": Method(letsf(NEAR), MEMBERS, "LETSF as recommended, within the same half-widths"),
     },
+    cycles=20,
 )
 
 EXPECTED: dict[str, dict[str, tuple[float, float]]] = {}

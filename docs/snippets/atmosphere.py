@@ -68,16 +68,16 @@ def figure_maps(runs, observed):
     panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
     truth = next(iter(runs.values()))["atmosphere_truth"].values[-1, LAYER]
     shade = panels[0].pcolormesh(MODEL.longitude, MODEL.latitude, truth, cmap="viridis")
-    figure.colorbar(shade, ax=panels[0], label="truth, day 20 (K)")
+    figure.colorbar(shade, ax=panels[0], label="truth, last analysis (K)")
     fields = {
         name: np.sqrt((error(run, "analysis")[SETTLED:, LAYER] ** 2).mean(axis=0))
         for name, run in runs.items()
         if name != "letkf_adaptive"
     }
+    analysed = max(np.quantile(field, 0.99) for name, field in fields.items() if name != "free")
     for axes, (name, field) in zip(panels[1:], fields.items(), strict=True):
-        shade = axes.pcolormesh(
-            MODEL.longitude, MODEL.latitude, field, cmap="magma_r", vmin=0, vmax=np.quantile(field, 0.99)
-        )
+        largest = np.quantile(field, 0.99) if name == "free" else analysed
+        shade = axes.pcolormesh(MODEL.longitude, MODEL.latitude, field, cmap="magma_r", vmin=0, vmax=largest)
         figure.colorbar(shade, ax=axes, label=f"{name}: RMS error (K)")
     for axes in panels:
         axes.plot(*observed.T[::-1], "k.", markersize=2)
@@ -115,5 +115,6 @@ if __name__ == "__main__":
             if seed == 1:
                 short = "atmosphere" if name == PAGES[0] else "atmosphere_saturating"
                 figure_errors(runs, away).savefig(target / f"{short}_errors.png", dpi=110)
-                figure_layers(runs, away).savefig(target / f"{short}_layers.png", dpi=110)
+                if name == PAGES[0]:
+                    figure_layers(runs, away).savefig(target / f"{short}_layers.png", dpi=110)
                 figure_maps(runs, observed).savefig(target / f"{short}_maps.png", dpi=110)
