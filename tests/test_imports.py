@@ -36,7 +36,8 @@ RESERVED = {
     "xarray": "dataset experiments offline plot runs tables",
 }
 
-MODEL_LIBRARIES = {"array_api_compat", "cupy", "cupyx", "numba", "numpy", "scipy", "veros", *sys.stdlib_module_names}
+OPTIONAL = {"cupy", "cupyx", "dinosaur", "jax", "veros"}
+MODEL_LIBRARIES = {"array_api_compat", "numba", "numpy", "scipy", *OPTIONAL, *sys.stdlib_module_names}
 EXPLICIT = {
     "BitGenerator",
     "Generator",
@@ -215,7 +216,7 @@ def test_there_is_one_copy_of_every_module(path):
 
 @every_source
 def test_optional_libraries_are_imported_where_they_are_used(path):
-    assert not libraries(path, lazy=False) & {"cupy", "cupyx", "veros"}
+    assert not libraries(path, lazy=False) & OPTIONAL
 
 
 @every_file
