@@ -8,9 +8,16 @@ project = "ensf"
 author = copyright = "The ensf developers"
 release = version = installed("ensf")
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax"]
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
+]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["_build", "_templates", "snippets"]
+exclude_patterns = ["_build", "_templates", "snippets", "gallery"]
 templates_path = ["_templates"]
 
 myst_enable_extensions = ["dollarmath"]
@@ -22,6 +29,16 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 add_module_names = False
 numpydoc_show_class_members = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_gallery",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "show_memory": False,
+    "write_computation_times": False,
+    "show_signature": False,
+}
 
 COLUMNS = re.compile(r"^ |\S   ", re.MULTILINE)
 

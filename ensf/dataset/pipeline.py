@@ -64,6 +64,11 @@ def member_label(number: int) -> str:
     return f"member {number}"
 
 
+def observation_label(number: int) -> str:
+    """What errors call an observation."""
+    return f"observation {number}"
+
+
 @dataclass(frozen=True, eq=False)
 class Done:
     """A tile and its analysis.
@@ -113,7 +118,7 @@ class Pipeline:
     layout: Layout
     transforms: Transforms
     label: Callable[[int], str] = member_label
-    place: Callable[[int], str] = "observation {}".format
+    place: Callable[[int], str] = observation_label
 
     @classmethod
     def of(
@@ -123,7 +128,7 @@ class Pipeline:
         layout: Layout,
         transforms: Transforms,
         label: Callable[[int], str] = member_label,
-        place: Callable[[int], str] = "observation {}".format,
+        place: Callable[[int], str] = observation_label,
     ) -> Pipeline:
         """For observations of physical states.
 
