@@ -1,4 +1,4 @@
-"""Figure of docs/observations.md: one draw of the page correlated_errors, and how far analyses are from the exact mean."""
+"""Figure of docs/observations.md: a draw of the page correlated_errors, and distances from the exact mean."""
 
 import sys
 
