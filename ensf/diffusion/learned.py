@@ -25,6 +25,7 @@ from functools import cache
 from typing import Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ensf.arrays import Array, Generator, is_count, like, normal, to_numpy
 from ensf.diffusion.prior_scores import FittedScore
@@ -189,7 +190,7 @@ class LearnedScore:
         regressor = deepcopy(self.regressor) if self.regressor else perceptron()
         columns = size if neighbours is None else 1
         wanted = wanted.reshape(-1, columns)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threadpool_limits(1, "blas"):  # shared out, it takes ten times as long
             warnings.filterwarnings("ignore", "Stochastic Optimizer: Maximum iterations")  # they are a setting
             regressor.fit(_features(blurred, ratio, neighbours), wanted if columns > 1 else wanted[:, 0])
 

@@ -5,7 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ensf import experiments
+from ensf.diffusion import draw
 from ensf.experiments import bearings_only_bdsde, double_well_bdsde, heat_equation_physics, trajectory_lorenz96
+from ensf.experiments._lorenz96 import SIZE
+from ensf.experiments._score_prior import library
 from ensf.experiments.bearings_only_bdsde import cartesian, polar
 from ensf.experiments.heat_equation_physics import SIDE, SQUARE, fields_of, noise, posterior, waves
 from ensf.filters import ETKF
@@ -112,3 +116,17 @@ def test_more_members_than_the_library_has_are_refused():
     page = trajectory_lorenz96.EXPERIMENT
     with pytest.raises(ValueError, match="the library of trajectory_lorenz96 has 300, so take 2 to 300"):
         next(page.run(replace(page.methods["climatology"], members=301), 1))
+
+
+@pytest.mark.slow
+def test_draws_of_the_learned_score_have_the_climate_of_lorenz96():
+    """Mean, spread, extremes and spectrum of draws without an observation, beside the 300 states it was learned from."""
+    learned = experiments.load("score_prior_lorenz96").methods["score"].filter
+    rng, states = np.random.default_rng(2), library()
+    draws = draw(learned.score.fit(states, rng), learned.schedule, learned.sampler, np.zeros((200, SIZE)), rng)
+    assert draws.mean() == pytest.approx(states.mean(), abs=0.2)
+    assert draws.std() == pytest.approx(states.std(), rel=0.06)
+    assert abs(draws.min() - states.min()) < 1.5 and abs(draws.max() - states.max()) < 1.5
+    power, expected = (np.mean(np.abs(np.fft.rfft(x - x.mean(), axis=1)) ** 2, axis=0)[1:] for x in (draws, states))
+    assert np.all(np.abs(np.log(power / expected))[:16] < np.log(1.45))
+    assert np.mean(power / expected) == pytest.approx(1.0, abs=0.12)
