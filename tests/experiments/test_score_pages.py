@@ -120,7 +120,7 @@ def test_more_members_than_the_library_has_are_refused():
 
 @pytest.mark.slow
 def test_draws_of_the_learned_score_have_the_climate_of_lorenz96():
-    """Mean, spread, extremes and spectrum of draws without an observation, beside the 300 states it was learned from."""
+    """Mean, spread, extremes and spectrum of draws without an observation, beside the 300 states of the library."""
     learned = experiments.load("score_prior_lorenz96").methods["score"].filter
     rng, states = np.random.default_rng(2), library()
     draws = draw(learned.score.fit(states, rng), learned.schedule, learned.sampler, np.zeros((200, SIZE)), rng)
