@@ -2,9 +2,10 @@
 A sensor that saturates
 =======================
 
-The arctangent of a variable is observed. Beyond a certain value the sensor hardly tells more, so that the posterior is
-skewed: a filter that takes the sensor for linear (ETKF) puts it at the wrong place. LETSF follows the likelihood along
-the score flow. The exact posterior is known here by quadrature.
+The arctangent of a variable is observed. Beyond a certain value the sensor hardly tells
+more, so that the posterior is skewed: a filter that takes the sensor for linear (ETKF)
+puts it at the wrong place. LETSF follows the likelihood along the score flow. The exact
+posterior is known here by quadrature.
 """
 
 import matplotlib.pyplot as plt
@@ -14,7 +15,9 @@ from scipy.stats import norm
 import ensf
 
 rng = np.random.default_rng(1)
-members = norm.ppf((np.arange(400) + 0.5) / 400)[:, None]  # N(0, 1) without sampling noise
+members = norm.ppf((np.arange(400) + 0.5) / 400)[
+    :, None
+]  # N(0, 1) without sampling noise
 prior = 1.0 + 2.0 * rng.permutation(members)
 observation = ensf.Observation(np.arctan([4.0]), ensf.Pointwise(ensf.arctan), error=0.1)
 
@@ -37,7 +40,14 @@ print(f"exact: mean {mean:.2f}, deviation {deviation:.2f}")
 for axis, (name, method) in zip(axes, filters.items(), strict=True):
     analysis = method.analyse(prior, observation, rng).ensemble[:, 0]
     print(f"{name}: mean {analysis.mean():.2f}, deviation {analysis.std():.2f}")
-    axis.hist(analysis, bins=np.arange(-4, 12, 0.4), density=True, color="C0", alpha=0.5, label=f"{name}, 400 members")
+    axis.hist(
+        analysis,
+        bins=np.arange(-4, 12, 0.4),
+        density=True,
+        color="C0",
+        alpha=0.5,
+        label=f"{name}, 400 members",
+    )
     axis.plot(x, density, "k--", label="exact posterior")
     axis.plot(x, norm.pdf(x, 1.0, 2.0), color="0.6", label="prior")
     axis.set(xlabel="state", title=name)

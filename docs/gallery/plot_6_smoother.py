@@ -2,7 +2,8 @@
 Later observations correct earlier states
 =========================================
 
-A fixed-lag smoother is the same filter, whose update is also applied to the states of the last cycles.
+A fixed-lag smoother is the same filter, whose update is also applied to the states of the
+last cycles.
 """
 
 import matplotlib.pyplot as plt
@@ -17,11 +18,17 @@ model = Lorenz96(40)
 network = ensf.Network(ensf.Identity(), error=1.0)
 method = ensf.Smoother(ensf.letsf(ensf.periodic_line(40, half_width=20.0)), lag=10)
 start = PerturbedTruth(model, np.zeros(40))
-settings = {"members": 20, "cycles": 250, "interval": 0.05, "streams": ensf.Streams.spawn(1)}
+settings = {
+    "members": 20,
+    "cycles": 250,
+    "interval": 0.05,
+    "streams": ensf.Streams.spawn(1),
+}
 cycles = list(ensf.twin(model, method, network, start, **settings))
 
 # %%
-# ``analysis.earlier`` has the states of the cycles before, the latest first, as all observations up to now tell them.
+# ``analysis.earlier`` has the states of the cycles before, the latest first, as all
+# observations up to now tell them.
 
 error = np.array(
     [
@@ -35,4 +42,5 @@ axis.plot(np.arange(error.shape[1]), error.mean(axis=0), "o-", label="mean of 19
 axis.set(xlabel="later cycles that were used", ylabel="RMSE", ylim=(0, None))
 axis.legend(fontsize="small")
 plt.show()
-print(f"filter {error[:, 0].mean():.3f}, lag 5 {error[:, 5].mean():.3f}, lag 10 {error[:, 10].mean():.3f}")
+for lag in (0, 5, 10):
+    print(f"{lag} later cycles: RMSE {error[:, lag].mean():.3f}")

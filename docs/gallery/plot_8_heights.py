@@ -2,8 +2,8 @@
 Observed heights over the North Atlantic
 ========================================
 
-500-hPa heights of 65 winters, as an xarray Dataset. One winter is analysed from 25 stations; the 64 others are the
-members.
+500-hPa heights of 65 winters, as an xarray Dataset. One winter is analysed from 25
+stations; the 64 others are the members.
 """
 
 import matplotlib.pyplot as plt
@@ -23,7 +23,9 @@ rng = np.random.default_rng(1)
 latitude, longitude = rng.uniform(20, 80, 25), rng.uniform(-80, 40, 25)
 stations = ensf.Linear(interpolate(layout, "z", latitude, longitude))
 place = np.stack([latitude, longitude], axis=1)
-observation = ensf.Observation(stations(truth) + rng.normal(0, 10, 25), stations, error=10.0, position=place)
+observation = ensf.Observation(
+    stations(truth) + rng.normal(0, 10, 25), stations, error=10.0, position=place
+)
 
 # %%
 # Distances on the sphere are kilometres.
@@ -48,7 +50,9 @@ panels = {
 }
 figure, axes = plt.subplots(3, 1, figsize=(8, 8), sharex=True, layout="constrained")
 for axis, (title, values) in zip(axes, panels.items(), strict=True):
-    image = axis.pcolormesh(values.longitude, values.latitude, values, cmap="RdBu_r", vmin=-120, vmax=120)
+    image = axis.pcolormesh(
+        values.longitude, values.latitude, values, cmap="RdBu_r", vmin=-120, vmax=120
+    )
     axis.plot(longitude, latitude, "k^", ms=4)
     axis.set(title=title, ylabel="latitude (degrees)")
 axes[-1].set_xlabel("longitude (degrees); triangles: stations")
