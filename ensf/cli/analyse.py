@@ -91,6 +91,12 @@ def _run(values: Options, command: str, follow: Follow) -> int:
     table = analysis.info["table"]
     if not table.used.any():
         print(f"ensf: {summary(table)}: the analysis is the forecast", file=sys.stderr)
+    if analysis.info.get("waited"):
+        print(
+            "ensf: the observations surprise and determine too little of the state: they wait for the next analysis "
+            "with this memory, and this one is the forecast (DeferredAnalysis)",
+            file=sys.stderr,
+        )
     for line in lines(analysis.info["statistics"]):
         print(line)
     used = f", {summary(table)}" if table.used.any() else ""

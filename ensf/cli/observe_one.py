@@ -32,7 +32,7 @@ def parser() -> ArgumentParser:
     """Options of the command."""
     made = options.parser("ensf observe-one", "What one observation would do to a forecast ensemble in files")
     add = made.add_argument
-    add("--prior", nargs="+", type=str, default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
+    add("--prior", nargs="+", default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
     add("--variable", default="", help="what is observed")
     add("--at", default="", help="where: lat=47.5,lon=4, or x=...,y=...; and z=... in a field with levels")
     add("--error", type=float, default=0.0, help="standard deviation of its error")
@@ -81,7 +81,7 @@ def _run(values: Options) -> int:
     folder = expanded(values["output"])
     with owned(folder):
         check_free(folder, [FILE], 0, values["overwrite"])
-        result = one.compute(values["prior"], np.random.default_rng(values["seed"]), progress.follow)
+        result = one.compute(files.several(values["prior"]), np.random.default_rng(values["seed"]), progress.follow)
         clear_unfinished(folder / FILE)
         with replacing(folder / FILE) as hidden:
             save(result, hidden)

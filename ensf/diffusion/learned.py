@@ -25,7 +25,6 @@ from functools import cache
 from typing import Protocol
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ensf.arrays import Array, Generator, is_count, like, normal, to_numpy
 from ensf.diffusion.prior_scores import FittedScore
@@ -172,6 +171,8 @@ class LearnedScore:
             If there are fewer than 10 states, one does not have the size of the neighbourhood's shape, all are equal,
             or the regressor predicts another shape than it learned.
         """
+        from threadpoolctl import threadpool_limits
+
         states = to_numpy(prior).astype(np.float64)
         members, size = states.shape
         if members < FEWEST:

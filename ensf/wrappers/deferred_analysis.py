@@ -11,7 +11,8 @@ by what is lacking, ratio = sum (d^2 - 1) / sum v, and then the observations det
     sum_k s_k / (1 + s_k) / state variables,      s_k = ratio v_k,
 
 of the state; the rest is lost if there was no jump. Where this part is small the forecast is kept, for a cycle. If the
-next observations say the same, they are believed.
+next observations say the same, they are believed. The first analysis, without a memory, waits for nothing: there was
+no cycle that the forecast should have been right in, and a single analysis has none to come.
 """
 
 from __future__ import annotations
@@ -71,18 +72,22 @@ class DeferredAnalysis(Wrapper):
             )
 
     def _prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:
-        memory = memory or DeferralMemory()
-        if memory.waited < self.max_delay and self._waits(predicted, observation):
+        if memory is not None and memory.waited < self.max_delay and self._waits(predicted, observation):
             return Unchanged(replace(memory, waited=memory.waited + 1), {"waited": 1.0})
+        memory = memory or DeferralMemory()
         update = self._inner(predicted, observation, rng, memory.inner)
         return WrappedUpdate(DeferralMemory(0, update.memory), {**update.info, "waited": 0.0}, update=update)
 
     def _analyse_whole(
         self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
-        memory = memory or DeferralMemory()
-        if memory.waited < self.max_delay and self._waits(observation.predict(prior), observation):
+        if (
+            memory is not None
+            and memory.waited < self.max_delay
+            and self._waits(observation.predict(prior), observation)
+        ):
             return Analysis(prior, replace(memory, waited=memory.waited + 1), {"waited": 1.0})
+        memory = memory or DeferralMemory()
         analysis = self.filter.analyse(prior, observation, rng, memory.inner, positions)
         return replace(analysis, memory=DeferralMemory(0, analysis.memory), info={**analysis.info, "waited": 0.0})
 

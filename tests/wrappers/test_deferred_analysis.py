@@ -23,7 +23,7 @@ def seen(count, away, error=0.5):
 
 
 def waits(method, prior, observations):
-    memory, rng = None, np.random.default_rng(1)
+    memory, rng = DeferralMemory(), np.random.default_rng(1)
     for observation in observations:
         analysis = method.analyse(prior, observation, rng, memory)
         memory = analysis.memory
@@ -38,7 +38,7 @@ def prior(rng):
 @pytest.mark.parametrize(("count", "away", "expected"), [(10, 6.0, 1.0), (10, 1.0, 0.0), (40, 6.0, 0.0)])
 def test_it_waits_if_a_surprise_determines_too_little(prior, count, away, expected):
     observation = seen(count, away)
-    analysis = DeferredAnalysis(ETKF()).analyse(prior, observation, np.random.default_rng(1))
+    analysis = DeferredAnalysis(ETKF()).analyse(prior, observation, np.random.default_rng(1), DeferralMemory())
     plain = ETKF().analyse(prior, observation, np.random.default_rng(1))
     assert analysis.info["waited"] == expected
     np.testing.assert_array_equal(analysis.ensemble, prior if expected else plain.ensemble)
@@ -94,6 +94,17 @@ def test_the_memory_of_the_filter_stays(prior):
 NOTHING = Observation(np.full(SIZE, np.nan), Identity(), 1.0)
 
 
+def test_the_first_analysis_waits_for_nothing(prior):
+    """A single analysis of files has no next cycle: what it did not use would be lost."""
+    observation, rng = seen(10, 6.0), np.random.default_rng(1)
+    analysis = DeferredAnalysis(ETKF()).analyse(prior, observation, rng)
+    plain = ETKF().analyse(prior, observation, np.random.default_rng(1))
+    np.testing.assert_array_equal(analysis.ensemble, plain.ensemble)
+    assert analysis.info["waited"] == 0.0 and analysis.memory.waited == 0
+    again = DeferredAnalysis(ETKF()).analyse(prior, observation, rng, analysis.memory)
+    assert again.info["waited"] == 1.0
+
+
 def test_nothing_observed(prior):
     analysis = DeferredAnalysis(Keep()).analyse(prior, NOTHING, None, DeferralMemory(1, "inner"))
     np.testing.assert_array_equal(analysis.ensemble, prior)
@@ -105,7 +116,7 @@ def test_missing_is_the_smaller_problem(prior, away):
     part = seen(10, away)
     value = np.concatenate([part.value, np.full(SIZE - 10, np.nan)])
     found, wanted = (
-        DeferredAnalysis(ETKF()).analyse(prior, observation, np.random.default_rng(1))
+        DeferredAnalysis(ETKF()).analyse(prior, observation, np.random.default_rng(1), DeferralMemory())
         for observation in (Observation(value, Identity(), 0.5), part)
     )
     assert found.info == wanted.info and found.info["waited"] == (away > 3)
@@ -125,7 +136,7 @@ def test_on_any_device(rng, device, dtype, away):
     prior = xp.asarray(rng.standard_normal((MEMBERS, SIZE)).tolist(), **place)
     given = seen(10, away)
     observation = Observation(xp.asarray(given.value.tolist(), **place), given.operator, 0.5)
-    analysis = DeferredAnalysis(ETKF()).analyse(prior, observation, np.random.default_rng(1))
+    analysis = DeferredAnalysis(ETKF()).analyse(prior, observation, np.random.default_rng(1), DeferralMemory())
     assert analysis.ensemble.device == prior.device and analysis.ensemble.dtype == prior.dtype
     assert analysis.info["waited"] == (away > 3)
 

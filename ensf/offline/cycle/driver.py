@@ -336,8 +336,8 @@ def _plain(time: Time) -> float | str:
 
 
 def _doubts(info: Info) -> str:
-    """Words for errors that the filter takes to be larger than what is told, and innovations that nothing explains."""
-    words = ""
+    """Words for what waits, errors taken to be larger than what is told, and innovations that nothing explains."""
+    words = ", which wait for the next cycle (DeferredAnalysis)" if info.get("waited") else ""
     for name, value in info.items():
         if name.startswith("error_factor") and value >= WRONG_FACTOR:
             kind = name.removeprefix("error_factor").removeprefix("_")
