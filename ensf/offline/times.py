@@ -152,6 +152,13 @@ class TimesSource(Source):
         times = tuple(time.of_members(group) for time, group in zip(self.times, groups, strict=True))
         return replace(self, paths=tuple(paths), times=times)
 
+    def like(self, paths: Sequence[Path]) -> Source:
+        """The same of other files, all of one time after another; errors are those of `of_times`."""
+        names, size = tuple(map(str, self.layout.template.data_vars)), len(self.times[0].paths)
+        groups = [paths[start : start + size] for start in range(0, len(paths), size)]
+        how = bool(self.layout.masks), self.coordinates
+        return TimesSource.of_times(groups, self.layout.member_dim, names, *how)
+
     def part(self, tile: Tile) -> np.ndarray:
         """A part of the ensemble, ``(member, entry)``; errors are those of `Source.part`."""
         ensemble = np.empty((self.members, tile.layout.size), dtype=self.dtype)

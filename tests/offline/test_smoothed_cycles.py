@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import netCDF4
@@ -30,24 +31,26 @@ COMMAND = f"{PROGRAM} {{input}} {{output}} 0 {{duration}} {{seed}}"
 METHODS = ["Smoother(ETKF(), 3)", "Smoother(LETKF(Localization(Euclidean(), 1.5, dims=('x', 'y'))), 3)"]
 
 
-def write_member(path, rng):
+def write_member(path, states):
     """A classic NetCDF file of the states before the start, every two hours."""
     with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as file:
-        for name, size in (("y", 3), ("x", 4), ("time", TIMES)):
+        for name, size in (("y", 3), ("x", 4), ("time", len(states))):
             file.createDimension(name, size)
         for name in ("y", "x"):
             file.createVariable(name, "f8", (name,))[:] = np.arange(len(file.dimensions[name]))
             file[name].axis = name.upper()
-        file.createVariable("time", "f8", ("time",))[:] = 24 + 2 * np.arange(1 - TIMES, 1)
+        file.createVariable("time", "f8", ("time",))[:] = 24 + 2 * np.arange(1 - len(states), 1)
         file["time"].units = "hours since 2019-12-31"
-        file.createVariable("q", "f8", ("time", "y", "x"))[:] = rng.standard_normal((TIMES, 3, 4))
+        file.createVariable("q", "f8", ("time", "y", "x"))[:] = states
 
 
 @pytest.fixture
 def folder(tmp_path):
     rng = np.random.default_rng(3)
     for number in range(1, MEMBERS + 1):
-        write_member(tmp_path / f"m{number}.nc", rng)
+        states = rng.standard_normal((TIMES, 3, 4))
+        write_member(tmp_path / f"m{number}.nc", states)
+        write_member(tmp_path / f"last{number}.nc", states[-1:])
     rows = ["variable,value,error,time,y,x"]
     for minutes in range(20, CYCLES * 360, 100):
         time = np.datetime64("2020-01-01T00:00") + np.timedelta64(minutes, "m")
@@ -199,3 +202,102 @@ def test_a_dataset_of_several_times_and_an_earlier_one(folder):
     assert np.abs(smoothed - states).max() > 0.01
     with pytest.raises(ValueError, match="the earlier ensemble has 4 members of 48 values"):
         problem.smooth(analysis.update, earlier.isel(realization=slice(4)))
+
+
+# --- a file for each time --------------------------------------------------------------------------------
+
+
+def by_time(folder, words="", **changes):
+    """The same cycles with a file for each time; member 2 gets the words."""
+    return each_with(folder, f"each={TIMES}", words, {"by_time": "hist_*.nc"}, initial="last{member}.nc", **changes)
+
+
+def each_with(folder, number, words, model, **changes):
+    script = f'if [ "$1" = 2 ]; then set -- {words}; else set --; fi; exec {COMMAND} {number} "$@"'
+    settings = cycling(folder, **changes)
+    command = f"sh -c {shlex.quote(script)} model {{member}}"
+    return replace(settings, model=replace(settings.model, command=command, **model))
+
+
+def trajectories(place):
+    """States of each member's files, in order of time, and their times."""
+    found = {}
+    for path in sorted(place.glob("member_????_??.nc")) + sorted(place.glob("member_????.nc")):
+        file = xr.load_dataset(path, decode_times=False)
+        found.setdefault(path.name[:11], []).append((file.time.values, file.q.values))
+    return {name: [np.concatenate(parts) for parts in zip(*files, strict=True)] for name, files in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "failed"),
+    [(METHODS[0], "", []), (METHODS[1], "", []), (METHODS[1], "fail", [2])],
+    ids=["etkf", "letkf", "replaced"],
+)
+def test_a_file_for_each_time_has_the_bits_of_one_with_all(folder, method, words, failed):
+    how = {"cycles": 3, "method": read_method(method), "min_members": 3, "replace_failed": True}
+    external.run(each_with(folder, f"times={TIMES}", words, {}, **how), folder / "one", show=print)
+    records = external.run(by_time(folder, words, **how), folder / "each", show=print)
+    assert [record["replaced"] for record in records] == [failed] * 3
+    places = sorted(path.relative_to(folder / "one") for path in (folder / "one").glob("**/member_0001.nc"))
+    assert len(places) == 3 + 3 + 2  # forecasts, analyses, smoothed states
+    for place in (path.parent for path in places):
+        expected, made = trajectories(folder / "one" / place), trajectories(folder / "each" / place)
+        assert expected.keys() == made.keys() and len(made) == MEMBERS - (
+            len(failed) if "forecast" in str(place) else 0
+        )
+        for name, (times, states) in expected.items():
+            assert states.shape == (TIMES, 3, 4)
+            np.testing.assert_array_equal(made[name][0], times)
+            np.testing.assert_array_equal(made[name][1], states)
+    tables = [read(folder / run / "cycle_0003" / "observations.csv") for run in ("one", "each")]
+    assert np.unique(tables[0].time[tables[0].used]).size > 2
+    np.testing.assert_array_equal(tables[0].extra["analysis_mean"], tables[1].extra["analysis_mean"])
+
+
+def test_cycles_of_one_time_each_go_on_and_old_files_go(folder):
+    external.run(by_time(folder, cycles=4), folder / "whole", show=print)
+    flag = folder / "flag"
+    settings = by_time(folder, f"once={flag}", cycles=4, check_time=True)
+    with pytest.raises(OSError, match="member 2 failed in cycle 1"):
+        external.run(settings, folder / "half", show=print)
+    forecasts = folder / "half" / "cycle_0001" / "forecast"
+    (forecasts / "member_0002_01.nc").write_text("half")  # a kill has left them, before the file of the end
+    (forecasts / "member_0002_02.nc").write_text("half")
+    external.run(settings, folder / "half", resume=True, show=print)
+    names = {name for name in contents(folder / "whole") if name.endswith("nc")}
+    assert {"cycle_0004/analysis/member_0005.nc", "cycle_0004/smoothed/cycle_0003/member_0005_03.nc"} < names
+    assert {name: contents(folder / "half")[name] for name in names} == {
+        name: contents(folder / "whole")[name] for name in names
+    }
+    external.run(replace(settings, keep_cycles=3), folder / "half", resume=True, show=print)
+    assert not list((folder / "half" / "cycle_0001").glob("*/member*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "pattern", "sentence"),
+    [
+        ("", "none_*.nc", "its output is not valid: there is no file none_*.nc of an earlier time"),
+        ("nan", "hist_*.nc", "its output is not valid: hist_1.nc: variable 'q' has no value at 1 of 12 points"),
+        ("less", "hist_*.nc", "its output is unlike the others: it has no variable 'q' at time 3"),
+        ("late", "hist_*.nc", "time 'time' at time 1: 26 hours since 2019-12-31, not 24 hours since 2019-12-31"),
+    ],
+)
+def test_a_member_whose_earlier_times_are_not_there_has_failed(folder, words, pattern, sentence):
+    settings = by_time(folder, words)
+    settings = replace(settings, model=replace(settings.model, by_time=pattern))
+    with pytest.raises(OSError, match=rf"member {1 if pattern[0] == 'n' else 2}.* failed in cycle 1: .*") as error:
+        external.run(settings, folder / "out", show=print)
+    assert sentence in str(error.value)
+    left = {path.name for path in (folder / "out" / "cycle_0001" / "forecast").iterdir()}
+    assert not any(name.startswith("member_0002") for name in left)
+
+
+def test_a_pattern_of_other_folders_is_refused_and_a_dry_run_tells(folder):
+    for pattern in ("/tmp/*.nc", "../*.nc"):
+        with pytest.raises(ValueError, match="leaves the member's directory: name files in it, 'hist_\\*.nc'"):
+            Command("model", by_time=pattern)
+    with pytest.raises(ValueError, match="by_time 'hist_{hour}.nc' has the unknown word {hour}"):
+        Command("model", by_time="hist_{hour}.nc")
+    lines = external.plan(by_time(folder), folder / "out")
+    assert "    leaves a file for each time: hist_*.nc, then {output} at the end" in lines
+    assert sum("rows can be used" in line for line in lines) == CYCLES

@@ -213,6 +213,8 @@ def lines(
     yield f"forecast of member {task.member}: {model.model or shlex.join(model.arguments(_words(task, place)))}"
     limit = f"{model.timeout:g} s each" if model.timeout else "no limit of time"
     yield f"    {model.jobs} at a time, {limit}, {model.retries} retries"
+    if model.by_time:
+        yield f"    leaves a file for each time: {model.earlier_files(_words(task, place))}, then {{output}} at the end"
     yield f"cycles: {first} to {cycling.cycles}, from {cycling.time(first - 1)} to {cycling.time(cycling.cycles)}"
     for cycle in [*tables][: SHOWN if len(tables) > SHOWN + 1 else None]:
         files = ", ".join(map(str, cycling.observed(cycle)))
