@@ -7,7 +7,7 @@ place around the ring and are damped; noise comes from the seed. The words make 
 
 With the word times=N the file holds N states, the last bytes, and before them their times in hours: the model goes on
 from the last state and leaves those of its start and of N - 1 steps. With each=N the file holds one state, and those
-before the last are left in files hist_0.nc, hist_1.nc, ...; of these nan spoils one, less leaves one out, late dates one.
+before the last are left in hist_0.nc, hist_1.nc, ...; of these nan spoils one, less leaves one out, late misdates one.
 """
 
 import math

@@ -19,10 +19,11 @@ from ensf.dataset import Problem
 from ensf.filters import ETKF
 from ensf.offline import Offline
 from ensf.offline import cycle as external
-from ensf.offline.cycle import Command, Cycling
+from ensf.offline.cycle import Command, Cycling, Estimated
 from ensf.runs.owner import OWNER
 from ensf.runs.recipe.reader import read_method
 from ensf.tables import read
+from ensf.wrappers import Parameter
 
 MODEL = Path(__file__).parents[1] / "external_model.py"
 MEMBERS, CYCLES, TIMES = 5, 5, 4
@@ -207,20 +208,20 @@ def test_a_dataset_of_several_times_and_an_earlier_one(folder):
 # --- a file for each time --------------------------------------------------------------------------------
 
 
-def by_time(folder, words="", **changes):
-    """The same cycles with a file for each time; member 2 gets the words."""
-    return each_with(folder, f"each={TIMES}", words, {"by_time": "hist_*.nc"}, initial="last{member}.nc", **changes)
+def by_time(folder, words="", pattern="hist_*.nc", **changes):
+    """The cycles with a file for each time."""
+    return ill(folder, f"each={TIMES}", words, pattern, **{"initial": "last{member}.nc", "members": 3, **changes})
 
 
-def each_with(folder, number, words, model, **changes):
-    script = f'if [ "$1" = 2 ]; then set -- {words}; else set --; fi; exec {COMMAND} {number} "$@"'
-    settings = cycling(folder, **changes)
-    command = f"sh -c {shlex.quote(script)} model {{member}}"
-    return replace(settings, model=replace(settings.model, command=command, **model))
+def ill(folder, number, words, pattern="", **changes):
+    """Member 2 gets the words, and fails in cycle 2."""
+    script = f"case $1$2 in 21) set -- {words};; 22) set -- fail;; *) set --;; esac; exec {COMMAND} {number} $*"
+    command = Command(f"sh -c {shlex.quote(script)} model {{member}} {{cycle}}", by_time=pattern)
+    return replace(cycling(folder, **changes), model=command)
 
 
 def trajectories(place):
-    """States of each member's files, in order of time, and their times."""
+    """Times and states in the files of each member, one after another."""
     found = {}
     for path in sorted(place.glob("member_????_??.nc")) + sorted(place.glob("member_????.nc")):
         file = xr.load_dataset(path, decode_times=False)
@@ -229,75 +230,73 @@ def trajectories(place):
 
 
 @pytest.mark.parametrize(
-    ("method", "words", "failed"),
-    [(METHODS[0], "", []), (METHODS[1], "", []), (METHODS[1], "fail", [2])],
-    ids=["etkf", "letkf", "replaced"],
+    ("method", "cycles"),
+    [(METHODS[1], 2), *(pytest.param(method, 4, marks=pytest.mark.slow) for method in METHODS)],
+    ids=["quick", "etkf", "letkf"],
 )
-def test_a_file_for_each_time_has_the_bits_of_one_with_all(folder, method, words, failed):
-    how = {"cycles": 3, "method": read_method(method), "min_members": 3, "replace_failed": True}
-    external.run(each_with(folder, f"times={TIMES}", words, {}, **how), folder / "one", show=print)
-    records = external.run(by_time(folder, words, **how), folder / "each", show=print)
-    assert [record["replaced"] for record in records] == [failed] * 3
-    places = sorted(path.relative_to(folder / "one") for path in (folder / "one").glob("**/member_0001.nc"))
-    assert len(places) == 3 + 3 + 2  # forecasts, analyses, smoothed states
-    for place in (path.parent for path in places):
+def test_a_file_for_each_time_has_the_bits_of_one_with_all(folder, method, cycles):
+    """In cycle 2 a member fails, and is replaced."""
+    how = {"cycles": cycles, "method": read_method(method), "members": 4, "min_members": 3, "replace_failed": True}
+    external.run(ill(folder, f"times={TIMES}", "", **how), folder / "one", show=print)
+    records = external.run(by_time(folder, **how), folder / "each", show=print)
+    assert [record["replaced"] for record in records] == [[], [2], [], []][:cycles]
+    places = sorted(path.parent.relative_to(folder / "one") for path in (folder / "one").glob("**/member_0001.nc"))
+    assert len(places) == {2: 5, 4: 11}[cycles]  # forecasts, analyses, smoothed states
+    for place in places:
         expected, made = trajectories(folder / "one" / place), trajectories(folder / "each" / place)
-        assert expected.keys() == made.keys() and len(made) == MEMBERS - (
-            len(failed) if "forecast" in str(place) else 0
-        )
+        assert made.keys() == expected.keys() and len(made) == 3 + (str(place) != "cycle_0002/forecast")
         for name, (times, states) in expected.items():
             assert states.shape == (TIMES, 3, 4)
             np.testing.assert_array_equal(made[name][0], times)
             np.testing.assert_array_equal(made[name][1], states)
-    tables = [read(folder / run / "cycle_0003" / "observations.csv") for run in ("one", "each")]
-    assert np.unique(tables[0].time[tables[0].used]).size > 2
-    np.testing.assert_array_equal(tables[0].extra["analysis_mean"], tables[1].extra["analysis_mean"])
+    one, each = (read(folder / run / "cycle_0002" / "observations.csv") for run in ("one", "each"))
+    assert np.unique(one.time[one.used]).size > 2
+    np.testing.assert_array_equal(each.extra["analysis_mean"], one.extra["analysis_mean"])
 
 
-def test_cycles_of_one_time_each_go_on_and_old_files_go(folder):
-    external.run(by_time(folder, cycles=4), folder / "whole", show=print)
-    flag = folder / "flag"
-    settings = by_time(folder, f"once={flag}", cycles=4, check_time=True)
+def test_cycles_with_a_file_for_each_time_go_on_and_old_files_go(folder):
+    external.run(by_time(folder, cycles=1, method=ETKF()), folder / "whole", show=print)
+    settings = by_time(folder, f"once={folder}/flag", cycles=1, method=ETKF())
     with pytest.raises(OSError, match="member 2 failed in cycle 1"):
         external.run(settings, folder / "half", show=print)
-    forecasts = folder / "half" / "cycle_0001" / "forecast"
-    (forecasts / "member_0002_01.nc").write_text("half")  # a kill has left them, before the file of the end
-    (forecasts / "member_0002_02.nc").write_text("half")
+    for number in (1, 2, 3, 4):  # a kill has left them, before the file of the end
+        (folder / "half" / "cycle_0001" / "forecast" / f"member_0002_{number:02d}.nc").write_text("half")
     external.run(settings, folder / "half", resume=True, show=print)
-    names = {name for name in contents(folder / "whole") if name.endswith("nc")}
-    assert {"cycle_0004/analysis/member_0005.nc", "cycle_0004/smoothed/cycle_0003/member_0005_03.nc"} < names
-    assert {name: contents(folder / "half")[name] for name in names} == {
-        name: contents(folder / "whole")[name] for name in names
-    }
-    external.run(replace(settings, keep_cycles=3), folder / "half", resume=True, show=print)
+    names = {name for name in contents(folder / "whole") if "member" in name}
+    assert len(names) == 2 * 3 * TIMES
+    assert names == {name for name in contents(folder / "half") if "member" in name}
+    assert all(contents(folder / "half")[name] == contents(folder / "whole")[name] for name in names)
+    external.run(replace(settings, cycles=2, keep_cycles=1, min_members=2), folder / "half", resume=True, show=print)
     assert not list((folder / "half" / "cycle_0001").glob("*/member*"))
 
 
 @pytest.mark.parametrize(
-    ("words", "pattern", "sentence"),
+    ("words", "pattern", "member", "sentence"),
     [
-        ("", "none_*.nc", "its output is not valid: there is no file none_*.nc of an earlier time"),
-        ("nan", "hist_*.nc", "its output is not valid: hist_1.nc: variable 'q' has no value at 1 of 12 points"),
-        ("less", "hist_*.nc", "its output is unlike the others: it has no variable 'q' at time 3"),
-        ("late", "hist_*.nc", "time 'time' at time 1: 26 hours since 2019-12-31, not 24 hours since 2019-12-31"),
+        ("", "none_*.nc", 1, "its output is not valid: there is no file none_*.nc of an earlier time"),
+        ("nan", "hist_*.nc", 2, "its output is not valid: hist_1.nc: variable 'q' has no value at 1 of 12 points"),
+        ("less", "*.nc", 2, "its output is unlike the others: it has no variable 'q' at time 3"),
+        ("late", "hist_[0-2].nc", 2, "time 'time' at time 1: 26 hours since 2019-12-31, not 24 hours since 2019-12-31"),
     ],
+    ids=["none", "nan", "less", "late"],
 )
-def test_a_member_whose_earlier_times_are_not_there_has_failed(folder, words, pattern, sentence):
-    settings = by_time(folder, words)
-    settings = replace(settings, model=replace(settings.model, by_time=pattern))
-    with pytest.raises(OSError, match=rf"member {1 if pattern[0] == 'n' else 2}.* failed in cycle 1: .*") as error:
-        external.run(settings, folder / "out", show=print)
+def test_a_member_whose_earlier_times_are_not_right_has_failed(folder, words, pattern, member, sentence):
+    with pytest.raises(OSError, match=f"member {member}.* failed in cycle 1: ") as error:
+        external.run(by_time(folder, words, pattern), folder / "out", show=print)
     assert sentence in str(error.value)
-    left = {path.name for path in (folder / "out" / "cycle_0001" / "forecast").iterdir()}
-    assert not any(name.startswith("member_0002") for name in left)
+    left = [path.name for path in (folder / "out" / "cycle_0001" / "forecast").iterdir()]
+    assert len(left) == (2 * TIMES if member == 2 else 0) and not any("member_0002" in name for name in left)
 
 
-def test_a_pattern_of_other_folders_is_refused_and_a_dry_run_tells(folder):
-    for pattern in ("/tmp/*.nc", "../*.nc"):
-        with pytest.raises(ValueError, match="leaves the member's directory: name files in it, 'hist_\\*.nc'"):
+def test_patterns_are_checked_and_a_dry_run_tells(folder):
+    for pattern in ("/elsewhere/*.nc", "../*.nc"):
+        with pytest.raises(ValueError, match=r"leaves the member's directory: name files in it, 'hist_\*.nc'"):
             Command("model", by_time=pattern)
     with pytest.raises(ValueError, match="by_time 'hist_{hour}.nc' has the unknown word {hour}"):
         Command("model", by_time="hist_{hour}.nc")
-    lines = external.plan(by_time(folder), folder / "out")
-    assert "    leaves a file for each time: hist_*.nc, then {output} at the end" in lines
+    inside = {"z0": Estimated(Parameter())}
+    with pytest.raises(ValueError, match="parameters in the members' files cannot be in files of one time each"):
+        by_time(folder, parameters=inside)
+    lines = external.plan(by_time(folder, pattern="hist_*_{member}.nc"), folder / "out")
+    assert "    leaves a file for each time: hist_*_1.nc, then {output} at the end" in lines
     assert sum("rows can be used" in line for line in lines) == CYCLES
