@@ -7,7 +7,8 @@ place around the ring and are damped; noise comes from the seed. The words make 
 
 With the word times=N the file holds N states, the last bytes, and before them their times in hours: the model goes on
 from the last state and leaves those of its start and of N - 1 steps. With each=N the file holds one state, and those
-before the last are left in hist_0.nc, hist_1.nc, ...; of these nan spoils one, less leaves one out, late misdates one.
+before the last are left in hist_0.nc, hist_1.nc, ...; of these nan spoils one, less leaves one out, late misdates one;
+with link the last is there, too, and OUTPUT a link to it.
 """
 
 import math
@@ -64,8 +65,10 @@ def several(given, made, start, duration, seed, times, held, words):
         clock[0] += step
     for k in range("less" in words, times, held):
         values = [value for state in states[k : k + held] for value in state]
-        with open(made if k + held == times else f"hist_{k}.nc", "wb") as file:
+        with open(made if k + held == times and "link" not in words else f"hist_{k}.nc", "wb") as file:
             file.write(head + struct.pack(f">{size}d", *clock[k : k + held], *values))
+    if "link" in words:
+        os.symlink(f"hist_{times - 1}.nc", made)
 
 
 def main(given, made, start, duration, seed, *words):

@@ -15,7 +15,10 @@ from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.tiles import Range, Tile, tile_at
 from ensf.offline.members import Source, has_members
 
-__all__ = ["TimesSource"]
+__all__ = ["NO_CATALOGUE", "TimesSource"]
+
+NO_CATALOGUE = "a catalogue of states cannot be read for files of one time each: leave AdditiveNoise out"
+"""Samples would have to be of all times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +184,7 @@ class TimesSource(Source):
 
     def catalogue(self, paths: Sequence[Path]) -> np.ndarray:
         """Raise ValueError: samples would have to be of all times."""
-        raise ValueError("a catalogue of states cannot be read for files of one time each: leave AdditiveNoise out")
+        raise ValueError(NO_CATALOGUE)
 
     def load(self, follow: Any = iter, distinct: bool = True) -> np.ndarray:
         """The ensemble ``(member, state)``; errors are those of `Source.load`, members differ at the last time."""

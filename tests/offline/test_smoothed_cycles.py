@@ -256,7 +256,7 @@ def test_a_file_for_each_time_has_the_bits_of_one_with_all(folder, method, cycle
 
 def test_cycles_with_a_file_for_each_time_go_on_and_old_files_go(folder):
     external.run(by_time(folder, cycles=1, method=ETKF()), folder / "whole", show=print)
-    settings = by_time(folder, f"once={folder}/flag", cycles=1, method=ETKF())
+    settings = by_time(folder, f"once={folder}/flag link", cycles=1, method=ETKF())
     with pytest.raises(OSError, match="member 2 failed in cycle 1"):
         external.run(settings, folder / "half", show=print)
     for number in (1, 2, 3, 4):  # a kill has left them, before the file of the end
@@ -300,3 +300,6 @@ def test_patterns_are_checked_and_a_dry_run_tells(folder):
     lines = external.plan(by_time(folder, pattern="hist_*_{member}.nc"), folder / "out")
     assert "    leaves a file for each time: hist_*_1.nc, then {output} at the end" in lines
     assert sum("rows can be used" in line for line in lines) == CYCLES
+    noisy = read_method("AdditiveNoise(ETKF(), 'm*.nc', 0.1)")
+    with pytest.raises(ValueError, match="a catalogue of states cannot be read for files of one time each"):
+        external.plan(by_time(folder, method=noisy), folder / "out")
