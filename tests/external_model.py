@@ -6,7 +6,9 @@ The last variable of the classic NetCDF file is 3 x 4 numbers of 8 bytes, the la
 place around the ring and are damped; noise comes from the seed. The words make it misbehave, see `misbehave`.
 
 With the word times=N the file holds N states, the last bytes, and before them their times in hours: the model goes on
-from the last state and leaves those of its start and of N - 1 steps.
+from the last state and leaves those of its start and of N - 1 steps. With each=N the file holds one state, and those
+before the last are left in hist_0.nc, hist_1.nc, ...; of these nan spoils one, less leaves one out, late misdates one;
+with link the last is there, too, and OUTPUT a link to it.
 """
 
 import math
@@ -47,26 +49,36 @@ def misbehave(words):
                 log.write(f"{os.getcwd()}\n")
 
 
-def several(given, made, start, duration, seed, times):
+def several(given, made, start, duration, seed, times, held, words):
     with open(given, "rb") as file:
         content = file.read()
-    size = times * (1 + COUNT)
+    size = held * (1 + COUNT)
     head, body = content[: -8 * size], struct.unpack(f">{size}d", content[-8 * size :])
-    hours, step = body[times - 1], duration / 3600 / (times - 1)
+    hours, step = body[held - 1], duration / 3600 / (times - 1)
     states = [list(body[-COUNT:])]
     for k in range(1, times):
         states.append(advance(states[-1], hours + (k - 1) * step, step, seed + k))
     clock = [hours + k * step for k in range(times)]
-    with open(made, "wb") as file:
-        file.write(head + struct.pack(f">{size}d", *clock, *(value for state in states for value in state)))
+    if "nan" in words:
+        states[1] = [math.nan, *states[1][1:]]
+    if "late" in words:
+        clock[0] += step
+    for k in range("less" in words, times, held):
+        values = [value for state in states[k : k + held] for value in state]
+        with open(made if k + held == times and "link" not in words else f"hist_{k}.nc", "wb") as file:
+            file.write(head + struct.pack(f">{size}d", *clock[k : k + held], *values))
+    if "link" in words:
+        os.symlink(f"hist_{times - 1}.nc", made)
 
 
 def main(given, made, start, duration, seed, *words):
     print("running from", start, flush=True)
     misbehave(words)
     for word in words:
-        if word.startswith("times="):
-            several(given, made, start, float(duration), int(seed), int(word.removeprefix("times=")))
+        name, _, number = word.partition("=")
+        if name in ("times", "each"):
+            held = int(number) if name == "times" else 1
+            several(given, made, start, float(duration), int(seed), int(number), held, words)
             return
     with open(given, "rb") as file:
         content = file.read()

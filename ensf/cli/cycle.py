@@ -22,6 +22,7 @@ HELP = {
     "command": "program and arguments that take a member from {input} to {output}",
     "model": "in place of a command, package.module:function, a function of a Dataset",
     "template": "folder whose content the directory of each member starts with",
+    "by_time": "pattern of the files of earlier times that a forecast leaves beside {output}, one for each time",
     "timeout": "seconds for one forecast of a member; 0 = no limit",
     "retries": "how often a member that failed is run again",
     "jobs": "members at the same time",

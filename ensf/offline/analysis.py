@@ -59,6 +59,8 @@ __all__ = ["STAGES", "Analysed", "Earlier", "Offline", "Replaced", "Run", "analy
 LOGGER = logging.getLogger("ensf")
 STAGES = ("forecast", "preassim", "postassim", "analysis")
 Paths = str | Path | Sequence[str | Path]
+Groups = Paths | Sequence[Sequence[str | Path]]
+"""Names or patterns, or several of each time."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Earlier:
     Parameters
     ----------
     paths : tuple of Path
-        As the updates since then have left them; they stay as they are.
+        As the updates since then have left them; they stay as they are. All of one time after another, if there is a
+        file for each.
     lag : int
         How many cycles ago.
     folder : Path
@@ -87,10 +90,7 @@ class Earlier:
         ValueError, OSError
             If one cannot be read, or they are not like the forecast's; it names them.
         """
-        layout = now.layout
-        masked = bool(layout.masks)
-        names = tuple(map(str, layout.template.data_vars))
-        source = Source.of(self.paths, layout.member_dim, names, masked, now.coordinates)
+        layout, source = now.layout, now.like(self.paths)
         if source.members != now.members or source.layout.size != layout.size:
             raise ValueError(
                 f"{source.label(0)} and its like are {source.members} members of {source.layout.size} values but the "
@@ -119,7 +119,7 @@ class Replaced:
     Parameters
     ----------
     names : tuple of str
-        Of their files.
+        Of their files, all of one time after another if there is a file for each.
     replacement : Replacement
     """
 
@@ -129,7 +129,8 @@ class Replaced:
     @property
     def copies(self) -> dict[str, int]:
         """Names of the files, and number of the member whose file each is a copy of."""
-        return dict(zip(self.names, self.replacement.donors.tolist(), strict=True))
+        donors = self.replacement.donors
+        return dict(zip(self.names, np.resize(donors, len(self.names)).tolist(), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +224,7 @@ class Offline:
     parameters : mapping of str to Parameter
         Variables that are parameters of the model, numbers or fields, as in `ensf.dataset.analyse`.
     by_time : bool
-        Each name or pattern of the forecast is the files of one time, from the first to the last.
+        Each name or pattern of the forecast, or group of them, is the files of one time, from the first to the last.
     window : str
         Times of rows that are used: ``START/END``, the end excluded; a duration such as ``6h``, centred at the time of
         the forecast; or ``all``. By default six hours if the files say what time it is.
@@ -273,7 +274,7 @@ class Offline:
 
     def prepare(
         self,
-        prior: Paths,
+        prior: Groups,
         observations: Paths,
         output: str | Path,
         *,
@@ -287,7 +288,7 @@ class Offline:
         Parameters
         ----------
         prior : str, Path, or sequence of these
-            Names or patterns of the files of the forecast.
+            Names or patterns of the files of the forecast; with `by_time` there may be several of each time.
         observations : str, Path, or sequence of these
             Tables, as `ensf.tables.read` takes them.
         output : str or Path
@@ -310,7 +311,8 @@ class Offline:
         ValueError, OSError
             One sentence that names the file, and what to do.
         """
-        folder, paths = expanded(output), find_files(prior, "the forecast")
+        folder = expanded(output)
+        paths = find_files([name for group in each(prior) for name in each(group)], "the forecast")
         tables = find_files(observations, "the observations")
         of_source = partial(Source.of, paths, self.member_dim, mask=self.mask, coordinates=[*self.coordinates.values()])
         source = self._of_times(prior) if self.by_time else of_source(self.variables, without=tuple(self.parameters))
@@ -371,14 +373,13 @@ class Offline:
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         return Transforms.of(chosen, source.layout, source.variable, source.label)
 
-    def _of_times(self, prior: Paths) -> Source:
-        patterns = each(prior)
-        groups = [find_files(pattern, "the forecast") for pattern in patterns]
+    def _of_times(self, prior: Groups) -> Source:
+        groups = [find_files(group, "the forecast") for group in each(prior)]
         return TimesSource.of_times(groups, self.member_dim, self.variables, self.mask, self.coordinates.values())
 
     def analyse(
         self,
-        prior: Paths,
+        prior: Groups,
         observations: Paths,
         output: str | Path,
         *,
@@ -424,7 +425,7 @@ class Offline:
             clear(place)
             run = Run(workers, follow)
             job = self.prepare(prior, observations, place, memory=memory, overwrite=overwrite, run=run)
-            if replaced and len(job.source.paths) != job.source.members:
+            if replaced and any(source.single for source, _ in job.source.pieces):
                 raise ValueError(
                     f"members that failed are to be replaced but {job.source.members} members are in "
                     f"{len(job.source.paths)} files: give a file of each member"
@@ -554,7 +555,7 @@ def _check_apart(paths: Sequence[Path], output: Path, files: Sequence[str]) -> N
 
 
 def analyse_files(
-    prior: Paths,
+    prior: Groups,
     observations: Paths,
     method: Method,
     output: str | Path,

@@ -230,6 +230,11 @@ class Source:
         """The same in other files, like these."""
         return replace(self, paths=tuple(paths))
 
+    def like(self, paths: Sequence[Path]) -> Source:
+        """The same of other files, which are read; errors are those of `of`."""
+        names = tuple(map(str, self.layout.template.data_vars))
+        return Source.of(paths, self.layout.member_dim, names, bool(self.layout.masks), self.coordinates)
+
     def hashes(self, tile: Tile, members: np.ndarray) -> list[bytes]:
         """A number for each member of a part ``(member, entry)``, which members that are the same have in common."""
         return [hashlib.blake2b(np.ascontiguousarray(member).data, digest_size=16).digest() for member in members]

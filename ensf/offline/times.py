@@ -15,7 +15,10 @@ from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.tiles import Range, Tile, tile_at
 from ensf.offline.members import Source, has_members
 
-__all__ = ["TimesSource"]
+__all__ = ["NO_CATALOGUE", "TimesSource"]
+
+NO_CATALOGUE = "a catalogue of states cannot be read for files of one time each: leave AdditiveNoise out"
+"""Samples would have to be of all times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +155,13 @@ class TimesSource(Source):
         times = tuple(time.of_members(group) for time, group in zip(self.times, groups, strict=True))
         return replace(self, paths=tuple(paths), times=times)
 
+    def like(self, paths: Sequence[Path]) -> Source:
+        """The same of other files, all of one time after another; errors are those of `of_times`."""
+        names, size = tuple(map(str, self.layout.template.data_vars)), len(self.times[0].paths)
+        groups = [paths[start : start + size] for start in range(0, len(paths), size)]
+        how = bool(self.layout.masks), self.coordinates
+        return TimesSource.of_times(groups, self.layout.member_dim, names, *how)
+
     def part(self, tile: Tile) -> np.ndarray:
         """A part of the ensemble, ``(member, entry)``; errors are those of `Source.part`."""
         ensemble = np.empty((self.members, tile.layout.size), dtype=self.dtype)
@@ -174,7 +184,7 @@ class TimesSource(Source):
 
     def catalogue(self, paths: Sequence[Path]) -> np.ndarray:
         """Raise ValueError: samples would have to be of all times."""
-        raise ValueError("a catalogue of states cannot be read for files of one time each: leave AdditiveNoise out")
+        raise ValueError(NO_CATALOGUE)
 
     def load(self, follow: Any = iter, distinct: bool = True) -> np.ndarray:
         """The ensemble ``(member, state)``; errors are those of `Source.load`, members differ at the last time."""

@@ -116,7 +116,7 @@ class Output:
     members, statistics : tuple of str
         Stages whose members, and whose mean and spread are written.
     replaced : mapping of str to int
-        Files of members that failed, and whose file each is a copy of.
+        Files of members that failed, all of one time after another, and of whose file each is a copy.
     """
 
     source: Source
@@ -150,10 +150,13 @@ class Output:
     def copies(self, stage: str) -> list[Copy]:
         """The files of a stage, or those of members that failed."""
         if stage == REPLACED:
-            paths = self.source.paths
+            pieces = self.source.pieces
+            failed = len(self.replaced) // len(pieces)
             return [
-                Copy(self.folder / name, paths[donor], self.source.pieces[0][0], 0, stage, slice(number, number + 1))
-                for number, (name, donor) in enumerate(self.replaced.items())
+                Copy(self.folder / name, source.paths[donor], source, piece, stage, slice(number, number + 1))
+                for k, (name, donor) in enumerate(self.replaced.items())
+                for piece, number in [divmod(k, failed)]
+                for source in [pieces[piece][0]]
             ]
         copies, targets = list[Copy](), iter(_members(self.source))
         for piece, (source, _) in enumerate(self.source.pieces):

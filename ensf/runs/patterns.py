@@ -6,14 +6,17 @@ import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ensf.runs.files import expanded, resolved
 
 __all__ = ["each", "find_files"]
 
+Name = TypeVar("Name")
+"""A name or pattern, or a group of them."""
 
-def each(patterns: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+
+def each(patterns: str | Path | Sequence[Name]) -> Sequence[str | Path | Name]:
     """Names or patterns of what a caller has: one, or several."""
     return [patterns] if isinstance(patterns, str | Path) else patterns
 

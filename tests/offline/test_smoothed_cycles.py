@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import netCDF4
@@ -18,10 +19,11 @@ from ensf.dataset import Problem
 from ensf.filters import ETKF
 from ensf.offline import Offline
 from ensf.offline import cycle as external
-from ensf.offline.cycle import Command, Cycling
+from ensf.offline.cycle import Command, Cycling, Estimated
 from ensf.runs.owner import OWNER
 from ensf.runs.recipe.reader import read_method
 from ensf.tables import read
+from ensf.wrappers import Parameter
 
 MODEL = Path(__file__).parents[1] / "external_model.py"
 MEMBERS, CYCLES, TIMES = 5, 5, 4
@@ -30,24 +32,26 @@ COMMAND = f"{PROGRAM} {{input}} {{output}} 0 {{duration}} {{seed}}"
 METHODS = ["Smoother(ETKF(), 3)", "Smoother(LETKF(Localization(Euclidean(), 1.5, dims=('x', 'y'))), 3)"]
 
 
-def write_member(path, rng):
+def write_member(path, states):
     """A classic NetCDF file of the states before the start, every two hours."""
     with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as file:
-        for name, size in (("y", 3), ("x", 4), ("time", TIMES)):
+        for name, size in (("y", 3), ("x", 4), ("time", len(states))):
             file.createDimension(name, size)
         for name in ("y", "x"):
             file.createVariable(name, "f8", (name,))[:] = np.arange(len(file.dimensions[name]))
             file[name].axis = name.upper()
-        file.createVariable("time", "f8", ("time",))[:] = 24 + 2 * np.arange(1 - TIMES, 1)
+        file.createVariable("time", "f8", ("time",))[:] = 24 + 2 * np.arange(1 - len(states), 1)
         file["time"].units = "hours since 2019-12-31"
-        file.createVariable("q", "f8", ("time", "y", "x"))[:] = rng.standard_normal((TIMES, 3, 4))
+        file.createVariable("q", "f8", ("time", "y", "x"))[:] = states
 
 
 @pytest.fixture
 def folder(tmp_path):
     rng = np.random.default_rng(3)
     for number in range(1, MEMBERS + 1):
-        write_member(tmp_path / f"m{number}.nc", rng)
+        states = rng.standard_normal((TIMES, 3, 4))
+        write_member(tmp_path / f"m{number}.nc", states)
+        write_member(tmp_path / f"last{number}.nc", states[-1:])
     rows = ["variable,value,error,time,y,x"]
     for minutes in range(20, CYCLES * 360, 100):
         time = np.datetime64("2020-01-01T00:00") + np.timedelta64(minutes, "m")
@@ -199,3 +203,103 @@ def test_a_dataset_of_several_times_and_an_earlier_one(folder):
     assert np.abs(smoothed - states).max() > 0.01
     with pytest.raises(ValueError, match="the earlier ensemble has 4 members of 48 values"):
         problem.smooth(analysis.update, earlier.isel(realization=slice(4)))
+
+
+# --- a file for each time --------------------------------------------------------------------------------
+
+
+def by_time(folder, words="", pattern="hist_*.nc", **changes):
+    """The cycles with a file for each time."""
+    return ill(folder, f"each={TIMES}", words, pattern, **{"initial": "last{member}.nc", "members": 3, **changes})
+
+
+def ill(folder, number, words, pattern="", **changes):
+    """Member 2 gets the words, and fails in cycle 2."""
+    script = f"case $1$2 in 21) set -- {words};; 22) set -- fail;; *) set --;; esac; exec {COMMAND} {number} $*"
+    command = Command(f"sh -c {shlex.quote(script)} model {{member}} {{cycle}}", by_time=pattern)
+    return replace(cycling(folder, **changes), model=command)
+
+
+def trajectories(place):
+    """Times and states in the files of each member, one after another."""
+    found = {}
+    for path in sorted(place.glob("member_????_??.nc")) + sorted(place.glob("member_????.nc")):
+        file = xr.load_dataset(path, decode_times=False)
+        found.setdefault(path.name[:11], []).append((file.time.values, file.q.values))
+    return {name: [np.concatenate(parts) for parts in zip(*files, strict=True)] for name, files in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("method", "cycles"),
+    [(METHODS[1], 2), *(pytest.param(method, 4, marks=pytest.mark.slow) for method in METHODS)],
+    ids=["quick", "etkf", "letkf"],
+)
+def test_a_file_for_each_time_has_the_bits_of_one_with_all(folder, method, cycles):
+    """In cycle 2 a member fails, and is replaced."""
+    how = {"cycles": cycles, "method": read_method(method), "members": 4, "min_members": 3, "replace_failed": True}
+    external.run(ill(folder, f"times={TIMES}", "", **how), folder / "one", show=print)
+    records = external.run(by_time(folder, **how), folder / "each", show=print)
+    assert [record["replaced"] for record in records] == [[], [2], [], []][:cycles]
+    places = sorted(path.parent.relative_to(folder / "one") for path in (folder / "one").glob("**/member_0001.nc"))
+    assert len(places) == {2: 5, 4: 11}[cycles]  # forecasts, analyses, smoothed states
+    for place in places:
+        expected, made = trajectories(folder / "one" / place), trajectories(folder / "each" / place)
+        assert made.keys() == expected.keys() and len(made) == 3 + (str(place) != "cycle_0002/forecast")
+        for name, (times, states) in expected.items():
+            assert states.shape == (TIMES, 3, 4)
+            np.testing.assert_array_equal(made[name][0], times)
+            np.testing.assert_array_equal(made[name][1], states)
+    one, each = (read(folder / run / "cycle_0002" / "observations.csv") for run in ("one", "each"))
+    assert np.unique(one.time[one.used]).size > 2
+    np.testing.assert_array_equal(each.extra["analysis_mean"], one.extra["analysis_mean"])
+
+
+def test_cycles_with_a_file_for_each_time_go_on_and_old_files_go(folder):
+    external.run(by_time(folder, cycles=1, method=ETKF()), folder / "whole", show=print)
+    settings = by_time(folder, f"once={folder}/flag link", cycles=1, method=ETKF())
+    with pytest.raises(OSError, match="member 2 failed in cycle 1"):
+        external.run(settings, folder / "half", show=print)
+    for number in (1, 2, 3, 4):  # a kill has left them, before the file of the end
+        (folder / "half" / "cycle_0001" / "forecast" / f"member_0002_{number:02d}.nc").write_text("half")
+    external.run(settings, folder / "half", resume=True, show=print)
+    names = {name for name in contents(folder / "whole") if "member" in name}
+    assert len(names) == 2 * 3 * TIMES
+    assert names == {name for name in contents(folder / "half") if "member" in name}
+    assert all(contents(folder / "half")[name] == contents(folder / "whole")[name] for name in names)
+    external.run(replace(settings, cycles=2, keep_cycles=1, min_members=2), folder / "half", resume=True, show=print)
+    assert not list((folder / "half" / "cycle_0001").glob("*/member*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "pattern", "member", "sentence"),
+    [
+        ("", "none_*.nc", 1, "its output is not valid: there is no file none_*.nc of an earlier time"),
+        ("nan", "hist_*.nc", 2, "its output is not valid: hist_1.nc: variable 'q' has no value at 1 of 12 points"),
+        ("less", "*.nc", 2, "its output is unlike the others: it has no variable 'q' at time 3"),
+        ("late", "hist_[0-2].nc", 2, "time 'time' at time 1: 26 hours since 2019-12-31, not 24 hours since 2019-12-31"),
+    ],
+    ids=["none", "nan", "less", "late"],
+)
+def test_a_member_whose_earlier_times_are_not_right_has_failed(folder, words, pattern, member, sentence):
+    with pytest.raises(OSError, match=f"member {member}.* failed in cycle 1: ") as error:
+        external.run(by_time(folder, words, pattern), folder / "out", show=print)
+    assert sentence in str(error.value)
+    left = [path.name for path in (folder / "out" / "cycle_0001" / "forecast").iterdir()]
+    assert len(left) == (2 * TIMES if member == 2 else 0) and not any("member_0002" in name for name in left)
+
+
+def test_patterns_are_checked_and_a_dry_run_tells(folder):
+    for pattern in ("/elsewhere/*.nc", "../*.nc"):
+        with pytest.raises(ValueError, match=r"leaves the member's directory: name files in it, 'hist_\*.nc'"):
+            Command("model", by_time=pattern)
+    with pytest.raises(ValueError, match="by_time 'hist_{hour}.nc' has the unknown word {hour}"):
+        Command("model", by_time="hist_{hour}.nc")
+    inside = {"z0": Estimated(Parameter())}
+    with pytest.raises(ValueError, match="parameters in the members' files cannot be in files of one time each"):
+        by_time(folder, parameters=inside)
+    lines = external.plan(by_time(folder, pattern="hist_*_{member}.nc"), folder / "out")
+    assert "    leaves a file for each time: hist_*_1.nc, then {output} at the end" in lines
+    assert sum("rows can be used" in line for line in lines) == CYCLES
+    noisy = read_method("AdditiveNoise(ETKF(), 'm*.nc', 0.1)")
+    with pytest.raises(ValueError, match="a catalogue of states cannot be read for files of one time each"):
+        external.plan(by_time(folder, method=noisy), folder / "out")

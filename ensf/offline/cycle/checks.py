@@ -24,6 +24,7 @@ from ensf.offline.members import Source
 from ensf.offline.memory import read_memory
 from ensf.offline.observations import counts, entries_read, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free
+from ensf.offline.times import NO_CATALOGUE
 from ensf.runs.files import expanded
 from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, read
@@ -135,7 +136,13 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
             advice = "" if cycling.mask else ", or give mask = true if there is no data"
             raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None
     method = method_for(cycling.filter, source.layout)
-    with_catalogues(method, lambda pattern: source.catalogue(find_files(pattern, "the catalogue")))
+
+    def catalogue(pattern: str) -> np.ndarray:
+        if cycling.model.by_time:
+            raise ValueError(NO_CATALOGUE)
+        return source.catalogue(find_files(pattern, "the catalogue"))
+
+    with_catalogues(method, catalogue)
     places(find_localization(method), source.layout, np.arange(source.layout.size))
     if first == 1 and cycling.first_memory is not None:
         read_memory(cycling.first_memory, method, source.layout, source.dtype)
@@ -213,6 +220,8 @@ def lines(
     yield f"forecast of member {task.member}: {model.model or shlex.join(model.arguments(_words(task, place)))}"
     limit = f"{model.timeout:g} s each" if model.timeout else "no limit of time"
     yield f"    {model.jobs} at a time, {limit}, {model.retries} retries"
+    if model.by_time:
+        yield f"    leaves a file for each time: {model.earlier_files(_words(task, place))}, then {{output}} at the end"
     yield f"cycles: {first} to {cycling.cycles}, from {cycling.time(first - 1)} to {cycling.time(cycling.cycles)}"
     for cycle in [*tables][: SHOWN if len(tables) > SHOWN + 1 else None]:
         files = ", ".join(map(str, cycling.observed(cycle)))

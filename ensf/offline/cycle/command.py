@@ -17,6 +17,9 @@ Files of the template whose names end in ``.template`` are filled with them, too
 A member has failed if the command cannot start, does not return 0, takes too long, leaves no output of its own, or one
 that is not valid or unlike those of the others. Its directory, with ``stdout.txt`` and ``stderr.txt``, is then kept.
 
+With ``by_time`` it also leaves a file for each earlier time of the window, in its directory. They are taken with the
+output, in the natural order of their names: ``member_0001_01.nc``, ``member_0001_02.nc``, ..., ``member_0001.nc``.
+
 A model in Python is run by such a command, too: ``model = "package.module:function"`` takes a Dataset to a Dataset, and
 of the words those that are names of its arguments: start, end, duration, seed, member, cycle.
 
@@ -25,6 +28,7 @@ Programs run from several threads; files are read in the main one alone, for the
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -44,9 +48,11 @@ from typing import Any, TypeVar
 
 from ensf.dataset.stores import copy, is_there, remove
 from ensf.offline.cycle import template
+from ensf.offline.cycle.folders import at_time, by_time
 from ensf.offline.cycle.processes import Processes
 from ensf.runs.engines import Engine, opened
 from ensf.runs.files import resolved
+from ensf.runs.patterns import find_files
 
 __all__ = ["UNREADABLE", "WORDS", "Command", "Task"]
 
@@ -87,6 +93,9 @@ class Command:
     template : str
         Folder whose content each directory starts with; symbolic links stay links; it may have words in braces. None
         if empty.
+    by_time : str
+        Pattern of the files that it leaves in the member's directory beside the output, one for each time before that
+        of the output; it may have words in braces. None if empty: the output has all times.
     timeout : float
         Seconds for one try; then the program and all that it started are killed. 0 = no limit.
     retries : int
@@ -100,13 +109,14 @@ class Command:
     ------
     ValueError
         If the command is empty, has an unknown word in braces, or a number is negative; if there is both a command and
-        a model, or neither.
+        a model, or neither; if `by_time` is not within the member's directory.
     """
 
     command: str = ""
     _: KW_ONLY
     model: str = ""
     template: str = ""
+    by_time: str = ""
     timeout: float = 0.0
     retries: int = 0
     jobs: int = 1
@@ -131,6 +141,7 @@ class Command:
         trial |= dict.fromkeys(("start", "end", "time"), _Anything()) | dict.fromkeys(self.words, 1.0)
         self.arguments(trial)
         self.template_folder(trial)
+        self.earlier_files(trial)
 
     def arguments(self, values: Mapping[str, Any]) -> list[str]:
         """Program and arguments with the words replaced."""
@@ -153,11 +164,18 @@ class Command:
         """The path of the template with the words replaced."""
         return os.path.expanduser(_filled(self.template, values, f"template {self.template!r}"))
 
+    def earlier_files(self, values: Mapping[str, Any]) -> str:
+        """The pattern of the files of earlier times with the words replaced, within the member's directory."""
+        pattern = _filled(self.by_time, values, f"by_time {self.by_time!r}")
+        if os.path.isabs(pattern) or ".." in Path(pattern).parts:
+            raise ValueError(f"by_time {self.by_time!r} leaves the member's directory: name files in it, 'hist_*.nc'")
+        return pattern
+
     def forecast(
         self,
         tasks: Sequence[Task],
         directory: Path,
-        check: Callable[[Task, Path], Content],
+        check: Callable[[Task, Sequence[Path]], Content],
         folder: Path = Path(),
         unlike: Callable[[Mapping[int, Content]], Mapping[int, str]] = lambda contents: {},
         engine: Engine = "serial",
@@ -170,7 +188,8 @@ class Command:
         directory : Path
             Where the directories of members are made.
         check : callable
-            ``check(task, path)`` says what an output file holds; raises ValueError if it is not valid.
+            ``check(task, paths)`` says what the output holds, of files of earlier times and that of the end; raises
+            ValueError if it is not valid.
         folder : Path
             Where the path of the template counts from.
         unlike : callable
@@ -195,7 +214,7 @@ class Command:
                 said[task.member] = _last_words(place)
                 if not reason:
                     try:
-                        contents[task.member] = _taken(task, place, check)
+                        contents[task.member] = self._taken(task, place, check)
                     except ValueError as error:
                         reason = f"its output is not valid: {error}"
                 if reason:
@@ -205,7 +224,7 @@ class Command:
                 if task.member in different:
                     del contents[task.member]
                     reason = f"its output is unlike the others: {different[task.member]}{said.get(task.member, '')}"
-                    reasons[task.member] = f"{reason}; see {_given_back(task, directory)}"
+                    reasons[task.member] = f"{reason}; see {self._given_back(task, directory)}"
             if not reasons:
                 break
         return dict(sorted(reasons.items()))
@@ -241,12 +260,12 @@ class Command:
         """One try: where, and why it failed or nothing."""
         place = Path(tempfile.mkdtemp(prefix=f"member_{task.member:04d}_", dir=directory))
         given, made = _files(task, place)
-        words = {"member": task.member, "input": given, "output": made, "directory": place, **task.values}
+        words = _words(task, place)
         try:
             if self.template:
                 shutil.copytree(folder / self.template_folder(words), place, symlinks=True, dirs_exist_ok=True)
                 template.fill(place, words)
-            for path in (given, made, place / "stdout.txt", place / "stderr.txt"):
+            for path in (*self._earlier(task, place), given, made, place / "stdout.txt", place / "stderr.txt"):
                 remove(path)  # neither an output nor a link of the template
             copy(task.input, given)
             status = processes.run(self.arguments(words), place, self.timeout)
@@ -259,6 +278,40 @@ class Command:
             return place, f"it could not be run ({error.strerror or error})"
         except ValueError as error:
             return place, f"it could not be run ({error})"
+
+    def _earlier(self, task: Task, place: Path) -> list[Path]:
+        """Files of earlier times in the directory of a member, in order."""
+        if not self.by_time:
+            return []
+        own = [resolved(path) for path in _files(task, place)]
+        pattern = self.earlier_files(_words(task, place))
+        try:
+            found = find_files(f"{glob.escape(str(place))}{os.sep}{pattern}", "by_time")
+        except FileNotFoundError:
+            return []
+        return [path for path in found if resolved(path) not in own]
+
+    def _taken(self, task: Task, place: Path, check: Callable[[Task, Sequence[Path]], Content]) -> Content:
+        """What a valid output holds; its files get their names, the last of all that of the end; the directory goes."""
+        made = [*self._earlier(task, place), _files(task, place)[1]]
+        if self.by_time and len(made) == 1:
+            raise ValueError(f"there is no file {self.earlier_files(_words(task, place))} of an earlier time")
+        content = check(task, made)
+        _remove(task.output)
+        for number, path in enumerate(made[:-1], 1):
+            _move(path, at_time(task.output, number))
+        _move(made[-1], task.output)
+        shutil.rmtree(place, ignore_errors=True)
+        return content
+
+    def _given_back(self, task: Task, directory: Path) -> Path:
+        """A directory with the output, which was taken too early."""
+        place = Path(tempfile.mkdtemp(prefix=f"member_{task.member:04d}_", dir=directory))
+        earlier = by_time(task.output)[:-1]
+        os.replace(task.output, _files(task, place)[1])
+        for path in reversed(earlier):
+            os.replace(path, place / path.name)
+        return place
 
 
 # --- in a worker -----------------------------------------------------------------------------------------
@@ -298,40 +351,41 @@ def _by_worker(run: _Run, stopping: Callable[[], bool]) -> tuple[Path, str]:
 # --- what a program leaves -------------------------------------------------------------------------------
 
 
+def _words(task: Task, place: Path) -> dict[str, Any]:
+    """What stands in braces for a member that runs in a directory."""
+    given, made = _files(task, place)
+    return {"member": task.member, "input": given, "output": made, "directory": place, **task.values}
+
+
 def _files(task: Task, place: Path) -> tuple[Path, Path]:
     """Input and output in the directory of a member."""
     return place / f"input{task.output.suffix}", place / f"output{task.output.suffix}"
 
 
-def _finished(tasks: Sequence[Task], check: Callable[[Task, Path], Content]) -> dict[int, Content]:
+def _finished(tasks: Sequence[Task], check: Callable[[Task, Sequence[Path]], Content]) -> dict[int, Content]:
     """What the outputs hold that an earlier run has left; those that are not valid are removed."""
     contents = {}
     for task in tasks:
         if task.output.exists():
             try:
-                contents[task.member] = check(task, task.output)
+                contents[task.member] = check(task, by_time(task.output))
             except ValueError:
-                remove(task.output)
+                _remove(task.output)
     return contents
 
 
-def _taken(task: Task, place: Path, check: Callable[[Task, Path], Content]) -> Content:
-    """What a valid output holds; it gets its name, and the directory of the member goes."""
-    made = _files(task, place)[1]
-    content = check(task, made)
+def _remove(output: Path) -> None:
+    """Remove what a member left, from the end on: of what a kill leaves, the first times are there without a gap."""
+    for path in reversed(by_time(output)):
+        remove(path)
+
+
+def _move(made: Path, target: Path) -> None:
+    """Give a file its name; of a link a copy."""
     if made.is_symlink():
         linked, made = made, made.with_name(f"copy{made.suffix}")
         copy(linked, made)
-    os.replace(made, task.output)
-    shutil.rmtree(place, ignore_errors=True)
-    return content
-
-
-def _given_back(task: Task, directory: Path) -> Path:
-    """A directory with the output, which was taken too early."""
-    place = Path(tempfile.mkdtemp(prefix=f"member_{task.member:04d}_", dir=directory))
-    os.replace(task.output, _files(task, place)[1])
-    return place
+    os.replace(made, target)
 
 
 def _last_words(place: Path) -> str:

@@ -6,6 +6,8 @@ The folder of a cycle is complete when the restart counts it. A run that was sto
 after those; its forecasts that were finished are kept. If the model gives the same output for the same input, the run
 is the same, bit for bit, as if it had never stopped.
 
+Where the program leaves a file for each time, members have several, ``member_0001_01.nc`` and so on, in all folders.
+
 With a `Smoother` each cycle also writes corrected copies of the states of the cycles before, beside the filter's own:
 
     k-1/analysis, k-1/smoothed/k-2, k-1/smoothed/k-3, ... --update of k--> k/smoothed/k-1, k/smoothed/k-2, ...
@@ -34,7 +36,7 @@ from ensf.offline import Analysed, Earlier, Replaced, analyse_files
 from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
-from ensf.offline.cycle.members import check_time, content, unlike
+from ensf.offline.cycle.members import check_time, contents, unlike
 from ensf.offline.cycle.settings import Cycling, Date, Time
 from ensf.offline.fields import FIELDS
 from ensf.offline.memory import MEMORY
@@ -69,7 +71,10 @@ class Analyse(Protocol):
         rng: Generator,
         memory: Memory,
     ) -> Analysis | Analysed:
-        """Write a file of the same name for each prior file; `memory` of the result is for the next cycle."""
+        """Write a file of the same name for each prior file; `memory` of the result is for the next cycle.
+
+        Of members with a file for each time the prior files are those of the end.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +266,9 @@ def _analysis(
     suffix = next(iter(prior.values())).suffix
     replaced = None
     if replacement is not None:
-        replaced = Replaced(tuple(_name(member, suffix) for member in failed), replacement)
+        times = len(folders.by_time(next(iter(prior.values()))))
+        files = folders.groups([Path(_name(member, suffix)) for member in failed], times)
+        replaced = Replaced(tuple(str(name) for of_time in files for name in of_time), replacement)
     how = {"earlier": _earlier(cycling, directory, cycle, prior), "replaced": replaced}
     analyse = analyse or _of_files({**cycling.analysis(cycle), **how, **limits})
     former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
@@ -282,10 +289,10 @@ def _forecast(
     tasks = list(_tasks(checkpoint, cycling, directory))
     start, end = cycling.time(cycle - 1), cycling.time(cycle)
 
-    def check(task: Task, path: Path) -> dict[str, str]:
+    def check(task: Task, paths: Sequence[Path]) -> dict[str, str]:
         if cycling.check_time:
-            check_time(path, task.input, start, end)
-        return content(path, cycling.file_variables, cycling.mask)
+            check_time(paths[-1], task.input, start, end)
+        return contents(paths, cycling.file_variables, cycling.mask)
 
     failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder), unlike, workers)
     prior = {task.member: task.output for task in tasks if task.member not in failed}
@@ -299,7 +306,8 @@ def _earlier(cycling: Cycling, directory: Path, cycle: int, prior: Mapping[int, 
     earlier = []
     for lag in range(1, min(cycling.lag, cycle - 1) + 1):
         left = before / "analysis" if lag == 1 else folders.folder(before / "smoothed", cycle - lag)
-        paths = tuple(left / path.name for path in prior.values())
+        ends = [left / path.name for path in prior.values()]
+        paths = tuple(path for of_time in folders.groups(ends, len(folders.by_time(ends[0]))) for path in of_time)
         earlier.append(Earlier(paths, lag, folders.folder(place / "smoothed", cycle - lag)))
     return earlier
 
@@ -325,7 +333,9 @@ def _of_files(settings: Mapping[str, Any]) -> Analyse:
         rng: Generator,
         memory: Memory,
     ) -> Analysed:
-        return analyse_files(prior_paths, observation_paths, method, output_dir, rng=rng, memory=memory, **settings)
+        ends = list(prior_paths)
+        prior = folders.groups(ends, len(folders.by_time(ends[0]))) if settings["by_time"] else ends
+        return analyse_files(prior, observation_paths, method, output_dir, rng=rng, memory=memory, **settings)
 
     return analyse
 

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import count, takewhile
 from pathlib import Path
 
 from ensf.dataset import stores
 
-__all__ = ["folder", "numbered", "remove", "remove_analysis", "remove_members", "remove_smoothed", "smoothed"]
+__all__ = [
+    "at_time",
+    "by_time",
+    "folder",
+    "groups",
+    "numbered",
+    "remove",
+    "remove_analysis",
+    "remove_members",
+    "remove_smoothed",
+    "smoothed",
+]
 
 NUMBER = re.compile(r"cycle_(\d{4,})")
-MEMBER = re.compile(r"member_\d{4,}\.[^.]+|\.member_\d{4,}-[0-9a-f]{32}\.[^.]+")
+MEMBER = re.compile(r"member_\d{4,}(_\d{2,})?\.[^.]+|\.member_\d{4,}(_\d{2,})?-[0-9a-f]{32}\.[^.]+")
 ANALYSIS = re.compile(rf"{MEMBER.pattern}|(?:fields|memory)\.nc|\.memory-[0-9a-f]{{32}}\.nc|\.ensf-owner")
 TABLE = re.compile(r"fields\.nc|(?:observations|parameters)\.csv|\.(?:observations|parameters)-[0-9a-f]{32}\.csv")
 HALF = re.compile(r"\.analysis-[0-9a-f]{32}")
@@ -21,6 +33,21 @@ HALF = re.compile(r"\.analysis-[0-9a-f]{32}")
 
 def folder(directory: Path, cycle: int) -> Path:
     return directory / f"cycle_{cycle:04d}"
+
+
+def at_time(end: Path, number: int) -> Path:
+    """The file of a member of one of the times before that of the end, from 1."""
+    return end.with_name(f"{end.stem}_{number:02d}{end.suffix}")
+
+
+def by_time(end: Path) -> tuple[Path, ...]:
+    """The files of a member: those of the times before, as far as there are any, and that of the end."""
+    return (*takewhile(stores.is_there, (at_time(end, number) for number in count(1))), end)
+
+
+def groups(ends: Sequence[Path], times: int) -> list[tuple[Path, ...]]:
+    """The files of several members, of each of so many times."""
+    return [*(tuple(at_time(end, number) for end in ends) for number in range(1, times)), tuple(ends)]
 
 
 def numbered(directory: Path) -> dict[int, Path]:

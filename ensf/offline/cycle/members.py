@@ -16,7 +16,7 @@ from ensf.dataset.netcdf import reading
 from ensf.dataset.stored import Stored
 from ensf.offline.cycle.settings import Date, Time
 
-__all__ = ["Content", "check_time", "content", "unlike"]
+__all__ = ["Content", "check_time", "content", "contents", "unlike"]
 
 Content = Mapping[str, str]
 """What must be the same in the files of all members: what of which variable, and its value or a hash."""
@@ -55,6 +55,19 @@ def content(path: Path, variables: Sequence[str] = (), mask: bool = False) -> di
             numbers, absent = how.numbers(variable.values), how.missing(variable.values)
             holds |= _described(variable, how.number) | _holes(name, numbers, absent, mask)
         return holds
+
+
+def contents(paths: Sequence[Path], variables: Sequence[str] = (), mask: bool = False) -> dict[str, str]:
+    """What the files of a member hold, of earlier times and of the end; errors are those of `content`."""
+    *earlier, end = paths
+    holds = content(end, variables, mask)
+    for number, path in enumerate(earlier, 1):
+        try:
+            own = content(path, variables, mask)
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {error}") from error
+        holds |= {f"{what} at time {number}": value for what, value in own.items()}
+    return holds
 
 
 def _holes(name: Hashable, numbers: np.ndarray, missing: np.ndarray, mask: bool) -> dict[str, str]:

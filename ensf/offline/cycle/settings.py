@@ -190,6 +190,11 @@ class Cycling:
                 f"the parameters are {', '.join(self.own_parameters) or 'none'} but the words of the command "
                 f"{', '.join(self.model.words) or 'none'}: give Command(..., words=) with the names of the parameters"
             )
+        if self.model.by_time and len(self.own_parameters) < len(self.parameters):
+            raise ValueError(
+                "parameters in the members' files cannot be in files of one time each: leave by_time out, or give the "
+                "parameters a value"
+            )
         if self.parameters and can(self.filter, "analyse"):
             check_preparable(cast(Filter, self.filter))
 
@@ -325,7 +330,8 @@ class Cycling:
         )
         times = "" if window is None else f"{window[0]}/{window[1]}"
         inside = {name: one.parameter for name, one in self.parameters.items() if not one.is_own}
-        return {name: getattr(self, name) for name in names} | {"window": times, "parameters": inside}
+        more = {"by_time": bool(self.model.by_time), "window": times, "parameters": inside}
+        return {name: getattr(self, name) for name in names} | more
 
     def keeps(self, cycle: int, finished: int) -> bool:
         """Whether the member files of a cycle are kept when so many are finished."""
