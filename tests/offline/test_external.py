@@ -112,6 +112,16 @@ def test_a_cycle_says_which_errors_are_told_far_too_small(folder, kind):
     assert lines[0].endswith(f"4 members, errors{kind and ' of '}{kind} taken as 9.84 times what is told")
 
 
+def test_a_cycle_says_that_its_observations_wait(folder):
+    def analyse(prior_paths, observation_paths, method, output_dir, *, rng, memory):
+        for path in prior_paths:
+            (output_dir / path.name).write_bytes(path.read_bytes())
+        return Analysis(np.zeros((MEMBERS, 1)), None, {"waited": 1.0})
+
+    _, lines = run(folder, analyse=analyse, cycles=1)
+    assert lines[0].endswith(", which wait for the next cycle (DeferredAnalysis)")
+
+
 def test_forecasts_and_analyses_alternate(folder):
     records, lines = run(folder)
     assert [record["cycle"] for record in records] == [1, 2, 3] and records[-1]["time"] == 19.5

@@ -339,6 +339,18 @@ def test_an_interrupt_swallowed_after_the_last_step_is_told(folder, monkeypatch)
     assert main(command(folder)) == 130
 
 
+def test_observations_that_wait_are_told(folder, capsys):
+    """The first analysis never waits; with its memory a surprise does, and is said to."""
+    near = "Localization(Sphere(), 300.0)"
+    method = f"DeferredAnalysis(LETKF({near}), chi2_limit=1.0000001, min_constraint=1.0)"
+    (folder / "obs.csv").write_text("\n".join([HEAD, "q,9,.1,2024-01-31,44,5,500"]) + "\n")
+    said = []
+    for name, memory in (("first", []), ("second", ["--memory", str(folder / "first" / "memory.nc")])):
+        assert main([*command(folder, output=name), "--method", method, *memory]) == 0
+        said.append("wait for the next analysis" in capsys.readouterr().err)
+    assert said == [False, True]
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment(folder):
     """All files of the analysis, or none, whenever the process is killed."""
