@@ -234,6 +234,14 @@ def test_one_observation_is_drawn_with_every_radius(cycles, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_one_observation_takes_a_pattern_from_a_file(cycles, tmp_path):
+    """As `ensf analyse` does: a string, not a list."""
+    (tmp_path / "one.toml").write_text(f'prior = "{cycles}/m*.nc"\nvariable = "t"\nerror = 0.5\n')
+    words_of = ["observe-one", "--config", str(tmp_path / "one.toml"), "--at", "lat=45,lon=3.5,z=10", "--dpi", "60"]
+    assert main([*words_of, "--output", str(tmp_path / "one")]) == 0
+    assert (tmp_path / "one" / "observe_one.nc").is_file()
+
+
 def test_statistics_of_cycles_name_the_date(cycles):
     statistics = xr.load_dataset(cycles / "cycles" / "statistics.nc")
     assert statistics.time.values[-1] == np.datetime64("2024-01-31T12:00")
