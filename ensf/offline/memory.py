@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,8 +30,10 @@ from ensf.wrappers.deferred_analysis import DeferralMemory
 from ensf.wrappers.spread import ResetMemory
 from ensf.wrappers.spread_control.bias import BiasEstimate
 from ensf.wrappers.spread_control.control import KindMemory, SpreadMemory
-from ensf.wrappers.spread_control.error_estimate import ALTERNATION_SUMS, EDGES, SUMS, Alternation, ErrorEstimate
-from ensf.wrappers.spread_control.lagged import LastCycle, Sites
+from ensf.wrappers.spread_control.error_estimate import EDGES, ErrorEstimate
+from ensf.wrappers.spread_control.error_evidence import Alternation, Repetition, TimeCorrelation
+from ensf.wrappers.spread_control.lagged import LastCycle, Past
+from ensf.wrappers.spread_control.sites import Sites
 
 __all__ = ["MEMORY", "keepers", "read_memory", "write_memory"]
 
@@ -82,16 +85,6 @@ def _kinds_and_last(memory: SpreadMemory) -> dict[str, xr.Variable]:
             ("kind",), np.array(list(memory.kinds), dtype=object), {"long_name": "kind of observations"}
         ),
         "error_variance_factor": of_kinds([one.error.factor for one in kinds], "factor of the error variance"),
-        "error_sums": xr.Variable(
-            ("kind", "term"),
-            np.array([one.error.sums for one in kinds]).reshape(len(kinds), SUMS),
-            {"long_name": "fading sums over pairs: cross / r, beta^2 v / r, d^2 / r, v / r, 1"},
-        ),
-        "error_alternation": xr.Variable(
-            ("kind", "alternation_term"),
-            np.array([one.error.alternation.sums for one in kinds]).reshape(len(kinds), ALTERNATION_SUMS),
-            {"long_name": "fading sums over pairs: d d' / (beta r), its square, d (d - delta) / r, 1"},
-        ),
         "error_histogram": xr.Variable(
             ("kind", "bin"),
             np.array([one.error.histogram for one in kinds]).reshape(len(kinds), len(EDGES) - 1),
@@ -104,6 +97,11 @@ def _kinds_and_last(memory: SpreadMemory) -> dict[str, xr.Variable]:
         "bias_variance": of_kinds([one.bias.variance for one in kinds], "mean forecast variance of the last cycle"),
         "bias_cycles": of_kinds([one.bias.cycles for one in kinds], "number of cycles with such observations"),
     }
+    for name, (sums, terms) in SUMS.items():
+        values = np.array([sums(one.error) for one in kinds]).reshape(len(kinds), len(sums(ErrorEstimate())))
+        variables[name] = xr.Variable(
+            ("kind", f"term_of_{values.shape[1]}"), values, {"long_name": f"fading sums over pairs: {terms}"}
+        )
     last = memory.last
     if last is None:
         return variables
@@ -111,19 +109,44 @@ def _kinds_and_last(memory: SpreadMemory) -> dict[str, xr.Variable]:
         values = to_numpy(getattr(last, name))
         variables[f"last_{name}"] = xr.Variable(("observation",), values, {"long_name": f"last cycle: {meaning}"})
     variables["last_surprised"] = xr.Variable(("observation",), last.surprised.astype(np.int8))
-    variables["last_kind"] = xr.Variable(("observation",), last.sites.kind)
-    variables["last_variable"] = xr.Variable(("observation",), last.sites.variable)
-    variables["last_position"] = xr.Variable(("observation", "axis"), last.sites.position)
+    variables |= _of_sites(last.sites, "last", "observation")
     variables["last_anomalies"] = xr.Variable(("member", "observation"), to_numpy(last.anomalies))
+    if memory.past:
+        cycle = np.repeat(np.arange(len(memory.past)), [len(each.sites) for each in memory.past])
+        order = {"long_name": "how many cycles before the last but one"}
+        variables["past_cycle"] = xr.Variable(("past_observation",), cycle, order)
+        sites = (np.concatenate([getattr(each.sites, name) for each in memory.past]) for name in SITES)
+        variables |= _of_sites(Sites(*sites), "past", "past_observation")
+        for name in PAST:
+            values = np.concatenate([getattr(each, name) for each in memory.past])
+            variables[f"past_{name}"] = xr.Variable(
+                ("past_observation",), values, {"long_name": f"cycles before the last: {LAST[name]}"}
+            )
     return variables
 
 
+SUMS: dict[str, tuple[Callable[[ErrorEstimate], np.ndarray], str]] = {
+    "error_sums": (attrgetter("sums"), "cross / r, beta^2 v / r, d^2 / r, v / r, 1"),
+    "error_alternation": (attrgetter("alternation.sums"), "d d' / (beta r), its square, d (d - delta) / r, 1"),
+    "error_repetition": (attrgetter("repetition.sums"), "w q, w, w^2 (q - 1)^2 with r q = d_i^2 - d_i d_j v_i / v_ij"),
+    "error_time_correlation": (attrgetter("correlation.sums"), "-d_0 (d_2 - beta (d_1 - delta_1)) / r, its square"),
+}
 LAST = {
     "innovation": "observation minus forecast mean",
     "increment": "analysis mean minus forecast mean",
     "variance": "forecast variance",
     "error": "error variance as told",
 }
+PAST = "innovation", "increment", "error"
+SITES = "kind", "position", "variable"
+
+
+def _of_sites(sites: Sites, prefix: str, along: str) -> dict[str, xr.Variable]:
+    return {
+        f"{prefix}_kind": xr.Variable((along,), sites.kind),
+        f"{prefix}_position": xr.Variable((along, "axis"), sites.position),
+        f"{prefix}_variable": xr.Variable((along,), sites.variable),
+    }
 
 
 def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]:
@@ -131,9 +154,10 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
     names = [str(name) for name in stored["kind"].values] if "kind" in stored.variables else []
     count = len(names)
     factor = reader.values(stored, "error_variance_factor", ("kind",), (count,), 1e-6)
-    sums = reader.values(stored, "error_sums", ("kind", "term"), (count, SUMS), -np.inf)
-    alternation = reader.values(
-        stored, "error_alternation", ("kind", "alternation_term"), (count, ALTERNATION_SUMS), -np.inf
+    numbers = {name: len(sums(ErrorEstimate())) for name, (sums, _) in SUMS.items()}
+    sums, alternation, repetition, correlation = (
+        reader.values(stored, name, ("kind", f"term_of_{number}"), (count, number), -np.inf)
+        for name, number in numbers.items()
     )
     histogram = reader.values(stored, "error_histogram", ("kind", "bin"), (count, len(EDGES) - 1), 0.0)
     surprises = reader.values(stored, "surprises", ("kind",), (count,), 0.0)
@@ -144,7 +168,14 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
     cycles = reader.values(stored, "bias_cycles", ("kind",), (count,), 0.0)
     kinds = {
         name: KindMemory(
-            ErrorEstimate(float(factor[k]), sums[k], histogram[k], Alternation(alternation[k])),
+            ErrorEstimate(
+                float(factor[k]),
+                sums[k],
+                histogram[k],
+                Alternation(alternation[k]),
+                Repetition(repetition[k]),
+                TimeCorrelation(correlation[k]),
+            ),
             BiasEstimate(float(raw[k]), float(square[k]), float(noise[k]), float(variance[k]), int(cycles[k])),
             float(surprises[k]),
         )
@@ -152,17 +183,13 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
     }
     if "last_innovation" not in stored.variables:
         return {"kinds": kinds, "last": None}
-    size, axes, members = (stored.sizes.get(dim, 0) for dim in ("observation", "axis", "member"))
+    size, members = (stored.sizes.get(dim, 0) for dim in ("observation", "member"))
 
     def each(name: str, lowest: float = -np.inf) -> np.ndarray:
         return reader.values(stored, f"last_{name}", ("observation",), (size,), lowest)
 
-    kind = each("kind", 0.0)
-    if (kind >= count).any():
-        raise ValueError(f"{reader.path}: last_kind is {kind.max()}, but there are {count} kinds: count them from 0")
-    position = reader.values(stored, "last_position", ("observation", "axis"), (size, axes), -np.inf)
     last = LastCycle(
-        sites=Sites(kind, position, each("variable", -1.0)),
+        sites=_sites_of(stored, reader, "last", "observation", count),
         innovation=each("innovation"),
         increment=each("increment"),
         variance=each("variance", 0.0),
@@ -170,7 +197,33 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
         anomalies=reader.values(stored, "last_anomalies", ("member", "observation"), (members, size), -np.inf),
         surprised=each("surprised").astype(bool),
     )
-    return {"kinds": kinds, "last": last}
+    if "past_cycle" not in stored.variables:
+        return {"kinds": kinds, "last": last, "past": ()}
+    along = "past_observation"
+    cycle = reader.values(stored, "past_cycle", (along,), (stored.sizes[along],), 0.0)
+    sites = _sites_of(stored, reader, "past", along, count)
+    parts = [reader.values(stored, f"past_{name}", (along,), (len(sites),), -np.inf) for name in PAST]
+    of_each = [np.flatnonzero(cycle == k) for k in range(int(cycle.max(initial=-1)) + 1)]
+    past = tuple(Past(sites.rows(mine), *(part[mine] for part in parts)) for mine in of_each)
+    return {"kinds": kinds, "last": last, "past": past}
+
+
+def _sites_of(stored: xr.Dataset, reader: _Reader, prefix: str, along: str, kinds: int) -> Sites:
+    """From a file.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer kinds.
+    """
+    size, axes = stored.sizes.get(along, 0), stored.sizes.get("axis", 0)
+    kind = reader.values(stored, f"{prefix}_kind", (along,), (size,), 0.0)
+    if (kind >= kinds).any():
+        raise ValueError(
+            f"{reader.path}: {prefix}_kind is {kind.max()}, but there are {kinds} kinds: count them from 0"
+        )
+    position = reader.values(stored, f"{prefix}_position", (along, "axis"), (size, axes), -np.inf)
+    return Sites(kind, position, reader.values(stored, f"{prefix}_variable", (along,), (size,), -1.0))
 
 
 # --- which wrapper remembers what ------------------------------------------------------------------------

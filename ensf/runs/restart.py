@@ -50,10 +50,13 @@ CLASSES = (
     "ensf.wrappers.spread_control.bias:BiasEstimate",
     "ensf.wrappers.spread_control.control:KindMemory",
     "ensf.wrappers.spread_control.control:SpreadMemory",
-    "ensf.wrappers.spread_control.error_estimate:Alternation",
     "ensf.wrappers.spread_control.error_estimate:ErrorEstimate",
+    "ensf.wrappers.spread_control.error_evidence:Alternation",
+    "ensf.wrappers.spread_control.error_evidence:Repetition",
+    "ensf.wrappers.spread_control.error_evidence:TimeCorrelation",
     "ensf.wrappers.spread_control.lagged:LastCycle",
-    "ensf.wrappers.spread_control.lagged:Sites",
+    "ensf.wrappers.spread_control.lagged:Past",
+    "ensf.wrappers.spread_control.sites:Sites",
 )
 """Dataclasses that a restart can hold, by module and name."""
 LIBRARIES = (

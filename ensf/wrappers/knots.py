@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, Record, centred, counted_normal, is_host, like, member_mean, namespace
+from ensf.arrays import Array, Record, centred, counted_normal, is_host, like, member_mean, member_variance, namespace
 from ensf.filters.base import Part
 from ensf.localization.localization import Localization, Patches, finite_positions, gaspari_cohn
 from ensf.observations.observation import Observation
@@ -21,6 +21,8 @@ __all__ = ["Widening", "column_entries", "covering", "near_sums"]
 
 SPACING = 0.25
 """Distance of knots, in half-widths."""
+FULL = 2.0
+"""An entry of which the analysis took 1 / FULL of what it took of the observations near by is widened as they are."""
 FAR = 1e-3
 """Weight of knots further away, where there is none as near."""
 
@@ -42,6 +44,8 @@ class Widening(Record):
         Of the noise; None without a surprise.
     only : (entry,) array of int, optional
         Entries of the state that a surprise widens; None = all.
+    taken : (knot,) array, optional
+        Part of the widened variance that the analysis took of the observations near by, when that is known.
     """
 
     localization: Localization
@@ -52,6 +56,7 @@ class Widening(Record):
     independent_part: float
     key: int | None
     only: np.ndarray | None = None
+    taken: Array | None = None
     _last: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
     def inflated(self, part: Part) -> Array:
@@ -60,7 +65,7 @@ class Widening(Record):
             return part.values
         xp = namespace(part.values)
         values = part.values
-        followed, excess = self._at(part)
+        followed, excess, _ = self._at(part)
         mean = member_mean(values)
         inflated = mean + xp.sqrt(followed + (1 - self.independent_part) * excess) * centred(values)
         if self.key is None:
@@ -70,33 +75,63 @@ class Widening(Record):
 
     def factor(self, part: Part) -> Array:
         """Of the standard deviation, ``(entry,)``."""
-        followed, excess = self._at(part)
+        followed, excess, _ = self._at(part)
         return namespace(followed).sqrt(followed + excess)
 
-    def _at(self, part: Part) -> tuple[Array, Array]:
-        """lambda^2 and excess of the entries, 1 and 0 where no observation of this cycle reaches."""
+    def balanced(self, part: Part, wide: Array, analysed: Array) -> tuple[Array, Array]:
+        """The analysis with less of the widening where observations hardly constrain an entry, and the factor left.
+
+        Inflation replaces what the analysis took; an entry of which it took less than half of what it took of the
+        observations near by is widened by less. Increment and anomalies grow by the same factor as the prior
+        anomalies, and so they shrink.
+
+        Parameters
+        ----------
+        part : Part
+        wide, analysed : (member, entry) array
+            The prior as widened, and its analysis.
+
+        Returns
+        -------
+        ensemble : (member, entry) array
+        factor : (entry,) array
+            Of the standard deviation of the prior.
+        """
+        followed, excess, taken = self._at(part)
+        xp, total = namespace(analysed), followed + excess
+        before = member_variance(wide)
+        took = 1 - member_variance(analysed) / xp.where(before > 0, before, xp.ones_like(before))
+        share = xp.clip(FULL * took / xp.where(taken > 0, taken, xp.ones_like(taken)), 0.0, 1.0)
+        left = xp.where((taken > 0) & (share < 1), 1 + (total - 1) * share, total)
+        mean = member_mean(wide)
+        scaled = mean + xp.sqrt(left / total) * (analysed - mean)
+        return xp.where(left < total, scaled, analysed), xp.sqrt(left)
+
+    def _at(self, part: Part) -> tuple[Array, Array, Array]:
+        """lambda^2, excess and what was taken at the entries; 1, 0 and 0 where no observation of this cycle reaches."""
         assert part.positions is not None
         near = self.localization.patches(part.positions, self.knots)
         if self._last.get("near") is not near:
             self._last.update(near=near, values=self._at_places(near, part.positions))
-        followed, excess = self._last["values"]
-        place = like(near.slots // near.variables.shape[1], followed)
-        followed, excess = (namespace(each).take(each, place) for each in (followed, excess))
-        if self.only is None:
-            return followed, excess
-        return followed, excess * like(np.isin(part.entries, self.only), excess)
+        place = near.slots // near.variables.shape[1]
+        followed, excess, taken = (namespace(each).take(each, like(place, each)) for each in self._last["values"])
+        if self.only is not None:
+            excess = excess * like(np.isin(part.entries, self.only), excess)
+        return followed, excess, taken
 
-    def _at_places(self, near: Patches, positions: np.ndarray) -> tuple[Array, Array]:
+    def _at_places(self, near: Patches, positions: np.ndarray) -> tuple[Array, Array, Array]:
         """The same for places with the knots near them."""
         xp = namespace(self.followed)
         spacing = SPACING * self.localization.half_width
         weight = near.weight if math.isinf(spacing) else gaspari_cohn(near.distance, spacing) + FAR * near.weight
-        total, followed, excess = near_sums(
-            replace(near, weight=weight), xp.stack([xp.ones_like(self.excess), self.followed - 1, self.excess]), 1
+        taken = 0 * self.excess if self.taken is None else self.taken
+        total, *sums = near_sums(
+            replace(near, weight=weight), xp.stack([xp.ones_like(taken), self.followed - 1, self.excess, taken]), 1
         )
+        followed, excess, taken = (each / xp.where(total > 0, total, xp.ones_like(total)) for each in sums)
         reach = self.localization.patches(positions, self.observed).largest_weight
-        cover = like(np.minimum(1.0, reach * (24 / 5)), total) / xp.where(total > 0, total, xp.ones_like(total))
-        return 1 + cover * followed, cover * excess
+        cover = like(np.minimum(1.0, reach * (24 / 5)), total)
+        return 1 + cover * followed, cover * excess, taken
 
 
 def column_entries(observation: Observation, columns: int) -> np.ndarray:

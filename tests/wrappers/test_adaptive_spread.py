@@ -18,13 +18,16 @@ from ensf.localization import Euclidean, Localization, periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Gaussian, Identity, Laplace, Observation, Pointwise, Select, StudentT, Threshold, arctan
 from ensf.runs import restart
-from ensf.twin import GaussianStart, Network, PerturbedTruth, Streams, twin
+from ensf.twin import AsynchronousNetwork, GaussianStart, Network, PerturbedTruth, Streams, twin
 from ensf.wrappers import AdaptiveSpread, Rotation, letsf
+from ensf.wrappers.knots import Widening
 from ensf.wrappers.spread_control import control
 from ensf.wrappers.spread_control.bias import GAIN, LEAK, BiasEstimate
-from ensf.wrappers.spread_control.error_estimate import MAX_FACTOR_POINTWISE, Alternation, ErrorEstimate
+from ensf.wrappers.spread_control.error_estimate import MAX_FACTOR_POINTWISE, ErrorEstimate
+from ensf.wrappers.spread_control.error_evidence import Alternation, Repetition, TimeCorrelation, repeated, rested
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
-from ensf.wrappers.spread_control.lagged import LaggedProducts, LastCycle, Sites, lagged_products
+from ensf.wrappers.spread_control.lagged import LaggedProducts, LastCycle, Past, lagged_products
+from ensf.wrappers.spread_control.sites import Sites
 
 
 def members(rng, mean, variance, count=10):
@@ -120,15 +123,20 @@ def two_cycles(rng, inflation, factor, size=150_000):
         anomalies=analysed,
         surprised=np.zeros(size, dtype=bool),
     )
-    return lagged_products(last, last.sites, ON_A_LINE, later, growth * analysed)
+    return lagged_products(last, (), last.sites, ON_A_LINE, later, growth * analysed)
 
 
-@pytest.mark.parametrize(("inflation", "factor"), [(1.0, 1.0), (1.7, 1.0), (1.0, 3.0), (2.0, 0.5)])
+def untrusted(products):
+    """With signs only."""
+    return products.weighted(np.zeros(len(products.index)))
+
+
+@pytest.mark.parametrize(("inflation", "factor"), [(1.0, 1.0), (1.7, 1.0), (1.0, 3.0), (2.0, 0.5), (1.0, 0.1)])
 def test_lagged_products_tell_the_prior_from_the_error(inflation, factor, rng):
     products = two_cycles(rng, inflation, factor)
     expected = products.memory * products.last.variance
     assert products.cross.sum() / expected.sum() == pytest.approx(inflation, rel=0.03)
-    estimate = ErrorEstimate().with_products(products, np.ones(len(products.index), dtype=bool))
+    estimate = ErrorEstimate().with_pairs(products, None)
     assert estimate.factor == pytest.approx(factor, abs=0.03)
     right = np.full(len(products.index), factor)
     score, information = products.score(right, products.last.variance, products.last.error)
@@ -140,11 +148,11 @@ def test_observations_in_common_are_matched_by_place(rng):
     order = np.array([4, 1, 3])
     here = sites([4.0, 1.0, 3.0, 9.0])
     later, forecast = rng.standard_normal(4), rng.standard_normal((3, 4))
-    some = lagged_products(products.last, here, ON_A_LINE, later, forecast)
+    some = lagged_products(products.last, (), here, ON_A_LINE, later, forecast)
     assert some.index.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(some.last.innovation, products.last.innovation[order])
     far = here.rows(np.array([3]))
-    assert lagged_products(products.last, far, ON_A_LINE, later[3:], forecast[:, 3:]) is None
+    assert lagged_products(products.last, (), far, ON_A_LINE, later[3:], forecast[:, 3:]) is None
 
 
 def test_the_nearest_of_the_kind_are_partners():
@@ -154,6 +162,32 @@ def test_the_nearest_of_the_kind_are_partners():
     assert list(zip(now.tolist(), then.tolist(), strict=True)) == [(1, 1), (4, 3)]
     everywhere = Localization(Euclidean(), math.inf)
     assert here.partners(before, everywhere)[0].tolist() == [1]
+
+
+def test_where_many_are_as_near_almost_all_have_a_partner():
+    """Even points in one cycle, odd ones in the next: one of twenty was matched."""
+    even, odd = sites(np.arange(0.0, 400.0, 2.0)), sites(np.arange(1.0, 400.0, 2.0))
+    now, then = odd.partners(even, ON_A_LINE)
+    assert len(now) > 160 and len(set(then.tolist())) == len(then)
+    np.testing.assert_array_equal(np.abs(odd.position[now] - even.position[then]), 1.0)
+
+
+def test_of_several_at_one_place_the_first_meets_the_last_of_the_cycle_before():
+    before, here = sites([3.0, 1.0, 3.0, 3.0]), sites([5.0, 3.0, 1.0, 3.0])
+    now, then, new, gone = here.same(before)
+    assert (now.tolist(), then.tolist(), new.tolist(), gone.tolist()) == ([1, 2], [3, 1], [0], [])
+    assert [pair.tolist() for pair in before.repeated] == [[0, 2], [2, 3]]
+
+
+def test_places_that_rested_meet_their_last_cycle():
+    one, other = sites([0.0, 2.0]), sites([1.0, 3.0])
+    numbers = np.array([1.0, 2.0])
+    past = Past(one, numbers, 0.5 * numbers, 0.0 * numbers + 4), Past(other, 9 * numbers, numbers, numbers)
+    last = LastCycle(other, *(numbers,) * 4, np.zeros((3, 2)), np.zeros(2, dtype=bool))
+    pairs = rested(sites([2.0, 3.0, 7.0]), np.array([-6.0, 5.0, 5.0]), last, past)
+    assert pairs.index.tolist() == [0]
+    sums = Alternation().with_pairs(None, pairs).sums
+    np.testing.assert_allclose(sums, [-6 * 2 / 4, 9.0, 2 * (2 - 1) / 4, 1.0])
 
 
 @pytest.mark.parametrize(("inflation", "factor"), [(1.0, 1.0), (2.0, 1.0), (1.0, 3.0)])
@@ -182,9 +216,9 @@ def test_lagged_products_of_a_network_that_moves(inflation, factor, rng):
         surprised=np.zeros(2 * copies, dtype=bool),
     )
     forecast = np.tile(growth * anomalies[:, now], copies)
-    products = lagged_products(last, sites((origin + place[now]).ravel()), ON_A_LINE, later.ravel(), forecast)
+    products = lagged_products(last, (), sites((origin + place[now]).ravel()), ON_A_LINE, later.ravel(), forecast)
     assert len(products.index) == 2 * copies
-    estimate = ErrorEstimate().with_products(products, np.ones(2 * copies, dtype=bool))
+    estimate = ErrorEstimate().with_pairs(products, None)
     assert products.cross.sum() / (products.memory * last.variance).sum() == pytest.approx(inflation, rel=0.06)
     assert estimate.factor == pytest.approx(factor, abs=0.06)
 
@@ -193,35 +227,33 @@ def test_lagged_products_of_a_network_that_moves(inflation, factor, rng):
 def test_the_sign_of_innovations_tells_the_error_where_it_is_believed_too_much(inflation, factor, rng):
     """No pair is trusted; growth is 1.3, and the members' own is that."""
     products = two_cycles(rng, inflation, factor)
-    alternation = Alternation().with_products(products)
+    alternation = Alternation().with_pairs(products, None)
     assert alternation.deviations > 30
     assert alternation.factor == pytest.approx(factor, rel=0.02, abs=0.03)
-    nobody = np.zeros(len(products.index), dtype=bool)
-    assert ErrorEstimate().with_products(products, nobody).factor == alternation.factor
+    assert ErrorEstimate().with_pairs(untrusted(products), None).factor == alternation.factor
 
 
 def test_innovations_that_persist_tell_nothing_of_the_error(rng):
     """A forecast error four times what is believed: the same sums would say more than R."""
     products = two_cycles(rng, 16.0, 1.0)
-    assert Alternation().with_products(products).deviations < -30
-    nobody = np.zeros(len(products.index), dtype=bool)
-    assert ErrorEstimate().with_products(products, nobody).factor == 1.0
-    assert ErrorEstimate(factor=4.0).with_products(products, nobody).factor == pytest.approx(4.0)
+    assert Alternation().with_pairs(products, None).deviations < -30
+    assert ErrorEstimate().with_pairs(untrusted(products), None).factor == 1.0
+    assert ErrorEstimate(factor=4.0).with_pairs(untrusted(products), None).factor == pytest.approx(4.0)
 
 
 def test_members_that_keep_nothing_leave_the_sign_without_meaning(rng):
     products = two_cycles(rng, 1.0, 9.0)
     forgotten = replace(products, covariance=0.4 * products.analysed)
-    assert not Alternation().with_products(forgotten).sums.any()
+    assert not Alternation().with_pairs(forgotten, None).sums.any()
 
 
 def test_what_the_sign_told_holds_until_pairs_are_known_well(rng):
     """Pairs that are trusted count alone when there are a hundred of them."""
-    told = ErrorEstimate().with_products(two_cycles(rng, 1.0, 9.0, size=2_000), np.zeros(2_000, dtype=bool))
+    told = ErrorEstimate().with_pairs(untrusted(two_cycles(rng, 1.0, 9.0, size=2_000)), None)
     later = two_cycles(rng, 6.0, 9.0, size=100)
-    assert told.with_products(later, np.zeros(100, dtype=bool)).factor > 7
+    assert told.with_pairs(untrusted(later), None).factor > 7
     enough = two_cycles(rng, 1.0, 4.0, size=400_000)
-    assert told.with_products(enough, np.ones(400_000, dtype=bool)).factor == pytest.approx(4.0, abs=0.2)
+    assert told.with_pairs(enough, None).factor == pytest.approx(4.0, abs=0.2)
 
 
 @pytest.mark.parametrize("told", [0.25, 0.1])
@@ -238,7 +270,77 @@ def test_half_of_the_points_with_an_error_told_far_too_small(told):
 
 def test_a_few_products_leave_the_error_alone(rng):
     products = two_cycles(rng, 1.0, 1.0, size=60)
-    assert ErrorEstimate().with_products(products, np.ones(60, dtype=bool)).factor == 1.0
+    assert ErrorEstimate().with_pairs(products, None).factor == 1.0
+
+
+# --- what else tells of R --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("inflation", "factor"), [(1.0, 9.0), (0.1, 9.0), (5.0, 2.0), (3.0, 1.0)])
+def test_several_observations_of_a_place_tell_the_error_in_one_cycle(inflation, factor, rng):
+    """Whatever the forecast error is."""
+    size, covariance = 40_000, np.array([[1.0, 1.1], [1.1, 1.5]])
+    departure = rng.multivariate_normal(np.zeros(2), inflation * covariance, size)
+    innovation = (departure + math.sqrt(factor) * rng.standard_normal((size, 2))).T.ravel()
+    half = np.linalg.cholesky(covariance).T
+    forecast = np.repeat(np.concatenate([half, -half]), size, axis=1)
+    pairs = repeated(sites(np.tile(np.arange(float(size)), 2)), innovation, np.ones(2 * size), forecast)
+    assert len(pairs.index) == size
+    np.testing.assert_allclose(pairs.weight, 2 * 1.1**2 / 1.5 - 1)
+    repetition = Repetition().with_pairs(pairs)
+    assert repetition.factor == pytest.approx(factor, rel=0.05)
+    assert (repetition.deviations > 10) == (factor > 1)
+    assert ErrorEstimate().with_repeated(pairs).factor == pytest.approx(factor, rel=0.05)
+
+
+def test_predictions_that_are_not_alike_tell_nothing(rng):
+    pairs = repeated(sites([1.0, 1.0, 2.0]), np.ones(3), np.ones(3), rng.standard_normal((4, 3)) * [1, -1, 1])
+    forecast = np.array([[1.0, 0.2], [-1.0, 0.8], [0.0, -1.0]])
+    assert not len(repeated(sites([1.0, 1.0]), np.ones(2), np.ones(2), forecast).index)
+    assert ErrorEstimate().with_repeated(pairs).factor == 1.0
+
+
+def three_cycles(rng, told=1.0, spread=1.0, phi=0.0, bias=0.0, size=20_000, growth=1.1, noise=0.3):
+    """Products of the last two cycles, of many scalar filters whose observation errors have correlation phi."""
+    r, v = told, 0.4 * spread
+    gain, error = v / (v + r), rng.standard_normal(size)
+    departure, past, last = rng.standard_normal(size) * math.sqrt(0.4), (), None
+    here = sites(np.arange(float(size)))
+    half = np.array([-1.0, 0.0, 1.0])[:, None]
+    for _ in range(12):
+        innovation = departure + error
+        analysed = np.tile(half * math.sqrt(gain * r), (1, size))
+        if last is not None:
+            products = lagged_products(last, past, here, ON_A_LINE, innovation, growth * last.anomalies)
+            past = (Past.of(last),)
+        full = np.ones(size)
+        last = LastCycle(here, innovation, gain * innovation, v * full, r * full, analysed, np.zeros(size, dtype=bool))
+        departure = growth * (departure - gain * innovation) + bias + noise * rng.standard_normal(size)
+        error = phi * error + math.sqrt(1 - phi**2) * rng.standard_normal(size)
+    return products
+
+
+@pytest.mark.parametrize(("told", "spread"), [(1.0, 1.0), (4.0, 1.0), (0.2, 1.0), (1.0, 5.0), (9.0, 3.0)])
+def test_white_errors_are_seen_as_such_whatever_is_believed(told, spread, rng):
+    """And errors of the model that are white."""
+    correlation = TimeCorrelation().with_products(three_cycles(rng, told, spread))
+    assert abs(correlation.deviations) < 3 and correlation.any < 0.5
+
+
+@pytest.mark.parametrize("phi", [0.3, 0.6])
+def test_errors_that_are_correlated_in_time_are_seen(phi, rng):
+    """E[c], for the simulation itself: -E[d_0 (d_2 - beta (d_1 - delta_1))], of the errors alone phi (beta - phi) R."""
+    products = three_cycles(rng, phi=phi)
+    correlation = TimeCorrelation().with_products(products)
+    assert correlation.deviations > 20 and correlation.positive == 1.0
+    assert ErrorEstimate().with_pairs(products, None).factor >= 1.0  # the products alone would say .5
+    assert ErrorEstimate().with_pairs(three_cycles(rng, told=4.0), None).factor == pytest.approx(0.25, abs=0.06)
+
+
+def test_a_bias_of_the_model_is_no_correlated_error(rng):
+    correlation = TimeCorrelation().with_products(three_cycles(rng, bias=0.4))
+    assert correlation.deviations < -20
+    assert correlation.positive == 0.0 and correlation.any == 1.0
 
 
 # --- likelihood ratios -----------------------------------------------------------------------------------
@@ -387,13 +489,13 @@ def test_pairs_count_by_how_well_the_forecast_is_known():
         sites([0.0, 9.0]), np.sqrt(square), 0 * v, v, np.ones(2), np.zeros((3, 2)), np.zeros(2, dtype=bool)
     )
     ones = np.ones(2)
-    products = LaggedProducts(np.arange(2), last, np.zeros(2), cross, ones, ones, 0 * ones, ones)
+    products = LaggedProducts(np.arange(2), last, 0 * ones, ones, cross, ones, 0 * ones, ones, np.nan * ones)
     estimate, rho = ErrorEstimate(), 1.0
     sums = np.zeros(5)
     for _ in range(40):
         weight = 1 / (1 + v / rho) ** 2
         sums = math.exp(-1 / 100) * sums + [(weight * one).sum() for one in (cross, v, square, v, np.ones(2))]
-        estimate = estimate.with_products(products, np.ones(2, dtype=bool))
+        estimate = estimate.with_pairs(products, None)
         np.testing.assert_allclose(estimate.sums, sums)
         rho = estimate.factor
     raw, doubt = (sums[2] - sums[0] / sums[1] * sums[3]) / sums[4], 3 / sums[4]
@@ -506,3 +608,97 @@ def test_a_surprise_that_passes_is_none(rng):
         memory = filter.analyse(prior, Observation(value, Pointwise(arctan), 0.01), rng, memory).memory
         counts.append(next(iter(memory.kinds.values())).error.histogram.sum())
     assert counts[0] == 30 and counts[2] < counts[1] < counts[3]
+
+
+# --- problems of which nobody told the filter ------------------------------------------------------------
+
+
+def errors_in_time(correlation):
+    """Observations of all variables whose errors, of variance 1, have this correlation from cycle to cycle."""
+
+    @dataclass
+    class Correlated:
+        error: np.ndarray | None = None
+
+        def observe(self, truth, cycle, rng):
+            new = rng.standard_normal(len(truth))
+            before = new if self.error is None else self.error
+            self.error = correlation * before + math.sqrt(1 - correlation**2) * new
+            return Observation(truth + self.error, Identity(), 1.0)
+
+    return Correlated()
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Even variables in one cycle, odd ones in the next."""
+
+    told: float
+
+    def observe(self, truth, cycle, rng):
+        points = np.arange(cycle % 2, len(truth), 2)
+        return Observation(truth[points] + rng.standard_normal(len(points)), Select(points), self.told)
+
+
+WINDOW = 0.0, 0.05, 0.1, 0.15, 0.2
+
+
+@pytest.mark.parametrize(
+    ("network", "factor", "bound"),
+    [
+        (Network(error=1.0, told=3.0), 0.45, 0.26),
+        (errors_in_time(0.4), 1.0, 0.4),
+        (Turns(0.25), 4.0, 0.4),
+        (AsynchronousNetwork(Network(error=1.0, told=0.1), WINDOW[1:], WINDOW), 10.0, 0.3),
+    ],
+    ids=["told too large", "correlated in time", "taking turns", "windows"],
+)  # fmt: skip
+def test_what_is_wrong_with_the_errors_is_found(network, factor, bound):
+    model, interval = Lorenz96(20), 0.2 if isinstance(network, AsynchronousNetwork) else 0.05
+    cycles = 40 if interval == 0.2 else 100
+    run = twin(
+        model, letsf(periodic_line(20, 20.0)), network, PerturbedTruth(model, np.zeros(20)),
+        members=20, cycles=cycles, interval=interval, streams=Streams.spawn(1),
+    )  # fmt: skip
+    done = list(run)
+    assert np.mean([rmse(each.analysis.ensemble, each.truth) for each in done[-cycles // 2 :]]) < bound
+    assert done[-1].analysis.info["error_factor"] == pytest.approx(factor, rel=0.1)
+
+
+def test_a_variable_that_nothing_constrains_does_not_grow():
+    """Two independent signals at the same places, one observed: the spread of the other was 90 after 200 cycles."""
+    size, rng = 20, np.random.default_rng(1)
+    smooth = np.linalg.cholesky(
+        np.exp(-0.5 * (np.arange(size) - np.arange(size)[:, None]) ** 2 / 16) + 1e-4 * np.eye(size)
+    )
+
+    def noise(*shape):
+        return (rng.standard_normal((*shape, 2, size)) @ smooth.T).reshape(*shape, 2 * size)
+
+    place = np.concatenate([np.arange(size), np.arange(size)])[:, None].astype(float)
+    filter, truth, members, memory = letsf(Localization(Euclidean(), 10.0)), noise(), noise(20), None
+    for _ in range(100):
+        truth, members = 0.98 * truth + 0.2 * noise(), 0.98 * members + 0.2 * noise(20)
+        seen = Observation(truth[:size] + 0.3 * rng.standard_normal(size), Select(range(size)), 0.3, place[:size])
+        analysis = filter.analyse(members, seen, rng, memory, place)
+        members, memory = analysis.ensemble, analysis.memory
+    spread = members.std(axis=0, ddof=1)
+    assert spread[:size].max() < 0.4 and 0.1 < spread[size:].mean() < 1.0
+    assert (analysis.info["inflation"][size:] <= analysis.info["inflation"][:size] + 1e-12).all()
+
+
+def test_balanced_widening_is_its_closed_form(rng):
+    """Of lambda^2 - 1 as much as twice the part that the analysis took, over what it took of the observations."""
+    line, size = Localization(Euclidean(), 4.0), 3
+    position = np.zeros((size, 1))
+    widening = Widening(line, position[:1], position[:1], np.array([1.5]), np.array([0.0]), 0.5, None)
+    part = Part(members(rng, np.zeros(size), np.ones(size)), position, np.arange(size))
+    wide = widening.inflated(part)
+    took = np.array([0.4, 0.1, 0.0])
+    analysed = wide.mean(axis=0) + np.sqrt(1 - took) * (wide - wide.mean(axis=0)) + [0.3, 0.2, 0.1]
+    known = replace(widening, taken=np.array([0.4]))
+    balanced, factor = known.balanced(part, wide, analysed)
+    np.testing.assert_allclose(factor**2, [1.5, 1.25, 1.0])
+    np.testing.assert_allclose(balanced.var(axis=0, ddof=1), factor**2 * (1 - took))
+    np.testing.assert_allclose(balanced.mean(axis=0), np.array([0.3, 0.2, 0.1]) * factor / math.sqrt(1.5), atol=1e-12)
+    np.testing.assert_array_equal(balanced[:, 0], analysed[:, 0])

@@ -8,8 +8,9 @@ what J members lack for the degrees of freedom that the place took in the cycle 
 share and that remembers hundreds of cycles, and a quick n at each place. Both follow the score of the evidence
 (`ensf.wrappers.spread_control.evidence`), which is right for any law, and, where observations come twice at a place or
 near it, the products of innovations of two cycles (`ensf.wrappers.spread_control.lagged`), which tell a wrong R from a
-wrong forecast, and their signs (`ensf.wrappers.spread_control.error_estimate`). With scores S_k and informations I_k of
-the observations, W the taper between places and observations,
+wrong forecast unless errors are correlated in time, and what else tells of R
+(`ensf.wrappers.spread_control.error_evidence`). With scores S_k and informations I_k of the observations, W the taper
+between places and observations,
 
     g:  known <- e^(-1/common) known + sum I,    g <- g + (sum S + margin sum I - .08 g) / (known + 4)
     n:  known <- e^(-1/local) known + (W I) / 2, n <- n + (W S / 2 - (1 - e^(-1/local)) n / .04) / (known + 25)
@@ -26,6 +27,11 @@ is one: one observation alone cannot cause it. The variance that is added is whe
 part of it as independent noise. Near a surprise nothing is learnt for g, nor for R unless surprises last. Where the
 innovations of a kind alternate it is a surprise of R rather, whose factor then acts in this cycle, and only what is
 observed is widened: what lies between knew no wrong R.
+
+Inflation replaces what the analysis took, so a variable that observations hardly constrain gets less of it: of
+lambda^2 - 1 as much as min(1, 2 q_i / q), with q the part of the prior variance that the analysis took of the
+observations near by, and q_i that of the variable itself. Without that an unobserved variable at the place of observed
+ones grows without bound.
 """
 
 from __future__ import annotations
@@ -53,14 +59,17 @@ from ensf.filters.base import Analysis, Info, Memory, Part, Update, as_part, obs
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches
 from ensf.localization.localization import check_localization
+from ensf.observations.error_laws import is_independent
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
 from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS, ErrorEstimate
+from ensf.wrappers.spread_control.error_evidence import Repeated, Rested, repeated, rested
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
-from ensf.wrappers.spread_control.lagged import LaggedProducts, LastCycle, Sites, lagged_products
+from ensf.wrappers.spread_control.lagged import PAST, LaggedProducts, LastCycle, Past, lagged_products
+from ensf.wrappers.spread_control.sites import Sites
 
 __all__ = ["AdaptiveSpread", "SpreadMemory"]
 
@@ -125,6 +134,8 @@ class SpreadMemory(Record):
     kinds : dict of str to KindMemory
         By kind of observations.
     last : LastCycle, optional
+    past : tuple of Past
+        The cycles before, newest first.
     inner : object
         The filter's own memory.
     """
@@ -138,6 +149,7 @@ class SpreadMemory(Record):
     growth: float = 0.0
     kinds: dict[str, KindMemory] = field(default_factory=dict)
     last: LastCycle | None = field(default=None, repr=False)
+    past: tuple[Past, ...] = field(default=(), repr=False)
     inner: Memory = None
 
     def of_members(self, left: np.ndarray) -> SpreadMemory:
@@ -218,11 +230,12 @@ class AdaptiveSpread(Wrapper):
         update = self._inner(cycle.columns.values, cycle.observation, rng, cycle.memory.inner)
         analysed, fields = update.analysed(cycle.columns)
         remembered = self._learnt(cycle, analysed)
+        correction = cycle.correction.after(self._taken(cycle, analysed))
         freedom = namespace(predicted).astype(update.degrees_of_freedom(remembered.knots), predicted.dtype, copy=False)
         remembered = replace(remembered, freedom=freedom, inner=update.memory)
         columns = _Columns.of(cycle.columns, analysed, fields, observation)
         info = {**update.info, **self._info(remembered)}
-        return _Controlled(remembered, info, update=update, correction=cycle.correction, columns=columns)
+        return _Controlled(remembered, info, update=update, correction=correction, columns=columns)
 
     def _analyse_whole(
         self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
@@ -232,17 +245,20 @@ class AdaptiveSpread(Wrapper):
         part = as_part(prior, positions)
         corrected = cycle.correction.corrected(part).values
         analysis = self.filter.analyse(corrected, cycle.observation, rng, cycle.memory.inner, positions)
-        remembered = self._learnt(cycle, observation.predict(analysis.ensemble))
+        predicted = observation.predict(analysis.ensemble)
+        remembered = self._learnt(cycle, predicted)
         freedom = 0 * remembered.local
         if analysis.update is not None:
             freedom = namespace(freedom).astype(
                 analysis.update.degrees_of_freedom(remembered.knots), freedom.dtype, copy=False
             )
         remembered = replace(remembered, freedom=freedom, inner=analysis.memory)
-        inflation = cycle.correction.widening.factor(part)
+        correction = cycle.correction.after(self._taken(cycle, predicted))
+        ensemble, inflation = correction.widening.balanced(part, corrected, analysis.ensemble)
         info = {**analysis.info, **self._info(remembered), "inflation": inflation}
         return replace(
             analysis,
+            ensemble=ensemble,
             memory=remembered,
             info=info,
             before=lambda part: analysis.before(cycle.correction.corrected(part)),
@@ -276,7 +292,6 @@ class AdaptiveSpread(Wrapper):
         memory = self._recalled(memory, told, position, predicted)
         kind = _kind_of_each(memory.kinds, told)
         factor = np.array([kind.error.factor for kind in memory.kinds.values()])[kind]
-        observation = _with_factor(told, factor)
         inflation = (1 + self.sampling / (predicted.shape[0] - 1) * memory.freedom) * xp.exp(memory.log_inflation)
         inflation = xp.clip(inflation, 1.0, self.max_inflation**2)
         calm = Widening(
@@ -286,19 +301,29 @@ class AdaptiveSpread(Wrapper):
         correction = _Correction.of(calm, bias, told)
         columns = Part(predicted, told.column_position, column_entries(told, predicted.shape[1]))
 
-        look, eta = sight(observation, correction.corrected(columns).values)
+        look, eta = sight(told, correction.corrected(columns).values)
         mean, variance = member_mean(eta), member_variance(eta)
+        sites = _sites(told, kind)
+        products = pairs = others = None
+        if look.is_linear:
+            innovation, forecast = look.value - mean, sight(told, predicted)[1]
+            if told.is_linear:
+                pairs = repeated(sites, innovation, look.law.standard_deviation(look.value) ** 2, forecast)
+            if memory.last is not None:
+                products = lagged_products(memory.last, memory.past, sites, self.localization, innovation, forecast)
+                others = rested(sites, innovation, memory.last, memory.past)
+        factor = np.maximum(factor, self._repeating(memory, kind, pairs))
+        observation = _with_factor(told, factor)
+        law = observation.law
+        assert is_independent(law)
+        look = replace(look, law=law)
+
         ratios, slope, curvature = weigh(look, mean, variance)
         patches = self.localization.patches(memory.knots, position)
         excess = self._excess(ratios, patches)
         surprised = to_numpy(excess) > 0
-
-        sites, products = _sites(told, kind), None
-        if look.is_linear and memory.last is not None:
-            forecast = sight(observation, predicted)[1]
-            products = lagged_products(memory.last, sites, self.localization, look.value - mean, forecast)
         if surprised.any():
-            alternating, only = self._alternating(memory, kind, products), None
+            alternating, only = self._alternating(memory, kind, products, others), None
             if alternating.any():
                 only = np.zeros(0, dtype=np.int64) if correction.entries is None else correction.entries
                 observation = _with_factor(told, np.maximum(factor, alternating))
@@ -320,18 +345,41 @@ class AdaptiveSpread(Wrapper):
             near_surprise=_near_surprise(patches, surprised, told.size),
             sites=sites,
             products=products,
+            rested=others,
+            repeated=pairs,
         )
 
-    def _alternating(self, memory: SpreadMemory, kind: np.ndarray, products: LaggedProducts | None) -> np.ndarray:
+    def _repeating(self, memory: SpreadMemory, kind: np.ndarray, pairs: Repeated | None) -> np.ndarray:
+        """Factor of the error of each observation whose kind sees a place several times in this cycle; else 0."""
+        factor = np.zeros(len(kind))
+        if pairs is not None and self.estimate_error:
+            for number, of_kind in enumerate(memory.kinds.values()):
+                repetition = of_kind.error.repetition.with_pairs(pairs.restrict(kind[pairs.index] == number))
+                if repetition.deviations > of_kind.error.enough:
+                    factor[kind == number] = repetition.factor
+        return factor
+
+    def _alternating(
+        self, memory: SpreadMemory, kind: np.ndarray, products: LaggedProducts | None, others: Rested | None
+    ) -> np.ndarray:
         """Factor of the error of each observation whose innovations alternate, with those of this cycle; else 0."""
         factor = np.zeros(len(kind))
-        if products is not None and self.estimate_error:
+        if self.estimate_error:
             for number, of_kind in enumerate(memory.kinds.values()):
-                pairs = products.restrict(kind[products.index] == number)
-                alternation = of_kind.error.alternation.with_products(pairs)
+                alternation = of_kind.error.alternation.with_pairs(*_of_kind(number, kind, products, others))
                 if alternation.deviations > SUSPICIOUS:
                     factor[kind == number] = alternation.factor
         return factor
+
+    def _taken(self, cycle: _Cycle, analysed: Array) -> Array:
+        """Part of the inflated prior variance that the analysis took of the observations near each knot."""
+        before, after = (
+            member_variance(sight(cycle.observation, values)[1]) for values in (cycle.columns.values, analysed)
+        )
+        xp = namespace(before)
+        part = xp.clip(1 - after / xp.where(before > 0, before, xp.ones_like(before)), 0.0, 1.0)
+        number, total = near_sums(cycle.patches, xp.stack([xp.ones_like(part), part]), 1)
+        return total / xp.where(number > 0, number, xp.ones_like(number))
 
     def _recalled(
         self, memory: SpreadMemory | None, observation: Observation, position: np.ndarray, predicted: Array
@@ -377,6 +425,8 @@ class AdaptiveSpread(Wrapper):
         score = 0.5 * statistic
         if cycle.products is not None:
             trusted = cycle.products.restrict(cycle.trusted_pairs)
+            white = np.array([1 - kind.error.correlation.positive for kind in memory.kinds.values()])[cycle.kind]
+            trusted = trusted.weighted(white[trusted.index])
             of_products = trusted.score(factor[trusted.index], cycle.variance, error)
             score = _beside(score, of_products[0], trusted)
             information = _beside(information, of_products[1], trusted)
@@ -417,6 +467,7 @@ class AdaptiveSpread(Wrapper):
             growth=growth,
             kinds=kinds,
             last=last,
+            past=(Past.of(memory.last), *memory.past[: PAST - 1]) if memory.last is not None else (),
         )
 
     def _common(self, memory: SpreadMemory, score: float, information: float, margin: float) -> tuple[float, float]:
@@ -442,6 +493,7 @@ class AdaptiveSpread(Wrapper):
         learns_error = self.estimate_error and cycle.told.law.is_gaussian
         learns_bias = self.estimate_bias and cycle.correction.entries is not None
         calm = ~cycle.near_surprise
+        products = cycle.products and cycle.products.weighted(cycle.trusted_pairs)
         if learns_error and not cycle.told.is_linear:
             values = cycle.told.part.function(cycle.columns.values)
             told = to_numpy(cycle.told.law.standard_deviation(cycle.told.value)) ** 2
@@ -455,10 +507,11 @@ class AdaptiveSpread(Wrapper):
             error, bias, surprises = kind.error, kind.bias, kind.surprises
             if of_kind.any():
                 surprises += (float(cycle.near_surprise[of_kind].mean()) - surprises) / SURPRISE_CYCLES
-            if learns_error and cycle.told.is_linear and cycle.products is not None:
-                pairs = cycle.kind[cycle.products.index] == number
-                error = error.with_products(cycle.products.restrict(pairs), cycle.trusted_pairs[pairs])
-            elif learns_error and not cycle.told.is_linear:
+            if learns_error and cycle.told.is_linear:
+                error = error.with_pairs(*_of_kind(number, cycle.kind, products, cycle.rested))
+                assert cycle.repeated is not None
+                error = error.with_repeated(cycle.repeated.restrict(cycle.kind[cycle.repeated.index] == number))
+            elif learns_error:
                 error = error.with_innovations(square[trusted], spread[trusted])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
                 bias = bias.with_shift(float(slope[chosen].sum()) / weight, float(variance[chosen].mean()))
@@ -491,6 +544,10 @@ class _Cycle(Record):
     sites : Sites
     products : LaggedProducts or None
         With the cycle before.
+    rested : Rested or None
+        With cycles before that.
+    repeated : Repeated or None
+        Of this cycle.
     """
 
     memory: SpreadMemory
@@ -508,6 +565,8 @@ class _Cycle(Record):
     near_surprise: np.ndarray
     sites: Sites
     products: LaggedProducts | None
+    rested: Rested | None
+    repeated: Repeated | None
 
     @property
     def factor(self) -> np.ndarray:
@@ -552,6 +611,10 @@ class _Correction(Record):
         observed, which = np.unique(entries, return_inverse=True)
         total = np.bincount(which.ravel(), bias) / np.bincount(which.ravel())
         return cls(widening, observed, total)
+
+    def after(self, taken: Array) -> _Correction:
+        """When it is known what the analysis took of the variance at the knots."""
+        return replace(self, widening=replace(self.widening, taken=taken))
 
     def corrected(self, part: Part) -> Part:
         """A part of the prior, as the filter sees it."""
@@ -627,7 +690,8 @@ class _Controlled(WrappedUpdate):
             fields = {name: values[column] for name, values in self.columns.fields.items()}
         if part.positions is None or not part.inflate:
             return ensemble, fields
-        return ensemble, fields | {"inflation": self.correction.widening.factor(part)}
+        ensemble, inflation = self.correction.widening.balanced(part, corrected.values, ensemble)
+        return ensemble, fields | {"inflation": inflation}
 
     def uncorrected(self, part: Part) -> Array:
         return self.update.uncorrected(self.correction.corrected(part))
@@ -664,6 +728,17 @@ def _sites(observation: Observation, kind: np.ndarray) -> Sites:
     entries = observation.operator.entries(observation.state_size or observation.size)
     variable = np.full(observation.size, -1) if entries is None else np.asarray(entries)
     return Sites(kind, to_numpy(observation.position).astype(np.float64), variable)
+
+
+def _of_kind(
+    number: int, kind: np.ndarray, products: LaggedProducts | None, others: Rested | None
+) -> tuple[LaggedProducts | None, Rested | None]:
+    """Pairs of observations of one kind."""
+    if products is not None:
+        products = products.restrict(kind[products.index] == number)
+    if others is not None:
+        others = others.restrict(kind[others.index] == number)
+    return products, others
 
 
 def _near_surprise(patches: Patches, surprised: np.ndarray, observations: int) -> np.ndarray:

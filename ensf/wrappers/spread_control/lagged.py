@@ -17,85 +17,18 @@ and not at all where windows are long and fields move on (there lambda comes out
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Record, centred, like, member_mean, namespace, rows
+from ensf.arrays import Array, Record, centred, like, member_mean, namespace, rows, to_numpy
 from ensf.localization import Localization
+from ensf.wrappers.spread_control.sites import Sites
 
-__all__ = ["LaggedProducts", "LastCycle", "Sites", "lagged_products"]
+__all__ = ["PAST", "LaggedProducts", "LastCycle", "Past", "lagged_products"]
 
-NEAR = 0.25
-"""Half-widths within which observations of two cycles are compared."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sites(Record):
-    """Which observation is which.
-
-    Attributes
-    ----------
-    kind : (observation,) array of int
-        Number of its kind.
-    position : (observation, dimension) array
-    variable : (observation,) array of int
-        That it reads; -1 if it does not read a single one.
-    """
-
-    kind: np.ndarray
-    position: np.ndarray
-    variable: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.kind)
-
-    def partners(self, before: Sites, localization: Localization) -> tuple[np.ndarray, np.ndarray]:
-        """Observations of this cycle and their partners of the one before: the same, else the nearest of the kind.
-
-        Each has one partner at most. Nearest is who is nearest to each other, within a part of the half-width.
-
-        Returns
-        -------
-        now, then : (pair,) arrays of int
-            `now` is ascending.
-        """
-        now, then = self._same(before)
-        reach = NEAR * localization.half_width
-        if len(now) == len(self) or len(then) == len(before) or math.isinf(reach):
-            return now, then
-        others = np.setdiff1d(np.arange(len(self)), now), np.setdiff1d(np.arange(len(before)), then)
-        near = localization.geometry.pairs(self.position[others[0]], before.position[others[1]], reach).tocoo()
-        row, column = others[0][near.row], others[1][near.col]
-        of_kind = np.flatnonzero(self.kind[row] == before.kind[column])
-        order = of_kind[np.argsort(near.data[of_kind], kind="stable")]
-        nearest = np.unique(row[order], return_index=True)[1], np.unique(column[order], return_index=True)[1]
-        pairs = order[np.intersect1d(*nearest)]
-        now, then = np.concatenate([now, row[pairs]]), np.concatenate([then, column[pairs]])
-        order = np.argsort(now)
-        return now[order], then[order]
-
-    def _same(self, before: Sites) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs of the same kind, place and variable, if there is one such observation in each cycle."""
-        if before.position.shape[1] != self.position.shape[1]:
-            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-        both = np.concatenate([before._rows(), self._rows()])
-        _, which = np.unique(both, axis=0, return_inverse=True)
-        which = which.ravel()
-        first, second = which[: len(before)], which[len(before) :]
-        counts = [np.bincount(one, minlength=which.max(initial=-1) + 1) for one in (first, second)]
-        place = np.full(len(counts[0]), -1)
-        place[first] = np.arange(len(before))
-        now = np.flatnonzero((counts[0] == 1)[second] & (counts[1] == 1)[second])
-        return now, place[second[now]]
-
-    def _rows(self) -> np.ndarray:
-        return np.column_stack([self.kind, self.position, self.variable])
-
-    def rows(self, index: np.ndarray) -> Sites:
-        """Some of them."""
-        return Sites(self.kind[index], self.position[index], self.variable[index])
+PAST = 4
+"""Cycles before the last one that are remembered, newest first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +55,28 @@ class LastCycle(Record):
 
 
 @dataclass(frozen=True, eq=False)
+class Past(Record):
+    """What is kept of a cycle that is no longer the last one: nothing of its members, who are others by then.
+
+    Attributes
+    ----------
+    sites : Sites
+    innovation, increment, error : (observation,) array
+        As of `LastCycle`.
+    """
+
+    sites: Sites
+    innovation: np.ndarray
+    increment: np.ndarray
+    error: np.ndarray
+
+    @classmethod
+    def of(cls, last: LastCycle) -> Past:
+        """The last cycle, when there is another."""
+        return cls(last.sites, *(to_numpy(each) for each in (last.innovation, last.increment, last.error)))
+
+
+@dataclass(frozen=True, eq=False)
 class LaggedProducts(Record):
     """Of the observations that have a partner in the cycle before.
 
@@ -133,22 +88,29 @@ class LaggedProducts(Record):
         Those of the cycle before.
     innovation : (pair,) array
         d of this cycle.
-    cross, memory : (pair,) array
-        cross and beta^2.
+    beta, cross : (pair,) array
     weight : (pair,) array
         0 to 1: how much of what a place had is still there.
     covariance, analysed : (pair,) array
         Of members before and after the model, and their variance before it.
+    earlier : (pair,) array
+        d of the same place in the cycle before the last; nan without it.
     """
 
     index: np.ndarray
     last: LastCycle
     innovation: Array
+    beta: Array
     cross: Array
-    memory: Array
     weight: Array
     covariance: Array
     analysed: Array
+    earlier: np.ndarray
+
+    @property
+    def memory(self) -> Array:
+        """beta^2."""
+        return self.beta * self.beta
 
     @property
     def persistence(self) -> float:
@@ -161,9 +123,13 @@ class LaggedProducts(Record):
         if chosen.all():
             return self
         index = np.flatnonzero(chosen)
-        names = "innovation", "cross", "memory", "weight", "covariance", "analysed"
+        names = "innovation", "beta", "cross", "weight", "covariance", "analysed", "earlier"
         taken = {name: rows(getattr(self, name), index) for name in names}
         return replace(self, index=self.index[index], last=_restricted(self.last, index), **taken)
+
+    def weighted(self, factor: np.ndarray) -> LaggedProducts:
+        """With less weight of some pairs, ``(pair,)``."""
+        return replace(self, weight=self.weight * like(factor, self.weight))
 
     def score(self, factor: np.ndarray, variance: Array, error: Array) -> tuple[Array, Array]:
         """Derivative by log lambda, and information, of each pair.
@@ -184,13 +150,20 @@ class LaggedProducts(Record):
 
 
 def lagged_products(
-    last: LastCycle, sites: Sites, localization: Localization, innovation: Array, forecast: Array
+    last: LastCycle,
+    past: tuple[Past, ...],
+    sites: Sites,
+    localization: Localization,
+    innovation: Array,
+    forecast: Array,
 ) -> LaggedProducts | None:
     """Products of this cycle with the last one; None if no observation has a partner, or with other members.
 
     Parameters
     ----------
     last : LastCycle
+    past : tuple of Past
+        Cycles before it.
     sites : Sites
     localization : Localization
         How far partners are apart at most.
@@ -204,6 +177,11 @@ def lagged_products(
     if not len(now):
         return None
     last = _restricted(last, then)
+    earlier = np.full(len(sites), np.nan)
+    if past:
+        again, there, *_ = sites.same(past[0].sites)
+        earlier[again] = past[0].innovation[there]
+    earlier = np.where(last.sites.is_at(sites.rows(now)), earlier[now], np.nan)
     forecast = namespace(forecast).take(forecast, like(now, forecast), axis=1)
     anomalies = centred(forecast)
     xp = namespace(anomalies)
@@ -214,7 +192,7 @@ def lagged_products(
     weight = xp.clip(2 * correlation2 - 1, 0.0, 1.0)
     innovation = rows(innovation, now)
     cross = beta * (innovation + beta * last.increment) * last.innovation
-    return LaggedProducts(now, last, innovation, cross, beta * beta, weight, covariance, before)
+    return LaggedProducts(now, last, innovation, beta, cross, weight, covariance, before, earlier)
 
 
 def _restricted(last: LastCycle, index: np.ndarray) -> LastCycle:
