@@ -298,44 +298,44 @@ QUICK = {
         cycles=60,
         burn_in=30,
         scores={
-            "letsf": {"rmse_analysis": (0.26727, 0.0002)},
+            "letsf": {"rmse_analysis": (0.26527, 0.0002)},
         },
     ),
     "lorenz96_abs_025": Quick(
         cycles=60,
         burn_in=30,
         scores={
-            "letsf": {"rmse_analysis": (0.50482, 0.0005)},
+            "letsf": {"rmse_analysis": (0.50058, 0.0005)},
         },
     ),
     "lorenz96_arctan_005": Quick(
         cycles=60,
         burn_in=30,
         scores={
-            "letsf": {"rmse_analysis": (0.02618, 3e-05)},
+            "letsf": {"rmse_analysis": (0.02609, 3e-05)},
         },
     ),
     "lorenz96_arctan_04": Quick(
         cycles=60,
         burn_in=30,
         scores={
-            "letsf": {"rmse_analysis": (0.08088, 8e-05)},
+            "letsf": {"rmse_analysis": (0.08069, 8e-05)},
         },
     ),
     "lorenz96_asynchronous": Quick(
         cycles=40,
         burn_in=20,
-        scores={"letkf": {"rmse_analysis": (0.20729, 0.0002)}, "letsf": {"rmse_analysis": (0.1857, 0.0002)}},
+        scores={"letkf": {"rmse_analysis": (0.20729, 0.0002)}, "letsf": {"rmse_analysis": (0.1833, 0.0002)}},
     ),
     "lorenz96_asynchronous_end": Quick(
         cycles=40,
         burn_in=20,
-        scores={"letkf": {"rmse_analysis": (1.3769, 0.001)}, "letsf": {"rmse_analysis": (1.4301, 0.001)}},
+        scores={"letkf": {"rmse_analysis": (1.3769, 0.001)}, "letsf": {"rmse_analysis": (1.3681, 0.001)}},
     ),
     "lorenz96_censored": Quick(
         cycles=50,
         burn_in=20,
-        scores={"letsf": {"rmse_analysis": (0.27009, 0.0003)}},
+        scores={"letsf": {"rmse_analysis": (0.26945, 0.0003)}},
     ),
     "lorenz96_failed_members": Quick(
         cycles=40,
@@ -356,33 +356,33 @@ QUICK = {
     "lorenz96_forcing_low": Quick(
         cycles=50,
         burn_in=20,
-        scores={"letsf": {"rmse_analysis": (0.29497, 0.0003)}},
+        scores={"letsf": {"rmse_analysis": (0.29588, 0.0003)}},
     ),
     "lorenz96_outliers": Quick(
         cycles=50,
         burn_in=20,
-        scores={"letsf": {"rmse_analysis": (0.28339, 0.0003)}},
+        scores={"letsf": {"rmse_analysis": (0.28172, 0.0003)}},
     ),
     "lorenz96_quarter": Quick(
         cycles=50,
         burn_in=20,
-        scores={"letsf": {"rmse_analysis": (0.52573, 0.0003)}},
+        scores={"letsf": {"rmse_analysis": (0.51768, 0.0003)}},
     ),
     "lorenz96_threshold": Quick(
         cycles=50,
         burn_in=20,
-        scores={"letsf": {"rmse_analysis": (0.52261, 0.0003)}},
+        scores={"letsf": {"rmse_analysis": (0.5167, 0.0003)}},
     ),
     "lorenz96_wrong_error": Quick(
         cycles=50,
         burn_in=20,
-        scores={"letsf": {"rmse_analysis": (0.19835, 0.0003)}},
+        scores={"letsf": {"rmse_analysis": (0.19795, 0.0003)}},
     ),
     "lorenz96_half": Quick(
         cycles=60,
         burn_in=30,
         scores={
-            "letsf": {"rmse_analysis": (0.33046, 0.0003)},
+            "letsf": {"rmse_analysis": (0.32731, 0.0003)},
         },
     ),
     "lorenz96_parameter": Quick(
@@ -412,9 +412,9 @@ QUICK = {
             "letkf": {"rmse_analysis_last50": (0.65797, 0.0007)},
             "map": {"rmse_analysis_last50": (0.57044, 0.0006)},
             "letsf": {
-                "rmse_analysis_all": (0.13231, 0.0001),
-                "rmse_analysis_last50": (0.13231, 0.0001),
-                "coverage95": (0.972, 0.001),
+                "rmse_analysis_all": (0.13198, 0.0001),
+                "rmse_analysis_last50": (0.13198, 0.0001),
+                "coverage95": (0.9717, 0.001),
             },
         },
     ),
@@ -424,9 +424,9 @@ QUICK = {
             "ensf": {"rmse_analysis_all": (1.1353, 0.001), "rmse_analysis_last50": (1.0646, 0.001)},
             "map": {"rmse_analysis_all": (1.1194, 0.001), "rmse_analysis_last50": (1.0746, 0.001)},
             "letsf": {
-                "rmse_analysis_all": (0.3832, 0.0004),
-                "rmse_analysis_last50": (0.38379, 0.0004),
-                "coverage95": (0.8855, 0.0009),
+                "rmse_analysis_all": (0.3966, 0.0004),
+                "rmse_analysis_last50": (0.39997, 0.0004),
+                "coverage95": (0.8823, 0.0009),
             },
         },
     ),
@@ -450,23 +450,23 @@ QUICK = {
                 "rmse_lag10": (0.13588, 0.0002),
             },
             "letsf": {
-                "rmse_analysis": (0.19258, 0.0002),
-                "rmse_lag1": (0.17299, 0.0002),
-                "rmse_lag5": (0.13478, 0.0002),
-                "rmse_lag10": (0.12895, 0.0002),
+                "rmse_analysis": (0.19235, 0.0002),
+                "rmse_lag1": (0.17279, 0.0002),
+                "rmse_lag5": (0.13467, 0.0002),
+                "rmse_lag10": (0.12889, 0.0002),
             },
         },
     ),
     "lorenz96_every_step": Quick(
         cycles=80,
         burn_in=40,
-        scores={"letkf": {"rmse_analysis": (0.20028, 0.0002)}, "letsf": {"rmse_analysis": (0.15519, 0.0002)}},
+        scores={"letkf": {"rmse_analysis": (0.20028, 0.0002)}, "letsf": {"rmse_analysis": (0.15485, 0.0002)}},
     ),
     "lorenz96_window_04": Quick(
         cycles=40,
         burn_in=20,
         scores={
-            "letsf": {"rmse_analysis": (0.55756, 0.0006)},
+            "letsf": {"rmse_analysis": (0.55644, 0.0006)},
             "letsf_loop": {"rmse_analysis": (0.43307, 0.0004)},
         },
     ),
@@ -474,7 +474,7 @@ QUICK = {
         cycles=40,
         burn_in=20,
         scores={
-            "letsf": {"rmse_analysis": (0.68051, 0.0007)},
+            "letsf": {"rmse_analysis": (0.67268, 0.0007)},
             "letsf_loop": {"rmse_analysis": (0.41808, 0.0004)},
         },
     ),
