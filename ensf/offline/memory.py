@@ -33,6 +33,7 @@ from ensf.wrappers.spread_control.control import KindMemory, SpreadMemory
 from ensf.wrappers.spread_control.error_estimate import EDGES, ErrorEstimate
 from ensf.wrappers.spread_control.error_evidence import Alternation, Repetition, TimeCorrelation
 from ensf.wrappers.spread_control.lagged import LastCycle, Past
+from ensf.wrappers.spread_control.offset import OffsetEstimate
 from ensf.wrappers.spread_control.sites import Sites
 
 __all__ = ["MEMORY", "keepers", "read_memory", "write_memory"]
@@ -98,7 +99,7 @@ def _kinds_and_last(memory: SpreadMemory) -> dict[str, xr.Variable]:
         "bias_cycles": of_kinds([one.bias.cycles for one in kinds], "number of cycles with such observations"),
     }
     for name, (sums, terms) in SUMS.items():
-        values = np.array([sums(one.error) for one in kinds]).reshape(len(kinds), len(sums(ErrorEstimate())))
+        values = np.array([sums(one) for one in kinds]).reshape(len(kinds), len(sums(KindMemory())))
         variables[name] = xr.Variable(
             ("kind", f"term_of_{values.shape[1]}"), values, {"long_name": f"fading sums over pairs: {terms}"}
         )
@@ -125,11 +126,18 @@ def _kinds_and_last(memory: SpreadMemory) -> dict[str, xr.Variable]:
     return variables
 
 
-SUMS: dict[str, tuple[Callable[[ErrorEstimate], np.ndarray], str]] = {
-    "error_sums": (attrgetter("sums"), "cross / r, beta^2 v / r, d^2 / r, v / r, 1"),
-    "error_alternation": (attrgetter("alternation.sums"), "d d' / (beta r), its square, d (d - delta) / r, 1"),
-    "error_repetition": (attrgetter("repetition.sums"), "w q, w, w^2 (q - 1)^2 with r q = d_i^2 - d_i d_j v_i / v_ij"),
-    "error_time_correlation": (attrgetter("correlation.sums"), "-d_0 (d_2 - beta (d_1 - delta_1)) / r, its square"),
+SUMS: dict[str, tuple[Callable[[KindMemory], np.ndarray], str]] = {
+    "error_sums": (attrgetter("error.sums"), "cross / r, beta^2 v / r, d^2 / r, v / r, 1"),
+    "error_alternation": (attrgetter("error.alternation.sums"), "d d' / (beta r), its square, d (d - delta) / r, 1"),
+    "error_repetition": (
+        attrgetter("error.repetition.sums"),
+        "w q, w, w^2 (q - 1)^2; r q = d_i^2 - d_i d_j v_i / v_ij",
+    ),
+    "error_time_correlation": (
+        attrgetter("error.correlation.sums"),
+        "d_0 (beta (d_1 - delta_1) - d_2) / r, its square",
+    ),
+    "offset_sums": (attrgetter("offset.sums"), "shift of the instrument, its square, 1; over cycles"),
 }
 LAST = {
     "innovation": "observation minus forecast mean",
@@ -154,8 +162,8 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
     names = [str(name) for name in stored["kind"].values] if "kind" in stored.variables else []
     count = len(names)
     factor = reader.values(stored, "error_variance_factor", ("kind",), (count,), 1e-6)
-    numbers = {name: len(sums(ErrorEstimate())) for name, (sums, _) in SUMS.items()}
-    sums, alternation, repetition, correlation = (
+    numbers = {name: len(sums(KindMemory())) for name, (sums, _) in SUMS.items()}
+    sums, alternation, repetition, correlation, offset = (
         reader.values(stored, name, ("kind", f"term_of_{number}"), (count, number), -np.inf)
         for name, number in numbers.items()
     )
@@ -178,6 +186,7 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
             ),
             BiasEstimate(float(raw[k]), float(square[k]), float(noise[k]), float(variance[k]), int(cycles[k])),
             float(surprises[k]),
+            OffsetEstimate(offset[k]),
         )
         for k, name in enumerate(names)
     }

@@ -56,6 +56,7 @@ CLASSES = (
     "ensf.wrappers.spread_control.error_evidence:TimeCorrelation",
     "ensf.wrappers.spread_control.lagged:LastCycle",
     "ensf.wrappers.spread_control.lagged:Past",
+    "ensf.wrappers.spread_control.offset:OffsetEstimate",
     "ensf.wrappers.spread_control.sites:Sites",
 )
 """Dataclasses that a restart can hold, by module and name."""

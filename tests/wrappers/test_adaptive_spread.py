@@ -27,6 +27,7 @@ from ensf.wrappers.spread_control.error_estimate import MAX_FACTOR_POINTWISE, Er
 from ensf.wrappers.spread_control.error_evidence import Alternation, Repetition, TimeCorrelation, repeated, rested
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import LaggedProducts, LastCycle, Past, lagged_products
+from ensf.wrappers.spread_control.offset import OffsetEstimate, offset_shifts
 from ensf.wrappers.spread_control.sites import Sites
 
 
@@ -663,6 +664,57 @@ def test_what_is_wrong_with_the_errors_is_found(network, factor, bound):
     done = list(run)
     assert np.mean([rmse(each.analysis.ensemble, each.truth) for each in done[-cycles // 2 :]]) < bound
     assert done[-1].analysis.info["error_factor"] == pytest.approx(factor, rel=0.1)
+
+
+def test_two_instruments_share_their_difference_by_their_errors(rng):
+    """s = r_i / (r_i + r_j) (d_i - d_j); who sees another quantity near by, or the same far off, is not compared."""
+    one, unlike = rng.standard_normal(10), rng.standard_normal(10)
+    forecast = np.stack([one, 1.1 * one, 3.0 * one, unlike, one], axis=1)
+    here = sites([0.0, 0.5, 0.1, 0.1, 40.0], kind=[0, 1, 2, 3, 4])
+    d, r = np.array([2.0, 0.5, 9.0, 9.0, 9.0]), np.array([4.0, 1.0, 1.0, 1.0, 1.0])
+    shifts = offset_shifts(here, d, r, forecast, ON_A_LINE)
+    assert shifts == {0: pytest.approx(0.8 * 1.5), 1: pytest.approx(-0.2 * 1.5)}
+    assert not offset_shifts(here.rows(np.array([0, 4])), np.ones(2), np.ones(2), forecast[:, [0, 4]], ON_A_LINE)
+
+
+def test_an_offset_is_believed_beyond_its_noise(rng):
+    """m (1 - (2 e / m)^2), 0 within two standard errors."""
+    estimate = OffsetEstimate()
+    for shift in [0.4, 0.6] * 2:
+        estimate = estimate.with_shift(shift)
+    assert estimate.value == 0.0  # four cycles
+    for shift in [0.4, 0.6] * 10:
+        estimate = estimate.with_shift(shift)
+    assert estimate.value == pytest.approx(0.5 * (1 - 4 * 0.01 / estimate.sums[2] / 0.25), rel=1e-3)
+    assert OffsetEstimate(np.array([0.5, 10.0, 10.0])).value == 0.0
+
+
+@dataclass(frozen=True)
+class OneIsOff:
+    """One sees all variables and is off by `offset`, the other sees some well."""
+
+    offset: float
+
+    def observe(self, truth, cycle, rng):
+        points = np.concatenate([np.arange(len(truth)), np.arange(0, len(truth), 4)])
+        error = np.where(np.arange(len(points)) < len(truth), 1.0, 0.3)
+        value = truth[points] + error * rng.standard_normal(len(points))
+        kind = np.where(error == 1.0, "satellite", "buoy")
+        return Observation(value + self.offset * (error == 1.0), Select(points), error, kind=kind)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0])
+def test_an_instrument_that_is_off_is_found_by_another(offset):
+    """Without that the error is .95."""
+    model = Lorenz96(20)
+    run = twin(
+        model, letsf(periodic_line(20, 20.0)), OneIsOff(offset), PerturbedTruth(model, np.zeros(20)),
+        members=20, cycles=100, interval=0.05, streams=Streams.spawn(1),
+    )  # fmt: skip
+    done = list(run)
+    assert np.mean([rmse(each.analysis.ensemble, each.truth) for each in done[50:]]) < 0.15
+    assert done[-1].analysis.info["instrument_offset_satellite"] == pytest.approx(offset, abs=0.15)
+    assert abs(done[-1].analysis.info["instrument_offset_buoy"]) < 0.1
 
 
 def test_a_variable_that_nothing_constrains_does_not_grow():

@@ -69,6 +69,7 @@ from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS, ErrorEstimat
 from ensf.wrappers.spread_control.error_evidence import Repeated, Rested, repeated, rested
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import PAST, LaggedProducts, LastCycle, Past, lagged_products
+from ensf.wrappers.spread_control.offset import OffsetEstimate, offset_shifts
 from ensf.wrappers.spread_control.sites import Sites
 
 __all__ = ["AdaptiveSpread", "SpreadMemory"]
@@ -103,11 +104,14 @@ class KindMemory(Record):
         Of the forecast of what they see.
     surprises : float
         Part of the observations that was near a surprise in the last cycles.
+    offset : OffsetEstimate
+        Of the instrument, against others that see the same.
     """
 
     error: ErrorEstimate = field(default_factory=ErrorEstimate)
     bias: BiasEstimate = BiasEstimate()
     surprises: float = 0.0
+    offset: OffsetEstimate = field(default_factory=OffsetEstimate)
 
     @property
     def surprises_last(self) -> bool:
@@ -187,7 +191,8 @@ class AdaptiveSpread(Wrapper):
         Part of a surprise that enters as independent noise rather than as larger anomalies: what surprised may lie
         outside the span of the ensemble.
     estimate_error : bool
-        Whether the error of each kind of observations is multiplied by a factor that is estimated; Gaussian laws only.
+        Whether the error of each kind of observations is multiplied by a factor that is estimated, and what it is off
+        by against other kinds that see the same is taken away; Gaussian laws only.
     estimate_bias : bool
         Whether what each kind of observations sees is corrected by a bias of the model that is estimated; only where
         observations see single variables.
@@ -272,12 +277,14 @@ class AdaptiveSpread(Wrapper):
         return Analysis(prior, replace(memory, inner=inner))
 
     def _info(self, memory: SpreadMemory) -> Info:
-        """Factor of the error and bias of each kind."""
+        """Factor of the error, offset of the instrument and bias of the model, of each kind."""
         info: dict[str, float] = {}
         for name, kind in memory.kinds.items():
             of = f"_{name}" if name else ""
             if self.estimate_error:
                 info[f"error_factor{of}"] = math.sqrt(kind.error.factor)
+                if kind.offset.sums.any():
+                    info[f"instrument_offset{of}"] = kind.offset.value
             if self.estimate_bias:
                 info[f"bias{of}"] = kind.bias.value
         return info
@@ -291,6 +298,8 @@ class AdaptiveSpread(Wrapper):
         xp = namespace(predicted)
         memory = self._recalled(memory, told, position, predicted)
         kind = _kind_of_each(memory.kinds, told)
+        offset = np.array([each.offset.value for each in memory.kinds.values()])[kind]
+        told = _without_offset(told, offset)
         factor = np.array([kind.error.factor for kind in memory.kinds.values()])[kind]
         inflation = (1 + self.sampling / (predicted.shape[0] - 1) * memory.freedom) * xp.exp(memory.log_inflation)
         inflation = xp.clip(inflation, 1.0, self.max_inflation**2)
@@ -305,10 +314,14 @@ class AdaptiveSpread(Wrapper):
         mean, variance = member_mean(eta), member_variance(eta)
         sites = _sites(told, kind)
         products = pairs = others = None
+        offsets: dict[int, float] = {}
         if look.is_linear:
             innovation, forecast = look.value - mean, sight(told, predicted)[1]
             if told.is_linear:
-                pairs = repeated(sites, innovation, look.law.standard_deviation(look.value) ** 2, forecast)
+                error = look.law.standard_deviation(look.value) ** 2
+                pairs = repeated(sites, innovation, error, forecast)
+                came = innovation + like(offset, innovation)
+                offsets = offset_shifts(sites, came, error, forecast, self.localization)
             if memory.last is not None:
                 products = lagged_products(memory.last, memory.past, sites, self.localization, innovation, forecast)
                 others = rested(sites, innovation, memory.last, memory.past)
@@ -347,6 +360,7 @@ class AdaptiveSpread(Wrapper):
             products=products,
             rested=others,
             repeated=pairs,
+            offsets=offsets,
         )
 
     def _repeating(self, memory: SpreadMemory, kind: np.ndarray, pairs: Repeated | None) -> np.ndarray:
@@ -515,7 +529,10 @@ class AdaptiveSpread(Wrapper):
                 error = error.with_innovations(square[trusted], spread[trusted])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
                 bias = bias.with_shift(float(slope[chosen].sum()) / weight, float(variance[chosen].mean()))
-            kinds[name] = KindMemory(error, bias, surprises)
+            offset = kind.offset
+            if learns_error and number in cycle.offsets:
+                offset = offset.with_shift(cycle.offsets[number])
+            kinds[name] = KindMemory(error, bias, surprises, offset)
         return kinds
 
 
@@ -548,6 +565,8 @@ class _Cycle(Record):
         With cycles before that.
     repeated : Repeated or None
         Of this cycle.
+    offsets : dict of int to float
+        Shift of kinds that have others near by.
     """
 
     memory: SpreadMemory
@@ -567,6 +586,7 @@ class _Cycle(Record):
     products: LaggedProducts | None
     rested: Rested | None
     repeated: Repeated | None
+    offsets: dict[int, float]
 
     @property
     def factor(self) -> np.ndarray:
@@ -712,6 +732,11 @@ def _kind_of_each(kinds: dict[str, KindMemory], observation: Observation) -> np.
         return np.full(observation.size, list(kinds).index(""))
     number = {name: k for k, name in enumerate(kinds)}
     return np.array([number[name] for name in observation.kind.tolist()], dtype=np.int64)
+
+
+def _without_offset(told: Observation, offset: np.ndarray) -> Observation:
+    """With what the instrument of each is off by taken away."""
+    return replace(told, value=told.value - like(offset, told.value)) if offset.any() else told
 
 
 def _with_factor(told: Observation, factor: np.ndarray) -> Observation:
