@@ -27,7 +27,7 @@ def analyse(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         parser().print_help()
         return 0 if arguments else 2
-    values = options.read(parser(), arguments)
+    values = options.read(files.of_any_command(parser()), arguments)
     engines.check(values["engine"])
     for name in REQUIRED:
         if not values[name]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.methods import find_localization, inside
+from ensf.dataset.methods import find_localization, inside, reach_of
 from ensf.dataset.pipeline import Pipeline
 from ensf.dataset.tiles import Range, layout_at
 from ensf.filters.base import Filter, Memory, Preparable
@@ -175,6 +175,12 @@ class Job:
         return self.columns.at(self.pipeline.needed)
 
     @property
+    def parameter_units(self) -> dict[str, str]:
+        """Units of the parameters of the model that have some."""
+        grids = {str(name): grid for _, source in self.parameters for name, grid in source.layout.template.items()}
+        return {name: str(grid.attrs["units"]) for name, grid in grids.items() if "units" in grid.attrs}
+
+    @property
     def bytes(self) -> float:
         """Bytes that each process needs at most, about."""
         beside = bytes_beside(self.source, self.pipeline.method, [source for _, source in self.parameters])
@@ -217,6 +223,7 @@ class Job:
             yield f"parameter {name}, {source.layout.size} of each member: {parameter}"
         how = f"in {len(self.parts)} parts" if self.pipeline.is_prepared else "of the whole state at once"
         yield f"method: {self.pipeline.method}"
+        yield f"localization: {reach_of(self.pipeline.method, self.source.layout)}"
         kept = [type(keeper).__name__ for keeper in keepers(self.pipeline.method)]
         if kept:
             yield f"memory of {', '.join(kept)}: {'none yet' if self.memory is None else 'of the analysis before'}"

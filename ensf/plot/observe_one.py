@@ -12,6 +12,7 @@ from ensf.localization import Sphere
 from ensf.plot.analysis import colour_bar
 from ensf.plot.grid import Grid, symmetric, words_of_level
 from ensf.plot.style import INK, PALETTE, legend_below, new_figure, styled
+from ensf.tables.columns import axes as place_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,8 +90,9 @@ def _caption(one: xr.Dataset, variable: str, level: str) -> str:
 
 
 def _place(one: xr.Dataset, grid: Grid) -> tuple[float, float]:
-    axes = ("lat", "lon") if "place_lat" in one.attrs else ("x", "y")
-    x, y = grid.points(np.array([[one.attrs[f"place_{axis}"] for axis in axes]], dtype=float), axes)
+    at = {key.removeprefix("place_"): float(value) for key, value in one.attrs.items() if key[:6] == "place_"}
+    chosen = place_columns(at) or tuple(at)[:1]
+    x, y = grid.points(np.array([[at[axis] for axis in chosen]]), chosen)
     return float(x[0]), float(y[0])
 
 

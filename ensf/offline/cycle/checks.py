@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from ensf.dataset import Layout
-from ensf.dataset.methods import find_localization, method_for, places, with_catalogues
+from ensf.dataset.methods import find_localization, method_for, places, reach_of, with_catalogues
 from ensf.dataset.stores import is_there, size_of
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
 from ensf.offline.cycle.settings import Cycling
 from ensf.offline.cycle.template import filled, templates, uses
 from ensf.offline.job import check_limit, cut_within
-from ensf.offline.members import Source
+from ensf.offline.members import Source, parameter_source
 from ensf.offline.memory import read_memory
 from ensf.offline.observations import counts, entries_read, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free
@@ -82,7 +82,7 @@ def _check_program(cycling: Cycling, task: Task) -> None:
     if not template.is_dir():
         raise FileNotFoundError(f"there is no folder {template}: check template")
     if cycling.model.model:
-        check = cycling.model.python(expanded(cycling.folder).resolve())
+        check = [*cycling.model.python(expanded(cycling.folder).resolve()), " ".join(cycling.own_parameters)]
         done = subprocess.run(check, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()]
@@ -128,6 +128,7 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
         cycling.coordinates.values(),
         inside,
     )
+    source = source.with_axes(cycling.coordinates, cycling.periods)
     _parameters(cycling, source)
     for task in tasks:
         try:
@@ -151,9 +152,9 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
 
 def _parameters(cycling: Cycling, source: Source) -> list[Source]:
     """The parameters that are variables of the members' files."""
-    how = cycling.mask, cycling.coordinates.values()
+    how = cycling.mask, tuple(cycling.coordinates.values())
     inside = [name for name, one in cycling.parameters.items() if not one.is_own]
-    return [Source.of(source.paths, "realization", (name,), *how) for name in inside]
+    return [parameter_source(source.paths, "realization", name, *how) for name in inside]
 
 
 def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> tuple[ObservationTable | None, int]:
@@ -165,7 +166,7 @@ def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> tuple[Obse
             raise
         return None, 0
     settings = cycling.analysis(cycle)
-    options = {name: settings[name] for name in ("coordinates", "periods", "surface", "correlation")}
+    options = {name: settings[name] for name in ("surface", "correlation")}
     table = read(paths, good=cycling.good)
     window = cycling.span(cycle)
     table = table if window is None else table.within(*window)
@@ -207,7 +208,9 @@ def lines(
     grids = (f"{name} ({', '.join(f'{d} {n}' for d, n in v.sizes.items())})" for name, v in layout.template.items())
     yield f"members: {len(tasks)}, from {tasks[0].input} to {tasks[-1].input}"
     yield f"variables: {', '.join(grids)}; {layout.size} values of each member are analysed"
-    yield f"method: {method_for(cycling.filter, layout)}"
+    method = method_for(cycling.filter, layout)
+    yield f"method: {method}"
+    yield f"localization: {reach_of(method, layout)}"
     if first == 1 and cycling.first_memory is not None:
         yield f"memory: {cycling.first_memory}"
     if cycling.lag:
