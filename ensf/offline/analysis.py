@@ -11,7 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
 from ensf.offline.observations import (
     Columns,
     check_prior,
+    converted_units,
     entries_read,
     locate,
     meet,
@@ -342,6 +343,7 @@ class Offline:
         table = table if window is None else table.within(*window)
         options = {"surface": self.surface, "correlation": self.correlation}
         observed = meet(table, named(tables), layout, self.checks, options)
+        converted = converted_units(table, observed)
         read_at = entries_read(observed.observation, layout.size)
         parts = cut_within(self.memory_limit, source, method, tuple(parameters.values()), len(read_at))
         transforms = self._transforms(source)
@@ -363,7 +365,8 @@ class Offline:
         )
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label, observed.place)
         own = tuple((one, parameters[name]) for name, one in self.parameters.items())
-        return Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
+        job = Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
+        return replace(job, converted=converted)
 
     def _transforms(self, source: Source) -> Transforms:
         """Those of each variable; what is fitted gets its variable whole."""

@@ -154,6 +154,8 @@ class Job:
         What the filter remembers of the cycle before.
     parameters : tuple of (Parameter, Source)
         Parameters of the model, and the files that they are variables of.
+    converted : tuple of str
+        Which rows were in other units than their variable, in words.
     """
 
     source: Source
@@ -168,6 +170,7 @@ class Job:
     window: Window | None = None
     memory: Memory = None
     parameters: tuple[tuple[Parameter, Source], ...] = ()
+    converted: tuple[str, ...] = ()
 
     @property
     def needed(self) -> np.ndarray:
@@ -218,6 +221,7 @@ class Job:
             yield "window: " + " to ".join(str(time.astype("datetime64[s]")) for time in self.window)
         yield f"observations: {self.observed.observation.size} of {len(self.observed.table)} rows used"
         yield from (f"    {number} {reason}" for reason, number in counts(self.observed.table).items())
+        yield from (f"    {one}" for one in self.converted)
         for parameter, source in self.parameters:
             (name,) = source.layout.template.data_vars
             yield f"parameter {name}, {source.layout.size} of each member: {parameter}"

@@ -18,10 +18,12 @@ from ensf.observations import Observation, Operator
 from ensf.tables import Check, ObservationTable, Observed
 from ensf.tables.columns import FILE
 from ensf.tables.flags import WINDOW, WITHHELD
+from ensf.tables.units import conversions
 
 __all__ = [
     "Columns",
     "check_prior",
+    "converted_units",
     "compare",
     "counts",
     "entries_read",
@@ -46,6 +48,15 @@ def meet(
         return table.observe(layout, **options)
     except ValueError as error:
         raise ValueError(_of_file(str(error), tables, table)) from error
+
+
+def converted_units(table: ObservationTable, observed: Observed) -> tuple[str, ...]:
+    """Which rows of a table were in other units than the variables of the layout, in words.
+
+    Rows that checks have added at its end are in those of others already.
+    """
+    met = observed.table.take(np.arange(len(table)))
+    return tuple(conversions(table.variable, table.extra, met.extra))
 
 
 def entries_read(observation: Observation, size: int) -> np.ndarray:

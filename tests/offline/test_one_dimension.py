@@ -140,6 +140,15 @@ def test_a_doubly_periodic_channel_is_a_torus():
     assert first_localization(channel).geometry == Periodic((80.0, np.inf))
 
 
+def test_a_dry_run_says_which_units_are_converted(tmp_path, monkeypatch, capsys):
+    rows = table("s,units", (0.3, "250,mm"), (0.3, "350,m"), (0.3, "450,mm"))
+    dataset = along_a_river()
+    dataset["h"].attrs["units"] = "m"
+    monkeypatch.chdir(written(tmp_path, dataset, rows))
+    assert main(["analyse", "--prior", "m?.nc", "--observations", "obs.csv", "--output", "out", "--dry-run"]) == 0
+    assert "    3 used\n    h: 2 rows from mm to m\n" in capsys.readouterr().out
+
+
 def test_what_the_table_lacks_is_told_by_the_names_of_the_grid(tmp_path, monkeypatch, capsys):
     grid = {"lat": ("lat", [1.0, 2.0], {"units": "degrees_north"}), "lon": ("lon", [1.0, 2.0])}
     dataset = xr.Dataset({"h": (("realization", "lat", "lon"), np.random.default_rng(1).normal(size=(6, 2, 2)))}, grid)

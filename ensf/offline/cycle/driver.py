@@ -234,7 +234,7 @@ def _cycle(
     own = _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
     statistics = analysis.info.get("statistics", xr.Dataset()).merge(own)
     _keep_looks(statistics, place, cycle, _plain(cycling.time(cycle)))
-    told = [f"{len(prior)} members", used and used + _doubts(analysis.info), words(statistics)]
+    told = [f"{len(prior)} members{used and ', '}{used}{_doubts(analysis.info)}", words(statistics)]
     show(f"{label}: time {cycling.time(cycle)}, {', '.join(filter(None, told))}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
