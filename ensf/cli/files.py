@@ -6,6 +6,7 @@ One configuration file serves them all: each passes over what is only another's.
 from __future__ import annotations
 
 from argparse import SUPPRESS
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ensf.cli.options import Options
@@ -38,11 +39,9 @@ def add(parser: ArgumentParser) -> None:
 
 def of_any_command(parser: ArgumentParser) -> ArgumentParser:
     """The parser, which passes over options of the other commands of files where a configuration file has them."""
-    from ensf.cli import analyse, cycle, observe_one
-
     own = {action.dest for action in parser._actions}
-    others = [action.dest for command in (analyse, cycle, observe_one) for action in command.parser()._actions]
-    for name in dict.fromkeys(others):
+    commands = [import_module(f"ensf.cli.{name}") for name in ("analyse", "cycle", "observe_one")]
+    for name in dict.fromkeys(action.dest for command in commands for action in command.parser()._actions):
         if name not in own:
             parser.add_argument(f"--{name}", type=Any, default=None, help=SUPPRESS)
     return parser

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import xarray as xr
 
-from ensf.arrays.settings import has_settings
+from ensf.arrays.settings import inside
 from ensf.dataset.coordinates import COUNTED, find_coordinate, positions, variable_dims
 from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
@@ -105,14 +105,6 @@ def with_catalogues(method: Filter, read: Callable[[str], np.ndarray | str]) -> 
     if inner is not None and (made := with_catalogues(inner, read)) is not inner:
         method = replace(method, filter=made)  # type: ignore[type-var]
     return method.with_catalogue(read) if isinstance(method, NamesFiles) else method
-
-
-def inside(method: object) -> Iterator[object]:
-    """A method and all that it is made of, from the outermost to the innermost."""
-    yield method
-    if has_settings(method):
-        for part in fields(method):
-            yield from inside(getattr(method, part.name, None))
 
 
 def find_localization(method: object) -> Localization | None:

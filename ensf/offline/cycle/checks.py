@@ -22,7 +22,7 @@ from ensf.offline.cycle.settings import Cycling
 from ensf.offline.cycle.template import filled, templates, uses
 from ensf.offline.job import check_limit, cut_within
 from ensf.offline.members import Source, parameter_source
-from ensf.offline.memory import read_memory
+from ensf.offline.memory import check_memory, read_memory
 from ensf.offline.observations import converted_units, counts, entries_read, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free
 from ensf.offline.times import NO_CATALOGUE
@@ -147,7 +147,10 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
     with_catalogues(method, catalogue)
     places(find_localization(method), source.layout, np.arange(source.layout.size))
     if first == 1 and cycling.first_memory is not None:
-        read_memory(cycling.first_memory, method, source.layout, source.dtype)
+        if cycling.model.by_time:  # its fields have times, which the members at the start have not
+            check_memory(cycling.first_memory, method)
+        else:
+            read_memory(cycling.first_memory, method, source.layout, source.dtype)
     return source
 
 
