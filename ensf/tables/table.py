@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from ensf.arrays import Array, as_names, like, member_mean, member_variance, namespace, to_numpy
 from ensf.dataset.coordinates import VARIABLE, column_coordinate, variable_dims
@@ -26,7 +27,7 @@ from ensf.observations.observation import Observation
 from ensf.tables.check import VERTICAL, check_rows, check_shapes, on_earth
 from ensf.tables.columns import FILE, place_of
 from ensf.tables.correlations import Correlation
-from ensf.tables.flags import BAD_VALUE, REASONS, UNKNOWN, USED, WINDOW
+from ensf.tables.flags import BAD_VALUE, REASONS, UNKNOWN, UNREADABLE, USED, WINDOW
 from ensf.tables.formats import files
 from ensf.tables.stations.derived import Derived, derived_units, registered
 from ensf.tables.stations.stations import StationOperator, Stations
@@ -56,7 +57,8 @@ class ObservationTable:
     variable : (row,) array of str
         A variable of the state, or the name of a derived quantity (`ensf.tables.stations.derived`).
     value : (row,) array
-        In the units of the variable; NaN = not observed, which rejects the row as missing.
+        In the units of the variable; NaN = not observed, which rejects the row as missing. What is masked, here and in
+        every column, is empty.
     error : (row,) array or float
         Standard deviation in the units of the variable.
     time : (row,) array of datetime64
@@ -537,27 +539,48 @@ def _counts(words: np.ndarray) -> list[tuple[str, int]]:
 
 def _converted(table: ObservationTable) -> dict[str, Any]:
     """Columns in their dtypes; rows without a value are rejected as missing."""
-    value = np.array(table.value, dtype=np.float64, ndmin=1)
+    value = np.array(_filled(table.value, np.float64), ndmin=1)
     shape = value.shape
-    qc = np.broadcast_to(np.asarray(0 if table.qc is None else table.qc, dtype=np.int32), shape)
-    axes, position = tuple(as_names(table.axes)), np.asarray(table.position, dtype=np.float64)
+    qc = np.broadcast_to(_filled(0 if table.qc is None else table.qc, np.int32), shape)
+    axes, position = tuple(as_names(table.axes)), _filled(table.position, np.float64)
     if {*axes} & {*COLUMNS, *VERTICAL} or len({*axes}) < len(axes) or len(axes) > 2 or axes[::-1] in PAIRS:
         raise ValueError(f"positions are in {axes}: give axes=('lat', 'lon'), ('x', 'y'), or one on a line, ('x',)")
     if position.ndim == 1 and len(axes) == 1:
         position = position[:, None]
     return {
-        "variable": np.broadcast_to(np.asarray(table.variable, dtype=str), shape),
+        "variable": np.broadcast_to(_filled(table.variable, str), shape),
         "value": value,
-        "error": np.broadcast_to(np.asarray(table.error, dtype=np.float64), shape),
-        "time": np.broadcast_to(np.asarray(table.time, dtype="datetime64[us]"), shape),
+        "error": np.broadcast_to(_filled(table.error, np.float64), shape),
+        "time": np.broadcast_to(_filled(table.time, "datetime64[us]"), shape),
         "position": on_earth(position, axes),
         "axes": axes,
-        "z": None if table.z is None else np.asarray(table.z, dtype=np.float64),
+        "z": None if table.z is None else _filled(table.z, np.float64),
         "qc": qc.astype(np.int32),
         "vertical": _vertical(table.vertical),
         "reasons": {int(code): str(reason) for code, reason in table.reasons.items()},
-        "extra": {str(name): np.asarray(column) for name, column in table.extra.items()},
+        "extra": {str(name): _carried(column) for name, column in table.extra.items()},
     }
+
+
+EMPTY: dict[str, object] = {"f": np.nan, "M": np.datetime64("NaT"), "U": "", "i": UNREADABLE}
+"""What a masked entry is, by the kind of its column."""
+
+
+def _filled(column: ArrayLike, dtype: DTypeLike) -> np.ndarray:
+    """A column in a dtype, empty where it is masked."""
+    if not isinstance(column, np.ma.MaskedArray):
+        return np.asarray(column, dtype=dtype)
+    typed = column.astype(dtype)
+    values = np.array(typed.data)
+    values[np.ma.getmaskarray(column)] = EMPTY[values.dtype.kind]
+    return values
+
+
+def _carried(column: ArrayLike) -> np.ndarray:
+    """A column that is carried along: of numbers, masked ones are NaN."""
+    array = np.asarray(column)
+    masked = isinstance(column, np.ma.MaskedArray) and np.ma.getmaskarray(column).any()
+    return _filled(column, np.float64 if array.dtype.kind in "iub" else array.dtype) if masked else array
 
 
 def _placed(table: ObservationTable, layout: Layout) -> ObservationTable:
@@ -585,7 +608,7 @@ def _vertical(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name in columns:
         if name not in VERTICAL[1:]:
             raise ValueError(f"vertical has a column {name!r}: give {', '.join(VERTICAL[1:])}, or z as the grid has it")
-    return {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+    return {name: _filled(column, np.float64) for name, column in columns.items()}
 
 
 def _height(table: ObservationTable, name: str) -> np.ndarray:

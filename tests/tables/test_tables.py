@@ -206,6 +206,33 @@ def test_csv_is_read(tmp_path):
     assert table.value[3] == 10
 
 
+MASKED = {
+    "value": (np.array([1, 2]), "value missing"),
+    "error": (np.array([1.0, 2.0]), "error missing"),
+    "time": (np.full(2, np.datetime64("2024-01-01", "us")), "time missing"),
+    "variable": (np.array(["t", "t"]), "variable not in the state"),
+    "qc": (np.array([0, 0]), "an entry cannot be read"),
+    "position": (np.zeros((2, 2)), "no such place"),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_what_is_masked_in_a_column_is_empty(name):
+    column, reason = MASKED[name]
+    mask = np.zeros(column.shape, bool)
+    mask[1] = True
+    columns = {one: values for one, (values, _) in MASKED.items()} | {name: np.ma.masked_array(column, mask)}
+    assert ObservationTable(**columns).reason.tolist() == ["used", reason]
+
+
+def test_what_is_masked_in_a_carried_column_or_a_height_is_empty():
+    masked = np.ma.masked_array([1, 2], [False, True])
+    columns = {one: values for one, (values, _) in MASKED.items()}
+    table = ObservationTable(**columns, z=masked, vertical={"depth": masked}, extra={"cruise": masked})
+    for column in (table.height, table.vertical["depth"], table.extra["cruise"]):
+        np.testing.assert_array_equal(column, [1.0, np.nan])
+
+
 def test_columns_in_any_order_with_long_names_and_a_byte_order_mark(tmp_path):
     path = tmp_path / "obs.csv"
     path.write_text("\ufefflongitude, latitude,error,value,time,variable,note\n1,2,3,4,2024-01-01, t ,x\n\n")
