@@ -172,10 +172,12 @@ def figure_spread(look: Look) -> Figure:
     """Spread before and after, with the observations coloured by innovation and residual."""
     names = look.variables
     grids = [Grid.of(look.fields[f"{name}_increment"]) for name in names]
-    caption = (
-        f"{look.about}. Standard deviation of the members, on one colour scale for before and after. Circles: "
-        "observation minus mean, of the forecast on the left, of the analysis on the right; squares were withheld."
-    )
+    caption = f"{look.about}. Standard deviation of the members, on one scale for before and after."
+    if any(grid.y is not None for grid in grids):
+        caption += (
+            " Circles: observation minus mean, of the forecast on the left, of the analysis on the right; squares were "
+            "withheld."
+        )
     figure = new_figure(_height(grids, 2), "Spread before and after, and what was observed", caption)
     panels = _panels(figure, len(names), 2)
     for row, name, grid in zip(panels, names, grids, strict=True):
