@@ -40,7 +40,7 @@ def meet(
     table: ObservationTable, tables: str, layout: Layout, checks: Sequence[Check], options: Mapping[str, Any]
 ) -> Observed:
     """The rows that are left by the checks that need no forecast, on a layout."""
-    with_forecast = _of_forecast(checks)
+    with_forecast, table = _of_forecast(checks), table.placed(layout)
     for check in checks:
         if check not in with_forecast:
             table = check.flag(table)

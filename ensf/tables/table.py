@@ -294,7 +294,7 @@ class ObservationTable:
         """
         _check_groups(self, correlation)
         quantities = {**registered(), **(derived or {})}
-        placed = self if self.axes else _placed(self, layout)
+        placed = self.placed(layout)
         stations = Stations(
             layout,
             placed.position,
@@ -329,6 +329,26 @@ class ObservationTable:
         law = error if correlation is None else _correlated(table, used, error, correlation)
         observation = Observation(value, operator, law, table.position[used], kind=table.kind[used])
         return Observed(observation, used, table, replace(stations, height=height))
+
+    def placed(self, layout: Layout) -> ObservationTable:
+        """The table with a position, if it has none, from columns that have the name of a dimension of a layout.
+
+        Where such a dimension is vertical, its column is `z`. An entry that is no number rejects its row.
+        """
+        variables = layout.template.data_vars.values()
+        named = {str(dim): one for one in variables for dim in one.dims if dim in self.extra and not self.axes}
+        if not named:
+            return self
+        levels = [dim for dim, variable in named.items() if is_vertical(column_coordinate(variable, dim, {}))]
+        columns = {dim: _numbers(self.extra[dim]) for dim in named}
+        axes = tuple(dim for dim in named if dim not in levels)
+        return replace(
+            self,
+            position=np.stack([columns[dim] for dim in axes], axis=1) if axes else self.position,
+            axes=axes,
+            z=columns[levels[0]] if levels and self.z is None else self.z,
+            extra={name: column for name, column in self.extra.items() if name not in axes},
+        )
 
     def in_units_of(self, layout: Layout, quantities: Mapping[str, Derived] | None = None) -> ObservationTable:
         """The table with values and errors in the units of the variables of a layout, where both sides state units.
@@ -581,20 +601,6 @@ def _carried(column: ArrayLike) -> np.ndarray:
     array = np.asarray(column)
     masked = isinstance(column, np.ma.MaskedArray) and np.ma.getmaskarray(column).any()
     return _filled(column, np.float64 if array.dtype.kind in "iub" else array.dtype) if masked else array
-
-
-def _placed(table: ObservationTable, layout: Layout) -> ObservationTable:
-    """A table without a position, with that of columns that have the name of a dimension of the state."""
-    variables = layout.template.data_vars.values()
-    named = {str(dim): one for one in variables for dim in one.dims if dim in table.extra}
-    levels = [dim for dim, variable in named.items() if is_vertical(column_coordinate(variable, dim, {}))]
-    columns = {dim: _numbers(table.extra[dim]) for dim in named}
-    axes = tuple(dim for dim in named if dim not in levels)
-    for level in levels[:1] if table.z is None else ():
-        table = replace(table, z=columns[level])
-    position = np.stack([columns[dim] for dim in axes], axis=1) if axes else table.position
-    extra = {name: column for name, column in table.extra.items() if name not in axes}
-    return replace(table, position=position, axes=axes, extra=extra)
 
 
 def _numbers(column: np.ndarray) -> np.ndarray:

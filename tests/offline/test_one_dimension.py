@@ -147,6 +147,9 @@ def test_a_dry_run_says_which_units_are_converted(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(written(tmp_path, dataset, rows))
     assert main(["analyse", "--prior", "m?.nc", "--observations", "obs.csv", "--output", "out", "--dry-run"]) == 0
     assert "    3 used\n    h: 2 rows from mm to m\n" in capsys.readouterr().out
+    thinned = ["--quality", "Duplicates(), Thinning(Boxes(200.0))"]
+    assert main(["analyse", "--prior", "m?.nc", "--observations", "obs.csv", *thinned, "--output", "new"]) == 0
+    assert "2 of 3 observations used (1 thinned)" in capsys.readouterr().out  # 250 and 350 are in one box
 
 
 def test_what_the_table_lacks_is_told_by_the_names_of_the_grid(tmp_path, monkeypatch, capsys):
