@@ -130,6 +130,9 @@ def _dry_run(values: Options, follow: Follow) -> int:
 def _settings(values: Options) -> Offline:
     from ensf.offline import Offline
 
+    for name, kind, advice in (("window", str, "6h, START/END or all"), ("by_time", bool, "true or false")):
+        if not isinstance(values[name], kind):
+            raise ValueError(f"{name} is {values[name]!r}, which is of ensf cycle: for ensf analyse give {advice}")
     parameters = files.parameters(values)
     for name, one in parameters.items():
         if one.is_own:

@@ -97,6 +97,13 @@ def test_a_cycle_takes_the_same_table(case, tmp_path, monkeypatch, capsys):
     assert main(["cycle", "c.toml", "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "1 of 1 rows can be used" in told and ("periodic in x with 8" in told) == (case == "ring")
+    assert main(["analyse", "--config", "c.toml", "--prior", "m?.nc", "--output", "out", "--dry-run"]) == 0
+    assert main(["analyse", "--config", "c.toml", "--cycles", "3"]) == 2 and "--cycles" in capsys.readouterr().err
+    (tmp_path / "d.toml").write_text("window = [3.0, 3.0]\n")
+    assert (
+        main(["analyse", "--config", "d.toml", "--prior", "m?.nc", "--observations", "obs.csv", "--output", "o"]) == 2
+    )
+    assert "window is [3.0, 3.0], which is of ensf cycle: for ensf analyse give 6h" in capsys.readouterr().err
     assert main(["cycle", "c.toml"]) == 0
     mean = make()["h"].mean("realization").values
     path = tmp_path / "cycles/cycle_0001/observations.csv"
