@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from numbers import Real
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["as_indices", "check_kind", "check_settings", "has_settings"]
+__all__ = ["as_indices", "check_kind", "check_settings", "has_settings", "inside"]
 
 
 def as_indices(index: ArrayLike | Sequence[int], owner: str) -> np.ndarray:
@@ -49,6 +49,14 @@ def as_indices(index: ArrayLike | Sequence[int], owner: str) -> np.ndarray:
 def has_settings(made: object) -> TypeGuard[DataclassInstance]:
     """True for what a dataclass has made."""
     return is_dataclass(type(made))
+
+
+def inside(settings: object) -> Iterator[object]:
+    """Settings and all that they are made of, from the outermost to the innermost."""
+    yield settings
+    if has_settings(settings):
+        for part in fields(settings):
+            yield from inside(getattr(settings, part.name, None))
 
 
 def check_settings(settings: Any) -> None:

@@ -17,7 +17,7 @@ __all__ = ["main"]
 
 USAGE = """usage: ensf COMMAND
 
-  ensf list [WORD]             experiments and their methods, one line each; those with the word
+  ensf list [WORD]             experiments and their methods; those with the word; or schedules, samplers ...
   ensf run EXPERIMENT          run it into a folder: NetCDF files, summary.json, figures, a table
   ensf run EXPERIMENT --resume go on where a run was stopped or killed
   ensf run EXPERIMENT --help   every option and setting of that experiment
@@ -29,7 +29,7 @@ USAGE = """usage: ensf COMMAND
   ensf observe-one --prior ... what one observation would do: a map, for one radius or several
   ensf cycle CONFIG.toml       cycle an external model: forecasts by its command, analyses of its files
   ensf board                   tune and compare methods over experiments; continues where it stopped
-  ensf new experiment NAME     write a page to start from; also of a filter, a law, an operator
+  ensf new experiment NAME     write a page to start from; also a filter, a law, a sampler ...
   ensf watch DIR               scores of a run or of cycles while they go
   ensf completion SHELL        a script for bash, zsh, fish or tcsh: commands, experiments and options by Tab
   ensf doctor                  versions, threads, card, caches, and a self-test of some seconds

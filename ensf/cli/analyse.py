@@ -27,7 +27,7 @@ def analyse(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         parser().print_help()
         return 0 if arguments else 2
-    values = options.read(parser(), arguments)
+    values = options.read(files.of_any_command(parser()), arguments)
     engines.check(values["engine"])
     for name in REQUIRED:
         if not values[name]:
@@ -130,6 +130,9 @@ def _dry_run(values: Options, follow: Follow) -> int:
 def _settings(values: Options) -> Offline:
     from ensf.offline import Offline
 
+    for name, kind, advice in (("window", str, "6h, START/END or all"), ("by_time", bool, "true or false")):
+        if not isinstance(values[name], kind):
+            raise ValueError(f"{name} is {values[name]!r}, which is of ensf cycle: for ensf analyse give {advice}")
     parameters = files.parameters(values)
     for name, one in parameters.items():
         if one.is_own:

@@ -55,7 +55,7 @@ def cycle(arguments: list[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         raise ValueError("name one configuration: ensf cycle CONFIG.toml")
     config = expanded(arguments[0])
-    values = options.read(parser(), ["--config", *arguments])
+    values = options.read(files.of_any_command(parser()), ["--config", *arguments])
     engines.check(values["engine"])
     settings = _settings(values, config.parent)
     directory = config.parent / expanded(values["output"])

@@ -1,7 +1,12 @@
-"""Options that ``ensf analyse`` and ``ensf cycle`` share: what of the files is analysed, what is checked."""
+"""Options that the commands of files share: what of the files is analysed, what is checked.
+
+One configuration file serves them all: each passes over what is only another's.
+"""
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ensf.cli.options import Options
@@ -13,7 +18,7 @@ if TYPE_CHECKING:
     from ensf.offline.cycle import Estimated
     from ensf.tables import Correlation
 
-__all__ = ["add", "method", "parameters", "settings", "several", "table", "words"]
+__all__ = ["add", "method", "of_any_command", "parameters", "settings", "several", "state", "table", "words"]
 
 
 def add(parser: ArgumentParser) -> None:
@@ -22,7 +27,7 @@ def add(parser: ArgumentParser) -> None:
     option("--variables", type=Any, default="", help="names, separated by commas; in a file a table with settings")
     option("--quality", default="", help="checks of the observations: 'Duplicates(), GrossCheck(4.0)'")
     option("--coordinates", type=dict, default={}, help="coordinate of the grid for lat, lon, x, y or z")
-    option("--periods", type=dict, default={}, help="period of x or y in a periodic domain")
+    option("--periods", type=dict, default={}, help="period of x, y or the coordinate of a line, in a periodic domain")
     option("--withhold", type=float, default=0.0, help="part of the places whose rows are scored, not used: 0.2")
     option("--bands", type=Any, default="", help="edges of level bands for the statistics, separated by commas")
     option("--good", type=Any, default=0, help="codes of qc that are to be used: 0; for Argo 1,2")
@@ -30,6 +35,16 @@ def add(parser: ArgumentParser) -> None:
     option("--correlation", default="", help="of errors within a group, 'ByDistance(100.0)'; see the column group")
     option("--parameters", type=dict, default={}, help="parameters of the model, in a file: a table of settings each")
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")
+
+
+def of_any_command(parser: ArgumentParser) -> ArgumentParser:
+    """The parser, which passes over options of the other commands of files where a configuration file has them."""
+    own = {action.dest for action in parser._actions}
+    commands = [import_module(f"ensf.cli.{name}") for name in ("analyse", "cycle", "observe_one")]
+    for name in dict.fromkeys(action.dest for command in commands for action in command.parser()._actions):
+        if name not in own:
+            parser.add_argument(f"--{name}", type=Any, default=None, help=SUPPRESS)
+    return parser
 
 
 NUMBER = (int, float)
@@ -44,18 +59,25 @@ def settings(values: Options) -> Options:
     """The fields of the same names of `ensf.offline.Offline` and `ensf.offline.cycle.Cycling`."""
     from ensf.runs.recipe.reader import read_settings
 
-    variables, surface = _variables(values)
     return {
-        "variables": variables,
+        **state(values),
         "good": _codes(values["good"]),
-        "surface": (*surface, *_words(values["surface"])),
         "checks": _checks(read_settings(values["quality"])),
-        "coordinates": table(values, "coordinates"),
-        "periods": {name: float(value) for name, value in table(values, "periods").items()},
         "correlation": _correlation(values["correlation"]),
         "strict": values["strict"],
         "withhold": values["withhold"],
         "bands": _edges(values["bands"]),
+    }
+
+
+def state(values: Options) -> Options:
+    """What of the files is analysed, and where it is."""
+    variables, surface = _variables(values)
+    return {
+        "variables": variables,
+        "surface": (*surface, *_words(values["surface"])),
+        "coordinates": table(values, "coordinates"),
+        "periods": {name: float(value) for name, value in table(values, "periods").items()},
     }
 
 

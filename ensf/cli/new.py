@@ -14,9 +14,7 @@ __all__ = ["new"]
 
 KINDS = {
     "experiment": "ensf run ./{path}",
-    "filter": "python {path}",
-    "law": "python {path}",
-    "operator": "python {path}",
+    **dict.fromkeys(("filter", "law", "operator", "schedule", "score", "guidance", "sampler"), "python {path}"),
 }
 """What there is a template of, and the command that tries it."""
 

@@ -20,7 +20,7 @@ def observe_one(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         parser().print_help()
         return 0 if arguments else 2
-    values = options.read(parser(), arguments)
+    values = options.read(files.of_any_command(parser()), arguments)
     for name in ("prior", "variable", "at", "output"):
         if not values[name]:
             raise ValueError(f"--{name} is not given: say ensf observe-one --help")
@@ -34,15 +34,16 @@ def parser() -> ArgumentParser:
     add = made.add_argument
     add("--prior", nargs="+", default=[], help="files of the forecast, or patterns such as 'forecast_*.nc'")
     add("--variable", default="", help="what is observed")
-    add("--at", default="", help="where: lat=47.5,lon=4, or x=...,y=...; and z=... in a field with levels")
+    add("--at", default="", help="where: lat=47.5,lon=4, or x=...,y=...; and z=... or depth=... on levels")
     add("--error", type=float, default=0.0, help="standard deviation of its error")
     add("--innovation", type=Any, default="", help="observation minus mean; by default one standard deviation of it")
     add("--radius", nargs="+", type=float, default=[], help="half-widths of the localization, side by side: 300 600")
     add("--method", default="letsf", help="a filter; by default LETSF with a first localization from the coordinates")
     add("--output", default="observe_one", help="folder for the file and the figures")
-    add("--variables", default="", help="analysed variables, separated by commas; all of floating point by default")
+    add("--variables", type=Any, default="", help="names, separated by commas; in a file a table with settings")
     add("--coordinates", type=dict, default={}, help="coordinate of the grid for lat, lon, x, y or z")
-    add("--periods", type=dict, default={}, help="period of x or y in a periodic domain")
+    add("--periods", type=dict, default={}, help="period of x, y or the coordinate of a line, in a periodic domain")
+    add("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
     add("--mask", action="store_true", help="NaN in the first member means that there is no data")
     add("--seed", type=int, default=1, help="of the filter")
@@ -72,11 +73,9 @@ def _run(values: Options) -> int:
         innovation=_number(values["innovation"]),
         radii=tuple(values["radius"]),
         method=method,
-        variables=files.words(values["variables"]),
+        **files.state(values),
         member_dim=values["member_dim"],
         mask=values["mask"],
-        coordinates=files.table(values, "coordinates"),
-        periods={name: float(value) for name, value in files.table(values, "periods").items()},
     )
     folder = expanded(values["output"])
     with owned(folder):
@@ -113,19 +112,20 @@ def _number(value: object) -> float | None:
 def _lines(result: Any, variable: str) -> list[str]:
     """Innovation, and per radius the largest increment and reduction of the spread of what is observed."""
     about = result.attrs
-    unit = about["observed_units"]
+    unit = f" {about['observed_units']}".rstrip()
     lines = [
-        f"innovation {about['innovation']:.3g} {unit}, error {about['error']:.3g} {unit}, "
-        f"spread there {about['prior_spread']:.3g} {unit}"
+        f"innovation {about['innovation']:.3g}{unit}, error {about['error']:.3g}{unit}, "
+        f"spread there {about['prior_spread']:.3g}{unit}"
     ]
+    lines.append(f"distance: {about['distance']}")
     if f"{variable}_increment" not in result:
         return lines
     change = 1 - result[f"{variable}_analysis_spread"] / result[f"{variable}_prior_spread"]
     for k, radius in enumerate(result["radius"].values):
         largest = float(abs(result[f"{variable}_increment"].isel(radius=k)).max())
-        reach = str(result["radius"].attrs.get("units", ""))
+        reach = f" {result['radius'].attrs.get('units', '')}".rstrip()
         lines.append(
-            f"half-width {radius:g} {reach}: increment up to {largest:.3g} {unit}, "
+            f"half-width {radius:g}{reach}: increment up to {largest:.3g}{unit}, "
             f"spread less by up to {100 * float(change.isel(radius=k).max()):.3g} %"
         )
     return lines

@@ -102,7 +102,8 @@ def _flatten(tree: Options, prefix: str = "") -> Options:
 
 def _check_names(parser: ArgumentParser, arguments: list[str]) -> None:
     """Refuse unknown options with the nearest ones, and config files that are not there."""
-    among = [option for action in parser._actions for option in action.option_strings]
+    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    among = [option for action in shown for option in action.option_strings]
     for word in arguments:
         option = word.split("=", 1)[0]
         if option.startswith("--") and option not in among and option != "--print_config":

@@ -2,7 +2,8 @@
 
 A variable is at its coordinates, on its own grid: one-dimensional ones on a regular grid, two-dimensional ones on a
 curvilinear grid. A coordinate is called by its name or its CF standard name; latitude, longitude, the vertical, time, x
-and y are recognised by the criteria of one table as well, `CRITERIA`, which `recognise` extends.
+and y are recognised by the criteria of one table as well, `CRITERIA`, which `recognise` extends. Along a dimension
+without a coordinate of its name, points are counted from 0.
 """
 
 from __future__ import annotations
@@ -87,6 +88,9 @@ VARIABLE = "variable"
 """What `ByVariable` takes for a coordinate: the code of the variable itself."""
 
 RADIANS = ("rad", "radian", "radians")
+MODEL_LEVELS = ("z", "level", "lev")
+COUNTED = "1"
+"""Units of points that are counted."""
 
 
 def recognise(
@@ -190,6 +194,9 @@ def _column(variable: xr.DataArray, name: str, at: Mapping[str, float]) -> np.nd
 def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
     """The coordinate of a variable that is called `name`: by its name, else by the criteria of `CRITERIA`.
 
+    A dimension of that name without a coordinate counts its points from 0, unless the name is that of a latitude,
+    a longitude, a depth, a height, a pressure or a time.
+
     Parameters
     ----------
     variable : xarray.DataArray
@@ -219,7 +226,13 @@ def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
             )
         if fits:
             return _in_degrees(fits[0]) if name in COLUMNS.values() or _is_of_sphere(fits[0]) else fits[0]
-    return None
+    return variable[name].assign_attrs(units=COUNTED) if name in variable.dims and _is_countable(name) else None
+
+
+def _is_countable(dim: str) -> bool:
+    """Whether points along a dimension may be counted: its name is none of a quantity that has units."""
+    named = {one for key, criterion in CRITERIA.items() for one in (key, *criterion.names)}
+    return dim in ("x", "y", *MODEL_LEVELS) or dim not in named
 
 
 def _is_of_sphere(coordinate: xr.DataArray) -> bool:
@@ -267,9 +280,14 @@ def column_coordinate(variable: xr.DataArray, column: str, coordinates: Mapping[
     if coordinate is None:
         raise ValueError(
             f"the grid of variable {variable.name!r} has no coordinate {name!r} for the column {column!r} of the "
-            f"table: say which it is, coordinates={{{column!r}: ...}}"
+            f"table: say which of {_named(variable)} it is, coordinates={{{column!r}: ...}}"
         )
     return _in_degrees(coordinate) if column in COLUMNS else coordinate
+
+
+def _named(variable: xr.DataArray) -> str:
+    """The coordinates and dimensions of a variable."""
+    return ", ".join(map(repr, dict.fromkeys([*variable.coords, *variable.dims]))) or "none"
 
 
 # --- in files --------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ Along one coordinate, with grid points ``g_i <= p <= g_(i+1)``, linear interpola
 
     w_i = (g_(i+1) - p) / (g_(i+1) - g_i),        w_(i+1) = 1 - w_i.
 
-On a *regular* grid, whose coordinates have one dimension each, the weight of a corner is the product of two of these.
+On a *regular* grid, whose coordinates have one dimension each, the weight of a corner is the product of those along
+each: two in a plane, one on a line, none where there is no horizontal place.
 On a *curvilinear* grid, whose coordinates have two dimensions each, p is in the cell of c_00, c_10, c_01, c_11 if
 
     (1-a)(1-b) c_00 + a(1-b) c_10 + (1-a)b c_01 + ab c_11 = p        with a, b in [0, 1],
@@ -15,7 +16,7 @@ of p: edges are great circles, neither the date line nor a pole is special. A k-
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -58,21 +59,21 @@ class Grid(Protocol):
     """Knows the corners around a station."""
 
     def corners(self, position: np.ndarray) -> Corners:
-        """Corners around each station at ``(station, 2)``."""
+        """Corners around each station at ``(station, coordinate)``."""
 
 
-def grid_of(first: xr.DataArray, second: xr.DataArray, sphere: bool, periods: tuple[float, float]) -> Grid:
-    """The grid that two coordinates make, its points counted along the dimensions of the first, then of the second.
+def grid_of(coordinates: Sequence[xr.DataArray], sphere: bool, periods: Sequence[float]) -> Grid:
+    """The grid that coordinates make, its points counted along the dimensions of the first, then of the second.
 
     Dimensions of length one beside two others, as the time of WRF's XLAT, are the caller's to drop (`horizontal`).
 
     Parameters
     ----------
-    first, second : xarray.DataArray
-        Of one dimension each, or both of the same two.
+    coordinates : sequence of xarray.DataArray
+        Of one dimension each, or two of the same two.
     sphere : bool
         Whether they are latitude and longitude in degrees.
-    periods : tuple of two float
+    periods : sequence of float
         Of one-dimensional coordinates; infinity for one that does not wrap.
 
     Raises
@@ -80,13 +81,16 @@ def grid_of(first: xr.DataArray, second: xr.DataArray, sphere: bool, periods: tu
     ValueError
         If the dimensions are others.
     """
-    if first.ndim == second.ndim == 1 and first.dims != second.dims:
-        return Regular(first.values, second.values, periods)
-    if first.ndim == second.ndim == 2 and set(first.dims) == set(second.dims):
-        return Curvilinear(first.values, second.transpose(*first.dims).values, sphere)
+    if all(one.ndim == 1 for one in coordinates) and len({one.dims for one in coordinates}) == len(coordinates):
+        return Regular(tuple(one.values for one in coordinates), tuple(periods))
+    if len(coordinates) == 2 and all(one.ndim == 2 for one in coordinates):
+        first, second = coordinates
+        if set(first.dims) == set(second.dims):
+            return Curvilinear(first.values, second.transpose(*first.dims).values, sphere)
+    told = " and ".join(f"{one.name!r} of {one.dims}" for one in coordinates)
     raise ValueError(
-        f"coordinates {first.name!r} of {first.dims} and {second.name!r} of {second.dims} make neither a regular nor "
-        "a curvilinear grid: give coordinates of one dimension each, or of two"
+        f"coordinates {told} make neither a regular nor a curvilinear grid: give coordinates of one dimension each, "
+        "or of two"
     )
 
 
@@ -121,29 +125,31 @@ def bracket(grid: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 @dataclass(frozen=True, eq=False)
 class Regular:
-    """Grid of two coordinates of one dimension each.
+    """Grid of coordinates of one dimension each: a plane of two, a line of one, a single place of none.
 
     Parameters
     ----------
-    first, second : (n,) and (m,) array
-        Along the first and the second dimension.
-    periods : tuple of two float
+    coordinates : tuple of (n,) array
+        Along each dimension.
+    periods : tuple of float
         Infinity for a coordinate that does not wrap; 360 for longitude.
     """
 
-    first: np.ndarray
-    second: np.ndarray
-    periods: tuple[float, float] = (np.inf, np.inf)
+    coordinates: tuple[np.ndarray, ...]
+    periods: tuple[float, ...]
 
     def corners(self, position: np.ndarray) -> Corners:
-        """Corners around each station at ``(station, 2)``."""
-        rows, north, within = _along(self.first, position[:, 0], self.periods[0])
-        columns, east, between = _along(self.second, position[:, 1], self.periods[1])
-        place = rows[:, :, None] * len(self.second) + columns[:, None, :]
-        weight = north[:, :, None] * east[:, None, :]
-        inside = within & between
-        place = np.where(inside[:, None], place.reshape(-1, 4), 0)
-        return Corners(place, weight.reshape(-1, 4), inside)
+        """Corners around each station at ``(station, coordinate)``."""
+        size = len(position)
+        place, weight = np.zeros((size, 1), dtype=np.int64), np.ones((size, 1))
+        inside = np.ones(size, dtype=bool)
+        for grid, points, period in zip(self.coordinates, position.T, self.periods, strict=True):
+            pair, part, within = _along(grid, points, period)
+            shape = size, 2 * place.shape[1]
+            place = (place[:, :, None] * len(grid) + pair[:, None, :]).reshape(shape)
+            weight = (weight[:, :, None] * part[:, None, :]).reshape(shape)
+            inside &= within
+        return Corners(np.where(inside[:, None], place, 0), weight, inside)
 
 
 def _along(grid: np.ndarray, points: np.ndarray, period: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

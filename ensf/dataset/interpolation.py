@@ -194,7 +194,7 @@ def _around(
     """Places in the state of the four grid points around each station, -1 where masked, and their weights."""
     plane, first, second = _plane(layout.index(variable), dims, at)
     station = np.stack(np.broadcast_arrays(*np.atleast_1d(latitude, longitude)), axis=1).astype(np.float64)
-    corners = grid_of(first, second, sphere=True, periods=(np.inf, 360.0)).corners(station)
+    corners = grid_of((first, second), sphere=True, periods=(np.inf, 360.0)).corners(station)
     if not corners.inside.all():
         k = int(np.argmin(corners.inside))
         (south, north), (west, east) = ((float(c.min()), float(c.max())) for c in (first, second))

@@ -31,6 +31,11 @@ class Layout:
     masks : mapping of str to bool array
         True at the grid points that are not in the state, shaped as the variable in `template`; variables without
         such points are left out.
+    coordinates : mapping of str to str
+        Coordinate of the grid for the columns ``lat``, ``lon``, ``x``, ``y`` or ``z`` of a table where names and
+        attributes do not tell.
+    periods : mapping of str to float
+        Periods of horizontal coordinates in a periodic domain, by the column or the coordinate.
     """
 
     template: xr.Dataset
@@ -38,6 +43,8 @@ class Layout:
     dims: Mapping[Hashable, tuple[Hashable, ...]]
     member_coords: xr.Dataset
     masks: Mapping[Hashable, np.ndarray] = field(default_factory=dict)
+    coordinates: Mapping[str, str] = field(default_factory=dict)
+    periods: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return as_text(*self._summary())

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
+import xarray as xr
 
-from ensf.arrays.settings import has_settings
-from ensf.dataset.coordinates import positions
+from ensf.arrays.settings import inside
+from ensf.dataset.coordinates import COUNTED, find_coordinate, positions, variable_dims
 from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
 from ensf.filters.base import Filter, Smoothing, can
-from ensf.localization import Localization
+from ensf.localization import Localization, Periodic, Sphere
 from ensf.wrappers import letsf
 
 __all__ = [
@@ -21,10 +23,13 @@ __all__ = [
     "beside_parameters",
     "check_order",
     "dims_of",
+    "distance_of",
     "find_localization",
     "inside",
+    "length_unit",
     "method_for",
     "places",
+    "reach_of",
     "with_catalogues",
 ]
 
@@ -102,14 +107,6 @@ def with_catalogues(method: Filter, read: Callable[[str], np.ndarray | str]) -> 
     return method.with_catalogue(read) if isinstance(method, NamesFiles) else method
 
 
-def inside(method: object) -> Iterator[object]:
-    """A method and all that it is made of, from the outermost to the innermost."""
-    yield method
-    if has_settings(method):
-        for part in fields(method):
-            yield from inside(getattr(method, part.name, None))
-
-
 def find_localization(method: object) -> Localization | None:
     """The first localization in a method and what it wraps.
 
@@ -160,11 +157,51 @@ def places(localization: Localization | None, layout: Layout, entries: np.ndarra
     return positions(layout, dims_of(localization), dict(localization.at))
 
 
+def length_unit(localization: Localization, layout: Layout) -> str:
+    """Unit of half-widths: km on the sphere, else that of the coordinates that make a position, if they have one."""
+    if any(isinstance(one, Sphere) for one in inside(localization.geometry)):
+        return "km"
+    first = next(iter(_coordinates(localization, layout)), None)
+    unit = "" if first is None else str(first.attrs.get("units", ""))
+    return "" if unit == COUNTED else unit
+
+
+def _coordinates(localization: Localization, layout: Layout) -> list[xr.DataArray]:
+    """Those of the first variable that make its position."""
+    variable = next(iter(layout.template.data_vars.values()))
+    found = (find_coordinate(variable, dim) for dim in variable_dims(variable.name, dims_of(localization)))
+    return [one for one in found if one is not None]
+
+
+def reach_of(method: object, layout: Layout) -> str:
+    """The localization of a method in words: half-width, and how distance is taken."""
+    localization = find_localization(method)
+    if localization is None or math.isinf(localization.half_width):
+        return "none, every observation reaches everything"
+    reach = f"half-width {localization.half_width:g} {length_unit(localization, layout)}".rstrip()
+    return f"{reach} {distance_of(localization, layout)}"
+
+
+def distance_of(localization: Localization, layout: Layout) -> str:
+    """How distance is taken, in words: coordinates, what is periodic, and what is counted."""
+    coordinates = _coordinates(localization, layout)
+    words = [f"along {', '.join(str(one.name) for one in coordinates)}"]
+    for geometry in inside(localization.geometry):
+        if isinstance(geometry, Sphere):
+            words.append("on the sphere")
+        if isinstance(geometry, Periodic):
+            each = zip(coordinates, geometry.period, strict=False)
+            words += [f"periodic in {one.name} with {period:g}" for one, period in each if math.isfinite(period)]
+    counted = [str(one.name) for one in coordinates if one.name in one.dims and one.name not in one.coords]
+    words += [f"points along {', '.join(counted)} counted from 0"] if counted else []
+    return ", ".join(words)
+
+
 def check_order(localization: Localization, axes: Sequence[str]) -> None:
     """Raise ValueError if a localization names its coordinates the other way round than a table its positions."""
     dims = dims_of(localization)
     for pair in dims.values() if isinstance(dims, Mapping) else [dims]:
-        if len(pair) > 1 and pair[0].startswith(axes[1]) and pair[1].startswith(axes[0]):
+        if len(pair) > 1 and len(axes) > 1 and pair[0].startswith(axes[1]) and pair[1].startswith(axes[0]):
             raise ValueError(
                 f"the localization has dims={tuple(pair)!r} but the observations have positions {tuple(axes)!r}: "
                 f"name the coordinates in the same order, dims={(pair[1], pair[0], *pair[2:])!r}"

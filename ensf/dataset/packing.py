@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -19,7 +20,13 @@ __all__ = ["choose", "pack", "restore", "unpack", "without_fills"]
 
 
 def pack(
-    dataset: xr.Dataset, member_dim: str, variables: Iterable[Hashable] | None = None, mask: Mask = None
+    dataset: xr.Dataset,
+    member_dim: str,
+    variables: Iterable[Hashable] | None = None,
+    mask: Mask = None,
+    *,
+    coordinates: Mapping[str, str] | None = None,
+    periods: Mapping[str, float] | None = None,
 ) -> tuple[np.ndarray, Layout]:
     """Ensemble as an array.
 
@@ -34,6 +41,11 @@ def pack(
     mask : True, xarray.DataArray, or mapping of str to xarray.DataArray, optional
         Grid points without data, which are not in the state: True = where the first member has NaN. A DataArray is
         True where there is no data; it serves every variable, a mapping those that it names.
+    coordinates : mapping of str to str, optional
+        Coordinate of the grid for the columns ``lat``, ``lon``, ``x``, ``y`` or ``z`` of a table where names and
+        attributes do not tell, such as ``{"lat": "gphit"}``.
+    periods : mapping of str to float, optional
+        Period of ``x``, ``y`` or the one coordinate of a line, in a periodic domain.
 
     Returns
     -------
@@ -50,6 +62,7 @@ def pack(
     """
     chosen = without_fills(choose(dataset, member_dim, variables))
     layout = _layout(chosen, member_dim, find_masks(mask, chosen, member_dim))
+    layout = replace(layout, coordinates=coordinates or {}, periods=periods or {})
     dtype = np.result_type(*(variable.dtype for variable in chosen.values()))
     ensemble = np.empty((chosen.sizes[member_dim], layout.size), dtype=dtype)
     for name, variable in chosen.items():

@@ -23,14 +23,13 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, member_variance, to_numpy
 from ensf.dataset.blocks import Transforms, observation_of
-from ensf.dataset.coordinates import find_coordinate, variable_dims
 from ensf.dataset.layout import Layout
-from ensf.dataset.methods import Method, dims_of, find_localization, method_for, places
+from ensf.dataset.methods import Method, find_localization, length_unit, method_for, places
 from ensf.dataset.tiles import Tile, cut, ranges, tile_at
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
 from ensf.filters.guarded import check_left, check_memory
-from ensf.localization import Localization, Sphere, variable_code
+from ensf.localization import Localization, variable_code
 from ensf.observations import Observation
 from ensf.observations.predictions import BadPrediction
 from ensf.wrappers.failed_members import Replacement
@@ -166,14 +165,7 @@ class Pipeline:
     @property
     def length_unit(self) -> str:
         """Of half-widths: km on the sphere, else that of the coordinates that make a position, if they have one."""
-        localization = self.localization
-        if localization is None or isinstance(localization.geometry, Sphere):
-            return "" if localization is None else "km"
-        dims = dims_of(localization)
-        variable = next(iter(self.layout.template.data_vars.values()))
-        own = variable_dims(variable.name, dims)
-        coordinate = find_coordinate(variable, own[0]) if own else None
-        return "" if coordinate is None else str(coordinate.attrs.get("units", ""))
+        return "" if self.localization is None else length_unit(self.localization, self.layout)
 
     @cached_property
     def tiles(self) -> Sequence[Tile]:

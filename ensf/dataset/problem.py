@@ -98,11 +98,13 @@ class Problem(Record):
         member_dim: str = "realization",
         variables: Variables = None,
         mask: Mask = None,
+        coordinates: Mapping[str, str] | None = None,
+        periods: Mapping[str, float] | None = None,
     ) -> Problem:
         """The problem of a Dataset; parameters and errors are those of `analyse`."""
         settings, mask = _settings(dataset, variables, member_dim), computed(mask)
         chosen = choose(dataset, member_dim, settings)
-        how = dataset, chosen, settings, observations, method, member_dim, mask
+        how = dataset, chosen, settings, observations, method, member_dim, mask, coordinates, periods
         if not isinstance(method, Tolerant):
             return cls._of_members(np.ones(chosen.sizes[member_dim], dtype=bool), *how)
         alive = method.checked(whole_members(without_fills(chosen), member_dim, mask))
@@ -125,6 +127,8 @@ class Problem(Record):
         method: Method,
         member_dim: str,
         mask: Mask,
+        coordinates: Mapping[str, str] | None,
+        periods: Mapping[str, float] | None,
     ) -> Problem:
         """The problem of those that are left, ``(member,)`` of bool."""
         numbers = np.flatnonzero(alive)
@@ -133,7 +137,8 @@ class Problem(Record):
         def label(member: int) -> str:
             return member_label(int(numbers[member]))
 
-        forecast, layout = pack(chosen if alive.all() else chosen.isel(left), member_dim, mask=mask)
+        left_over = chosen if alive.all() else chosen.isel(left)
+        forecast, layout = pack(left_over, member_dim, mask=mask, coordinates=coordinates, periods=periods)
         filter = method_for(method, layout)
         observation, place = _observation(observations, layout, find_localization(filter), forecast)
         transforms = Transforms.fit(settings, layout, forecast, label)
@@ -277,6 +282,8 @@ def analyse(
     variables: Variables = None,
     mask: Mask = None,
     parameters: Mapping[Hashable, Parameter] | None = None,
+    coordinates: Mapping[str, str] | None = None,
+    periods: Mapping[str, float] | None = None,
 ) -> Data:
     """Analysis of a forecast ensemble.
 
@@ -304,6 +311,8 @@ def analyse(
     parameters : mapping of str to Parameter, optional
         Variables that are parameters of the model: they are analysed with the state, and no observation reads them. One
         with the member dimension alone has no place, a field has one for each entry, as a variable of the state.
+    coordinates, periods : mapping, optional
+        As in `ensf.dataset.pack`, for a table of observations and for the first localization.
 
     Returns
     -------
@@ -328,6 +337,8 @@ def analyse(
             variables=variables,
             mask=mask,
             parameters=parameters,
+            coordinates=coordinates,
+            periods=periods,
         )
         return analysis[name].rename(dataset.name)
     parameters = dict(parameters or {})
@@ -341,7 +352,8 @@ def analyse(
         dataset = dataset.assign({name: one.variable for name, one in fields.items()})
         if variables is None:
             variables = [name for name, one in dataset.items() if member_dim in one.dims and name not in parameters]
-    problem = Problem.of(dataset, observations, method, member_dim=member_dim, variables=variables, mask=mask)
+    how: dict[str, Any] = {"member_dim": member_dim, "variables": variables, "mask": mask}
+    problem = Problem.of(dataset, observations, method, **how, coordinates=coordinates, periods=periods)
     if not parameters:
         return problem.restore(problem.analyse(rng).ensemble)
     check_preparable(problem.pipeline.method)

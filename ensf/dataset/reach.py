@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
-from ensf.dataset.coordinates import find_coordinate
+from ensf.dataset.coordinates import COLUMNS, find_coordinate
 from ensf.dataset.layout import Layout
-from ensf.localization import Euclidean, Localization, Sphere
+from ensf.localization import Euclidean, Localization, Periodic, Sphere
 
 __all__ = ["first_localization"]
 
@@ -16,10 +17,15 @@ LONGEST = 2000.0
 """Half-width on the sphere, km, at most."""
 PART = 0.25
 """Half-width as a part of the longest side of the domain."""
+AXES = (("lat", "lon"), ("x", "y"), ("x",))
+"""Columns of a table that make a position."""
 
 
 def first_localization(layout: Layout) -> Localization:
     """Geometry and a first reach: a quarter of the domain's longest side, on the sphere 2000 km at most.
+
+    A line of one coordinate, as a column of one vertical coordinate is, has distance along it. With periods of the
+    layout the domain is a ring, a torus or a channel.
 
     It is meant for filters that narrow patches themselves where there is more information than their members can
     absorb (`ensf.InformationLimit`). Columns are not divided by height.
@@ -31,24 +37,37 @@ def first_localization(layout: Layout) -> Localization:
     Raises
     ------
     ValueError
-        If not all variables have latitude and longitude, x and y, or one coordinate of their own in common.
+        If not all variables have latitude and longitude, x and y, x, or one dimension in common.
     """
     variables = list(layout.template.data_vars.values())
-    for dims in (("latitude", "longitude"), ("x", "y"), ("x",)):
+    for dims, periods in _choices(layout):
         coordinates = [[find_coordinate(variable, dim) for dim in dims] for variable in variables]
         if all(one is not None for several in coordinates for one in several):
             ranges = [
                 (min(float(np.nanmin(one)) for one in along), max(float(np.nanmax(one)) for one in along))
                 for along in zip(*coordinates, strict=True)
             ]
-            if dims[0] == "latitude":
+            if len(dims) == 2 and dims[0] == layout.coordinates.get("lat", COLUMNS["lat"]):
                 return Localization(Sphere(), min(LONGEST, PART * _longest_side(*ranges)), dims)
-            return Localization(Euclidean(), PART * max(high - low for low, high in ranges), dims)
+            sides = [min(period, high - low) for period, (low, high) in zip(periods, ranges, strict=True)]
+            wraps = min(periods) < math.inf
+            return Localization(Periodic(periods) if wraps else Euclidean(), PART * max(sides), dims)
     raise ValueError(
-        "the variables have no coordinates (latitude, longitude) or (x, y) in common from which a localization could "
-        "be made: name them with coordinates, or give a method such as "
+        "the variables have no coordinates (latitude, longitude), (x, y) or x, and no one dimension, in common from "
+        "which a localization could be made: name them with coordinates, or give a method such as "
         "LETKF(Localization(Euclidean(), 10.0, dims=('row', 'column')))"
     )
+
+
+def _choices(layout: Layout) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+    """Coordinates that may make a position, with their periods; at last those of the one dimension that all have."""
+    for axes in AXES:
+        dims = tuple(layout.coordinates.get(axis, COLUMNS.get(axis, axis)) for axis in axes)
+        yield dims, tuple(layout.periods.get(axis, math.inf) for axis in axes)
+    lines = [variable.squeeze().dims for variable in layout.template.data_vars.values()]
+    if all(len(dims) == 1 for dims in lines):
+        for dim in dict.fromkeys((*(str(dims[0]) for dims in lines), "vertical")):
+            yield (dim,), (layout.periods.get(dim, math.inf),)
 
 
 def _longest_side(latitude: tuple[float, float], longitude: tuple[float, float]) -> float:

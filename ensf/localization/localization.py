@@ -155,6 +155,11 @@ def finite_positions(position: np.ndarray, owner: str) -> np.ndarray:
 
 def check_localization(localization: object, owner: str) -> None:
     """Raise ValueError for what is no `Localization`, such as a geometry or a length alone."""
+    if not isinstance(localization, Localization) and hasattr(localization, "patches"):
+        raise ValueError(
+            f"localization of {owner} is {localization!r}, which knows no places: it needs a Localization(geometry, "
+            f"half_width); LETKF({localization!r}) is the filter that takes correlations in place of distance"
+        )
     if not isinstance(localization, Localization):
         raise ValueError(
             f"localization of {owner} is a {type(localization).__name__}: give Localization(geometry, half_width), "

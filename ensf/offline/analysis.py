@@ -11,7 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Info, Memory, Update
 from ensf.offline.fields import FIELDS, GridFile, attributes_of
 from ensf.offline.job import Job, check_limit, cut_within
-from ensf.offline.members import Source
+from ensf.offline.members import Source, parameter_source
 from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
 from ensf.offline.observations import (
     Columns,
     check_prior,
+    converted_units,
     entries_read,
     locate,
     meet,
@@ -39,6 +40,7 @@ from ensf.offline.observations import (
     refuse_rejected,
     set_aside,
 )
+from ensf.offline.parameter_statistics import Pair, of_parameters
 from ensf.offline.parts import Forecast, Work, analyse, load, path_of, scan
 from ensf.offline.staging import check_free, staged
 from ensf.offline.statistics import STATISTICS, Bands, write
@@ -316,7 +318,9 @@ class Offline:
         tables = find_files(observations, "the observations")
         of_source = partial(Source.of, paths, self.member_dim, mask=self.mask, coordinates=[*self.coordinates.values()])
         source = self._of_times(prior) if self.by_time else of_source(self.variables, without=tuple(self.parameters))
-        parameters = {name: of_source((name,)) for name in self.parameters}
+        source = source.with_axes(self.coordinates, self.periods)
+        how = self.mask, tuple(self.coordinates.values())
+        parameters = {name: parameter_source(paths, self.member_dim, name, *how) for name in self.parameters}
         layout = source.layout
 
         method = method_for(beside_parameters(self.method) if parameters else self.method, layout)
@@ -337,13 +341,9 @@ class Offline:
         window = window_of(self.window or ("all" if self.by_time else ""), paths)
         table = read(tables, good=self.good)
         table = table if window is None else table.within(*window)
-        options = {
-            "coordinates": self.coordinates,
-            "periods": self.periods,
-            "surface": self.surface,
-            "correlation": self.correlation,
-        }
+        options = {"surface": self.surface, "correlation": self.correlation}
         observed = meet(table, named(tables), layout, self.checks, options)
+        converted = converted_units(table, observed)
         read_at = entries_read(observed.observation, layout.size)
         parts = cut_within(self.memory_limit, source, method, tuple(parameters.values()), len(read_at))
         transforms = self._transforms(source)
@@ -365,7 +365,8 @@ class Offline:
         )
         pipeline = Pipeline.of(method, observed.observation, layout, transforms, source.label, observed.place)
         own = tuple((one, parameters[name]) for name, one in self.parameters.items())
-        return Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
+        job = Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
+        return replace(job, converted=converted)
 
     def _transforms(self, source: Source) -> Transforms:
         """Those of each variable; what is fitted gets its variable whole."""
@@ -438,7 +439,8 @@ class Offline:
                 analysis = apply(job, job.source, update, *stages, folder, command, run, replaced=replaced)
                 table, statistics = job.scored(analysis, job.pipeline.influence(update, job.needed))
                 if job.parameters:
-                    self._analyse_parameters(job, update, rng, folder, replaced)
+                    pairs = self._analyse_parameters(job, update, rng, folder, replaced)
+                    statistics = statistics.merge(of_parameters(pairs, job.parameter_units))
                 for one, source in former:
                     one.correct(job, source, update, command, run, replaced)
                 kept = with_replaced(update.memory, replaced.replacement) if replaced else update.memory
@@ -457,15 +459,25 @@ class Offline:
 
     def _analyse_parameters(
         self, job: Job, update: Update, rng: Generator, folder: Path, replaced: Replaced | None
-    ) -> None:
-        """Analysis of parameters in the files of the analysis that are there, and of members that are replaced."""
+    ) -> dict[str, Pair]:
+        """Analysis of parameters in the files of the analysis that are there, and of members that are replaced.
+
+        Returns
+        -------
+        dict of str to two (member, entry) arrays
+            Forecast and analysis.
+        """
         key = int(rng.integers(2**63))
-        for parameter, source in job.parameters:
-            values = job.pipeline.parameter(update, parameter, source.layout, source.load(distinct=False), key)
+        pairs = {}
+        for name, (parameter, source) in zip(self.parameters, job.parameters, strict=True):
+            forecast = source.load(distinct=False)
+            values = job.pipeline.parameter(update, parameter, source.layout, forecast, key)
+            pairs[name] = (forecast, values)
             if "analysis" in self.stages:
                 write_parameter(folder, source, values)
             if replaced:
                 write_parameter(folder, source, parameter.replaced(values, replaced.replacement), replaced.names)
+        return pairs
 
 
 def _all_needed(job: Job) -> np.ndarray:

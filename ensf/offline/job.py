@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.methods import find_localization, inside
+from ensf.dataset.methods import find_localization, inside, reach_of
 from ensf.dataset.pipeline import Pipeline
 from ensf.dataset.tiles import Range, layout_at
 from ensf.filters.base import Filter, Memory, Preparable
@@ -154,6 +154,8 @@ class Job:
         What the filter remembers of the cycle before.
     parameters : tuple of (Parameter, Source)
         Parameters of the model, and the files that they are variables of.
+    converted : tuple of str
+        Which rows were in other units than their variable, in words.
     """
 
     source: Source
@@ -168,11 +170,18 @@ class Job:
     window: Window | None = None
     memory: Memory = None
     parameters: tuple[tuple[Parameter, Source], ...] = ()
+    converted: tuple[str, ...] = ()
 
     @property
     def needed(self) -> np.ndarray:
         """The forecast where the filter needs it, ``(member, entry)``; of a filter of whole states where observed."""
         return self.columns.at(self.pipeline.needed)
+
+    @property
+    def parameter_units(self) -> dict[str, str]:
+        """Units of the parameters of the model that have some."""
+        grids = {str(name): grid for _, source in self.parameters for name, grid in source.layout.template.items()}
+        return {name: str(grid.attrs["units"]) for name, grid in grids.items() if "units" in grid.attrs}
 
     @property
     def bytes(self) -> float:
@@ -212,11 +221,13 @@ class Job:
             yield "window: " + " to ".join(str(time.astype("datetime64[s]")) for time in self.window)
         yield f"observations: {self.observed.observation.size} of {len(self.observed.table)} rows used"
         yield from (f"    {number} {reason}" for reason, number in counts(self.observed.table).items())
+        yield from (f"    {one}" for one in self.converted)
         for parameter, source in self.parameters:
             (name,) = source.layout.template.data_vars
             yield f"parameter {name}, {source.layout.size} of each member: {parameter}"
         how = f"in {len(self.parts)} parts" if self.pipeline.is_prepared else "of the whole state at once"
         yield f"method: {self.pipeline.method}"
+        yield f"localization: {reach_of(self.pipeline.method, self.source.layout)}"
         kept = [type(keeper).__name__ for keeper in keepers(self.pipeline.method)]
         if kept:
             yield f"memory of {', '.join(kept)}: {'none yet' if self.memory is None else 'of the analysis before'}"

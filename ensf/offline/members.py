@@ -26,7 +26,7 @@ from ensf.dataset.stored import Stored, decoded
 from ensf.dataset.stores import check_there, is_store
 from ensf.dataset.tiles import Range, Tile, tile_at
 
-__all__ = ["Source", "has_members"]
+__all__ = ["Source", "has_members", "parameter_source"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +226,10 @@ class Source:
         """Of a part of the state that which one of the `pieces` holds, and where its entries are among the part's."""
         return part, slice(None)
 
+    def with_axes(self, coordinates: Mapping[str, str], periods: Mapping[str, float]) -> Source:
+        """The same, with a layout that says which coordinates columns of a table are, and what is periodic."""
+        return replace(self, layout=replace(self.layout, coordinates=coordinates, periods=periods))
+
     def of_members(self, paths: Sequence[Path]) -> Source:
         """The same in other files, like these."""
         return replace(self, paths=tuple(paths))
@@ -364,6 +368,27 @@ def _opened(path: Path) -> Iterator[xr.Dataset]:
     check_there(path)
     with reading(path) as dataset:
         yield dataset
+
+
+def parameter_source(
+    paths: Sequence[Path], member_dim: str, name: str, mask: bool, coordinates: tuple[str, ...]
+) -> Source:
+    """The source of a parameter of the model that is a variable of the members' files.
+
+    Raises
+    ------
+    ValueError
+        If the files have no such variable, or as `Source.of`.
+    """
+    with _opened(paths[0]) as dataset:
+        if name not in dataset.variables:
+            known = ", ".join(map(str, dataset.data_vars)) or "none"
+            raise ValueError(
+                f"parameter {name!r} has no value and spread to start from, so that it has to be a variable of the "
+                f"members' files, but {paths[0]} has none of that name ({known}): give value and spread in ensf "
+                f"cycle, or a variable"
+            )
+    return Source.of(paths, member_dim, (name,), mask, coordinates)
 
 
 def has_members(path: Path, member_dim: str) -> bool:

@@ -36,7 +36,7 @@ from ensf.wrappers.spread_control.lagged import LastCycle, Past
 from ensf.wrappers.spread_control.offset import OffsetEstimate
 from ensf.wrappers.spread_control.sites import Sites
 
-__all__ = ["MEMORY", "keepers", "read_memory", "write_memory"]
+__all__ = ["MEMORY", "check_memory", "keepers", "read_memory", "write_memory"]
 
 MEMORY = "memory.nc"
 COUNT, NUMBER, KNOT, STATE = "count", "number", "knot", "state"
@@ -373,6 +373,32 @@ def _dims(keeper: Filter, layout: Layout) -> Sequence[str]:
 # --- in --------------------------------------------------------------------------------------------------
 
 
+def check_memory(path: Path, method: Filter) -> tuple[xr.Dataset, list[Filter]]:
+    """Raise ValueError or FileNotFoundError for what is no memory of the method, whatever the grid.
+
+    Returns
+    -------
+    xarray.Dataset
+        What is in the file.
+    list of Filter
+        The filters that remember it, the outermost first.
+    """
+    stored, expected = _loaded(path), keepers(method)
+    names = [type(keeper).__name__ for keeper in expected]
+    there = str(stored.attrs["remembered_by"]).split()
+    if not names:
+        raise ValueError(
+            f"{path}: this method remembers nothing that a file can hold: leave memory out, or give the method that "
+            "wrote it"
+        )
+    if there != names[: len(there)]:
+        raise ValueError(
+            f"{path} has the memory of {' in '.join(reversed(there))}, but the method remembers by "
+            f"{' in '.join(reversed(names))}: give the method that wrote it, or leave memory out"
+        )
+    return stored, expected[: len(there)]
+
+
 def read_memory(path: Path, method: Filter, layout: Layout, dtype: np.dtype) -> Memory:
     """What the method is to remember.
 
@@ -391,22 +417,9 @@ def read_memory(path: Path, method: Filter, layout: Layout, dtype: np.dtype) -> 
     ValueError, FileNotFoundError
         If it is no such file, or what it holds does not fit the method, the grid or its own meaning.
     """
-    stored = _loaded(path)
-    expected = keepers(method)
-    names = [type(keeper).__name__ for keeper in expected]
-    there = str(stored.attrs["remembered_by"]).split()
-    if not names:
-        raise ValueError(
-            f"{path}: this method remembers nothing that a file can hold: leave memory out, or give the method that "
-            "wrote it"
-        )
-    if there != names[: len(there)]:
-        raise ValueError(
-            f"{path} has the memory of {' in '.join(reversed(there))}, but the method remembers by "
-            f"{' in '.join(reversed(names))}: give the method that wrote it, or leave memory out"
-        )
+    stored, there = check_memory(path, method)
     memory: Memory = None
-    for keeper in reversed(expected[: len(there)]):
+    for keeper in reversed(there):
         memory = _memory(stored, keeper, memory, _Reader(path, layout, dtype))
     return memory
 

@@ -16,11 +16,14 @@ from ensf.dataset import Layout
 from ensf.localization import Localization
 from ensf.observations import Observation, Operator
 from ensf.tables import Check, ObservationTable, Observed
+from ensf.tables.columns import FILE
 from ensf.tables.flags import WINDOW, WITHHELD
+from ensf.tables.units import conversions
 
 __all__ = [
     "Columns",
     "check_prior",
+    "converted_units",
     "compare",
     "counts",
     "entries_read",
@@ -37,14 +40,23 @@ def meet(
     table: ObservationTable, tables: str, layout: Layout, checks: Sequence[Check], options: Mapping[str, Any]
 ) -> Observed:
     """The rows that are left by the checks that need no forecast, on a layout."""
-    with_forecast = _of_forecast(checks)
+    with_forecast, table = _of_forecast(checks), table.placed(layout)
     for check in checks:
         if check not in with_forecast:
             table = check.flag(table)
     try:
         return table.observe(layout, **options)
     except ValueError as error:
-        raise ValueError(f"{tables}: {error}") from error
+        raise ValueError(_of_file(str(error), tables, table)) from error
+
+
+def converted_units(table: ObservationTable, observed: Observed) -> tuple[str, ...]:
+    """Which rows of a table were in other units than the variables of the layout, in words.
+
+    Rows that checks have added at its end are in those of others already.
+    """
+    met = observed.table.take(np.arange(len(table)))
+    return tuple(conversions(table.variable, table.extra, met.extra))
 
 
 def entries_read(observation: Observation, size: int) -> np.ndarray:
@@ -94,7 +106,8 @@ def set_aside(observed: Observed, part: float) -> tuple[Observed, Observed]:
     """The observations to use, and those that are withheld, to be scored.
 
     Withheld are rows with a number other than 0 in a column ``withheld``, and a part of the places, whole: what lies
-    at one place, as a profile does, would otherwise be scored by its neighbours. Places are chosen by their coordinates
+    at one place, as a profile does, would otherwise be scored by its neighbours. In a single column its heights are
+    the places. Places are chosen by their coordinates
     alone, so that they are the same in every cycle and with every method.
 
     Parameters
@@ -104,7 +117,7 @@ def set_aside(observed: Observed, part: float) -> tuple[Observed, Observed]:
         From 0 up to, but without, 1.
     """
     table = observed.table
-    places, number = np.unique(np.round(table.position, 6), axis=0, return_inverse=True)
+    places, number = np.unique(np.round(table.places, 6), axis=0, return_inverse=True)
     used = np.unique(number.ravel()[observed.used])
     rank = [hashlib.blake2b(np.ascontiguousarray(place).data).digest() for place in places[used]]
     chosen = used[sorted(range(len(used)), key=rank.__getitem__)[: math.ceil(part * len(used))]]
@@ -144,7 +157,13 @@ def locate(observed: Observed, localization: Localization | None, tables: str) -
     try:
         return observed.locate(localization)
     except ValueError as error:
-        raise ValueError(f"{tables}: {error}") from error
+        raise ValueError(_of_file(str(error), tables, observed.table)) from error
+
+
+def _of_file(problem: str, tables: str, table: ObservationTable) -> str:
+    """A sentence with the names of the tables, unless it begins with the file of a row."""
+    names = tuple(f"{name}: " for name in np.unique(table.extra.get(FILE, [])).tolist())
+    return problem if problem.startswith(names) else f"{tables}: {problem}"
 
 
 def counts(table: ObservationTable) -> dict[str, int]:

@@ -6,7 +6,7 @@ for each radius:  the filter with that half-width --> increment of the mean, spr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +17,10 @@ import xarray as xr
 from ensf.arrays import Generator
 from ensf.arrays.settings import has_settings
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, find_localization
+from ensf.dataset.methods import Method, distance_of, find_localization, length_unit
 from ensf.dataset.pipeline import Follow, Pipeline, quiet
 from ensf.dataset.reach import first_localization
+from ensf.dataset.transforms import Setting, several
 from ensf.filters import LETSF
 from ensf.filters.base import Filter
 from ensf.localization import Localization
@@ -28,6 +29,8 @@ from ensf.offline.members import Source
 from ensf.offline.observations import Columns, check_prior, locate, meet
 from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, Observed
+from ensf.tables.check import VERTICAL
+from ensf.tables.columns import axes
 
 __all__ = ["ObserveOne", "with_half_width"]
 
@@ -44,7 +47,8 @@ class ObserveOne:
     variable : str
         Of the state, or a derived quantity.
     at : mapping of str to float
-        Place: ``lat`` and ``lon``, or ``x`` and ``y``; and ``z`` in a field with levels.
+        Place, as columns of a table: ``lat`` and ``lon``, or ``x`` and ``y``, or the one coordinate of a line; and
+        ``z``, ``depth``, ``height`` (m) or ``pressure`` (Pa) in a field with levels.
     error : float
         Standard deviation, in the unit of the variable.
     innovation : float, optional
@@ -55,7 +59,7 @@ class ObserveOne:
     method : Filter, str or None
         By default a `LETSF` with a first localization from the coordinates. What a filter learns from many
         observations (inflation, deferral, narrower patches) one observation does not show.
-    variables, member_dim, mask, coordinates, periods
+    variables, member_dim, mask, coordinates, periods, surface
         As in `ensf.offline.Offline`.
 
     Raises
@@ -70,15 +74,14 @@ class ObserveOne:
     innovation: float | None = None
     radii: tuple[float, ...] = ()
     method: Method = None
-    variables: Sequence[str] = ()
+    variables: Sequence[str] | Mapping[str, Setting] = ()
     member_dim: str = "realization"
     mask: bool = False
     coordinates: Mapping[str, str] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
+    surface: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if set(self.at) - {"z"} not in ({"lat", "lon"}, {"x", "y"}):
-            raise ValueError(f"the place is {dict(self.at)}: give lat and lon, or x and y, and z on levels")
         if not (self.error > 0 and np.isfinite(self.error)):
             raise ValueError(f"error is {self.error:g}: give a standard deviation above 0")
         for radius in self.radii:
@@ -86,9 +89,9 @@ class ObserveOne:
                 raise ValueError(f"radius is {radius:g}: give half-widths above 0, such as 300 500 1000")
 
     @property
-    def axes(self) -> tuple[str, str]:
+    def axes(self) -> tuple[str, ...]:
         """Columns of the place."""
-        return ("lat", "lon") if "lat" in self.at else ("x", "y")
+        return axes(self.at)
 
     def compute(self, prior: str | Path | Sequence[str | Path], rng: Generator, follow: Follow = quiet) -> xr.Dataset:
         """Increment and spread of every variable for every radius.
@@ -118,7 +121,7 @@ class ObserveOne:
             tuple(self.variables),
             self.mask,
             self.coordinates.values(),
-        )
+        ).with_axes(self.coordinates, self.periods)
         layout = source.layout
         first = self._observed(source, 0.0)
         ensemble = source.load(lambda members: follow(members, "reading"))
@@ -144,7 +147,7 @@ class ObserveOne:
         )
         for name in layout.template.data_vars:
             dataset[f"{name}_prior_spread"] = dataset[f"{name}_prior_spread"].isel(radius=0)
-        unit = Pipeline.of(method, observed.observation, layout, Transforms.fit({}, layout, ensemble)).length_unit
+        unit = "" if localization is None else length_unit(localization, layout)
         dataset["radius"].attrs = {"long_name": "half-width of the localization"} | ({"units": unit} if unit else {})
         units = str(layout.template[self.variable].attrs.get("units", "")) if self.variable in layout.template else ""
         dataset.attrs = {
@@ -157,6 +160,7 @@ class ObserveOne:
             "innovation": innovation,
             "error": self.error,
             "method": repr(method),
+            "distance": "none" if localization is None else distance_of(localization, layout),
             **{f"place_{name}": value for name, value in self.at.items()},
         }
         return dataset
@@ -171,8 +175,10 @@ class ObserveOne:
             position=np.array([[self.at[name] for name in self.axes]]),
             axes=self.axes,
             z=np.array([self.at["z"]]) if "z" in self.at else None,
+            vertical={name: np.array([self.at[name]]) for name in VERTICAL[1:] if name in self.at},
+            extra={name: np.array([value]) for name, value in self.at.items() if name not in (*self.axes, *VERTICAL)},
         )
-        observed = meet(table, PLACE, source.layout, (), {"coordinates": self.coordinates, "periods": self.periods})
+        observed = meet(table, PLACE, source.layout, (), {"surface": self.surface})
         if not observed.observation.size:
             raise ValueError(f"nothing can be observed at {dict(self.at)}: {observed.table.reason[0]}")
         return observed
@@ -190,7 +196,10 @@ class ObserveOne:
         observation = observed.observation
         if localization is not None:
             observation = locate(observed, localization, PLACE).observation
-        pipeline = Pipeline.of(method, observation, layout, Transforms.fit({}, layout, ensemble), source.label)
+        settings = self.variables if isinstance(self.variables, Mapping) else {}
+        chosen: dict[Hashable, Sequence[Any]] = {name: several(name, one) for name, one in settings.items()}
+        transforms = Transforms.fit(chosen, layout, ensemble, source.label)
+        pipeline = Pipeline.of(method, observation, layout, transforms, source.label)
         update = pipeline.prepare(ensemble if pipeline.needed is None else ensemble[:, pipeline.needed], rng)
         whole = {
             name: np.empty(layout.size, ensemble.dtype) for name in ("increment", "prior_spread", "analysis_spread")

@@ -8,6 +8,7 @@ Each statistic of a variable is a variable of its own, ``t_prior_bias``, for it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.netcdf import DAMAGED, lazy, save
 from ensf.diagnostics.groups import NAMES, Departures
+from ensf.offline import parameter_statistics
 from ensf.runs.files import replacing
 from ensf.tables import ObservationTable
 from ensf.tables.flags import USED, WITHHELD
@@ -29,9 +31,11 @@ __all__ = [
     "append",
     "by_band",
     "departures",
+    "label_of",
     "lines",
     "pooled",
     "read_statistics",
+    "sources",
     "variables_of",
     "write",
 ]
@@ -137,7 +141,8 @@ def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]
     -------
     xarray.Dataset
         ``VARIABLE_STATISTIC`` with dimensions ``(band, role)``, ``VARIABLE_count`` too, and ``VARIABLE_rows`` with
-        ``(band, reason)``: all rows, by the reason why they are used or not.
+        ``(band, reason)``: all rows, by the reason why they are used or not. Rows of another kind than their variable
+        (the column `kind`) are ``VARIABLE_KIND_STATISTIC``.
     """
     compared = departures(table)
     band = bands.number(table.extra.get("level", table.height))
@@ -147,9 +152,10 @@ def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]
     result = xr.Dataset(coords={"band": bands.labels, "role": list(ROLES), "reason": reasons})
     result["band"].attrs["long_name"], result["role"].attrs["long_name"] = "levels", "what the rows are for"
     result["reason"].attrs["long_name"] = "why a row is used or not"
-    for name in np.unique(table.variable).tolist():
-        of_variable = table.variable == name
-        unit = units.get(name)
+    for variable, kind, of_variable in sources(table):
+        unit, name = units.get(variable), variable
+        while f"{name}_rows" in result or kind and name == variable:
+            name = re.sub(r"\W+", "_", f"{name}_{kind}")
         numbers = np.full((len(NAMES), len(bands.labels), len(ROLES)), np.nan)
         count = np.zeros((len(bands.labels), len(ROLES)), dtype=np.int32)
         rows = np.zeros((len(bands.labels), len(reasons)), dtype=np.int32)
@@ -168,14 +174,32 @@ def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]
                 about["units"] = str(unit) if has_unit else "1"
             result[f"{name}_{statistic}"] = ("band", "role"), values, about
         result[f"{name}_count"] = ("band", "role"), count, {"long_name": f"{name}: number of rows", "units": "1"}
-        about = {"long_name": f"{name}: number of rows by reason", "units": "1"}
+        about = {"long_name": f"{name}: number of rows by reason", "units": "1", "variable": variable, "kind": kind}
         result[f"{name}_rows"] = ("band", "reason"), rows, about
     result.attrs = {"Conventions": "CF-1.11", "title": "statistics in observation space"}
     return result
 
 
+def sources(table: ObservationTable) -> list[tuple[str, str, np.ndarray]]:
+    """Variable and kind of rows that are counted together, and which rows ``(row,)`` they are.
+
+    The kind is empty for rows of a variable that say no other.
+    """
+    pairs, number = np.unique(np.stack([table.variable, table.kind]), axis=1, return_inverse=True)
+    named = [(name, "" if kind == name else kind) for name, kind in pairs.T.tolist()]
+    return [(*named[k], number.ravel() == k) for k in sorted(range(len(named)), key=named.__getitem__)]
+
+
+def label_of(statistics: xr.Dataset, name: str) -> str:
+    """A variable of statistics in words: ``t (K), buoys``."""
+    about = statistics[f"{name}_rows"].attrs
+    unit = statistics[f"{name}_prior_bias"].attrs.get("units", "")
+    variable, kind = str(about.get("variable", name)), str(about.get("kind", ""))
+    return variable + f" ({unit})" * bool(unit) + f", {kind}" * bool(kind)
+
+
 def variables_of(statistics: xr.Dataset) -> list[str]:
-    """Names of the observed variables."""
+    """Names of the observed variables, each kind of rows by itself."""
     return [str(name).removesuffix("_rows") for name in statistics.data_vars if str(name).endswith("_rows")]
 
 
@@ -278,17 +302,24 @@ TITLES = ("observations", "rows", "bias", "RMSE", "spread", "CRPS", "chi2", "err
 
 
 def lines(statistics: xr.Dataset) -> Iterator[str]:
-    """One table: a row per variable, band and role, over all cycles; forecast and analysis side by side."""
+    """One table: a row per variable, kind, band and role, over all cycles; forecast and analysis side by side.
+
+    Below it one of parameters of the model, if some are estimated.
+    """
+    yield from _of_observations(statistics)
+    yield from parameter_statistics.lines(statistics)
+
+
+def _of_observations(statistics: xr.Dataset) -> Iterator[str]:
     rows = []
     for variable in variables_of(statistics):
-        unit = statistics[f"{variable}_prior_bias"].attrs.get("units", "")
         filled = statistics[f"{variable}_count"].sum([dim for dim in ("cycle", "role") if dim in statistics.dims]) > 0
         bands = statistics["band"].values[filled.values.reshape(-1)].tolist()
         for band in bands:
             for role in ROLES:
                 numbers = pooled(statistics, variable, role, band)
                 if numbers["count"]:
-                    label = variable + f" ({unit})" * bool(unit) + f", {band}" * (len(bands) > 1)
+                    label = label_of(statistics, variable) + f", {band}" * (len(bands) > 1)
                     rows.append((label + ", withheld" * (role == "withheld"), *_cells(numbers)))
     if not rows:
         return

@@ -14,7 +14,7 @@ import xarray as xr
 from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.netcdf import lazy
 from ensf.diagnostics.groups import Departures
-from ensf.offline.statistics import departures
+from ensf.offline.statistics import departures, sources
 from ensf.plot.grid import Grid, symmetric, upward, words_of_level
 from ensf.plot.style import GREY, INK, PALE, PALETTE, Style, legend_below, new_figure, styled
 from ensf.tables import ObservationTable, read
@@ -163,7 +163,7 @@ def figure_increment(look: Look, like: Look | None = None) -> Figure:
         axes.set_title(f"{name}, {words_of_level(field, level)}".rstrip(", "))
         if grid.y is not None:
             used = look.near(name, level, USED)
-            axes.plot(*grid.points(look.table.position[used], look.table.axes), ".", color=INK, markersize=3, alpha=0.8)
+            axes.plot(*grid.points(look.table.places[used], look.table.axes), ".", color=INK, markersize=3, alpha=0.8)
     return figure
 
 
@@ -172,10 +172,12 @@ def figure_spread(look: Look) -> Figure:
     """Spread before and after, with the observations coloured by innovation and residual."""
     names = look.variables
     grids = [Grid.of(look.fields[f"{name}_increment"]) for name in names]
-    caption = (
-        f"{look.about}. Standard deviation of the members, on one colour scale for before and after. Circles: "
-        "observation minus mean, of the forecast on the left, of the analysis on the right; squares were withheld."
-    )
+    caption = f"{look.about}. Standard deviation of the members, on one scale for before and after."
+    if any(grid.y is not None for grid in grids):
+        caption += (
+            " Circles: observation minus mean, of the forecast on the left, of the analysis on the right; squares were "
+            "withheld."
+        )
     figure = new_figure(_height(grids, 2), "Spread before and after, and what was observed", caption)
     panels = _panels(figure, len(names), 2)
     for row, name, grid in zip(panels, names, grids, strict=True):
@@ -199,7 +201,7 @@ def figure_spread(look: Look) -> Figure:
             drawn = None
             for code, marker in ((USED, "o"), (WITHHELD, "s")):
                 which = look.near(name, level, code)
-                x, y = grid.points(look.table.position[which], look.table.axes)
+                x, y = grid.points(look.table.places[which], look.table.axes)
                 shade = (compared.value - mean)[which]
                 drawn = axes.scatter(
                     x, y, c=shade, marker=marker, s=22, edgecolors="white", linewidths=0.5, rasterized=True, **dots
@@ -241,26 +243,26 @@ def figure_places(look: Look) -> Figure:
 def figure_fit(look: Look) -> Figure:
     """Fit to the observations: predicted against observed, and innovations over their expected deviation."""
     compared = np.isin(look.table.codes, (USED, WITHHELD))
-    names = np.unique(look.table.variable[compared]).tolist()
+    kinds = [(name, kind, rows) for name, kind, rows in sources(look.table) if (rows & compared).any()]
     caption = (
         f"{look.about}. Left: mean of forecast and analysis against what was observed; a mean on the line fits. Right: "
         "innovation over the root of forecast variance plus error variance; wider than the curve says too little "
         "spread or error, narrower too much, to one side a bias."
     )
-    figure = new_figure(1.7 + 3.1 * max(1, len(names)), "Fit to the observations", caption)
-    panels = _panels(figure, max(1, len(names)), 2)
-    if not names:
+    figure = new_figure(1.7 + 3.1 * max(1, len(kinds)), "Fit to the observations", caption)
+    panels = _panels(figure, max(1, len(kinds)), 2)
+    if not kinds:
         for axes in panels.flat:
             axes.text(0.5, 0.5, "no observation was used", transform=axes.transAxes, ha="center")
-    for (left, right), name in zip(panels, names, strict=False):
-        of_variable = look.table.variable == name
-        used = np.flatnonzero(of_variable & (look.table.codes == USED))
-        withheld = np.flatnonzero(of_variable & (look.table.codes == WITHHELD))
+    for (left, right), (name, kind, rows) in zip(panels, kinds, strict=False):
+        used = np.flatnonzero(rows & (look.table.codes == USED))
+        withheld = np.flatnonzero(rows & (look.table.codes == WITHHELD))
         _draw_pairs(left, look.departures.take(used), look.departures.take(withheld))
         left.set_xlabel(_with_unit(f"observed {name}", look.unit(name)))
         left.set_ylabel(_with_unit(f"predicted {name}", look.unit(name)))
         _draw_normalised(right, look.departures.take(np.concatenate([used, withheld])).normalised)
         right.set_xlabel(f"innovation of {name} / expected deviation (1)")
+        left.set_title(kind)
     legend_below(figure, panels[0, 0], 4)
     return figure
 
@@ -306,7 +308,7 @@ def figure_rejected(look: Look) -> Figure:
         which = table.reason == reasons[k]
         colour = shades.get(k, BLUE)
         used = reasons[k] == "used"
-        x, y = grid.points(table.position[which], table.axes)
+        x, y = grid.points(table.places[which], table.axes)
         look_of: Style = {
             "color": colour,
             "markersize": 3 if used else 5,

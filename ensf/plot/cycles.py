@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from ensf.offline.statistics import pooled, variables_of
+from ensf.offline.parameter_statistics import parameters_of
+from ensf.offline.statistics import label_of, pooled, variables_of
 from ensf.plot.style import GREY, INK, PALETTE, colours, legend_below, line_look, new_figure, styled
 from ensf.tables.flags import REASONS, USED, WINDOW
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figure_consistency", "figure_innovations", "figure_rows", "of_cycle", "series"]
+__all__ = ["figure_consistency", "figure_innovations", "figure_parameters", "figure_rows", "of_cycle", "series"]
 
 
 def series(statistics: xr.Dataset, variable: str, role: str) -> dict[str, np.ndarray]:
@@ -74,8 +75,7 @@ def figure_innovations(statistics: xr.Dataset, about: str) -> Figure:
             expected = withheld["analysis_total_spread"]
             axes.plot(time, expected, "--", color=PALETTE[1], linewidth=1, label="analysis, withheld, expected RMSE")
         axes.axhline(0, color=INK, linewidth=0.7)
-        unit = str(statistics[f"{name}_prior_bias"].attrs.get("units", ""))
-        axes.set_ylabel(f"{name} ({unit})" if unit and unit != "1" else name)
+        axes.set_ylabel(label_of(statistics, name).replace(" (1)", ""))
         axes.grid()
     panels[-1].set_xlabel(label)
     _dated(panels[-1], time)
@@ -97,9 +97,10 @@ def figure_consistency(statistics: xr.Dataset, about: str) -> Figure:
     for name, colour in colours(variables_of(statistics)).items():
         used = series(statistics, name, "used")
         for axes, what in zip(panels.flat, titles, strict=False):
-            axes.plot(time, used[what], label=name, **line_look(time, colour, 1.5))
+            axes.plot(time, used[what], label=_source(statistics, name), **line_look(time, colour, 1.5))
         with np.errstate(invalid="ignore", divide="ignore"):
-            panels[1, 1].plot(time, used["freedom"] / used["count"], label=name, **line_look(time, colour, 1.5))
+            freedom = used["freedom"] / used["count"]
+        panels[1, 1].plot(time, freedom, label=_source(statistics, name), **line_look(time, colour, 1.5))
     for axes, title in zip(panels.flat, titles.values(), strict=False):
         axes.axhline(1, color=INK, linewidth=0.9, linestyle="dashed")
         axes.set(ylabel=f"{title} (1)", ylim=(0, min(max(2.0, 1.1 * _top(axes)), 10.0)))
@@ -113,9 +114,37 @@ def figure_consistency(statistics: xr.Dataset, about: str) -> Figure:
     return figure
 
 
+def _source(statistics: xr.Dataset, name: str) -> str:
+    """Variable and kind of rows, without the unit."""
+    about = statistics[f"{name}_rows"].attrs
+    return ", ".join(filter(None, (str(about.get("variable", name)), str(about.get("kind", "")))))
+
+
 def _top(axes: Axes) -> float:
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
     return float(np.max(values[np.isfinite(values)], initial=1.0))
+
+
+@styled
+def figure_parameters(statistics: xr.Dataset, about: str) -> Figure:
+    """Mean and spread of the estimated parameters over cycles, before and after the analysis."""
+    names = parameters_of(statistics)
+    caption = f"{of_cycle(statistics, about)}. Mean of the members, and one standard deviation to either side."
+    figure = new_figure(1.5 + 2.3 * len(names), "Parameters over cycles", caption)
+    panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    time, label = _time(statistics)
+    for axes, name in zip(panels, names, strict=True):
+        for stage, colour in (("forecast", GREY), ("analysis", PALETTE[0])):
+            mean, spread = (statistics[f"{name}_parameter_{stage}_{what}"].values for what in ("mean", "spread"))
+            axes.plot(time, mean, label=stage, **line_look(time, colour, 1.6))
+            axes.fill_between(time, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+        unit = str(statistics[f"{name}_parameter_analysis_mean"].attrs.get("units", ""))
+        axes.set_ylabel(f"{name} ({unit})" if unit and unit != "1" else name)
+        axes.grid()
+    panels[-1].set_xlabel(label)
+    _dated(panels[-1], time)
+    legend_below(figure, panels[0], 4)
+    return figure
 
 
 @styled

@@ -3,7 +3,8 @@
 run         METHOD_seedN.nc                              rmse, ranks, states, spectra, maps_METHOD;
                                                          of forecasts leads, hydrographs in place of states
 analysis    fields.nc, observations.nc, statistics.nc    increment, spread, places, fit, rejected
-cycles      statistics.nc, cycle_NNNN/                   innovations, consistency, rows, and those of the last cycle
+cycles      statistics.nc, cycle_NNNN/                   innovations, consistency, rows, parameters, and those of the
+                                                         last cycle
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from ensf.dataset.pipeline import Follow, quiet
 from ensf.offline.fields import FIELDS
+from ensf.offline.parameter_statistics import parameters_of
 from ensf.offline.statistics import STATISTICS, lines, read_statistics
 from ensf.offline.writer import TABLE
 from ensf.plot import analysis, cycles
@@ -235,6 +237,8 @@ def _figures_of_cycles(directory: Path) -> Iterator[tuple[str, Figure]]:
     yield "innovations", cycles.figure_innovations(statistics, about)
     yield "consistency", cycles.figure_consistency(statistics, about)
     yield "rows", cycles.figure_rows(statistics, about)
+    if parameters_of(statistics):
+        yield "parameters", cycles.figure_parameters(statistics, about)
     places = _cycles_with_fields(directory)
     if places:
         yield from analysis.figures(_look_of_cycle(places[-1]))

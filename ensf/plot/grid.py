@@ -101,9 +101,9 @@ class Grid:
         """The field on one level, horizontal dimensions in their order."""
         return field.isel(level).transpose(*(dim for dim in self.dims if dim in field.dims)).values
 
-    def points(self, position: np.ndarray, axes: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
-        """Where positions of a table ``(row, 2)`` are drawn."""
-        across, up = (0, 1) if axes[0] == "x" else (1, 0)
+    def points(self, position: np.ndarray, axes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Where places of a table ``(row, axis)`` are drawn; along a curve those of one coordinate."""
+        across, up = (1, 0) if axes == ("lat", "lon") else (0, position.shape[1] - 1)
         x, y = position[:, across] * self.scale, position[:, up] * self.scale
         if self.is_sphere:
             x = (x - np.min(self.x)) % 360.0 + np.min(self.x)

@@ -14,6 +14,7 @@ TITLES = {
     "innovations": "Innovations over cycles",
     "consistency": "Consistency over cycles",
     "rows": "Rows used and rejected over cycles",
+    "parameters": "Parameters over cycles",
     "increment": "Increment",
     "spread": "Spread before and after",
     "places": "Inflation and reach",

@@ -12,6 +12,7 @@ from ensf.localization import Sphere
 from ensf.plot.analysis import colour_bar
 from ensf.plot.grid import Grid, symmetric, words_of_level
 from ensf.plot.style import INK, PALETTE, legend_below, new_figure, styled
+from ensf.tables.columns import axes as place_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +46,10 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
     units = str(increment.attrs.get("units", ""))
     columns = len(radii) + has_profile
     height = 1.6 + 2 * (0.7 + np.clip(8.4 / max(columns, 2) * grid.aspect, 1.3, 4.5))
-    figure = new_figure(height, _title(one), _caption(one, variable, words_of_level(prior, level)))
+    caption = _caption(one, variable, words_of_level(prior, level))
+    if grid.y is not None:
+        caption += " Circles: the half-width, and twice of it, where the reach ends."
+    figure = new_figure(height, _title(one), caption)
     panels = figure.subplots(2, columns, squeeze=False)
     shades = symmetric(grid.values(increment.isel(radius=-1), level))
     top = float(np.nanmax(np.abs(increment.isel(level).values))) or 1.0
@@ -82,15 +86,13 @@ def _caption(one: xr.Dataset, variable: str, level: str) -> str:
     numbers = {"innovation": about["innovation"], "error": about["error"], "spread there": about["prior_spread"]}
     words = ", ".join(f"{name} {value:.3g} {unit}".strip() for name, value in numbers.items())
     where = f" at {level}" if level else ""
-    return (
-        f"{words}. Increment of the mean of {variable}{where}, above, and change of its spread, below. Circles: the "
-        "half-width, and twice of it, where the reach ends."
-    )
+    return f"{words}. Increment of the mean of {variable}{where}, above, and change of its spread, below."
 
 
 def _place(one: xr.Dataset, grid: Grid) -> tuple[float, float]:
-    axes = ("lat", "lon") if "place_lat" in one.attrs else ("x", "y")
-    x, y = grid.points(np.array([[one.attrs[f"place_{axis}"] for axis in axes]], dtype=float), axes)
+    at = {key.removeprefix("place_"): float(value) for key, value in one.attrs.items() if key[:6] == "place_"}
+    chosen = place_columns(at) or tuple(at)[:1]
+    x, y = grid.points(np.array([[at[axis] for axis in chosen]]), chosen)
     return float(x[0]), float(y[0])
 
 

@@ -17,14 +17,14 @@ VERTICAL = ("z", "depth", "height", "pressure")
 """Columns that say how high."""
 
 
-def check_rows(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> np.ndarray:
+def check_rows(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> np.ndarray:
     """The column `qc` with a code of `ensf.tables.flags` in each row that was to be used and is broken, ``(row,)``.
 
     Parameters
     ----------
     columns : mapping of str to (row,) array
         Columns of the table by their names in files; rows whose `qc` is not 0 may be incomplete.
-    axes : tuple of two str
+    axes : tuple of str
         Columns of the position.
     """
     codes = columns["qc"]
@@ -33,7 +33,7 @@ def check_rows(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> np.n
     return codes.astype(np.int32)
 
 
-def first_problem(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> tuple[int, str] | None:
+def first_problem(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> tuple[int, str] | None:
     """The first broken row and, in a sentence, its first problem: column, what it holds, and what to do.
 
     A row without a value is not broken: nothing was measured.
@@ -51,7 +51,7 @@ def first_problem(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> t
     return first
 
 
-def _rules(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> Iterator[tuple[str, np.ndarray, int, str]]:
+def _rules(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray, int, str]]:
     """Name of a column, where it is bad, the code of that, and advice."""
     value, error = columns["value"], columns["error"]
     yield "value", np.isnan(value), MISSING, "give what was measured"
@@ -70,8 +70,8 @@ def _rules(columns: Mapping[str, np.ndarray], axes: tuple[str, str]) -> Iterator
 
 
 def on_earth(position: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
-    """Positions whose latitude is a pole if it is beyond one by no more than rounding, ``(row, 2)``."""
-    if "lat" not in axes or position.ndim != 2:
+    """Positions whose latitude is a pole if it is beyond one by no more than rounding, ``(row, axis)``."""
+    if "lat" not in axes or position.ndim != 2 or position.shape[1] != len(axes):
         return position
     latitude = position[:, axes.index("lat")]
     beyond = (np.abs(latitude) > 90) & (np.abs(latitude) <= 90 + ROUNDING)
@@ -82,20 +82,24 @@ def on_earth(position: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
     return position
 
 
-def check_shapes(value: np.ndarray, position: np.ndarray, columns: Mapping[str, np.ndarray | None]) -> None:
+def check_shapes(
+    value: np.ndarray, position: np.ndarray, axes: tuple[str, ...], columns: Mapping[str, np.ndarray | None]
+) -> None:
     """Raise ValueError unless there is a position and an entry of every column for every value.
 
     Parameters
     ----------
     value : (row,) array
-    position : (row, 2) array
+    position : (row, axis) array
+    axes : tuple of str
     columns : mapping of str to (row,) array, or None
         The others by name, None where the table has no such column.
     """
     size = len(value)
-    if value.ndim != 1 or position.shape != (size, 2):
+    if value.ndim != 1 or position.shape != (size, len(axes)):
         raise ValueError(
-            f"a table of {size} values has positions of shape {position.shape}: give two coordinates per row"
+            f"a table of {size} values has positions of shape {position.shape}: give each row its "
+            f"{' and '.join(axes) or 'value alone'}"
         )
     for name, column in columns.items():
         if column is not None and column.shape != (size,):

@@ -14,9 +14,31 @@ from ensf.tables.check import VERTICAL
 from ensf.tables.flags import NOT_GOOD, UNREADABLE, USED
 from ensf.tables.stations.vertical import SI, factor
 
-__all__ = ["NUMBERS", "Columns", "axes", "codes", "import_row", "in_table_units", "renamed"]
+__all__ = [
+    "FILE",
+    "NUMBERS",
+    "ROW",
+    "WANTED",
+    "Columns",
+    "axes",
+    "codes",
+    "import_row",
+    "in_table_units",
+    "place_of",
+    "renamed",
+]
 
 NUMBERS = ("value", "error", "lat", "lon", "x", "y", *VERTICAL, "qc")
+FILE, ROW = "from_file", "from_row"
+"""Columns that say from which file a row was read, and which one it was there, counted from 0."""
+NEEDED = ("variable", "value", "error", "time")
+AXES = (("lat", "lon"), ("x", "y"))
+WANTED = (
+    "a table needs variable, value, error, time and a place: lat, lon or x, y, in a model of one dimension the column "
+    "of its name alone; optional are depth, height, pressure or z, units, qc (good = [1, 2] says which codes are "
+    "good), kind, group, withheld; the page on observations from files tells of each"
+)
+"""What a table needs, and what it may have."""
 WIDEST = 1000
 """Columns of a table: what is carried along is written again, which takes seconds for so many."""
 
@@ -43,6 +65,13 @@ class Columns:
     problems: Mapping[int, str] = field(default_factory=dict)
 
 
+def place_of(columns: Mapping[str, np.ndarray], row: int) -> str:
+    """What errors call a row: its file and number there, if the columns say so."""
+    if FILE not in columns or ROW not in columns:
+        return f"row {row}"
+    return f"{columns[FILE][row]}: row {int(columns[ROW][row])}"
+
+
 def import_row(row: int) -> str:
     """Place of a row in a file that is not a table."""
     return f"row {row} of the import"
@@ -61,18 +90,17 @@ def renamed(names: list[str], path: Path) -> list[str]:
         raise ValueError(f"{path} has two columns {twice[0]!r}: keep one")
     if "" in columns:
         raise ValueError(f"{path} has a column without a name, number {columns.index('') + 1}: name it")
-    missing = [name for name in ("variable", "value", "error", "time", *axes(columns)) if name not in columns]
+    missing = [name for name in NEEDED if name not in columns]
     if missing:
-        raise ValueError(
-            f"{path} has no column {missing[0]!r}: a table needs variable, value, error, time, and lat, lon or x, y"
-        )
+        raise ValueError(f"{path} has no column {missing[0]!r}: {WANTED}")
     return columns
 
 
-def axes(names: Iterable[str]) -> tuple[str, str]:
-    """Columns of the position: x, y if there is no lat, lon."""
-    plane, sphere = ({*pair} <= {*names} for pair in (("x", "y"), ("lat", "lon")))
-    return ("x", "y") if plane and not sphere else ("lat", "lon")
+def axes(names: Iterable[str]) -> tuple[str, ...]:
+    """Columns of the position: lat, lon, else x, y, else what there is of them; a column of levels needs none."""
+    there = {*names}
+    pairs = (pair for pair in AXES if {*pair} <= there)
+    return next(pairs, tuple(name for pair in AXES for name in pair if name in there))
 
 
 def codes(column: np.ndarray, good: Collection[int]) -> np.ndarray:

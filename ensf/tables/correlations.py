@@ -14,6 +14,7 @@ import numpy as np
 from ensf.arrays import as_names
 from ensf.arrays.settings import check_settings
 from ensf.localization import Euclidean, Sphere
+from ensf.tables.columns import place_of
 
 __all__ = ["ByChannel", "ByDistance", "Constant", "Correlation"]
 
@@ -142,5 +143,6 @@ def _column(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         raise ValueError(f"there is no column {name!r} of numbers that the error correlation needs: give it")
     values = columns[name].astype(np.float64)
     if np.isnan(values).any():
-        raise ValueError(f"column {name!r} is empty in row {int(np.argmax(np.isnan(values)))} of a group: give it")
+        where = place_of(columns, int(np.argmax(np.isnan(values))))
+        raise ValueError(f"{where} of a group has an empty column {name!r}: give it")
     return values

@@ -11,9 +11,9 @@ import numpy as np
 
 from ensf.runs.patterns import find_files
 from ensf.tables.check import VERTICAL, first_problem
-from ensf.tables.columns import Columns, axes
+from ensf.tables.columns import FILE, ROW, Columns, axes
 from ensf.tables.formats import dart, files, ioda
-from ensf.tables.table import FILE, ROW, ObservationTable
+from ensf.tables.table import ObservationTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +155,7 @@ def _table(columns: Columns, name: str) -> ObservationTable:
     if FILE not in values:
         values |= {FILE: np.full(size, name), ROW: np.arange(size)}
     own = {column: values.pop(column) for column in ("variable", "value", "error", "time", "qc")}
-    position = np.stack([values.pop(column) for column in place], axis=1)
+    position = np.array([values.pop(column) for column in place], dtype=np.float64).reshape(len(place), size).T
     vertical = {column: values.pop(column) for column in VERTICAL if column in values}
     z = vertical.pop("z", None)
     return ObservationTable(

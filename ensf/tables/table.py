@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
-from ensf.arrays import Array, like, member_mean, member_variance, namespace, to_numpy
-from ensf.dataset.coordinates import VARIABLE, variable_dims
+from ensf.arrays import Array, as_names, like, member_mean, member_variance, namespace, to_numpy
+from ensf.dataset.coordinates import VARIABLE, column_coordinate, variable_dims
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout
 from ensf.dataset.methods import check_order, dims_of
@@ -24,19 +25,19 @@ from ensf.observations import Correlated, ErrorLaw, Grouped
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
 from ensf.tables.check import VERTICAL, check_rows, check_shapes, on_earth
+from ensf.tables.columns import FILE, place_of
 from ensf.tables.correlations import Correlation
-from ensf.tables.flags import BAD_VALUE, REASONS, UNKNOWN, USED, WINDOW
+from ensf.tables.flags import BAD_VALUE, REASONS, UNKNOWN, UNREADABLE, USED, WINDOW
 from ensf.tables.formats import files
 from ensf.tables.stations.derived import Derived, derived_units, registered
 from ensf.tables.stations.stations import StationOperator, Stations
+from ensf.tables.stations.vertical import is_vertical
 from ensf.tables.units import far_off, in_units_of
 
-__all__ = ["FILE", "ROW", "Check", "ObservationTable", "Observed"]
+__all__ = ["Check", "ObservationTable", "Observed"]
 
 BILINEAR = Bilinear()
 
-FILE, ROW = "from_file", "from_row"
-"""Columns that say from which file a row was read, and which one it was there, counted from 0."""
 KIND = "kind"
 """Column that says which rows filters count as alike, such as those of one instrument."""
 GROUP = "group"
@@ -44,7 +45,7 @@ GROUP = "group"
 LARGEST = 10_000
 """Observations without groups whose errors may be correlated: their covariance is there at once."""
 COLUMNS = ("variable", "value", "error", "time", "position", "qc")
-AXES = (("lat", "lon"), ("x", "y"))
+PAIRS = (("lat", "lon"), ("x", "y"))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,15 +57,17 @@ class ObservationTable:
     variable : (row,) array of str
         A variable of the state, or the name of a derived quantity (`ensf.tables.stations.derived`).
     value : (row,) array
-        In the units of the variable; NaN = not observed, which rejects the row as missing.
+        In the units of the variable; NaN = not observed, which rejects the row as missing. What is masked, here and in
+        every column, is empty.
     error : (row,) array or float
         Standard deviation in the units of the variable.
     time : (row,) array of datetime64
         UTC.
-    position : (row, 2) array
+    position : (row, axis) array
         In the coordinates `axes`: degrees, or metres as the grid has them.
-    axes : tuple of two str
-        ``("lat", "lon")`` or ``("x", "y")``.
+    axes : tuple of str
+        ``("lat", "lon")`` or ``("x", "y")``; the one coordinate of a model of one dimension, such as ``("x",)``; none
+        for a single column.
     z : (row,) array, optional
         Vertical coordinate as the grid has it; NaN where there is none.
     vertical : mapping of str to (row,) array
@@ -88,7 +91,7 @@ class ObservationTable:
     error: np.ndarray
     time: np.ndarray
     position: np.ndarray
-    axes: tuple[str, str] = ("lat", "lon")
+    axes: tuple[str, ...] = ("lat", "lon")
     z: np.ndarray | None = None
     qc: np.ndarray | None = None
     reasons: Mapping[int, str] = field(default_factory=dict)
@@ -98,7 +101,7 @@ class ObservationTable:
     def __post_init__(self) -> None:
         for name, column in _converted(self).items():
             object.__setattr__(self, name, column)
-        check_shapes(self.value, self.position, {"z": self.z, **self.vertical, **self.extra})
+        check_shapes(self.value, self.position, self.axes, {"z": self.z, **self.vertical, **self.extra})
         object.__setattr__(self, "qc", check_rows(self.columns, self.axes))
 
     def __len__(self) -> int:
@@ -115,8 +118,8 @@ class ObservationTable:
         facts: list[tuple[str, ...]] = []
         for name, count in _counts(self.variable):
             facts.append((name, f"{count} rows", span(self.value[self.variable == name])))
-        ranges = {**dict(zip(self.axes, self.position.T, strict=True)), "z": self.z, **self.vertical}
-        facts += [(name, span(column)) for name, column in ranges.items() if column is not None]
+        ranges = {**dict(zip(self.axes, self.position.T, strict=True)), **self.levels}
+        facts += [(name, span(column)) for name, column in ranges.items()]
         facts.append(("time", span(self.time)))
         facts += [(reason, f"{count} rows") for reason, count in _counts(self.reason)]
         if self.extra:
@@ -166,14 +169,21 @@ class ObservationTable:
         """All columns by their names in files, in order."""
         named = {"variable": self.variable, "value": self.value, "error": self.error, "time": self.time}
         named |= dict(zip(self.axes, self.position.T, strict=True))
-        vertical = {} if self.z is None else {"z": self.z}
-        return {**named, **vertical, **self.vertical, "qc": self.codes, **self.extra}
+        return {**named, **self.levels, "qc": self.codes, **self.extra}
+
+    @property
+    def levels(self) -> dict[str, np.ndarray]:
+        """The columns that say how high, by name."""
+        return {**({} if self.z is None else {"z": self.z}), **self.vertical}
+
+    @property
+    def places(self) -> np.ndarray:
+        """Where rows are: the position ``(row, axis)``, in a single column how high, ``(row, 1)``."""
+        return self.position if self.axes else self.height[:, None]
 
     def place(self, row: int) -> str:
         """What errors call a row: its file and number there, if it was read from one."""
-        if FILE not in self.extra or ROW not in self.extra:
-            return f"row {row}"
-        return f"{self.extra[FILE][row]}: row {int(self.extra[ROW][row])}"
+        return place_of(self.extra, row)
 
     def within(self, start: np.datetime64 | str, end: np.datetime64 | str) -> ObservationTable:
         """The table with rows before `start`, or at `end` or after it, rejected as outside the window.
@@ -256,9 +266,10 @@ class ObservationTable:
             `Bilinear` or `Nearest`.
         coordinates : mapping of str to str, optional
             Coordinate of the grid for the columns ``lat``, ``lon``, ``x``, ``y`` or ``z`` where names and attributes
-            do not tell, such as ``{"lat": "nav_lat"}``.
+            do not tell, such as ``{"lat": "nav_lat"}``; by default those of the layout.
         periods : mapping of str to float, optional
-            Period of ``x`` or ``y`` in a periodic domain. Longitude always has 360 degrees.
+            Period of ``x``, ``y`` or the one coordinate of a line, in a periodic domain; by default those of the
+            layout. Longitude always has 360 degrees.
         derived : mapping of str to Derived, optional
             Derived quantities by name, before those of `ensf.tables.stations.derived.register`.
         surface : collection of str
@@ -283,20 +294,22 @@ class ObservationTable:
         """
         _check_groups(self, correlation)
         quantities = {**registered(), **(derived or {})}
+        placed = self.placed(layout)
         stations = Stations(
             layout,
-            self.position,
-            self.height,
-            self.axes,
+            placed.position,
+            placed.height,
+            placed.axes,
             interpolation,
-            coordinates or {},
-            periods or {},
-            self.vertical,
+            layout.coordinates if coordinates is None else coordinates,
+            layout.periods if periods is None else periods,
+            placed.vertical,
             tuple(surface),
-            self.time,
+            placed.time,
         )
-        table = _within_numbers(_of_the_state(self.in_units_of(layout, quantities), layout, quantities), stations.dtype)
-        height = self.height
+        table = _of_the_state(placed.in_units_of(layout, quantities), layout, quantities)
+        table = _within_numbers(table, stations.dtype)
+        height = placed.height.copy()
         parts = []
         first = str(next(iter(layout.template.data_vars)))
         for name, which in _kinds(table):
@@ -305,9 +318,7 @@ class ObservationTable:
             good = np.flatnonzero(code == USED)
             parts.append((operator.restrict(good), which[good]))
             table = _rejected(table, which, code)
-            if self.vertical:
-                height = height.copy()
-                height[which] = there.heights(name if name in layout.template.data_vars else first)
+            height[which] = there.heights(name if name in layout.template.data_vars else first)
         if self.vertical:
             table = replace(table, z=height)
         used = np.flatnonzero(table.used)
@@ -318,6 +329,26 @@ class ObservationTable:
         law = error if correlation is None else _correlated(table, used, error, correlation)
         observation = Observation(value, operator, law, table.position[used], kind=table.kind[used])
         return Observed(observation, used, table, replace(stations, height=height))
+
+    def placed(self, layout: Layout) -> ObservationTable:
+        """The table with a position, if it has none, from columns that have the name of a dimension of a layout.
+
+        Where such a dimension is vertical, its column is `z`. An entry that is no number rejects its row.
+        """
+        variables = layout.template.data_vars.values()
+        named = {str(dim): one for one in variables for dim in one.dims if dim in self.extra and not self.axes}
+        if not named:
+            return self
+        levels = [dim for dim, variable in named.items() if is_vertical(column_coordinate(variable, dim, {}))]
+        columns = {dim: _numbers(self.extra[dim]) for dim in named}
+        axes = tuple(dim for dim in named if dim not in levels)
+        return replace(
+            self,
+            position=np.stack([columns[dim] for dim in axes], axis=1) if axes else self.position,
+            axes=axes,
+            z=columns[levels[0]] if levels and self.z is None else self.z,
+            extra={name: column for name, column in self.extra.items() if name not in axes},
+        )
 
     def in_units_of(self, layout: Layout, quantities: Mapping[str, Derived] | None = None) -> ObservationTable:
         """The table with values and errors in the units of the variables of a layout, where both sides state units.
@@ -417,8 +448,9 @@ class Observed:
         Parameters
         ----------
         localization : Localization
-            Its coordinates are those of the columns ``lat``, ``lon``, ``x``, ``y`` or ``z``. Rules of `ByVariable` are
-            for the column `kind` where they name what it holds, and else for the variable.
+            Its coordinates are those of the columns ``lat``, ``lon``, ``x``, ``y`` or ``z``. A row that sees the level
+            at the surface is there, one of a variable without levels is where the localization says, `at`. Rules of
+            `ByVariable` are for the column `kind` where they name what it holds, and else for the variable.
 
         Raises
         ------
@@ -436,11 +468,16 @@ class Observed:
                 columns.append(np.array([variable_code(name) for name in names.tolist()]))
                 continue
             name, values = self.stations.column(dim)
-            empty = np.isnan(values[self.used])
+            values = np.where(np.isnan(values), dict(localization.at).get(dim, np.nan), values)[self.used]
+            empty = np.isnan(values)
             if empty.any():
                 row = int(self.used[np.argmax(empty)])
-                raise ValueError(f"row {row} has no {name}, but the localization uses {dim!r}: give it")
-            columns.append(values[self.used])
+                raise ValueError(
+                    f"{self.table.place(row)} has no {name}, but the localization uses {dim!r}: give it, declare "
+                    f"{self.table.variable[row]} a surface variable if it has levels, or say where it is, "
+                    f"at={{{dim!r}: ...}} of the localization"
+                )
+            columns.append(values)
         return replace(self, observation=replace(self.observation, position=np.stack(columns, axis=1)))
 
     def compare(self, stage: str, ensemble: Array) -> Observed:
@@ -522,31 +559,62 @@ def _counts(words: np.ndarray) -> list[tuple[str, int]]:
 
 def _converted(table: ObservationTable) -> dict[str, Any]:
     """Columns in their dtypes; rows without a value are rejected as missing."""
-    value = np.array(table.value, dtype=np.float64, ndmin=1)
+    value = np.array(_filled(table.value, np.float64), ndmin=1)
     shape = value.shape
-    qc = np.broadcast_to(np.asarray(0 if table.qc is None else table.qc, dtype=np.int32), shape)
-    if tuple(table.axes) not in AXES:
-        raise ValueError(f"positions are in {tuple(table.axes)}: give axes=('lat', 'lon') or ('x', 'y')")
+    qc = np.broadcast_to(_filled(0 if table.qc is None else table.qc, np.int32), shape)
+    axes, position = tuple(as_names(table.axes)), _filled(table.position, np.float64)
+    if {*axes} & {*COLUMNS, *VERTICAL} or len({*axes}) < len(axes) or len(axes) > 2 or axes[::-1] in PAIRS:
+        raise ValueError(f"positions are in {axes}: give axes=('lat', 'lon'), ('x', 'y'), or one on a line, ('x',)")
+    if position.ndim == 1 and len(axes) == 1:
+        position = position[:, None]
     return {
-        "variable": np.broadcast_to(np.asarray(table.variable, dtype=str), shape),
+        "variable": np.broadcast_to(_filled(table.variable, str), shape),
         "value": value,
-        "error": np.broadcast_to(np.asarray(table.error, dtype=np.float64), shape),
-        "time": np.broadcast_to(np.asarray(table.time, dtype="datetime64[us]"), shape),
-        "position": on_earth(np.asarray(table.position, dtype=np.float64), tuple(table.axes)),
-        "axes": tuple(table.axes),
-        "z": None if table.z is None else np.asarray(table.z, dtype=np.float64),
+        "error": np.broadcast_to(_filled(table.error, np.float64), shape),
+        "time": np.broadcast_to(_filled(table.time, "datetime64[us]"), shape),
+        "position": on_earth(position, axes),
+        "axes": axes,
+        "z": None if table.z is None else _filled(table.z, np.float64),
         "qc": qc.astype(np.int32),
         "vertical": _vertical(table.vertical),
         "reasons": {int(code): str(reason) for code, reason in table.reasons.items()},
-        "extra": {str(name): np.asarray(column) for name, column in table.extra.items()},
+        "extra": {str(name): _carried(column) for name, column in table.extra.items()},
     }
+
+
+EMPTY: dict[str, object] = {"f": np.nan, "M": np.datetime64("NaT"), "U": "", "i": UNREADABLE}
+"""What a masked entry is, by the kind of its column."""
+
+
+def _filled(column: ArrayLike, dtype: DTypeLike) -> np.ndarray:
+    """A column in a dtype, empty where it is masked."""
+    if not isinstance(column, np.ma.MaskedArray):
+        return np.asarray(column, dtype=dtype)
+    typed = column.astype(dtype)
+    values = np.array(typed.data)
+    values[np.ma.getmaskarray(column)] = EMPTY[values.dtype.kind]
+    return values
+
+
+def _carried(column: ArrayLike) -> np.ndarray:
+    """A column that is carried along: of numbers, masked ones are NaN."""
+    array = np.asarray(column)
+    masked = isinstance(column, np.ma.MaskedArray) and np.ma.getmaskarray(column).any()
+    return _filled(column, np.float64 if array.dtype.kind in "iub" else array.dtype) if masked else array
+
+
+def _numbers(column: np.ndarray) -> np.ndarray:
+    """A column of numbers, NaN for what is none."""
+    import pandas as pd
+
+    return pd.to_numeric(pd.Series(column), errors="coerce").to_numpy(np.float64)
 
 
 def _vertical(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name in columns:
         if name not in VERTICAL[1:]:
             raise ValueError(f"vertical has a column {name!r}: give {', '.join(VERTICAL[1:])}, or z as the grid has it")
-    return {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+    return {name: _filled(column, np.float64) for name, column in columns.items()}
 
 
 def _height(table: ObservationTable, name: str) -> np.ndarray:

@@ -6,13 +6,14 @@ Each row may state the units of its value in the column `units`, and those of it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping
 
 import numpy as np
 
 from ensf.dataset.units import conversion, in_units
 
-__all__ = ["FAR", "far_off", "in_units_of", "stated"]
+__all__ = ["FAR", "conversions", "far_off", "in_units_of", "stated"]
 
 FAR = 10.0
 """Standard deviations, of ensemble and error together, beyond which a value is far from the forecast."""
@@ -86,6 +87,25 @@ def in_units_of(
     if "error_units" in named:
         named["error_units"] = error_units.astype(str)
     return value, error, named
+
+
+def conversions(variable: np.ndarray, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> list[str]:
+    """A sentence per variable and units whose values were converted by `in_units_of`.
+
+    Parameters
+    ----------
+    variable : (row,) array
+    before, after : mapping of str to (row,) array
+        Other columns of the table as it was, and converted.
+    """
+    if "units" not in before:
+        return []
+    triples = zip(variable.tolist(), before["units"].tolist(), after["units"].tolist(), strict=True)
+    counts = Counter(triple for triple in triples if triple[1] != triple[2])
+    return [
+        f"{name}: {number} {'row' if number == 1 else 'rows'} from {one} to {other}"
+        for (name, one, other), number in counts.items()
+    ]
 
 
 def _advice(units: str, target: str) -> str:

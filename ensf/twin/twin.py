@@ -452,7 +452,9 @@ def twin(
             cycle = run.cycle(current)
         except Unresolved as error:
             number = current.cycles + 1
-            raise Lost(f"the filter has lost the truth in cycle {number}: {error}", number) from error
+            raise Lost(f"the filter has lost the truth in cycle {number}: {error}", number).of(method) from error
+        except Lost as error:
+            raise error.of(method) from error.__cause__
         yield cycle
         current = cycle.following
 

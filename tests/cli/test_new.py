@@ -1,5 +1,7 @@
 """`ensf new` and pages in any folder: what is written runs as it is."""
 
+import re
+import runpy
 import subprocess
 import sys
 
@@ -57,6 +59,32 @@ def test_a_class_runs_as_it_is(here, kind):
         for line in process.stdout.splitlines():  # numbers beside the exact ones
             said, exact = (part.strip(" []").split() for part in line.split(":", 1)[1].split("exact:"))
             assert said == exact
+
+
+@pytest.mark.parametrize("kind", ["schedule", "score", "guidance", "sampler"])
+def test_what_a_part_of_a_sampler_gives_is_right(here, kind, monkeypatch, capsys):
+    main(["new", kind, "part"])
+    runpy.run_path("part.py", run_name="__main__")
+    lines = [line.split(":", 1)[1].split("exact:") for line in capsys.readouterr().out.splitlines() if "exact" in line]
+    assert len(lines) > 1
+    for said, exact in lines:
+        numbers, right = (np.array(re.sub(r"[][,]", " ", words).split(), float) for words in (said, exact))
+        assert numbers == pytest.approx(right, rel=0.03, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("part", "some", "none"),
+    [
+        ("schedules", ["Cosine", "ornstein_uhlenbeck"], "DDIM"),
+        ("scores", ["GaussianMixture", "LearnedScore"], "DPS"),
+        ("guidances", ["DPS", "MomentMatching"], "GaussianScore"),
+        ("samplers", ["ancestral", "MALA"], "Sampler"),
+    ],
+)
+def test_parts_are_listed_with_what_they_are(capsys, part, some, none):
+    assert main(["list", part]) == 0
+    told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert {*some} <= {*told} and none not in told and all(told.values())
 
 
 def test_what_new_refuses(here, capsys):

@@ -55,6 +55,22 @@ def test_the_analysis_is_that_of_double_precision(name, prior):
     np.testing.assert_allclose(single.astype(np.float64), double, rtol=0, atol=AMPLIFIED.get(name, 1) * SPACING)
 
 
+@pytest.mark.parametrize("name", ["RTPS", "SpreadReset", "SpreadReset to a number"])
+def test_what_is_widened_is_off_by_the_rounding_of_the_analysis_times_that(name, prior):
+    """Half a spacing, which the analysis of the filter inside has been rounded by, and is multiplied with it."""
+    method, value = FILTERS[name].filter, (prior[1] + np.float32(0.3)).astype(np.float32)
+
+    def analysed(filter, number):
+        seen = Observation(value.astype(number), Identity(), number(0.1))
+        return filter.analyse(prior.astype(number), seen, 4).ensemble.astype(np.float64)
+
+    inner, double = (analysed(filter, np.float64) for filter in (method.filter, method))
+    assert np.abs(analysed(method.filter, np.float32) - inner).max() <= 0.5 * SPACING
+    widened = double.std(axis=0) / inner.std(axis=0)
+    assert widened.max() > 5
+    assert (np.abs(analysed(method, np.float32) - double) <= (0.55 * widened + 1) * SPACING).all()
+
+
 def test_scores_are_those_of_double_precision(prior):
     truth = (prior[1] + np.float32(0.25)).astype(np.float32)
     for score in (rmse, bias):

@@ -370,6 +370,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(folder, capsys):
         f"members: 4, from {folder}/initial/m1.nc to {folder}/initial/m4.nc",
         "variables: q (time 1, y 3, x 4); 12 values of each member are analysed",
         lines[2],
+        "localization: half-width 2 along x, y",
         f"forecast of member 1: cp {place}/input.nc {place}/output.nc",
         "    1 at a time, no limit of time, 0 retries",
         "cycles: 1 to 4, from 2020-01-01T00:00:00 to 2020-01-02T00:00:00",

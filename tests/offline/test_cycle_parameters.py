@@ -213,7 +213,16 @@ min_spread = 0.05
         in capsys.readouterr().out
     )
     assert main(["cycle", str(folder / "c.toml")]) == 0
-    assert (table(folder / "cycles" / "cycle_0002" / "parameters.csv")["rate"] > 0).all()
+    rates = table(folder / "cycles" / "cycle_0002" / "parameters.csv")
+    assert (rates["rate"] > 0).all()
+    told, shown = capsys.readouterr().err, []
+    for column in ("rate_forecast", "rate"):
+        shown += [np.mean(rates[column]), np.std(rates[column], ddof=1)]
+    assert "rate {:.4g} (spread {:.2g}) -> {:.4g} ({:.2g})".format(*shown) in told
+    assert main(["report", str(folder / "cycles"), "--html"]) == 0
+    assert (folder / "cycles" / "parameters.png").exists()
+    page = (folder / "cycles" / "report.html").read_text()
+    assert "parameters, cycle 2" in page and "Parameters over cycles" in page and f"{shown[2]:.4g}" in page
     for line, sentence in (
         ("min = 0.1", "parameters.rate.min is no setting: give value, spread, transform"),
         ("walk = 'far'", "parameters.rate.walk is 'far': give a number"),
@@ -314,7 +323,7 @@ def test_a_cycle_analyses_them_where_the_model_leaves_them(folder):
         prior, made = (joined(out / f"cycle_{cycle:04d}" / stage) for stage in ("forecast", "analysis"))
         assert (prior.rate != made.rate).all() and (prior.rough.isel(x=0, y=0) != made.rough.isel(x=0, y=0)).all()
         assert float(np.log(made.rough).std("realization", ddof=1).min()) > 0.0999
-    with pytest.raises(ValueError, match="has no variable 'tough'"):
+    with pytest.raises(ValueError, match="parameter 'tough' has no value and spread .* has none of that name"):
         run(
             folder,
             command="cp {input} {output}",

@@ -553,6 +553,23 @@ def test_observations_are_checked_and_every_row_keeps_its_reason(folder, capsys)
     assert [kept.reasons[code] for code in kept.qc[3:].tolist()] == ["gross check", "out of domain"]
 
 
+def test_a_dry_run_says_which_units_are_converted(folder, capsys):
+    path = folder / "obs_1.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text(
+        "\n".join([f"{header},units", *(f"{row},{'mK' if k else 'K'}" for k, row in enumerate(rows))]) + "\n"
+    )
+    (folder / "c.toml").write_text(CONFIG.format(command=COMMAND))
+    assert main(["cycle", str(folder / "c.toml"), "--output", "out", "--dry-run"]) == 0
+    others = f"{len(rows) - 1} {'row' if len(rows) == 2 else 'rows'}"
+    assert f"        q: {others} from mK to K\n" in capsys.readouterr().out
+
+
+def test_times_are_added_as_they_are_written():
+    cycling = Cycling(Command("cp {input} {output}"), ETKF(), "m{member}", "o{cycle}", 2, 4, 0.2, "0.1")
+    assert [cycling.time(cycle) for cycle in (0, 1, 3)] == [0.1, 0.3, 0.7]
+
+
 def test_a_cycle_says_which_innovations_nothing_explains(folder, capsys):
     for cycle, value, number in ((1, 0.0, 12), (2, 30.0, 12), (3, 90.0, 9)):
         rows = [f"q,{value},1.0,2020-01-01,{k // 4},{k % 4}" for k in range(number)]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -203,9 +204,13 @@ def test_settings_that_do_not_fit(folder, capsys, case):
 
 
 def test_a_row_without_the_height_that_the_localization_uses(folder):
-    layered = LETKF(Localization(Layered(Sphere(), 1.0), 300.0, dims=("lat", "lon", "level"), at={"level": 1000.0}))
+    """A row of a variable without levels is where the localization takes that variable to be, if it says so."""
+    near = Localization(Layered(Sphere(), 1.0), 300.0, dims=("lat", "lon", "level"))
+    given = folder / "forecast_*.nc", folder / "obs.csv", folder / "out"
     with pytest.raises(ValueError, match="obs.csv: row 1 has no z, but the localization uses 'level': give it"):
-        Offline(layered, mask=True).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
+        Offline(LETKF(near), mask=True).prepare(*given)
+    job = Offline(LETKF(replace(near, at={"level": 900.0})), mask=True).prepare(*given)
+    assert job.observed.observation.position[:, 2].tolist() == [850.0, 900.0, 1000.0]
 
 
 def test_failed_members_are_left_out_by_name(folder):

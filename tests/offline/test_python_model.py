@@ -138,6 +138,27 @@ def test_a_function_that_is_not_there_is_refused_before_anything_is_written(plac
     assert not list((place / "cycles").rglob("*.nc")) and not (place / "cycles" / "restart.npz").exists()
 
 
+def test_a_function_takes_the_parameters_by_their_names(place, capsys):
+    with open(place / "toy_model.py", "a") as module:
+        module.write("\ndef with_rate(dataset, rate):\n    return dataset.assign(q=rate + 0.0 * dataset.q)\n")
+    text = 'initial = "initial/m{member:02d}.nc"\nobservations = "obs_{cycle}.csv"\nmethod = "ETKF()"\n'
+    text += "members = 2\ncycles = 1\n"
+    for function, code in (("advance", 2), ("with_rate", 0)):
+        settings = (
+            f'model = "toy_model:{function}"\ninterval = 6.0\n{text}[parameters.rate]\nvalue = 0.7\nspread = 0.1\n'
+        )
+        (place / "config.toml").write_text(settings)
+        assert main(["cycle", str(place / "config.toml"), *(["--dry-run"] if code else [])]) == code
+    assert (
+        "no member would get the parameter 'rate': let the function of model toy_model:advance"
+        in capsys.readouterr().err
+    )
+    with (place / "cycles" / "cycle_0001" / "parameters.csv").open() as file:
+        ran_with = float(file.readlines()[1].split(",")[1])
+    with xr.open_dataset(place / "cycles" / "cycle_0001" / "forecast" / "member_0001.nc") as forecast:
+        assert float(forecast.q.mean()) == pytest.approx(ran_with)
+
+
 def test_a_model_is_one_function_and_no_command_beside_it():
     with pytest.raises(ValueError, match="is no function of a module: give package.module:function"):
         Command(model="toy_model.advance")

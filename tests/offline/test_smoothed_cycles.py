@@ -254,6 +254,22 @@ def test_a_file_for_each_time_has_the_bits_of_one_with_all(folder, method, cycle
     np.testing.assert_array_equal(each.extra["analysis_mean"], one.extra["analysis_mean"])
 
 
+def test_the_memory_of_such_a_cycle_may_be_the_first_of_another(folder):
+    """Its fields have the times of the window, which the members at the start have not."""
+    method = read_method("SpreadReset(ETKF(), 0.5)")
+    external.run(by_time(folder, cycles=1, method=method), folder / "former", show=print)
+    memory = folder / "former" / "cycle_0001" / "analysis" / "memory.nc"
+    with xr.open_dataset(memory, decode_times=False) as kept:
+        assert kept["q_reset_spread"].sizes["time"] == TIMES and float(kept["q_reset_spread"].min()) == 0.5
+        kept.load().assign(q_reset_spread=0.0 * kept["q_reset_spread"] + 2.0).to_netcdf(folder / "other.nc")
+    external.run(by_time(folder, cycles=1, method=method, memory="other.nc"), folder / "next", show=print)
+    states = np.stack([one for _, one in trajectories(folder / "next" / "cycle_0001" / "analysis").values()])
+    np.testing.assert_allclose(states.std(axis=0, ddof=1), 2.0, rtol=1e-6)
+    with pytest.raises(ValueError, match="has the memory of SpreadReset, but the method remembers by AdaptiveInfl"):
+        wrong = read_method("AdaptiveInflation(ETKF(), Localization(Euclidean(), 2.0, ('x', 'y')))")
+        external.plan(by_time(folder, cycles=1, method=wrong, memory="other.nc"), folder / "none")
+
+
 def test_cycles_with_a_file_for_each_time_go_on_and_old_files_go(folder):
     external.run(by_time(folder, cycles=1, method=ETKF()), folder / "whole", show=print)
     settings = by_time(folder, f"once={folder}/flag link", cycles=1, method=ETKF())

@@ -13,7 +13,8 @@ from ensf.cli import main
 from ensf.diagnostics.groups import Departures
 from ensf.offline import Offline, analyse_files
 from ensf.offline.observe_one import ObserveOne, with_half_width
-from ensf.offline.statistics import Bands, append, by_band, pooled, read_statistics
+from ensf.offline.parameter_statistics import of_parameters, words
+from ensf.offline.statistics import Bands, append, by_band, lines, pooled, read_statistics, variables_of
 from ensf.tables import ObservationTable, read
 from ensf.tables.flags import WITHHELD
 
@@ -53,6 +54,45 @@ def test_withheld_rows_are_scored_by_the_analysis_and_have_no_ratios():
     numbers = gaussian().statistics(withheld=True)
     assert np.isnan([numbers[name] for name in ("error_ratio", "spread_ratio", "freedom")]).all()
     assert numbers["analysis_chi2"] > 0
+
+
+def of_two_sources(kinds=("ship", "", "buoy far", "", "ship")):
+    """Rows of a variable, of which some say what they are of, with innovations 1 to 5."""
+    ones = np.ones(5)
+    means = {"prior_mean": 0 * ones, "prior_spread": ones, "analysis_mean": 0 * ones, "analysis_spread": ones}
+    return ObservationTable(
+        np.full(5, "t"), np.arange(1.0, 6.0), 1.0, np.full(5, np.datetime64("2024-01-01")), np.zeros((5, 2)),
+        extra={"kind": np.array(kinds), **means},
+    )  # fmt: skip
+
+
+def test_two_sources_of_a_variable_are_two_lines(tmp_path):
+    statistics = by_band(of_two_sources(), Bands(), {"t": "K"})
+    assert variables_of(statistics) == ["t", "t_buoy_far", "t_ship"]
+    bias = {name: pooled(statistics, name, "used")["prior_bias"] for name in variables_of(statistics)}
+    assert bias == {"t": 3.0, "t_buoy_far": 3.0, "t_ship": 3.0}
+    assert statistics["t_ship_prior_rmse"].sel(role="used").item() == pytest.approx(np.sqrt(13))
+    table = [line.split("  ")[0] for line in lines(statistics)]
+    assert table[1:] == ["t (K)", "t (K), buoy far", "t (K), ship"]
+    append(statistics, tmp_path / "statistics.nc", 1, 0.0)
+    every = append(by_band(of_two_sources([""] * 5), Bands(), {"t": "K"}), tmp_path / "statistics.nc", 2, 1.0)
+    assert pooled(every, "t", "used")["count"] == 7 and pooled(every, "t_ship", "used")["count"] == 2
+    assert [line.split("  ")[0] for line in lines(read_statistics(tmp_path / "statistics.nc"))] == [
+        "observations",
+        *table[1:],
+    ]
+
+
+def test_parameters_have_mean_and_spread_beside_the_statistics():
+    pair = np.array([1.0, 2.0, np.nan]), np.array([1.0, 3.0, 5.0])
+    numbers = of_parameters({"rate": pair}, {"rate": "d-1"})
+    assert words(numbers) == "rate 1.5 (spread 0.71) -> 3 (2)"
+    assert list(lines(numbers)) == [
+        "parameters      mean      spread",
+        "rate (d-1)  1.5 -> 3  0.707 -> 2",
+    ]
+    field = np.array([[0.0, 1.0], [2.0, 5.0]])
+    assert of_parameters({"r": (field, field)})["r_parameter_analysis_spread"].item() == pytest.approx(np.sqrt(5))
 
 
 @pytest.fixture(scope="module")

@@ -201,7 +201,7 @@ def test_curvilinear_agrees_with_regular_on_the_same_grid():
     grid = np.meshgrid(lat, lon, indexing="ij")
     rng = np.random.default_rng(3)
     position = np.stack([rng.uniform(-59.9, 59.9, 500), rng.uniform(-180, 360, 500)], axis=1)
-    one = Regular(lat, lon, (np.inf, 360.0)).corners(position)
+    one = Regular((lat, lon), (np.inf, 360.0)).corners(position)
     other = Curvilinear(*grid, sphere=True).corners(position)
     assert one.inside.all() and other.inside.all()
     field = np.cos(np.deg2rad(grid[0])) * np.sin(np.deg2rad(2 * grid[1]))

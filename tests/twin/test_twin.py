@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, fields, replace
 from types import GeneratorType
 
@@ -13,13 +14,14 @@ from ensf.arrays import normal
 from ensf.experiments import load
 from ensf.filters import ETKF, Analysis, EnSF, FreeRun, Lost
 from ensf.filters.base import innovations
+from ensf.localization import Euclidean, Localization
 from ensf.observations import Correlated, Gaussian, Identity, Observation, Select, StudentT, Threshold
 from ensf.runs import runner
 from ensf.runs.netcdf.writer import read
 from ensf.twin import GaussianStart, Method, Network, Streams, TwinExperiment, twin
 from ensf.twin.experiment import diverged
 from ensf.twin.watch import Watch
-from ensf.wrappers import ForecastInflation
+from ensf.wrappers import AdaptiveSpread, ForecastInflation
 
 SIZE = 5
 
@@ -223,6 +225,17 @@ def test_members_out_of_range_end_the_run():
     with pytest.raises(Lost, match="lost the truth: the forecast of member 0 is not finite in cycle 3") as lost:
         next(cycles)
     assert lost.value.cycle == 3
+
+
+def test_a_lost_run_gets_the_advice_that_its_filter_leaves():
+    method = AdaptiveSpread(ETKF(), Localization(Euclidean(), 2.0))
+    cycles = run(method, model=Exploding(), truth_model=Damped(), interval=1.0, members=5)
+    next(cycles), next(cycles)
+    with pytest.raises(Lost, match="its inflation is estimated already, so take a localization") as lost:
+        next(cycles)
+    assert "AdaptiveSpread" not in str(lost.value) and lost.value.cycle == 3
+    again = pickle.loads(pickle.dumps(lost.value))
+    assert (str(again), again.cycle) == (str(lost.value), 3)
 
 
 def test_a_lost_run_is_counted_as_diverged(tmp_path):

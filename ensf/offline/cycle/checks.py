@@ -9,20 +9,21 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ensf.dataset import Layout
-from ensf.dataset.methods import find_localization, method_for, places, with_catalogues
+from ensf.dataset.methods import find_localization, method_for, places, reach_of, with_catalogues
 from ensf.dataset.stores import is_there, size_of
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
 from ensf.offline.cycle.settings import Cycling
 from ensf.offline.cycle.template import filled, templates, uses
 from ensf.offline.job import check_limit, cut_within
-from ensf.offline.members import Source
-from ensf.offline.memory import read_memory
-from ensf.offline.observations import counts, entries_read, locate, meet, named, refuse_rejected
+from ensf.offline.members import Source, parameter_source
+from ensf.offline.memory import check_memory, read_memory
+from ensf.offline.observations import converted_units, counts, entries_read, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free
 from ensf.offline.times import NO_CATALOGUE
 from ensf.runs.files import expanded
@@ -38,7 +39,7 @@ SHOWN = 12
 
 def check_inputs(
     cycling: Cycling, tasks: Sequence[Task], directory: Path, first: int | None, memory_limit: float = 0.0
-) -> dict[int, ObservationTable | None]:
+) -> dict[int, Met | None]:
     """Tables of the cycles from `first` on with a code for every row; None where there is no file yet.
 
     Parameters
@@ -70,9 +71,9 @@ def check_inputs(
         return {}
     source = _source(cycling, tasks, first)
     met = {cycle: _met(cycling, source, cycle, first) for cycle in range(first, cycling.cycles + 1)}
-    read = max(number for _, number in met.values())
+    read = max((one.entries for one in met.values() if one is not None), default=0)
     cut_within(memory_limit, source, method_for(cycling.filter, source.layout), _parameters(cycling, source), read)
-    return {cycle: table for cycle, (table, _) in met.items()}
+    return met
 
 
 def _check_program(cycling: Cycling, task: Task) -> None:
@@ -82,7 +83,7 @@ def _check_program(cycling: Cycling, task: Task) -> None:
     if not template.is_dir():
         raise FileNotFoundError(f"there is no folder {template}: check template")
     if cycling.model.model:
-        check = cycling.model.python(expanded(cycling.folder).resolve())
+        check = [*cycling.model.python(expanded(cycling.folder).resolve()), " ".join(cycling.own_parameters)]
         done = subprocess.run(check, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()]
@@ -128,6 +129,7 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
         cycling.coordinates.values(),
         inside,
     )
+    source = source.with_axes(cycling.coordinates, cycling.periods)
     _parameters(cycling, source)
     for task in tasks:
         try:
@@ -145,27 +147,48 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
     with_catalogues(method, catalogue)
     places(find_localization(method), source.layout, np.arange(source.layout.size))
     if first == 1 and cycling.first_memory is not None:
-        read_memory(cycling.first_memory, method, source.layout, source.dtype)
+        if cycling.model.by_time:  # its fields have times, which the members at the start have not
+            check_memory(cycling.first_memory, method)
+        else:
+            read_memory(cycling.first_memory, method, source.layout, source.dtype)
     return source
 
 
 def _parameters(cycling: Cycling, source: Source) -> list[Source]:
     """The parameters that are variables of the members' files."""
-    how = cycling.mask, cycling.coordinates.values()
+    how = cycling.mask, tuple(cycling.coordinates.values())
     inside = [name for name, one in cycling.parameters.items() if not one.is_own]
-    return [Source.of(source.paths, "realization", (name,), *how) for name in inside]
+    return [parameter_source(source.paths, "realization", name, *how) for name in inside]
 
 
-def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> tuple[ObservationTable | None, int]:
-    """The rows of a cycle, as far as they can be judged without a forecast, and how many entries they read."""
+class Met(NamedTuple):
+    """The rows of a cycle, as far as they can be judged without a forecast.
+
+    Attributes
+    ----------
+    table : ObservationTable
+        With a code for every row.
+    entries : int
+        How many entries of the state they read.
+    converted : tuple of str
+        Which rows are in other units than their variable, in words.
+    """
+
+    table: ObservationTable
+    entries: int
+    converted: tuple[str, ...]
+
+
+def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> Met | None:
+    """The rows of a cycle; None if there is no file yet."""
     try:
         paths = cycling.tables(cycle)
     except FileNotFoundError:
         if cycle == first:
             raise
-        return None, 0
+        return None
     settings = cycling.analysis(cycle)
-    options = {name: settings[name] for name in ("coordinates", "periods", "surface", "correlation")}
+    options = {name: settings[name] for name in ("surface", "correlation")}
     table = read(paths, good=cycling.good)
     window = cycling.span(cycle)
     table = table if window is None else table.within(*window)
@@ -174,7 +197,8 @@ def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> tuple[Obse
         refuse_rejected(observed.table, True)
     method = method_for(cycling.filter, source.layout)
     entries = entries_read(observed.observation, source.layout.size)
-    return locate(observed, find_localization(method), named(paths)).table, len(entries)
+    located = locate(observed, find_localization(method), named(paths))
+    return Met(located.table, len(entries), converted_units(table, located))
 
 
 def _at_start(table: ObservationTable, layout: Layout) -> ObservationTable:
@@ -188,16 +212,14 @@ def _at_start(table: ObservationTable, layout: Layout) -> ObservationTable:
 # --- in words --------------------------------------------------------------------------------------------
 
 
-def lines(
-    cycling: Cycling, tasks: Sequence[Task], tables: Mapping[int, ObservationTable | None], directory: Path
-) -> Iterator[str]:
+def lines(cycling: Cycling, tasks: Sequence[Task], tables: Mapping[int, Met | None], directory: Path) -> Iterator[str]:
     """What would be done.
 
     Parameters
     ----------
     cycling, tasks, directory
         As of `check_inputs`.
-    tables : mapping of int to ObservationTable or None
+    tables : mapping of int to Met or None
         What that returned.
     """
     first = min(tables)
@@ -207,7 +229,9 @@ def lines(
     grids = (f"{name} ({', '.join(f'{d} {n}' for d, n in v.sizes.items())})" for name, v in layout.template.items())
     yield f"members: {len(tasks)}, from {tasks[0].input} to {tasks[-1].input}"
     yield f"variables: {', '.join(grids)}; {layout.size} values of each member are analysed"
-    yield f"method: {method_for(cycling.filter, layout)}"
+    method = method_for(cycling.filter, layout)
+    yield f"method: {method}"
+    yield f"localization: {reach_of(method, layout)}"
     if first == 1 and cycling.first_memory is not None:
         yield f"memory: {cycling.first_memory}"
     if cycling.lag:
@@ -225,16 +249,19 @@ def lines(
     yield f"cycles: {first} to {cycling.cycles}, from {cycling.time(first - 1)} to {cycling.time(cycling.cycles)}"
     for cycle in [*tables][: SHOWN if len(tables) > SHOWN + 1 else None]:
         files = ", ".join(map(str, cycling.observed(cycle)))
-        yield f"    {cycle}, {cycling.time(cycle)}: {files}, {_counted(tables[cycle])}"
+        met = tables[cycle]
+        yield f"    {cycle}, {cycling.time(cycle)}: {files}, {_counted(met)}"
+        yield from (f"        {one}" for one in (() if met is None else met.converted))
     if len(tables) > SHOWN + 1:
-        late = sum(table is None for table in tables.values())
-        empty = sum(table is not None and not table.used.any() for table in tables.values())
+        late = sum(met is None for met in tables.values())
+        empty = sum(met is not None and not met.table.used.any() for met in tables.values())
         yield f"    and so on; {late} tables are not there yet, {empty} have no row that can be used"
     yield f"files in {directory}"
 
 
-def _counted(table: ObservationTable | None) -> str:
-    if table is None:
+def _counted(met: Met | None) -> str:
+    if met is None:
         return "which is not there yet"
+    table = met.table
     rejected = [f"{number} {reason}" for reason, number in counts(table).items() if reason != "used"]
     return "; ".join([f"{table.used.sum()} of {len(table)} rows can be used", *rejected])

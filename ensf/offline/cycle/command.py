@@ -21,7 +21,7 @@ With ``by_time`` it also leaves a file for each earlier time of the window, in i
 output, in the natural order of their names: ``member_0001_01.nc``, ``member_0001_02.nc``, ..., ``member_0001.nc``.
 
 A model in Python is run by such a command, too: ``model = "package.module:function"`` takes a Dataset to a Dataset, and
-of the words those that are names of its arguments: start, end, duration, seed, member, cycle.
+of the words those that are names of its arguments: start, end, duration, seed, member, cycle, names of parameters.
 
 Programs run from several threads; files are read in the main one alone, for the NetCDF library is not safe elsewhere.
 """

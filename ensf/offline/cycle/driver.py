@@ -41,6 +41,7 @@ from ensf.offline.cycle.settings import Cycling, Date, Time
 from ensf.offline.fields import FIELDS
 from ensf.offline.memory import MEMORY
 from ensf.offline.observations import summary
+from ensf.offline.parameter_statistics import of_parameters, words
 from ensf.offline.statistics import STATISTICS, append, pooled, variables_of
 from ensf.runs import restart
 from ensf.runs.engines import Engine, Workers, clear, opened
@@ -230,10 +231,11 @@ def _cycle(
             show(f"{said} {member}: {error}")
             checkpoint.rng.bit_generator.state = state
     used = _write_table(analysis, place)
-    _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
-    _keep_looks(analysis, place, cycle, _plain(cycling.time(cycle)))
-    doubts = _doubts(analysis.info)
-    show(f"{label}: time {cycling.time(cycle)}, {len(prior)} members{used and ', '}{used}{doubts}")
+    own = _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
+    statistics = analysis.info.get("statistics", xr.Dataset()).merge(own)
+    _keep_looks(statistics, place, cycle, _plain(cycling.time(cycle)))
+    told = [f"{len(prior)} members{used and ', '}{used}{_doubts(analysis.info)}", words(statistics)]
+    show(f"{label}: time {cycling.time(cycle)}, {', '.join(filter(None, told))}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
     record = {"cycle": cycle, "time": _plain(cycling.time(cycle)), "members": len(prior), "failed": sorted(failed)}
@@ -347,18 +349,18 @@ def _plain(time: Time) -> float | str:
 
 def _doubts(info: Info) -> str:
     """Words for what waits, errors taken to be larger than what is told, and innovations that nothing explains."""
-    words = ", which wait for the next cycle (DeferredAnalysis)" if info.get("waited") else ""
+    told = ", which wait for the next cycle (DeferredAnalysis)" if info.get("waited") else ""
     for name, value in info.items():
         if name.startswith("error_factor") and value >= WRONG_FACTOR:
             kind = name.removeprefix("error_factor").removeprefix("_")
-            words += f", errors{kind and ' of '}{kind} taken as {value:.3g} times what is told"
+            told += f", errors{kind and ' of '}{kind} taken as {value:.3g} times what is told"
     statistics = info.get("statistics", xr.Dataset())
     for variable in variables_of(statistics):
         numbers = pooled(statistics, variable, "used")
         if numbers["count"] >= FEWEST and numbers["chi2"] > MAX_CHI2:
             times = math.sqrt(numbers["chi2"])
-            words += f", innovations of {variable} {times:.3g} times what spread and error explain"
-    return words
+            told += f", innovations of {variable} {times:.3g} times what spread and error explain"
+    return told
 
 
 def _write_table(analysis: Analysis | Analysed, place: Path) -> str:
@@ -370,12 +372,12 @@ def _write_table(analysis: Analysis | Analysed, place: Path) -> str:
     return summary(table)
 
 
-def _keep_looks(analysis: Analysis | Analysed, place: Path, cycle: int, time: float | str) -> None:
+def _keep_looks(statistics: xr.Dataset, place: Path, cycle: int, time: float | str) -> None:
     """What one looks at: the fields beside the members' folder, the statistics with those of the cycles before."""
     if (place / "analysis" / FIELDS).exists():
         os.replace(place / "analysis" / FIELDS, place / FIELDS)
-    if "statistics" in analysis.info:
-        append(analysis.info["statistics"], place.parent / STATISTICS, cycle, time)
+    if statistics:
+        append(statistics, place.parent / STATISTICS, cycle, time)
 
 
 def _name(member: int, suffix: str) -> str:
@@ -399,11 +401,17 @@ def _analyse_parameters(
     members: list[int],
     failed: list[int],
     replacement: Replacement | None,
-) -> None:
-    """Store the parameters with which the members ran, and their analysis, and those of members that are replaced."""
+) -> xr.Dataset:
+    """Store the parameters with which the members ran, and their analysis, and those of members that are replaced.
+
+    Returns
+    -------
+    xarray.Dataset
+        Their mean and spread.
+    """
     own = cycling.own_parameters
     if not own:
-        return
+        return xr.Dataset()
     if analysis.update is None:
         raise ValueError(
             f"the analysis has no update for the parameters {', '.join(own)}: give a filter that is Preparable, such "
@@ -418,6 +426,7 @@ def _analyse_parameters(
         forecast = {name: np.concatenate([values, nothing]) for name, values in forecast.items()}
         members = [*members, *failed]
     parameters.write(folders.folder(directory, cycle) / parameters.PARAMETERS, members, forecast, made)
+    return of_parameters({name: (forecast[name], made[name]) for name in made})
 
 
 def _tasks(checkpoint: Checkpoint, cycling: Cycling, directory: Path) -> Iterator[Task]:

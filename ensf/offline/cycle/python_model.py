@@ -1,7 +1,7 @@
 """The program that runs a model written in Python: a Dataset in, a Dataset out; nothing of ensf is imported.
 
     python -P python_model.py PACKAGE.MODULE:FUNCTION FOLDER THREADS INPUT OUTPUT WORDS
-    python -P python_model.py PACKAGE.MODULE:FUNCTION FOLDER THREADS                      checks that it is there
+    python -P python_model.py PACKAGE.MODULE:FUNCTION FOLDER THREADS NAMES                checks that it takes arguments
 
 Each member is a process of its own, so that a model may keep state in its module, crash, or be killed. Threads are set
 before anything is imported.
@@ -63,11 +63,15 @@ def forecast(function, source, target, words):
 
 
 def main(model, folder, threads, *task):
-    """Run or check a model."""
+    """Run or check a model: `task` is source, target and words, or names of arguments that it needs."""
     for name in THREADS:
         os.environ.setdefault(name, threads)
     function = find(model, folder)
-    if task:
+    if len(task) == 1:
+        missing = [name for name in task[0].split() if not taken(function, {name: 0.0})]
+        if missing:
+            sys.exit(f"no member would get the parameter {missing[0]!r}: let the function of model {model} take it")
+    else:
         import json
 
         source, target, words = task

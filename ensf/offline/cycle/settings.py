@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -265,9 +266,13 @@ class Cycling:
         return isinstance(self.time(0), Date)
 
     def time(self, cycle: int) -> Time:
-        """Model time at the end of a cycle: a number, or an ISO-8601 date."""
+        """Model time at the end of a cycle: a number, or an ISO-8601 date.
+
+        Numbers are added as they are written: three times 0.2 is 0.6.
+        """
         try:
-            number = float(self.start) + cycle * self.interval
+            start, interval = (Decimal(repr(float(one))) for one in (self.start, self.interval))
+            number = float(start + cycle * interval)
         except ValueError:
             return Date(self._date(cycle * self.interval).isoformat())
         if not math.isfinite(number):

@@ -18,7 +18,7 @@ from ensf.dataset.coordinates import COLUMNS, CRITERIA, RADIANS, cf_attributes
 from ensf.dataset.stored import decoded
 from ensf.dataset.units import in_units
 from ensf.tables.check import VERTICAL
-from ensf.tables.columns import NUMBERS, Columns, axes, codes, in_table_units, renamed
+from ensf.tables.columns import NUMBERS, WANTED, Columns, axes, codes, in_table_units, renamed
 from ensf.tables.units import stated
 
 __all__ = ["dates", "load", "opened", "save", "text"]
@@ -58,9 +58,7 @@ def load(path: Path, good: Collection[int]) -> Columns:
     """
     with opened(path) as file:
         if "value" not in file.variables:
-            raise ValueError(
-                f"{path} has no variable 'value': a table needs value, error, variable, time and a position"
-            )
+            raise ValueError(f"{path} has no variable 'value': {WANTED}")
         dims = file["value"].dims
         if len(dims) != 1:
             raise ValueError(

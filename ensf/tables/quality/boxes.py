@@ -46,12 +46,13 @@ class Boxes:
     def number(self, table: ObservationTable) -> np.ndarray:
         """Number of the box of each row, (row,) array of int, from 0 without gaps."""
         across = self._sphere(table.position) if table.axes == ("lat", "lon") else self._plane(table.position)
-        height = table.height if self.height is None else np.floor(table.height / self.height)
-        keys = [_ranked(key) for key in (table.variable, *across, height, self._interval(table.time))]
+        levels = [*table.levels.values()]
+        heights = levels if self.height is None else [np.floor(level / self.height) for level in levels]
+        keys = [_ranked(key) for key in (table.variable, *across, *heights, self._interval(table.time))]
         return np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)[1].ravel()
 
     def centre(self, table: ObservationTable, box: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Mean position of the rows of each box with weights that sum to one, ``(box, 2)``.
+        """Mean position of the rows of each box with weights that sum to one, ``(box, axis)``.
 
         Parameters
         ----------
@@ -62,7 +63,10 @@ class Boxes:
             Sums to one in each box.
         """
         if table.axes != ("lat", "lon"):
-            return np.stack([np.bincount(box, weight * column) for column in table.position.T], axis=1)
+            means = np.zeros((1 + box.max(initial=-1), len(table.axes)))
+            for axis, column in enumerate(table.position.T):
+                means[:, axis] = np.bincount(box, weight * column)
+            return means
         latitude, longitude = np.deg2rad(table.position).T
         flat = np.cos(latitude)
         parts = (flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude))

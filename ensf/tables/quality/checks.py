@@ -170,6 +170,7 @@ class SuperObservations:
             self.boxes.centre(table, box, weight),
             axes=table.axes,
             z=None if table.z is None else np.bincount(box, weight * table.z),
+            vertical={name: np.bincount(box, weight * column) for name, column in table.vertical.items()},
             extra={"merged": np.bincount(box).astype(float)},
         )
 
@@ -185,8 +186,9 @@ def _without(table: ObservationTable, rows: np.ndarray, group: np.ndarray, code:
 
 def _same(table: ObservationTable, rows: np.ndarray) -> np.ndarray:
     """Number of the variable, place and time of each row."""
-    longitude = table.position[rows, 1]
-    place = np.mod(longitude, 360.0) if table.axes == ("lat", "lon") else longitude
-    columns = (table.variable[rows], table.time[rows], table.position[rows, 0], place, table.height[rows])
+    position = table.position[rows]
+    places = [np.mod(one, 360.0) if axis == "lon" else one for axis, one in zip(table.axes, position.T, strict=True)]
+    levels = [column[rows] for column in table.levels.values()]
+    columns = (table.variable[rows], table.time[rows], *places, *levels)
     keys = [np.unique(column, return_inverse=True)[1].ravel() for column in columns]
     return np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)[1].ravel()

@@ -46,11 +46,11 @@ class Stations:
     Parameters
     ----------
     layout : ensf.dataset.Layout
-    position : (station, 2) array
+    position : (station, axis) array
     height : (station,) array
         NaN where there is none.
-    axes : tuple of two str
-        ``("lat", "lon")`` or ``("x", "y")``.
+    axes : tuple of str
+        ``("lat", "lon")`` or ``("x", "y")``; one on a line, none in a single column.
     interpolation : Interpolation
     coordinates : mapping of str to str
         Coordinate of the grid for ``lat``, ``lon``, ``x``, ``y`` or ``z``, where names and attributes do not tell.
@@ -67,7 +67,7 @@ class Stations:
     layout: Layout
     position: np.ndarray
     height: np.ndarray
-    axes: tuple[str, str] = ("lat", "lon")
+    axes: tuple[str, ...] = ("lat", "lon")
     interpolation: Interpolation = Bilinear()
     coordinates: Mapping[str, str] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
@@ -129,8 +129,19 @@ class Stations:
         return self._operator(column, level, weight, between)
 
     def heights(self, variable: str) -> np.ndarray:
-        """Each station in the vertical coordinate of a variable, ``(station,)``: `height` if it has no levels."""
-        return Column.of(self, variable).heights(self)
+        """Each station in the vertical coordinate of a variable, ``(station,)``: `height` if it has no levels.
+
+        One that sees the level nearest to the surface is there.
+        """
+        column = Column.of(self, variable)
+        height = column.heights(self)
+        alone = np.isnan(height)
+        if variable not in self.surface or column.vertical is None or not alone.any():
+            return height
+        around = column.around()
+        nearest = np.broadcast_to(surface_level(variable, column.vertical, around), height.shape)
+        levels = np.broadcast_to(around, (len(height), around.shape[-1]))
+        return np.where(alone, np.take_along_axis(levels, nearest[:, None], axis=1)[:, 0], height)
 
     def layer(self, variable: str, low: float, high: float) -> StationOperator:
         """Mean of a variable over a layer at each station, `Linear`, and the code of each station.
@@ -167,12 +178,13 @@ class Stations:
 
     def grid(self, variable: xr.DataArray) -> tuple[Grid, tuple[Hashable, ...]]:
         """Horizontal grid of a variable, and its dimensions."""
-        first, second = (horizontal(column_coordinate(variable, axis, self.coordinates)) for axis in self.axes)
-        key = (first.name, second.name, *first.dims, *second.dims)
+        found = [horizontal(column_coordinate(variable, axis, self.coordinates)) for axis in self.axes]
+        dims = tuple(dim for one in found for dim in one.dims)
+        key = (*(one.name for one in found), *dims)
         if key not in self._grids:
-            north, east = (360.0 if axis == "lon" else self.periods.get(axis, np.inf) for axis in self.axes)
-            self._grids[key] = grid_of(first, second, self.axes == ("lat", "lon"), (north, east))
-        return self._grids[key], tuple(dict.fromkeys((*first.dims, *second.dims)))
+            periods = [360.0 if axis == "lon" else self.periods.get(axis, np.inf) for axis in self.axes]
+            self._grids[key] = grid_of(found, self.axes == ("lat", "lon"), periods)
+        return self._grids[key], tuple(dict.fromkeys(dims))
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +210,7 @@ class Column:
         others = [dim for dim in index.dims if dim not in dims]
         when = time_dims(index, others)
         others = [dim for dim in others if dim not in when]
+        _check_placed(index, others, stations)
         if len(when) > 1 or when and stations.time is None:
             raise ValueError(
                 f"variable {variable!r} has several times along {', '.join(map(repr, when))}, and a time is no height: "
@@ -260,7 +273,7 @@ class Column:
         size = len(height)
         if self.vertical is None:
             return np.zeros((size, 1), dtype=np.int64), np.ones((size, 1)), np.ones(size, dtype=bool)
-        around = self._around()
+        around = self.around()
         level, weight, between = level_weights(around, height)
         alone = np.isnan(height)
         if surface and alone.any():
@@ -268,7 +281,7 @@ class Column:
             level[alone], weight[alone], between[alone] = nearest[:, None], [1.0, 0.0], True
         return level, weight, between
 
-    def _around(self) -> np.ndarray:
+    def around(self) -> np.ndarray:
         """The levels, ``(level,)``, or those around each station, ``(station, level)``."""
         assert self.vertical is not None
         if self.vertical.ndim == 1:
@@ -312,6 +325,17 @@ def dates(variable: xr.DataArray, dim: Hashable) -> np.ndarray:
     if not (np.diff(times) > np.timedelta64(0)).all():
         raise ValueError(f"{name} that do not ascend: sort them")
     return times
+
+
+def _check_placed(variable: xr.DataArray, others: Sequence[Hashable], stations: Stations) -> None:
+    """Raise ValueError if a table has fewer horizontal coordinates than the grid of a variable."""
+    flat = [dim for dim in others if not is_vertical(column_coordinate(variable, str(dim), {}))]
+    if len(stations.axes) < 2 and len(flat) > ("z" in stations.coordinates):
+        told = f"the column {stations.axes[0]} alone" if stations.axes else "no column"
+        raise ValueError(
+            f"variable {variable.name!r} is along {', '.join(map(repr, flat))}, of which the table has {told}: "
+            "give lat and lon, x and y, or on a line a column of the name of its coordinate"
+        )
 
 
 def _vertical(variable: xr.DataArray, dim: str, coordinates: Mapping[str, str]) -> xr.DataArray:
