@@ -21,7 +21,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, namespace, normal, to_numpy
 from ensf.diffusion import EDM, DPMSolver, LearnedScore, MixtureScore, Neighbourhood, PiGDM
-from ensf.diffusion.learned import perceptron
+from ensf.diffusion.learned import Perceptron
 from ensf.diffusion.prior_scores import FittedScore
 from ensf.experiments._lorenz96 import MODEL, SIZE
 from ensf.filters import LETKF, LETSF, Analysis, EnSF, FreeRun, OptimalInterpolation
@@ -69,7 +69,7 @@ class ClimateScore:
 
 @cache
 def _learned(settings: ClimateScore) -> FittedScore:
-    regressor = perceptron(0, (settings.units, settings.units), settings.epochs)
+    regressor = Perceptron(0, (settings.units, settings.units), settings.epochs)
     near = Neighbourhood(settings.half_width, (SIZE,))
     return LearnedScore(regressor, near, settings.repeats).fit(library(), np.random.default_rng(1))
 

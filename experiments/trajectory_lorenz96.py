@@ -33,7 +33,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, generator, normal, to_numpy
 from ensf.diffusion import EDM, LearnedScore, MixtureScore, Neighbourhood, PiGDM, ancestral
-from ensf.diffusion.learned import perceptron
+from ensf.diffusion.learned import Perceptron
 from ensf.diffusion.prior_scores import FittedScore
 from ensf.experiments._lorenz96 import MODEL, SIZE
 from ensf.experiments._score_prior import DEVIATION, LIBRARY, SPIN_UP, Analogs
@@ -101,7 +101,7 @@ class WindowScore:
 
 @cache
 def _learned(settings: WindowScore) -> FittedScore:
-    regressor = perceptron(0, (settings.units, settings.units), settings.epochs)
+    regressor = Perceptron(0, (settings.units, settings.units), settings.epochs)
     near = Neighbourhood(settings.reach, (WINDOW, SIZE), periodic=(False, True))
     starts = range(0, TIMES - WINDOW + 1, WINDOW - 1)
     windows = np.concatenate([library()[:, start : start + WINDOW] for start in starts])

@@ -175,6 +175,8 @@ def _solved(apply: Callable[[Array], Array], right: Array, iterations: int) -> A
         image = apply(direction)
         curvature = xp.sum(direction * image, axis=-1, keepdims=True)
         going = (size > 1e-20 * first) & (curvature > 0)
+        if not bool(xp.any(going)):
+            break
         length = xp.where(going, size / xp.where(going, curvature, xp.ones_like(curvature)), xp.zeros_like(size))
         solution, residual = solution + length * direction, residual - length * image
         after = xp.sum(residual * residual, axis=-1, keepdims=True)
