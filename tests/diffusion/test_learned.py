@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import types
@@ -12,7 +13,7 @@ from scipy.stats import norm
 
 from ensf.arrays import to_numpy
 from ensf.diffusion import EDM, FunctionScore, GaussianMixture, LearnedScore, Neighbourhood
-from ensf.diffusion.azula_denoiser import azula_score
+from ensf.diffusion.azula_denoiser import azula_denoiser, azula_score
 from ensf.diffusion.matching import (
     denoising_loss,
     divergence,
@@ -352,35 +353,56 @@ def test_scikit_learn_and_torch_are_imported_late():
 # --- azula -----------------------------------------------------------------------------------------------
 
 
+class Tensor(np.ndarray):
+    """Stands for a tensor of PyTorch."""
+
+    def detach(self):
+        return self
+
+    cpu = detach
+
+    def to(self, other):
+        return self.astype(other.dtype)
+
+
+def tensor(values, dtype=None):
+    return np.asarray(values, dtype=dtype).view(Tensor)
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """For PyTorch and azula 0.10: `Schedule(t) -> alpha, sigma`, `Denoiser(x_t, t) -> posterior`, `posterior.mean`."""
+    torch, azula, denoise = (types.ModuleType(name) for name in ("torch", "azula", "azula.denoise"))
+    torch.as_tensor, torch.no_grad, torch.float64 = tensor, contextlib.nullcontext, np.float64
+
+    class Denoiser:
+        def __call__(self, x_t, t, **kwargs):
+            return self.forward(x_t, t, **kwargs)
+
+    denoise.Denoiser = Denoiser
+    denoise.DiracPosterior = lambda mean: types.SimpleNamespace(mean=mean)
+    for name, module in (("torch", torch), ("azula", azula), ("azula.denoise", denoise)):
+        monkeypatch.setitem(sys.modules, name, module)
+
+
 def exact_denoiser(schedule):
-    """Stands for an azula denoiser of N(2, 0.25): posterior mean at its own schedule, tensors of NumPy."""
-
-    class Tensor(np.ndarray):
-        def detach(self):
-            return self
-
-        cpu = detach
+    """Stands for an azula denoiser of N(2, 0.25): posterior mean at its own schedule."""
 
     def denoise(x_t, t):
-        alpha, sigma = schedule(float(t))
+        alpha, sigma = schedule(t)
         mean = 2.0 + alpha * 0.25 / (alpha**2 * 0.25 + sigma**2) * (x_t - alpha * 2.0)
-        return types.SimpleNamespace(mean=np.asarray(mean).view(Tensor))
+        return types.SimpleNamespace(mean=tensor(mean))
 
-    denoise.schedule = lambda t: schedule(float(t))
+    denoise.schedule = schedule
     return denoise
 
 
 @pytest.mark.parametrize(
     "schedule",
-    [lambda t: (np.exp(-5 * t**2), np.sqrt(1 - np.exp(-10 * t**2) + 1e-6)), lambda t: (1.0, 1e-3 * 1e5**t)],
+    [lambda t: (np.exp(-5 * t**2), np.sqrt(1 - np.exp(-10 * t**2) + 1e-6)), lambda t: (np.ones_like(t), 1e-3 * 1e5**t)],
     ids=["VP", "VE"],
 )
-def test_an_azula_denoiser_serves_any_schedule(schedule, monkeypatch, rng):
-    import contextlib
-
-    torch = types.ModuleType("torch")
-    torch.as_tensor, torch.no_grad, torch.float64 = np.asarray, contextlib.nullcontext, np.float64
-    monkeypatch.setitem(sys.modules, "torch", torch)
+def test_an_azula_denoiser_serves_any_schedule(schedule, stand_ins, rng):
     z = rng.standard_normal((5, 3))
     score = azula_score(exact_denoiser(schedule)).fit(z, rng)
     for alpha, variance in ((0.6, 0.64), (1.0, 0.04), (0.1, 0.99)):
@@ -388,11 +410,25 @@ def test_an_azula_denoiser_serves_any_schedule(schedule, monkeypatch, rng):
         np.testing.assert_allclose(score(z, alpha, variance), exact, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("time", [0.4, [0.1, 0.4, 0.4, 0.9, 0.1]])
+def test_a_score_is_an_azula_denoiser(time, stand_ins, rng):
+    """At one time, or at a time for every row."""
+
+    def schedule(t):
+        return 1 - 0.5 * t, 0.1 + t
+
+    exact = GaussianMixture(np.ones(1), np.array([[2.0, -1.0]]), 0.25 * np.eye(2)[None])
+    z, t = rng.standard_normal((5, 2)).astype(np.float32), np.broadcast_to(time, 5)[:, None]
+    alpha, sigma = schedule(t)
+    wanted = exact.means + alpha * 0.25 / (alpha**2 * 0.25 + sigma**2) * (z - alpha * exact.means)
+    denoised = azula_denoiser(exact, schedule)(tensor(z), tensor(time)).mean
+    np.testing.assert_allclose(denoised, wanted, rtol=1e-5)
+    assert denoised.dtype == np.float32
+
+
 def test_azula_itself(rng):
     torch = pytest.importorskip("torch", reason='it comes with pip install "ensf[azula]"')
     noise = pytest.importorskip("azula.noise")
-    from ensf.diffusion.azula_denoiser import azula_denoiser
-
     exact = GaussianMixture(np.ones(1), np.array([[2.0, -1.0]]), 0.25 * np.eye(2)[None])
     denoiser, z = azula_denoiser(exact, noise.VPSchedule()), rng.standard_normal((5, 2))
     x_t, t = torch.as_tensor(z), torch.tensor(0.4, dtype=torch.float64)
