@@ -176,13 +176,14 @@ class LearnedScore:
     repeats : int
         Times that every state is blurred.
     noise : EDM
-        The law of the noise levels, over the scale of the states.
+        The law of the noise levels, over the scale of the states; by default with more of the large ones than is usual
+        for images, as they decide how many draws go to which cluster.
     """
 
     regressor: Regressor | None = None
     neighbourhood: Neighbourhood | None = None
     repeats: int = 100
-    noise: EDM = field(default_factory=EDM)
+    noise: EDM = field(default_factory=lambda: EDM(mean=-0.5, deviation=1.3))
 
     def __post_init__(self) -> None:
         if not is_count(self.repeats):
