@@ -158,5 +158,5 @@ def methods(length: float, half_width: float, analogs: int) -> dict[str, Method]
         "letkf": Method(LETKF(near), LIBRARY, f"LETKF, half-width {half_width:g}"),
         "letsf": Method(LETSF(near, steps=10), LIBRARY, f"LETSF, half-width {half_width:g}, 10 steps"),
         "score": Method(EnSF(noise, ClimateScore(), guidance, sampler), 40, "EnSF with a learned score, PiGDM"),
-        "members": Method(EnSF(noise, MixtureScore(), guidance, sampler), LIBRARY, "the same with the library's score"),
+        "states": Method(EnSF(noise, MixtureScore(), guidance, sampler), LIBRARY, "the same with the library's score"),
     }
