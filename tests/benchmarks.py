@@ -3,9 +3,9 @@
 Every row stands beside another that does the same work in the same run, and is the fastest of a few repeats. Sections:
 
     places     a place of LETKF and LETSF, in lockstep beside LAPACK, one thread
-    step       a step of the score filter beside a plain one in NumPy, one and two threads
+    step       a step of the score filter beside a plain one in NumPy, one thread
     size       the score filter from 10^4 variables, time and peak memory, each in a process of its own
-    threads    LETKF, LETSF and the score filter, one and two threads
+    workers    ensf analyse by one process and by two workers
     million    a cycle of lorenz96_million: model and analysis apart
     dapper     EnKF, ETKF and LETKF of lorenz96_sakov2008 beside DAPPER's, if an interpreter has it
 """
@@ -18,20 +18,23 @@ import multiprocessing
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numba
 import numpy as np
+import xarray as xr
 
 from ensf import experiments
 from ensf.diffusion import LinearSchedule, MiniBatchScore, PairedScore, ReverseSDE
 from ensf.experiments.lorenz96_million import million
-from ensf.filters import ETKF, LETKF, LETSF, EnKF, EnSF
+from ensf.filters import ETKF, LETKF, EnKF, EnSF
 from ensf.filters.kalman import loops
 from ensf.filters.letsf.flow import exponential_step
 from ensf.localization import Patches, periodic_line
@@ -42,14 +45,14 @@ from ensf.wrappers import AnalysisInflation, Rotation
 MEMBERS = 20
 
 
-def fastest(work: Callable[[], object], repeats: int = 3, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds of the fastest of some calls after a first one, which compiles."""
+def fastest(work: Callable[[], object], repeats: int = 3) -> float:
+    """Seconds of processor of the fastest of some calls after a first one, which compiles."""
     work()
     seconds = []
     for _ in range(repeats):
-        started = clock()
+        started = time.process_time()
         work()
-        seconds.append(clock() - started)
+        seconds.append(time.process_time() - started)
     return min(seconds)
 
 
@@ -102,8 +105,7 @@ def places(_: argparse.Namespace) -> None:
         ):
             local = np.ascontiguousarray(seen[:, :columns])
             ours, lapack = (
-                fastest(partial(in_steps, one, steps, anomalies, local, near), 3, time.process_time)
-                for one in (exponential_step, by_lapack)
+                fastest(partial(in_steps, one, steps, anomalies, local, near)) for one in (exponential_step, by_lapack)
             )
             rows.append((members, observations, name, 1e6 * ours / count, 1e6 * lapack / count, lapack / ours))
     table(*rows)
@@ -123,6 +125,7 @@ def plain_step(z, prior, value, error, t, dt, schedule, rng, sensor):
 
 def step(_: argparse.Namespace) -> None:
     """A step is the difference of 30 and 10, so that start and checks, which are no steps, drop out."""
+    numba.set_num_threads(1)
     rng, schedule = np.random.default_rng(0), LinearSchedule(0.05, 0.0)
     prior = rng.standard_normal((MEMBERS, 500_000), dtype=np.float32)
     rows = [("sensor", "form", "ms a step of 10^7 numbers, single precision", "ratio")]
@@ -133,14 +136,12 @@ def step(_: argparse.Namespace) -> None:
         base = 1e3 * fastest(partial(plain_step, z, prior, value, 1.0, 0.5, 0.01, schedule, rng, name), 2)
         rows.append((name, "NumPy", base, 1.0))
         for score, form in ((PairedScore(), "paired"), (MiniBatchScore(5), "mini-batches of 5")):
-            for threads in (1, 2):
-                numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-                few, many = (
-                    fastest(partial(EnSF(schedule, score, sampler=ReverseSDE(n)).analyse, prior, observation, 1), 2)
-                    for n in (10, 30)
-                )
-                mine = 1e3 * (many - few) / 20
-                rows.append((name, f"{form}, {threads} thread(s)", mine, base / mine))
+            few, many = (
+                fastest(partial(EnSF(schedule, score, sampler=ReverseSDE(n)).analyse, prior, observation, 1), 2)
+                for n in (10, 30)
+            )
+            mine = 1e3 * (many - few) / 20
+            rows.append((name, form, mine, base / mine))
     table(*rows)
 
 
@@ -153,9 +154,9 @@ def score_filter_at(size: int) -> tuple[float, float, float]:
     few = Observation(observation.value[:600], Pointwise(arctan), 1.0)
     method.analyse(np.ascontiguousarray(prior[:, :600]), few, 1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    started = time.perf_counter()
+    started = time.process_time()
     method.analyse(prior, observation, 1)
-    return time.perf_counter() - started, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return time.process_time() - started, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def size(options: argparse.Namespace) -> None:
@@ -169,26 +170,53 @@ def size(options: argparse.Namespace) -> None:
     table(*rows)
 
 
-# --- threads, cycles, and another package ----------------------------------------------------------------
+# --- workers ---------------------------------------------------------------------------------------------
 
 
-def threads(_: argparse.Namespace) -> None:
-    many, rng = 50_000, np.random.default_rng(0)
-    prior = rng.standard_normal((MEMBERS, many))
-    line = periodic_line(many, half_width=7.3)
-    linear, bent = (Observation(h(prior[0]), h, 1.0) for h in (Identity(), Pointwise(arctan)))
-    rows = [("filter, 20 members, 29 observations a place", "us a variable, 1 thread", "2 threads", "ratio")]
-    for name, method, observation in (
-        ("LETKF", LETKF(line), linear),
-        ("LETSF, arctan", LETSF(line), bent),
-        ("EnSF, 100 steps, arctan", EnSF(sampler=ReverseSDE(100)), bent),
-    ):
-        both = []
-        for count in (1, 2):
-            numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-            both.append(1e6 * fastest(partial(method.analyse, prior, observation, 1), 2) / many)
-        rows.append((name, *both, both[0] / both[1]))
+def forecast(folder: Path, rows: int, columns: int, rng: np.random.Generator) -> None:
+    """Files of 20 members, and a table of 600 observations."""
+    lat, lon = np.linspace(-80, 80, rows), np.arange(columns) * 360 / columns
+    for member in range(MEMBERS):
+        field = 280 + rng.normal() + rng.standard_normal((rows, columns), dtype=np.float32)
+        grid = {"lat": ("lat", lat, {"units": "degrees_north"}), "lon": ("lon", lon, {"units": "degrees_east"})}
+        fields = {"t": (("lat", "lon"), field.astype(np.float32), {"units": "K"})}
+        xr.Dataset(fields, grid).to_netcdf(folder / f"forecast_{member:02d}.nc")
+    places = rng.uniform((-75, 0), (75, 359), (600, 2))
+    lines = [f"t,{280 + rng.normal():.3f},0.5,2024-01-31,{y:.3f},{x:.3f}" for y, x in places]
+    (folder / "obs.csv").write_text("variable,value,error,time,lat,lon\n" + "\n".join(lines) + "\n")
+
+
+def timed(command: list[str]) -> tuple[float, float, float]:
+    """Seconds, seconds of processor and peak memory in MB of a command and all that it starts."""
+    script = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3)"
+    )
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", script, *command], check=True, capture_output=True, text=True)
+    cpu, peak = map(float, done.stdout.split())
+    return time.perf_counter() - began, cpu, peak
+
+
+def workers(options: argparse.Namespace) -> None:
+    """What two workers add to the processor time of one; their efficiency is at most the ratio."""
+    program = [sys.executable, "-c", "import sys; from ensf.cli import main; sys.exit(main(sys.argv[1:]))"]
+    method = ["--method", "LETKF(Localization(Sphere(), 500.0))"]
+    rows = [("ensf analyse, 20 members", "engine", "s", "s of processor", "peak of one process, MB", "ratio")]
+    with tempfile.TemporaryDirectory() as name:
+        folder, first = Path(name), 0.0
+        forecast(folder, 1000, options.values // 1000, np.random.default_rng(1))
+        for engine in ("serial", "processes:2"):
+            files = ["--prior", f"{folder}/forecast_*.nc", "--observations", f"{folder}/obs.csv"]
+            where = ["--output", f"{folder}/{engine.replace(':', '_')}", "--engine", engine]
+            seconds, cpu, peak = timed([*program, "analyse", *files, *method, *where])
+            first = first or cpu
+            rows.append((f"{options.values} values", engine, seconds, cpu, peak, first / cpu))
     table(*rows)
+
+
+# --- cycles, and another package -------------------------------------------------------------------------
 
 
 def cycle_at(many: int, name: str) -> tuple[float, float, float]:
@@ -244,18 +272,19 @@ def dapper(options: argparse.Namespace) -> None:
         ("lorenz96_sakov2008, 1000 cycles", "ms of processor a cycle", "DAPPER 1.7.1, with its diagnostics", "ratio")
     ]
     for name, method in ours.items():
-        mine = 1e3 * fastest(lambda method=method: [None for _ in page.run(method, 1)], 1, time.process_time) / 1000
+        mine = 1e3 * fastest(lambda method=method: [None for _ in page.run(method, 1)], 1) / 1000
         rows.append((name, mine, theirs[name], theirs[name] / mine))
     table(*rows)
 
 
-SECTIONS = {"places": places, "step": step, "size": size, "threads": threads, "million": cycles, "dapper": dapper}
+SECTIONS = {"places": places, "step": step, "size": size, "workers": workers, "million": cycles, "dapper": dapper}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=list(SECTIONS), metavar="SECTION")
     parser.add_argument("--largest", type=int, default=6, help="exponent of the largest size, 7 needs 3 GB")
+    parser.add_argument("--values", type=int, default=10**6, help="values of the state of the files of `workers`")
     parser.add_argument("--variables", type=int, default=10**6, help="variables of the cycle of lorenz96_million")
     parser.add_argument("--dapper", default=sys.executable, help="Python of an environment with DAPPER")
     options = parser.parse_args()
