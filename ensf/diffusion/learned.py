@@ -55,7 +55,7 @@ class Perceptron:
     """A small multilayer perceptron of scikit-learn, which has to be there; a regressor.
 
     Adam learns at rates that fall: at a constant rate it jitters about the least squares, and the score with it. A
-    quarter of the energy distance is left.
+    third of the energy distance of draws is left.
 
     Parameters
     ----------

@@ -12,7 +12,17 @@ import pytest
 from scipy.stats import norm
 
 from ensf.arrays import to_numpy
-from ensf.diffusion import EDM, FunctionScore, GaussianMixture, LearnedScore, Neighbourhood
+from ensf.diffusion import (
+    EDM,
+    DPMSolver,
+    FunctionScore,
+    GaussianMixture,
+    LearnedScore,
+    Neighbourhood,
+    VariancePreserving,
+    draw,
+    energy_distance,
+)
 from ensf.diffusion.azula_denoiser import azula_denoiser, azula_score
 from ensf.diffusion.matching import (
     denoising_loss,
@@ -161,9 +171,11 @@ def test_learned_score_of_two_clusters(rng):
     pytest.importorskip("sklearn", reason='it comes with pip install "ensf[learned]"')
     two = GaussianMixture(np.array([0.4, 0.6]), np.array([[-2.0, 0.0], [2.0, 1.0]]), np.array([0.3 * np.eye(2)] * 2))
     score = LearnedScore().fit(two.draw(500, rng), rng)
-    for ratio, bound in ((0.5, 0.22), (1.0, 0.14), (2.0, 0.09)):
+    for ratio, bound in ((0.5, 0.15), (1.0, 0.11), (2.0, 0.07)):
         z = two.draw(2000, rng) + ratio * rng.standard_normal((2000, 2))
         assert relative_error(score, two, z, 1.0, ratio**2) < bound
+    drawn = draw(score, VariancePreserving(), DPMSolver(40), np.zeros((2000, 2)), rng)
+    assert energy_distance(drawn, two.draw(2000, rng)) < 0.012
 
 
 def test_what_was_learned_is_independent_of_the_schedule(rng):
@@ -264,7 +276,7 @@ def test_scores_of_short_windows_make_up_that_of_a_long_trajectory(rng):
     score = LearnedScore(AtEdges(), near, repeats=5).fit(markov(5, rng, 300)[0], rng)
     states, exact = markov(16, rng, 100)
     z = states + 0.7 * rng.standard_normal(states.shape)
-    assert relative_error(score, exact, z, 1.0, 0.49) < 0.15
+    assert relative_error(score, exact, z, 1.0, 0.49) < 0.17
 
     def one_time(z, alpha, variance):
         return -z / (alpha**2 + variance)
