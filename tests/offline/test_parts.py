@@ -122,7 +122,7 @@ def many(monkeypatch):
 @pytest.mark.filterwarnings("ignore::ensf.StiffnessWarning")
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if name in ("letkf", "rtps", "adaptive", "ensf") else []) for name in METHODS],
+    [pytest.param(name, marks=[] if name in ("letsf", "spread") else [pytest.mark.slow]) for name in METHODS],
 )
 def test_parts_have_the_bits_of_the_whole(name, tmp_path, rng, many):
     write(tmp_path, rng)
