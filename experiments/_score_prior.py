@@ -21,7 +21,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, namespace, normal, to_numpy
 from ensf.diffusion import EDM, DPMSolver, LearnedScore, MixtureScore, Neighbourhood, PiGDM
-from ensf.diffusion.learned import perceptron
+from ensf.diffusion.learned import Perceptron
 from ensf.diffusion.prior_scores import FittedScore
 from ensf.experiments._lorenz96 import MODEL, SIZE
 from ensf.filters import LETKF, LETSF, Analysis, EnSF, FreeRun, OptimalInterpolation
@@ -69,7 +69,7 @@ class ClimateScore:
 
 @cache
 def _learned(settings: ClimateScore) -> FittedScore:
-    regressor = perceptron(0, (settings.units, settings.units), settings.epochs)
+    regressor = Perceptron(0, (settings.units, settings.units), settings.epochs)
     near = Neighbourhood(settings.half_width, (SIZE,))
     return LearnedScore(regressor, near, settings.repeats).fit(library(), np.random.default_rng(1))
 
@@ -158,5 +158,5 @@ def methods(length: float, half_width: float, analogs: int) -> dict[str, Method]
         "letkf": Method(LETKF(near), LIBRARY, f"LETKF, half-width {half_width:g}"),
         "letsf": Method(LETSF(near, steps=10), LIBRARY, f"LETSF, half-width {half_width:g}, 10 steps"),
         "score": Method(EnSF(noise, ClimateScore(), guidance, sampler), 40, "EnSF with a learned score, PiGDM"),
-        "members": Method(EnSF(noise, MixtureScore(), guidance, sampler), LIBRARY, "the same with the library's score"),
+        "states": Method(EnSF(noise, MixtureScore(), guidance, sampler), LIBRARY, "the same with the library's score"),
     }

@@ -25,6 +25,6 @@ EXPECTED = {
     "oi": {"rmse_analysis": (3.318, 0.005), "spread_analysis": (3.013, 0.005)},
     "letkf": {"rmse_analysis": (2.951, 0.005), "spread_analysis": (3.025, 0.005)},
     "letsf": {"rmse_analysis": (2.951, 0.005), "spread_analysis": (3.025, 0.005)},
-    "score": {"rmse_analysis": (3.007, 0.05), "spread_analysis": (3.201, 0.05)},
-    "members": {"rmse_analysis": (3.122, 0.05), "spread_analysis": (3.382, 0.05)},
+    "score": {"rmse_analysis": (2.969, 0.05), "spread_analysis": (3.192, 0.05)},
+    "states": {"rmse_analysis": (3.122, 0.05), "spread_analysis": (3.382, 0.05)},
 }

@@ -24,6 +24,6 @@ EXPECTED = {
     "oi": {"rmse_analysis": (3.453, 0.005), "spread_analysis": (2.295, 0.005)},
     "letkf": {"rmse_analysis": (3.145, 0.005), "spread_analysis": (3.051, 0.005)},
     "letsf": {"rmse_analysis": (3.123, 0.005), "spread_analysis": (3.094, 0.005)},
-    "score": {"rmse_analysis": (3.163, 0.05), "spread_analysis": (3.127, 0.05)},
-    "members": {"rmse_analysis": (3.232, 0.05), "spread_analysis": (3.354, 0.05)},
+    "score": {"rmse_analysis": (3.152, 0.05), "spread_analysis": (3.01, 0.05)},
+    "states": {"rmse_analysis": (3.232, 0.05), "spread_analysis": (3.354, 0.05)},
 }

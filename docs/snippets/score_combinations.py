@@ -62,7 +62,7 @@ from ensf.diffusion import (
     energy_distance,
     ornstein_uhlenbeck,
 )
-from ensf.diffusion.learned import perceptron
+from ensf.diffusion.learned import Perceptron
 from ensf.diffusion.prior_scores import FittedScore
 from ensf.filters import EnSF, Lost
 from ensf.observations import Observation, Select
@@ -130,7 +130,7 @@ class Learned:
 
 def scores(target: Target, prior: np.ndarray, repeats: int = 50, epochs: int = 20) -> dict[str, PriorScore]:
     """All scores; one is learned from the prior, once."""
-    learned = LearnedScore(perceptron(epochs=epochs), repeats=repeats).fit(prior, np.random.default_rng(5))
+    learned = LearnedScore(Perceptron(epochs=epochs), repeats=repeats).fit(prior, np.random.default_rng(5))
     return {
         "exact": target.prior,
         "Gaussian": GaussianScore(),

@@ -107,6 +107,9 @@ def parser(experiment: Experiment) -> ArgumentParser:
     add("--restart-every", type=int, default=1, help="cycles between restarts; 0 = only when the run is stopped")
     add("--keep-members", type=int, default=0, help="write all members every so many cycles; 0 = never")
     figures.add(made)
+    taken = set(made.get_defaults().keys()) & set(experiment.methods)
+    if taken:
+        raise ValueError(f"a method of {experiment.name} has the name of an option, {min(taken)}: give it another")
     for name, value in of_experiment(experiment).items():
         add(f"--{name}", type=type(value), default=value)
     return made

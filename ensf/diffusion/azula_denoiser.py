@@ -61,6 +61,8 @@ def azula_score(denoiser: AzulaDenoiser) -> FunctionScore:
 def azula_denoiser(score: FittedScore, schedule: Any) -> Any:
     """A fitted score as an azula denoiser, for its samplers and guidance, without gradients.
 
+    Its states are ``(row, state)``, its time one number or one for every row.
+
     Parameters
     ----------
     score : callable
@@ -76,9 +78,13 @@ def azula_denoiser(score: FittedScore, schedule: Any) -> Any:
             self.schedule = schedule
 
         def forward(self, x_t: Any, t: Any, **options: Any) -> Any:
-            alpha, sigma = (float(part) for part in self.schedule(t))
-            states = x_t.detach().cpu().numpy()
-            mean = (states + sigma**2 * score(states, alpha, sigma**2)) / alpha
+            states = np.asarray(x_t.detach().cpu())
+            mean = np.empty_like(states)
+            times, row_of = np.unique(np.broadcast_to(t.detach().cpu(), len(states)), return_inverse=True)
+            for k, time in enumerate(times):
+                rows = row_of == k
+                alpha, sigma = (float(part) for part in self.schedule(torch.as_tensor(time)))
+                mean[rows] = (states[rows] + sigma**2 * score(states[rows], alpha, sigma**2)) / alpha
             return DiracPosterior(mean=torch.as_tensor(mean).to(x_t))
 
     return ScoreDenoiser()

@@ -66,22 +66,24 @@ class EDMHeun(Sampler):
 
     def walk(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> Iterator[tuple[float, Array]]:
         """Pseudo-time and state after every step."""
-        levels = ratios(schedule, self.steps, self.rho)
-        x = z / schedule.alpha(1.0)
-        t = 1.0
-        for level, after in pairwise(levels):
-            raised = min(level * (1 + min(self.churn / self.steps, math.sqrt(2) - 1)), levels[0])
-            if raised > level:
-                x = x + math.sqrt(raised**2 - level**2) * normal(rng, x.shape, x)
-                t = _time(schedule, raised)
-            slope = (x - denoise(schedule.alpha(t) * x, t, score, schedule)) / raised
-            moved = x + (after - raised) * slope
-            t = 0.0 if after == levels[-1] else _time(schedule, after)
-            if after > 0:
-                slope_after = (moved - denoise(schedule.alpha(t) * moved, t, score, schedule)) / after
-                moved = x + 0.5 * (after - raised) * (slope + slope_after)
-            x = moved
-            yield t, schedule.alpha(t) * x
+        inner = ratios(schedule, self.steps, self.rho)[1:-1]
+        for t, s in pairwise([1.0, *(_time(schedule, level) for level in inner), 0.0]):
+            z = self.step(z, t, s, score, schedule, rng)
+            yield s, z
+
+    def step(self, z: Array, t: float, s: float, score: Score, schedule: Schedule, rng: Generator) -> Array:
+        """One transition from `t` to `s < t`."""
+        x, level, after = z / schedule.alpha(t), _ratio(schedule, t), _ratio(schedule, s)
+        raised = min(level * (1 + min(self.churn / self.steps, math.sqrt(2) - 1)), _ratio(schedule, 1.0))
+        if raised > level:
+            x = x + math.sqrt(raised**2 - level**2) * normal(rng, x.shape, x)
+            t = _time(schedule, raised)
+        slope = (x - denoise(schedule.alpha(t) * x, t, score, schedule)) / raised
+        moved = schedule.alpha(s) * (x + (after - raised) * slope)
+        if after == 0:
+            return moved
+        slope_after = (moved / schedule.alpha(s) - denoise(moved, s, score, schedule)) / after
+        return schedule.alpha(s) * (x + 0.5 * (after - raised) * (slope + slope_after))
 
 
 @dataclass(frozen=True)

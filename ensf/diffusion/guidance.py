@@ -175,6 +175,8 @@ def _solved(apply: Callable[[Array], Array], right: Array, iterations: int) -> A
         image = apply(direction)
         curvature = xp.sum(direction * image, axis=-1, keepdims=True)
         going = (size > 1e-20 * first) & (curvature > 0)
+        if not bool(xp.any(going)):
+            break
         length = xp.where(going, size / xp.where(going, curvature, xp.ones_like(curvature)), xp.zeros_like(size))
         solution, residual = solution + length * direction, residual - length * image
         after = xp.sum(residual * residual, axis=-1, keepdims=True)
@@ -303,11 +305,12 @@ class TiltedGuidance:
         _, axes, variances = principal_axes(prior)
         rows = part.linear(axes) - part.linear(xp.zeros_like(axes))
 
-        def log_likelihood(states: Array, entries: slice) -> Array:
+        def log_likelihood(entries: slice) -> Callable[[Array], Array]:
             index = np.arange(entries.start, entries.stop)
             here = law.restrict(index)
             assert is_independent(here)
-            return here.column().each(observation.value[entries, None], function.restrict(index).column()(states))
+            column, predicted = here.column(), function.restrict(index).column()
+            return lambda states: column.each(observation.value[entries, None], predicted(states))
 
         def guide(z: Array, score: Array, t: float, alpha: float, variance: float) -> Array:
             centre = part.linear(denoised(z, score, alpha, variance))

@@ -178,7 +178,7 @@ class PredictorCorrector(Sampler):
     repeats : int
         Langevin steps after each.
     snr : float
-        d is snr^2 beta^2. What it errs by vanishes with the noise: near t = 0.
+        d is snr^2 beta^2. The corrections err by it however many the steps are; for order 1 let snr^2 fall as they do.
     """
 
     steps: int = 200
@@ -191,13 +191,17 @@ class PredictorCorrector(Sampler):
 
     def walk(self, z: Array, score: Score, schedule: Schedule, rng: Generator) -> Iterator[tuple[float, Array]]:
         """Pseudo-time and state after every step."""
-        predictor = ReverseSDE(self.steps)
         for k in range(self.steps):
             s = 1 - (k + 1) / self.steps
-            z = predictor.step(z, 1 - k / self.steps, s, score, schedule, rng)
-            for _ in range(self.repeats if s > 0 else 0):
-                z = _langevin(z, score(z, s), self.snr**2 * schedule.variance(s), rng)
+            z = self.step(z, 1 - k / self.steps, s, score, schedule, rng)
             yield s, z
+
+    def step(self, z: Array, t: float, s: float, score: Score, schedule: Schedule, rng: Generator) -> Array:
+        """One transition from `t` to `s < t`, and the corrections there."""
+        z = ReverseSDE(self.steps).step(z, t, s, score, schedule, rng)
+        for _ in range(self.repeats if s > 0 else 0):
+            z = _langevin(z, score(z, s), self.snr**2 * schedule.variance(s), rng)
+        return z
 
     def stable_steps(self, schedule: Schedule, stiffness: float) -> int:
         """As for the reverse SDE."""
@@ -248,17 +252,23 @@ class CriticallyDamped(Sampler):
         """Pseudo-time and position after every step; `z`, of unit size, is the position at t = 1."""
         z = z / schedule.terminal_deviation()
         velocity = math.sqrt(self.mass) * normal(rng, z.shape, z)
-        for t, s in pairwise(self._times()):
-            state = self._denoise(z, velocity, t, score, schedule)
-            z, velocity = self._bridge(z, velocity, state, t, s, rng)
+        for t, s in pairwise(self.times()):
+            z, velocity = self.step(z, velocity, t, s, score, schedule, rng)
             yield s, z
+
+    def step(
+        self, position: Array, velocity: Array, t: float, s: float, score: Score, schedule: Schedule, rng: Generator
+    ) -> tuple[Array, Array]:
+        """One transition of position and velocity from `t` to `s < t`."""
+        state = self._denoise(position, velocity, t, score, schedule)
+        return self._bridge(position, velocity, state, t, s, rng)
 
     def precision(self, t: float) -> float:
         """m^T P^-1 m, what position and velocity tell of x."""
         mean = self.transition(t)[:, 0]
         return float(mean @ np.linalg.solve(self.covariance(t), mean))
 
-    def _times(self) -> list[float]:
+    def times(self) -> list[float]:
         """Times from 1 to 0, all but the last uniform in the log precision, which falls with t."""
         table, levels = _precisions(self.mass, self.rate, self.initial)
         inner = np.linspace(levels[0], SHARPEST, self.steps)

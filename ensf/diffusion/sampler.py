@@ -14,11 +14,13 @@ both ends as arguments, from `t` to `s < t`.
     DPMSolver           exponential, two steps back, in log-SNR        2            1
     AdaptiveFlow        exponential midpoint, steps by tolerance       2            2
     EDMHeun             Heun in beta / alpha, churn adds noise         2            2           with churn
-    PredictorCorrector  Euler-Maruyama, then Langevin at that noise    1 (weak)     2           yes
+    PredictorCorrector  Euler-Maruyama, then Langevin at that noise    1 (weak)*    2           yes
     CriticallyDamped    bridge of position and velocity                1 (weak)     1           yes
     Langevin, MALA      a chain at one noise level                     bias 1, 0    1           yes
     AnnealedLangevin    a chain at falling noise                       -            several     yes
     AdamFlow            the flow as an optimisation                    -            1
+
+* If the square of its snr falls as the steps do; at a fixed one the bias of Langevin steps stays.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _FAR = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
 
 
 def tilted_moments(
-    log_likelihood: Callable[[Array, slice], Array], mean: Array, deviation: Array, finer: bool = False
+    log_likelihood: Callable[[slice], Callable[[Array], Array]], mean: Array, deviation: Array, finer: bool = False
 ) -> tuple[Array, Array]:
     """Mean and variance of N(mean, deviation^2) times a likelihood, for every entry.
 
@@ -47,8 +47,8 @@ def tilted_moments(
     Parameters
     ----------
     log_likelihood : callable
-        ``(..., part, node), part -> (..., part, node)``: log p(y | h(x)) at x, for the entries `part` of the last axis
-        of `mean`.
+        ``part -> ((..., part, node) -> (..., part, node))``: log p(y | h(x)) as a function of x, for the entries `part`
+        of the last axis of `mean`.
     mean, deviation : (..., entry) array
         Of the Gaussian.
     finer : bool
@@ -81,10 +81,11 @@ def _block(log_likelihood: Callable, mean: Array, deviation: Array, part: slice,
     """Moments of some entries."""
     mean, deviation = mean[..., part, None], deviation[..., part, None]
     scale = math.sqrt(0.5) / deviation
+    of_part = log_likelihood(part)
 
     def log_density(nodes: Array) -> Array:
         departure, xp = (nodes - mean) * scale, namespace(nodes)
-        logs = log_likelihood(nodes, part) - departure * departure
+        logs = of_part(nodes) - departure * departure
         return xp.where(xp.isfinite(logs), logs, like(np.asarray(IMPOSSIBLE, dtype=np.float64), logs))
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

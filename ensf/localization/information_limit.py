@@ -131,7 +131,9 @@ class InformationLimit:
         for large, small in zip(self.shrink, self.shrink[1:], strict=False):
             if not undecided.any():
                 break
-            taper = gaspari_cohn(patches.distance, small * half_width)
+            asked = np.repeat(undecided, np.diff(patches.indptr))
+            taper = np.zeros_like(patches.weight)
+            taper[asked] = gaspari_cohn(patches.distance[asked], small * half_width)
             narrower = degrees_of_freedom(patches, taper, anomalies, undecided)
             here = undecided & (narrower <= limit)
             between = (limit - narrower[here]) / np.maximum(wider[here] - narrower[here], 1e-12)

@@ -177,6 +177,13 @@ def test_an_experiment_that_is_none_is_said(here, capsys, old, new, words):
     assert words in shown and "mine.py" in shown
 
 
+def test_a_method_with_the_name_of_an_option_is_refused(here, capsys):
+    main(["new", "experiment", "mine"])
+    (here / "mine.py").write_text((here / "mine.py").read_text().replace('"letkf": Method(', '"members": Method('))
+    wanted = "ensf: a method of mine has the name of an option, members: give it another\n"
+    assert refusal(capsys, "run", "mine.py") == wanted
+
+
 def test_a_fault_of_the_package_in_a_page_is_not_the_pages(here, capsys, monkeypatch):
     main(["new", "experiment", "mine"])
     capsys.readouterr()

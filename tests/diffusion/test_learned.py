@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import types
@@ -11,8 +12,18 @@ import pytest
 from scipy.stats import norm
 
 from ensf.arrays import to_numpy
-from ensf.diffusion import EDM, FunctionScore, GaussianMixture, LearnedScore, Neighbourhood
-from ensf.diffusion.azula_denoiser import azula_score
+from ensf.diffusion import (
+    EDM,
+    DPMSolver,
+    FunctionScore,
+    GaussianMixture,
+    LearnedScore,
+    Neighbourhood,
+    VariancePreserving,
+    draw,
+    energy_distance,
+)
+from ensf.diffusion.azula_denoiser import azula_denoiser, azula_score
 from ensf.diffusion.matching import (
     denoising_loss,
     divergence,
@@ -160,9 +171,11 @@ def test_learned_score_of_two_clusters(rng):
     pytest.importorskip("sklearn", reason='it comes with pip install "ensf[learned]"')
     two = GaussianMixture(np.array([0.4, 0.6]), np.array([[-2.0, 0.0], [2.0, 1.0]]), np.array([0.3 * np.eye(2)] * 2))
     score = LearnedScore().fit(two.draw(500, rng), rng)
-    for ratio, bound in ((0.5, 0.22), (1.0, 0.14), (2.0, 0.09)):
+    for ratio, bound in ((0.5, 0.15), (1.0, 0.11), (2.0, 0.07)):
         z = two.draw(2000, rng) + ratio * rng.standard_normal((2000, 2))
         assert relative_error(score, two, z, 1.0, ratio**2) < bound
+    drawn = draw(score, VariancePreserving(), DPMSolver(40), np.zeros((2000, 2)), rng)
+    assert energy_distance(drawn, two.draw(2000, rng)) < 0.012
 
 
 def test_what_was_learned_is_independent_of_the_schedule(rng):
@@ -263,7 +276,7 @@ def test_scores_of_short_windows_make_up_that_of_a_long_trajectory(rng):
     score = LearnedScore(AtEdges(), near, repeats=5).fit(markov(5, rng, 300)[0], rng)
     states, exact = markov(16, rng, 100)
     z = states + 0.7 * rng.standard_normal(states.shape)
-    assert relative_error(score, exact, z, 1.0, 0.49) < 0.15
+    assert relative_error(score, exact, z, 1.0, 0.49) < 0.17
 
     def one_time(z, alpha, variance):
         return -z / (alpha**2 + variance)
@@ -352,35 +365,56 @@ def test_scikit_learn_and_torch_are_imported_late():
 # --- azula -----------------------------------------------------------------------------------------------
 
 
+class Tensor(np.ndarray):
+    """Stands for a tensor of PyTorch."""
+
+    def detach(self):
+        return self
+
+    cpu = detach
+
+    def to(self, other):
+        return self.astype(other.dtype)
+
+
+def tensor(values, dtype=None):
+    return np.asarray(values, dtype=dtype).view(Tensor)
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """For PyTorch and azula 0.10: `Schedule(t) -> alpha, sigma`, `Denoiser(x_t, t) -> posterior`, `posterior.mean`."""
+    torch, azula, denoise = (types.ModuleType(name) for name in ("torch", "azula", "azula.denoise"))
+    torch.as_tensor, torch.no_grad, torch.float64 = tensor, contextlib.nullcontext, np.float64
+
+    class Denoiser:
+        def __call__(self, x_t, t, **kwargs):
+            return self.forward(x_t, t, **kwargs)
+
+    denoise.Denoiser = Denoiser
+    denoise.DiracPosterior = lambda mean: types.SimpleNamespace(mean=mean)
+    for name, module in (("torch", torch), ("azula", azula), ("azula.denoise", denoise)):
+        monkeypatch.setitem(sys.modules, name, module)
+
+
 def exact_denoiser(schedule):
-    """Stands for an azula denoiser of N(2, 0.25): posterior mean at its own schedule, tensors of NumPy."""
-
-    class Tensor(np.ndarray):
-        def detach(self):
-            return self
-
-        cpu = detach
+    """Stands for an azula denoiser of N(2, 0.25): posterior mean at its own schedule."""
 
     def denoise(x_t, t):
-        alpha, sigma = schedule(float(t))
+        alpha, sigma = schedule(t)
         mean = 2.0 + alpha * 0.25 / (alpha**2 * 0.25 + sigma**2) * (x_t - alpha * 2.0)
-        return types.SimpleNamespace(mean=np.asarray(mean).view(Tensor))
+        return types.SimpleNamespace(mean=tensor(mean))
 
-    denoise.schedule = lambda t: schedule(float(t))
+    denoise.schedule = schedule
     return denoise
 
 
 @pytest.mark.parametrize(
     "schedule",
-    [lambda t: (np.exp(-5 * t**2), np.sqrt(1 - np.exp(-10 * t**2) + 1e-6)), lambda t: (1.0, 1e-3 * 1e5**t)],
+    [lambda t: (np.exp(-5 * t**2), np.sqrt(1 - np.exp(-10 * t**2) + 1e-6)), lambda t: (np.ones_like(t), 1e-3 * 1e5**t)],
     ids=["VP", "VE"],
 )
-def test_an_azula_denoiser_serves_any_schedule(schedule, monkeypatch, rng):
-    import contextlib
-
-    torch = types.ModuleType("torch")
-    torch.as_tensor, torch.no_grad, torch.float64 = np.asarray, contextlib.nullcontext, np.float64
-    monkeypatch.setitem(sys.modules, "torch", torch)
+def test_an_azula_denoiser_serves_any_schedule(schedule, stand_ins, rng):
     z = rng.standard_normal((5, 3))
     score = azula_score(exact_denoiser(schedule)).fit(z, rng)
     for alpha, variance in ((0.6, 0.64), (1.0, 0.04), (0.1, 0.99)):
@@ -388,11 +422,25 @@ def test_an_azula_denoiser_serves_any_schedule(schedule, monkeypatch, rng):
         np.testing.assert_allclose(score(z, alpha, variance), exact, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("time", [0.4, [0.1, 0.4, 0.4, 0.9, 0.1]])
+def test_a_score_is_an_azula_denoiser(time, stand_ins, rng):
+    """At one time, or at a time for every row."""
+
+    def schedule(t):
+        return 1 - 0.5 * t, 0.1 + t
+
+    exact = GaussianMixture(np.ones(1), np.array([[2.0, -1.0]]), 0.25 * np.eye(2)[None])
+    z, t = rng.standard_normal((5, 2)).astype(np.float32), np.broadcast_to(time, 5)[:, None]
+    alpha, sigma = schedule(t)
+    wanted = exact.means + alpha * 0.25 / (alpha**2 * 0.25 + sigma**2) * (z - alpha * exact.means)
+    denoised = azula_denoiser(exact, schedule)(tensor(z), tensor(time)).mean
+    np.testing.assert_allclose(denoised, wanted, rtol=1e-5)
+    assert denoised.dtype == np.float32
+
+
 def test_azula_itself(rng):
     torch = pytest.importorskip("torch", reason='it comes with pip install "ensf[azula]"')
     noise = pytest.importorskip("azula.noise")
-    from ensf.diffusion.azula_denoiser import azula_denoiser
-
     exact = GaussianMixture(np.ones(1), np.array([[2.0, -1.0]]), 0.25 * np.eye(2)[None])
     denoiser, z = azula_denoiser(exact, noise.VPSchedule()), rng.standard_normal((5, 2))
     x_t, t = torch.as_tensor(z), torch.tensor(0.4, dtype=torch.float64)

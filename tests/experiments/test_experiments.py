@@ -68,13 +68,13 @@ QUICK = {
                 "crps_analysis": (1.739, 0.0017),
             },
             "score": {
-                "rmse_analysis": (2.304, 0.069),
-                "spread_analysis": (1.966, 0.059),
-                "rmse_first": (2.609, 0.078),
-                "rmse_end": (2.47, 0.074),
-                "crps_analysis": (1.078, 0.032),
+                "rmse_analysis": (2.598, 0.069),
+                "spread_analysis": (2.301, 0.059),
+                "rmse_first": (2.619, 0.078),
+                "rmse_end": (2.595, 0.074),
+                "crps_analysis": (1.242, 0.032),
             },
-            "members": {
+            "states": {
                 "rmse_analysis": (3.749, 0.0037),
                 "spread_analysis": (3.219, 0.0032),
                 "rmse_first": (4.282, 0.0043),
@@ -155,8 +155,8 @@ QUICK = {
             "oi": {"rmse_analysis": (3.7295, 0.004), "spread_analysis": (2.324, 0.004)},
             "letkf": {"rmse_analysis": (3.484, 0.004), "spread_analysis": (2.987, 0.004)},
             "letsf": {"rmse_analysis": (3.4574, 0.004), "spread_analysis": (3.0684, 0.004)},
-            "score": {"rmse_analysis": (3.3177, 0.03), "spread_analysis": (3.2258, 0.03)},
-            "members": {"rmse_analysis": (3.6332, 0.004), "spread_analysis": (3.2426, 0.004)},
+            "score": {"rmse_analysis": (3.277, 0.03), "spread_analysis": (2.997, 0.03)},
+            "states": {"rmse_analysis": (3.6332, 0.004), "spread_analysis": (3.2426, 0.004)},
         },
     ),
     "double_well_bdsde": Quick(
@@ -600,10 +600,10 @@ QUICK = {
                 "spread_analysis": (2.991, 0.003),
             },
             "score": {
-                "rmse_analysis": (3.4062, 0.03),
-                "spread_analysis": (3.3227, 0.03),
+                "rmse_analysis": (3.343, 0.03),
+                "spread_analysis": (3.01, 0.03),
             },
-            "members": {
+            "states": {
                 "rmse_analysis": (3.7107, 0.004),
                 "spread_analysis": (3.4416, 0.003),
             },

@@ -40,4 +40,4 @@ def test_the_error_beside_the_published_one():
     """The stored result of the released code: 5.03 after the first cycle, .223 in the last 300 of 600."""
     history, row = summary(million(300), "ensf")
     assert history[0][1]["rmse_analysis"] == pytest.approx(5.03, abs=0.15)
-    assert row["rmse_analysis_last300"] == pytest.approx(0.2015, abs=0.01)
+    assert row["rmse_analysis_last300"] == pytest.approx(0.2015, abs=0.01)  # better than it by .02

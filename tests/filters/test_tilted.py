@@ -38,11 +38,11 @@ def test_moments_are_those_of_brute_force(name, mean, deviation, offset):
     deviation = min(deviation, 1.5) if name == "exponential" else deviation
     value = function(mean + offset * deviation)
 
-    def log_likelihood(x, part=None):
+    def log_likelihood(x):
         return -0.5 * ((value - function(x)) / error) ** 2
 
     centre, variance = brute_force(log_likelihood, mean, deviation)
-    found = tilted_moments(log_likelihood, np.array([mean]), np.array([deviation]))
+    found = tilted_moments(lambda part: log_likelihood, np.array([mean]), np.array([deviation]))
     assert found[0][0] == pytest.approx(centre, abs=0.01 * variance**0.5)
     assert found[1][0] == pytest.approx(variance, rel=0.02)
 
@@ -51,12 +51,12 @@ def test_moments_are_those_of_brute_force(name, mean, deviation, offset):
 @pytest.mark.parametrize(("mean", "deviation"), [(1.0, 0.6), (0.2, 1.0), (3.0, 2.0)])
 @pytest.mark.filterwarnings("ignore:.*encountered in (log|log1p|sqrt)")
 def test_outside_the_domain_of_the_operator_nothing_is_likely(function, mean, deviation):
-    def log_likelihood(x, part=None):
+    def log_likelihood(x):
         inside = np.where(x > 0, x, 1.0) if function is np.reciprocal else x
         return np.where(inside == x, -0.5 * ((0.5 - function(inside)) / 0.3) ** 2, -np.inf)
 
     centre, variance = brute_force(lambda x: np.nan_to_num(log_likelihood(x), nan=-1e30), mean, deviation)
-    computed = tilted_moments(log_likelihood, np.array([mean]), np.array([deviation]))
+    computed = tilted_moments(lambda part: log_likelihood, np.array([mean]), np.array([deviation]))
     assert computed[0][0] == pytest.approx(centre, abs=0.02 * variance**0.5)
     assert computed[1][0] == pytest.approx(variance, rel=0.02)
 
@@ -87,14 +87,17 @@ def test_cusps_and_long_flanks_are_integrated_however_accurate_and_however_far(n
         for value in (0.0, 0.3, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0):
             centre, variance = union_of_grids(lambda x, v=value, p=law: p.each(np.full(1, v), x), value, error)
             computed = tilted_moments(
-                lambda x, part, v=value, p=law: p.each(np.full((1, 1), v), x), np.zeros(1), np.ones(1), finer=True
+                lambda part, v=value, p=law: lambda x: p.each(np.full((1, 1), v), x),
+                np.zeros(1),
+                np.ones(1),
+                finer=True,
             )
             assert computed[0][0] == pytest.approx(centre, abs=0.02 * variance**0.5), (error, value)
             assert computed[1][0] == pytest.approx(variance, rel=0.05), (error, value)
 
 
 def test_two_narrow_modes_keep_their_weights():
-    found = tilted_moments(lambda x, part: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, np.array([0.1]), np.array([3.0]))
+    found = tilted_moments(lambda part: lambda x: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, np.array([0.1]), np.array([3.0]))
     centre, variance = brute_force(lambda x: -0.5 * ((8 - np.abs(x)) / 0.1) ** 2, 0.1, 3.0)
     assert found[0][0] == pytest.approx(centre, rel=1e-3)
     assert found[1][0] == pytest.approx(variance, rel=1e-3)
@@ -103,7 +106,9 @@ def test_two_narrow_modes_keep_their_weights():
 def test_gaussian_likelihood_is_exact_however_accurate_and_however_far():
     for error in (1e-3, 0.1, 10.0):
         for value in (0.0, 3.0, 30.0):
-            found = tilted_moments(lambda x, part, v=value, e=error: -0.5 * ((v - x) / e) ** 2, np.zeros(1), np.ones(1))
+            found = tilted_moments(
+                lambda part, v=value, e=error: lambda x: -0.5 * ((v - x) / e) ** 2, np.zeros(1), np.ones(1)
+            )
             assert found[0][0] == pytest.approx(value / (1 + error**2), abs=1e-5)
             assert found[1][0] == pytest.approx(error**2 / (1 + error**2), rel=1e-4)
 
@@ -112,12 +117,12 @@ def test_blocks_of_many_entries_agree_with_one_at_a_time(rng):
     mean, deviation = rng.normal(0, 3, (4, 5000)), rng.uniform(0.1, 2, (4, 5000))
     value = rng.normal(0, 1, 5000)
 
-    def log_likelihood(x, part):
-        return -0.5 * ((value[part, None] - np.arctan(x)) / 0.1) ** 2
+    def log_likelihood(part):
+        return lambda x: -0.5 * ((value[part, None] - np.arctan(x)) / 0.1) ** 2
 
     found = tilted_moments(log_likelihood, mean, deviation)
     for k in (0, 1023, 1024, 4999):
-        alone = tilted_moments(lambda x, part, k=k: log_likelihood(x, slice(k, k + 1)), mean[:, [k]], deviation[:, [k]])
+        alone = tilted_moments(lambda part, k=k: log_likelihood(slice(k, k + 1)), mean[:, [k]], deviation[:, [k]])
         for a, b in zip(found, alone, strict=True):
             np.testing.assert_allclose(a[:, k], b[:, 0], rtol=1e-3, atol=1e-6)
 
@@ -135,10 +140,10 @@ def test_array_code_agrees_with_the_compiled_loop(name, rng):
         "threshold": lambda x, xp: xp.astype(x > 0.3, x.dtype),
     }
     mean, deviation = rng.normal(0, 2, (3, 4)), rng.uniform(0.1, 3, (3, 4))
-    host = tilted_moments(lambda x, part: -0.5 * ((0.7 - functions[name](x, np)) / error) ** 2, mean, deviation)
+    host = tilted_moments(lambda part: lambda x: -0.5 * ((0.7 - functions[name](x, np)) / error) ** 2, mean, deviation)
     origin = strict.asarray(mean, device=strict.Device("device1"))
     there = tilted_moments(
-        lambda x, part: -0.5 * ((0.7 - functions[name](x, strict)) / error) ** 2, origin, like(deviation, origin)
+        lambda part: lambda x: -0.5 * ((0.7 - functions[name](x, strict)) / error) ** 2, origin, like(deviation, origin)
     )
     for a, b in zip(host, there, strict=True):
         np.testing.assert_allclose(a, to_numpy(b), rtol=1e-9, atol=1e-12)
@@ -146,8 +151,10 @@ def test_array_code_agrees_with_the_compiled_loop(name, rng):
 
 def test_array_code_divides_cells_too(rng):
     mean, deviation = rng.normal(0, 2, (3, 4)), rng.uniform(0.1, 3, (3, 4))
-    host = tilted_moments(lambda x, part: -np.abs(0.7 - x) / 0.2, mean, deviation, finer=True)
+    host = tilted_moments(lambda part: lambda x: -np.abs(0.7 - x) / 0.2, mean, deviation, finer=True)
     origin = strict.asarray(mean, device=strict.Device("device1"))
-    there = tilted_moments(lambda x, part: -strict.abs(0.7 - x) / 0.2, origin, like(deviation, origin), finer=True)
+    there = tilted_moments(
+        lambda part: lambda x: -strict.abs(0.7 - x) / 0.2, origin, like(deviation, origin), finer=True
+    )
     for a, b in zip(host, there, strict=True):
         np.testing.assert_allclose(a, to_numpy(b), rtol=2e-3)

@@ -31,8 +31,10 @@ METHODS = {
     "rtps": f"RTPS(LETKF({NEAR}), 0.4)",
     "adaptive": f"AdaptiveInflation(LETKF({NEAR}), {NEAR})",
     "letsf": f"LETSF({NEAR})",
+    "spread": f"AdaptiveSpread(LETSF({NEAR}), {NEAR})",
     "ensf": "EnSF()",
 }
+"""All see q through exp, as its logarithm is analysed: a LETSF takes several steps."""
 
 
 def write(folder, rng, members=MEMBERS, single=False, kind="f4"):
@@ -106,7 +108,7 @@ def contents(folder):
 
 CUT = (2016, 2016)
 """Parts of seven rows, of which there are two."""
-HOW = {name: {"cycles": ("one", "two") if name == "adaptive" else ("one",)} for name in METHODS}
+HOW = {name: {"cycles": ("one", "two") if name in ("adaptive", "spread") else ("one",)} for name in METHODS}
 HOW["letkf"] = {"stages": STAGES}
 HOW["letsf"] = {"statistics": ("analysis",), **HOW["letsf"]}
 
@@ -120,7 +122,7 @@ def many(monkeypatch):
 @pytest.mark.filterwarnings("ignore::ensf.StiffnessWarning")
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if name in ("letkf", "rtps", "ensf") else []) for name in METHODS],
+    [pytest.param(name, marks=[] if name in ("letsf", "spread") else [pytest.mark.slow]) for name in METHODS],
 )
 def test_parts_have_the_bits_of_the_whole(name, tmp_path, rng, many):
     write(tmp_path, rng)

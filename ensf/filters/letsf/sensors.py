@@ -12,6 +12,7 @@ A function of several columns with errors that are not Gaussian is pointwise in 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -170,13 +171,13 @@ class _PointwiseSensor:
         xp = namespace(centre)
         assert is_independent(law)
 
-        def log_likelihood(states: Array, part: slice) -> Array:
+        def log_likelihood(part: slice) -> Callable[[Array], Array]:
             whole = part.stop - part.start == value.shape[0]
             index = np.arange(part.start, part.stop)
             here = law if whole else law.restrict(index)
             assert is_independent(here)
-            predicted = function if whole else function.restrict(index)
-            return here.column().each(value[part, None], predicted.column()(states))
+            column, predicted = here.column(), (function if whole else function.restrict(index)).column()
+            return lambda states: column.each(value[part, None], predicted(states))
 
         mean, variance = tilted_moments(
             log_likelihood, centre, xp.broadcast_to(spread, centre.shape), not law.is_gaussian

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensf.arrays import Array, Record, centred, like, member_mean, namespace
+from ensf.arrays import Array, Record, centred, is_host, like, member_mean, namespace
 from ensf.observations.error_laws import IndependentLaw, is_independent
 from ensf.observations.functions import PointwiseFunction, identity
 from ensf.observations.observation import Observation
@@ -30,6 +30,8 @@ __all__ = ["VARIANCE_RATIOS", "Sight", "score_of_evidence", "sight", "weigh"]
 VARIANCE_RATIOS = np.array([1.0, 1.3, 1.7, 2.2, 3.0, 4.0, 5.5, 7.5, 10.0, 14.0, 20.0, 30.0])
 """Factors of the prior variance that are weighed against 1."""
 NODES, REACH = 65, 22.0
+BLOCK = 1000
+"""Observations whose nodes are worked on at once: they stay in the processor's cache."""
 CORRELATED = 300
 """Observations up to which their correlations are looked at."""
 
@@ -51,6 +53,13 @@ class Sight(Record):
     function: PointwiseFunction
     law: IndependentLaw
     is_linear: bool
+
+    def restrict(self, rows: slice) -> Sight:
+        """Of some of the observations."""
+        index = np.arange(rows.start, rows.stop)
+        law = self.law.restrict(index)
+        assert is_independent(law)
+        return Sight(self.value[rows], self.function.restrict(index), law, self.is_linear)
 
     def score(self, eta: Array) -> Array:
         """d log p / d eta of members ``(member, observation)``."""
@@ -112,33 +121,46 @@ def weigh(look: Sight, mean: Array, variance: Array) -> tuple[Array, Array, Arra
     slope, curvature : (observation,) array
         Of log p(y_k) by the mean; the curvature with its sign changed.
     """
-    xp = namespace(mean)
-    logs = []
-    if look.is_linear:
-        error = look.law.standard_deviation(look.value) ** 2
-        innovation = look.value - mean
-        for ratio in VARIANCE_RATIOS.tolist():
-            total = ratio * variance + error
-            logs.append(-0.5 * (xp.log(total) + innovation * innovation / total))
-        slope, curvature = innovation / (variance + error), 1 / (variance + error)
+    count = mean.shape[0]
+    weighed = _in_closed_form if look.is_linear else _by_quadrature
+    if look.is_linear or count <= BLOCK or not is_host(mean):
+        logs, slope, curvature = weighed(look, mean, variance)
     else:
-        unit = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
-        log_width = 0.5 * np.log(1 + unit**2)
-        spread = xp.sqrt(variance)
-        log_density = look.each(mean[:, None] + spread[:, None] * like(unit, mean))
-        slope, curvature = xp.zeros_like(mean), xp.zeros_like(mean)
-        for ratio in VARIANCE_RATIOS.tolist():
-            weighted = log_density + like(log_width - 0.5 * unit**2 / ratio - 0.5 * math.log(ratio), mean)
-            top = xp.max(weighted, axis=-1, keepdims=True)
-            mass = xp.exp(weighted - top)
-            total = xp.sum(mass, axis=-1)
-            logs.append(top[:, 0] + xp.log(total))
-            if ratio == 1:
-                safe = xp.where(variance > 0, variance, xp.ones_like(variance))
-                tilted = xp.sum(mass * like(unit, mean), axis=-1) / total
-                square = xp.sum(mass * like(unit**2, mean), axis=-1) / total - tilted * tilted
-                slope, curvature = tilted / xp.sqrt(safe), (1 - square) / safe
-    return _finite(xp.stack(logs) - logs[0]), _finite(slope), _finite(curvature)
+        blocks = [slice(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
+        parts = [weighed(look.restrict(part), mean[part], variance[part]) for part in blocks]
+        logs, slope, curvature = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+    return _finite(logs - logs[0, :]), _finite(slope), _finite(curvature)
+
+
+def _in_closed_form(look: Sight, mean: Array, variance: Array) -> tuple[Array, Array, Array]:
+    xp, logs = namespace(mean), []
+    error = look.law.standard_deviation(look.value) ** 2
+    innovation = look.value - mean
+    for ratio in VARIANCE_RATIOS.tolist():
+        total = ratio * variance + error
+        logs.append(-0.5 * (xp.log(total) + innovation * innovation / total))
+    return xp.stack(logs), innovation / (variance + error), 1 / (variance + error)
+
+
+def _by_quadrature(look: Sight, mean: Array, variance: Array) -> tuple[Array, Array, Array]:
+    xp, logs = namespace(mean), []
+    unit = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
+    log_width = 0.5 * np.log(1 + unit**2)
+    spread = xp.sqrt(variance)
+    log_density = look.each(mean[:, None] + spread[:, None] * like(unit, mean))
+    slope, curvature = xp.zeros_like(mean), xp.zeros_like(mean)
+    for ratio in VARIANCE_RATIOS.tolist():
+        weighted = log_density + like(log_width - 0.5 * unit**2 / ratio - 0.5 * math.log(ratio), mean)
+        top = xp.max(weighted, axis=-1, keepdims=True)
+        mass = xp.exp(weighted - top)
+        total = xp.sum(mass, axis=-1)
+        logs.append(top[:, 0] + xp.log(total))
+        if ratio == 1:
+            safe = xp.where(variance > 0, variance, xp.ones_like(variance))
+            tilted = xp.sum(mass * like(unit, mean), axis=-1) / total
+            square = xp.sum(mass * like(unit**2, mean), axis=-1) / total - tilted * tilted
+            slope, curvature = tilted / xp.sqrt(safe), (1 - square) / safe
+    return xp.stack(logs), slope, curvature
 
 
 def _finite(numbers: Array) -> Array:
