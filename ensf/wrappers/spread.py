@@ -33,6 +33,7 @@ from ensf.arrays import (
     as_floating,
     centred,
     generator,
+    is_double,
     like,
     member_mean,
     namespace,
@@ -561,7 +562,8 @@ def spread_ratio(wanted: Array, ensemble: Array) -> Array:
     xp = namespace(ensemble)
     actual = spread(ensemble)
     size = xp.max(xp.abs(ensemble), axis=0)
-    differ = actual > float(xp.finfo(ensemble.dtype).eps) * size  # one or two spacings of numbers
+    spacings = ensemble.shape[0] if is_double(ensemble) else 1  # what a sum over members rounds; centred twice: one
+    differ = actual > spacings * float(xp.finfo(ensemble.dtype).eps) * size
     one = xp.ones_like(actual)
     return xp.where(differ, wanted / xp.where(differ, actual, one), one)
 
