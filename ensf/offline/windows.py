@@ -95,7 +95,7 @@ def valid_time(path: Path) -> np.datetime64 | None:
             return _of_wrf(file)
         try:
             value = xr.conventions.decode_cf_variable("time", time.variable.load()).values.reshape(-1)[0]
-            return np.datetime64(str(value) if isinstance(value, np.datetime64) else value.isoformat(), "us")
+            return np.datetime64(str(value), "us")
         except Exception as error:  # the libraries below raise many kinds of error for units that they cannot read
             problem = " ".join(str(error).split())[:200]
             raise ValueError(f"{path}: variable {time.name!r} is no date ({problem}): say window START/END") from error

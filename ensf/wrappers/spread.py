@@ -300,9 +300,7 @@ class OnlyVariables(Wrapper):
         for index in self._indices:
             if not 0 <= index < size:
                 raise ValueError(f"OnlyVariables has index {index}: give 0 to {size - 1}")
-        update = self._inner(predicted, observation, rng, memory)
-        assert isinstance(update, _Corrected)
-        return replace(update, only=self)
+        return replace(cast(_Corrected, self._inner(predicted, observation, rng, memory)), only=self)
 
     def among(self, part: Part) -> np.ndarray:
         """Which entries of a part are of the variables, ``(entry,)``."""
