@@ -13,6 +13,7 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from kills import kill
 
 from ensf.cli import main
 from ensf.dataset import Problem
@@ -142,6 +143,39 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(folder):
     assert process.returncode == -signal.SIGKILL
     resumed = run(folder, output="half", resume=True)
     assert contents(resumed) == contents(whole)
+
+
+CONFIG = f"""
+command = {COMMAND + f" times={TIMES} rate={{rate}}"!r}
+initial = "m{{member}}.nc"
+observations = "obs.csv"
+start = 2020-01-01
+method = "{METHODS[0]}"
+members = {MEMBERS}
+cycles = {CYCLES}
+interval = 21600.0
+window = [21600.0, 0.0]
+
+[parameters.rate]
+value = 0.9
+spread = 0.1
+min_spread = 0.02
+"""
+
+
+@pytest.mark.slow
+def test_windows_a_parameter_and_a_lag_of_three_are_killed_at_random_moments(folder):
+    (folder / "c.toml").write_text(CONFIG)
+    words = ["cycle", str(folder / "c.toml"), "--resume", "--output"]
+    statuses = kill(30, 1.0, [*words, str(folder / "killed")])
+    assert statuses.count(signal.SIGKILL) >= 5
+    assert main([*words, str(folder / "killed")]) == main([*words, str(folder / "whole")]) == 0
+    whole = contents(folder / "whole")
+    assert contents(folder / "killed") == whole
+    assert {"cycle_0005/smoothed/cycle_0002/member_0001.nc", "cycle_0005/parameters.csv"} <= whole.keys()
+    tables = [folder / f"whole/cycle_{cycle:04d}/parameters.csv" for cycle in (1, CYCLES)]
+    rates = np.array([np.loadtxt(path, delimiter=",", skiprows=1)[:, 1] for path in tables])
+    assert np.ptp(rates, axis=0).max() > 0.01
 
 
 def external_run(folder, output):
