@@ -89,8 +89,7 @@ class LocalUpdate(Update):
 
     def looks(self, part: Part, freedom: Array) -> dict[str, Array]:
         """What one may look at of a part: degrees of freedom, and the half-widths that an information limit chose."""
-        limited = part.positions is not None and self.information_limit is not None
-        wide = self._wide(part.positions) if limited else None
+        wide = None if part.positions is None or self.information_limit is None else self._wide(part.positions)
         if wide is None:
             return {"degrees_of_freedom": freedom}
         half_width = self._narrowed(wide).half_width[wide.slots // wide.variables.shape[1]]

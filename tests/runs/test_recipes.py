@@ -82,7 +82,7 @@ from ensf.localization import (
 from ensf.runs.recipe.reader import ROOMS, makers, read_method, read_settings
 from ensf.tables import ByChannel, ByDistance, Constant
 from ensf.tables.quality.boxes import Boxes
-from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, Window
+from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, TimeWindow
 from ensf.wrappers import (
     RTPP,
     RTPS,
@@ -203,7 +203,7 @@ SETTINGS = [
     Duplicates(),
     Thinning(Boxes(100.0)),
     SuperObservations(Boxes(100.0, height=5.0), 0.3),
-    Window("2000-01-01", "2000-01-02T12:00"),
+    TimeWindow("2000-01-01", "2000-01-02T12:00"),
     ByVariable(Sphere(), (("t", "sst", 2.0), ("*", "sst", 0.0))),
     ByChannel("channel", (1.0, 2.0), ((1.0, 0.2), (0.2, 1.0))),
     ByDistance(200.0),

@@ -16,7 +16,7 @@ from ensf.dataset.methods import Method, beside_parameters, with_catalogues
 from ensf.filters.base import Filter, can, unsmoothed
 from ensf.offline.cycle.command import UNREADABLE, WORDS, Command
 from ensf.offline.cycle.parameters import Estimated
-from ensf.offline.windows import Window
+from ensf.offline.windows import Span
 from ensf.runs.files import expanded, resolved
 from ensf.runs.patterns import find_files
 from ensf.runs.recipe import describe
@@ -302,7 +302,7 @@ class Cycling:
             "folder": resolved(expanded(self.folder)),
         }
 
-    def span(self, cycle: int) -> Window | None:
+    def span(self, cycle: int) -> Span | None:
         """When what a cycle takes was observed, the end excluded; None if model time is a number."""
         if not self.is_dated:
             return None
