@@ -190,11 +190,6 @@ class Cycling:
                 f"the parameters are {', '.join(self.own_parameters) or 'none'} but the words of the command "
                 f"{', '.join(self.model.words) or 'none'}: give Command(..., words=) with the names of the parameters"
             )
-        if self.model.by_time and len(self.own_parameters) < len(self.parameters):
-            raise ValueError(
-                "parameters in the members' files cannot be in files of one time each: leave by_time out, or give the "
-                "parameters a value"
-            )
         if self.parameters and can(self.filter, "analyse"):
             check_preparable(cast(Filter, self.filter))
 
