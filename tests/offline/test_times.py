@@ -230,10 +230,10 @@ def test_parameters_are_those_of_the_last_time(folder, rng):
     """A number and a field, each as in files of all times; earlier files keep what they have."""
     rate, rough = 1 + 0.1 * rng.standard_normal(MEMBERS), rng.standard_normal((MEMBERS, 3, 4)).astype(np.float32)
     for number, path in enumerate(sorted(folder.glob("*/m?.nc"))):
-        member = number % MEMBERS
+        member, earlier = number % MEMBERS, 5.0 * (path.parent.name in ("hour_0", "hour_3"))
         file = xr.load_dataset(path, decode_times=False)
-        grid = file.q.isel(time=0, drop=True)
-        file.assign(rate=rate[member], rough=grid.copy(data=rough[member])).to_netcdf(path)
+        field = file.q.isel(time=0, drop=True).copy(data=rough[member] + np.float32(earlier))
+        file.assign(rate=rate[member] + earlier, rough=field).to_netcdf(path)
     chosen = {"rate": Parameter(min_spread=0.05), "rough": Parameter()}
     times = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)]
     analysed(folder, str(folder / "whole" / "m*.nc"), "a", LETKF(NEAR), by_time=False, parameters=chosen)
@@ -242,6 +242,6 @@ def test_parameters_are_those_of_the_last_time(folder, rng):
         (whole,) = loaded([folder / "a" / f"m{member}.nc"])
         first, _, last = loaded(folder / "b" / f"hour_{hour}" / f"m{member}.nc" for hour in (0, 3, 6))
         xr.testing.assert_equal(last, whole.isel(time=[2]))
-        assert first.rate == rate[member] and 0 < abs(last.rate - rate[member]) < 0.5
-        np.testing.assert_array_equal(first.rough, rough[member])
-        assert (last.rough != first.rough).any()
+        assert first.rate == rate[member] + 5 and 0 < abs(last.rate - rate[member]) < 0.5
+        np.testing.assert_array_equal(first.rough, rough[member] + np.float32(5))
+        assert (last.rough != rough[member]).any()
