@@ -74,6 +74,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--dtype", choices=("float64", "float32"), default="float64", help="dtype of the array tests")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is `full` is not `slow` too: `-m slow` leaves it out."""
+    for item in items:
+        if item.get_closest_marker("full"):
+            item.own_markers = [mark for mark in item.own_markers if mark.name != "slow"]
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A file of tests is run by one process: what its tests share is made once."""

@@ -8,7 +8,7 @@ place around the ring and are damped; noise comes from the seed. The words make 
 With the word times=N the file holds N states, the last bytes, and before them their times in hours: the model goes on
 from the last state and leaves those of its start and of N - 1 steps. With each=N the file holds one state, and those
 before the last are left in hist_0.nc, hist_1.nc, ...; of these nan spoils one, less leaves one out, late misdates one;
-with link the last is there, too, and OUTPUT a link to it.
+with link the last is there, too, and OUTPUT a link to it. With rate=R the states of all its steps are R times as large.
 """
 
 import math
@@ -56,8 +56,9 @@ def several(given, made, start, duration, seed, times, held, words):
     head, body = content[: -8 * size], struct.unpack(f">{size}d", content[-8 * size :])
     hours, step = body[held - 1], duration / 3600 / (times - 1)
     states = [list(body[-COUNT:])]
+    rate = next((float(word[5:]) for word in words if word.startswith("rate=")), 1.0)
     for k in range(1, times):
-        states.append(advance(states[-1], hours + (k - 1) * step, step, seed + k))
+        states.append([rate * one for one in advance(states[-1], hours + (k - 1) * step, step, seed + k)])
     clock = [hours + k * step for k in range(times)]
     if "nan" in words:
         states[1] = [math.nan, *states[1][1:]]

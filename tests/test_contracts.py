@@ -16,7 +16,7 @@ import ensf
 from ensf import FailedMembers, OptimalInterpolation, PartialState, ParticleFilter
 from ensf.arrays import to_numpy
 from ensf.filters import Analysis
-from ensf.observations import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, arctan
+from ensf.observations import Callback, Correlated, Identity, Linear, Observation, Pointwise, Select, arctan, log
 
 # Promises that a filter does not keep yet, by test and row, with the reason.
 UNKEPT = {
@@ -269,6 +269,15 @@ def test_a_bad_member_is_named(method, bad, prior):
     prior[7, 4] = bad
     with pytest.raises(ValueError, match=f"prior member 7 has {bad} at state variable 4"):
         analyse(method, prior, observation)
+
+
+@those(lambda row: row.finite)
+def test_a_prediction_that_is_not_finite_is_named(method, prior):
+    prior = np.abs(prior) + 0.1
+    prior[7, 4] = -0.3
+    seen = Observation(np.log(prior[1]), Pointwise(log), 0.2)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="observation 4 of member 7 is predicted as nan"):
+        analyse(method, prior, seen)
 
 
 @every_filter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -151,6 +154,14 @@ def test_the_plan_is_seen_at_the_top():
         path.stem for path in (ROOT / "ensf").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert entries == {"__init__", "__main__", *LEVEL} - {"experiments"}
+
+
+@pytest.mark.parametrize(("names", "most"), [({"isinstance", "hasattr"}, 4), ({"Any"}, 5)], ids=str)
+def test_types_are_asked_for_seldom(names, most):
+    """So many in 1000 lines: variation is a verb or a protocol, and what has a type says it."""
+    texts = [path.read_text(encoding="utf-8") for path in sources("ensf")]
+    asked = sum(len(re.findall(rf"\b({'|'.join(names)})\b", text)) for text in texts)
+    assert asked <= most * sum(text.count("\n") for text in texts) / 1000
 
 
 def test_all_folders_are_installed():

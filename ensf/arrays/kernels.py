@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import llvmlite
 import numba
@@ -26,6 +26,7 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 __all__ = ["compiled", "sources"]
 
+Loop: TypeAlias = Callable[..., Any]
 PACKAGE = Path(__file__).parents[1]
 VERSIONS = sys.version, numba.__version__, llvmlite.__version__
 UNUSED = 30 * 86400.0
@@ -34,10 +35,10 @@ UNUSED = 30 * 86400.0
 
 def compiled(
     *, nogil: bool = False, parallel: bool = False, error_model: Literal["python", "numpy"] = "python"
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> Callable[[Loop], Loop]:
     """Decorator: compile with these options of ``numba.njit``, and keep the machine code on disk where one can."""
 
-    def compile_later(function: Callable[..., Any]) -> Callable[..., Any]:
+    def compile_later(function: Loop) -> Loop:
         loop: Any = numba.njit(nogil=nogil, parallel=parallel, error_model=error_model)(function)
         # nowhere to write, or no source to read: compiled in every process
         with suppress(OSError, RuntimeError):
@@ -88,7 +89,7 @@ class _Entries(FunctionCache):
     What cannot be read is compiled anew, and what cannot be written is not kept: a full disk ends no run.
     """
 
-    def __init__(self, function: Callable[..., Any], options: tuple[bool | str, ...]) -> None:
+    def __init__(self, function: Loop, options: tuple[bool | str, ...]) -> None:
         super().__init__(function)
         path = Path(inspect.getfile(function))
         digest = hashlib.blake2b(repr((VERSIONS, options)).encode(), digest_size=8)

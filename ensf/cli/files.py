@@ -158,7 +158,7 @@ def _variables(values: Options) -> tuple[Any, tuple[str, ...]]:
 
 def _words(value: object) -> tuple[str, ...]:
     """A list of a configuration, or words separated by commas."""
-    return tuple(map(str, value)) if isinstance(value, list) else words(str(value))
+    return words(",".join(several(value)))
 
 
 def _codes(value: object) -> tuple[int, ...]:

@@ -171,9 +171,11 @@ def variable_dims(name: Hashable, dims: Sequence[str] | Mapping[Hashable, Sequen
     ValueError
         If a mapping lacks the variable.
     """
-    if isinstance(dims, Mapping) and name not in dims:
+    if not isinstance(dims, Mapping):
+        return dims
+    if name not in dims:
         raise ValueError(f"dims= has no coordinates for variable {name!r}: give those of every variable")
-    return dims[name] if isinstance(dims, Mapping) else dims
+    return dims[name]
 
 
 def _column(variable: xr.DataArray, name: str, at: Mapping[str, float]) -> np.ndarray:

@@ -153,7 +153,7 @@ def _change(owner: Any, former: Mapping[Key, object], new: Mapping[Key, object])
     owner.setncatts({key: value for key, value in new.items() if key not in former or not _same(value, former[key])})
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: object, other: object) -> bool:
     """Whether two attributes are the same, NaN and type included."""
     mine, its = np.asarray(one), np.asarray(other)
     return mine.dtype == its.dtype and mine.shape == its.shape and mine.tobytes() == its.tobytes()
@@ -217,6 +217,6 @@ class _ZarrVariable:
         self.array.attrs.put(stored | {str(key): _plain(value) for key, value in new.items()})
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """As JSON has it."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

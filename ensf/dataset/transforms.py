@@ -313,12 +313,12 @@ def fitted(settings: Iterable[Any], values: Callable[[], Array], label: Callable
         If prior values are outside the domain of a transform, or one cannot be fitted; the sentence has no subject.
     """
     settings = list(_flat(settings))
-    if not any(hasattr(setting, "fit") for setting in settings):
+    if not any(can(setting, "fit") for setting in settings):
         return Chain(tuple(settings))
     prior = values()
     chain: list[Any] = []
     for setting in settings:
-        transform = setting.fit(prior) if hasattr(setting, "fit") else setting
+        transform = setting.fit(prior) if can(setting, "fit") else setting
         prior = _checked([transform], prior, label)
         chain.append(transform)
     return Chain(tuple(chain))

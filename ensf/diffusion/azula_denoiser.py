@@ -9,7 +9,9 @@ public interface of version 0.10; PyTorch is imported when a function here is ca
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -19,14 +21,17 @@ from ensf.diffusion.prior_scores import FittedScore, FunctionScore
 __all__ = ["AzulaDenoiser", "azula_denoiser", "azula_score"]
 
 
+Schedule: TypeAlias = Callable[[Array], tuple[Array, Array]]
+
+
 class AzulaDenoiser(Protocol):
     """The part of `azula.denoise.Denoiser` that is used."""
 
     @property
-    def schedule(self) -> Any:
+    def schedule(self) -> Schedule:
         """``t -> alpha_t, sigma_t``, tensors."""
 
-    def __call__(self, x_t: Any, t: Any) -> Any:
+    def __call__(self, x_t: Array, t: Array) -> Any:
         """A posterior with a `mean`."""
 
 
@@ -58,7 +63,7 @@ def azula_score(denoiser: AzulaDenoiser) -> FunctionScore:
     return FunctionScore(score)
 
 
-def azula_denoiser(score: FittedScore, schedule: Any) -> Any:
+def azula_denoiser(score: FittedScore, schedule: Schedule) -> AzulaDenoiser:
     """A fitted score as an azula denoiser, for its samplers and guidance, without gradients.
 
     Its states are ``(row, state)``, its time one number or one for every row.
@@ -77,7 +82,7 @@ def azula_denoiser(score: FittedScore, schedule: Any) -> Any:
             super().__init__()
             self.schedule = schedule
 
-        def forward(self, x_t: Any, t: Any, **options: Any) -> Any:
+        def forward(self, x_t: Any, t: Any, **options: object) -> object:
             states = np.asarray(x_t.detach().cpu())
             mean = np.empty_like(states)
             times, row_of = np.unique(np.broadcast_to(t.detach().cpu(), len(states)), return_inverse=True)
@@ -90,7 +95,7 @@ def azula_denoiser(score: FittedScore, schedule: Any) -> Any:
     return ScoreDenoiser()
 
 
-def _torch() -> Any:
+def _torch() -> ModuleType:
     try:
         import torch
     except ModuleNotFoundError as error:

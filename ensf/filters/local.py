@@ -14,14 +14,16 @@ from typing import Self
 import numpy as np
 
 from ensf.arrays import Array, centred, like, namespace, to_numpy
+from ensf.arrays.settings import check_kind
 from ensf.filters.base import Part, Update
 from ensf.filters.weights import combine
 from ensf.localization import ByCorrelation, Localization, Patches, PatchLimit
 from ensf.localization.information_limit import degrees_of_freedom
+from ensf.localization.localization import check_localization
 from ensf.localization.patches import everything
 from ensf.observations.observation import Observation
 
-__all__ = ["LocalUpdate", "check_local"]
+__all__ = ["LocalUpdate", "check_local", "check_localized"]
 
 PLACES = 64
 """Places over which the weights of a parameter are averaged, at most."""
@@ -74,19 +76,21 @@ class LocalUpdate(Update):
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part, and the degrees of freedom at each entry."""
         anomalies = centred(part.values)
-        if isinstance(self.localization, ByCorrelation):
-            host = to_numpy(anomalies), to_numpy(self.anomalies)
-            increments, freedom = self.increments(anomalies, self.localization.patches(*host, self.group))
-            return part.values + increments, {"degrees_of_freedom": freedom}
-        if part.positions is None and self.localization is not None:
+        if part.positions is None and self._by_place is not None:
             return part.values + combine(anomalies, self._mean_weights), {}
-        increments, freedom = self.increments(anomalies, self.patches(part.positions, part.values.shape[1]))
+        increments, freedom = self.increments(anomalies, self.patches_of(anomalies, part.positions))
         return part.values + increments, self.looks(part, freedom)
+
+    def patches_of(self, anomalies: Array, positions: np.ndarray | None) -> Patches:
+        """What entries with these anomalies ``(member, entry)``, at these positions, learn from."""
+        if isinstance(self.localization, ByCorrelation):
+            return self.localization.patches(to_numpy(anomalies), to_numpy(self.anomalies), self.group)
+        return self.patches(positions, anomalies.shape[1])
 
     def looks(self, part: Part, freedom: Array) -> dict[str, Array]:
         """What one may look at of a part: degrees of freedom, and the half-widths that an information limit chose."""
-        wide = None if part.positions is None else self._wide(part.positions)
-        if wide is None or self.information_limit is None:
+        wide = None if part.positions is None or self.information_limit is None else self._wide(part.positions)
+        if wide is None:
             return {"degrees_of_freedom": freedom}
         half_width = self._narrowed(wide).half_width[wide.slots // wide.variables.shape[1]]
         return {"degrees_of_freedom": freedom, "half_width": like(half_width, freedom)}
@@ -168,6 +172,25 @@ class LocalUpdate(Update):
         increments = self.increments(identity, replace(patches, variables=variables))[0]
         xp = namespace(increments)
         return xp.mean(xp.reshape(increments, (members, count, members)), axis=1).T
+
+
+def check_localized(
+    localization: Localization | ByCorrelation | None,
+    limit: PatchLimit | None,
+    unresolved_variance: float,
+    name: str,
+    optional: bool = False,
+) -> None:
+    """Raise ValueError for what localizes no filter, and for correlations beside what needs places."""
+    if limit is not None:
+        check_kind(limit, "narrow", f"information_limit of {name}", "InformationLimit(0.2)")
+    if not isinstance(localization, ByCorrelation):
+        if localization is not None or not optional:
+            check_localization(localization, name)
+    elif limit is not None or unresolved_variance:
+        raise ValueError(
+            f"{name} with ByCorrelation has no places: leave information_limit and unresolved_variance out"
+        )
 
 
 def check_local(

@@ -70,8 +70,7 @@ class ByCorrelation:
         from ensf.localization.loops import squared_correlations
 
         square = np.empty((anomalies.shape[1], predicted.shape[1]))
-        entries, columns = (np.ascontiguousarray(one.T, dtype=np.float64) for one in (anomalies, predicted))
-        squared_correlations(entries, columns, square)
+        squared_correlations(_scaled(anomalies), _scaled(predicted), square)
         with np.errstate(divide="ignore"):
             weight = np.clip(((len(anomalies) - 1) - self.errors**2 / square) / left, 0.0, 1.0)
         if group is not None:
@@ -83,3 +82,10 @@ class ByCorrelation:
         indptr = np.searchsorted(row, np.arange(len(weight) + 1)).astype(np.int64)
         own = weight[row, index]
         return Patches(np.arange(len(weight))[:, None], indptr, index.astype(np.int64), 1 - own, own)
+
+
+def _scaled(anomalies: np.ndarray) -> np.ndarray:
+    """Anomalies as rows, the largest of each 1: their squares stay in the range of numbers."""
+    rows = np.ascontiguousarray(anomalies.T, dtype=np.float64)
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    return rows / np.where(largest > 0, largest, 1.0)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +224,8 @@ class Offline:
     correlation : Correlation, optional
         Of the errors of the rows of one group, as in `ensf.tables.ObservationTable.observe`.
     parameters : mapping of str to Parameter
-        Variables that are parameters of the model, numbers or fields, as in `ensf.dataset.analyse`.
+        Variables that are parameters of the model, numbers or fields, as in `ensf.dataset.analyse`; with `by_time`
+        those of the files of the last time, from which the model goes on.
     by_time : bool
         Each name or pattern of the forecast, or group of them, is the files of one time, from the first to the last.
     window : str
@@ -261,8 +262,6 @@ class Offline:
 
     def __post_init__(self) -> None:
         check_limit(self.memory_limit)
-        if self.by_time and self.parameters:
-            raise ValueError("parameters cannot be in files of one time each: leave by_time or the parameters out")
         if self.by_time and self.window and self.window != "all" and "/" not in self.window:
             raise ValueError(f"window {self.window!r} has no centre with a file for each time: give START/END, or all")
         for stage in (*self.stages, *self.statistics):
@@ -316,11 +315,16 @@ class Offline:
         folder = expanded(output)
         paths = find_files([name for group in each(prior) for name in each(group)], "the forecast")
         tables = find_files(observations, "the observations")
-        of_source = partial(Source.of, paths, self.member_dim, mask=self.mask, coordinates=[*self.coordinates.values()])
-        source = self._of_times(prior) if self.by_time else of_source(self.variables, without=tuple(self.parameters))
-        source = source.with_axes(self.coordinates, self.periods)
         how = self.mask, tuple(self.coordinates.values())
-        parameters = {name: parameter_source(paths, self.member_dim, name, *how) for name in self.parameters}
+        without, last = tuple(self.parameters), paths
+        if self.by_time:
+            groups = [find_files(group, "the forecast") for group in each(prior)]
+            source: Source = TimesSource.of_times(groups, self.member_dim, self.variables, *how, without)
+            last = groups[-1]
+        else:
+            source = Source.of(paths, self.member_dim, self.variables, *how, without)
+        source = source.with_axes(self.coordinates, self.periods)
+        parameters = {name: parameter_source(last, self.member_dim, name, *how) for name in self.parameters}
         layout = source.layout
 
         method = method_for(beside_parameters(self.method) if parameters else self.method, layout)
@@ -373,10 +377,6 @@ class Offline:
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         return Transforms.of(chosen, source.layout, source.variable, source.label)
-
-    def _of_times(self, prior: Groups) -> Source:
-        groups = [find_files(group, "the forecast") for group in each(prior)]
-        return TimesSource.of_times(groups, self.member_dim, self.variables, self.mask, self.coordinates.values())
 
     def analyse(
         self,
@@ -469,14 +469,16 @@ class Offline:
         """
         key = int(rng.integers(2**63))
         pairs = {}
+        files = names(job.source, ("analysis",), ())[: len(job.source.paths)]
         for name, (parameter, source) in zip(self.parameters, job.parameters, strict=True):
             forecast = source.load(distinct=False)
             values = job.pipeline.parameter(update, parameter, source.layout, forecast, key)
             pairs[name] = (forecast, values)
             if "analysis" in self.stages:
-                write_parameter(folder, source, values)
+                write_parameter(folder, source, values, files[-len(source.paths) :])
             if replaced:
-                write_parameter(folder, source, parameter.replaced(values, replaced.replacement), replaced.names)
+                made = parameter.replaced(values, replaced.replacement)
+                write_parameter(folder, source, made, replaced.names[-len(made) :])
         return pairs
 
 

@@ -18,7 +18,7 @@ from ensf.offline.memory import keepers
 from ensf.offline.observations import Columns, compare, counts
 from ensf.offline.parts import cut_source
 from ensf.offline.statistics import Bands, by_band
-from ensf.offline.windows import Window
+from ensf.offline.windows import Span
 from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, Observed
 from ensf.tables.flags import USED, WITHHELD
@@ -167,7 +167,7 @@ class Job:
     pipeline: Pipeline
     tables: tuple[Path, ...]
     output: Path
-    window: Window | None = None
+    window: Span | None = None
     memory: Memory = None
     parameters: tuple[tuple[Parameter, Source], ...] = ()
     converted: tuple[str, ...] = ()

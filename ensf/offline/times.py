@@ -51,6 +51,7 @@ class TimesSource(Source):
         variables: Iterable[str],
         mask: bool,
         coordinates: Iterable[str] = (),
+        without: Iterable[str] = (),
     ) -> TimesSource:
         """The source of files of several times.
 
@@ -58,7 +59,7 @@ class TimesSource(Source):
         ----------
         groups : sequence of sequence of Path
             Files of the members, of each time, from the first time to the last.
-        member_dim, variables, mask, coordinates
+        member_dim, variables, mask, coordinates, without
             As of `Source.of`.
 
         Raises
@@ -78,7 +79,8 @@ class TimesSource(Source):
                 "files of a time: put patterns in quotes, 'm*_00.nc' 'm*_06.nc', which a shell leaves alone"
             )
         variables, coordinates = tuple(variables), tuple(coordinates)
-        times = tuple(Source.of(group, member_dim, variables, mask, coordinates) for group in groups)
+        without = tuple(without)
+        times = tuple(Source.of(group, member_dim, variables, mask, coordinates, without) for group in groups)
         first = times[0]
         for time in times[1:]:
             if time.members != first.members:

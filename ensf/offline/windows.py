@@ -15,14 +15,14 @@ import xarray as xr
 from ensf.dataset import netcdf
 from ensf.dataset.coordinates import CRITERIA
 
-__all__ = ["Window", "valid_time", "window_of"]
+__all__ = ["Span", "valid_time", "window_of"]
 
-Window = tuple[np.datetime64, np.datetime64]
+Span = tuple[np.datetime64, np.datetime64]
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DEFAULT = "6h"
 
 
-def window_of(text: str, paths: Sequence[Path]) -> Window | None:
+def window_of(text: str, paths: Sequence[Path]) -> Span | None:
     """The window of a forecast; None if every time counts.
 
     Parameters
@@ -54,7 +54,7 @@ def window_of(text: str, paths: Sequence[Path]) -> Window | None:
     return times[0] - width // 2, times[0] - width // 2 + width
 
 
-def _interval(text: str) -> Window:
+def _interval(text: str) -> Span:
     start, _, end = text.partition("/")
     try:
         window = np.datetime64(start.strip(), "us"), np.datetime64(end.strip(), "us")
@@ -95,7 +95,7 @@ def valid_time(path: Path) -> np.datetime64 | None:
             return _of_wrf(file)
         try:
             value = xr.conventions.decode_cf_variable("time", time.variable.load()).values.reshape(-1)[0]
-            return np.datetime64(str(value) if isinstance(value, np.datetime64) else value.isoformat(), "us")
+            return np.datetime64(str(value), "us")
         except Exception as error:  # the libraries below raise many kinds of error for units that they cannot read
             problem = " ".join(str(error).split())[:200]
             raise ValueError(f"{path}: variable {time.name!r} is no date ({problem}): say window START/END") from error

@@ -234,7 +234,7 @@ def _write(task: tuple[str, int], stopping: Callable[[], bool]) -> None:
         output.write_parts(copies[number], output.begun(copies[number]), range(len(output.parts)))
 
 
-def write_parameter(folder: Path, source: Source, values: np.ndarray, names: Sequence[str] = ()) -> None:
+def write_parameter(folder: Path, source: Source, values: np.ndarray, names: Sequence[str]) -> None:
     """Replace a parameter of the model in files of the analysis that are there.
 
     Parameters
@@ -244,11 +244,11 @@ def write_parameter(folder: Path, source: Source, values: np.ndarray, names: Seq
         Of the parameter alone.
     values : (member, entry) array
     names : sequence of str
-        Of the files; by default those of the forecast.
+        Of the files.
     """
     part = Range(tuple(source.layout.template.data_vars), None, 0, 1)
     member_dim = source.layout.member_dim if source.single else None
-    for number, name in enumerate(names or _members(source)):
+    for number, name in enumerate(names):
         members = [values if source.single else values[number : number + 1]]
         with raw(folder / name, "r+") as file:
             coded = codings(file, source.layout, [part], members.__getitem__)

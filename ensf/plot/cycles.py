@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import xarray as xr
@@ -154,8 +154,7 @@ def figure_rows(statistics: xr.Dataset, about: str) -> Figure:
 
     figure = new_figure(4.2, "Rows used and rejected over cycles", of_cycle(statistics, about))
     axes = figure.subplots()
-    total = sum(statistics[f"{name}_rows"].sum("band") for name in variables_of(statistics))
-    assert isinstance(total, xr.DataArray)
+    total = cast(xr.DataArray, sum(statistics[f"{name}_rows"].sum("band") for name in variables_of(statistics)))
     there = (reason for reason in statistics["reason"].values.tolist() if reason != REASONS[WINDOW])
     reasons = sorted(there, key=lambda reason: reason != REASONS[USED])
     cycle = statistics["cycle"].values

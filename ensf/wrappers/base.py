@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -87,10 +87,9 @@ class Wrapper:
 
     def _inner(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory) -> Update:
         """Update of the filter inside."""
-        assert isinstance(self.filter, Preparable)
         if memory is not None:
             check_memory(self.filter, memory, predicted.shape[:1])
-        update = self.filter.prepare(predicted, observation, rng, memory)
+        update = cast(Preparable, self.filter).prepare(predicted, observation, rng, memory)
         check_left(self.filter, update.memory)
         return update
 

@@ -33,6 +33,7 @@ from ensf.arrays import (
     as_floating,
     centred,
     generator,
+    is_double,
     like,
     member_mean,
     namespace,
@@ -299,9 +300,7 @@ class OnlyVariables(Wrapper):
         for index in self._indices:
             if not 0 <= index < size:
                 raise ValueError(f"OnlyVariables has index {index}: give 0 to {size - 1}")
-        update = self._inner(predicted, observation, rng, memory)
-        assert isinstance(update, _Corrected)
-        return replace(update, only=self)
+        return replace(cast(_Corrected, self._inner(predicted, observation, rng, memory)), only=self)
 
     def among(self, part: Part) -> np.ndarray:
         """Which entries of a part are of the variables, ``(entry,)``."""
@@ -561,7 +560,8 @@ def spread_ratio(wanted: Array, ensemble: Array) -> Array:
     xp = namespace(ensemble)
     actual = spread(ensemble)
     size = xp.max(xp.abs(ensemble), axis=0)
-    differ = actual > float(xp.finfo(ensemble.dtype).eps) * size  # one or two spacings of numbers
+    spacings = ensemble.shape[0] if is_double(ensemble) else 1  # what a sum over members rounds; centred twice: one
+    differ = actual > spacings * float(xp.finfo(ensemble.dtype).eps) * size
     one = xp.ones_like(actual)
     return xp.where(differ, wanted / xp.where(differ, actual, one), one)
 

@@ -70,7 +70,7 @@ class Tempered:
 
     def __post_init__(self) -> None:
         check_filter(self.filter, type(self).__name__)
-        if isinstance(self.pieces, list | tuple) or np.ndim(self.pieces):
+        if np.ndim(self.pieces):
             coefficients = tuple(map(float, as_floating(self.pieces, "pieces of Tempered").tolist()))
             object.__setattr__(self, "pieces", coefficients)
             total = sum(1 / one for one in coefficients) if coefficients and min(coefficients) > 0 else np.nan

@@ -61,6 +61,11 @@ def test_a_kill_at_some_calls(started):
 
 
 @pytest.mark.slow
+def test_a_kill_at_many_calls(started):
+    killed(started, [(number, bool(k % 2)) for k, number in enumerate(spread(started[-1], 100))])
+
+
+@pytest.mark.full
 def test_a_kill_at_every_call(started):
     calls = started[-1]
     print(f"{calls} calls")

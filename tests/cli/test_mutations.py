@@ -360,5 +360,10 @@ def test_some_mutations(source, server):
 
 
 @pytest.mark.slow
+def test_more_mutations(source, server):
+    many(source, server, range(100, 130))
+
+
+@pytest.mark.full
 def test_mutations(source, server):
-    many(source, server, range(100, 315))
+    many(source, server, range(130, 315))

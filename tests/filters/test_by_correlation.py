@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -21,9 +23,11 @@ from ensf import (
     Localization,
     Observation,
     Parameter,
+    Pointwise,
     Select,
     Simulated,
     Smoother,
+    arctan,
 )
 from ensf.dataset import Problem, analyse
 from ensf.runs.recipe.reader import read_method
@@ -79,9 +83,44 @@ def test_with_few_members_it_is_nearer_to_the_exact_posterior_and_with_many_ther
     assert distance(LETKF(ByCorrelation()), 4000, 1) < 0.05
 
 
-def test_parts_recipes_datasets_and_earlier_states(prior, rng):
-    method = LETKF(ByCorrelation(1.0))
-    analysis = method.analyse(prior, SEEN, 3)
+def test_letsf_is_the_letkf_where_observations_are_linear(prior):
+    for errors in (0.0, 1.0):
+        one, other = (kind(ByCorrelation(errors)).analyse(prior, SEEN, 1).ensemble for kind in (LETKF, LETSF))
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_letsf_of_seen_functions_is_the_whole_filter_where_every_correlation_counts(prior):
+    seen = Observation(np.array([0.3, -0.2, 0.5]), Pointwise(arctan, Select((0, 4, 9))), 0.1)
+    whole = LETSF().analyse(prior, seen, 1).ensemble
+    np.testing.assert_allclose(LETSF(ByCorrelation(0.0)).analyse(prior, seen, 1).ensemble, whole, atol=1e-9)
+
+
+def test_letsf_with_few_members_is_nearer_to_independent_scalar_posteriors():
+    """60 parameters, each seen through an arctangent: the exact mean of each by quadrature."""
+    grid, far = np.linspace(-6, 6, 4001), []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        parameters, value = rng.standard_normal((2, 60))
+        members = rng.standard_normal((30, 60))
+        density = np.exp(-0.5 * grid**2 - 0.5 * ((np.arctan(value)[:, None] - np.arctan(grid)) / 0.3) ** 2)
+        mean = (density * grid).sum(axis=1) / density.sum(axis=1)
+        seen = Observation(np.arctan(value), Pointwise(arctan), 0.3)
+        analyses = (LETSF(one).analyse(members, seen, 1).ensemble for one in (None, ByCorrelation()))
+        far.append([np.sqrt(np.mean((one.mean(axis=0) - mean) ** 2)) for one in analyses])
+    whole, local = np.mean(far, axis=0)
+    assert local < 0.6 * whole
+
+
+@pytest.mark.parametrize(
+    ("method", "seen"),
+    [
+        (LETKF(ByCorrelation(1.0)), SEEN),
+        (LETSF(ByCorrelation(1.0), steps=3), replace(SEEN, operator=Pointwise(arctan, Select((0, 4, 9))))),
+    ],
+    ids=["LETKF", "LETSF"],
+)
+def test_parts_recipes_datasets_and_earlier_states(prior, rng, method, seen):
+    analysis = method.analyse(prior, seen, 3)
     positions = np.arange(float(SIZE))[:, None]
     for entries in np.split(rng.permutation(SIZE), [1, 5]):
         part = analysis.update.near(positions[entries]).apply(prior[:, entries], positions[entries], entries)
@@ -89,10 +128,10 @@ def test_parts_recipes_datasets_and_earlier_states(prior, rng):
     np.testing.assert_array_equal(analysis.update.apply(prior[:, 3:5], None, field="p"), analysis.ensemble[:, 3:5])
     assert read_method(repr(method)) == method
     dataset = xr.Dataset({"q": (("realization", "x"), prior), "rate": ("realization", prior[:, 4] + 0.1)})
-    np.testing.assert_array_equal(Problem.of(dataset[["q"]], SEEN, method).analyse(3).ensemble, analysis.ensemble)
-    made = analyse(dataset, SEEN, method, 3, parameters={"rate": Parameter()})
+    np.testing.assert_array_equal(Problem.of(dataset[["q"]], seen, method).analyse(3).ensemble, analysis.ensemble)
+    made = analyse(dataset, seen, method, 3, parameters={"rate": Parameter()})
     np.testing.assert_allclose(made.rate, analysis.ensemble[:, 4] + 0.1, rtol=1e-12)
-    np.testing.assert_array_equal(Smoother(method, 1).analyse(prior, SEEN, 3).ensemble, analysis.ensemble)
+    np.testing.assert_array_equal(Smoother(method, 1).analyse(prior, seen, 3).ensemble, analysis.ensemble)
 
 
 def test_groups_are_near_as_a_whole_and_dense_errors_are_taken(prior):

@@ -308,7 +308,7 @@ def test_stages_and_statistics(folder):
 def test_the_table_says_what_was_used(folder):
     rows = [*ROWS, "t,400,1.0,2024-01-31T03:00,47.3,4.2,850", "t,280,1.0,2024-01-31T03:00,80,4.2,850"]
     (folder / "obs.csv").write_text("\n".join([HEAD, *rows]) + "\n")
-    assert main([*command(folder), "--quality", "Window('2024-01-31', '2024-02-01'), GrossCheck(4.0)"]) == 0
+    assert main([*command(folder), "--quality", "TimeWindow('2024-01-31', '2024-02-01'), GrossCheck(4.0)"]) == 0
     table = read(folder / "out" / "observations.nc")
     assert table.reason.tolist() == ["used"] * 3 + ["gross check", "out of domain"]
     assert np.isfinite(table.extra["analysis_spread"][:3]).all() and np.isfinite(table.extra["prior_mean"][3])

@@ -241,7 +241,7 @@ def test_files_that_are_there_are_replaced_on_demand_only(folder):
 
 
 def test_a_strict_run_names_the_row(folder, capsys):
-    words = ["--strict", "--quality", "Window('2024-01-31', '2024-02-01')"]
+    words = ["--strict", "--quality", "TimeWindow('2024-01-31', '2024-02-01')"]
     for row, reason in (("2023-01-31,44,5", "outside the time window"), ("2024-01-31,74,5", "out of domain")):
         (folder / "obs.csv").write_text("\n".join([HEAD, *ROWS, f"q,0.008,1,{row},"]) + "\n")
         assert main([*command(folder), *words]) == 2 and not (folder / "out").exists()

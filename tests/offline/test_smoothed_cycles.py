@@ -13,6 +13,7 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from kills import kill
 
 from ensf.cli import main
 from ensf.dataset import Problem
@@ -32,9 +33,11 @@ COMMAND = f"{PROGRAM} {{input}} {{output}} 0 {{duration}} {{seed}}"
 METHODS = ["Smoother(ETKF(), 3)", "Smoother(LETKF(Localization(Euclidean(), 1.5, dims=('x', 'y'))), 3)"]
 
 
-def write_member(path, states):
-    """A classic NetCDF file of the states before the start, every two hours."""
+def write_member(path, states, **numbers):
+    """A classic NetCDF file of the states before the start, every two hours, behind other numbers."""
     with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as file:
+        for name, number in numbers.items():
+            file.createVariable(name, "f8", ())[...] = number
         for name, size in (("y", 3), ("x", 4), ("time", len(states))):
             file.createDimension(name, size)
         for name in ("y", "x"):
@@ -144,13 +147,46 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(folder):
     assert contents(resumed) == contents(whole)
 
 
+CONFIG = f"""
+command = {COMMAND + f" times={TIMES} rate={{rate}}"!r}
+initial = "m{{member}}.nc"
+observations = "obs.csv"
+start = 2020-01-01
+method = "{METHODS[0]}"
+members = {MEMBERS}
+cycles = {CYCLES}
+interval = 21600.0
+window = [21600.0, 0.0]
+
+[parameters.rate]
+value = 0.9
+spread = 0.1
+min_spread = 0.02
+"""
+
+
+@pytest.mark.slow
+def test_windows_a_parameter_and_a_lag_of_three_are_killed_at_random_moments(folder):
+    (folder / "c.toml").write_text(CONFIG)
+    words = ["cycle", str(folder / "c.toml"), "--resume", "--output"]
+    statuses = kill(30, 1.0, [*words, str(folder / "killed")])
+    assert statuses.count(signal.SIGKILL) >= 5
+    assert main([*words, str(folder / "killed")]) == main([*words, str(folder / "whole")]) == 0
+    whole = contents(folder / "whole")
+    assert contents(folder / "killed") == whole
+    assert {"cycle_0005/smoothed/cycle_0002/member_0001.nc", "cycle_0005/parameters.csv"} <= whole.keys()
+    tables = [folder / f"whole/cycle_{cycle:04d}/parameters.csv" for cycle in (1, CYCLES)]
+    rates = np.array([np.loadtxt(path, delimiter=",", skiprows=1)[:, 1] for path in tables])
+    assert np.ptp(rates, axis=0).max() > 0.01
+
+
 def external_run(folder, output):
     """A run in a process of its own that is killed when the third cycle has corrected one earlier state."""
     import subprocess
 
     code = f"""
 import os, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
 from pathlib import Path
 from ensf.offline import Earlier
 from test_smoothed_cycles import run
@@ -235,8 +271,14 @@ def trajectories(place):
     ids=["quick", "etkf", "letkf"],
 )
 def test_a_file_for_each_time_has_the_bits_of_one_with_all(folder, method, cycles):
-    """In cycle 2 a member fails, and is replaced."""
+    """In cycle 2 a member fails, and is replaced; a parameter in the files is that of the last time."""
+    rng = np.random.default_rng(4)
+    for number in range(1, 5):
+        states, rate = rng.standard_normal((TIMES, 3, 4)), rng.standard_normal()
+        write_member(folder / f"m{number}.nc", states, rate=rate)
+        write_member(folder / f"last{number}.nc", states[-1:], rate=rate)
     how = {"cycles": cycles, "method": read_method(method), "members": 4, "min_members": 3, "replace_failed": True}
+    how |= {"parameters": {"rate": Estimated(Parameter())}, "variables": ("q",)}
     external.run(ill(folder, f"times={TIMES}", "", **how), folder / "one", show=print)
     records = external.run(by_time(folder, **how), folder / "each", show=print)
     assert [record["replaced"] for record in records] == [[], [2], [], []][:cycles]
@@ -249,6 +291,9 @@ def test_a_file_for_each_time_has_the_bits_of_one_with_all(folder, method, cycle
             assert states.shape == (TIMES, 3, 4)
             np.testing.assert_array_equal(made[name][0], times)
             np.testing.assert_array_equal(made[name][1], states)
+    places = [folder / run / "cycle_0002" / part for run in ("one", "each") for part in ("forecast", "analysis")]
+    rates = [[float(xr.load_dataset(path).rate) for path in sorted(place.glob("member_????.nc"))] for place in places]
+    assert rates[:2] == rates[2:] and len(set(rates[0] + rates[1])) == 7
     one, each = (read(folder / run / "cycle_0002" / "observations.csv") for run in ("one", "each"))
     assert np.unique(one.time[one.used]).size > 2
     np.testing.assert_array_equal(each.extra["analysis_mean"], one.extra["analysis_mean"])
@@ -310,9 +355,6 @@ def test_patterns_are_checked_and_a_dry_run_tells(folder):
             Command("model", by_time=pattern)
     with pytest.raises(ValueError, match="by_time 'hist_{hour}.nc' has the unknown word {hour}"):
         Command("model", by_time="hist_{hour}.nc")
-    inside = {"z0": Estimated(Parameter())}
-    with pytest.raises(ValueError, match="parameters in the members' files cannot be in files of one time each"):
-        by_time(folder, parameters=inside)
     lines = external.plan(by_time(folder, pattern="hist_*_{member}.nc"), folder / "out")
     assert "    leaves a file for each time: hist_*_1.nc, then {output} at the end" in lines
     assert sum("rows can be used" in line for line in lines) == CYCLES

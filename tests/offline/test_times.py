@@ -165,7 +165,6 @@ def test_what_does_not_fit_is_refused_in_a_sentence_and_nothing_is_written(folde
     refused("are the same file", [hours[0], hours[0]])
     refused("there is no file", [hours[0], str(folder / "none*.nc")])
     refused("window '6h' has no centre", hours, window="6h")
-    refused("parameters cannot be in files of one time", hours, parameters={"p": Parameter()})
     (folder / "hour_6" / "m3.nc").rename(folder / "gone.nc")
     refused("hour_6/m0.nc and its like are 3 members, but there are 4 of .*hour_0/m0.nc", hours)
     for member in range(MEMBERS):
@@ -225,3 +224,24 @@ def test_times_take_an_engine_and_a_limit_of_memory(folder, monkeypatch, capsys)
         Offline(LETKF(NEAR), mask=True, by_time=True, memory_limit=3.5e-5).prepare(*given)
     with pytest.raises(ValueError, match="but an update by the members at 23 observed values needs .*: .* thin the"):
         Offline(LETKF(NEAR), mask=True, by_time=True, memory_limit=1e-6).prepare(*given)
+
+
+def test_parameters_are_those_of_the_last_time(folder, rng):
+    """A number and a field, each as in files of all times; earlier files keep what they have."""
+    rate, rough = 1 + 0.1 * rng.standard_normal(MEMBERS), rng.standard_normal((MEMBERS, 3, 4)).astype(np.float32)
+    for number, path in enumerate(sorted(folder.glob("*/m?.nc"))):
+        member, earlier = number % MEMBERS, 5.0 * (path.parent.name in ("hour_0", "hour_3"))
+        file = xr.load_dataset(path, decode_times=False)
+        field = file.q.isel(time=0, drop=True).copy(data=rough[member] + np.float32(earlier))
+        file.assign(rate=rate[member] + earlier, rough=field).to_netcdf(path)
+    chosen = {"rate": Parameter(min_spread=0.05), "rough": Parameter()}
+    times = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)]
+    analysed(folder, str(folder / "whole" / "m*.nc"), "a", LETKF(NEAR), by_time=False, parameters=chosen)
+    analysed(folder, times, "b", LETKF(NEAR), parameters=chosen)
+    for member in range(MEMBERS):
+        (whole,) = loaded([folder / "a" / f"m{member}.nc"])
+        first, _, last = loaded(folder / "b" / f"hour_{hour}" / f"m{member}.nc" for hour in (0, 3, 6))
+        xr.testing.assert_equal(last, whole.isel(time=[2]))
+        assert first.rate == rate[member] + 5 and 0 < abs(last.rate - rate[member]) < 0.5
+        np.testing.assert_array_equal(first.rough, rough[member] + np.float32(5))
+        assert (last.rough != rough[member]).any()

@@ -82,7 +82,7 @@ from ensf.localization import (
 from ensf.runs.recipe.reader import ROOMS, makers, read_method, read_settings
 from ensf.tables import ByChannel, ByDistance, Constant
 from ensf.tables.quality.boxes import Boxes
-from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, Window
+from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, TimeWindow
 from ensf.wrappers import (
     RTPP,
     RTPS,
@@ -174,6 +174,7 @@ METHODS = [
     LETKF(GLOBE),
     LETKF(LINE, InformationLimit()),
     LETKF(ByCorrelation(1.5)),
+    LETSF(ByCorrelation(1.5)),
     LETSF(Localization(Layered(Sphere(), 100.0), math.inf)),
     QuantileFilter(LINE),
     SchurEnKF(LINE),
@@ -202,7 +203,7 @@ SETTINGS = [
     Duplicates(),
     Thinning(Boxes(100.0)),
     SuperObservations(Boxes(100.0, height=5.0), 0.3),
-    Window("2000-01-01", "2000-01-02T12:00"),
+    TimeWindow("2000-01-01", "2000-01-02T12:00"),
     ByVariable(Sphere(), (("t", "sst", 2.0), ("*", "sst", 0.0))),
     ByChannel("channel", (1.0, 2.0), ((1.0, 0.2), (0.2, 1.0))),
     ByDistance(200.0),
@@ -317,6 +318,7 @@ UNFIT = {
     "Localization": (*NOTHING_OF_THE_KIND, None),
     "Localization | None": NOTHING_OF_THE_KIND,
     "Localization | ByCorrelation": (*NOTHING_OF_THE_KIND, None),
+    "Localization | ByCorrelation | None": NOTHING_OF_THE_KIND,
     "PatchLimit | None": NOTHING_OF_THE_KIND,
     "Geometry": ("a", 3, Sphere, None),
     "Marginal": (*NOTHING_OF_THE_KIND, None),

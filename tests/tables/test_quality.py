@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ensf.tables import ObservationTable
 from ensf.tables.flags import DUPLICATE, GROSS, MERGED, MISSING, OUTSIDE, THINNED, WINDOW
 from ensf.tables.quality.boxes import Boxes
-from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, Window
+from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, TimeWindow
 
 NOON = np.datetime64("2024-01-01T12:00", "us")
 
@@ -41,11 +41,11 @@ def distance(first, second):
 
 def test_the_end_of_the_window_is_the_next_ones():
     time = NOON + np.array([-3601, -3600, 0, 3600, 3601]).astype("timedelta64[s]")
-    checked = Window("2024-01-01T11:00", "2024-01-01T13:00").flag(table(np.zeros((5, 2)), time=time))
+    checked = TimeWindow("2024-01-01T11:00", "2024-01-01T13:00").flag(table(np.zeros((5, 2)), time=time))
     assert checked.codes.tolist() == [WINDOW, 0, 0, WINDOW, WINDOW]
     assert checked.reason[0] == "outside the time window"
     with pytest.raises(ValueError, match="is empty: give start before end"):
-        Window("2024-01-02", "2024-01-01")
+        TimeWindow("2024-01-02", "2024-01-01")
 
 
 def test_the_gross_check_counts_total_standard_deviations():
@@ -79,7 +79,7 @@ def test_rejected_rows_stand_for_nobody():
 
 def test_tables_without_rows_pass():
     nothing = table(np.zeros((0, 2)))
-    for check in (Duplicates(), Thinning(Boxes(1.0)), SuperObservations(Boxes(1.0)), Window("2024", "2025")):
+    for check in (Duplicates(), Thinning(Boxes(1.0)), SuperObservations(Boxes(1.0)), TimeWindow("2024", "2025")):
         assert len(check.flag(nothing)) == 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ensf.arrays import to_numpy
-from ensf.filters import ETKF, Analysis
+from ensf.filters import ETKF, Analysis, ParticleFilter
 from ensf.localization import periodic_line
 from ensf.observations import Identity, Observation
 from ensf.wrappers import (
@@ -160,6 +160,17 @@ def test_members_that_agree_exactly_stay_finite(wrapper, prior, observation):
     settings = {"strength": 0.5} if wrapper is RTPS else {}
     agreed = analysed(wrapper(Shrink(0.0), **settings), prior, observation).ensemble
     np.testing.assert_allclose(agreed, np.broadcast_to(prior.mean(axis=0) + 1, prior.shape))
+
+
+@pytest.mark.parametrize("members", [3, 20, 61])
+@pytest.mark.parametrize("wrapper", [lambda f: RTPS(f, 0.5), lambda f: SpreadReset(f, 1.0)])
+def test_a_member_that_is_drawn_for_all_keeps_its_values(wrapper, members):
+    """The mean of equal numbers is rounded, by more than one spacing: that is no spread to be widened."""
+    prior = 10 + np.random.default_rng(3).normal(size=(members, 50))
+    observation = Observation(np.full(50, 14.0), Identity(), 0.05)
+    kept = ParticleFilter().analyse(prior, observation, 1).ensemble
+    assert len(np.unique(kept, axis=0)) == 1
+    np.testing.assert_allclose(wrapper(ParticleFilter()).analyse(prior, observation, 1).ensemble, kept, rtol=1e-13)
 
 
 def test_rotation_keeps_mean_and_covariance(prior, observation):

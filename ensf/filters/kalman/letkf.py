@@ -9,15 +9,14 @@ from functools import partial
 import numpy as np
 
 from ensf.arrays import Array, Generator, centred, like, namespace
-from ensf.arrays.settings import check_kind, check_settings
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import Memory, Prepared, Update
 from ensf.filters.kalman.filters import whitened
 from ensf.filters.kalman.local_transform import local_transform
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
-from ensf.filters.local import LocalUpdate, check_local
+from ensf.filters.local import LocalUpdate, check_local, check_localized
 from ensf.filters.patch_whitening import in_whitened_patches
 from ensf.localization import ByCorrelation, Localization, Patches, PatchLimit
-from ensf.localization.localization import check_localization
 from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
 
@@ -47,14 +46,7 @@ class LETKF(Prepared):
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.information_limit is not None:
-            check_kind(self.information_limit, "narrow", "information_limit of LETKF", "InformationLimit(0.2)")
-        if not isinstance(self.localization, ByCorrelation):
-            check_localization(self.localization, "LETKF")
-        elif self.information_limit is not None or self.unresolved_variance:
-            raise ValueError(
-                "LETKF with ByCorrelation has no places: leave information_limit and unresolved_variance out"
-            )
+        check_localized(self.localization, self.information_limit, self.unresolved_variance, "LETKF")
         check_fraction(self.unresolved_variance)
 
     def prepare(self, predicted: Array, observation: Observation, rng: Generator, memory: Memory = None) -> Update:

@@ -33,15 +33,14 @@ from ensf.arrays import (
     member_variance,
     namespace,
 )
-from ensf.arrays.settings import check_kind, check_settings
+from ensf.arrays.settings import check_settings
 from ensf.filters.base import Memory, Part, Prepared, Update
 from ensf.filters.kalman.unresolved import check_fraction, observed_entries, resolved
 from ensf.filters.letsf.flow import exponential_step
 from ensf.filters.letsf.sensors import sensor_of
-from ensf.filters.local import LocalUpdate, check_local
+from ensf.filters.local import LocalUpdate, check_local, check_localized
 from ensf.filters.patch_whitening import in_whitened_patches
-from ensf.localization import Localization, Patches, PatchLimit
-from ensf.localization.localization import check_localization
+from ensf.localization import ByCorrelation, Localization, Patches, PatchLimit
 from ensf.observations.observation import Observation
 
 __all__ = ["LETSF"]
@@ -53,7 +52,7 @@ class LETSF(Prepared):
 
     Parameters
     ----------
-    localization : Localization, optional
+    localization : Localization or ByCorrelation, optional
         How far an observation reaches; None = every observation everywhere.
     steps : int
         Steps in alpha for nonlinear observations; linear ones need one.
@@ -74,17 +73,14 @@ class LETSF(Prepared):
     nonlinear observations add about 130 evaluations of the scalar operator per observation and member.
     """
 
-    localization: Localization | None = None
+    localization: Localization | ByCorrelation | None = None
     steps: int = 2
     information_limit: PatchLimit | None = None
     unresolved_variance: float = 0.0
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.information_limit is not None:
-            check_kind(self.information_limit, "narrow", "information_limit of LETSF", "InformationLimit(0.2)")
-        if self.localization is not None:
-            check_localization(self.localization, "LETSF")
+        check_localized(self.localization, self.information_limit, self.unresolved_variance, "LETSF", optional=True)
         check_fraction(self.unresolved_variance)
         if not is_count(self.steps):
             raise ValueError(f"LETSF has {self.steps} steps: give a whole number, 1 or more")
@@ -110,7 +106,8 @@ class LETSF(Prepared):
         unresolved = self.unresolved_variance * member_variance(predicted) if entries is not None else 0.0
         sensor = sensor_of(observation, predicted, unresolved)
         prior = sensor.columns
-        anomalies = centred(prior) / root
+        departures = centred(prior)
+        anomalies = departures / root
         moved, grid, update, patches = prior, [0.0, 1.0], None, None
         for k in range(self.steps if sensor.is_nonlinear else 1):
             look = sensor.look(moved, grid[k])
@@ -131,7 +128,7 @@ class LETSF(Prepared):
             update = replace(update, flow=(*update.flow, step))
             if k + 1 < len(grid) - 1:
                 if patches is None:
-                    patches = update.patches(sensor.position, prior.shape[1])
+                    patches = update.patches_of(departures, sensor.position)
                 increments, freedom = step(anomalies, patches, update.correlation)
                 if k == 0:
                     update = replace(update, first=FirstStep.of(observation, prior, increments, freedom))
@@ -229,10 +226,10 @@ class LETSFUpdate(LocalUpdate):
         anomalies = centred(part.values)
         increments, freedom = self.first.increments[:, column], self.first.freedom[column]
         if computed.any():
-            patches = self.patches(part.positions[computed], int(computed.sum()))
+            patches = self.patches_of(anomalies[:, computed], part.positions[computed])
             first = replace(self, flow=self.flow[:1])
             increments[:, computed], freedom[computed] = first.increments(anomalies[:, computed], patches)
-        increments = increments + self._later(anomalies, self.patches(part.positions, len(column)))
+        increments = increments + self._later(anomalies, self.patches_of(anomalies, part.positions))
         return part.values + increments, self.looks(part, freedom)
 
     def increments(self, anomalies: Array, patches: Patches) -> tuple[Array, Array]:

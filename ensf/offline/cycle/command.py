@@ -44,7 +44,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ensf.dataset.stores import copy, is_there, remove
 from ensf.offline.cycle import template
@@ -77,7 +77,7 @@ class Task:
     member: int
     input: Path
     output: Path
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -143,12 +143,12 @@ class Command:
         self.template_folder(trial)
         self.earlier_files(trial)
 
-    def arguments(self, values: Mapping[str, Any]) -> list[str]:
+    def arguments(self, values: Mapping[str, object]) -> list[str]:
         """Program and arguments with the words replaced."""
         if self.model:
             words = {name: values[name] for name in (*GIVEN, *self.words) if name in values}
             task = json.dumps(words, default=str, sort_keys=True)
-            return [*self.python(values.get("folder", "")), str(values["input"]), str(values["output"]), task]
+            return [*self.python(str(values.get("folder", ""))), str(values["input"]), str(values["output"]), task]
         try:
             parts = shlex.split(self.command)
         except ValueError as error:
@@ -160,11 +160,11 @@ class Command:
         threads = max(1, (os.cpu_count() or 1) // self.jobs)
         return [sys.executable, "-P", str(PROGRAM), self.model, str(folder), str(threads)]
 
-    def template_folder(self, values: Mapping[str, Any]) -> str:
+    def template_folder(self, values: Mapping[str, object]) -> str:
         """The path of the template with the words replaced."""
         return os.path.expanduser(_filled(self.template, values, f"template {self.template!r}"))
 
-    def earlier_files(self, values: Mapping[str, Any]) -> str:
+    def earlier_files(self, values: Mapping[str, object]) -> str:
         """The pattern of the files of earlier times with the words replaced, within the member's directory."""
         pattern = _filled(self.by_time, values, f"by_time {self.by_time!r}")
         if os.path.isabs(pattern) or ".." in Path(pattern).parts:
@@ -351,7 +351,7 @@ def _by_worker(run: _Run, stopping: Callable[[], bool]) -> tuple[Path, str]:
 # --- what a program leaves -------------------------------------------------------------------------------
 
 
-def _words(task: Task, place: Path) -> dict[str, Any]:
+def _words(task: Task, place: Path) -> dict[str, object]:
     """What stands in braces for a member that runs in a directory."""
     given, made = _files(task, place)
     return {"member": task.member, "input": given, "output": made, "directory": place, **task.values}
@@ -404,7 +404,7 @@ def _last_words(place: Path) -> str:
     return ""
 
 
-def _filled(pattern: str, values: Mapping[str, Any], what: str, more: Sequence[str] = ()) -> str:
+def _filled(pattern: str, values: Mapping[str, object], what: str, more: Sequence[str] = ()) -> str:
     """A pattern with its words replaced.
 
     Raises

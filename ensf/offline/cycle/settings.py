@@ -17,7 +17,7 @@ from ensf.dataset.methods import Method, beside_parameters, with_catalogues
 from ensf.filters.base import Filter, can, unsmoothed
 from ensf.offline.cycle.command import UNREADABLE, WORDS, Command
 from ensf.offline.cycle.parameters import Estimated
-from ensf.offline.windows import Window
+from ensf.offline.windows import Span
 from ensf.runs.files import expanded, resolved
 from ensf.runs.patterns import find_files
 from ensf.runs.recipe import describe
@@ -191,11 +191,6 @@ class Cycling:
                 f"the parameters are {', '.join(self.own_parameters) or 'none'} but the words of the command "
                 f"{', '.join(self.model.words) or 'none'}: give Command(..., words=) with the names of the parameters"
             )
-        if self.model.by_time and len(self.own_parameters) < len(self.parameters):
-            raise ValueError(
-                "parameters in the members' files cannot be in files of one time each: leave by_time out, or give the "
-                "parameters a value"
-            )
         if self.parameters and can(self.filter, "analyse"):
             check_preparable(cast(Filter, self.filter))
 
@@ -307,7 +302,7 @@ class Cycling:
             "folder": resolved(expanded(self.folder)),
         }
 
-    def span(self, cycle: int) -> Window | None:
+    def span(self, cycle: int) -> Span | None:
         """When what a cycle takes was observed, the end excluded; None if model time is a number."""
         if not self.is_dated:
             return None

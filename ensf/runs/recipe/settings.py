@@ -16,7 +16,7 @@ __all__ = ["is_of_another", "leaves", "of_experiment", "override"]
 _HIDDEN = {"name", "summary", "source"}
 
 
-def leaves(settings: Any, prefix: str = "") -> dict[str, Any]:
+def leaves(settings: object, prefix: str = "") -> dict[str, Any]:
     """Dotted name and value of every setting in a tree of dataclasses and mappings."""
     return {name: value for name, value, _ in _named_settings(settings, prefix, prefix)}
 
@@ -42,7 +42,7 @@ def override(settings: Any, changes: Mapping[str, object], prefix: str = "") -> 
     return settings
 
 
-def _named_settings(settings: Any, prefix: str, outer: str, path: tuple[str, ...] = ()) -> Iterator[tuple]:
+def _named_settings(settings: object, prefix: str, outer: str, path: tuple[str, ...] = ()) -> Iterator[tuple]:
     """Dotted name, value and path of fields of every setting; a wrapped filter is named beside its wrapper."""
     for key, value in _children(settings):
         below = (*path, key)
@@ -63,7 +63,7 @@ def _children(settings: Any) -> Iterator[tuple[str, Any]]:
             yield field.name, getattr(settings, field.name)
 
 
-def _replaced(settings: Any, path: tuple[str, ...], value: Any) -> Any:
+def _replaced(settings: Any, path: tuple[str, ...], value: object) -> Any:
     key, *rest = path
     if isinstance(settings, Mapping):
         return {**settings, key: _replaced(settings[key], tuple(rest), value) if rest else value}

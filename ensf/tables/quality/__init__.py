@@ -5,6 +5,6 @@ row has one of the codes of `ensf.tables.flags`.
 """
 
 from ensf.tables.quality.boxes import Boxes
-from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, Window
+from ensf.tables.quality.checks import Duplicates, GrossCheck, SuperObservations, Thinning, TimeWindow
 
-__all__ = ["Boxes", "Duplicates", "GrossCheck", "SuperObservations", "Thinning", "Window"]
+__all__ = ["Boxes", "Duplicates", "GrossCheck", "SuperObservations", "Thinning", "TimeWindow"]

@@ -26,11 +26,11 @@ from ensf.tables.flags import DUPLICATE, GROSS, MERGED, THINNED
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.table import ObservationTable
 
-__all__ = ["Duplicates", "GrossCheck", "SuperObservations", "Thinning", "Window"]
+__all__ = ["Duplicates", "GrossCheck", "SuperObservations", "Thinning", "TimeWindow"]
 
 
 @dataclass(frozen=True)
-class Window:
+class TimeWindow:
     """Rejects what was not observed from `start`, included, to `end`, which belongs to the next window.
 
     Parameters

@@ -318,8 +318,7 @@ def dates(variable: xr.DataArray, dim: Hashable) -> np.ndarray:
         raise ValueError(f"{name} but they are not told: give a coordinate {dim!r} with dates")
     try:
         values = xr.conventions.decode_cf_variable(str(dim), variable.coords[dim].variable.load()).values
-        texts = [str(one) if isinstance(one, np.datetime64) else one.isoformat() for one in values]
-        times = np.array(texts, dtype="datetime64[us]")
+        times = np.array([str(one) for one in values], dtype="datetime64[us]")
     except Exception as error:  # the libraries below raise many kinds of error for units that they cannot read
         raise ValueError(f"{name}, which are no dates: choose one with isel or sel, or give them as dates") from error
     if not (np.diff(times) > np.timedelta64(0)).all():
