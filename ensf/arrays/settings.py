@@ -34,7 +34,7 @@ def as_indices(index: ArrayLike | Sequence[int], owner: str) -> np.ndarray:
     """
     if isinstance(index, tuple) and len(index) == 1 and np.ndim(index[0]) == 1:  # of np.where(mask)
         index = index[0]
-    if isinstance(index, np.ma.MaskedArray) and np.ma.getmaskarray(index).any():
+    if np.ma.is_masked(index):
         raise ValueError(f"{owner} has masked entries: leave them out")
     numbers = np.asarray(index)
     if numbers.ndim > 1:

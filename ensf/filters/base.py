@@ -462,7 +462,7 @@ def as_members(prior: Array) -> Array:
     ValueError
         If it is masked or has another shape.
     """
-    if isinstance(prior, np.ma.MaskedArray) and np.ma.getmaskarray(prior).any():
+    if np.ma.is_masked(prior):
         member, variable = np.argwhere(np.ma.getmaskarray(prior))[0].tolist()
         raise ValueError(f"prior member {member} is masked at state variable {variable}: leave masked points out")
     prior = as_floating(prior, "prior")

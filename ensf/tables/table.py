@@ -599,7 +599,7 @@ def _filled(column: ArrayLike, dtype: DTypeLike) -> np.ndarray:
 def _carried(column: ArrayLike) -> np.ndarray:
     """A column that is carried along: of numbers, masked ones are NaN."""
     array = np.asarray(column)
-    masked = isinstance(column, np.ma.MaskedArray) and np.ma.getmaskarray(column).any()
+    masked = np.ma.is_masked(column)
     return _filled(column, np.float64 if array.dtype.kind in "iub" else array.dtype) if masked else array
 
 
