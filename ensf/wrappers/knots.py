@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ensf.arrays import Array, Record, centred, counted_normal, is_host, like, member_mean, member_variance, namespace
+from ensf.arrays import Array, Record, centred, counted_normal, is_host, like, member_mean, namespace
 from ensf.filters.base import Part
 from ensf.localization.localization import Localization, Patches, finite_positions, gaspari_cohn
 from ensf.observations.observation import Observation
@@ -81,9 +81,10 @@ class Widening(Record):
     def balanced(self, part: Part, wide: Array, analysed: Array) -> tuple[Array, Array]:
         """The analysis with less of the widening where observations hardly constrain an entry, and the factor left.
 
-        Inflation replaces what the analysis took; an entry of which it took less than half of what it took of the
-        observations near by is widened by less. Increment and anomalies grow by the same factor as the prior
-        anomalies, and so they shrink.
+        With q the part of the variance that the analysis took of the observations near by, and q_i of an entry: if
+        q_i < q / 2, lambda^2 is 1 + 2 (lambda^2 - 1) q_i / q, and 1 / (1 - q_i) at most, so that no analysis is wider
+        than the prior before it was widened. Increment and anomalies are in proportion to the prior anomalies, and
+        shrink with them.
 
         Parameters
         ----------
@@ -99,10 +100,12 @@ class Widening(Record):
         """
         followed, excess, taken = self._at(part)
         xp, total = namespace(analysed), followed + excess
-        before = member_variance(wide)
-        took = 1 - member_variance(analysed) / xp.where(before > 0, before, xp.ones_like(before))
+        before = spread(wide)
+        kept = spread(analysed) / xp.where(before > 0, before, xp.ones_like(before))
+        took = xp.clip(1 - kept * kept, 0.0, None)
         share = xp.clip(FULL * took / xp.where(taken > 0, taken, xp.ones_like(taken)), 0.0, 1.0)
-        left = xp.where((taken > 0) & (share < 1), 1 + (total - 1) * share, total)
+        fewer = xp.minimum(1 + (total - 1) * share, 1 / xp.clip(1 - took, 1e-3, None))
+        left = xp.where((taken > 0) & (share < 1), xp.minimum(fewer, total), total)
         mean = member_mean(wide)
         scaled = mean + xp.sqrt(left / total) * (analysed - mean)
         return xp.where(left < total, scaled, analysed), xp.sqrt(left)
@@ -116,7 +119,7 @@ class Widening(Record):
         place = near.slots // near.variables.shape[1]
         followed, excess, taken = (namespace(each).take(each, like(place, each)) for each in self._last["values"])
         if self.only is not None:
-            excess = excess * like(np.isin(part.entries, self.only), excess)
+            excess = excess * like(np.isin(part.entries, self.only).astype(np.float64), excess)
         return followed, excess, taken
 
     def _at_places(self, near: Patches, positions: np.ndarray) -> tuple[Array, Array, Array]:

@@ -28,9 +28,8 @@ part of it as independent noise. Near a surprise nothing is learnt for g, nor fo
 innovations of a kind alternate it is a surprise of R rather, whose factor then acts in this cycle, and only what is
 observed is widened: what lies between knew no wrong R.
 
-Inflation replaces what the analysis took, so a variable that observations hardly constrain gets less of it: of
-lambda^2 - 1 as much as min(1, 2 q_i / q), with q the part of the prior variance that the analysis took of the
-observations near by, and q_i that of the variable itself. Without that an unobserved variable at the place of observed
+A variable of which the analysis takes less than half of what it takes of the observations near by is widened by less,
+and never by more than was taken (`Widening.balanced`): without that an unobserved variable at the place of observed
 ones grows without bound.
 """
 
@@ -234,8 +233,8 @@ class AdaptiveSpread(Wrapper):
         cycle = self._begin(predicted, observation, rng, memory)
         update = self._inner(cycle.columns.values, cycle.observation, rng, cycle.memory.inner)
         analysed, fields = update.analysed(cycle.columns)
-        remembered = self._learnt(cycle, analysed)
         correction = cycle.correction.after(self._taken(cycle, analysed))
+        remembered = self._learnt(cycle, correction.balanced(cycle.columns, analysed))
         freedom = namespace(predicted).astype(update.degrees_of_freedom(remembered.knots), predicted.dtype, copy=False)
         remembered = replace(remembered, freedom=freedom, inner=update.memory)
         columns = _Columns.of(cycle.columns, analysed, fields, observation)
@@ -250,16 +249,15 @@ class AdaptiveSpread(Wrapper):
         part = as_part(prior, positions)
         corrected = cycle.correction.corrected(part).values
         analysis = self.filter.analyse(corrected, cycle.observation, rng, cycle.memory.inner, positions)
-        predicted = observation.predict(analysis.ensemble)
-        remembered = self._learnt(cycle, predicted)
+        correction = cycle.correction.after(self._taken(cycle, observation.predict(analysis.ensemble)))
+        ensemble, inflation = correction.widening.balanced(part, corrected, analysis.ensemble)
+        remembered = self._learnt(cycle, observation.predict(ensemble))
         freedom = 0 * remembered.local
         if analysis.update is not None:
             freedom = namespace(freedom).astype(
                 analysis.update.degrees_of_freedom(remembered.knots), freedom.dtype, copy=False
             )
         remembered = replace(remembered, freedom=freedom, inner=analysis.memory)
-        correction = cycle.correction.after(self._taken(cycle, predicted))
-        ensemble, inflation = correction.widening.balanced(part, corrected, analysis.ensemble)
         info = {**analysis.info, **self._info(remembered), "inflation": inflation}
         return replace(
             analysis,
@@ -299,7 +297,10 @@ class AdaptiveSpread(Wrapper):
         memory = self._recalled(memory, told, position, predicted)
         kind = _kind_of_each(memory.kinds, told)
         offset = np.array([each.offset.value for each in memory.kinds.values()])[kind]
-        told = _without_offset(told, offset)
+        if self.estimate_error and told.is_linear and offset.any():
+            told = replace(told, value=told.value - like(offset, told.value))
+        else:
+            offset = np.zeros_like(offset)
         factor = np.array([kind.error.factor for kind in memory.kinds.values()])[kind]
         inflation = (1 + self.sampling / (predicted.shape[0] - 1) * memory.freedom) * xp.exp(memory.log_inflation)
         inflation = xp.clip(inflation, 1.0, self.max_inflation**2)
@@ -522,16 +523,16 @@ class AdaptiveSpread(Wrapper):
             if of_kind.any():
                 surprises += (float(cycle.near_surprise[of_kind].mean()) - surprises) / SURPRISE_CYCLES
             if learns_error and cycle.told.is_linear:
-                error = error.with_pairs(*_of_kind(number, cycle.kind, products, cycle.rested))
                 assert cycle.repeated is not None
-                error = error.with_repeated(cycle.repeated.restrict(cycle.kind[cycle.repeated.index] == number))
+                again = cycle.repeated.restrict(cycle.kind[cycle.repeated.index] == number)
+                error = error.with_pairs(*_of_kind(number, cycle.kind, products, cycle.rested), again)
             elif learns_error:
                 error = error.with_innovations(square[trusted], spread[trusted])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
                 bias = bias.with_shift(float(slope[chosen].sum()) / weight, float(variance[chosen].mean()))
             offset = kind.offset
-            if learns_error and number in cycle.offsets:
-                offset = offset.with_shift(cycle.offsets[number])
+            if learns_error and of_kind.any():
+                offset = offset.with_shift(cycle.offsets.get(number))
             kinds[name] = KindMemory(error, bias, surprises, offset)
         return kinds
 
@@ -636,6 +637,12 @@ class _Correction(Record):
         """When it is known what the analysis took of the variance at the knots."""
         return replace(self, widening=replace(self.widening, taken=taken))
 
+    def balanced(self, columns: Part, analysed: Array) -> Array:
+        """The analysis of columns as widened, balanced where they are variables."""
+        if self.entries is None:
+            return analysed
+        return self.widening.balanced(columns, columns.values, analysed)[0]
+
     def corrected(self, part: Part) -> Part:
         """A part of the prior, as the filter sees it."""
         return with_values(part, self.widening.inflated(with_values(part, self.unbiased(part))))
@@ -732,11 +739,6 @@ def _kind_of_each(kinds: dict[str, KindMemory], observation: Observation) -> np.
         return np.full(observation.size, list(kinds).index(""))
     number = {name: k for k, name in enumerate(kinds)}
     return np.array([number[name] for name in observation.kind.tolist()], dtype=np.int64)
-
-
-def _without_offset(told: Observation, offset: np.ndarray) -> Observation:
-    """With what the instrument of each is off by taken away."""
-    return replace(told, value=told.value - like(offset, told.value)) if offset.any() else told
 
 
 def _with_factor(told: Observation, factor: np.ndarray) -> Observation:

@@ -78,34 +78,31 @@ class ErrorEstimate(Record):
         """Standard deviations from which on what one cycle tells is believed."""
         return SUSPICIOUS if self.sums[4] < ENOUGH else CLEAR
 
-    def with_pairs(self, products: LaggedProducts | None, rested: Rested | None) -> ErrorEstimate:
-        """With pairs of its kind; those without weight have signs only.
+    def with_pairs(
+        self, products: LaggedProducts | None, rested: Rested | None, repeated: Repeated | None = None
+    ) -> ErrorEstimate:
+        """With pairs of its kind; products without weight have signs only.
 
-        What the sign of innovations told holds until enough pairs are known well, and must not be contradicted by the
-        same sums later.
+        What signs, or several observations of a place, told holds until enough products are known well, as long as the
+        same sums do not contradict it; and must not be contradicted by them later.
         """
-        alternation = self.alternation.with_pairs(products, rested)
-        new, factor = replace(self, alternation=alternation), self.factor
+        new = replace(self, alternation=self.alternation.with_pairs(products, rested))
+        if repeated is not None:
+            new = replace(new, repetition=self.repetition.with_pairs(repeated))
         if products is not None:
             correlation = self.correlation.with_products(products)
-            sums = self._sums_with(products)
-            new = replace(new, sums=sums, correlation=correlation)
-            if sums[1] > 0:
-                factor = held((sums[2] - max(sums[0] / sums[1], 0.0) * sums[3]) / sums[4], 3 / sums[4])
-                if factor < 1:
-                    factor += correlation.any * (1 - factor)
-        if alternation.deviations > new.enough:
-            factor = max(factor, alternation.factor)
-        elif new.enough == SUSPICIOUS:
-            factor = max(factor, min(self.factor, alternation.factor))
+            new = replace(new, sums=self._sums_with(products), correlation=correlation)
+        sums, factor = new.sums, 1.0
+        if sums[1] > 0:
+            factor = held((sums[2] - max(sums[0] / sums[1], 0.0) * sums[3]) / sums[4], 3 / sums[4])
+            if factor < 1:
+                factor += new.correlation.any * (1 - factor)
+        for evidence in (new.alternation, new.repetition):
+            if evidence.deviations > new.enough:
+                factor = max(factor, evidence.factor)
+            elif new.enough == SUSPICIOUS:
+                factor = max(factor, min(self.factor, evidence.factor))
         return replace(new, factor=factor)
-
-    def with_repeated(self, pairs: Repeated) -> ErrorEstimate:
-        """With several observations of one place, of its kind."""
-        repetition, factor = self.repetition.with_pairs(pairs), self.factor
-        if repetition.deviations > self.enough:
-            factor = max(factor, repetition.factor)
-        return replace(self, factor=factor, repetition=repetition)
 
     def _sums_with(self, products: LaggedProducts) -> np.ndarray:
         last = products.last

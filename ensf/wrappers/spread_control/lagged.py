@@ -129,7 +129,7 @@ class LaggedProducts(Record):
 
     def weighted(self, factor: np.ndarray) -> LaggedProducts:
         """With less weight of some pairs, ``(pair,)``."""
-        return replace(self, weight=self.weight * like(factor, self.weight))
+        return replace(self, weight=self.weight * like(np.asarray(factor, dtype=np.float64), self.weight))
 
     def score(self, factor: np.ndarray, variance: Array, error: Array) -> tuple[Array, Array]:
         """Derivative by log lambda, and information, of each pair.

@@ -32,9 +32,10 @@ PAIRS = 1000
 """Of each kind that are looked at: a mean of more is known no better."""
 ALIKE, RATIO = 0.95, 1.25
 """Correlation of the predictions at least, and ratio of their standard deviations at most."""
-FADING = math.exp(-1 / 500)
+PERSISTENCE, FORGETTING = math.exp(-1 / 500), math.exp(-1 / 100)
+"""Of the sums in a cycle with another kind near by, and in one without."""
 FEWEST = 5.0
-"""Cycles before an offset is believed."""
+"""Cycles for which an offset is believed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +50,11 @@ class OffsetEstimate(Record):
 
     sums: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
-    def with_shift(self, shift: float) -> OffsetEstimate:
-        """With that of one more cycle, of observations as they came."""
-        return OffsetEstimate(FADING * self.sums + [shift, shift * shift, 1.0])
+    def with_shift(self, shift: float | None) -> OffsetEstimate:
+        """With that of one more cycle, of observations as they came; None without another kind near by."""
+        if shift is None:
+            return OffsetEstimate(FORGETTING * self.sums)
+        return OffsetEstimate(PERSISTENCE * self.sums + [shift, shift * shift, 1.0])
 
     @property
     def value(self) -> float:
@@ -82,14 +85,17 @@ def offset_shifts(
     if len(numbers) < 2:
         return shifts
     reach = NEAR * localization.half_width
-    reach = reach if math.isfinite(reach) else 0.0
     d, r, anomalies = to_numpy(innovation), to_numpy(error), to_numpy(centred(forecast))
     for number in numbers.tolist():
         mine, others = np.flatnonzero(sites.kind == number), np.flatnonzero(sites.kind != number)
         mine = mine[:: -(-len(mine) // PAIRS)]
-        near = localization.geometry.pairs(sites.position[mine], sites.position[others], reach).tocoo()
-        order = np.argsort(near.data, kind="stable")
-        first, second = mine[near.row[order]], others[near.col[order]]
+        if math.isfinite(reach):
+            near = localization.geometry.pairs(sites.position[mine], sites.position[others], reach).tocoo()
+            order = np.argsort(near.data, kind="stable")
+            first, second = mine[near.row[order]], others[near.col[order]]
+        else:
+            row, column = np.nonzero((sites.position[mine, None] == sites.position[others]).all(axis=-1))
+            first, second = mine[row], others[column]
         one, other = anomalies[:, first], anomalies[:, second]
         variances, covariance = ((one * one).mean(axis=0), (other * other).mean(axis=0)), (one * other).mean(axis=0)
         small, large = np.minimum(*variances), np.maximum(*variances)

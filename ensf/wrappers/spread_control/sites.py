@@ -70,7 +70,8 @@ class Sites(Record):
     def same(self, before: Sites) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Pairs of the same kind, place and variable, and who has no such partner.
 
-        Of several in one cycle, as in a window of several times, the first of this one and the last of the one before.
+        In the same network, of the same order, that is index by index. Else, of several of one place, the first of this
+        cycle and the last of the one before.
 
         Returns
         -------
@@ -82,7 +83,7 @@ class Sites(Record):
         none, mine, theirs = np.zeros(0, dtype=np.int64), self._rows, before._rows
         if theirs.shape[1] != mine.shape[1]:
             return none, none, np.arange(len(self)), np.arange(len(before))
-        if theirs.shape == mine.shape and not len(self.repeated[0]) and (theirs == mine).all():
+        if theirs.shape == mine.shape and (theirs == mine).all():
             return np.arange(len(self)), np.arange(len(self)), none, none
         past, present = np.split(_numbered(np.concatenate([theirs, mine])), [len(before)])
         last, then = np.unique(past[::-1], return_index=True)
