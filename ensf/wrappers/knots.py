@@ -82,9 +82,9 @@ class Widening(Record):
         """The analysis with less of the widening where observations hardly constrain an entry, and the factor left.
 
         With q the part of the variance that the analysis took of the observations near by, and q_i of an entry: if
-        q_i < q / 2, lambda^2 is 1 + 2 (lambda^2 - 1) q_i / q, and 1 / (1 - q_i) at most, so that no analysis is wider
-        than the prior before it was widened. Increment and anomalies are in proportion to the prior anomalies, and
-        shrink with them.
+        q_i < q / 2, lambda^2 is 1 + 2 (lambda^2 - 1) q_i / q, and 1 / (1 - q_i) at most, so that without a surprise no
+        analysis is wider than the prior before it was widened; and a surprise adds 2 q_i / q of what it adds near by.
+        Increment and anomalies are in proportion to the prior anomalies, and shrink with them.
 
         Parameters
         ----------
@@ -104,8 +104,8 @@ class Widening(Record):
         kept = spread(analysed) / xp.where(before > 0, before, xp.ones_like(before))
         took = xp.clip(1 - kept * kept, 0.0, None)
         share = xp.clip(FULL * took / xp.where(taken > 0, taken, xp.ones_like(taken)), 0.0, 1.0)
-        fewer = xp.minimum(1 + (total - 1) * share, 1 / xp.clip(1 - took, 1e-3, None))
-        left = xp.where((taken > 0) & (share < 1), xp.minimum(fewer, total), total)
+        calm = xp.minimum(1 + (followed - 1) * share, 1 / xp.clip(1 - took, 1e-3, None))
+        left = xp.where((taken > 0) & (share < 1), xp.minimum(calm + excess * share, total), total)
         mean = member_mean(wide)
         scaled = mean + xp.sqrt(left / total) * (analysed - mean)
         return xp.where(left < total, scaled, analysed), xp.sqrt(left)
