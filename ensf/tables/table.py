@@ -144,12 +144,21 @@ class ObservationTable:
 
     @property
     def kind(self) -> np.ndarray:
-        """What each row is counted as by filters: the column `kind`, where it is filled, else the variable."""
+        """What each row is counted as: the column `kind`, where it is filled, else the variable."""
         kind = self.extra.get(KIND)
         if kind is None:
             return self.variable
         names = [f"{one:.15g}" for one in kind.tolist()] if kind.dtype.kind in "fiu" else kind.astype(str)
         return np.where(_is_named(kind), names, self.variable)
+
+    @property
+    def learnt_as(self) -> np.ndarray:
+        """What filters learn errors and biases of: the variable, and after it the column `kind` where it is filled.
+
+        An instrument that sees temperature and salinity has an error of each.
+        """
+        kind, variable = self.kind.astype(str), self.variable.astype(str)
+        return np.where(kind == variable, variable, np.char.add(np.char.add(variable, "_"), kind))
 
     @property
     def meanings(self) -> dict[int, str]:
@@ -327,7 +336,7 @@ class ObservationTable:
         operator = join([(operator, place[which]) for operator, which in parts if len(which)])
         value, error = (column[used].astype(stations.dtype) for column in (table.value, table.error))
         law = error if correlation is None else _correlated(table, used, error, correlation)
-        observation = Observation(value, operator, law, table.position[used], kind=table.kind[used])
+        observation = Observation(value, operator, law, table.position[used], kind=table.learnt_as[used])
         return Observed(observation, used, table, replace(stations, height=height))
 
     def placed(self, layout: Layout) -> ObservationTable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -38,7 +40,7 @@ def without(table, rows=slice(None), **columns):
 
 def test_rows_count_as_their_kind_or_else_their_variable(forecast, table):
     observation = table.observe(pack(forecast, "realization")[1]).observation
-    assert observation.kind.tolist() == ["argo", "t", "ship", "argo", "ship", "argo", "t"]
+    assert observation.kind.tolist() == ["t_argo", "t", "t_ship", "t_argo", "t_ship", "t_argo", "t"]
     assert without(table).observe(pack(forecast, "realization")[1]).observation.kind.tolist() == ["t"] * 7
 
 
@@ -49,10 +51,18 @@ def test_numbers_of_kinds_have_one_name_in_every_file(tmp_path, empty):
     assert read(tmp_path / "table.csv").kind.tolist() == ["12", empty or "t", "345678"]
 
 
+def test_an_instrument_has_what_is_learnt_of_each_variable_it_sees():
+    """An offset of its temperatures was taken off its salinities."""
+    table = ObservationTable(["t", "s", "s"], [1.0] * 3, [1.0] * 3, [np.datetime64("2020-01-01")] * 3, np.zeros((3, 2)))
+    table = replace(table, extra={"kind": np.array(["ctd", "ctd", ""])})
+    assert table.kind.tolist() == ["ctd", "ctd", "s"]
+    assert table.learnt_as.tolist() == ["t_ctd", "s_ctd", "s"]
+
+
 def test_each_kind_has_an_error_factor_of_its_own(forecast, table):
     table = without(table, extra={"kind": np.array(["argo"] * 4 + ["ship"] * 3)})
     analysis = Problem.of(forecast, table, AdaptiveSpread(LETKF(NEAR), NEAR)).analyse(1)
-    assert {"error_factor_argo", "error_factor_ship"} <= set(analysis.info)
+    assert {"error_factor_t_argo", "error_factor_t_ship"} <= set(analysis.info)
 
 
 def test_rules_name_kinds_and_those_of_variables_still_hold(forecast, table):
