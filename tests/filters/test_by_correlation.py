@@ -159,8 +159,6 @@ def test_what_does_not_fit_is_refused_in_a_sentence(prior):
         LETKF(ByCorrelation(3.0)).analyse(prior, SEEN, 1)
     with pytest.raises(ValueError, match="has no places: leave information_limit and unresolved_variance out"):
         LETKF(ByCorrelation(), InformationLimit())
-    with pytest.raises(ValueError, match=r"of LETSF is ByCorrelation\(.*\), which knows no places: .*; LETKF\(ByCorr"):
-        LETSF(ByCorrelation())
     near = Localization(Euclidean(), 2.0)
     with pytest.raises(ValueError, match="ByCorrelation knows no places"):
         AdaptiveInflation(LETKF(ByCorrelation(1.0)), near).analyse(prior, SEEN, 1)
