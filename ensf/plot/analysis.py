@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +79,15 @@ class Look:
         """Of every row; NaN where it was not compared."""
         return departures(self.table)
 
+    @property
+    def height(self) -> np.ndarray:
+        """Level of every row in the vertical coordinate of its variable, NaN where there is none."""
+        return self.table.extra.get("level", self.table.height)
+
+    def points(self, grid: Grid, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where rows are drawn."""
+        return grid.points(self.table.position[rows], self.table.axes, self.height[rows])
+
     def unit(self, variable: str) -> str:
         """Of a variable, in words."""
         field = self.fields.get(f"{variable}_increment")
@@ -90,11 +99,10 @@ class Look:
         vertical = find_coordinate(self.fields[f"{variable}_increment"], "vertical")
         if vertical is None or vertical.ndim != 1 or vertical.dims[0] not in level:
             return rows
-        height = self.table.extra.get("level", self.table.height)
         order = np.argsort(vertical.values)
         levels = vertical.values[order].astype(float)
-        nearest = order[np.searchsorted((levels[1:] + levels[:-1]) / 2, height)] if len(levels) > 1 else 0
-        return rows & (np.isnan(height) | (nearest == level[vertical.dims[0]]))
+        nearest = order[np.searchsorted((levels[1:] + levels[:-1]) / 2, self.height)] if len(levels) > 1 else 0
+        return rows & (np.isnan(self.height) | (nearest == level[vertical.dims[0]]))
 
 
 def figures(look: Look) -> Iterator[tuple[str, Figure]]:
@@ -163,7 +171,7 @@ def figure_increment(look: Look, like: Look | None = None) -> Figure:
         axes.set_title(f"{name}, {words_of_level(field, level)}".rstrip(", "))
         if grid.y is not None:
             used = look.near(name, level, USED)
-            axes.plot(*grid.points(look.table.places[used], look.table.axes), ".", color=INK, markersize=3, alpha=0.8)
+            axes.plot(*look.points(grid, used), ".", color=INK, markersize=3, alpha=0.8)
     return figure
 
 
@@ -201,7 +209,7 @@ def figure_spread(look: Look) -> Figure:
             drawn = None
             for code, marker in ((USED, "o"), (WITHHELD, "s")):
                 which = look.near(name, level, code)
-                x, y = grid.points(look.table.places[which], look.table.axes)
+                x, y = look.points(grid, which)
                 shade = (compared.value - mean)[which]
                 drawn = axes.scatter(
                     x, y, c=shade, marker=marker, s=22, edgecolors="white", linewidths=0.5, rasterized=True, **dots
@@ -296,11 +304,14 @@ def _draw_normalised(axes: Axes, values: np.ndarray) -> None:
 @styled
 def figure_rejected(look: Look) -> Figure:
     """Where rows were rejected and why, and how many; rows of other times are left out."""
-    table = look.table.take(look.table.codes != WINDOW)
+    look = replace(look, table=look.table.take(look.table.codes != WINDOW))
+    table = look.table
     reasons, counts = np.unique(table.reason, return_counts=True)
     order = sorted(range(len(reasons)), key=lambda k: (reasons[k] != "used", -counts[k]))
     caption = f"{look.about}. {len(table)} rows, {np.count_nonzero(table.used)} used."
     grid = Grid.of(look.fields[f"{look.variables[0]}_increment"])
+    if grid.is_section and np.isnan(look.height).any():
+        caption += " Rows without a level are counted, not drawn."
     figure = new_figure(1.4 + np.clip(5.5 * grid.aspect, 2.6, 5), "Rows used and rejected", caption)
     places, bars = figure.subplots(1, 2, width_ratios=(3, 2))
     shades = dict(zip([k for k in order if reasons[k] != "used"], PALETTE[1:] * len(order), strict=False))
@@ -308,7 +319,7 @@ def figure_rejected(look: Look) -> Figure:
         which = table.reason == reasons[k]
         colour = shades.get(k, BLUE)
         used = reasons[k] == "used"
-        x, y = grid.points(table.places[which], table.axes)
+        x, y = look.points(grid, which)
         look_of: Style = {
             "color": colour,
             "markersize": 3 if used else 5,
@@ -321,8 +332,7 @@ def figure_rejected(look: Look) -> Figure:
     bars.set(yticks=range(len(order)), yticklabels=[reasons[k] for k in order], xlabel="rows (1)")
     bars.invert_yaxis()
     bars.margins(x=0.18)
-    places.set_xlabel(grid.labels[0])
-    places.set_ylabel(grid.labels[1] if grid.y is not None else "observed value")
+    places.set(xlabel=grid.labels[0], ylabel="observed value")
     if grid.y is not None:
         x, y = (np.array([np.min(along), np.max(along)]) for along in (grid.x, grid.y))
         places.fill([x[0], x[1], x[1], x[0]], [y[0], y[0], y[1], y[1]], color=PALE, alpha=0.4, zorder=0)
@@ -332,5 +342,6 @@ def figure_rejected(look: Look) -> Figure:
         places.set_ylim(
             max(places.get_ylim()[0], y[0] - np.ptp(y) / 4), min(places.get_ylim()[1], y[1] + np.ptp(y) / 4)
         )
+        grid.label(places)
     places.grid()
     return figure
