@@ -236,11 +236,10 @@ def figure_places(look: Look) -> Figure:
                 axes.set_axis_off()
                 continue
             values = grid.values(field, level)
-            colours = {
-                "cmap": "viridis",
-                "vmin": np.nanmin(values),
-                "vmax": max(np.nanmax(values), np.nanmin(values) + 1e-6),
-            }
+            low, high = np.nanmin(values), np.nanmax(values)
+            if high - low < 0.01 * abs(high):  # a colour bar of digits that are all the same
+                low, high = 0.95 * low, 1.05 * high
+            colours = {"cmap": "viridis", "vmin": low, "vmax": high if high > low else low + 1.0}
             label = _with_unit(what.replace("_", " "), str(field.attrs.get("units", "")))
             _map(figure, axes, grid, values, colours, label)
             axes.set_title(f"{name}, {words_of_level(field, level)}".rstrip(", "))

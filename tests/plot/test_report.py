@@ -17,7 +17,7 @@ from ensf.cli import main
 from ensf.offline import Offline
 from ensf.offline.statistics import read_statistics
 from ensf.plot import Report
-from ensf.plot.analysis import Look, figure_fit, figure_increment, figure_rejected, figure_spread
+from ensf.plot.analysis import Look, figure_fit, figure_increment, figure_places, figure_rejected, figure_spread
 from ensf.plot.grid import Grid
 from ensf.plot.observe_one import figure_observe_one
 from ensf.tables import ObservationTable, read
@@ -232,6 +232,7 @@ def section(request):
     values = xr.DataArray(np.hypot(*np.meshgrid(np.arange(6.0), np.arange(41.0), indexing="ij")), dims=("depth", "x"))
     values = values.transpose(*request.param).assign_attrs(units="K")
     fields = xr.Dataset({f"t_{what}": values for what in ("increment", "prior_spread", "analysis_spread")}, grid)
+    fields["t_inflation"] = xr.ones_like(values)
     one = np.ones(3)
     extra = {f"{stage}_{what}": one for stage in ("prior", "analysis") for what in ("mean", "spread")}
     place, level = np.array([[62e3], [30e3], [1e3]]), np.array([8.0, 16.0, np.nan])
@@ -263,6 +264,11 @@ def test_a_section_from_south_to_north_takes_the_latitude_of_a_row():
     drawn = Grid.of(xr.DataArray(np.zeros((3, 4)), grid, ("lev", "lat")))
     x, y = drawn.points(np.array([[2.0, 11.0]]), ("lat", "lon"), np.array([850.0]))
     assert (x[0], y[0], drawn.labels) == (2.0, 850.0, ("lat (degrees_north)", "lev (hPa)"))
+
+
+def test_the_colour_bar_of_a_constant_says_it(section):
+    low, high = figure_places(section).axes[0].collections[0].get_clim()
+    assert (low, high) == pytest.approx((0.95, 1.05))
 
 
 def test_one_observation_of_a_section_is_marked_where_it_is(section):
