@@ -123,16 +123,20 @@ def _panels(figure: Figure, rows: int, columns: int) -> np.ndarray:
     return figure.subplots(rows, columns, squeeze=False)
 
 
+def _have_levels(look: Look, names: list[str], grids: list[Grid]) -> bool:
+    """Whether one of the variables has dimensions beside those that are drawn."""
+    pairs = zip(names, grids, strict=True)
+    return any({*look.fields[f"{name}_increment"].dims} - {*grid.dims} for name, grid in pairs)
+
+
 def _height(grids: list[Grid], columns: int) -> float:
     """Inches for rows of maps beside each other."""
     return 1.2 + sum(0.9 + np.clip(9.0 / columns * 0.8 * grid.aspect, 1.2, 4.5) for grid in grids)
 
 
 def _map(figure: Figure, axes: Axes, grid: Grid, values: np.ndarray, look: Style, label: str) -> None:
-    drawn = grid.draw(axes, values, look)
-    if grid.y is None:
-        axes.set_ylabel(label)
-    else:
+    drawn = grid.draw(axes, values, look, label)
+    if grid.y is not None:
         colour_bar(figure, axes, drawn, label)
 
 
@@ -155,9 +159,10 @@ def figure_increment(look: Look, like: Look | None = None) -> Figure:
     columns = min(len(names), 2)
     rows = -(-len(names) // columns)
     grids = [Grid.of(look.fields[f"{name}_increment"]) for name in names]
-    caption = (
-        f"{look.about}. Mean of the analysis minus mean of the forecast, on the level where it is largest. Dots: used."
-    )
+    caption = f"{look.about}. Mean of the analysis minus mean of the forecast"
+    caption += ", on the level where it is largest." if _have_levels(look, names, grids) else "."
+    if any(grid.y is not None for grid in grids):
+        caption += " Dots: used."
     figure = new_figure(_height(grids[:rows], columns), "Increment", caption)
     panels = _panels(figure, rows, columns)
     for axes in panels.flat[len(names) :]:
@@ -196,9 +201,9 @@ def figure_spread(look: Look) -> Figure:
         dots = symmetric((compared.value - compared.prior_mean)[look.near(name, level, USED, WITHHELD)])
         for axes, stage, field in zip(row, ("prior", "analysis"), (prior, analysis), strict=True):
             label = _with_unit(f"spread of {name}", look.unit(name))
-            drawn = grid.draw(axes, grid.values(field, level), colours)
+            drawn = grid.draw(axes, grid.values(field, level), colours, label)
             if grid.y is None:
-                axes.set(ylim=(0, 1.05 * colours["vmax"]), ylabel=label)
+                axes.set(**{"xlim" if grid.is_column else "ylim": (0, 1.05 * colours["vmax"])})
             elif stage == "analysis":
                 colour_bar(figure, axes, drawn, label)
             words = {"prior": "before", "analysis": "after"}[stage]
@@ -225,7 +230,8 @@ def figure_places(look: Look) -> Figure:
     shown = [name for name in look.variables if any(f"{name}_{what}" in look.fields for what in PLACES)]
     kinds = [what for what in PLACES if any(f"{name}_{what}" in look.fields for name in shown)]
     grids = [Grid.of(look.fields[f"{name}_increment"]) for name in shown]
-    caption = f"{look.about}. Of the filter at every place, on the level of the largest increment."
+    caption = f"{look.about}. Of the filter at every place"
+    caption += ", on the level of the largest increment." if _have_levels(look, shown, grids) else "."
     figure = new_figure(_height(grids, len(kinds)), "Inflation and reach" if len(kinds) > 1 else "The filter", caption)
     panels = _panels(figure, len(shown), len(kinds))
     for row, name, grid in zip(panels, shown, grids, strict=True):
@@ -313,6 +319,10 @@ def figure_rejected(look: Look) -> Figure:
         caption += " Rows without a level are counted, not drawn."
     figure = new_figure(1.4 + np.clip(5.5 * grid.aspect, 2.6, 5), "Rows used and rejected", caption)
     places, bars = figure.subplots(1, 2, width_ratios=(3, 2))
+    names = np.unique(table.variable).tolist()
+    shown, quantity = table.variable, "variable"
+    if len(names) == 1:
+        shown, quantity = table.value, _with_unit(f"observed {names[0]}", look.unit(names[0]))
     shades = dict(zip([k for k in order if reasons[k] != "used"], PALETTE[1:] * len(order), strict=False))
     for number, k in enumerate(order):
         which = table.reason == reasons[k]
@@ -325,13 +335,14 @@ def figure_rejected(look: Look) -> Figure:
             "alpha": 0.5 if used else 0.9,
             "rasterized": True,
         }
-        places.plot(x, y if grid.y is not None else table.value[which], "o" if used else "X", mew=0, **look_of)
+        if grid.y is None:
+            x, y = (shown[which], x) if grid.is_column else (x, shown[which])
+        places.plot(x, y, "o" if used else "X", mew=0, **look_of)
         bars.barh(number, counts[k], color=colour)
         bars.text(counts[k], number, f" {counts[k]}", va="center", fontsize=9)
     bars.set(yticks=range(len(order)), yticklabels=[reasons[k] for k in order], xlabel="rows (1)")
     bars.invert_yaxis()
     bars.margins(x=0.18)
-    places.set(xlabel=grid.labels[0], ylabel="observed value")
     if grid.y is not None:
         x, y = (np.array([np.min(along), np.max(along)]) for along in (grid.x, grid.y))
         places.fill([x[0], x[1], x[1], x[0]], [y[0], y[0], y[1], y[1]], color=PALE, alpha=0.4, zorder=0)
@@ -341,6 +352,6 @@ def figure_rejected(look: Look) -> Figure:
         places.set_ylim(
             max(places.get_ylim()[0], y[0] - np.ptp(y) / 4), min(places.get_ylim()[1], y[1] + np.ptp(y) / 4)
         )
-        grid.label(places)
+    grid.label(places, quantity)
     places.grid()
     return figure

@@ -107,6 +107,11 @@ class Grid:
         return self.y is not None and self.vertical is not None
 
     @property
+    def is_column(self) -> bool:
+        """Whether this is a curve along the vertical, which is drawn upright."""
+        return self.y is None and self.vertical is not None
+
+    @property
     def aspect(self) -> float:
         """Height over width of a map."""
         if self.y is None:
@@ -151,21 +156,22 @@ class Grid:
             x = (x - np.min(self.x)) % 360.0 + np.min(self.x)
         return x, y
 
-    def label(self, axes: Axes) -> None:
-        """Labels of the axes of a map or a section, whose depths and pressures grow downwards."""
-        axes.set(xlabel=self.labels[0], ylabel=self.labels[1])
+    def label(self, axes: Axes, quantity: str = "") -> None:
+        """Labels of the axes, with what a curve shows; depths and pressures grow downwards."""
+        across, up = self.labels if self.y is not None else (self.labels[0], quantity)
+        axes.set(xlabel=quantity if self.is_column else across, ylabel=across if self.is_column else up)
         if self.vertical is not None and downwards(self.vertical) and not axes.yaxis_inverted():
             axes.invert_yaxis()
 
-    def draw(self, axes: Axes, values: np.ndarray, look: Style) -> Any:
-        """The values as coloured cells, or a curve; what a colour bar belongs to."""
+    def draw(self, axes: Axes, values: np.ndarray, look: Style, quantity: str) -> Any:
+        """The values of a quantity as coloured cells, or a curve; what a colour bar belongs to."""
         axes.set_facecolor(PALE)
+        self.label(axes, quantity)
         if self.y is None:
-            axes.set_xlabel(self.labels[0])
             axes.set_facecolor("white")
             axes.grid()
-            return axes.plot(self.x, values.ravel(), color="#0072B2", linewidth=1.4)
-        self.label(axes)
+            curve = (values.ravel(), self.x) if self.is_column else (self.x, values.ravel())
+            return axes.plot(*curve, color="#0072B2", linewidth=1.4)
         axes.set_box_aspect(self.aspect)
         return axes.pcolormesh(self.x, self.y, values, shading="nearest", rasterized=True, **look)
 

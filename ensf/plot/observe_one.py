@@ -62,9 +62,8 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
         looks = (shades, {"cmap": "YlGnBu_r", "vmin": min(-1.0, float(np.nanmin(left))), "vmax": 0.0})
         labels = (f"increment of {variable}" + f" ({units})" * bool(units), f"change of spread of {variable} (%)")
         for axes, field, look, label in zip(panels[:, column], fields, looks, labels, strict=True):
-            drawn = grid.draw(axes, grid.values(field, level), look)
+            drawn = grid.draw(axes, grid.values(field, level), look, label)
             if grid.y is None:
-                axes.set_ylabel(label)
                 continue
             if last:
                 colour_bar(figure, axes, drawn, label)

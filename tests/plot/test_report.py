@@ -266,6 +266,34 @@ def test_a_section_from_south_to_north_takes_the_latitude_of_a_row():
     assert (x[0], y[0], drawn.labels) == (2.0, 850.0, ("lat (degrees_north)", "lev (hPa)"))
 
 
+def test_a_column_is_upright_and_says_nothing_of_levels():
+    depth = {"depth": ("depth", [5.0, 10.0, 40.0], {"units": "m", "positive": "down"})}
+    names = ("t_increment", "t_prior_spread", "t_analysis_spread", "t_inflation")
+    fields = xr.Dataset({name: ("depth", [1.0, 2.0, 4.0], {"units": "K"}) for name in names}, depth)
+    one = np.ones(2)
+    extra = {f"{stage}_{what}": one for stage in ("prior", "analysis") for what in ("mean", "spread")}
+    table = ObservationTable(
+        np.array(["t", "s"]),
+        np.array([3.0, 35.0]),
+        one,
+        np.array(["2024-01-31"] * 2),
+        np.zeros((2, 0)),
+        (),
+        z=np.array([10.0, 40.0]),
+        extra=extra,
+    )
+    look = Look(fields, table, "here")
+    figures = figure_increment(look), figure_spread(look), figure_places(look), figure_rejected(look)
+    for figure in figures:
+        axes = figure.axes[0]
+        assert axes.get_ylabel() == "depth (m)" and axes.yaxis_inverted()
+        assert "Dots" not in words(figure) and "level" not in words(figure)
+    np.testing.assert_array_equal(figures[0].axes[0].lines[0].get_xydata(), [[1, 5], [2, 10], [4, 40]])
+    both, alone = figures[3].axes[0], figure_rejected(Look(fields, table.take(np.array([0])), "here")).axes[0]
+    assert both.lines[0].get_ydata().tolist() == [10, 40] and both.lines[0].get_xdata().tolist() == ["t", "s"]
+    assert alone.get_xlabel() == "observed t (K)" and alone.lines[0].get_xydata().tolist() == [[3, 10]]
+
+
 def test_the_colour_bar_of_a_constant_says_it(section):
     low, high = figure_places(section).axes[0].collections[0].get_clim()
     assert (low, high) == pytest.approx((0.95, 1.05))
