@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +79,15 @@ class Look:
         """Of every row; NaN where it was not compared."""
         return departures(self.table)
 
+    @property
+    def height(self) -> np.ndarray:
+        """Level of every row in the vertical coordinate of its variable, NaN where there is none."""
+        return self.table.extra.get("level", self.table.height)
+
+    def points(self, grid: Grid, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where rows are drawn."""
+        return grid.points(self.table.position[rows], self.table.axes, self.height[rows])
+
     def unit(self, variable: str) -> str:
         """Of a variable, in words."""
         field = self.fields.get(f"{variable}_increment")
@@ -90,11 +99,10 @@ class Look:
         vertical = find_coordinate(self.fields[f"{variable}_increment"], "vertical")
         if vertical is None or vertical.ndim != 1 or vertical.dims[0] not in level:
             return rows
-        height = self.table.extra.get("level", self.table.height)
         order = np.argsort(vertical.values)
         levels = vertical.values[order].astype(float)
-        nearest = order[np.searchsorted((levels[1:] + levels[:-1]) / 2, height)] if len(levels) > 1 else 0
-        return rows & (np.isnan(height) | (nearest == level[vertical.dims[0]]))
+        nearest = order[np.searchsorted((levels[1:] + levels[:-1]) / 2, self.height)] if len(levels) > 1 else 0
+        return rows & (np.isnan(self.height) | (nearest == level[vertical.dims[0]]))
 
 
 def figures(look: Look) -> Iterator[tuple[str, Figure]]:
@@ -115,16 +123,20 @@ def _panels(figure: Figure, rows: int, columns: int) -> np.ndarray:
     return figure.subplots(rows, columns, squeeze=False)
 
 
+def _have_levels(look: Look, names: list[str], grids: list[Grid]) -> bool:
+    """Whether one of the variables has dimensions beside those that are drawn."""
+    pairs = zip(names, grids, strict=True)
+    return any({*look.fields[f"{name}_increment"].dims} - {*grid.dims} for name, grid in pairs)
+
+
 def _height(grids: list[Grid], columns: int) -> float:
     """Inches for rows of maps beside each other."""
     return 1.2 + sum(0.9 + np.clip(9.0 / columns * 0.8 * grid.aspect, 1.2, 4.5) for grid in grids)
 
 
 def _map(figure: Figure, axes: Axes, grid: Grid, values: np.ndarray, look: Style, label: str) -> None:
-    drawn = grid.draw(axes, values, look)
-    if grid.y is None:
-        axes.set_ylabel(label)
-    else:
+    drawn = grid.draw(axes, values, look, label)
+    if grid.y is not None:
         colour_bar(figure, axes, drawn, label)
 
 
@@ -147,9 +159,10 @@ def figure_increment(look: Look, like: Look | None = None) -> Figure:
     columns = min(len(names), 2)
     rows = -(-len(names) // columns)
     grids = [Grid.of(look.fields[f"{name}_increment"]) for name in names]
-    caption = (
-        f"{look.about}. Mean of the analysis minus mean of the forecast, on the level where it is largest. Dots: used."
-    )
+    caption = f"{look.about}. Mean of the analysis minus mean of the forecast"
+    caption += ", on the level where it is largest." if _have_levels(look, names, grids) else "."
+    if any(grid.y is not None for grid in grids):
+        caption += " Dots: used."
     figure = new_figure(_height(grids[:rows], columns), "Increment", caption)
     panels = _panels(figure, rows, columns)
     for axes in panels.flat[len(names) :]:
@@ -163,7 +176,7 @@ def figure_increment(look: Look, like: Look | None = None) -> Figure:
         axes.set_title(f"{name}, {words_of_level(field, level)}".rstrip(", "))
         if grid.y is not None:
             used = look.near(name, level, USED)
-            axes.plot(*grid.points(look.table.places[used], look.table.axes), ".", color=INK, markersize=3, alpha=0.8)
+            axes.plot(*look.points(grid, used), ".", color=INK, markersize=3, alpha=0.8)
     return figure
 
 
@@ -188,9 +201,9 @@ def figure_spread(look: Look) -> Figure:
         dots = symmetric((compared.value - compared.prior_mean)[look.near(name, level, USED, WITHHELD)])
         for axes, stage, field in zip(row, ("prior", "analysis"), (prior, analysis), strict=True):
             label = _with_unit(f"spread of {name}", look.unit(name))
-            drawn = grid.draw(axes, grid.values(field, level), colours)
+            drawn = grid.draw(axes, grid.values(field, level), colours, label)
             if grid.y is None:
-                axes.set(ylim=(0, 1.05 * colours["vmax"]), ylabel=label)
+                axes.set(**{"xlim" if grid.is_column else "ylim": (0, 1.05 * colours["vmax"])})
             elif stage == "analysis":
                 colour_bar(figure, axes, drawn, label)
             words = {"prior": "before", "analysis": "after"}[stage]
@@ -201,7 +214,7 @@ def figure_spread(look: Look) -> Figure:
             drawn = None
             for code, marker in ((USED, "o"), (WITHHELD, "s")):
                 which = look.near(name, level, code)
-                x, y = grid.points(look.table.places[which], look.table.axes)
+                x, y = look.points(grid, which)
                 shade = (compared.value - mean)[which]
                 drawn = axes.scatter(
                     x, y, c=shade, marker=marker, s=22, edgecolors="white", linewidths=0.5, rasterized=True, **dots
@@ -217,7 +230,8 @@ def figure_places(look: Look) -> Figure:
     shown = [name for name in look.variables if any(f"{name}_{what}" in look.fields for what in PLACES)]
     kinds = [what for what in PLACES if any(f"{name}_{what}" in look.fields for name in shown)]
     grids = [Grid.of(look.fields[f"{name}_increment"]) for name in shown]
-    caption = f"{look.about}. Of the filter at every place, on the level of the largest increment."
+    caption = f"{look.about}. Of the filter at every place"
+    caption += ", on the level of the largest increment." if _have_levels(look, shown, grids) else "."
     figure = new_figure(_height(grids, len(kinds)), "Inflation and reach" if len(kinds) > 1 else "The filter", caption)
     panels = _panels(figure, len(shown), len(kinds))
     for row, name, grid in zip(panels, shown, grids, strict=True):
@@ -228,11 +242,10 @@ def figure_places(look: Look) -> Figure:
                 axes.set_axis_off()
                 continue
             values = grid.values(field, level)
-            colours = {
-                "cmap": "viridis",
-                "vmin": np.nanmin(values),
-                "vmax": max(np.nanmax(values), np.nanmin(values) + 1e-6),
-            }
+            low, high = np.nanmin(values), np.nanmax(values)
+            if high - low < 0.01 * abs(high):  # a colour bar of digits that are all the same
+                low, high = 0.95 * low, 1.05 * high
+            colours = {"cmap": "viridis", "vmin": low, "vmax": high if high > low else low + 1.0}
             label = _with_unit(what.replace("_", " "), str(field.attrs.get("units", "")))
             _map(figure, axes, grid, values, colours, label)
             axes.set_title(f"{name}, {words_of_level(field, level)}".rstrip(", "))
@@ -296,33 +309,40 @@ def _draw_normalised(axes: Axes, values: np.ndarray) -> None:
 @styled
 def figure_rejected(look: Look) -> Figure:
     """Where rows were rejected and why, and how many; rows of other times are left out."""
-    table = look.table.take(look.table.codes != WINDOW)
+    look = replace(look, table=look.table.take(look.table.codes != WINDOW))
+    table = look.table
     reasons, counts = np.unique(table.reason, return_counts=True)
     order = sorted(range(len(reasons)), key=lambda k: (reasons[k] != "used", -counts[k]))
     caption = f"{look.about}. {len(table)} rows, {np.count_nonzero(table.used)} used."
     grid = Grid.of(look.fields[f"{look.variables[0]}_increment"])
+    if grid.is_section and np.isnan(look.height).any():
+        caption += " Rows without a level are counted, not drawn."
     figure = new_figure(1.4 + np.clip(5.5 * grid.aspect, 2.6, 5), "Rows used and rejected", caption)
     places, bars = figure.subplots(1, 2, width_ratios=(3, 2))
+    names = np.unique(table.variable).tolist()
+    shown, quantity = table.variable, "variable"
+    if len(names) == 1:
+        shown, quantity = table.value, _with_unit(f"observed {names[0]}", look.unit(names[0]))
     shades = dict(zip([k for k in order if reasons[k] != "used"], PALETTE[1:] * len(order), strict=False))
     for number, k in enumerate(order):
         which = table.reason == reasons[k]
         colour = shades.get(k, BLUE)
         used = reasons[k] == "used"
-        x, y = grid.points(table.places[which], table.axes)
+        x, y = look.points(grid, which)
         look_of: Style = {
             "color": colour,
             "markersize": 3 if used else 5,
             "alpha": 0.5 if used else 0.9,
             "rasterized": True,
         }
-        places.plot(x, y if grid.y is not None else table.value[which], "o" if used else "X", mew=0, **look_of)
+        if grid.y is None:
+            x, y = (shown[which], x) if grid.is_column else (x, shown[which])
+        places.plot(x, y, "o" if used else "X", mew=0, **look_of)
         bars.barh(number, counts[k], color=colour)
         bars.text(counts[k], number, f" {counts[k]}", va="center", fontsize=9)
     bars.set(yticks=range(len(order)), yticklabels=[reasons[k] for k in order], xlabel="rows (1)")
     bars.invert_yaxis()
     bars.margins(x=0.18)
-    places.set_xlabel(grid.labels[0])
-    places.set_ylabel(grid.labels[1] if grid.y is not None else "observed value")
     if grid.y is not None:
         x, y = (np.array([np.min(along), np.max(along)]) for along in (grid.x, grid.y))
         places.fill([x[0], x[1], x[1], x[0]], [y[0], y[0], y[1], y[1]], color=PALE, alpha=0.4, zorder=0)
@@ -332,5 +352,6 @@ def figure_rejected(look: Look) -> Figure:
         places.set_ylim(
             max(places.get_ylim()[0], y[0] - np.ptp(y) / 4), min(places.get_ylim()[1], y[1] + np.ptp(y) / 4)
         )
+    grid.label(places, quantity)
     places.grid()
     return figure

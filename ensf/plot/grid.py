@@ -1,6 +1,7 @@
 """A field of an analysis as a map or a profile: its horizontal coordinates in degrees or kilometres, one level of it.
 
-Regular and curvilinear grids, in latitude and longitude or in x and y; fields of one dimension are curves.
+Regular and curvilinear grids, in latitude and longitude or in x and y; sections, of a horizontal and a vertical
+coordinate; fields of one dimension are curves.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.coordinates import find_coordinate
+from ensf.dataset.coordinates import COLUMNS, find_coordinate
 from ensf.plot.style import PALE, Style
 from ensf.plot.words import place_of
+from ensf.tables.stations.vertical import is_vertical, kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Grid", "symmetric", "upward", "words_of_level"]
+__all__ = ["Grid", "downwards", "symmetric", "upward", "words_of_level"]
 
 PAIRS = (("longitude", "latitude"), ("x", "y"))
 FAR = 5000.0
@@ -33,22 +35,28 @@ class Grid:
     Attributes
     ----------
     x, y : array
-        Horizontal coordinates, as they are drawn; of one or two dimensions. y is None for a curve.
+        Coordinates, as they are drawn; of one or two dimensions. y is None for a curve.
     labels : tuple of str
         Of the axes.
     dims : tuple of str
-        Horizontal dimensions of the field, in their order in `values`.
-    scale : float
-        What positions of observations are multiplied with.
+        Dimensions of the field that are drawn, in their order in `values`.
+    columns : tuple of str
+        Of a table of observations, along x and y; ``z`` is the level of a row.
+    scales : tuple of float
+        What they are multiplied with.
     is_sphere : bool
+    vertical : DataArray, optional
+        The coordinate along y of a section, or along a curve, if it is a vertical one.
     """
 
     x: np.ndarray
     y: np.ndarray | None
     labels: tuple[str, str]
     dims: tuple[Hashable, ...]
-    scale: float = 1.0
+    columns: tuple[str, str]
+    scales: tuple[float, float] = (1.0, 1.0)
     is_sphere: bool = False
+    vertical: xr.DataArray | None = None
 
     @classmethod
     def of(cls, field: xr.DataArray) -> Grid:
@@ -64,25 +72,52 @@ class Grid:
             dim = field.dims[0] if field.ndim else "place"
             along = find_coordinate(field, "x") if field.ndim else None
             along = along if along is not None else field[dim] if field.ndim else xr.DataArray([0.0], dims=["place"])
-            scale, label = _unit(along)
-            return cls(along.values * scale, None, (label, ""), (dim,), scale)
-        up, across = (field[dim] for dim in field.dims[-2:])
-        return cls(across.values, up.values, (_unit(across)[1], _unit(up)[1]), field.dims[-2:])
+            scale = _scale(along)
+            vertical, column = (along, "z") if is_vertical(along) else (None, str(along.name))
+            labels = _label(along, scale), ""
+            return cls(along.values * scale, None, labels, (dim,), (column, ""), (scale, 1.0), vertical=vertical)
+        return cls._of_dims(field, *field.dims[-2:])
+
+    @classmethod
+    def _of_dims(cls, field: xr.DataArray, *dims: Hashable) -> Grid:
+        """Of two dimensions: a section if one of them is vertical, which is then along y."""
+        up, across = (_along(field, dim) for dim in dims)
+        if is_vertical(across) and not is_vertical(up):
+            up, across = across, up
+        scales = _scale(across), _scale(up)
+        labels = _label(across, scales[0]), _label(up, scales[1])
+        is_section = is_vertical(up) and not is_vertical(across)
+        columns = _column(field, across), "z" if is_section else _column(field, up)
+        x, y = across.values * scales[0], up.values * scales[1]
+        drawn = *up.dims, *across.dims
+        return cls(x, y, labels, drawn, columns, scales, vertical=up if is_section else None)
 
     @classmethod
     def _of_pair(cls, across: xr.DataArray, up: xr.DataArray, dims: tuple[Hashable, ...]) -> Grid:
-        scale, label = _unit(across)
-        labels = label, _unit(up)[1]
+        scale = _scale(across, up)
+        labels, columns = (_label(across, scale), _label(up, scale)), ("x", "y")
         is_sphere = str(up.attrs.get("units", "")).startswith("degree") or up.attrs.get("standard_name") == "latitude"
         if is_sphere:
-            labels = "longitude (°E)", "latitude (°N)"
-        return cls(across.values * scale, up.values * scale, labels, dims, scale, is_sphere)
+            labels, columns = ("longitude (°E)", "latitude (°N)"), ("lon", "lat")
+        return cls(across.values * scale, up.values * scale, labels, dims, columns, (scale, scale), is_sphere)
+
+    @property
+    def is_section(self) -> bool:
+        """Whether y is vertical."""
+        return self.y is not None and self.vertical is not None
+
+    @property
+    def is_column(self) -> bool:
+        """Whether this is a curve along the vertical, which is drawn upright."""
+        return self.y is None and self.vertical is not None
 
     @property
     def aspect(self) -> float:
         """Height over width of a map."""
         if self.y is None:
             return 0.6
+        if self.is_section:
+            return 0.5
         height, width = np.ptp(self.y), np.ptp(self.x)
         if self.is_sphere:
             width = width * max(np.cos(np.deg2rad(np.mean(self.y))), 0.2)
@@ -101,33 +136,75 @@ class Grid:
         """The field on one level, horizontal dimensions in their order."""
         return field.isel(level).transpose(*(dim for dim in self.dims if dim in field.dims)).values
 
-    def points(self, position: np.ndarray, axes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Where places of a table ``(row, axis)`` are drawn; along a curve those of one coordinate."""
-        across, up = (1, 0) if axes == ("lat", "lon") else (0, position.shape[1] - 1)
-        x, y = position[:, across] * self.scale, position[:, up] * self.scale
-        if self.is_sphere:
+    def points(self, position: np.ndarray, axes: tuple[str, ...], height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where rows of a table are drawn; along a curve by one coordinate.
+
+        Parameters
+        ----------
+        position : (row, axis) array
+        axes : tuple of str
+            Its columns.
+        height : (row,) array
+            In the vertical coordinate of the grid.
+        """
+        columns = dict(zip(axes, position.T, strict=True)) | {"z": height}
+        others = [*position.T] or [height]
+        across, up = (-1, 0) if axes == ("lat", "lon") else (0, -1)
+        x = columns.get(self.columns[0], others[across]) * self.scales[0]
+        y = columns.get(self.columns[1], others[up]) * self.scales[1]
+        if self.columns[0] == "lon":
             x = (x - np.min(self.x)) % 360.0 + np.min(self.x)
         return x, y
 
-    def draw(self, axes: Axes, values: np.ndarray, look: Style) -> Any:
-        """The values as coloured cells, or a curve; what a colour bar belongs to."""
+    def label(self, axes: Axes, quantity: str = "") -> None:
+        """Labels of the axes, with what a curve shows; depths and pressures grow downwards."""
+        across, up = self.labels if self.y is not None else (self.labels[0], quantity)
+        axes.set(xlabel=quantity if self.is_column else across, ylabel=across if self.is_column else up)
+        if self.vertical is not None and downwards(self.vertical) and not axes.yaxis_inverted():
+            axes.invert_yaxis()
+
+    def draw(self, axes: Axes, values: np.ndarray, look: Style, quantity: str) -> Any:
+        """The values of a quantity as coloured cells, or a curve; what a colour bar belongs to."""
         axes.set_facecolor(PALE)
-        axes.set_xlabel(self.labels[0])
+        self.label(axes, quantity)
         if self.y is None:
             axes.set_facecolor("white")
             axes.grid()
-            return axes.plot(self.x, values.ravel(), color="#0072B2", linewidth=1.4)
-        axes.set_ylabel(self.labels[1])
+            curve = (values.ravel(), self.x) if self.is_column else (self.x, values.ravel())
+            return axes.plot(*curve, color="#0072B2", linewidth=1.4)
         axes.set_box_aspect(self.aspect)
         return axes.pcolormesh(self.x, self.y, values, shading="nearest", rasterized=True, **look)
 
 
-def _unit(coordinate: xr.DataArray) -> tuple[float, str]:
-    """What a coordinate is multiplied with on an axis, and its label: long distances are in kilometres."""
-    unit, name = str(coordinate.attrs.get("units", "")), str(coordinate.name)
-    if unit in ("m", "metre", "meter", "metres", "meters") and np.nanmax(np.abs(coordinate.values)) >= FAR:
-        return 1e-3, f"{name} (km)"
-    return 1.0, f"{name} ({unit})" if unit not in ("", "1") else name
+def downwards(vertical: xr.DataArray) -> bool:
+    """Whether a vertical coordinate grows downwards, as depth and pressure do."""
+    return kind(vertical) in ("depth", "pressure") or vertical.attrs.get("positive") == "down"
+
+
+def _along(field: xr.DataArray, dim: Hashable) -> xr.DataArray:
+    """The coordinate of a dimension: the vertical one along levels that have only numbers."""
+    vertical = find_coordinate(field, "vertical")
+    return vertical if vertical is not None and vertical.dims == (dim,) else field[dim]
+
+
+def _column(field: xr.DataArray, coordinate: xr.DataArray) -> str:
+    """Column of a table that has a coordinate of a field."""
+    for column in ("lat", "lon", "x", "y"):
+        found = find_coordinate(field, COLUMNS.get(column, column))
+        if found is not None and found.name == coordinate.name:
+            return column
+    return str(coordinate.name)
+
+
+def _scale(*coordinates: xr.DataArray) -> float:
+    """What coordinates are multiplied with on an axis: long distances are in kilometres."""
+    are_metres = all(one.attrs.get("units") in ("m", "metre", "meter", "metres", "meters") for one in coordinates)
+    return 1e-3 if are_metres and max(np.nanmax(np.abs(one.values)) for one in coordinates) >= FAR else 1.0
+
+
+def _label(coordinate: xr.DataArray, scale: float) -> str:
+    unit = "km" if scale != 1.0 else str(coordinate.attrs.get("units", ""))
+    return f"{coordinate.name} ({unit})" if unit not in ("", "1") else str(coordinate.name)
 
 
 def words_of_level(field: xr.DataArray, level: Mapping[Hashable, int]) -> str:

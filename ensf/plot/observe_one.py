@@ -10,9 +10,10 @@ import xarray as xr
 from ensf.dataset.coordinates import find_coordinate
 from ensf.localization import Sphere
 from ensf.plot.analysis import colour_bar
-from ensf.plot.grid import Grid, symmetric, words_of_level
+from ensf.plot.grid import Grid, downwards, symmetric, words_of_level
 from ensf.plot.style import INK, PALETTE, legend_below, new_figure, styled
 from ensf.tables.columns import axes as place_columns
+from ensf.tables.stations.vertical import SI, heights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +26,8 @@ __all__ = ["figure_observe_one"]
 def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
     """Maps of a variable, a column for each radius: increment of the mean, and what is left of the spread.
 
-    Circles are at the half-width and twice of it, where the taper is 5/24 and 0. Beside maps of a field with levels,
-    profiles at the place.
+    Circles on maps are at the half-width and twice of it, where the taper is 5/24 and 0. Beside maps of a field with
+    levels, profiles at the place.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
     columns = len(radii) + has_profile
     height = 1.6 + 2 * (0.7 + np.clip(8.4 / max(columns, 2) * grid.aspect, 1.3, 4.5))
     caption = _caption(one, variable, words_of_level(prior, level))
-    if grid.y is not None:
+    if grid.y is not None and not grid.is_section:
         caption += " Circles: the half-width, and twice of it, where the reach ends."
     figure = new_figure(height, _title(one), caption)
     panels = figure.subplots(2, columns, squeeze=False)
@@ -61,9 +62,8 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
         looks = (shades, {"cmap": "YlGnBu_r", "vmin": min(-1.0, float(np.nanmin(left))), "vmax": 0.0})
         labels = (f"increment of {variable}" + f" ({units})" * bool(units), f"change of spread of {variable} (%)")
         for axes, field, look, label in zip(panels[:, column], fields, looks, labels, strict=True):
-            drawn = grid.draw(axes, grid.values(field, level), look)
+            drawn = grid.draw(axes, grid.values(field, level), look, label)
             if grid.y is None:
-                axes.set_ylabel(label)
                 continue
             if last:
                 colour_bar(figure, axes, drawn, label)
@@ -92,7 +92,10 @@ def _caption(one: xr.Dataset, variable: str, level: str) -> str:
 def _place(one: xr.Dataset, grid: Grid) -> tuple[float, float]:
     at = {key.removeprefix("place_"): float(value) for key, value in one.attrs.items() if key[:6] == "place_"}
     chosen = place_columns(at) or tuple(at)[:1]
-    x, y = grid.points(np.array([[at[axis] for axis in chosen]]), chosen)
+    height = np.array([at.get("z", np.nan)])
+    if grid.vertical is not None:
+        height = heights(grid.vertical, height, {name: np.array([at[name]]) for name in SI if name in at})
+    x, y = grid.points(np.array([[at[axis] for axis in chosen]]), chosen, height)
     return float(x[0]), float(y[0])
 
 
@@ -101,14 +104,14 @@ def _mark(
 ) -> None:
     """A cross at the place, circles of the localization."""
     axes.plot(*place, "+", color=INK, markersize=9, mew=1.6)
-    if not np.isfinite(radius) or grid.y is None:
+    if not np.isfinite(radius) or grid.y is None or grid.is_section:
         return
     x, y = (grid.x, grid.y) if grid.x.ndim == 2 else np.meshgrid(grid.x, grid.y)
     if grid.is_sphere:
         positions = np.stack([y.ravel(), x.ravel()], axis=1)
         distance = _great_circle(positions, np.array(place[::-1]))
     else:
-        distance = np.hypot(x - place[0], y - place[1]) / grid.scale
+        distance = np.hypot(x - place[0], y - place[1]) / grid.scales[0]
     distance = distance.reshape(x.shape)
     if min(x.shape) > 1:
         axes.contour(x, y, distance, levels=[radius, 2 * radius], colors=INK, linewidths=0.8, linestyles=["-", "--"])
@@ -151,7 +154,7 @@ def _draw_profiles(
     for axes in panels:
         axes.set_ylabel(f"{levels.name} ({unit})" if unit else str(levels.name))
         axes.grid()
-        if levels.attrs.get("positive") == "down" or unit in ("hPa", "Pa", "mbar"):
+        if downwards(levels):
             axes.invert_yaxis()
 
 

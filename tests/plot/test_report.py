@@ -17,8 +17,9 @@ from ensf.cli import main
 from ensf.offline import Offline
 from ensf.offline.statistics import read_statistics
 from ensf.plot import Report
-from ensf.plot.analysis import Look, figure_fit, figure_increment, figure_rejected, figure_spread
+from ensf.plot.analysis import Look, figure_fit, figure_increment, figure_places, figure_rejected, figure_spread
 from ensf.plot.grid import Grid
+from ensf.plot.observe_one import figure_observe_one
 from ensf.tables import ObservationTable, read
 
 ROWS = ["variable,value,error,time,lat,lon,z"]
@@ -181,7 +182,7 @@ def test_metres_are_drawn_as_kilometres():
     field = xr.DataArray(np.zeros((5, 5)), {"y": ("y", axis, {"units": "m"}), "x": ("x", axis, {"units": "m"})})
     grid = Grid.of(field)
     assert grid.labels == ("x (km)", "y (km)") and grid.x[-1] == 40.0
-    assert grid.points(np.array([[2e4, 1e4]]), ("x", "y"))[0][0] == 20.0
+    assert grid.points(np.array([[2e4, 1e4]]), ("x", "y"), np.array([np.nan]))[0][0] == 20.0
 
 
 def test_longitudes_of_rows_are_those_of_the_grid():
@@ -189,7 +190,7 @@ def test_longitudes_of_rows_are_those_of_the_grid():
     field = xr.DataArray(
         np.zeros((3, 30)), {"lat": ("lat", np.arange(3.0), {"units": "degrees_north"}), "lon": lon}, ("lat", "lon")
     )
-    x, y = Grid.of(field).points(np.array([[1.0, 350.0]]), ("lat", "lon"))
+    x, y = Grid.of(field).points(np.array([[1.0, 350.0]]), ("lat", "lon"), np.array([np.nan]))
     assert (x[0], y[0]) == (-10.0, 1.0)
 
 
@@ -221,6 +222,91 @@ def test_fields_of_one_dimension_are_curves():
     for figure in (figure_increment(look), figure_spread(look), figure_rejected(look)):
         assert "x (km)" in words(figure)
     assert figure_increment(look).axes[0].get_ylabel() == "increment of t (K)"
+
+
+@pytest.fixture(params=[("depth", "x"), ("x", "depth")])
+def section(request):
+    """A section of 6 levels over 100 km, its rows at (62 km, 8 m) and (30 km, 16 m), and one without a level."""
+    x = ("x", np.linspace(0, 1e5, 41), {"units": "m"})
+    grid = {"x": x, "depth": ("depth", [1.0, 3.0, 6.0, 10.0, 15.0, 20.0], {"units": "m", "positive": "down"})}
+    values = xr.DataArray(np.hypot(*np.meshgrid(np.arange(6.0), np.arange(41.0), indexing="ij")), dims=("depth", "x"))
+    values = values.transpose(*request.param).assign_attrs(units="K")
+    fields = xr.Dataset({f"t_{what}": values for what in ("increment", "prior_spread", "analysis_spread")}, grid)
+    fields["t_inflation"] = xr.ones_like(values)
+    one = np.ones(3)
+    extra = {f"{stage}_{what}": one for stage in ("prior", "analysis") for what in ("mean", "spread")}
+    place, level = np.array([[62e3], [30e3], [1e3]]), np.array([8.0, 16.0, np.nan])
+    table = ObservationTable(
+        np.array(["t"] * 3), one, one, np.array(["2024-01-31"] * 3), place, ("x",), z=level, extra=extra
+    )
+    return Look(fields, table, "here")
+
+
+def test_rows_of_a_section_are_at_their_depth_on_the_field(section):
+    figures = figure_increment(section), figure_spread(section), figure_rejected(section)
+    increment, spread, rejected = (figure.axes[0] for figure in figures)
+    dots = increment.lines[0].get_xydata(), spread.collections[1].get_offsets(), rejected.lines[0].get_xydata()
+    for axes, drawn in zip((increment, spread, rejected), dots, strict=True):
+        np.testing.assert_allclose(drawn[:2], [[62.0, 8.0], [30.0, 16.0]])
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("x (km)", "depth (m)")
+        deep, shallow = axes.get_ylim()
+        assert 20 <= deep < 25 and -5 < shallow <= 1
+        assert np.ptp(axes.get_xlim()) < 130
+    assert increment.collections[0].get_array().shape == (6, 41)
+    assert "Rows without a level are counted, not drawn." in words(figures[2])
+
+
+def test_a_section_from_south_to_north_takes_the_latitude_of_a_row():
+    grid = {
+        "lev": ("lev", [1000.0, 500.0, 200.0], {"units": "hPa"}),
+        "lat": ("lat", np.arange(4.0), {"units": "degrees_north"}),
+    }
+    drawn = Grid.of(xr.DataArray(np.zeros((3, 4)), grid, ("lev", "lat")))
+    x, y = drawn.points(np.array([[2.0, 11.0]]), ("lat", "lon"), np.array([850.0]))
+    assert (x[0], y[0], drawn.labels) == (2.0, 850.0, ("lat (degrees_north)", "lev (hPa)"))
+
+
+def test_a_column_is_upright_and_says_nothing_of_levels():
+    depth = {"depth": ("depth", [5.0, 10.0, 40.0], {"units": "m", "positive": "down"})}
+    names = ("t_increment", "t_prior_spread", "t_analysis_spread", "t_inflation")
+    fields = xr.Dataset({name: ("depth", [1.0, 2.0, 4.0], {"units": "K"}) for name in names}, depth)
+    one = np.ones(2)
+    extra = {f"{stage}_{what}": one for stage in ("prior", "analysis") for what in ("mean", "spread")}
+    table = ObservationTable(
+        np.array(["t", "s"]),
+        np.array([3.0, 35.0]),
+        one,
+        np.array(["2024-01-31"] * 2),
+        np.zeros((2, 0)),
+        (),
+        z=np.array([10.0, 40.0]),
+        extra=extra,
+    )
+    look = Look(fields, table, "here")
+    figures = figure_increment(look), figure_spread(look), figure_places(look), figure_rejected(look)
+    for figure in figures:
+        axes = figure.axes[0]
+        assert axes.get_ylabel() == "depth (m)" and axes.yaxis_inverted()
+        assert "Dots" not in words(figure) and "level" not in words(figure)
+    np.testing.assert_array_equal(figures[0].axes[0].lines[0].get_xydata(), [[1, 5], [2, 10], [4, 40]])
+    both, alone = figures[3].axes[0], figure_rejected(Look(fields, table.take(np.array([0])), "here")).axes[0]
+    assert both.lines[0].get_ydata().tolist() == [10, 40] and both.lines[0].get_xdata().tolist() == ["t", "s"]
+    assert alone.get_xlabel() == "observed t (K)" and alone.lines[0].get_xydata().tolist() == [[3, 10]]
+
+
+def test_the_colour_bar_of_a_constant_says_it(section):
+    low, high = figure_places(section).axes[0].collections[0].get_clim()
+    assert (low, high) == pytest.approx((0.95, 1.05))
+
+
+def test_one_observation_of_a_section_is_marked_where_it_is(section):
+    fields = section.fields.expand_dims(radius=[20e3])
+    one = fields[["t_increment", "t_analysis_spread"]].assign(t_prior_spread=section.fields.t_prior_spread + 1)
+    numbers = {"innovation": 1.0, "error": 1.0, "prior_spread": 1.0, "place_x": 62e3, "place_depth": 8.0}
+    figure = figure_observe_one(one.assign_attrs(observed_variable="t", observed_units="K", **numbers), "t")
+    axes = figure.axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[62.0, 8.0]])
+    assert axes.yaxis_inverted() and axes.get_ylim()[0] < 25 and "Circles" not in words(figure)
 
 
 def test_one_observation_is_drawn_with_every_radius(cycles, tmp_path, capsys):
