@@ -205,7 +205,7 @@ def test_nobody_else_opens_netcdf(path):
 
 def test_the_program_of_a_member_has_one_thread_and_starts_without_ensf():
     """So it needs no door, and a member starts in the time that xarray needs."""
-    assert libraries(PROGRAM) == {"importlib", "inspect", "json", "numpy", "os", "sys", "xarray"}
+    assert libraries(PROGRAM) == {"difflib", "importlib", "inspect", "json", "numpy", "os", "sys", "xarray"}
 
 
 @of_each(*sources("models", "experiments"))

@@ -26,14 +26,26 @@ def add(parser: ArgumentParser) -> None:
     option = parser.add_argument
     option("--variables", type=Any, default="", help="names, separated by commas; in a file a table with settings")
     option("--quality", default="", help="checks of the observations: 'Duplicates(), GrossCheck(4.0)'")
-    option("--coordinates", type=dict, default={}, help="coordinate of the grid for lat, lon, x, y or z")
-    option("--periods", type=dict, default={}, help="period of x, y or the coordinate of a line, in a periodic domain")
+    option(
+        "--coordinates",
+        type=dict[str, str],
+        metavar="lat=NAME",
+        default={},
+        help="coordinate of the grid for lat, lon, x, y or z",
+    )
+    option(
+        "--periods",
+        type=dict[str, float],
+        metavar="x=40",
+        default={},
+        help="period of x, y or the coordinate of a line, in a periodic domain",
+    )
     option("--withhold", type=float, default=0.0, help="part of the places whose rows are scored, not used: 0.2")
     option("--bands", type=Any, default="", help="edges of level bands for the statistics, separated by commas")
     option("--good", type=Any, default=0, help="codes of qc that are to be used: 0; for Argo 1,2")
     option("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
     option("--correlation", default="", help="of errors within a group, 'ByDistance(100.0)'; see the column group")
-    option("--parameters", type=dict, default={}, help="parameters of the model, in a file: a table of settings each")
+    option("--parameters", type=dict[str, Any], default={}, help="parameters of the model, in a file: a table each")
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")
 
 

@@ -41,8 +41,20 @@ def parser() -> ArgumentParser:
     add("--method", default="letsf", help="a filter; by default LETSF with a first localization from the coordinates")
     add("--output", default="observe_one", help="folder for the file and the figures")
     add("--variables", type=Any, default="", help="names, separated by commas; in a file a table with settings")
-    add("--coordinates", type=dict, default={}, help="coordinate of the grid for lat, lon, x, y or z")
-    add("--periods", type=dict, default={}, help="period of x, y or the coordinate of a line, in a periodic domain")
+    add(
+        "--coordinates",
+        type=dict[str, str],
+        metavar="lat=NAME",
+        default={},
+        help="coordinate of the grid for lat, lon, x, y or z",
+    )
+    add(
+        "--periods",
+        type=dict[str, float],
+        metavar="x=40",
+        default={},
+        help="period of x, y or the coordinate of a line, in a periodic domain",
+    )
     add("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
     add("--mask", action="store_true", help="NaN in the first member means that there is no data")

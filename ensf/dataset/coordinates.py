@@ -23,6 +23,7 @@ __all__ = [
     "CRITERIA",
     "Criterion",
     "cf_attributes",
+    "check_periods",
     "column_coordinate",
     "find_coordinate",
     "located",
@@ -89,6 +90,8 @@ VARIABLE = "variable"
 
 RADIANS = ("rad", "radian", "radians")
 MODEL_LEVELS = ("z", "level", "lev")
+SAME = 1e-6
+"""Part of the extent of a coordinate within which its last point, a period on, is the first."""
 COUNTED = "1"
 """Units of points that are counted."""
 
@@ -290,6 +293,31 @@ def column_coordinate(variable: xr.DataArray, column: str, coordinates: Mapping[
 def _named(variable: xr.DataArray) -> str:
     """The coordinates and dimensions of a variable."""
     return ", ".join(map(repr, dict.fromkeys([*variable.coords, *variable.dims]))) or "none"
+
+
+def check_periods(layout: Layout) -> None:
+    """Refuse periods that the grid of a layout cannot have.
+
+    Raises
+    ------
+    ValueError
+        If none of its variables has the coordinate, or a period is not larger than the extent of the coordinate: the
+        last point is then the first one again.
+    """
+    for name, period in layout.periods.items():
+        called = layout.coordinates.get(name, COLUMNS.get(name, name))
+        variables = layout.template.data_vars.values()
+        found = [one for one in (find_coordinate(variable, called) for variable in variables) if one is not None]
+        if not found:
+            there = ", ".join(map(repr, dict.fromkeys([*layout.template.coords, *layout.template.dims]))) or "none"
+            raise ValueError(f"periods has {name!r}, but no variable has such a coordinate: name one of {there}")
+        for coordinate in found:
+            extent = np.ptp(coordinate.values) if coordinate.ndim == 1 else 0.0
+            if not period > (1 + SAME) * extent:
+                raise ValueError(
+                    f"the period {period:g} of {name!r} must be larger than {extent:g}, from the first to the last "
+                    f"point of {coordinate.name!r}: give it in its unit, and a point at both ends once"
+                )
 
 
 # --- in files --------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.arrays import Array, to_numpy
-from ensf.dataset.coordinates import located
+from ensf.dataset.coordinates import check_periods, located
 from ensf.dataset.encoding import of_one_state, truthful
 from ensf.dataset.layout import Layout
 from ensf.dataset.masks import Mask, find_masks, point
@@ -58,11 +58,12 @@ def pack(
     ------
     ValueError
         If a variable is not there, has no member dimension, is not of floating point, or has NaN or infinite values
-        that are not masked; or if a mask does not fit.
+        that are not masked; or if a mask or a period does not fit.
     """
     chosen = without_fills(choose(dataset, member_dim, variables))
     layout = _layout(chosen, member_dim, find_masks(mask, chosen, member_dim))
     layout = replace(layout, coordinates=coordinates or {}, periods=periods or {})
+    check_periods(layout)
     dtype = np.result_type(*(variable.dtype for variable in chosen.values()))
     ensemble = np.empty((chosen.sizes[member_dim], layout.size), dtype=dtype)
     for name, variable in chosen.items():

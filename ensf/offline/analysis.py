@@ -323,7 +323,7 @@ class Offline:
             last = groups[-1]
         else:
             source = Source.of(paths, self.member_dim, self.variables, *how, without)
-        source = source.with_axes(self.coordinates, self.periods)
+        source = source.with_axes(self.coordinates, self.periods, self.surface)
         parameters = {name: parameter_source(last, self.member_dim, name, *how) for name in self.parameters}
         layout = source.layout
 

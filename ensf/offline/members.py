@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset import Layout
-from ensf.dataset.coordinates import find_coordinate, located, without_place
+from ensf.dataset.coordinates import check_periods, find_coordinate, located, without_place
 from ensf.dataset.netcdf import reading
 from ensf.dataset.raw import RawFile, raw
 from ensf.dataset.stored import Stored, decoded
@@ -226,9 +226,23 @@ class Source:
         """Of a part of the state that which one of the `pieces` holds, and where its entries are among the part's."""
         return part, slice(None)
 
-    def with_axes(self, coordinates: Mapping[str, str], periods: Mapping[str, float]) -> Source:
-        """The same, with a layout that says which coordinates columns of a table are, and what is periodic."""
-        return replace(self, layout=replace(self.layout, coordinates=coordinates, periods=periods))
+    def with_axes(
+        self, coordinates: Mapping[str, str], periods: Mapping[str, float], surface: Iterable[str] = ()
+    ) -> Source:
+        """The same, with a layout that says which coordinates columns of a table are, and what is periodic.
+
+        Raises
+        ------
+        ValueError
+            If a period does not fit, or a variable that is to be seen at the surface is not there.
+        """
+        layout = replace(self.layout, coordinates=coordinates, periods=periods)
+        check_periods(layout)
+        for name in surface:
+            if name not in layout.template.data_vars:
+                choice = ", ".join(map(repr, layout.template.data_vars))
+                raise ValueError(f"surface has {name!r}, which is no variable of the state: choose from {choice}")
+        return replace(self, layout=layout)
 
     def of_members(self, paths: Sequence[Path]) -> Source:
         """The same in other files, like these."""

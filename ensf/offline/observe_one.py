@@ -121,7 +121,7 @@ class ObserveOne:
             tuple(self.variables),
             self.mask,
             self.coordinates.values(),
-        ).with_axes(self.coordinates, self.periods)
+        ).with_axes(self.coordinates, self.periods, self.surface)
         layout = source.layout
         first = self._observed(source, 0.0)
         ensemble = source.load(lambda members: follow(members, "reading"))

@@ -15,7 +15,7 @@ import xarray as xr
 from ensf.dataset import netcdf
 from ensf.dataset.coordinates import CRITERIA
 
-__all__ = ["Span", "valid_time", "window_of"]
+__all__ = ["Span", "time_variable", "valid_time", "window_of"]
 
 Span = tuple[np.datetime64, np.datetime64]
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -90,9 +90,9 @@ def valid_time(path: Path) -> np.datetime64 | None:
         If the time cannot be read as a date.
     """
     with netcdf.reading(path) as file:
-        time = _time_variable(file)
+        time = time_variable(file)
         if time is None:
-            return _of_wrf(file)
+            return None
         try:
             value = xr.conventions.decode_cf_variable("time", time.variable.load()).values.reshape(-1)[0]
             return np.datetime64(str(value), "us")
@@ -101,29 +101,41 @@ def valid_time(path: Path) -> np.datetime64 | None:
             raise ValueError(f"{path}: variable {time.name!r} is no date ({problem}): say window START/END") from error
 
 
-def _time_variable(file: xr.Dataset) -> xr.DataArray | None:
-    """The variable that says when the file is valid: by its standard name, else its name, else its units."""
+def time_variable(file: xr.Dataset, several: bool = False) -> xr.DataArray | None:
+    """The variable that says when a file is valid: by standard name or axis, else name, else dimension, else units.
+
+    Parameters
+    ----------
+    file : xarray.Dataset
+        With times as numbers. WRF's ``Times`` become seconds.
+    several : bool
+        Whether it may have several times.
+    """
+    numbers = (file[name] for name in file.variables if file[name].dtype.kind in "fiu")
     dates = [
         variable
-        for variable in (file[name] for name in file.variables)
+        for variable in numbers
         if " since " in str(variable.attrs.get("units", ""))
-        and variable.size == 1
+        and (variable.size == 1 or several and variable.size)
         and variable.attrs.get("standard_name") != "forecast_reference_time"
     ]
     criterion = CRITERIA["time"]
     for fits in (
         [variable for variable in dates if variable.attrs.get("standard_name") in criterion.standard_names],
+        [variable for variable in dates if variable.attrs.get("axis") == criterion.axis],
         [variable for variable in dates if variable.name in ("time", *criterion.names)],
+        [variable for variable in dates if variable.name in variable.dims],
         dates,
     ):
         if len(fits) == 1:
             return fits[0]
-    return None
+    return _of_wrf(file, several)
 
 
-def _of_wrf(file: xr.Dataset) -> np.datetime64 | None:
-    """Of the character variable ``Times``, as in 2024-01-31_12:00:00."""
-    if "Times" not in file.variables or file["Times"].size != 1:
+def _of_wrf(file: xr.Dataset, several: bool) -> xr.DataArray | None:
+    """The character variable ``Times``, as in 2024-01-31_12:00:00, in seconds."""
+    if "Times" not in file.variables or not (file["Times"].size == 1 or several and file["Times"].size):
         return None
-    text = file["Times"].values.reshape(-1)[0]
-    return np.datetime64((text.decode() if isinstance(text, bytes) else str(text)).replace("_", "T"), "us")
+    texts = [text.decode() if isinstance(text, bytes) else str(text) for text in file["Times"].values.ravel()]
+    seconds = np.array([text.replace("_", "T") for text in texts], dtype="datetime64[s]").astype(np.int64)
+    return xr.DataArray(seconds, dims="Time", name="Times", attrs={"units": "seconds since 1970-01-01"})

@@ -69,10 +69,11 @@ class Cell(ABC):
 
     @cached_property
     def recipe(self) -> str:
-        """Hash of all that determines the run, its length too."""
+        """Hash of all that determines the run: its length too, and the text of a page in a file."""
         experiment, method = self.load()
         settings = {"method": method.filter, "members": method.members, "cycles": experiment.cycles}
-        return digest(run_recipe(experiment, **settings, seed=self.seed))
+        page = {"page": Path(self.experiment).read_text(encoding="utf-8")} if self.experiment.endswith(".py") else {}
+        return digest(run_recipe(experiment, **settings, seed=self.seed) | page)
 
 
 # --- one cell --------------------------------------------------------------------------------------------

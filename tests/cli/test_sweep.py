@@ -101,6 +101,19 @@ def test_scores_have_units(tmp_path):
     assert left.get_ylabel() == "RMSE and spread (K)" and left.get_xlabel() == right.get_xlabel() == "members"
 
 
+def test_an_edited_page_is_run_again(tmp_path):
+    """Code that no setting tells: the same class with another body."""
+    page, cells = tmp_path / "page.py", tmp_path / "out" / "cells"
+    request = ["sweep", str(page), "--cycles", "2", "--seeds", "1", "--methods", "letkf", "--members", "5,6"]
+    seen = []
+    for text in (KELVIN, KELVIN, KELVIN + "\n# edited\n"):
+        page.write_text(text)
+        assert main([*request, "--engine", "serial", "--output", str(tmp_path / "out")]) == 0
+        seen.append({path.name: path.stat().st_mtime_ns for path in cells.iterdir()})
+    assert seen[0] == seen[1]
+    assert seen[1].keys() == seen[2].keys() and not set(seen[1].values()) & set(seen[2].values())
+
+
 def fails(tmp_path, members):
     page = tmp_path / "page.py"
     page.write_text(f"FAIL = {members}\n{FAILING}")

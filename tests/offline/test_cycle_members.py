@@ -17,6 +17,7 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 
 from ensf.cli import main
 from ensf.filters import ETKF
@@ -235,6 +236,19 @@ def test_a_clock_without_dates_must_not_stand_still(folder):
     ):
         run(folder, start="0")
     run(folder, model(), output="moving", start="0")
+
+
+def test_a_scalar_time_as_xarray_writes_it_must_not_stand_still(folder):
+    """No standard name, no dimension: units alone say that it is a time."""
+    for path in [*(folder / "initial").iterdir(), *(folder / "made").glob("?_?.nc")]:
+        with xr.open_dataset(path) as file:
+            field = file["q"].isel(time=0, drop=True).load()
+        hours = 0 if path.parent.name == "initial" else 6 * int(path.name[0])
+        date = np.datetime64("2020-01-01T00:00:00", "ns") + np.timedelta64(hours, "h")
+        field.assign_coords(valid=date).to_netcdf(path)
+    with pytest.raises(OSError, match="its time 'valid' is 2020-01-01 00:00:00 but the cycle ends at 2020-01-01T06:00"):
+        run(folder)
+    run(folder, model(), output="moving")
 
 
 def test_calendars_of_the_model(folder):

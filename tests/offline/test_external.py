@@ -28,10 +28,12 @@ from ensf.localization import Euclidean, Localization
 from ensf.observations import Linear, Observation
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling, folders
+from ensf.offline.cycle.doubts import doubts, estimates
 from ensf.offline.cycle.members import content
+from ensf.offline.statistics import Bands, by_band
 from ensf.runs.owner import OWNER
 from ensf.runs.recipe.reader import read_method
-from ensf.tables import read
+from ensf.tables import ObservationTable, read
 from ensf.wrappers import AdaptiveInflation
 
 MODEL = Path(__file__).parents[1] / "external_model.py"
@@ -110,6 +112,32 @@ def test_a_cycle_says_which_errors_are_told_far_too_small(folder, kind):
 
     _, lines = run(folder, analyse=analyse, cycles=1)
     assert lines[0].endswith(f"4 members, errors{kind and ' of '}{kind} taken as 9.84 times what is told")
+
+
+def test_offsets_and_biases_of_half_the_told_error_are_said():
+    kinds = np.array(["ship"] * 2 + ["buoy"] * 3)
+    columns = {f"{stage}_{what}": np.ones(5) for stage in ("prior", "analysis") for what in ("mean", "spread")}
+    when, error = np.datetime64("2020-01-01T00:00"), np.where(kinds == "ship", 1.2, 0.2)
+    rows = ObservationTable("t", np.ones(5), error, when, np.zeros((5, 2)), extra={"kind": kinds} | columns)
+    info = {"table": rows, "statistics": by_band(rows, Bands(), {"t": "K"}), "inflation": np.ones(3)}
+    small = {
+        "instrument_offset_ship": 0.59,
+        "bias_ship": -0.59,
+        "instrument_offset_buoy": 0.09,
+        "error_factor_ship": 1.4,
+    }
+    assert doubts(info | small) == ""
+    assert doubts(info | small | {"instrument_offset_ship": -0.6}) == ", -0.6 K taken off observations of ship"
+    assert doubts(info | small | {"bias_buoy": 0.1}) == ", 0.1 K added to the forecast of buoy"
+    assert estimates(info | small) == small
+
+
+def test_the_summary_has_what_is_estimated_of_each_kind(folder):
+    where = "Localization(Euclidean(), 2.0, dims=('x', 'y'))"
+    method = read_method(f"AdaptiveSpread(LETKF({where}), {where})")
+    records, _ = run(folder, method=method, cycles=2)
+    assert all({"error_factor_q", "bias_q"} <= set(record) for record in records)
+    assert json.loads((folder / "out" / "summary.json").read_text()) == records
 
 
 def test_a_cycle_says_that_its_observations_wait(folder):

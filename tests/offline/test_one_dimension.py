@@ -225,3 +225,26 @@ def test_one_observation_takes_the_columns_of_a_table(tmp_path):
     assert seen[0] == seen[1] == seen[2]
     with pytest.raises(ValueError, match="--at: variable 'h' has levels but its rows have no z"):
         ObserveOne("h", {}, 0.5).compute(f"{tmp_path}/m?.nc", np.random.default_rng(1))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--periods", "lonn=8"], "periods has 'lonn', but no variable has such a coordinate: name one of 'x'"),
+        (["--periods", "x=5"], "the period 5 of 'x' must be larger than 7, from the first to the last point of 'x'"),
+        (["--periods", "x=7"], "the period 7 of 'x' must be larger than 7"),
+        (["--surface", "sst"], "surface has 'sst', which is no variable of the state: choose from 'h'"),
+    ],
+)
+def test_a_period_and_a_surface_variable_fit_the_grid(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(written(tmp_path, line(), table("x", (0.3, 2.25))))
+    whole = ["analyse", "--prior", "m?.nc", "--observations", "obs.csv", "--output", "out", *words]
+    assert main([*whole, "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_pack_refuses_a_period_that_joins_the_ends():
+    with pytest.raises(ValueError, match="the period 7 of 'x' must be larger than 7"):
+        pack(line(), "realization", periods={"x": 7.0})
+    assert pack(line(), "realization", periods={"x": 7.5})[1].periods == {"x": 7.5}

@@ -116,6 +116,16 @@ def test_boxes_separate_variables_heights_times_and_meet_at_the_date_line():
     assert len(set(Boxes(100.0).number(later)[1:])) == 1
 
 
+def test_only_the_first_vertical_column_has_the_height_of_boxes():
+    """A sonde with z in m and pressure in Pa: 1000 m are one box, whatever the pressure."""
+    height = np.arange(0.0, 10_000.0, 100.0)
+    pressure = 1e5 * np.exp(-height / 8000.0)
+    rows = table(np.zeros((100, 2)), z=height, vertical={"pressure": pressure})
+    assert Boxes(100.0, height=1000.0).number(rows).tolist() == np.repeat(np.arange(10), 10).tolist()
+    rows = table(np.zeros((100, 2)), vertical={"pressure": pressure})
+    assert len(set(Boxes(100.0, height=1e4).number(rows))) == len(set(pressure // 1e4))
+
+
 def test_boxes_on_a_plane():
     rows = table([[0.5, 0.5], [0.9, 0.1], [1.1, 0.1], [-0.1, 0.1]], axes=("x", "y"))
     assert len(set(Boxes(1.0).number(rows).tolist())) == 3

@@ -129,7 +129,7 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
         cycling.coordinates.values(),
         inside,
     )
-    source = source.with_axes(cycling.coordinates, cycling.periods)
+    source = source.with_axes(cycling.coordinates, cycling.periods, cycling.surface)
     _parameters(cycling, source)
     for task in tasks:
         try:

@@ -16,7 +16,6 @@ With a `Smoother` each cycle also writes corrected copies of the states of the c
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import sys
@@ -30,19 +29,20 @@ import numpy as np
 import xarray as xr
 
 from ensf.arrays import Generator
-from ensf.filters.base import Analysis, Info, Memory
+from ensf.filters.base import Analysis, Memory
 from ensf.observations.predictions import Unresolved
 from ensf.offline import Analysed, Earlier, Replaced, analyse_files
 from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
+from ensf.offline.cycle.doubts import doubts, estimates
 from ensf.offline.cycle.members import check_time, contents, unlike
 from ensf.offline.cycle.settings import Cycling, Date, Time
 from ensf.offline.fields import FIELDS
 from ensf.offline.memory import MEMORY
 from ensf.offline.observations import summary
 from ensf.offline.parameter_statistics import of_parameters, words
-from ensf.offline.statistics import STATISTICS, append, pooled, variables_of
+from ensf.offline.statistics import STATISTICS, append
 from ensf.runs import restart
 from ensf.runs.engines import Engine, Workers, clear, opened
 from ensf.runs.files import clear_unfinished, expanded, resolved, write_json
@@ -52,11 +52,6 @@ from ensf.runs.recipe import describe
 from ensf.wrappers.failed_members import Replacement, of_members
 
 __all__ = ["Analyse", "Checkpoint", "plan", "run"]
-
-WRONG_FACTOR = 1.5
-"""Of the errors of observations: from here on the line of a cycle says so."""
-MAX_CHI2, FEWEST = 4.0, 10
-"""The same of squared innovations over what spread and error explain, of so many observations or more."""
 
 
 class Analyse(Protocol):
@@ -234,12 +229,13 @@ def _cycle(
     own = _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
     statistics = analysis.info.get("statistics", xr.Dataset()).merge(own)
     _keep_looks(statistics, place, cycle, _plain(cycling.time(cycle)))
-    told = [f"{len(prior)} members{used and ', '}{used}{_doubts(analysis.info)}", words(statistics)]
+    told = [f"{len(prior)} members{used and ', '}{used}{doubts(analysis.info)}", words(statistics)]
     show(f"{label}: time {cycling.time(cycle)}, {', '.join(filter(None, told))}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
     record = {"cycle": cycle, "time": _plain(cycling.time(cycle)), "members": len(prior), "failed": sorted(failed)}
     record |= {"replaced": sorted(failed)} if cycling.replace_failed else {}
+    record |= estimates(analysis.info)
     return replace(
         checkpoint,
         cycles=cycle,
@@ -345,22 +341,6 @@ def _of_files(settings: Mapping[str, Any]) -> Analyse:
 def _plain(time: Time) -> float | str:
     """For a file."""
     return str(time) if isinstance(time, Date) else time
-
-
-def _doubts(info: Info) -> str:
-    """Words for what waits, errors taken to be larger than what is told, and innovations that nothing explains."""
-    told = ", which wait for the next cycle (DeferredAnalysis)" if info.get("waited") else ""
-    for name, value in info.items():
-        if name.startswith("error_factor") and value >= WRONG_FACTOR:
-            kind = name.removeprefix("error_factor").removeprefix("_")
-            told += f", errors{kind and ' of '}{kind} taken as {value:.3g} times what is told"
-    statistics = info.get("statistics", xr.Dataset())
-    for variable in variables_of(statistics):
-        numbers = pooled(statistics, variable, "used")
-        if numbers["count"] >= FEWEST and numbers["chi2"] > MAX_CHI2:
-            times = math.sqrt(numbers["chi2"])
-            told += f", innovations of {variable} {times:.3g} times what spread and error explain"
-    return told
 
 
 def _write_table(analysis: Analysis | Analysed, place: Path) -> str:

@@ -15,6 +15,7 @@ import xarray as xr
 from ensf.dataset.netcdf import reading
 from ensf.dataset.stored import Stored
 from ensf.offline.cycle.settings import Date, Time
+from ensf.offline.windows import time_variable
 
 __all__ = ["Content", "check_time", "content", "contents", "unlike"]
 
@@ -156,20 +157,11 @@ def check_time(path: Path, input: Path, start: Time, end: Time) -> None:
 def _time(path: Path) -> tuple[str, float, str, str] | None:
     """Name, last value, units and calendar of the time in a file."""
     with reading(path) as file:
-        for variable in _candidates(file):
-            values = np.asarray(variable.values, dtype=np.float64)
-            if values.size:
-                units, calendar = variable.attrs["units"], variable.attrs.get("calendar", "standard")
-                return str(variable.name), float(values.max()), str(units), str(calendar)
-    return None
-
-
-def _candidates(file: xr.Dataset) -> list[xr.DataArray]:
-    """Variables that are a time, those that CF names so first."""
-    numbers = (file[name] for name in file.variables if file[name].dtype.kind in "fiu")
-    times = [number for number in numbers if " since " in str(number.attrs.get("units", ""))]
-    named = [one for one in times if one.attrs.get("standard_name") == "time" or one.attrs.get("axis") == "T"]
-    return named + [one for one in times if one.name in one.dims]
+        variable = time_variable(file, several=True)
+        if variable is None:
+            return None
+        units, calendar = variable.attrs["units"], variable.attrs.get("calendar", "standard")
+        return str(variable.name), float(variable.values.max()), str(units), str(calendar)
 
 
 def _in_calendar(date: Date, calendar: str) -> cftime.datetime:

@@ -42,6 +42,16 @@ def taken(function, words):
     return {one.name: words[one.name] for one in list(parameters)[1:] if one.name in words}
 
 
+def advice(function, name, model):
+    """What to do about a parameter that the function does not take: the nearest of its arguments, if one is near."""
+    import difflib
+    import inspect
+
+    near = difflib.get_close_matches(name, list(inspect.signature(function).parameters)[1:], n=1)
+    named = f"name it {near[0]!r}, the nearest argument, or " if near else ""
+    return f"{named}let the function of model {model} take it"
+
+
 def forecast(function, source, target, words):
     """Write what the function makes of the Dataset in a file, or a Zarr store."""
     import numpy as np
@@ -70,7 +80,7 @@ def main(model, folder, threads, *task):
     if len(task) == 1:
         missing = [name for name in task[0].split() if not taken(function, {name: 0.0})]
         if missing:
-            sys.exit(f"no member would get the parameter {missing[0]!r}: let the function of model {model} take it")
+            sys.exit(f"no member would get the parameter {missing[0]!r}: {advice(function, missing[0], model)}")
     else:
         import json
 

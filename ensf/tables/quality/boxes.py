@@ -25,7 +25,8 @@ class Boxes:
     side : float
         Side of a box: km on the sphere, else in the unit of x and y.
     height : float, optional
-        Height of a box in the unit of `z`; by default only rows of equal z are in one box.
+        Height of a box in the unit of the first of the columns z, depth, height and pressure that the table has; the
+        others of them are passed over. By default only rows of which all of them are equal are in one box.
     duration : float, optional
         Seconds that a box lasts, from 1970 on; by default any time.
     radius : float
@@ -46,8 +47,10 @@ class Boxes:
     def number(self, table: ObservationTable) -> np.ndarray:
         """Number of the box of each row, (row,) array of int, from 0 without gaps."""
         across = self._sphere(table.position) if table.axes == ("lat", "lon") else self._plane(table.position)
-        levels = [*table.levels.values()]
-        heights = levels if self.height is None else [np.floor(level / self.height) for level in levels]
+        heights = [*table.levels.values()]
+        if self.height is not None:
+            first = next((level for level in heights if not np.isnan(level).all()), table.height)
+            heights = [np.floor(first / self.height)]
         keys = [_ranked(key) for key in (table.variable, *across, *heights, self._interval(table.time))]
         return np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)[1].ravel()
 
