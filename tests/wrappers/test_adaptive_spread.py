@@ -23,7 +23,7 @@ from ensf.wrappers import AdaptiveSpread, Rotation, letsf
 from ensf.wrappers.knots import Widening
 from ensf.wrappers.spread_control import control
 from ensf.wrappers.spread_control.bias import GAIN, LEAK, BiasEstimate
-from ensf.wrappers.spread_control.error_estimate import MAX_FACTOR_POINTWISE, ErrorEstimate
+from ensf.wrappers.spread_control.error_estimate import FALL, MAX_FACTOR_POINTWISE, ErrorEstimate
 from ensf.wrappers.spread_control.error_evidence import Alternation, Repetition, TimeCorrelation, repeated, rested
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import LaggedProducts, LastCycle, Past, lagged_products
@@ -239,7 +239,7 @@ def test_innovations_that_persist_tell_nothing_of_the_error(rng):
     products = two_cycles(rng, 16.0, 1.0)
     assert Alternation().with_pairs(products, None).deviations < -30
     assert ErrorEstimate().with_pairs(untrusted(products), None).factor == 1.0
-    assert ErrorEstimate(factor=4.0).with_pairs(untrusted(products), None).factor == 1.0  # 4 was too large
+    assert ErrorEstimate(factor=4.0).with_pairs(untrusted(products), None).factor == FALL * 4.0
 
 
 def test_members_that_keep_nothing_leave_the_sign_without_meaning(rng):

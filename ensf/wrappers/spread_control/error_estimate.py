@@ -40,6 +40,8 @@ ENOUGH = 100
 """Pairs, counted with their weights, that know more than the sign of innovations."""
 SUSPICIOUS, CLEAR = 2.0, 3.0
 """Standard deviations of what one cycle tells: enough before there are such pairs, and against them."""
+FALL = 0.97
+"""Of the factor in a cycle, where there are no products of two cycles and nothing else holds it."""
 EDGES = np.linspace(-9.0, 7.0, 81)
 """Of the histogram of log q."""
 MEDIAN = 0.455
@@ -92,7 +94,7 @@ class ErrorEstimate(Record):
         if products is not None:
             correlation = self.correlation.with_products(products)
             new = replace(new, sums=self._sums_with(products), correlation=correlation)
-        sums, factor = new.sums, 1.0
+        sums, factor = new.sums, max(min(self.factor, 1.0), FALL * self.factor)
         if sums[1] > 0:
             factor = held((sums[2] - max(sums[0] / sums[1], 0.0) * sums[3]) / sums[4], 3 / sums[4])
             if factor < 1:
