@@ -18,14 +18,25 @@ if TYPE_CHECKING:
     from ensf.offline.cycle import Estimated
     from ensf.tables import Correlation
 
-__all__ = ["add", "method", "of_any_command", "parameters", "settings", "several", "state", "table", "words"]
+__all__ = [
+    "add",
+    "add_state",
+    "method",
+    "of_any_command",
+    "parameters",
+    "settings",
+    "several",
+    "state",
+    "table",
+    "words",
+]
 
 
-def add(parser: ArgumentParser) -> None:
-    """Add the options to a parser."""
+def add_state(parser: ArgumentParser) -> None:
+    """Add the options that say what of the files is the state, and where it is; `state` reads them."""
     option = parser.add_argument
     option("--variables", type=Any, default="", help="names, separated by commas; in a file a table with settings")
-    option("--quality", default="", help="checks of the observations: 'Duplicates(), GrossCheck(4.0)'")
+    option("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
     option(
         "--coordinates",
         type=dict[str, str],
@@ -40,10 +51,16 @@ def add(parser: ArgumentParser) -> None:
         default={},
         help="period of x, y or the coordinate of a line, in a periodic domain",
     )
+
+
+def add(parser: ArgumentParser) -> None:
+    """Add those, and the options of observations."""
+    add_state(parser)
+    option = parser.add_argument
+    option("--quality", default="", help="checks of the observations: 'Duplicates(), GrossCheck(4.0)'")
     option("--withhold", type=float, default=0.0, help="part of the places whose rows are scored, not used: 0.2")
     option("--bands", type=Any, default="", help="edges of level bands for the statistics, separated by commas")
     option("--good", type=Any, default=0, help="codes of qc that are to be used: 0; for Argo 1,2")
-    option("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
     option("--correlation", default="", help="of errors within a group, 'ByDistance(100.0)'; see the column group")
     option("--parameters", type=dict[str, Any], default={}, help="parameters of the model, in a file: a table each")
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")

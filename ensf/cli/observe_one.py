@@ -40,22 +40,7 @@ def parser() -> ArgumentParser:
     add("--radius", nargs="+", type=float, default=[], help="half-widths of the localization, side by side: 300 600")
     add("--method", default="letsf", help="a filter; by default LETSF with a first localization from the coordinates")
     add("--output", default="observe_one", help="folder for the file and the figures")
-    add("--variables", type=Any, default="", help="names, separated by commas; in a file a table with settings")
-    add(
-        "--coordinates",
-        type=dict[str, str],
-        metavar="lat=NAME",
-        default={},
-        help="coordinate of the grid for lat, lon, x, y or z",
-    )
-    add(
-        "--periods",
-        type=dict[str, float],
-        metavar="x=40",
-        default={},
-        help="period of x, y or the coordinate of a line, in a periodic domain",
-    )
-    add("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
+    files.add_state(made)
     add("--member-dim", default="realization", help="dimension that counts the members in one file")
     add("--mask", action="store_true", help="NaN in the first member means that there is no data")
     add("--seed", type=int, default=1, help="of the filter")

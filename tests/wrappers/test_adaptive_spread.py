@@ -24,10 +24,11 @@ from ensf.wrappers.knots import Widening
 from ensf.wrappers.spread_control import control
 from ensf.wrappers.spread_control.bias import GAIN, LEAK, BiasEstimate
 from ensf.wrappers.spread_control.error_estimate import FALL, MAX_FACTOR_POINTWISE, ErrorEstimate
-from ensf.wrappers.spread_control.error_evidence import Alternation, Repetition, TimeCorrelation, repeated, rested
+from ensf.wrappers.spread_control.error_evidence import Alternation, Repetition, TimeCorrelation
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import LaggedProducts, LastCycle, Past, lagged_products
 from ensf.wrappers.spread_control.offset import OffsetEstimate, offset_shifts
+from ensf.wrappers.spread_control.pairs import Pairs, repeated, rested
 from ensf.wrappers.spread_control.sites import Sites
 
 
@@ -137,7 +138,7 @@ def test_lagged_products_tell_the_prior_from_the_error(inflation, factor, rng):
     products = two_cycles(rng, inflation, factor)
     expected = products.memory * products.last.variance
     assert products.cross.sum() / expected.sum() == pytest.approx(inflation, rel=0.03)
-    estimate = ErrorEstimate().with_pairs(products, None)
+    estimate = ErrorEstimate().with_pairs(Pairs(products))
     assert estimate.factor == pytest.approx(factor, abs=0.03)
     right = np.full(len(products.index), factor)
     score, information = products.score(right, products.last.variance, products.last.error)
@@ -187,7 +188,7 @@ def test_places_that_rested_meet_their_last_cycle():
     last = LastCycle(other, *(numbers,) * 4, np.zeros((3, 2)), np.zeros(2, dtype=bool))
     pairs = rested(sites([2.0, 3.0, 7.0]), np.array([-6.0, 5.0, 5.0]), last, past)
     assert pairs.index.tolist() == [0]
-    sums = Alternation().with_pairs(None, pairs).sums
+    sums = Alternation().with_pairs(Pairs(rested=pairs)).sums
     np.testing.assert_allclose(sums, [-6 * 2 / 4, 9.0, 2 * (2 - 1) / 4, 1.0])
 
 
@@ -219,7 +220,7 @@ def test_lagged_products_of_a_network_that_moves(inflation, factor, rng):
     forecast = np.tile(growth * anomalies[:, now], copies)
     products = lagged_products(last, (), sites((origin + place[now]).ravel()), ON_A_LINE, later.ravel(), forecast)
     assert len(products.index) == 2 * copies
-    estimate = ErrorEstimate().with_pairs(products, None)
+    estimate = ErrorEstimate().with_pairs(Pairs(products))
     assert products.cross.sum() / (products.memory * last.variance).sum() == pytest.approx(inflation, rel=0.06)
     assert estimate.factor == pytest.approx(factor, abs=0.06)
 
@@ -228,33 +229,33 @@ def test_lagged_products_of_a_network_that_moves(inflation, factor, rng):
 def test_the_sign_of_innovations_tells_the_error_where_it_is_believed_too_much(inflation, factor, rng):
     """No pair is trusted; growth is 1.3, and the members' own is that."""
     products = two_cycles(rng, inflation, factor)
-    alternation = Alternation().with_pairs(products, None)
+    alternation = Alternation().with_pairs(Pairs(products))
     assert alternation.deviations > 30
     assert alternation.factor == pytest.approx(factor, rel=0.02, abs=0.03)
-    assert ErrorEstimate().with_pairs(untrusted(products), None).factor == alternation.factor
+    assert ErrorEstimate().with_pairs(Pairs(untrusted(products))).factor == alternation.factor
 
 
 def test_innovations_that_persist_tell_nothing_of_the_error(rng):
     """A forecast error four times what is believed: the same sums would say more than R."""
     products = two_cycles(rng, 16.0, 1.0)
-    assert Alternation().with_pairs(products, None).deviations < -30
-    assert ErrorEstimate().with_pairs(untrusted(products), None).factor == 1.0
-    assert ErrorEstimate(factor=4.0).with_pairs(untrusted(products), None).factor == FALL * 4.0
+    assert Alternation().with_pairs(Pairs(products)).deviations < -30
+    assert ErrorEstimate().with_pairs(Pairs(untrusted(products))).factor == 1.0
+    assert ErrorEstimate(factor=4.0).with_pairs(Pairs(untrusted(products))).factor == FALL * 4.0
 
 
 def test_members_that_keep_nothing_leave_the_sign_without_meaning(rng):
     products = two_cycles(rng, 1.0, 9.0)
     forgotten = replace(products, covariance=0.4 * products.analysed)
-    assert not Alternation().with_pairs(forgotten, None).sums.any()
+    assert not Alternation().with_pairs(Pairs(forgotten)).sums.any()
 
 
 def test_what_the_sign_told_holds_until_pairs_are_known_well(rng):
     """Pairs that are trusted count alone when there are a hundred of them."""
-    told = ErrorEstimate().with_pairs(untrusted(two_cycles(rng, 1.0, 9.0, size=2_000)), None)
+    told = ErrorEstimate().with_pairs(Pairs(untrusted(two_cycles(rng, 1.0, 9.0, size=2_000))))
     later = two_cycles(rng, 6.0, 9.0, size=100)
-    assert told.with_pairs(untrusted(later), None).factor > 7
+    assert told.with_pairs(Pairs(untrusted(later))).factor > 7
     enough = two_cycles(rng, 1.0, 4.0, size=400_000)
-    assert told.with_pairs(enough, None).factor == pytest.approx(4.0, abs=0.2)
+    assert told.with_pairs(Pairs(enough)).factor == pytest.approx(4.0, abs=0.2)
 
 
 @pytest.mark.parametrize("told", [0.25, 0.1])
@@ -282,16 +283,16 @@ def test_a_factor_that_only_signs_told_falls_when_they_do(rng):
 
     estimate = ErrorEstimate()
     for _ in range(60):
-        estimate = estimate.with_pairs(None, turn(9.0))
+        estimate = estimate.with_pairs(Pairs(rested=turn(9.0)))
     assert estimate.factor == pytest.approx(9.0, rel=0.1)
     for _ in range(500):
-        estimate = estimate.with_pairs(None, turn(1.0))
+        estimate = estimate.with_pairs(Pairs(rested=turn(1.0)))
     assert estimate.factor < 1.3
 
 
 def test_a_few_products_leave_the_error_alone(rng):
     products = two_cycles(rng, 1.0, 1.0, size=60)
-    assert ErrorEstimate().with_pairs(products, None).factor == 1.0
+    assert ErrorEstimate().with_pairs(Pairs(products)).factor == 1.0
 
 
 # --- what else tells of R --------------------------------------------------------------------------------
@@ -311,14 +312,14 @@ def test_several_observations_of_a_place_tell_the_error_in_one_cycle(inflation, 
     repetition = Repetition().with_pairs(pairs)
     assert repetition.factor == pytest.approx(factor, rel=0.05)
     assert (repetition.deviations > 10) == (factor > 1)
-    assert ErrorEstimate().with_pairs(None, None, pairs).factor == pytest.approx(factor, rel=0.05)
+    assert ErrorEstimate().with_pairs(Pairs(repeated=pairs)).factor == pytest.approx(factor, rel=0.05)
 
 
 def test_predictions_that_are_not_alike_tell_nothing(rng):
     pairs = repeated(sites([1.0, 1.0, 2.0]), np.ones(3), np.ones(3), rng.standard_normal((4, 3)) * [1, -1, 1])
     forecast = np.array([[1.0, 0.2], [-1.0, 0.8], [0.0, -1.0]])
     assert not len(repeated(sites([1.0, 1.0]), np.ones(2), np.ones(2), forecast).index)
-    assert ErrorEstimate().with_pairs(None, None, pairs).factor == 1.0
+    assert ErrorEstimate().with_pairs(Pairs(repeated=pairs)).factor == 1.0
 
 
 def three_cycles(rng, told=1.0, spread=1.0, phi=0.0, bias=0.0, size=20_000, growth=1.1, noise=0.3):
@@ -354,8 +355,8 @@ def test_errors_that_are_correlated_in_time_are_seen(phi, rng):
     products = three_cycles(rng, phi=phi)
     correlation = TimeCorrelation().with_products(products)
     assert correlation.deviations > 20 and correlation.positive == 1.0
-    assert ErrorEstimate().with_pairs(products, None).factor >= 1.0  # the products alone would say .5
-    assert ErrorEstimate().with_pairs(three_cycles(rng, told=4.0), None).factor == pytest.approx(0.25, abs=0.06)
+    assert ErrorEstimate().with_pairs(Pairs(products)).factor >= 1.0  # the products alone would say .5
+    assert ErrorEstimate().with_pairs(Pairs(three_cycles(rng, told=4.0))).factor == pytest.approx(0.25, abs=0.06)
 
 
 def test_a_bias_of_the_model_is_no_correlated_error(rng):
@@ -516,7 +517,7 @@ def test_pairs_count_by_how_well_the_forecast_is_known():
     for _ in range(40):
         weight = 1 / (1 + v / rho) ** 2
         sums = math.exp(-1 / 100) * sums + [(weight * one).sum() for one in (cross, v, square, v, np.ones(2))]
-        estimate = estimate.with_pairs(products, None)
+        estimate = estimate.with_pairs(Pairs(products))
         np.testing.assert_allclose(estimate.sums, sums)
         rho = estimate.factor
     raw, doubt = (sums[2] - sums[0] / sums[1] * sums[3]) / sums[4], 3 / sums[4]

@@ -36,6 +36,7 @@ ones grows without bound.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -65,10 +66,10 @@ from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
 from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS, ErrorEstimate
-from ensf.wrappers.spread_control.error_evidence import Repeated, Rested, repeated, rested
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import PAST, LaggedProducts, LastCycle, Past, lagged_products
 from ensf.wrappers.spread_control.offset import OffsetEstimate, offset_shifts
+from ensf.wrappers.spread_control.pairs import Pairs, repeated, rested
 from ensf.wrappers.spread_control.sites import Sites
 
 __all__ = ["AdaptiveSpread", "SpreadMemory"]
@@ -87,7 +88,7 @@ LAGGED_WEIGHT, SINGLE_WEIGHT = 2.0, 0.3
 """Of products of two cycles, and of the evidence of one beside them."""
 SURPRISE_CYCLES, MAX_SURPRISES = 10, 0.5
 """Cycles over which the part of the observations that is near a surprise is averaged, and where surprises last."""
-NEAR = 5 / 24
+NEAR_TAPER = 5 / 24
 """Taper beyond which a surprise is near."""
 
 
@@ -167,6 +168,10 @@ class SpreadMemory(Record):
     def log_inflation(self) -> Array:
         """g + max(n, 0) at the knots."""
         return self.common + namespace(self.local).clip(self.local, 0.0, None)
+
+    def of_each(self, kind: np.ndarray, learnt: Callable[[KindMemory], float]) -> np.ndarray:
+        """What is learnt of the kind of each observation, from the number of its kind."""
+        return np.array([learnt(each) for each in self.kinds.values()])[kind]
 
 
 @dataclass(frozen=True)
@@ -296,37 +301,36 @@ class AdaptiveSpread(Wrapper):
         xp = namespace(predicted)
         memory = self._recalled(memory, told, position, predicted)
         kind = _kind_of_each(memory.kinds, told)
-        offset = np.array([each.offset.value for each in memory.kinds.values()])[kind]
+        offset = memory.of_each(kind, lambda one: one.offset.value)
         if self.estimate_error and told.is_linear and offset.any():
             told = replace(told, value=told.value - like(offset, told.value))
         else:
             offset = np.zeros_like(offset)
-        factor = np.array([kind.error.factor for kind in memory.kinds.values()])[kind]
+        factor = memory.of_each(kind, lambda one: one.error.factor)
         inflation = (1 + self.sampling / (predicted.shape[0] - 1) * memory.freedom) * xp.exp(memory.log_inflation)
         inflation = xp.clip(inflation, 1.0, self.max_inflation**2)
         calm = Widening(
             self.localization, position, memory.knots, inflation, 0 * inflation, self.independent_part, None
         )
-        bias = np.array([kind.bias.value for kind in memory.kinds.values()])[kind]
-        correction = _Correction.of(calm, bias, told)
+        correction = _Correction.of(calm, memory.of_each(kind, lambda one: one.bias.value), told)
         columns = Part(predicted, told.column_position, column_entries(told, predicted.shape[1]))
 
         look, eta = sight(told, correction.corrected(columns).values)
         mean, variance = member_mean(eta), member_variance(eta)
         sites = _sites(told, kind)
-        products = pairs = others = None
-        offsets: dict[int, float] = {}
+        pairs, offsets = Pairs(), dict[int, float]()
         if look.is_linear:
             innovation, forecast = look.value - mean, sight(told, predicted)[1]
-            if told.is_linear:
-                error = look.law.standard_deviation(look.value) ** 2
-                pairs = repeated(sites, innovation, error, forecast)
-                came = innovation + like(offset, innovation)
-                offsets = offset_shifts(sites, came, error, forecast, self.localization)
             if memory.last is not None:
                 products = lagged_products(memory.last, memory.past, sites, self.localization, innovation, forecast)
-                others = rested(sites, innovation, memory.last, memory.past)
-        factor = np.maximum(factor, self._repeating(memory, kind, pairs))
+                pairs = Pairs(products, rested(sites, innovation, memory.last, memory.past))
+            if told.is_linear:
+                error = look.law.standard_deviation(look.value) ** 2
+                pairs = replace(pairs, repeated=repeated(sites, innovation, error, forecast))
+                came = innovation + like(offset, innovation)
+                offsets = offset_shifts(sites, came, error, forecast, self.localization)
+        repeating, alternating = self._suspected(memory, kind, pairs)
+        factor = np.maximum(factor, repeating)
         observation = _with_factor(told, factor)
         law = observation.law
         assert is_independent(law)
@@ -337,7 +341,7 @@ class AdaptiveSpread(Wrapper):
         excess = self._excess(ratios, patches)
         surprised = to_numpy(excess) > 0
         if surprised.any():
-            alternating, only = self._alternating(memory, kind, products, others), None
+            only = None
             if alternating.any():
                 only = np.zeros(0, dtype=np.int64) if correction.entries is None else correction.entries
                 observation = _with_factor(told, np.maximum(factor, alternating))
@@ -358,33 +362,31 @@ class AdaptiveSpread(Wrapper):
             surprised=surprised,
             near_surprise=_near_surprise(patches, surprised, told.size),
             sites=sites,
-            products=products,
-            rested=others,
-            repeated=pairs,
+            pairs=pairs,
             offsets=offsets,
         )
 
-    def _repeating(self, memory: SpreadMemory, kind: np.ndarray, pairs: Repeated | None) -> np.ndarray:
-        """Factor of the error of each observation whose kind sees a place several times in this cycle; else 0."""
-        factor = np.zeros(len(kind))
-        if pairs is not None and self.estimate_error:
-            for number, of_kind in enumerate(memory.kinds.values()):
-                repetition = of_kind.error.repetition.with_pairs(pairs.restrict(kind[pairs.index] == number))
-                if repetition.deviations > of_kind.error.enough:
-                    factor[kind == number] = repetition.factor
-        return factor
+    def _suspected(self, memory: SpreadMemory, kind: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+        """Factors of the error of each observation, with the pairs of this cycle; 0 where nothing tells of one.
 
-    def _alternating(
-        self, memory: SpreadMemory, kind: np.ndarray, products: LaggedProducts | None, others: Rested | None
-    ) -> np.ndarray:
-        """Factor of the error of each observation whose innovations alternate, with those of this cycle; else 0."""
-        factor = np.zeros(len(kind))
+        Returns
+        -------
+        repeating, alternating : (observation,) array
+            From several observations of a place, and from the signs of innovations.
+        """
+        repeating, alternating = np.zeros(len(kind)), np.zeros(len(kind))
         if self.estimate_error:
             for number, of_kind in enumerate(memory.kinds.values()):
-                alternation = of_kind.error.alternation.with_pairs(*_of_kind(number, kind, products, others))
+                mine, error = kind == number, of_kind.error
+                own = pairs.of(mine)
+                alternation = error.alternation.with_pairs(own)
                 if alternation.deviations > SUSPICIOUS:
-                    factor[kind == number] = alternation.factor
-        return factor
+                    alternating[mine] = alternation.factor
+                if own.repeated is not None:
+                    repetition = error.repetition.with_pairs(own.repeated)
+                    if repetition.deviations > error.enough:
+                        repeating[mine] = repetition.factor
+        return repeating, alternating
 
     def _taken(self, cycle: _Cycle, analysed: Array) -> Array:
         """Part of the inflated prior variance that the analysis took of the observations near each knot."""
@@ -438,9 +440,9 @@ class AdaptiveSpread(Wrapper):
         # scores and informations, of one cycle and of two
         statistic, information = score_of_evidence(look, mean, eta_analysed)
         score = 0.5 * statistic
-        if cycle.products is not None:
-            trusted = cycle.products.restrict(cycle.trusted_pairs)
-            white = np.array([1 - kind.error.correlation.positive for kind in memory.kinds.values()])[cycle.kind]
+        if cycle.pairs.products is not None:
+            white = memory.of_each(cycle.kind, lambda one: 1 - one.error.correlation.positive)
+            trusted = cycle.pairs.products.restrict(cycle.trusted)
             trusted = trusted.weighted(white[trusted.index])
             of_products = trusted.score(factor[trusted.index], cycle.variance, error)
             score = _beside(score, of_products[0], trusted)
@@ -460,7 +462,7 @@ class AdaptiveSpread(Wrapper):
 
         # kinds; what was learnt under a wrong R is forgotten
         kinds = self._kinds(cycle)
-        after = np.array([kind.error.factor for kind in kinds.values()])[cycle.kind]
+        after = replace(memory, kinds=kinds).of_each(cycle.kind, lambda one: one.error.factor)
         kept = math.exp(-3 * float(np.mean(np.abs(np.log(after / factor)))))
         last = None
         if look.is_linear:
@@ -508,7 +510,7 @@ class AdaptiveSpread(Wrapper):
         learns_error = self.estimate_error and cycle.told.law.is_gaussian
         learns_bias = self.estimate_bias and cycle.correction.entries is not None
         calm = ~cycle.near_surprise
-        products = cycle.products and cycle.products.weighted(cycle.trusted_pairs)
+        pairs = cycle.pairs.weighted(cycle.trusted)
         if learns_error and not cycle.told.is_linear:
             values = cycle.told.part.function(cycle.columns.values)
             told = to_numpy(cycle.told.law.standard_deviation(cycle.told.value)) ** 2
@@ -523,9 +525,7 @@ class AdaptiveSpread(Wrapper):
             if of_kind.any():
                 surprises += (float(cycle.near_surprise[of_kind].mean()) - surprises) / SURPRISE_CYCLES
             if learns_error and cycle.told.is_linear:
-                assert cycle.repeated is not None
-                again = cycle.repeated.restrict(cycle.kind[cycle.repeated.index] == number)
-                error = error.with_pairs(*_of_kind(number, cycle.kind, products, cycle.rested), again)
+                error = error.with_pairs(pairs.of(of_kind))
             elif learns_error:
                 error = error.with_innovations(square[trusted], spread[trusted])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
@@ -560,12 +560,7 @@ class _Cycle(Record):
     surprised : (knot,) array of bool
     near_surprise : (observation,) array of bool
     sites : Sites
-    products : LaggedProducts or None
-        With the cycle before.
-    rested : Rested or None
-        With cycles before that.
-    repeated : Repeated or None
-        Of this cycle.
+    pairs : Pairs
     offsets : dict of int to float
         Shift of kinds that have others near by.
     """
@@ -584,23 +579,22 @@ class _Cycle(Record):
     surprised: np.ndarray
     near_surprise: np.ndarray
     sites: Sites
-    products: LaggedProducts | None
-    rested: Rested | None
-    repeated: Repeated | None
+    pairs: Pairs
     offsets: dict[int, float]
 
     @property
     def factor(self) -> np.ndarray:
         """Of the error variance of each observation."""
-        return np.array([kind.error.factor for kind in self.memory.kinds.values()])[self.kind]
+        return self.memory.of_each(self.kind, lambda one: one.error.factor)
 
     @property
-    def trusted_pairs(self) -> np.ndarray:
-        """Which products are far from surprises, or of a kind whose surprises last."""
-        assert self.products is not None
-        calm = ~self.near_surprise[self.products.index] & ~self.products.last.surprised
-        lasting = np.array([kind.surprises_last for kind in self.memory.kinds.values()])
-        return calm | lasting[self.kind[self.products.index]]
+    def trusted(self) -> np.ndarray:
+        """Which products are far from surprises, or of a kind whose surprises last; none without products."""
+        products = self.pairs.products
+        if products is None:
+            return np.zeros(0, dtype=bool)
+        calm = ~self.near_surprise[products.index] & ~products.last.surprised
+        return calm | self.memory.of_each(self.kind, lambda one: one.surprises_last)[products.index]
 
 
 # --- the update ------------------------------------------------------------------------------------------
@@ -757,23 +751,12 @@ def _sites(observation: Observation, kind: np.ndarray) -> Sites:
     return Sites(kind, to_numpy(observation.position).astype(np.float64), variable)
 
 
-def _of_kind(
-    number: int, kind: np.ndarray, products: LaggedProducts | None, others: Rested | None
-) -> tuple[LaggedProducts | None, Rested | None]:
-    """Pairs of observations of one kind."""
-    if products is not None:
-        products = products.restrict(kind[products.index] == number)
-    if others is not None:
-        others = others.restrict(kind[others.index] == number)
-    return products, others
-
-
 def _near_surprise(patches: Patches, surprised: np.ndarray, observations: int) -> np.ndarray:
     """Which observations have a surprised knot near them."""
     near = np.zeros(observations, dtype=bool)
     if surprised.any():
         knot = np.repeat(np.arange(len(surprised)), np.diff(patches.indptr))
-        near[patches.index[surprised[knot] & (patches.weight >= NEAR)]] = True
+        near[patches.index[surprised[knot] & (patches.weight >= NEAR_TAPER)]] = True
     return near
 
 

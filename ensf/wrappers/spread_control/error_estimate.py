@@ -21,16 +21,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ensf.arrays import Record, to_numpy
-from ensf.wrappers.spread_control.error_evidence import (
-    FADING,
-    Alternation,
-    Repeated,
-    Repetition,
-    Rested,
-    TimeCorrelation,
-    held,
-)
+from ensf.wrappers.spread_control.error_evidence import FADING, Alternation, Repetition, TimeCorrelation, held
 from ensf.wrappers.spread_control.lagged import LaggedProducts
+from ensf.wrappers.spread_control.pairs import Pairs
 
 __all__ = ["ErrorEstimate"]
 
@@ -80,20 +73,18 @@ class ErrorEstimate(Record):
         """Standard deviations from which on what one cycle tells is believed."""
         return SUSPICIOUS if self.sums[4] < ENOUGH else CLEAR
 
-    def with_pairs(
-        self, products: LaggedProducts | None, rested: Rested | None, repeated: Repeated | None = None
-    ) -> ErrorEstimate:
+    def with_pairs(self, pairs: Pairs) -> ErrorEstimate:
         """With pairs of its kind; products without weight have signs only.
 
         What signs, or several observations of a place, told holds until enough products are known well, as long as the
         same sums do not contradict it; and must not be contradicted by them later.
         """
-        new = replace(self, alternation=self.alternation.with_pairs(products, rested))
-        if repeated is not None:
-            new = replace(new, repetition=self.repetition.with_pairs(repeated))
-        if products is not None:
-            correlation = self.correlation.with_products(products)
-            new = replace(new, sums=self._sums_with(products), correlation=correlation)
+        new = replace(self, alternation=self.alternation.with_pairs(pairs))
+        if pairs.repeated is not None:
+            new = replace(new, repetition=self.repetition.with_pairs(pairs.repeated))
+        if pairs.products is not None:
+            correlation = self.correlation.with_products(pairs.products)
+            new = replace(new, sums=self._sums_with(pairs.products), correlation=correlation)
         sums, factor = new.sums, max(min(self.factor, 1.0), FALL * self.factor)
         if sums[1] > 0:
             factor = held((sums[2] - max(sums[0] / sums[1], 0.0) * sums[3]) / sums[4], 3 / sums[4])

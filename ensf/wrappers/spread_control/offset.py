@@ -22,12 +22,10 @@ import numpy as np
 
 from ensf.arrays import Array, Record, centred, to_numpy
 from ensf.localization import Localization
-from ensf.wrappers.spread_control.sites import Sites
+from ensf.wrappers.spread_control.sites import NEAR, Sites
 
 __all__ = ["OffsetEstimate", "offset_shifts"]
 
-NEAR = 0.25
-"""Half-widths within which kinds are compared."""
 PAIRS = 1000
 """Of each kind that are looked at: a mean of more is known no better."""
 ALIKE, RATIO = 0.95, 1.25

@@ -11,10 +11,10 @@ import numpy as np
 from ensf.arrays import Record
 from ensf.localization import Localization
 
-__all__ = ["Sites"]
+__all__ = ["NEAR", "Sites"]
 
 NEAR = 0.25
-"""Half-widths within which observations of two cycles are compared."""
+"""Half-widths within which observations of two cycles, or of two kinds, are compared."""
 ROUNDS = 4
 """In which the nearest are matched: where several are as near, one leaves some without a partner."""
 
