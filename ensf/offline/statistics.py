@@ -175,6 +175,7 @@ def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]
             result[f"{name}_{statistic}"] = ("band", "role"), values, about
         result[f"{name}_count"] = ("band", "role"), count, {"long_name": f"{name}: number of rows", "units": "1"}
         about = {"long_name": f"{name}: number of rows by reason", "units": "1", "variable": variable, "kind": kind}
+        about["learnt_as"] = str(table.learnt_as[of_variable][0])
         result[f"{name}_rows"] = ("band", "reason"), rows, about
     result.attrs = {"Conventions": "CF-1.11", "title": "statistics in observation space"}
     return result

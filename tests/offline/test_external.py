@@ -23,9 +23,9 @@ import xarray as xr
 from kills import kill
 
 from ensf.cli import main
-from ensf.filters import ETKF, Analysis
+from ensf.filters import ETKF, LETKF, Analysis
 from ensf.localization import Euclidean, Localization
-from ensf.observations import Linear, Observation
+from ensf.observations import Identity, Linear, Observation
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling, folders
 from ensf.offline.cycle.doubts import doubts, estimates
@@ -34,7 +34,7 @@ from ensf.offline.statistics import Bands, by_band
 from ensf.runs.owner import OWNER
 from ensf.runs.recipe.reader import read_method
 from ensf.tables import ObservationTable, read
-from ensf.wrappers import AdaptiveInflation
+from ensf.wrappers import AdaptiveInflation, AdaptiveSpread
 
 MODEL = Path(__file__).parents[1] / "external_model.py"
 PROGRAM = f"{shlex.quote(sys.executable)} -S -I {shlex.quote(str(MODEL))}"
@@ -121,15 +121,36 @@ def test_offsets_and_biases_of_half_the_told_error_are_said():
     rows = ObservationTable("t", np.ones(5), error, when, np.zeros((5, 2)), extra={"kind": kinds} | columns)
     info = {"table": rows, "statistics": by_band(rows, Bands(), {"t": "K"}), "inflation": np.ones(3)}
     small = {
-        "instrument_offset_ship": 0.59,
-        "bias_ship": -0.59,
-        "instrument_offset_buoy": 0.09,
-        "error_factor_ship": 1.4,
+        "instrument_offset_t_ship": 0.59,
+        "bias_t_ship": -0.59,
+        "instrument_offset_t_buoy": 0.09,
+        "error_factor_t_ship": 1.4,
     }
     assert doubts(info | small) == ""
-    assert doubts(info | small | {"instrument_offset_ship": -0.6}) == ", -0.6 K taken off observations of ship"
-    assert doubts(info | small | {"bias_buoy": 0.1}) == ", 0.1 K added to the forecast of buoy"
+    assert doubts(info | small | {"instrument_offset_t_ship": -0.6}) == ", -0.6 K taken off observations of t_ship"
+    assert doubts(info | small | {"bias_t_buoy": 0.1}) == ", 0.1 K added to the forecast of t_buoy"
     assert estimates(info | small) == small
+
+
+def test_what_a_filter_learns_of_a_table_is_said_under_the_name_it_has_there():
+    """Temperatures and salinities of one instrument, each with its own error and unit."""
+    kinds = np.array(["ctd"] * 4 + ["argo"] * 2)
+    columns = {f"{stage}_{what}": np.ones(6) for stage in ("prior", "analysis") for what in ("mean", "spread")}
+    names = np.array(["t", "t", "s", "s", "t", "t"])
+    error = np.where(names == "t", 1.0, 0.1)
+    position = np.column_stack([np.arange(6.0), np.zeros(6)])
+    when = np.datetime64("2020-01-01T00:00")
+    rows = ObservationTable(names, np.ones(6), error, when, position, extra={"kind": kinds} | columns)
+    near = Localization(Euclidean(), 2.0)
+    seen = Observation(rows.value, Identity(), rows.error, position, kind=rows.learnt_as)
+    prior = np.random.default_rng(1).standard_normal((8, 6))
+    learnt = AdaptiveSpread(LETKF(near), near).analyse(prior, seen, 1, positions=position).info
+    info = {"table": rows, "statistics": by_band(rows, Bands(), {"t": "K", "s": "g/kg"})}
+    said = {"t_ctd": "0.6 K", "t_argo": "0.6 K", "s_ctd": "0.6 g/kg"}
+    for name, words in said.items():
+        assert f"error_factor_{name}" in learnt
+        assert doubts(info | {f"instrument_offset_{name}": 0.6}) == f", {words} taken off observations of {name}"
+        assert doubts(info | {f"instrument_offset_{name}": 0.04}) == ""
 
 
 def test_the_summary_has_what_is_estimated_of_each_kind(folder):

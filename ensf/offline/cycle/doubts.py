@@ -64,7 +64,7 @@ def _error(table: ObservationTable | None, kind: str) -> float:
     """Median error of the rows of a kind that are used, as it is told; infinite if there are none."""
     if table is None:
         return math.inf
-    chosen = (table.codes == USED) & ((table.kind == kind) | (kind == ""))
+    chosen = (table.codes == USED) & ((table.learnt_as == kind) | (kind == ""))
     return float(np.median(table.error[chosen])) if chosen.any() else math.inf
 
 
@@ -73,6 +73,6 @@ def _unit(statistics: xr.Dataset, kind: str) -> str:
     units = set()
     for name in variables_of(statistics):
         about = statistics[f"{name}_rows"].attrs
-        if kind in (about.get("kind") or about.get("variable"), ""):
+        if kind in (about.get("learnt_as"), ""):
             units.add(str(statistics[f"{name}_prior_bias"].attrs.get("units", "")))
     return units.pop() if len(units) == 1 else ""
