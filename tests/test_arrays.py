@@ -7,7 +7,19 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from ensf.arrays import add_scaled_noise, fft, is_host, like, namespace, normal, stream, to_numpy
+from ensf.arrays import (
+    add_scaled_noise,
+    centred,
+    fft,
+    is_host,
+    like,
+    member_mean,
+    member_variance,
+    namespace,
+    normal,
+    stream,
+    to_numpy,
+)
 
 
 def test_namespace_is_the_one_of_the_arrays(backend):
@@ -78,3 +90,14 @@ def test_fft_keeps_dtype_and_inverts(backend, rng):
     back = fft(values).irfft(fft(values).rfft(values), n=8)
     assert backend.owns(back)
     np.testing.assert_allclose(to_numpy(back), to_numpy(values), atol=backend.tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("moment", [member_mean, member_variance, centred])
+def test_moments_of_an_entry_have_its_bits_alone_and_in_any_order_of_memory(moment, dtype, rng):
+    """NumPy adds one column, and columns that lie in memory one by one, in pairs."""
+    members = (280 + rng.standard_normal((300, 40))).astype(dtype)
+    whole = moment(members)
+    alone = [moment(members[:, k : k + 1]) for k in range(40)]
+    np.testing.assert_array_equal(np.concatenate(alone, axis=-1), whole)
+    np.testing.assert_array_equal(moment(np.asfortranarray(members)), whole)

@@ -233,8 +233,10 @@ def centred(ensemble: Array) -> Array:
 
 
 def member_variance(ensemble: Array) -> Array:
-    """Unbiased variance over members of ``(member, ...)``."""
+    """Unbiased variance over members of ``(member, ...)``, the same bits for an entry whatever stands beside it."""
     anomalies = ensemble if is_double(ensemble) else centred(ensemble)
+    if is_host(anomalies):
+        return np.var(_row_by_row(anomalies), axis=0, ddof=1)[..., : anomalies.shape[-1]]
     return namespace(ensemble).var(anomalies, axis=0, correction=1)
 
 
@@ -250,12 +252,14 @@ def is_double(array: Array) -> bool:
 
 def _mean(ensemble: Array) -> Array:
     if is_host(ensemble):
-        ensemble = np.ascontiguousarray(ensemble)
-        if math.prod(ensemble.shape[1:]) == 1:  # NumPy adds one column in pairs, several row by row
-            twice = np.concatenate([ensemble, ensemble], axis=-1)
-            return np.add.reduce(twice, axis=0)[..., :1] / len(twice)
-        return np.add.reduce(ensemble, axis=0) / len(ensemble)
+        return np.add.reduce(_row_by_row(ensemble), axis=0)[..., : ensemble.shape[-1]] / len(ensemble)
     return namespace(ensemble).mean(ensemble, axis=0)
+
+
+def _row_by_row(ensemble: np.ndarray) -> np.ndarray:
+    """Members as NumPy adds them one after another: contiguous, one column twice, which it would add in pairs."""
+    ensemble = np.ascontiguousarray(ensemble)
+    return np.concatenate([ensemble, ensemble], axis=-1) if math.prod(ensemble.shape[1:]) == 1 else ensemble
 
 
 def like(values: ArrayLike, array: Array) -> Array:

@@ -424,7 +424,7 @@ class Linear(Operator):
         affine = change.affine
         if affine is None:
             return _Through(self.narrowed(read), change, Select(read))
-        offset, factor = affine
+        offset, factor = map(to_numpy, affine)
         matrix = self.narrowed(read).matrix
         shift = _apply(matrix, like(np.broadcast_to(offset, read.shape).astype(np.float64), _numbers(matrix)))
         factors = np.ones(self.matrix.shape[1])

@@ -299,6 +299,18 @@ def test_on_another_backend(name, states):
     assert operator.on(states)(states).dtype == np.float64
 
 
+@every_operator
+def test_through_a_change_that_lives_elsewhere(name, states):
+    """As the change of `Standardised` does."""
+    if name in NUMPY_ONLY:
+        return
+    there = like(states, strict.asarray(states, device=strict.Device("device1")))
+    host = CHANGES["affine"]
+    change = Affine(*(like(one, there) for one in host.affine))
+    moved = operator_of(name).on(there).through(change).on(there)(there)
+    np.testing.assert_allclose(to_numpy(moved), operator_of(name)(host(states)), rtol=1e-12)
+
+
 # --- the record ------------------------------------------------------------------------------------------
 
 AFFINE = {
