@@ -66,7 +66,7 @@ def measure(tmp_path, method, *shape):
 @pytest.mark.parametrize("method", ["RTPS(ETKF(), 0.3)", "LETKF(Localization(Sphere(), 300.0))"])
 def test_memory_grows_by_less_than_the_bound(tmp_path, method):
     """Beside what the process has before: one ensemble, and the parts."""
-    size, found = measure(tmp_path, method, 150, 200, 500)
+    size, found = measure(tmp_path, method, 120, 150, 200)
     assert found["peak"] - found["before"] < LIMIT * size
 
 

@@ -17,10 +17,6 @@ from ensf.tables import ObservationTable, read
 
 MEMBERS = 6
 DEPTH = np.array([0.0, 10.0, 30.0, 100.0])
-MODEL = """
-def still(dataset):
-    return dataset
-"""
 
 
 def ensemble(dim, size, coordinate=None):
@@ -88,10 +84,8 @@ def test_a_row_sees_what_is_around_it_on_the_line(case, tmp_path, monkeypatch, c
 def test_a_cycle_takes_the_same_table(case, tmp_path, monkeypatch, capsys):
     make, rows, weights, more = CASES[case]
     monkeypatch.chdir(written(tmp_path, make(), rows))
-    (tmp_path / "still_model.py").write_text(MODEL)
-    settings = (
-        'model = "still_model:still"\ninitial = "m{member}.nc"\nobservations = "obs.csv"\nmembers = 6\ncycles = 1'
-    )
+    model = 'command = "cp {input} {output}"'
+    settings = f'{model}\ninitial = "m{{member}}.nc"\nobservations = "obs.csv"\nmembers = 6\ncycles = 1'
     (tmp_path / "c.toml").write_text(f"{settings}\ninterval = 86400\nstart = '2023-12-31'\n{more}")
     (tmp_path / "m0.nc").rename(tmp_path / "m6.nc")
     assert main(["cycle", "c.toml", "--dry-run"]) == 0
