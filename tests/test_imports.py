@@ -166,7 +166,7 @@ def test_types_are_asked_for_seldom(names, most):
 
 def test_all_folders_are_installed():
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    folders = {path.parent for path in sources("ensf", "models", "experiments")}
+    folders = {path.parent for path in sources("ensf", "models", "experiments")} | {ROOT / "ensf/cli/templates"}
     names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
     assert sorted(name if name.startswith("ensf") else f"ensf.{name}" for name in names) == sorted(packages)
 
