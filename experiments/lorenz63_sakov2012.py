@@ -30,7 +30,7 @@ EXPERIMENT = TwinExperiment(
         "enkf": Method(AnalysisInflation(EnKF(), 1.01), 100, "stochastic EnKF, inflation 1.01"),
         "particle": Method(ParticleFilter(jitter=0.3), 800, "bootstrap particle filter, regularised"),
         "letsf": Method(AdaptiveInflation(Rotation(LETSF()), EVERYWHERE), 20, "LETSF, adaptive inflation, rotated"),
-        "letsf_loop": Method(in_the_loop(LETSF(steps=1), EVERYWHERE), 20, "the same, model in the loop"),
+        "letsf_loop": Method(in_the_loop(LETSF(), EVERYWHERE), 20, "the same, model in the loop"),
     },
     cycles=4001,
     interval=0.25,

@@ -27,7 +27,7 @@ UNKEPT = {
 
 # Filters that need more than the prior: test_window.py, test_parameters.py, test_asynchronous.py and
 # test_some_variables.py try them.
-NEED_MORE = {"AdditiveNoise", "ModelInTheLoop", "AugmentedState", "FreeRun", "Prepared", "Wrapper"}
+NEED_MORE = {"AdditiveNoise", "ModelInTheLoop", "Relinearised", "AugmentedState", "FreeRun", "Prepared", "Wrapper"}
 
 OPERATORS = {
     "identity": Identity(),

@@ -22,7 +22,8 @@
     FailedMembers      goes on without failed members         -                           -                 their number
     PartialState       analyses the first entries             whole states                -                 -
     InvertedArctan     sees tan(y), an error that is constant  -                          -                 -
-    ModelInTheLoop     analyses the start of the window       the window of a twin        -                 model_runs
+    ModelInTheLoop     analyses the window as well as its end the window of a twin        -                 model_runs
+    Relinearised       ... in pieces, a forecast after each   in a ModelInTheLoop         -                 -
     Smoother           corrects states of earlier cycles      `prepare`; outermost        those states      -
 
 All remember and report what the filter inside does, too. A wrapper without "whole states" around a `Preparable` filter
@@ -38,7 +39,7 @@ from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.failed_members import FailedMembers
 from ensf.wrappers.finite_size import FiniteSize
 from ensf.wrappers.inverted_arctan import InvertedArctan
-from ensf.wrappers.model_in_the_loop import ModelInTheLoop
+from ensf.wrappers.model_in_the_loop import ModelInTheLoop, Relinearised
 from ensf.wrappers.outlier_rejection import OutlierRejection
 from ensf.wrappers.parameters import AugmentedState, Parameter
 from ensf.wrappers.partial_state import PartialState
@@ -75,6 +76,7 @@ __all__ = [
     "ForecastInflation",
     "InvertedArctan",
     "ModelInTheLoop",
+    "Relinearised",
     "OutlierRejection",
     "Parameter",
     "PartialState",

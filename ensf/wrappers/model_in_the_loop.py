@@ -1,37 +1,67 @@
-"""Model in the loop: the analysis is made where the window begins, and the model carries it to the observations.
+"""The model in the loop: what a forecast bends is analysed through the model, as often as it must be.
 
-Between two observation times the members go from x to M(x). A filter sees M(x) alone and corrects it along straight
-lines; over long windows the forecast has bent them. Here the state is x at the start of the window, the operator is
-x -> h(M(x)), and the analysis is M of what the filter makes of x. With a `Tempered` filter, M is linearised anew in
-every piece: an iterated smoother (Bocquet & Sakov 2014, QJRMS 140, 1521, without their inner minimisation).
+Between two analyses the members go from x0 to x1 = M(x0) + eta, where eta is what noise of the model added. A filter
+sees x1 alone and corrects it along straight lines; over long windows the forecast has bent them. Here a member is
+
+    z = (x1, x0, eta),
+
+its end, its start and its noise. The operator reads x1, so any filter with any error law analyses z as it would x1. How
+straight the window is, one forecast shows, that of the mean:
+
+    kappa = mean of (M(mean x0a) + mean eta_a - mean x1a)^2 / mean of the variance of x1a.
+
+If kappa is small, x1a is the analysis, which is that without a loop; if it is moderate, M(x0a) + eta_a is. If not, a
+part of the likelihood is analysed, the members are forecast from where that leaves them, and what is left of the
+likelihood is looked at again: an iterated ensemble smoother (Bocquet & Sakov 2014, QJRMS 140, 1521) whose pieces are
+those of `ensf.wrappers.Tempered`, chosen as it goes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator
-from ensf.filters.base import Analysis, Filter, Memory, check_filter, refuse_predictions, usable
+from ensf.arrays import Array, Generator, generator, member_mean, member_variance, namespace
+from ensf.arrays.settings import check_settings
+from ensf.filters.base import (
+    Analysis,
+    Filter,
+    Memory,
+    check_filter,
+    innovations,
+    refuse_predictions,
+    usable,
+)
 from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
-from ensf.observations.operators import Operator, Pointwise
+from ensf.observations.trajectory import AtStep
 from ensf.observations.window import Window
+from ensf.wrappers.tempered import InPieces
 
-__all__ = ["ModelInTheLoop"]
+__all__ = ["ModelInTheLoop", "Relinearised"]
+
+BLOCKS = 3
+"""End, start, noise."""
+STRAIGHT, BENT = 0.002, 0.03
+"""kappa up to which the analysis of the end is taken as it is, and up to which it is the forecast of its start."""
+SMALLEST, LARGEST = 0.25, 0.5
+"""Of what is left of the likelihood's information, the least and the most that a piece takes."""
+SAME = 1e-6
+"""A forecast that differs by less, in deviations of the members, has no noise."""
 
 
 @dataclass(frozen=True)
 class ModelInTheLoop:
-    """A filter that analyses the start of the window through the model.
+    """A filter that analyses the window which ends with the observations, and the model's noise in it.
 
-    Costs one forecast of the ensemble for each time the filter asks for predicted observations of another ensemble,
-    and one more: with ``AdaptiveInflation(Tempered(..., pieces=4))`` six, with the one of the cycle itself.
+    ``letsf(localization, loop=True)`` is this around the recommended filter.
 
     Parameters
     ----------
     filter : Filter
+        With a `Relinearised` inside its inflation, which decides:
+        ``AdaptiveSpread(Relinearised(Rotation(LETSF(...))), ...)``.
         Its localization takes observations to be where they are seen, as if nothing moved during the window.
     """
 
@@ -79,51 +109,120 @@ class ModelInTheLoop:
             )
         prior, observation, positions = usable(prior, observation, positions)
         if observation.size == 0:
-            inner = self.filter.analyse(window.start, observation, generator(rng), memory, positions)
-            return Analysis(prior, inner.memory, {"model_runs": 1.0})
-        at_start, through = _at_start(observation, window)
-        analysis = self.filter.analyse(window.start, at_start, generator(rng), memory, positions)
-        ensemble = through.forecast(analysis.ensemble)
-        return Analysis(ensemble, analysis.memory, {**analysis.info, "model_runs": 1 + through.runs})
-
-
-def _at_start(observation: Observation, window: Window) -> tuple[Observation, _Through]:
-    """The same observation of states at the start of the window, and the way there; a pointwise function stays one."""
-    part = observation.part
-    if part.exact or part.pointwise is None:
-        through = _Through(window, observation.operator)
-        return replace(observation, operator=through, error=observation.law, window=None), through
-    through = _Through(window, part.linear)
-    operator = Pointwise(part.pointwise, through)
-    return replace(observation, operator=operator, error=observation.law, window=None), through
+            analysis = self.filter.analyse(prior, observation, generator(rng), memory, positions)
+            return Analysis(prior, analysis.memory, {"model_runs": 1.0})
+        model = _Counted(window, prior.shape[0])
+        states = namespace(prior).concat([prior, window.start, model.noise()], axis=1)
+        operator = AtStep(observation.operator, 0, BLOCKS)
+        whole = replace(observation, operator=operator, error=observation.law, window=replace(window, forecast=model))
+        analysis = self.filter.analyse(states, whole, generator(rng), memory, np.tile(positions, (BLOCKS, 1)))
+        size = prior.shape[1]
+        looks = {
+            name: value[:size] if np.shape(value) == (BLOCKS * size,) else value
+            for name, value in analysis.info.items()
+        }
+        info = {**looks, "model_runs": 1 + model.runs}
+        return replace(analysis, ensemble=analysis.ensemble[:, :size], info=info, update=None)
 
 
 @dataclass(eq=False)
-class _Through(Operator):
-    """Operator ``h(M(x))`` that remembers its last ensemble and counts forecasts, in ensembles."""
+class _Counted:
+    """The model over a window, and how many ensembles it has been given."""
 
     window: Window
-    operator: Operator
+    members: int
     runs: float = 0.0
-    _last: tuple[Array, Array] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._last = self.window.start, self.window.end
-
-    def forecast(self, states: Array) -> Array:
-        if states is self._last[0]:
-            return self._last[1]
-        self.runs += states.shape[0] / self.window.start.shape[0]
-        end = self.window.forecast(states)
-        if states.shape == self.window.start.shape:
-            self._last = states, end
-        return end
 
     def __call__(self, states: Array) -> Array:
-        return self.operator(self.forecast(states))
+        self.runs += states.shape[0] / self.members
+        return self.window.forecast(states)
 
-    def places(self, positions: np.ndarray) -> np.ndarray | None:
-        return self.operator.places(positions)
+    def noise(self) -> Array:
+        """eta; nothing where the first member shows that there is none."""
+        start, end = self.window.start, self.window.end
+        xp = namespace(end)
+        departure = self(start[:1, :]) - end[:1, :]
+        if bool(xp.mean(departure**2) <= SAME**2 * xp.mean(member_variance(end))):
+            return xp.zeros_like(end)
+        return end - self(start)
 
-    def adjoint(self, states: Array, residuals: Array) -> Array:
-        raise ValueError("a forecast has no adjoint: put an ensemble filter such as ETKF, LETKF or LETSF in the loop")
+
+@dataclass(frozen=True)
+class Relinearised:
+    """Wrapper in a `ModelInTheLoop`: the likelihood in pieces, as few as the window needs, and a forecast after each.
+
+    Parameters
+    ----------
+    filter : Filter
+        Without inflation: it acts in every piece.
+    max_pieces : int
+        Most pieces besides the last; each costs a forecast of the ensemble. Without any the window is straight.
+
+    Raises
+    ------
+    ValueError
+        If the number is negative.
+    """
+
+    filter: Filter
+    max_pieces: int = 3
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_filter(self.filter, type(self).__name__)
+        if self.max_pieces < 0:
+            raise ValueError(f"max_pieces of Relinearised is {self.max_pieces}: give a whole number, 0 or more")
+
+    @guarded
+    def analyse(
+        self,
+        prior: Array,
+        observation: Observation,
+        rng: Generator | int | None,
+        memory: Memory = None,
+        positions: np.ndarray | None = None,
+        predicted: Array | None = None,
+    ) -> Analysis:
+        """Analysis of end, start and noise ``(member, 3 * state)``, as `ModelInTheLoop` hands them over."""
+        refuse_predictions(predicted, self)
+        window = observation.window
+        prior, observation, positions = usable(prior, observation, positions)
+        rng = generator(rng)
+        if observation.size == 0:
+            return Analysis(prior, self.filter.analyse(prior, observation, rng, memory, positions).memory)
+        if window is None or prior.shape[1] != BLOCKS * window.end.shape[1]:
+            raise ValueError("Relinearised analyses a window: put it in a ModelInTheLoop")
+        xp = namespace(prior)
+
+        def forecast(start: Array, noise: Array) -> Array:
+            return window.forecast(start) + noise
+
+        def split(states: Array) -> list[Array]:
+            size = window.end.shape[1]
+            return [states[:, block * size : (block + 1) * size] for block in range(BLOCKS)]
+
+        end, start, noise = split(prior)
+        states = xp.concat([end, start, noise + (member_mean(end) - member_mean(window.end))], axis=1)
+        ratio = float(xp.max(innovations(observation.predict(prior), observation)[1]))
+        updates, done, time = [], 0.0, 0.0
+        for pieces in range(self.max_pieces + 1):
+            left = observation.tempered(1 - done) if pieces else observation
+            analysis = self.filter.analyse(states, left, rng, memory, positions)
+            end, start, noise = split(analysis.ensemble)
+            expected = forecast(member_mean(start)[None, :], member_mean(noise))
+            bend = float(xp.mean((expected - member_mean(end)) ** 2) / xp.mean(member_variance(end)))
+            if bend <= STRAIGHT or pieces == self.max_pieces:
+                break
+            if bend <= BENT:
+                analysis = replace(analysis, ensemble=xp.concat([forecast(start, noise), start, noise], axis=1))
+                break
+            step = (1 - time) * min(max((STRAIGHT / bend) ** 0.25, SMALLEST), LARGEST)
+            time += max(step, (1 - time) / (self.max_pieces + 1 - pieces))
+            weight = float(np.expm1(time * np.log1p(ratio)) / ratio) - done
+            piece = self.filter.analyse(states, observation.tempered(weight), rng, memory, positions)
+            updates.append(piece.update)
+            memory, done = piece.memory, done + weight
+            _, start, noise = split(piece.ensemble)
+            states = xp.concat([forecast(start, noise), start, noise], axis=1)
+        updates.append(analysis.update)
+        return replace(analysis, update=InPieces(updates=tuple(updates)))

@@ -215,7 +215,7 @@ def _letsf_spread(experiment: BoardExperiment) -> Filter:
 
 def _letsf_loop(experiment: BoardExperiment) -> Filter:
     wide, near = _wide_and_near(experiment)
-    return in_the_loop(LETSF(wide, steps=1, information_limit=_limit(experiment)), near)
+    return in_the_loop(LETSF(wide, information_limit=_limit(experiment)), near)
 
 
 def _wide_and_near(experiment: BoardExperiment) -> tuple[Localization, Localization]:
@@ -264,7 +264,7 @@ RECIPES = {
     ),
     "letsf_limited": Recipe("LETSF, patches limited by information, adaptive inflation", _letsf_limited),
     "letsf_spread": Recipe("LETSF, patches limited by information, adaptive spread", _letsf_spread),
-    "letsf_loop": Recipe("the same, model in the loop, 4 pieces", _letsf_loop, fits=_is_lorenz),
+    "letsf_loop": Recipe("the same, model in the loop", _letsf_loop, fits=_is_lorenz),
     "quantile": Recipe("quantile-conserving rank histogram filter, inflated", _quantile, INFLATION | HALF_WIDTH),
     "ensf": Recipe("EnSF as in CMAME 2024, 200 steps", _ensf),
     "ensf_inflated": Recipe("EnSF as in CMAME 2024, 200 steps, inflated", _ensf_inflated, INFLATION),
