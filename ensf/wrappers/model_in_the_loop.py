@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, member_mean, member_variance, namespace
+from ensf.arrays import Array, Generator, centred, generator, member_mean, member_variance, namespace
 from ensf.arrays.settings import check_settings
 from ensf.filters.base import (
     Analysis,
@@ -202,7 +202,9 @@ class Relinearised:
             return [states[:, block * size : (block + 1) * size] for block in range(BLOCKS)]
 
         end, start, noise = split(prior)
-        states = xp.concat([end, start, noise + (member_mean(end) - member_mean(window.end))], axis=1)
+        start, _ = _widened(start, window.start)
+        _, added = _widened(end, window.end)
+        states = xp.concat([end, start, noise + added], axis=1)
         ratio = float(xp.max(innovations(observation.predict(prior), observation)[1]))
         updates, done, time = [], 0.0, 0.0
         for pieces in range(self.max_pieces + 1):
@@ -226,3 +228,13 @@ class Relinearised:
             states = xp.concat([forecast(start, noise), start, noise], axis=1)
         updates.append(analysis.update)
         return replace(analysis, update=InPieces(updates=tuple(updates)))
+
+
+def _widened(states: Array, original: Array) -> tuple[Array, Array]:
+    """Of members that wrappers changed: the anomalies that they had, as far as they were widened, and what was added."""
+    xp = namespace(states)
+    anomalies, mean = centred(original), member_mean(original)
+    square = xp.sum(anomalies * anomalies, axis=0)
+    factor = xp.sum(anomalies * centred(states), axis=0) / xp.where(square > 0, square, xp.ones_like(square))
+    widened = mean + factor * anomalies
+    return widened, states - widened
