@@ -17,6 +17,8 @@
     CollapseGuard      widens an ensemble that is lost        whole states                climate           guard
     Standardised       sees standardised members              whole states                -                 -
     Copula             sees Gaussian marginals                whole states                -                 -
+    HybridMean         mean by a hybrid covariance            whole states of a periodic  -                 solver_steps
+                                                                grid, independent errors
     Tempered           the likelihood in pieces               whole states                -                 -
     AugmentedState     parameters behind the state            places or not               -                 parameters
     FailedMembers      goes on without failed members         -                           -                 their number
@@ -37,6 +39,7 @@ from ensf.wrappers.copula import Copula
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.failed_members import FailedMembers
 from ensf.wrappers.finite_size import FiniteSize
+from ensf.wrappers.hybrid_mean import DisplacementCovariance, EnsembleCovariance, HybridMean, StaticCovariance
 from ensf.wrappers.inverted_arctan import InvertedArctan
 from ensf.wrappers.model_in_the_loop import ModelInTheLoop
 from ensf.wrappers.outlier_rejection import OutlierRejection
@@ -70,9 +73,12 @@ __all__ = [
     "CollapseGuard",
     "Copula",
     "DeferredAnalysis",
+    "DisplacementCovariance",
+    "EnsembleCovariance",
     "FailedMembers",
     "FiniteSize",
     "ForecastInflation",
+    "HybridMean",
     "InvertedArctan",
     "ModelInTheLoop",
     "OutlierRejection",
@@ -84,6 +90,7 @@ __all__ = [
     "Smoother",
     "SpreadReset",
     "Standardised",
+    "StaticCovariance",
     "Tempered",
     "WrappedUpdate",
     "Wrapper",

@@ -129,7 +129,8 @@ def dense_static(model, anomalies):
 
 def dense_displacement(model, anomalies, mean):
     """Of streamfunctions with the correlation in space that their spectrum has, and the gradient of the mean."""
-    ky, kx = (2j * np.pi * np.where(np.abs(f) == 0.05, 0, f) for f in (np.fft.fftfreq(NY, 10.0), np.fft.fftfreq(NX, 10.0)))
+    frequencies = (np.fft.fftfreq(count, 10.0) for count in (NY, NX))
+    ky, kx = (2j * np.pi * np.where(np.abs(f) == 0.05, 0, f) for f in frequencies)
     derivative_y = np.stack([np.fft.ifft2(ky[:, None] * np.fft.fft2(e)).real.ravel() for e in units()], axis=1)
     derivative_x = np.stack([np.fft.ifft2(kx * np.fft.fft2(e)).real.ravel() for e in units()], axis=1)
     k = 2 * np.pi * wavenumber()
@@ -235,3 +236,142 @@ def test_it_takes_the_prior_as_the_filter_inside_takes_it(prior):
     by_hand = prior.mean(axis=0) + 1.5 * (prior - prior.mean(axis=0))
     expected = HYBRID.analyse(by_hand, seen, 1, positions=plane()).ensemble
     np.testing.assert_allclose(inflated.analyse(prior, seen, 1, positions=plane()).ensemble, expected, atol=1e-9)
+
+
+# --- sensors that are not linear ---------------------------------------------------------------------------------
+
+
+def exact_mean(mean, variance, likelihood):
+    def moment(power):
+        density = lambda x: x**power * likelihood(x) * np.exp(-0.5 * (x - mean) ** 2 / variance)  # noqa: E731
+        places = mean + variance**0.5 * np.linspace(-12, 12, 41)
+        return quad(density, places[0], places[-1], limit=400, points=places)[0]
+
+    return moment(1) / moment(0)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.4])
+@pytest.mark.parametrize(
+    ("value", "operator", "law", "likelihood"),
+    [
+        (1.3, Pointwise(arctan, Select((3,))), 0.05, lambda x: np.exp(-0.5 * ((1.3 - np.arctan(x)) / 0.05) ** 2)),
+        (2.5, Select((3,)), StudentT(0.9, 4.0), None),
+        (1.0, Select((3,)), 0.5, lambda x: np.exp(-0.5 * ((1.0 - x) / 0.5) ** 2)),
+    ],
+    ids=["arctan", "Student-t", "linear"],
+)
+def test_one_observation_has_the_exact_mean(weight, value, operator, law, likelihood, rng):
+    """And what is not observed follows by regression."""
+    prior = rng.normal(0.5, 1.0, size=(8, 12))
+    seen = Observation(np.array([value]), operator, law)
+    if likelihood is None:
+        likelihood = lambda x: np.exp(seen.law.each(seen.value, np.array([x]))[0])  # noqa: E731
+    ring = HybridMean(LETSF(), Periodic((12.0,)), EnsembleCovariance((np.inf,), weight=weight), tolerance=1e-10)
+    mean, covariance = prior.mean(axis=0), weight * np.cov(prior.T)
+    change = exact_mean(mean[3], covariance[3, 3], likelihood) - mean[3]
+    expected = mean + covariance[:, 3] / covariance[3, 3] * change
+    np.testing.assert_allclose(ring.analyse(prior, seen, 1).ensemble.mean(axis=0), expected, rtol=1e-3, atol=1e-3)
+
+
+# --- what it is invariant under, and where it is -----------------------------------------------------------------
+
+
+def turned(states, side):
+    """A quarter turn of square fields of two levels."""
+    return np.rot90(states.reshape(*states.shape[:-1], 2, side, side), axes=(-2, -1)).reshape(states.shape)
+
+
+def shifted(states, side):
+    return moved(states.reshape(*states.shape[:-1], 2, side, side), 2, -1).reshape(states.shape)
+
+
+@pytest.mark.parametrize("change", [turned, shifted])
+def test_a_turned_or_shifted_plane_has_the_turned_or_shifted_analysis(change, rng):
+    side = 6
+    z, y, x = np.meshgrid([0.0, 2.0], *[10.0 * np.arange(side)] * 2, indexing="ij")
+    positions = np.stack([y.ravel(), x.ravel(), z.ravel()], axis=1)
+    square = Product(Periodic((60.0, 60.0)), 4.0)
+    method = replace(HYBRID, filter=LETKF(Localization(square, 25.0)), geometry=square)
+    prior = rng.normal(size=(MEMBERS, 2 * side**2))
+    value = np.where(rng.random(2 * side**2) < 0.6, rng.normal(size=2 * side**2), np.nan)
+    analysis, other = (
+        method.analyse(ensemble, Observation(seen, Identity(), 0.5), 1, positions=positions).ensemble
+        for ensemble, seen in ((prior, value), (change(prior, side), change(value, side)))
+    )
+    np.testing.assert_allclose(other, change(analysis, side), atol=1e-8)
+
+
+def test_the_order_of_state_variables_does_not_matter(prior, rng):
+    order, positions = rng.permutation(96), plane()
+    seen = Observation(prior[1] + 0.3, Identity(), 0.5)
+    expected = HYBRID.analyse(prior, seen, 1, positions=positions).ensemble[:, order]
+    shuffled = Observation(seen.value[order], Identity(), 0.5)
+    found = HYBRID.analyse(prior[:, order], shuffled, 1, positions=positions[order]).ensemble
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_other_arrays_give_the_same(prior, backend):
+    seen = Observation(backend.array(prior[1, ::3] + 0.3), Select(range(0, 96, 3)), 0.5)
+    plain = Observation(prior[1, ::3] + 0.3, Select(range(0, 96, 3)), 0.5)
+    method = replace(HYBRID, tolerance=1e-5)
+    found = method.analyse(backend.array(prior), seen, 1, positions=plane()).ensemble
+    assert backend.owns(found)
+    expected = method.analyse(prior, plain, 1, positions=plane()).ensemble
+    np.testing.assert_allclose(to_numpy(found), expected, atol=max(1e-9, backend.tolerance))
+
+
+def test_levels_at_the_same_height_are_variables(rng):
+    """Two variables at every point of one level: a vertical distance of zero."""
+    positions = np.tile(plane((0.0,)), (2, 1))
+    prior = rng.normal(size=(MEMBERS, 96))
+    grid = PeriodicGrid.of(PLANE, positions)
+    assert grid.shape == (NY, NX) and not grid.separation.any()
+    np.testing.assert_array_equal(grid.fields(prior), prior.reshape(MEMBERS, 2, NY, NX))
+    np.testing.assert_array_equal(grid.states(grid.fields(prior)), prior)
+
+
+@pytest.mark.parametrize("geometry", [Euclidean(), Sphere(), Periodic((60.0, np.inf)), Layered(Sphere(), 2.0), 3])
+def test_another_geometry_is_refused(geometry):
+    with pytest.raises(ValueError, match="give a plane that wraps in both directions, or a ring"):
+        replace(HYBRID, geometry=geometry)
+
+
+def test_positions_that_are_no_grid_are_refused(prior):
+    seen = Observation(prior[1], Identity(), 0.5)
+    torn, positions = plane(), plane()
+    torn[3, 1] += 2.0
+    with pytest.raises(ValueError, match="evenly spaced around the period"):
+        HYBRID.analyse(prior, seen, 1, positions=torn)
+    with pytest.raises(ValueError, match="the same layers at every point"):
+        HYBRID.analyse(prior[:, :-1], Observation(prior[1, :-1], Identity(), 0.5), 1, positions=positions[:-1])
+    with pytest.raises(ValueError, match="positions have 2 dimensions"):
+        replace(HYBRID, filter=ETKF()).analyse(prior, seen, 1, positions=positions[:, :2])
+
+
+def test_what_it_cannot_take_is_refused(prior, rng):
+    covariance = np.eye(96) + 0.5
+    with pytest.raises(ValueError, match="needs independent errors"):
+        HYBRID.analyse(prior, Observation(prior[1], Identity(), Correlated(covariance)), 1, positions=plane())
+    ring = HybridMean(ETKF(), Periodic((12.0,)), MODELS["ensemble"], displacement=MODELS["displacement"])
+    with pytest.raises(ValueError, match="DisplacementCovariance needs a plane: leave it out on a ring"):
+        ring.analyse(rng.normal(size=(5, 12)), Observation(np.zeros(12), Identity(), 0.5), 1)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: EnsembleCovariance((3.0, 2.0)),
+        lambda: EnsembleCovariance((3.0, 2.0, 1.0), (4.0, 5.0)),
+        lambda: EnsembleCovariance((-3.0,)),
+        lambda: EnsembleCovariance((3.0,), vertical_half_width=0.0),
+        lambda: StaticCovariance(-1.0),
+        lambda: StaticCovariance(1.0, weight=-0.1),
+        lambda: DisplacementCovariance(0.0),
+        lambda: replace(HYBRID, tolerance=1.0),
+        lambda: replace(HYBRID, max_steps=0),
+        lambda: replace(HYBRID, ensemble=EnsembleCovariance),
+    ],
+)
+def test_settings_out_of_range_are_refused(build):
+    with pytest.raises(ValueError, match="give"):
+        build()

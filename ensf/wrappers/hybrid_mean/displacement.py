@@ -18,6 +18,7 @@ import numpy as np
 
 from ensf.arrays import Array, like, namespace
 from ensf.arrays.settings import check_settings
+from ensf.wrappers.base import check_ranges
 from ensf.wrappers.hybrid_mean.grid import PeriodicGrid
 
 __all__ = ["DisplacementCovariance"]
@@ -33,6 +34,11 @@ class DisplacementCovariance:
         L of the displacement's streamfunction.
     weight : float
         Of this covariance in the sum.
+
+    Raises
+    ------
+    ValueError
+        If the length is not positive, or the weight negative.
     """
 
     length: float
@@ -40,6 +46,11 @@ class DisplacementCovariance:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        rules = {
+            "length": (0 < self.length < np.inf, "a positive length"),
+            "weight": (self.weight >= 0, "0 or more"),
+        }
+        check_ranges(self, "displacement covariance", rules)
 
     def on(self, grid: PeriodicGrid, mean: Array, anomalies: Array) -> Callable[[Array], Array]:
         """The covariance as a map of fields ``(layer, *shape)``, of a mean like them.

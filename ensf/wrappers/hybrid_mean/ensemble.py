@@ -13,12 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+from operator import add
 
 import numpy as np
 
-from ensf.arrays import Array, fft, like, namespace
+from ensf.arrays import Array, like, namespace
 from ensf.arrays.settings import check_settings
 from ensf.localization import gaspari_cohn
+from ensf.wrappers.base import check_ranges
 from ensf.wrappers.hybrid_mean.grid import PeriodicGrid
 
 __all__ = ["EnsembleCovariance"]
@@ -60,6 +64,13 @@ class EnsembleCovariance:
                 f"EnsembleCovariance has half_widths {self.half_widths} and wavelengths {self.wavelengths}: give a "
                 "positive half-width for each band, and a wavelength where each band but the last ends"
             )
+        if not all(one > other for one, other in pairwise((np.inf, *self.wavelengths, 0.0))):
+            raise ValueError(f"EnsembleCovariance has wavelengths {self.wavelengths}: give them from long to short")
+        rules = {
+            "vertical_half_width": (self.vertical_half_width > 0, "a positive length, or infinity"),
+            "weight": (self.weight >= 0, "0 or more"),
+        }
+        check_ranges(self, "ensemble covariance", rules)
 
     def bands(self, grid: PeriodicGrid) -> np.ndarray:
         """Part of each Fourier coefficient that each band has, ``(band, *spectrum)``; they sum to one."""
@@ -81,8 +92,9 @@ class EnsembleCovariance:
         flat = (anomalies.shape[0], len(grid.height), -1)
 
         def covariance(field: Array) -> Array:
-            control = sum(root * grid.spectra(part * field) for root, part in zip(roots, parts, strict=True))
+            control = reduce(add, (root * grid.spectra(part * field) for root, part in zip(roots, parts, strict=True)))
             control = xp.reshape(xp.matmul(vertical, xp.reshape(control, flat)), control.shape)
-            return sum(xp.sum(part * grid.back(root * control), axis=0) for root, part in zip(roots, parts, strict=True))
+            bands = (part * grid.back(root * control) for root, part in zip(roots, parts, strict=True))
+            return xp.sum(reduce(add, bands), axis=0)
 
         return covariance

@@ -1,46 +1,122 @@
-"""The mean by a hybrid covariance on a periodic grid, the anomalies by a local filter."""
+"""The mean by a hybrid covariance, the anomalies by a local filter."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
+from typing import Protocol
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, centred, member_mean, member_variance, namespace
-from ensf.arrays.settings import check_settings
+from ensf.arrays import Array, Generator, centred, member_mean, namespace
+from ensf.arrays.settings import check_kind, check_settings
 from ensf.filters.base import Analysis, Filter, Memory, as_part, check_filter, refuse_predictions, usable
 from ensf.filters.guarded import guarded
 from ensf.filters.letsf.sensors import sensor_of
 from ensf.localization import Geometry
 from ensf.observations.observation import Observation
+from ensf.wrappers.base import check_ranges
 from ensf.wrappers.hybrid_mean.conjugate_gradients import conjugate_gradients
-from ensf.wrappers.hybrid_mean.displacement import DisplacementCovariance
-from ensf.wrappers.hybrid_mean.ensemble import EnsembleCovariance
 from ensf.wrappers.hybrid_mean.grid import PeriodicGrid, horizontal_periods
-from ensf.wrappers.hybrid_mean.static import StaticCovariance
 
-__all__ = ["HybridMean"]
+__all__ = ["CovarianceModel", "HybridMean"]
 
-LIMIT = 200
+
+class CovarianceModel(Protocol):
+    """A covariance of forecast errors on a periodic grid."""
+
+    @property
+    def weight(self) -> float:
+        """Of this covariance in the sum."""
+
+    def on(self, grid: PeriodicGrid, mean: Array, anomalies: Array) -> Callable[[Array], Array]:
+        """The covariance as a map of fields ``(layer, *shape)``.
+
+        Parameters
+        ----------
+        grid : PeriodicGrid
+        mean : (layer, *shape) array
+        anomalies : (member, layer, *shape) array
+            Over ``sqrt(J - 1)``.
+        """
 
 
 @dataclass(frozen=True)
 class HybridMean:
+    """Wrapper: the analysis mean is that of a hybrid covariance, the anomalies are those of the filter.
+
+    For states on a regular grid of a ring or a doubly periodic plane, with the same layers at every point. Wrappers
+    that change the spread, or defer an analysis, belong around it. An analysis without observations is the prior.
+
+    Parameters
+    ----------
+    filter : Filter
+        Its prior, with whatever inflation it has, is what the covariance is made of.
+    geometry : Geometry
+        `Periodic`, or `Product` or `Layered` of it where the last column of positions is a height.
+    ensemble : EnsembleCovariance
+    static : StaticCovariance, optional
+    displacement : DisplacementCovariance, optional
+    tolerance : float
+        Norm of the residual, in units of the first, at which the conjugate gradients stop.
+    max_steps : int
+        Most of their steps.
+
+    Raises
+    ------
+    ValueError
+        If the geometry is another, or a number is out of its range.
+    """
+
     filter: Filter
     geometry: Geometry
-    ensemble: EnsembleCovariance
-    static: StaticCovariance | None = None
-    displacement: DisplacementCovariance | None = None
-    iterations: int = 1
-    tolerance: float = 1e-3
+    ensemble: CovarianceModel
+    static: CovarianceModel | None = None
+    displacement: CovarianceModel | None = None
+    tolerance: float = 1e-2
+    max_steps: int = 200
 
     def __post_init__(self) -> None:
         check_settings(self)
         check_filter(self.filter, type(self).__name__)
         horizontal_periods(self.geometry)
+        for model in self._models:
+            check_kind(model, "on", "a covariance of HybridMean", "EnsembleCovariance((2000.0,))")
+        rules = {
+            "tolerance": (0 < self.tolerance < 1, "a number between 0 and 1"),
+            "max_steps": (self.max_steps >= 1, "1 or more"),
+        }
+        check_ranges(self, "hybrid mean", rules)
+
+    @property
+    def _models(self) -> list[CovarianceModel]:
+        return [model for model in (self.ensemble, self.static, self.displacement) if model is not None]
+
+    def covariance(self, prior: Array, positions: np.ndarray) -> Callable[[Array], Array]:
+        """B as a map of states ``(state,)``.
+
+        Parameters
+        ----------
+        prior : (member, state) array
+        positions : (state, dimension) array
+
+        Raises
+        ------
+        ValueError
+            If the positions are not those of a regular periodic grid.
+        """
+        grid = PeriodicGrid.of(self.geometry, positions)
+        mean, anomalies = grid.fields(member_mean(prior)), grid.fields(centred(prior)) / math.sqrt(prior.shape[0] - 1)
+        maps = [(model.weight, model.on(grid, mean, anomalies)) for model in self._models]
+
+        def covariance(state: Array) -> Array:
+            field = grid.fields(state)
+            return grid.states(reduce(add, (weight * product(field) for weight, product in maps)))
+
+        return covariance
 
     @guarded
     def analyse(
@@ -52,60 +128,47 @@ class HybridMean:
         positions: np.ndarray | None = None,
         predicted: Array | None = None,
     ) -> Analysis:
+        """Analysis ensemble ``(member, state)``; `info` has the steps of the conjugate gradients as `solver_steps`.
+
+        Raises
+        ------
+        ValueError
+            If the prior or the positions do not fit, an observation is a function of several variables or errors are
+            correlated, or as the filter.
+        """
         refuse_predictions(predicted, self)
         prior, observation, positions = usable(prior, observation, positions)
+        if observation.part.pointwise is None or not observation.law.is_independent:
+            raise ValueError(
+                "HybridMean needs independent errors, and observations of single variables or of weighted sums: leave "
+                "others out, or use LETSF"
+            )
         analysis = self.filter.analyse(prior, observation, rng, memory, positions)
         if observation.size == 0:
             return Analysis(prior, analysis.memory)
-        part = observation.part
-        if part.pointwise is None or not observation.law.is_independent:
-            raise ValueError("single variables")
         members = analysis.before(as_part(prior, positions))
-        grid = PeriodicGrid.of(self.geometry, positions)
-        mean = member_mean(members)
-        anomalies = grid.fields(centred(members)) / math.sqrt(members.shape[0] - 1)
-        models = [model for model in (self.ensemble, self.static, self.displacement) if model is not None]
-        maps = [(model.weight, model.on(grid, grid.fields(mean), anomalies)) for model in models]
-
-        def covariance(state: Array) -> Array:
-            field = grid.fields(state)
-            return grid.states(reduce(add, (weight * product(field) for weight, product in maps)))
-
-        xp = namespace(prior)
-        predicted = observation.predict(members)
-        sensor = sensor_of(observation, predicted)
-        look = sensor.look(predicted, 0.0)
-        precision, departure = look.precision, member_mean(look.departure)
-        prior_eta, prior_var = member_mean(predicted), member_variance(predicted) * sum(m.weight for m in models)
-        if sensor.is_nonlinear:
-            precision, pseudo = site(sensor, prior_eta, prior_var)
-            departure = pseudo - prior_eta
-        total = 0
-        after = member_variance(observation.predict(analysis.ensemble))
-        for k in range(self.iterations if sensor.is_nonlinear else 1):
-            if k > 0:
-                eta = part.linear(mean + increment)
-                cavity_precision = xp.maximum(1 / after - precision, 1 / prior_var)
-                cavity = (eta * (cavity_precision + precision) - precision * (departure + prior_eta)) / cavity_precision
-                precision, pseudo = site(sensor, cavity, 1 / cavity_precision)
-                departure = pseudo - prior_eta
-            root = xp.sqrt(precision)
-
-            def system(residual):
-                return residual + root * part.linear.tangent(
-                    mean, covariance(part.linear.adjoint(mean, root * residual))
-                )
-
-            solved, count = conjugate_gradients(system, root * departure, self.tolerance, LIMIT)
-            total += count
-            increment = covariance(part.linear.adjoint(mean, root * solved))
+        mean, increment, steps = self._mean(members, observation, positions)
         ensemble = centred(analysis.ensemble) + (mean + increment)
-        return replace(analysis, ensemble=ensemble, info={**analysis.info, "solver_steps": float(total)})
+        return replace(analysis, ensemble=ensemble, info={**analysis.info, "solver_steps": float(steps)})
 
+    def _mean(self, prior: Array, observation: Observation, positions: np.ndarray) -> tuple[Array, Array, int]:
+        """Mean of the prior, its increment, and the number of steps that this took."""
+        xp = namespace(prior)
+        linear = observation.part.linear
+        covariance = self.covariance(prior, positions)
+        mean = member_mean(prior)
+        columns = linear(mean) + math.sqrt(sum(model.weight for model in self._models)) * centred(linear(prior))
+        look = sensor_of(observation, columns).look(columns, 0.0)
+        root = xp.sqrt(look.precision)
 
-def site(sensor, centre, variance):
-    xp = namespace(centre)
-    tilted, tilted_variance = sensor.moments(centre[None, :], xp.sqrt(variance))
-    prior_precision = 1 / variance
-    precision = xp.maximum(1 / tilted_variance - prior_precision, 1e-3 * prior_precision)
-    return precision, centre + (tilted[0] - centre) * (1 + prior_precision / precision)
+        def weighed(residuals: Array) -> Array:
+            """B H^T R^{-1/2} r."""
+            return covariance(linear.adjoint(mean, root * residuals))
+
+        solution, steps = conjugate_gradients(
+            lambda residuals: residuals + root * linear.tangent(mean, weighed(residuals)),
+            root * member_mean(look.departure),
+            self.tolerance,
+            self.max_steps,
+        )
+        return mean, weighed(solution), steps

@@ -145,7 +145,7 @@ class PeriodicGrid:
             np.minimum(np.arange(count), count - np.arange(count)) * (length / count)
             for count, length in zip(self.shape, self.period, strict=True)
         ]
-        return np.sqrt(sum(line**2 for line in np.meshgrid(*[line for line in lines], indexing="ij")))
+        return np.sqrt(sum(line**2 for line in np.meshgrid(*lines, indexing="ij")))
 
     @cached_property
     def separation(self) -> np.ndarray:
@@ -166,7 +166,5 @@ def _points(coordinate: np.ndarray, period: float) -> tuple[np.ndarray, int]:
     place = offset * (count / period)
     index = np.rint(place)
     if np.any(np.abs(place - index) > EVEN):
-        raise ValueError(
-            f"HybridMean needs points that are evenly spaced around the period {period:g}: these are not"
-        )
+        raise ValueError(f"HybridMean needs points that are evenly spaced around the period {period:g}: these are not")
     return index.astype(np.int64) % count, count

@@ -16,6 +16,7 @@ import numpy as np
 
 from ensf.arrays import Array, like, namespace, to_numpy
 from ensf.arrays.settings import check_settings
+from ensf.wrappers.base import check_ranges
 from ensf.wrappers.hybrid_mean.grid import PeriodicGrid
 
 __all__ = ["StaticCovariance"]
@@ -28,9 +29,14 @@ class StaticCovariance:
     Parameters
     ----------
     smoothing : float
-        Standard deviation of the Gaussian that smooths their variance, a length; infinity: one variance for a layer.
+        Standard deviation of the Gaussian that smooths their variance, a length.
     weight : float
         Of this covariance in the sum.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative.
     """
 
     smoothing: float
@@ -38,11 +44,16 @@ class StaticCovariance:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        rules = {
+            "smoothing": (0 <= self.smoothing < np.inf, "a length, 0 or more"),
+            "weight": (self.weight >= 0, "0 or more"),
+        }
+        check_ranges(self, "static covariance", rules)
 
     def on(self, grid: PeriodicGrid, mean: Array, anomalies: Array) -> Callable[[Array], Array]:
         """The covariance as a map of fields ``(layer, *shape)``, of anomalies ``(member, layer, *shape)``."""
         xp = namespace(anomalies)
-        smoother = np.where(grid.wavenumber > 0, np.exp(-0.5 * (2 * np.pi * grid.wavenumber * self.smoothing) ** 2), 1.0)
+        smoother = np.exp(-0.5 * (2 * np.pi * grid.wavenumber * self.smoothing) ** 2)
         variance = grid.back(grid.spectra(xp.sum(anomalies * anomalies, axis=0)) * like(smoother, anomalies))
         deviation = xp.sqrt(xp.clip(variance, 0.0, None))
         spectra = grid.spectra(anomalies / xp.where(deviation > 0, deviation, xp.ones_like(deviation)))
