@@ -93,7 +93,7 @@ class HybridMean:
 
     @property
     def _models(self) -> list[CovarianceModel]:
-        return [model for model in (self.ensemble, self.static, self.displacement) if model is not None]
+        return [self.ensemble, *(model for model in (self.static, self.displacement) if model is not None)]
 
     def covariance(self, prior: Array, positions: np.ndarray) -> Callable[[Array], Array]:
         """B as a map of states ``(state,)``.
