@@ -33,6 +33,7 @@ from ensf import (
 from ensf.arrays import to_numpy
 from ensf.observations import Correlated, StudentT
 from ensf.wrappers import ForecastInflation
+from ensf.wrappers.hybrid_mean.conjugate_gradients import conjugate_gradients
 from ensf.wrappers.hybrid_mean.grid import PeriodicGrid
 
 NY, NX, MEMBERS = 6, 8, 5
@@ -375,3 +376,14 @@ def test_what_it_cannot_take_is_refused(prior, rng):
 def test_settings_out_of_range_are_refused(build):
     with pytest.raises(ValueError, match="give"):
         build()
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_conjugate_gradients_take_a_step_for_each_eigenvalue(rank, rng):
+    basis = np.linalg.qr(rng.normal(size=(9, 9)))[0][:, :rank]
+    matrix = np.eye(9) + basis * np.arange(2.0, 2.0 + rank) @ basis.T
+    right = rng.normal(size=9)
+    solution, steps = conjugate_gradients(lambda vector: matrix @ vector, right, 1e-12, 50)
+    assert steps == rank + 1
+    np.testing.assert_allclose(solution, np.linalg.solve(matrix, right), rtol=1e-10)
+    assert conjugate_gradients(lambda vector: matrix @ vector, right, 1e-12, 1)[1] == 1
