@@ -38,8 +38,8 @@ class CovarianceModel(Protocol):
         Parameters
         ----------
         grid : PeriodicGrid
-        mean : (layer, *shape) array
-        anomalies : (member, layer, *shape) array
+        mean : (layer, ...) array
+        anomalies : (member, layer, ...) array
             Over ``sqrt(J - 1)``.
         """
 
