@@ -135,7 +135,7 @@ def adaptive(filter: Filter, name: str) -> Method:
 
 
 def hybrid(filter: Filter) -> HybridMean:
-    """The filter's anomalies about the mean of a hybrid covariance; lengths in km, one set on all pages."""
+    """The filter's anomalies about the mean of a hybrid covariance; lengths in km, one set for all pages."""
     return HybridMean(
         filter,
         WIDE.geometry,
