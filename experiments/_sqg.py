@@ -21,7 +21,17 @@ from ensf.models.sqg import SQG, SQGTemperature
 from ensf.observations import RandomPoints
 from ensf.runs.nature import NatureRun, Trajectory
 from ensf.twin import Checkpoint, Cycle, Method, Model, Network, Streams, TwinExperiment, twin
-from ensf.wrappers import RTPS, AdaptiveInflation, DeferredAnalysis, SpreadReset, Standardised
+from ensf.wrappers import (
+    RTPS,
+    AdaptiveInflation,
+    DeferredAnalysis,
+    DisplacementCovariance,
+    EnsembleCovariance,
+    HybridMean,
+    SpreadReset,
+    Standardised,
+    StaticCovariance,
+)
 
 DAY, HALF_DAY = 86400.0, 43200.0
 MEMBERS = 20
@@ -124,6 +134,19 @@ def adaptive(filter: Filter, name: str) -> Method:
     return Method(DeferredAnalysis(inflated, chi2_limit=1.6), MEMBERS, summary)
 
 
+def hybrid(filter: Filter) -> HybridMean:
+    """The filter's anomalies about the mean of a hybrid covariance; lengths in km, one set for all pages."""
+    return HybridMean(
+        filter,
+        WIDE.geometry,
+        ensemble=EnsembleCovariance(
+            half_widths=(4000.0, 2750.0, 1750.0), wavelengths=(5000.0, 2000.0), vertical_half_width=1500.0, weight=0.42
+        ),
+        static=StaticCovariance(smoothing=2000.0, weight=0.2),
+        displacement=DisplacementCovariance(length=1872.0, weight=0.15),
+    )
+
+
 def methods(cut_off: float, relaxation: float, wrap: Callable[[Filter], Filter] = lambda f: f) -> dict[str, Method]:
     """Methods of a page: the published ones with its options, and what they are compared with.
 
@@ -136,6 +159,7 @@ def methods(cut_off: float, relaxation: float, wrap: Callable[[Filter], Filter] 
     wrap : callable
         Put around filters that need linear observations.
     """
+    limited = LETSF(WIDE, information_limit=LIMIT, unresolved_variance=UNRESOLVED)
     return {
         "ensf": Method(wrap(PUBLISHED), MEMBERS, "EnSF as published, standardised, stopped early, spread reset"),
         "letkf": Method(
@@ -145,7 +169,8 @@ def methods(cut_off: float, relaxation: float, wrap: Callable[[Filter], Filter] 
         ),
         "map": Method(wrap(FixedGainMAP(1.2)), MEMBERS, "fixed-gain MAP per member and point"),
         "letkf_limited": adaptive(LETKF(WIDE, LIMIT, UNRESOLVED), "LETKF"),
-        "letsf": adaptive(LETSF(WIDE, information_limit=LIMIT, unresolved_variance=UNRESOLVED), "LETSF"),
+        "letsf": adaptive(limited, "LETSF"),
+        "hybrid": adaptive(hybrid(limited), "LETSF about a hybrid mean"),
     }
 
 

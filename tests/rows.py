@@ -21,12 +21,14 @@ from ensf import (
     DeferredAnalysis,
     EnFF,
     EnKF,
+    EnsembleCovariance,
     EnSF,
     FailedMembers,
     FiniteSize,
     FixedGainMAP,
     ForecastInflation,
     GaussianScore,
+    HybridMean,
     InformationLimit,
     InvertedArctan,
     IteratedEnSF,
@@ -36,6 +38,7 @@ from ensf import (
     OutlierRejection,
     PartialState,
     ParticleFilter,
+    Periodic,
     ProbabilityFlow,
     QuantileFilter,
     ReverseSDE,
@@ -44,6 +47,7 @@ from ensf import (
     Smoother,
     SpreadReset,
     Standardised,
+    StaticCovariance,
     Tempered,
     VariancePreserving,
     letsf,
@@ -64,6 +68,7 @@ class Keep:
 MEMBERS, SIZE = 10, 12
 LINE = periodic_line(SIZE, 2.5)
 STOP = RunningMeanStop(window=3, tolerance=0.1, earliest=4, latest=6)
+RING, SHORT = Periodic((float(SIZE),)), EnsembleCovariance((3.0, 2.0), (4.0,))
 CONSISTENT = EnSF(VariancePreserving(), GaussianScore(), ConditionalGuidance(), ProbabilityFlow(20))
 
 
@@ -114,6 +119,7 @@ FILTERS = {
     "OptimalInterpolation": Row(OptimalInterpolation(LINE, 2.0)),
     "FixedGainMAP": local(FixedGainMAP(), affine=False, symmetric=False, general=False),
     "Copula": Row(Copula(LETSF(LINE))),
+    "HybridMean": local(HybridMean(LETKF(LINE), RING, SHORT, StaticCovariance(2.0)), affine=False),
     "QuantileFilter": local(QuantileFilter(LINE)),
     "QuantileFilter probit": local(QuantileFilter(LINE, probit=True)),
     "QuantileFilter kernel": local(QuantileFilter(LINE, Kernel(1.0))),

@@ -17,6 +17,8 @@
     CollapseGuard      widens an ensemble that is lost        whole states                climate           guard
     Standardised       sees standardised members              whole states                -                 -
     Copula             sees Gaussian marginals                whole states                -                 -
+    HybridMean         mean by a hybrid covariance            whole states of a periodic  -                 solver_steps
+                                                                grid, independent errors
     Tempered           the likelihood in pieces               whole states                -                 -
     AugmentedState     parameters behind the state            places or not               -                 parameters
     FailedMembers      goes on without failed members         -                           -                 their number
@@ -38,6 +40,7 @@ from ensf.wrappers.copula import Copula
 from ensf.wrappers.deferred_analysis import DeferredAnalysis
 from ensf.wrappers.failed_members import FailedMembers
 from ensf.wrappers.finite_size import FiniteSize
+from ensf.wrappers.hybrid_mean import DisplacementCovariance, EnsembleCovariance, HybridMean, StaticCovariance
 from ensf.wrappers.inverted_arctan import InvertedArctan
 from ensf.wrappers.model_in_the_loop import ModelInTheLoop, Relinearised
 from ensf.wrappers.outlier_rejection import OutlierRejection
@@ -71,9 +74,12 @@ __all__ = [
     "CollapseGuard",
     "Copula",
     "DeferredAnalysis",
+    "DisplacementCovariance",
+    "EnsembleCovariance",
     "FailedMembers",
     "FiniteSize",
     "ForecastInflation",
+    "HybridMean",
     "InvertedArctan",
     "ModelInTheLoop",
     "Relinearised",
@@ -86,6 +92,7 @@ __all__ = [
     "Smoother",
     "SpreadReset",
     "Standardised",
+    "StaticCovariance",
     "Tempered",
     "WrappedUpdate",
     "Wrapper",

@@ -770,6 +770,21 @@ def test_every_row_without_a_slow_whole_run_has_a_slow_start():
     }
 
 
+def test_quick_form_of_the_hybrid_mean(request):
+    """Whose whole run of 300 cycles nobody has made; LETSF has 0.842 here."""
+    result = summary(shortened("sqg_linear", request), "hybrid", seed=1)
+    assert result["rmse_analysis"] == pytest.approx(0.77469, abs=0.0008)
+
+
+@pytest.mark.slow
+def test_the_first_cycles_of_the_hybrid_mean():
+    """LETSF has 0.4678 and 0.6729."""
+    page = replace(experiments.load("sqg_linear"), cycles=40, burn_in=20 * _sqg.HALF_DAY)
+    result = summary(page, "hybrid", seed=1)
+    assert result["rmse_analysis"] == pytest.approx(0.4388, abs=0.015)
+    assert result["rmse_forecast"] == pytest.approx(0.6580, abs=0.03)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name, method", [(name, method) for name, rows in START.items() for method in rows])
 def test_the_first_cycles_of_long_runs(name, method):

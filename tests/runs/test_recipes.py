@@ -94,9 +94,12 @@ from ensf.wrappers import (
     CollapseGuard,
     Copula,
     DeferredAnalysis,
+    DisplacementCovariance,
+    EnsembleCovariance,
     FailedMembers,
     FiniteSize,
     ForecastInflation,
+    HybridMean,
     InvertedArctan,
     ModelInTheLoop,
     OnlyVariables,
@@ -108,6 +111,7 @@ from ensf.wrappers import (
     Smoother,
     SpreadReset,
     Standardised,
+    StaticCovariance,
     Tempered,
     letsf,
     published,
@@ -115,6 +119,7 @@ from ensf.wrappers import (
 
 GLOBE = Localization(Sphere(), 500.0, dims={"t": ("y", "x")}, at={"height": -1.5})
 LINE = periodic_line(40, 4.0)
+PLANE, BANDS = Product(Periodic((40.0, 30.0)), 2.0), EnsembleCovariance((4.0, 2.0), (5.0,))
 
 METHODS = [
     FreeRun(),
@@ -171,6 +176,8 @@ METHODS = [
     CollapseGuard(Copula(Tempered(LETSF(), 2), 0.7), limit=4.0),
     DeferredAnalysis(LETSF(), chi2_limit=1.6),
     ModelInTheLoop(Relinearised(LETSF(), max_pieces=2)),
+    HybridMean(LETKF(LINE), Periodic((40.0,)), EnsembleCovariance((math.inf,))),
+    HybridMean(ETKF(), PLANE, BANDS, StaticCovariance(3.0), DisplacementCovariance(2.0)),
     Standardised(EnSF()),
     LETKF(GLOBE),
     LETKF(LINE, InformationLimit()),
@@ -322,6 +329,8 @@ UNFIT = {
     "Localization | ByCorrelation | None": NOTHING_OF_THE_KIND,
     "PatchLimit | None": NOTHING_OF_THE_KIND,
     "Geometry": ("a", 3, Sphere, None),
+    "CovarianceModel": (*NOTHING_OF_THE_KIND, None),
+    "CovarianceModel | None": NOTHING_OF_THE_KIND,
     "Marginal": (*NOTHING_OF_THE_KIND, None),
     "Transform | None": NOTHING_OF_THE_KIND,
     "FlowPath": (*NOTHING_OF_THE_KIND, None),
