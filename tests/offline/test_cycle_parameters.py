@@ -78,8 +78,8 @@ def cycling(folder, command=None, parameters=None, **changes):
     return Cycling(model, **{"method": ETKF(), **settings, **numbers, **changes})
 
 
-def run(folder, output="out", resume=False, **changes):
-    external.run(cycling(folder, **changes), folder / output, resume=resume, show=lambda line: None)
+def run(folder, output="out", resume=False, show=lambda line: None, **changes):
+    external.run(cycling(folder, **changes), folder / output, resume=resume, show=show)
     return folder / output
 
 
@@ -375,10 +375,13 @@ def test_a_moved_copy_of_the_others_analysis_takes_the_place(folder):
     np.testing.assert_allclose(values[3], replacement.made(values[:3, None])[0, 0], rtol=1e-12)
 
 
-def test_the_records_say_who_was_replaced(folder, capsys):
-    out = failing(folder)
+def test_the_records_say_who_was_replaced(folder):
+    lines = []
+    out = failing(folder, show=lines.append)
     records = json.loads((out / "summary.json").read_text())
     assert [record["replaced"] for record in records] == [[], [3], []]
+    (donor,) = records[1]["copies_of"]
+    assert donor in (1, 2, 4) and f"3 members (3 is a moved copy of {donor}), " in lines[2]
     assert [record["members"] for record in records] == [MEMBERS, MEMBERS - 1, MEMBERS]
 
 

@@ -229,12 +229,16 @@ def _cycle(
     own = _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
     statistics = analysis.info.get("statistics", xr.Dataset()).merge(own)
     _keep_looks(statistics, place, cycle, _plain(cycling.time(cycle)))
-    told = [f"{len(prior)} members{used and ', '}{used}{doubts(analysis.info)}", words(statistics)]
+    numbers, copies = checkpoint.members, replacement.copies if replacement else {}
+    copied = ", ".join(f"{numbers[one]} is a moved copy of {numbers[other]}" for one, other in copies.items())
+    count = f"{len(prior)} members{copied and f' ({copied})'}"
+    told = [f"{count}{used and ', '}{used}{doubts(analysis.info)}", words(statistics)]
     show(f"{label}: time {cycling.time(cycle)}, {', '.join(filter(None, told))}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
     record = {"cycle": cycle, "time": _plain(cycling.time(cycle)), "members": len(prior), "failed": sorted(failed)}
-    record |= {"replaced": sorted(failed)} if cycling.replace_failed else {}
+    if cycling.replace_failed:
+        record |= {"replaced": sorted(failed), "copies_of": [numbers[one] for one in copies.values()]}
     record |= estimates(analysis.info)
     return replace(
         checkpoint,
