@@ -19,7 +19,8 @@ WRONG_FACTOR = 1.5
 LARGE_OFFSET = 0.5
 """The same of what is taken off observations or added to their forecasts, in errors as they are told."""
 MAX_CHI2, FEWEST = 4.0, 10
-"""The same of squared innovations over what spread and error explain, of so many observations or more."""
+"""The same of squared innovations over what spread and error explain, of so many observations or more, which are those
+of the cycle, and of cycles before it where it has fewer."""
 ESTIMATES = {
     "error_factor": "errors{of} taken as {value:.3g} times what is told",
     "instrument_offset": "{value:.3g}{unit} taken off observations{of}",
@@ -28,8 +29,16 @@ ESTIMATES = {
 """What a filter estimates of each kind, in words."""
 
 
-def doubts(info: Info) -> str:
-    """Words for what waits, errors, offsets and biases that are large, and innovations that nothing explains."""
+def doubts(info: Info, every: xr.Dataset) -> str:
+    """Words for what waits, errors, offsets and biases that are large, and innovations that nothing explains.
+
+    Parameters
+    ----------
+    info : mapping
+        Of the analysis of the cycle.
+    every : xarray.Dataset
+        Statistics of all cycles so far, this one included.
+    """
     told = ", which wait for the next cycle (DeferredAnalysis)" if info.get("waited") else ""
     statistics = info.get("statistics", xr.Dataset())
     for name, value in estimates(info).items():
@@ -43,11 +52,20 @@ def doubts(info: Info) -> str:
             of, unit = f" of {kind}" * bool(kind), _unit(statistics, kind)
             told += ", " + ESTIMATES[what].format(value=value, of=of, unit=unit and f" {unit}")
     for variable in variables_of(statistics):
-        numbers = pooled(statistics, variable, "used")
-        if numbers["count"] >= FEWEST and numbers["chi2"] > MAX_CHI2:
-            times = math.sqrt(numbers["chi2"])
-            told += f", innovations of {variable} {times:.3g} times what spread and error explain"
+        told += _unexplained(every, variable)
     return told
+
+
+def _unexplained(every: xr.Dataset, variable: str) -> str:
+    """Words for innovations of a variable that spread and error do not explain, in the last cycles of all."""
+    counts = every[f"{variable}_count"].sel(role="used").sum("band").values
+    cycles = int(np.searchsorted(counts[::-1].cumsum(), FEWEST)) + 1
+    if not counts[-1] or cycles > len(counts):
+        return ""
+    chi2 = pooled(every.isel(cycle=slice(-cycles, None)), variable, "used")["chi2"]
+    when = f" in the last {cycles} cycles" if cycles > 1 else ""
+    what = f", innovations of {variable}{when} {math.sqrt(chi2):.3g} times what spread and error explain"
+    return what if chi2 > MAX_CHI2 else ""
 
 
 def estimates(info: Info) -> dict[str, float]:

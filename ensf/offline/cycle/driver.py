@@ -228,11 +228,11 @@ def _cycle(
     used = _write_table(analysis, place)
     own = _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
     statistics = analysis.info.get("statistics", xr.Dataset()).merge(own)
-    _keep_looks(statistics, place, cycle, _plain(cycling.time(cycle)))
+    every = _keep_looks(statistics, place, cycle, _plain(cycling.time(cycle)))
     numbers, copies = checkpoint.members, replacement.copies if replacement else {}
     copied = ", ".join(f"{numbers[one]} is a moved copy of {numbers[other]}" for one, other in copies.items())
     count = f"{len(prior)} members{copied and f' ({copied})'}"
-    told = [f"{count}{used and ', '}{used}{doubts(analysis.info)}", words(statistics)]
+    told = [f"{count}{used and ', '}{used}{doubts(analysis.info, every)}", words(statistics)]
     show(f"{label}: time {cycling.time(cycle)}, {', '.join(filter(None, told))}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
@@ -356,12 +356,17 @@ def _write_table(analysis: Analysis | Analysed, place: Path) -> str:
     return summary(table)
 
 
-def _keep_looks(statistics: xr.Dataset, place: Path, cycle: int, time: float | str) -> None:
-    """What one looks at: the fields beside the members' folder, the statistics with those of the cycles before."""
+def _keep_looks(statistics: xr.Dataset, place: Path, cycle: int, time: float | str) -> xr.Dataset:
+    """What one looks at: the fields beside the members' folder, the statistics with those of the cycles before.
+
+    Returns
+    -------
+    xarray.Dataset
+        Statistics of all cycles so far.
+    """
     if (place / "analysis" / FIELDS).exists():
         os.replace(place / "analysis" / FIELDS, place / FIELDS)
-    if statistics:
-        append(statistics, place.parent / STATISTICS, cycle, time)
+    return append(statistics, place.parent / STATISTICS, cycle, time) if statistics else statistics
 
 
 def _name(member: int, suffix: str) -> str:
