@@ -28,8 +28,9 @@ from ensf.localization import Euclidean, Localization
 from ensf.observations import Identity, Linear, Observation
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling, folders
-from ensf.offline.cycle.doubts import doubts, estimates
+from ensf.offline.cycle.doubts import doubts
 from ensf.offline.cycle.members import content
+from ensf.offline.estimates import estimates
 from ensf.offline.statistics import Bands, by_band
 from ensf.runs.owner import OWNER
 from ensf.runs.recipe.reader import read_method

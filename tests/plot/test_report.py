@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -15,9 +16,11 @@ import xarray as xr
 from ensf import LETKF, Localization, Sphere
 from ensf.cli import main
 from ensf.offline import Offline
-from ensf.offline.statistics import read_statistics
+from ensf.offline.estimates import of_estimates
+from ensf.offline.statistics import Bands, append, by_band, read_statistics
 from ensf.plot import Report
 from ensf.plot.analysis import Look, figure_fit, figure_increment, figure_places, figure_rejected, figure_spread
+from ensf.plot.cycles import figure_estimates, found
 from ensf.plot.grid import Grid
 from ensf.plot.observe_one import figure_observe_one
 from ensf.tables import ObservationTable, read
@@ -326,6 +329,43 @@ def test_one_observation_takes_a_pattern_from_a_file(cycles, tmp_path):
     words_of = ["observe-one", "--config", str(tmp_path / "one.toml"), "--at", "lat=45,lon=3.5,z=10", "--dpi", "60"]
     assert main([*words_of, "--output", str(tmp_path / "one")]) == 0
     assert (tmp_path / "one" / "observe_one.nc").is_file()
+
+
+def learnt(cycles, numbers):
+    """Statistics of cycles in which a filter learns numbers of kinds, each over cycles."""
+    kinds = np.array(["buoy", "ship", "ship"])
+    columns = {f"{stage}_{what}": np.ones(3) for stage in ("prior", "analysis") for what in ("mean", "spread")}
+    when = np.datetime64("2020-01-01T00:00")
+    table = ObservationTable("t", np.ones(3), 0.5, when, np.zeros((3, 2)), extra={"kind": kinds} | columns)
+    statistics = by_band(table, Bands(), {"t": "K"})
+    for k in range(cycles):
+        info = {"statistics": statistics, **{name: values[k] for name, values in numbers.items()}}
+        every = append(statistics.merge(of_estimates(info)), Path("statistics.nc"), k + 1, float(k))
+    return every
+
+
+def test_what_is_learnt_of_kinds_are_lines_over_cycles(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    numbers = {
+        "error_factor_t_buoy": [1.0, 1.01, 1.04],
+        "error_factor_t_ship": [1.0, 1.5, 2.5],
+        "instrument_offset_t_ship": [0.0, 0.0, 0.7],
+        "bias_t_ship": [0.0, 0.0, 0.0],
+    }
+    statistics = learnt(3, numbers)
+    figure = figure_estimates(statistics, "mine")
+    assert [axes.get_ylabel() for axes in figure.axes] == ["error factor (1)", "taken off observations (K)"]
+    for axes, name in zip(figure.axes, ("error_factor_t_ship", "instrument_offset_t_ship"), strict=True):
+        line, nothing = axes.lines
+        assert line.get_ydata().tolist() == numbers[name]
+        assert set(nothing.get_ydata()) == {1.0 if name.startswith("error") else 0.0}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["t_ship"]
+    assert "mine, 3 cycles" in words(figure)
+
+
+def test_there_is_no_figure_where_nothing_was_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not found(learnt(2, {"error_factor_t_ship": [1.0, 1.04], "bias_t_ship": [0.0, 0.0]}))
 
 
 def test_statistics_of_cycles_name_the_date(cycles):

@@ -8,11 +8,12 @@ import numpy as np
 import xarray as xr
 
 from ensf.filters.base import Info
+from ensf.offline.estimates import ESTIMATES, estimates, split, unit_of
 from ensf.offline.statistics import pooled, variables_of
 from ensf.tables import ObservationTable
 from ensf.tables.flags import USED
 
-__all__ = ["doubts", "estimates"]
+__all__ = ["doubts"]
 
 WRONG_FACTOR = 1.5
 """Of the errors of observations: from here on the line of a cycle says so."""
@@ -21,12 +22,6 @@ LARGE_OFFSET = 0.5
 MAX_CHI2, FEWEST = 4.0, 10
 """The same of squared innovations over what spread and error explain, of so many observations or more, which are those
 of the cycle, and of cycles before it where it has fewer."""
-ESTIMATES = {
-    "error_factor": "errors{of} taken as {value:.3g} times what is told",
-    "instrument_offset": "{value:.3g}{unit} taken off observations{of}",
-    "bias": "{value:.3g}{unit} added to the forecast{of}",
-}
-"""What a filter estimates of each kind, in words."""
 
 
 def doubts(info: Info, every: xr.Dataset) -> str:
@@ -42,16 +37,15 @@ def doubts(info: Info, every: xr.Dataset) -> str:
     told = ", which wait for the next cycle (DeferredAnalysis)" if info.get("waited") else ""
     statistics = info.get("statistics", xr.Dataset())
     for name, value in estimates(info).items():
-        what = _what(name)
-        kind = name.removeprefix(what).removeprefix("_")
+        what, kind = split(name)
         if what == "error_factor":
             is_large = value >= WRONG_FACTOR
         else:
             is_large = abs(value) >= LARGE_OFFSET * _error(info.get("table"), kind)
         if is_large:
-            of, unit = f" of {kind}" * bool(kind), _unit(statistics, kind)
-            told += ", " + ESTIMATES[what].format(value=value, of=of, unit=unit and f" {unit}")
-    for variable in variables_of(statistics):
+            of, unit = f" of {kind}" * bool(kind), unit_of(statistics, kind)
+            told += ", " + ESTIMATES[what].words.format(value=value, of=of, unit=unit and f" {unit}")
+    for variable in variables_of(every):
         told += _unexplained(every, variable)
     return told
 
@@ -64,18 +58,9 @@ def _unexplained(every: xr.Dataset, variable: str) -> str:
         return ""
     chi2 = pooled(every.isel(cycle=slice(-cycles, None)), variable, "used")["chi2"]
     when = f" in the last {cycles} cycles" if cycles > 1 else ""
-    what = f", innovations of {variable}{when} {math.sqrt(chi2):.3g} times what spread and error explain"
+    name = every[f"{variable}_rows"].attrs.get("learnt_as", variable)
+    what = f", innovations of {name}{when} {math.sqrt(chi2):.3g} times what spread and error explain"
     return what if chi2 > MAX_CHI2 else ""
-
-
-def estimates(info: Info) -> dict[str, float]:
-    """Factors of errors, offsets of instruments and biases of the model, by name and kind."""
-    return {name: float(value) for name, value in info.items() if _what(name) and np.ndim(value) == 0}
-
-
-def _what(name: str) -> str:
-    """What is estimated, without its kind; nothing if it is something else."""
-    return next((what for what in ESTIMATES if name == what or name.startswith(f"{what}_")), "")
 
 
 def _error(table: ObservationTable | None, kind: str) -> float:
@@ -84,13 +69,3 @@ def _error(table: ObservationTable | None, kind: str) -> float:
         return math.inf
     chosen = (table.codes == USED) & ((table.learnt_as == kind) | (kind == ""))
     return float(np.median(table.error[chosen])) if chosen.any() else math.inf
-
-
-def _unit(statistics: xr.Dataset, kind: str) -> str:
-    """Of the variable that a kind sees; nothing if that is not one."""
-    units = set()
-    for name in variables_of(statistics):
-        about = statistics[f"{name}_rows"].attrs
-        if kind in (about.get("learnt_as"), ""):
-            units.add(str(statistics[f"{name}_prior_bias"].attrs.get("units", "")))
-    return units.pop() if len(units) == 1 else ""

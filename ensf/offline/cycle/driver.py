@@ -35,9 +35,10 @@ from ensf.offline import Analysed, Earlier, Replaced, analyse_files
 from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
-from ensf.offline.cycle.doubts import doubts, estimates
+from ensf.offline.cycle.doubts import doubts
 from ensf.offline.cycle.members import check_time, contents, unlike
 from ensf.offline.cycle.settings import Cycling, Date, Time
+from ensf.offline.estimates import estimates, of_estimates
 from ensf.offline.fields import FIELDS
 from ensf.offline.memory import MEMORY
 from ensf.offline.observations import summary
@@ -227,7 +228,7 @@ def _cycle(
             checkpoint.rng.bit_generator.state = state
     used = _write_table(analysis, place)
     own = _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
-    statistics = analysis.info.get("statistics", xr.Dataset()).merge(own)
+    statistics = xr.merge([analysis.info.get("statistics", xr.Dataset()), own, of_estimates(analysis.info)])
     every = _keep_looks(statistics, place, cycle, _plain(cycling.time(cycle)))
     numbers, copies = checkpoint.members, replacement.copies if replacement else {}
     copied = ", ".join(f"{numbers[one]} is a moved copy of {numbers[other]}" for one, other in copies.items())
