@@ -10,8 +10,8 @@ for the less accurate kind has more of it. Of the shifts s of the cycles with me
     offset = m max(1 - (2 e / m)^2, 0)
 
 is taken off the observations. Where one kind is named as the reference, it is the only other, and r_i / (r_i + r_j) is
-1: all of the difference is taken off the kind that is not. Two kinds see the same quantity if their predictions are alike
-in all members: correlated by more than .95, with standard deviations that differ by a quarter at most.
+1: all of the difference is taken off the kind that is not. Two kinds see the same quantity if their predictions are
+alike in all members: correlated by more than .95, with standard deviations that differ by a quarter at most.
 """
 
 from __future__ import annotations
