@@ -670,8 +670,8 @@ def _of_the_state(table: ObservationTable, layout: Layout, quantities: Mapping[s
     if unknown.all():
         choice = ", ".join(map(repr, [*layout.template.data_vars, *quantities]))
         raise ValueError(
-            f"{table.place(row)}: variable {str(table.variable[row])!r} is unknown, and so is that of every other "
-            f"row: choose one of {choice}, or register it"
+            f"{table.place(row)}: variable {str(table.variable[row])!r} is unknown"
+            f"{', and so is that of every other row' * (len(table) > 1)}: choose one of {choice}, or register it"
         )
     rejected = np.zeros(len(table), dtype=bool)
     rejected[which] = unknown[inverse.ravel()]
