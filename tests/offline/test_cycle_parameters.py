@@ -209,7 +209,7 @@ min_spread = 0.05
     )
     assert main(["cycle", str(folder / "c.toml"), "--dry-run"]) == 0
     assert (
-        "parameter rate: 0.7, spread 0.2; Parameter(transform=Log(offset=0.0), min_spread=0.05"
+        "parameter rate: 0.7, spread 0.2 after the transform; Parameter(transform=Log(offset=0.0), min_spread=0.05"
         in capsys.readouterr().out
     )
     assert main(["cycle", str(folder / "c.toml")]) == 0
@@ -218,7 +218,7 @@ min_spread = 0.05
     told, shown = capsys.readouterr().err, []
     for column in ("rate_forecast", "rate"):
         shown += [np.mean(rates[column]), np.std(rates[column], ddof=1)]
-    assert "rate {:.4g} (spread {:.2g}) -> {:.4g} ({:.2g})".format(*shown) in told
+    assert "mean of rate {:.4g} (spread {:.2g}) -> {:.4g} ({:.2g})".format(*shown) in told
     assert main(["report", str(folder / "cycles"), "--html"]) == 0
     assert (folder / "cycles" / "parameters.png").exists()
     page = (folder / "cycles" / "report.html").read_text()

@@ -114,7 +114,7 @@ def test_two_instruments_never_share_what_is_learnt_of_them():
 def test_parameters_have_mean_and_spread_beside_the_statistics():
     pair = np.array([1.0, 2.0, np.nan]), np.array([1.0, 3.0, 5.0])
     numbers = of_parameters({"rate": pair}, {"rate": "d-1"})
-    assert words(numbers) == "rate 1.5 (spread 0.71) -> 3 (2)"
+    assert words(numbers) == "mean of rate 1.5 (spread 0.71) -> 3 (2)"
     assert list(lines(numbers)) == [
         "parameters      mean      spread",
         "rate (d-1)  1.5 -> 3  0.707 -> 2",

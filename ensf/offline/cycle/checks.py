@@ -230,7 +230,8 @@ def lines(cycling: Cycling, tasks: Sequence[Task], tables: Mapping[int, Met | No
     if cycling.lag:
         yield f"smoother: the states of {cycling.lag} cycles before are corrected, in the folders smoothed"
     for name, one in cycling.parameters.items():
-        start = f"{one.value:g}, spread {one.spread:g}" if one.is_own else "in the files"
+        after = " after the transform" if one.parameter.transform else ""
+        start = f"{one.value:g}, spread {one.spread:g}{after}" if one.is_own else "in the files"
         yield f"parameter {name}: {start}; {one.parameter}"
     place = task.output.parents[1] / "runs" / f"member_{task.member:04d}_..."
     model = cycling.model
