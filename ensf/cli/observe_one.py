@@ -127,8 +127,8 @@ def _lines(result: Any, variable: str) -> list[str]:
         low, high, size = float(increment.min()), float(increment.max()), abs(increment)
         where = f"half-width {radius:.4g}{reach}" if math.isfinite(radius) else "everywhere"
         lines.append(
-            f"{where}: increment {low:.3g} to {high:.3g}{unit}, a tenth of the largest or more at "
-            f"{int((size >= 0.1 * size.max()).sum())} of {int(size.count())} values; spread less by "
-            f"{float(less.mean()):.3g} % on average, {float(less.max()):.3g} % at most"
+            f"{where}: increment {low:.3g} to {high:.3g}{unit}, over a tenth of that at "
+            f"{int((size > 0.1 * size.max()).sum())} of {int(size.count())} values, spread less by up to "
+            f"{float(less.max()):.3g} %, on average {float(less.mean()):.3g} %"
         )
     return lines

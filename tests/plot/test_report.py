@@ -288,7 +288,7 @@ def test_a_column_is_upright_and_says_nothing_of_levels():
     look = Look(fields, table, "here")
     figures = figure_increment(look), figure_spread(look), figure_places(look), figure_rejected(look)
     wider = figure_spread(Look(fields.assign(t_analysis_spread=3 * fields.t_analysis_spread), table, "here"))
-    assert {axes.get_xlim()[1] for axes in wider.axes} == {pytest.approx(1.05 * 12, rel=0.01)}
+    assert [axes.get_xlim()[1] for axes in wider.axes] == pytest.approx([1.05 * 12] * len(wider.axes), rel=0.01)
     for figure in figures:
         axes = figure.axes[0]
         assert axes.get_ylabel() == "depth (m)" and axes.yaxis_inverted()
@@ -323,11 +323,11 @@ def test_one_observation_is_drawn_with_every_radius(cycles, tmp_path, capsys):
     assert main([*words_of, *more]) == 0
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if line.startswith("half-width")]
-    numbers = [re.search("at ([0-9]+) of ([0-9]+) values; spread less by ([0-9.]+) %", line).groups() for line in lines]
+    numbers = [re.search("at ([0-9]+) of ([0-9]+) values, .* on average ([0-9.]+) %", line).groups() for line in lines]
     (near, size, less), (far, _, more_less) = numbers
     with xr.open_dataset(tmp_path / "one" / "observe_one.nc") as result:
         moved = np.abs(result.t_increment.isel(radius=0).values)
-    assert int(near) == (moved >= 0.1 * moved.max()).sum() < int(far) and int(size) == moved.size
+    assert int(near) == (moved > 0.1 * moved.max()).sum() < int(far) and int(size) == moved.size
     assert 0 < float(less) < float(more_less)
     assert "half-width 200 km" in printed and (tmp_path / "one" / "observe_one_t.png").is_file()
     assert xr.load_dataset(tmp_path / "one" / "observe_one.nc").radius.values.tolist() == [200.0, 500.0]
