@@ -198,14 +198,15 @@ def figure_spread(look: Look) -> Figure:
     for row, name, grid in zip(panels, names, grids, strict=True):
         level = grid.level(look.fields[f"{name}_increment"])
         prior, analysis = (look.fields[f"{name}_{stage}_spread"] for stage in ("prior", "analysis"))
-        colours = upward(np.stack([grid.values(stage, level) for stage in (prior, analysis)]))
+        both = np.stack([grid.values(stage, level) for stage in (prior, analysis)])
+        colours = upward(both)
         compared = look.departures
         dots = symmetric((compared.value - compared.prior_mean)[look.near(name, level, USED, WITHHELD)])
         for axes, stage, field in zip(row, ("prior", "analysis"), (prior, analysis), strict=True):
             label = _with_unit(f"spread of {name}", look.unit(name))
             drawn = grid.draw(axes, grid.values(field, level), colours, label)
             if grid.y is None:
-                axes.set(**{"xlim" if grid.is_column else "ylim": (0, 1.05 * colours["vmax"])})
+                axes.set(**{"xlim" if grid.is_column else "ylim": (0, 1.05 * np.nanmax(both) or 1.0)})
             elif stage == "analysis":
                 colour_bar(figure, axes, drawn, label)
             words = {"prior": "before", "analysis": "after"}[stage]

@@ -288,7 +288,7 @@ def test_a_column_is_upright_and_says_nothing_of_levels():
     look = Look(fields, table, "here")
     figures = figure_increment(look), figure_spread(look), figure_places(look), figure_rejected(look)
     wider = figure_spread(Look(fields.assign(t_analysis_spread=3 * fields.t_analysis_spread), table, "here"))
-    assert [axes.get_xlim()[1] for axes in wider.axes] == pytest.approx([1.05 * 12] * len(wider.axes), rel=0.01)
+    assert [axes.get_xlim()[1] for axes in wider.axes] == pytest.approx([1.05 * 12] * len(wider.axes))
     for figure in figures:
         axes = figure.axes[0]
         assert axes.get_ylabel() == "depth (m)" and axes.yaxis_inverted()
