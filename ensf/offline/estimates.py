@@ -64,9 +64,12 @@ def estimates(info: Info) -> dict[str, float]:
 
 
 def of_estimates(info: Info) -> xr.Dataset:
-    """The same as numbers ``learnt_...`` with their units; ``estimate`` and ``learnt_as`` say what they are."""
+    """The same as numbers ``learnt_...`` with their units; ``estimate`` and ``learnt_as`` say what they are.
+
+    None where the analysis has no statistics beside which they could stand.
+    """
     statistics, numbers = info.get("statistics", xr.Dataset()), xr.Dataset()
-    for name, value in estimates(info).items():
+    for name, value in estimates(info).items() if statistics else ():
         what, kind = split(name)
         estimate = ESTIMATES[what]
         unit = unit_of(statistics, kind) if estimate.has_unit else "1"

@@ -113,6 +113,7 @@ def test_a_cycle_says_which_errors_are_told_far_too_small(folder, kind):
 
     _, lines = run(folder, analyse=analyse, cycles=1)
     assert lines[0].endswith(f"4 members, errors{kind and ' of '}{kind} taken as 9.84 times what is told")
+    assert not (folder / "out" / "statistics.nc").exists()
 
 
 def test_offsets_and_biases_of_half_the_told_error_are_said():
