@@ -281,7 +281,7 @@ def append(statistics: xr.Dataset, path: Path, cycle: int, time: float | str) ->
 def _named_as(before: xr.Dataset, one: xr.Dataset) -> xr.Dataset:
     """With the names that cycles before have for the same rows: another kind may have had the one of this cycle."""
     names = {_source(before, name): name for name in variables_of(before)}
-    taken, changes = set(names.values()), {}
+    taken, changes = set(names.values()), dict[str, str]()
     for name in variables_of(one):
         source = _source(one, name)
         new = names.get(source) or free_name(*source, taken)

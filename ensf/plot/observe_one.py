@@ -53,7 +53,9 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
     if grid.y is None:
         caption += " Dotted: the place."
     figure = new_figure(height, _title(one), caption)
-    panels = figure.subplots(2, columns, squeeze=False, **_shared(grid))
+    panels = figure.subplots(2, columns, squeeze=False)
+    if grid.y is None:
+        _share(panels, grid)
     shades = symmetric(grid.values(increment.isel(radius=-1), level))
     top = float(np.nanmax(np.abs(increment.isel(level).values))) or 1.0
     shades |= {"vmin": -top, "vmax": top}
@@ -79,11 +81,14 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
     return figure
 
 
-def _shared(grid: Grid) -> dict[str, str]:
-    """Axes that curves of all radii have in common."""
-    if grid.y is not None:
-        return {}
-    return {"sharex": "row", "sharey": "all"} if grid.is_column else {"sharex": "all", "sharey": "row"}
+def _share(panels: np.ndarray, grid: Grid) -> None:
+    """Curves of all radii have their axes in common: that of the place everywhere, that of the quantity in a row."""
+    for row in panels:
+        for axes in row:
+            if axes is not row[0]:
+                (axes.sharex if grid.is_column else axes.sharey)(row[0])
+            if axes is not panels[0, 0]:
+                (axes.sharey if grid.is_column else axes.sharex)(panels[0, 0])
 
 
 def _title(one: xr.Dataset) -> str:
