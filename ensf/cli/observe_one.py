@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from ensf.cli import figures, files, options, progress
@@ -96,7 +97,9 @@ def _place(text: str) -> dict[str, float]:
         pairs = (part.split("=") for part in files.words(text))
         return {name.strip(): float(value) for name, value in pairs}
     except ValueError:
-        raise ValueError(f"--at {text!r} is no place: write it as lat=47.5,lon=4 or x=1000,y=2000,z=50") from None
+        raise ValueError(
+            f"--at {text!r} is no place: write it as lat=47.5,lon=4, x=1000,y=2000,z=50 or depth=30"
+        ) from None
 
 
 def _number(value: object) -> float | None:
@@ -107,7 +110,7 @@ def _number(value: object) -> float | None:
 
 
 def _lines(result: Any, variable: str) -> list[str]:
-    """Innovation, and per radius the largest increment and reduction of the spread of what is observed."""
+    """Innovation, and per radius how large and wide the increment is, and how much of the spread goes."""
     about = result.attrs
     unit = f" {about['observed_units']}".rstrip()
     lines = [
@@ -118,11 +121,14 @@ def _lines(result: Any, variable: str) -> list[str]:
     if f"{variable}_increment" not in result:
         return lines
     change = 1 - result[f"{variable}_analysis_spread"] / result[f"{variable}_prior_spread"]
+    reach = f" {result['radius'].attrs.get('units', '')}".rstrip()
     for k, radius in enumerate(result["radius"].values):
-        largest = float(abs(result[f"{variable}_increment"].isel(radius=k)).max())
-        reach = f" {result['radius'].attrs.get('units', '')}".rstrip()
+        increment, less = result[f"{variable}_increment"].isel(radius=k), 100 * change.isel(radius=k)
+        low, high, size = float(increment.min()), float(increment.max()), abs(increment)
+        where = f"half-width {radius:.4g}{reach}" if math.isfinite(radius) else "everywhere"
         lines.append(
-            f"half-width {radius:g}{reach}: increment up to {largest:.3g}{unit}, "
-            f"spread less by up to {100 * float(change.isel(radius=k).max()):.3g} %"
+            f"{where}: increment {low:.3g} to {high:.3g}{unit}, over a tenth of that at "
+            f"{int((size > 0.1 * size.max()).sum())} of {int(size.count())} values, spread less by up to "
+            f"{float(less.max()):.3g} %, on average {float(less.mean()):.3g} %"
         )
     return lines

@@ -15,7 +15,7 @@ from ensf.dataset.coordinates import COUNTED, find_coordinate, positions, variab
 from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
 from ensf.filters.base import Filter, Smoothing, can
-from ensf.localization import Localization, Periodic, Sphere
+from ensf.localization import Layered, Localization, Periodic, Product, Sphere
 from ensf.wrappers import letsf
 
 __all__ = [
@@ -168,7 +168,11 @@ def length_unit(localization: Localization, layout: Layout) -> str:
 
 def _coordinates(localization: Localization, layout: Layout) -> list[xr.DataArray]:
     """Those of the first variable that make its position."""
-    variable = next(iter(layout.template.data_vars.values()))
+    return _position_of(next(iter(layout.template.data_vars.values())), localization)
+
+
+def _position_of(variable: xr.DataArray, localization: Localization) -> list[xr.DataArray]:
+    """Coordinates of a variable that make its position."""
     found = (find_coordinate(variable, dim) for dim in variable_dims(variable.name, dims_of(localization)))
     return [one for one in found if one is not None]
 
@@ -183,7 +187,7 @@ def reach_of(method: object, layout: Layout) -> str:
 
 
 def distance_of(localization: Localization, layout: Layout) -> str:
-    """How distance is taken, in words: coordinates, what is periodic, and what is counted."""
+    """How distance is taken, in words: coordinates, what is periodic, scaled or counted, and along what it is not."""
     coordinates = _coordinates(localization, layout)
     words = [f"along {', '.join(str(one.name) for one in coordinates)}"]
     for geometry in inside(localization.geometry):
@@ -192,8 +196,17 @@ def distance_of(localization: Localization, layout: Layout) -> str:
         if isinstance(geometry, Periodic):
             each = zip(coordinates, geometry.period, strict=False)
             words += [f"periodic in {one.name} with {period:g}" for one, period in each if math.isfinite(period)]
+        if isinstance(geometry, Layered | Product):
+            vertical, length = coordinates[-1], f"{geometry.scale:g} {length_unit(localization, layout)}".rstrip()
+            one = f"1 {vertical.attrs.get('units', '')}".rstrip()
+            words.append(f"{one} along {vertical.name} counted as {length}")
     counted = [str(one.name) for one in coordinates if one.name in one.dims and one.name not in one.coords]
     words += [f"points along {', '.join(counted)} counted from 0"] if counted else []
+    free: dict[Hashable, None] = {}
+    for variable in layout.template.data_vars.values():
+        along = {dim for one in _position_of(variable, localization) for dim in one.dims}
+        free |= {dim: None for dim, size in variable.sizes.items() if size > 1 and dim not in along}
+    words += [f"not along {', '.join(map(str, free))}"] if free else []
     return ", ".join(words)
 
 

@@ -180,8 +180,23 @@ class ObserveOne:
         )
         observed = meet(table, PLACE, source.layout, (), {"surface": self.surface})
         if not observed.observation.size:
-            raise ValueError(f"nothing can be observed at {dict(self.at)}: {observed.table.reason[0]}")
+            place = ", ".join(f"{name}={value:g}" for name, value in self.at.items())
+            raise ValueError(
+                f"nothing can be observed at {place} ({observed.table.reason[0]}): the grid has "
+                f"{self._extent(source)}; give a place in it"
+            )
         return observed
+
+    def _extent(self, source: Source) -> str:
+        """From where to where the coordinates of what is observed go."""
+        grids = source.layout.template
+        grid = grids[self.variable] if self.variable in grids else next(iter(grids.values()))
+        ranges = [
+            f"{name} {float(one.min()):g} to {float(one.max()):g} {one.attrs.get('units', '')}".rstrip()
+            for name, one in grid.coords.items()
+            if one.size > 1 and one.dtype.kind in "fiu"
+        ]
+        return ", ".join(ranges) or f"{grid.size} points without coordinates"
 
     def _method(self, source: Source) -> Filter:
         if self.method is None or self.method == "letsf":

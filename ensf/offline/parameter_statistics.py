@@ -50,11 +50,11 @@ def parameters_of(statistics: xr.Dataset) -> list[str]:
 
 
 def words(statistics: xr.Dataset) -> str:
-    """Each parameter of one analysis in words: ``rate 0.7 (spread 0.2) -> 0.65 (0.1)``."""
+    """Each parameter of one analysis in words: ``mean of rate 0.7 (spread 0.2) -> 0.65 (0.1)``."""
     told = []
     for name in parameters_of(statistics):
         before, wide, after, narrow = _numbers(statistics, name)
-        told.append(f"{name} {before:.4g} (spread {wide:.2g}) -> {after:.4g} ({narrow:.2g})")
+        told.append(f"mean of {name} {before:.4g} (spread {wide:.2g}) -> {after:.4g} ({narrow:.2g})")
     return ", ".join(told)
 
 

@@ -8,8 +8,9 @@ Each statistic of a variable is a variable of its own, ``t_prior_bias``, for it 
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ __all__ = [
     "append",
     "by_band",
     "departures",
+    "free_name",
     "label_of",
     "lines",
     "pooled",
@@ -153,9 +155,7 @@ def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]
     result["band"].attrs["long_name"], result["role"].attrs["long_name"] = "levels", "what the rows are for"
     result["reason"].attrs["long_name"] = "why a row is used or not"
     for variable, kind, of_variable in sources(table):
-        unit, name = units.get(variable), variable
-        while f"{name}_rows" in result or kind and name == variable:
-            name = re.sub(r"\W+", "_", f"{name}_{kind}")
+        unit, name = units.get(variable), free_name(variable, kind, variables_of(result))
         numbers = np.full((len(NAMES), len(bands.labels), len(ROLES)), np.nan)
         count = np.zeros((len(bands.labels), len(ROLES)), dtype=np.int32)
         rows = np.zeros((len(bands.labels), len(reasons)), dtype=np.int32)
@@ -181,6 +181,12 @@ def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]
     return result
 
 
+def free_name(what: str, kind: str, taken: Container[Hashable]) -> str:
+    """A name of something, and its kind if it has one, in letters; with a number where that is taken."""
+    name = re.sub(r"\W+", "_", f"{what}_{kind}") if kind else what
+    return next(one for one in itertools.chain([name], (f"{name}_{k}" for k in itertools.count(2))) if one not in taken)
+
+
 def sources(table: ObservationTable) -> list[tuple[str, str, np.ndarray]]:
     """Variable and kind of rows that are counted together, and which rows ``(row,)`` they are.
 
@@ -193,9 +199,8 @@ def sources(table: ObservationTable) -> list[tuple[str, str, np.ndarray]]:
 
 def label_of(statistics: xr.Dataset, name: str) -> str:
     """A variable of statistics in words: ``t (K), buoys``."""
-    about = statistics[f"{name}_rows"].attrs
     unit = statistics[f"{name}_prior_bias"].attrs.get("units", "")
-    variable, kind = str(about.get("variable", name)), str(about.get("kind", ""))
+    variable, kind = _source(statistics, name)
     return variable + f" ({unit})" * bool(unit) + f", {kind}" * bool(kind)
 
 
@@ -265,11 +270,31 @@ def append(statistics: xr.Dataset, path: Path, cycle: int, time: float | str) ->
     if path.exists():
         before = read_statistics(path)
         former = [before.sel(cycle=before.cycle < cycle)]
+        one = _named_as(before, one)
     parts = [part for part in (*former, one) if part.sizes["cycle"]]
     counts = {name: 0 for part in parts for name in part.data_vars if str(name).endswith(("_rows", "_count"))}
     every = xr.concat(parts, "cycle", data_vars="all", join="outer", fill_value=counts, combine_attrs="override")
     write(every, path)
     return every
+
+
+def _named_as(before: xr.Dataset, one: xr.Dataset) -> xr.Dataset:
+    """With the names that cycles before have for the same rows: another kind may have had the one of this cycle."""
+    names = {_source(before, name): name for name in variables_of(before)}
+    taken, changes = set(names.values()), dict[str, str]()
+    for name in variables_of(one):
+        source = _source(one, name)
+        new = names.get(source) or free_name(*source, taken)
+        taken.add(new)
+        if new != name:
+            changes |= {f"{name}_{what}": f"{new}_{what}" for what in (*NAMES, "count", "rows")}
+    return one.rename(changes)
+
+
+def _source(statistics: xr.Dataset, name: str) -> tuple[str, str]:
+    """Variable and kind of rows."""
+    about = statistics[f"{name}_rows"].attrs
+    return str(about.get("variable", name)), str(about.get("kind", ""))
 
 
 # --- one table ----------------------------------------------------------------------------------------------

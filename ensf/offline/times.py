@@ -15,10 +15,7 @@ from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.tiles import Range, Tile, tile_at
 from ensf.offline.members import Source, has_members
 
-__all__ = ["NO_CATALOGUE", "TimesSource"]
-
-NO_CATALOGUE = "a catalogue of states cannot be read for files of one time each: leave AdditiveNoise out"
-"""Samples would have to be of all times."""
+__all__ = ["TimesSource"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,8 +182,11 @@ class TimesSource(Source):
         return super().hashes(tile, members[:, np.isin(tile.entries, self.columns[-1])])
 
     def catalogue(self, paths: Sequence[Path]) -> np.ndarray:
-        """Raise ValueError: samples would have to be of all times."""
-        raise ValueError(NO_CATALOGUE)
+        """States ``(sample, state)`` in files of one time each, the same at every time; errors as of `Source`."""
+        samples = np.empty((len(paths), self.layout.size), dtype=self.dtype)
+        for time, columns in zip(self.times, self.columns, strict=True):
+            samples[:, columns] = time.catalogue(paths)
+        return samples
 
     def load(self, follow: Any = iter, distinct: bool = True) -> np.ndarray:
         """The ensemble ``(member, state)``; errors are those of `Source.load`, members differ at the last time."""

@@ -161,8 +161,7 @@ def figure_increment(look: Look, like: Look | None = None) -> Figure:
     grids = [Grid.of(look.fields[f"{name}_increment"]) for name in names]
     caption = f"{look.about}. Mean of the analysis minus mean of the forecast"
     caption += ", on the level where it is largest." if _have_levels(look, names, grids) else "."
-    if any(grid.y is not None for grid in grids):
-        caption += " Dots: used."
+    caption += " Dots: used."
     figure = new_figure(_height(grids[:rows], columns), "Increment", caption)
     panels = _panels(figure, rows, columns)
     for axes in panels.flat[len(names) :]:
@@ -174,9 +173,10 @@ def figure_increment(look: Look, like: Look | None = None) -> Figure:
         label = _with_unit(f"increment of {name}", look.unit(name))
         _map(figure, axes, grid, grid.values(field, level), shades, label)
         axes.set_title(f"{name}, {words_of_level(field, level)}".rstrip(", "))
-        if grid.y is not None:
-            used = look.near(name, level, USED)
-            axes.plot(*look.points(grid, used), ".", color=INK, markersize=3, alpha=0.8)
+        x, y = look.points(grid, look.near(name, level, USED))
+        if grid.y is None:
+            x, y = grid.on_curve(grid.values(field, level), x)
+        axes.plot(x, y, ".", color=INK, markersize=3 if grid.y is not None else 7, alpha=0.8)
     return figure
 
 
@@ -185,25 +185,28 @@ def figure_spread(look: Look) -> Figure:
     """Spread before and after, with the observations coloured by innovation and residual."""
     names = look.variables
     grids = [Grid.of(look.fields[f"{name}_increment"]) for name in names]
+    title = "Spread before and after"
     caption = f"{look.about}. Standard deviation of the members, on one scale for before and after."
     if any(grid.y is not None for grid in grids):
+        title += ", and what was observed"
         caption += (
             " Circles: observation minus mean, of the forecast on the left, of the analysis on the right; squares were "
             "withheld."
         )
-    figure = new_figure(_height(grids, 2), "Spread before and after, and what was observed", caption)
+    figure = new_figure(_height(grids, 2), title, caption)
     panels = _panels(figure, len(names), 2)
     for row, name, grid in zip(panels, names, grids, strict=True):
         level = grid.level(look.fields[f"{name}_increment"])
         prior, analysis = (look.fields[f"{name}_{stage}_spread"] for stage in ("prior", "analysis"))
-        colours = upward(grid.values(prior, level))
+        both = np.stack([grid.values(stage, level) for stage in (prior, analysis)])
+        colours = upward(both)
         compared = look.departures
         dots = symmetric((compared.value - compared.prior_mean)[look.near(name, level, USED, WITHHELD)])
         for axes, stage, field in zip(row, ("prior", "analysis"), (prior, analysis), strict=True):
             label = _with_unit(f"spread of {name}", look.unit(name))
             drawn = grid.draw(axes, grid.values(field, level), colours, label)
             if grid.y is None:
-                axes.set(**{"xlim" if grid.is_column else "ylim": (0, 1.05 * colours["vmax"])})
+                axes.set(**{"xlim" if grid.is_column else "ylim": (0, 1.05 * np.nanmax(both) or 1.0)})
             elif stage == "analysis":
                 colour_bar(figure, axes, drawn, label)
             words = {"prior": "before", "analysis": "after"}[stage]
@@ -276,7 +279,8 @@ def figure_fit(look: Look) -> Figure:
         _draw_normalised(right, look.departures.take(np.concatenate([used, withheld])).normalised)
         right.set_xlabel(f"innovation of {name} / expected deviation (1)")
         left.set_title(kind)
-    legend_below(figure, panels[0, 0], 4)
+    fullest = max(panels[:, 0], key=lambda axes: len(axes.get_legend_handles_labels()[1]))
+    legend_below(figure, fullest, 4)
     return figure
 
 
@@ -302,7 +306,7 @@ def _draw_normalised(axes: Axes, values: np.ndarray) -> None:
     axes.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color=INK, linewidth=1)
     words = f"mean {np.mean(values):.2f}, chi2 {np.mean(values**2):.2f}, {len(values)} rows" if len(values) else ""
     axes.text(0.02, 0.96, words, transform=axes.transAxes, va="top")
-    axes.set(ylabel="density (1)", xlim=(-5, 5))
+    axes.set(ylabel="density (1)", xlim=(-5, 5), ylim=(0, 1.2 * max(0.4, np.max(density))))
     axes.grid(axis="y")
 
 

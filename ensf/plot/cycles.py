@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import xarray as xr
 
+from ensf.offline.estimates import ESTIMATES
 from ensf.offline.parameter_statistics import parameters_of
 from ensf.offline.statistics import label_of, pooled, variables_of
 from ensf.plot.style import GREY, INK, PALETTE, colours, legend_below, line_look, new_figure, styled
@@ -16,7 +17,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figure_consistency", "figure_innovations", "figure_parameters", "figure_rows", "of_cycle", "series"]
+__all__ = [
+    "figure_consistency",
+    "figure_estimates",
+    "figure_innovations",
+    "figure_parameters",
+    "figure_rows",
+    "found",
+    "of_cycle",
+    "series",
+]
+
+NOTICED = 0.05
+"""How far a factor of errors is from 1 where it is drawn; offsets and biases are as soon as they are not 0."""
 
 
 def series(statistics: xr.Dataset, variable: str, role: str) -> dict[str, np.ndarray]:
@@ -144,6 +157,48 @@ def figure_parameters(statistics: xr.Dataset, about: str) -> Figure:
     panels[-1].set_xlabel(label)
     _dated(panels[-1], time)
     legend_below(figure, panels[0], 4)
+    return figure
+
+
+def found(statistics: xr.Dataset) -> dict[tuple[str, str], list[str]]:
+    """What the filter has found of kinds of observations: names of numbers, by what they are and their unit."""
+    panels: dict[tuple[str, str], list[str]] = {}
+    for name, number in statistics.data_vars.items():
+        what = str(number.attrs.get("estimate", ""))
+        if what not in ESTIMATES:
+            continue
+        estimate = ESTIMATES[what]
+        away = np.nanmax(np.abs(number.values - estimate.nothing), initial=0.0)
+        if away > (0.0 if estimate.has_unit else NOTICED):
+            panels.setdefault((what, str(number.attrs.get("units", ""))), []).append(str(name))
+    return panels
+
+
+@styled
+def figure_estimates(statistics: xr.Dataset, about: str) -> Figure:
+    """Factors of errors, offsets and biases over cycles, of the kinds of observations of which some are found."""
+    panels = found(statistics)
+    caption = (
+        f"{of_cycle(statistics, about)}. Error factor: the error of the table is taken as so many times what it says. "
+        "Taken off: what an instrument is off by against others near by. Added: what the forecast is off by. Kinds of "
+        "which nothing was found are left out."
+    )
+    kind_of = {name: str(statistics[name].attrs["learnt_as"]) for names in panels.values() for name in names}
+    look = colours(sorted(set(kind_of.values())))
+    figure = new_figure(1.7 + 2.3 * len(panels), "Errors, offsets and biases over cycles", caption)
+    time, label = _time(statistics)
+    every = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    lines = {}
+    for axes, ((what, unit), names) in zip(every, panels.items(), strict=True):
+        for name in names:
+            kind = kind_of[name]
+            (lines[kind or "all"],) = axes.plot(time, statistics[name].values, **line_look(time, look[kind], 1.6))
+        axes.axhline(ESTIMATES[what].nothing, color=INK, linewidth=0.9, linestyle="dashed")
+        axes.set_ylabel(f"{ESTIMATES[what].title}{unit and f' ({unit})'}")
+        axes.grid()
+    every[-1].set_xlabel(label)
+    _dated(every[-1], time)
+    figure.legend(list(lines.values()), list(lines), loc="outside lower left", ncols=4)
     return figure
 
 

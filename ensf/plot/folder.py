@@ -3,8 +3,8 @@
 run         METHOD_seedN.nc                              rmse, ranks, states, spectra, maps_METHOD;
                                                          of forecasts leads, hydrographs in place of states
 analysis    fields.nc, observations.nc, statistics.nc    increment, spread, places, fit, rejected
-cycles      statistics.nc, cycle_NNNN/                   innovations, consistency, rows, parameters, and those of the
-                                                         last cycle
+cycles      statistics.nc, cycle_NNNN/                   innovations, consistency, rows, parameters, estimates, and
+                                                         those of the last cycle
 """
 
 from __future__ import annotations
@@ -239,6 +239,8 @@ def _figures_of_cycles(directory: Path) -> Iterator[tuple[str, Figure]]:
     yield "rows", cycles.figure_rows(statistics, about)
     if parameters_of(statistics):
         yield "parameters", cycles.figure_parameters(statistics, about)
+    if cycles.found(statistics):
+        yield "estimates", cycles.figure_estimates(statistics, about)
     places = _cycles_with_fields(directory)
     if places:
         yield from analysis.figures(_look_of_cycle(places[-1]))

@@ -175,6 +175,12 @@ class Grid:
         axes.set_box_aspect(self.aspect)
         return axes.pcolormesh(self.x, self.y, values, shading="nearest", rasterized=True, **look)
 
+    def on_curve(self, values: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points of the curve of a field of one dimension, at places along it."""
+        order = np.argsort(self.x)
+        value = np.interp(along, self.x[order], values.ravel()[order])
+        return (value, along) if self.is_column else (along, value)
+
 
 def downwards(vertical: xr.DataArray) -> bool:
     """Whether a vertical coordinate grows downwards, as depth and pressure do."""

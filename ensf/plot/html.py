@@ -15,6 +15,7 @@ TITLES = {
     "consistency": "Consistency over cycles",
     "rows": "Rows used and rejected over cycles",
     "parameters": "Parameters over cycles",
+    "estimates": "Errors, offsets and biases over cycles",
     "increment": "Increment",
     "spread": "Spread before and after",
     "places": "Inflation and reach",

@@ -50,8 +50,12 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
     caption = _caption(one, variable, words_of_level(prior, level))
     if grid.y is not None and not grid.is_section:
         caption += " Circles: the half-width, and twice of it, where the reach ends."
+    if grid.y is None:
+        caption += " Dotted: the place."
     figure = new_figure(height, _title(one), caption)
     panels = figure.subplots(2, columns, squeeze=False)
+    if grid.y is None:
+        _share(panels, grid)
     shades = symmetric(grid.values(increment.isel(radius=-1), level))
     top = float(np.nanmax(np.abs(increment.isel(level).values))) or 1.0
     shades |= {"vmin": -top, "vmax": top}
@@ -64,15 +68,27 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
         for axes, field, look, label in zip(panels[:, column], fields, looks, labels, strict=True):
             drawn = grid.draw(axes, grid.values(field, level), look, label)
             if grid.y is None:
+                mark = axes.axhline if grid.is_column else axes.axvline
+                mark(place[0], color=INK, linewidth=1, linestyle="dotted")
                 continue
             if last:
                 colour_bar(figure, axes, drawn, label)
             _mark(axes, one, grid, prior, place, float(radius))
-        panels[0, column].set_title(f"half-width {radius:g} {unit}".strip() if np.isfinite(radius) else "everywhere")
+        panels[0, column].set_title(f"half-width {radius:.4g} {unit}".strip() if np.isfinite(radius) else "everywhere")
     if has_profile:
         _draw_profiles(panels[:, -1], one, variable, grid, next(iter(level)), place)
         legend_below(figure, panels[0, -1], 6)
     return figure
+
+
+def _share(panels: np.ndarray, grid: Grid) -> None:
+    """Curves of all radii have their axes in common: that of the place everywhere, that of the quantity in a row."""
+    for row in panels:
+        for axes in row:
+            if axes is not row[0]:
+                (axes.sharex if grid.is_column else axes.sharey)(row[0])
+            if axes is not panels[0, 0]:
+                (axes.sharey if grid.is_column else axes.sharex)(panels[0, 0])
 
 
 def _title(one: xr.Dataset) -> str:

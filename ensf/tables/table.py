@@ -156,9 +156,21 @@ class ObservationTable:
         """What filters learn errors and biases of: the variable, and after it the column `kind` where it is filled.
 
         An instrument that sees temperature and salinity has an error of each.
+
+        Raises
+        ------
+        ValueError
+            If two would have one name: ``t_b`` of kind ``c``, and ``t`` of kind ``b_c``.
         """
         kind, variable = self.kind.astype(str), self.variable.astype(str)
-        return np.where(kind == variable, variable, np.char.add(np.char.add(variable, "_"), kind))
+        names = np.where(kind == variable, variable, np.char.add(np.char.add(variable, "_"), kind))
+        _, first, number = np.unique(names, return_index=True, return_inverse=True)
+        other = first[number.ravel()]
+        if (variable != variable[other]).any():
+            row = int(np.argmax(variable != variable[other]))
+            one, two = (f"'{variable[k]}' of kind '{kind[k]}'" for k in (other[row], row))
+            raise ValueError(f"rows of {one} and of {two} would both be learnt as '{names[row]}': rename one kind")
+        return names
 
     @property
     def meanings(self) -> dict[int, str]:
@@ -658,8 +670,8 @@ def _of_the_state(table: ObservationTable, layout: Layout, quantities: Mapping[s
     if unknown.all():
         choice = ", ".join(map(repr, [*layout.template.data_vars, *quantities]))
         raise ValueError(
-            f"{table.place(row)}: variable {str(table.variable[row])!r} is unknown, and so is that of every other "
-            f"row: choose one of {choice}, or register it"
+            f"{table.place(row)}: variable {str(table.variable[row])!r} is unknown"
+            f"{', and so is that of every other row' * (len(table) > 1)}: choose one of {choice}, or register it"
         )
     rejected = np.zeros(len(table), dtype=bool)
     rejected[which] = unknown[inverse.ravel()]

@@ -74,6 +74,11 @@ class Replacement(Record):
     donors: np.ndarray
     weights: np.ndarray
 
+    @property
+    def copies(self) -> dict[int, int]:
+        """Of each member that failed, that of which it is a moved copy, both by their numbers among all."""
+        return dict(zip(self.failed.tolist(), self.left[self.donors].tolist(), strict=True))
+
     @classmethod
     def draw(cls, alive: np.ndarray, rng: Generator, move: float = MOVE) -> Replacement:
         """Copies of different members while there are enough.
@@ -210,6 +215,8 @@ class FailedMembers(Wrapper):
     ) -> Analysis:
         """Analysis of the filter, by the members that are left; `info` has the number of those that failed.
 
+        And ``copies``, for each member that is replaced the one of which it is a moved copy.
+
         Parameters
         ----------
         prior, observation, rng, memory, positions, predicted
@@ -289,6 +296,7 @@ class FailedMembers(Wrapper):
             replacement = Replacement.draw(alive, rng, self.move)
         if not self.replaced:
             return replace(analysis, info=info)
+        info["copies"] = replacement.copies
         ensemble, memory = replacement.joined(analysis.ensemble), with_replaced(analysis.memory, replacement)
         return replace(analysis, ensemble=ensemble, memory=memory, info=info)
 
@@ -296,6 +304,7 @@ class FailedMembers(Wrapper):
         """The update of those that are left, for all members."""
         replacement = Replacement.draw(alive, rng, self.move)
         info = {**update.info, "failed_members": len(replacement.failed)}
+        info |= {"copies": replacement.copies} if self.replaced else {}
         memory = with_replaced(update.memory, replacement) if self.replaced else update.memory
         return Completed(memory, info, update=update, replacement=replacement, replaced=self.replaced)
 

@@ -17,7 +17,9 @@ from ensf.wrappers.spread_control import AdaptiveSpread
 __all__ = ["letsf"]
 
 
-def letsf(localization: Localization | None = None, estimate_bias: bool = True, loop: bool = False) -> Filter:
+def letsf(
+    localization: Localization | None = None, estimate_bias: bool = True, reference: str = "", loop: bool = False
+) -> Filter:
     """LETSF with patches limited by information, rotated, with adaptive spread and deferred analysis.
 
     One set of options, the one of the board; it changes with the board. Its recipe is what Python prints for it.
@@ -30,15 +32,17 @@ def letsf(localization: Localization | None = None, estimate_bias: bool = True, 
     estimate_bias : bool
         Of the model. Beside parameters of the model that are estimated, no: both explain the same, and the bias learns
         faster.
+    reference : str
+        Kind of observations that is right, as of `AdaptiveSpread`.
     loop : bool
         Whether the model is put in the loop where the forecast bends (`ensf.ModelInTheLoop`): observations then come
         with their window, as in a twin experiment.
     """
     wide = Localization(Euclidean(), math.inf) if localization is None else localization
     check_localization(wide, "letsf")
-    filter = Rotation(LETSF(wide, information_limit=InformationLimit()))
+    inside = Rotation(LETSF(wide, information_limit=InformationLimit()))
     near = replace(wide, half_width=wide.half_width / 2)
-    if loop:
-        looped = AdaptiveSpread(Relinearised(filter), near, estimate_bias=estimate_bias)
-        return DeferredAnalysis(ModelInTheLoop(looped), min_constraint=0.2)
-    return DeferredAnalysis(AdaptiveSpread(filter, near, estimate_bias=estimate_bias), min_constraint=0.2)
+    spread = AdaptiveSpread(
+        Relinearised(inside) if loop else inside, near, estimate_bias=estimate_bias, reference=reference
+    )
+    return DeferredAnalysis(ModelInTheLoop(spread) if loop else spread, min_constraint=0.2)

@@ -337,7 +337,8 @@ class AdditiveNoise(Wrapper):
     filter : Filter
     catalogue : (sample, state) array, or str
         On the whole state, as the filter sees it: in a Dataset after its transforms. For files the names of those with
-        the samples, one each and like those of the forecast, as a pattern: ``"tendencies/*.nc"``.
+        the samples, one each and like those of the forecast, as a pattern: ``"tendencies/*.nc"``. Where a window has
+        an array or a file for each time, of one time: the noise of a member is the same at each.
     factor : float
         Of the noise.
 

@@ -90,7 +90,8 @@ def analyse_window(
     if observation.size == 0:
         return filter.analyse(state, observation, rng, memory, positions)
     if isinstance(filter, Preparable):
-        update = filter.prepare(observation.predict(whole), observation, generator(rng), memory)
+        of_step = replace(observation, error=observation.law, state_size=size)
+        update = filter.prepare(observation.predict(whole), of_step, generator(rng), memory)
         check_left(filter, update.memory)
         ensemble, fields = update.analysed(as_part(state, positions))
         check_finite(ensemble, type(filter).__name__, state)

@@ -42,7 +42,8 @@ def test_a_dataset_is_its_array(inner, broken):
     expected = method.analyse(broken, SEEN, 3)
     np.testing.assert_array_equal(analysis.ensemble[LEFT], expected.ensemble[LEFT])
     np.testing.assert_allclose(analysis.ensemble[FAILED], expected.ensemble[FAILED], rtol=1e-12)
-    assert analysis.info["failed_members"] == 2
+    assert analysis.info["failed_members"] == 2 and analysis.info["copies"] == expected.info["copies"]
+    assert sorted(analysis.info["copies"]) == FAILED
     result = analyse(member_of(broken)[["t"]], SEEN, method, 3)
     np.testing.assert_array_equal(result.t, analysis.ensemble)
     assert result.realization.values.tolist() == member_of(broken).realization.values.tolist()

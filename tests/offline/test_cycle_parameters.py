@@ -78,8 +78,8 @@ def cycling(folder, command=None, parameters=None, **changes):
     return Cycling(model, **{"method": ETKF(), **settings, **numbers, **changes})
 
 
-def run(folder, output="out", resume=False, **changes):
-    external.run(cycling(folder, **changes), folder / output, resume=resume, show=lambda line: None)
+def run(folder, output="out", resume=False, show=lambda line: None, **changes):
+    external.run(cycling(folder, **changes), folder / output, resume=resume, show=show)
     return folder / output
 
 
@@ -209,7 +209,7 @@ min_spread = 0.05
     )
     assert main(["cycle", str(folder / "c.toml"), "--dry-run"]) == 0
     assert (
-        "parameter rate: 0.7, spread 0.2; Parameter(transform=Log(offset=0.0), min_spread=0.05"
+        "parameter rate: 0.7, spread 0.2 after the transform; Parameter(transform=Log(offset=0.0), min_spread=0.05"
         in capsys.readouterr().out
     )
     assert main(["cycle", str(folder / "c.toml")]) == 0
@@ -218,7 +218,7 @@ min_spread = 0.05
     told, shown = capsys.readouterr().err, []
     for column in ("rate_forecast", "rate"):
         shown += [np.mean(rates[column]), np.std(rates[column], ddof=1)]
-    assert "rate {:.4g} (spread {:.2g}) -> {:.4g} ({:.2g})".format(*shown) in told
+    assert "mean of rate {:.4g} (spread {:.2g}) -> {:.4g} ({:.2g})".format(*shown) in told
     assert main(["report", str(folder / "cycles"), "--html"]) == 0
     assert (folder / "cycles" / "parameters.png").exists()
     page = (folder / "cycles" / "report.html").read_text()
@@ -375,10 +375,13 @@ def test_a_moved_copy_of_the_others_analysis_takes_the_place(folder):
     np.testing.assert_allclose(values[3], replacement.made(values[:3, None])[0, 0], rtol=1e-12)
 
 
-def test_the_records_say_who_was_replaced(folder, capsys):
-    out = failing(folder)
+def test_the_records_say_who_was_replaced(folder):
+    lines = []
+    out = failing(folder, show=lines.append)
     records = json.loads((out / "summary.json").read_text())
     assert [record["replaced"] for record in records] == [[], [3], []]
+    (donor,) = records[1]["copies_of"]
+    assert donor in (1, 2, 4) and f"3 members (3 is a moved copy of {donor}), " in lines[2]
     assert [record["members"] for record in records] == [MEMBERS, MEMBERS - 1, MEMBERS]
 
 

@@ -23,13 +23,14 @@ import xarray as xr
 from kills import kill
 
 from ensf.cli import main
-from ensf.filters import ETKF, LETKF, Analysis
+from ensf.filters import ETKF, LETKF, Analysis, FreeRun
 from ensf.localization import Euclidean, Localization
 from ensf.observations import Identity, Linear, Observation
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling, folders
-from ensf.offline.cycle.doubts import doubts, estimates
+from ensf.offline.cycle.doubts import doubts
 from ensf.offline.cycle.members import content
+from ensf.offline.estimates import estimates
 from ensf.offline.statistics import Bands, by_band
 from ensf.runs.owner import OWNER
 from ensf.runs.recipe.reader import read_method
@@ -112,6 +113,7 @@ def test_a_cycle_says_which_errors_are_told_far_too_small(folder, kind):
 
     _, lines = run(folder, analyse=analyse, cycles=1)
     assert lines[0].endswith(f"4 members, errors{kind and ' of '}{kind} taken as 9.84 times what is told")
+    assert not (folder / "out" / "statistics.nc").exists()
 
 
 def test_offsets_and_biases_of_half_the_told_error_are_said():
@@ -126,10 +128,15 @@ def test_offsets_and_biases_of_half_the_told_error_are_said():
         "instrument_offset_t_buoy": 0.09,
         "error_factor_t_ship": 1.4,
     }
-    assert doubts(info | small) == ""
-    assert doubts(info | small | {"instrument_offset_t_ship": -0.6}) == ", -0.6 K taken off observations of t_ship"
-    assert doubts(info | small | {"bias_t_buoy": 0.1}) == ", 0.1 K added to the forecast of t_buoy"
+    every = info["statistics"].expand_dims(cycle=[1])
+    assert doubts(info | small, every) == ""
+    said = doubts(info | small | {"instrument_offset_t_ship": -0.6}, every)
+    assert said == ", -0.6 K taken off observations of t_ship"
+    assert doubts(info | small | {"bias_t_buoy": 0.1}, every) == ", 0.1 K added to the forecast of t_buoy"
     assert estimates(info | small) == small
+    said = doubts(info | small | {"references": 0}, every)
+    assert said == ", no observations of the reference so far, so that no offset is learnt"
+    assert doubts(info | small | {"references": 1}, every) == ""
 
 
 def test_what_a_filter_learns_of_a_table_is_said_under_the_name_it_has_there():
@@ -149,8 +156,10 @@ def test_what_a_filter_learns_of_a_table_is_said_under_the_name_it_has_there():
     said = {"t_ctd": "0.6 K", "t_argo": "0.6 K", "s_ctd": "0.6 g/kg"}
     for name, words in said.items():
         assert f"error_factor_{name}" in learnt
-        assert doubts(info | {f"instrument_offset_{name}": 0.6}) == f", {words} taken off observations of {name}"
-        assert doubts(info | {f"instrument_offset_{name}": 0.04}) == ""
+        every = info["statistics"].expand_dims(cycle=[1])
+        large, small = (info | {f"instrument_offset_{name}": offset} for offset in (0.6, 0.04))
+        assert doubts(large, every) == f", {words} taken off observations of {name}"
+        assert doubts(small, every) == ""
 
 
 def test_the_summary_has_what_is_estimated_of_each_kind(folder):
@@ -628,7 +637,25 @@ def test_a_cycle_says_which_innovations_nothing_explains(folder, capsys):
     assert re.search(
         r"12 of 12 observations used, innovations of q \d+(\.\d)? times what spread and error explain", two
     )
-    assert "innovations" not in one + three
+    assert "innovations" not in one
+    assert "innovations of q in the last 2 cycles" in three
+
+
+def test_few_innovations_are_judged_with_those_of_the_cycles_before(folder):
+    """Three in a cycle: silent for three cycles, then the last twelve; a run that was stopped says the same."""
+    for cycle in range(1, 6):
+        rows = [f"q,30.0,1.0,2020-01-01,{k},{k}" for k in range(3)]
+        (folder / f"obs_{cycle}.csv").write_text("\n".join(["variable,value,error,time,y,x", *rows]) + "\n")
+    how = {"method": FreeRun(), "cycles": 5}
+    _, whole = run(folder, output="whole", **how)
+    _, parts = run(folder, **how | {"cycles": 4})
+    _, more = run(folder, resume=True, **how)
+    assert [*parts, *more][3:] == [line.replace("of 5", "of 4", 1) if "cycle 4" in line else line for line in whole][3:]
+    assert "innovations" not in "".join(whole[:3])
+    said = [float(re.search("innovations of q in the last 4 cycles (.*) times", line)[1]) for line in whole[3:]]
+    with xr.open_dataset(folder / "out" / "statistics.nc") as statistics:
+        chi2 = statistics["q_chi2"].sel(role="used").squeeze("band").values
+    assert said == pytest.approx([np.sqrt(chi2[:4].mean()), np.sqrt(chi2[1:].mean())], rel=6e-3)
 
 
 def test_variables_keep_their_bounds(folder):

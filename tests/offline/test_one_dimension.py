@@ -11,7 +11,7 @@ from ensf.dataset import analyse, first_localization, pack
 from ensf.dataset.methods import reach_of
 from ensf.filters import LETKF
 from ensf.localization import Euclidean, Localization, Periodic, Sphere
-from ensf.localization.vertical import Product
+from ensf.localization.vertical import Layered, Product
 from ensf.offline.observe_one import ObserveOne
 from ensf.tables import ObservationTable, read
 
@@ -130,6 +130,37 @@ def test_the_first_localization_is_that_of_the_line(make, periods, expected, wor
     _, layout = pack(make(), "realization", periods=periods)
     assert first_localization(layout) == expected
     assert words in reach_of(expected, layout)
+
+
+def section():
+    """Members along x and depth, and a variable of the surface."""
+    x, depth = ("x", 5.0 * np.arange(8), {"units": "km"}), ("depth", DEPTH, {"units": "m"})
+    whole = ensemble("x", 8, x)
+    values = np.random.default_rng(6).normal(size=(MEMBERS, 4, 8))
+    return whole.assign(t=(("realization", "depth", "x"), values)).assign_coords(depth=depth)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "dims", "words"),
+    [
+        (Euclidean(), ("x",), "half-width 10 km along x, not along depth"),
+        (
+            Layered(Euclidean(), 0.2),
+            ("x", "depth"),
+            "half-width 10 km along x, depth, 1 m along depth counted as 0.2 km",
+        ),
+        (
+            Product(Euclidean(), 0.2),
+            ("x", "depth"),
+            "half-width 10 km along x, depth, 1 m along depth counted as 0.2 km",
+        ),
+    ],
+)
+def test_it_is_said_along_what_a_section_is_localized(geometry, dims, words):
+    _, layout = pack(section()[["t", "h"]], "realization")
+    assert reach_of(Localization(geometry, 10.0, dims), layout) == words
+    _, layout = pack(section()[["h", "t"]], "realization")
+    assert ("not along depth" in reach_of(Localization(geometry, 10.0, dims), layout)) == (dims == ("x",))
 
 
 def test_a_doubly_periodic_channel_is_a_torus():

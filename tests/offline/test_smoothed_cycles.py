@@ -359,5 +359,22 @@ def test_patterns_are_checked_and_a_dry_run_tells(folder):
     assert "    leaves a file for each time: hist_*_1.nc, then {output} at the end" in lines
     assert sum("rows can be used" in line for line in lines) == CYCLES
     noisy = read_method("AdditiveNoise(ETKF(), 'm*.nc', 0.1)")
-    with pytest.raises(ValueError, match="a catalogue of states cannot be read for files of one time each"):
+    with pytest.raises(ValueError, match=r"variable 'q' has dimensions .*'time': 4.* but .*'time': 1"):
         external.plan(by_time(folder, method=noisy), folder / "out")
+
+
+def test_the_noise_of_a_member_is_the_same_at_every_time(folder):
+    """The samples of the catalogue are files of one time."""
+    both = [read_method(text) for text in ("ETKF()", "AdditiveNoise(ETKF(), 'last*.nc', 0.5)")]
+    states = []
+    for name, method in zip(("plain", "noisy"), both, strict=True):
+        external.run(by_time(folder, cycles=1, method=method), folder / name, show=print)
+        of_members = trajectories(folder / name / "cycle_0001" / "analysis")
+        states.append(np.stack([one for _, one in of_members.values()]))
+    noise = states[1] - states[0]
+    np.testing.assert_allclose(noise, np.broadcast_to(noise[:, :1], noise.shape), atol=1e-12)
+    samples = np.stack([xr.load_dataset(folder / f"last{k}.nc").q.values[0] for k in range(1, MEMBERS + 1)])
+    between = (samples - samples[:, None]) / 2  # differences of two members' noise are those of two samples
+    for one in noise[1:, 0] - noise[0, 0]:
+        assert np.abs(between - one).max(axis=(-2, -1)).min() < 1e-12
+    assert np.abs(noise).max() > 0.1

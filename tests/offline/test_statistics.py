@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import netCDF4
 import numpy as np
 import pytest
@@ -83,10 +85,36 @@ def test_two_sources_of_a_variable_are_two_lines(tmp_path):
     ]
 
 
+def test_two_kinds_never_share_a_name(tmp_path):
+    """In one table, nor over cycles: the second cycle has two that are alike in letters, the first had one of them."""
+    one, two = of_two_sources(("a-b",) * 5), of_two_sources(("a b", "a-b", "a b", "a_b", "a-b"))
+    assert variables_of(by_band(two, Bands(), {})) == ["t_a_b", "t_a_b_2", "t_a_b_3"]
+    for cycle, table in enumerate((one, two), 1):
+        every = append(by_band(table, Bands(), {"t": "K"}), tmp_path / "statistics.nc", cycle, float(cycle))
+    read = read_statistics(tmp_path / "statistics.nc")
+    for statistics in (every, read):
+        counts = {
+            statistics[f"{name}_rows"].attrs["kind"]: statistics[f"{name}_count"]
+            .sel(role="used")
+            .values.ravel()
+            .tolist()
+            for name in variables_of(statistics)
+        }
+        assert counts == {"a-b": [5, 2], "a b": [0, 2], "a_b": [0, 1]}
+        assert [line.split("  ")[0] for line in lines(statistics)][1:] == ["t (K), a-b", "t (K), a b", "t (K), a_b"]
+
+
+def test_two_instruments_never_share_what_is_learnt_of_them():
+    table = of_two_sources(("b_c", "c", "c", "", ""))
+    table = replace(table, variable=np.array(["t", "t_b", "t_b", "t", "s"]))
+    with pytest.raises(ValueError, match="rows of 't' of kind 'b_c' and of 't_b' of kind 'c' would both be learnt as"):
+        _ = table.learnt_as
+
+
 def test_parameters_have_mean_and_spread_beside_the_statistics():
     pair = np.array([1.0, 2.0, np.nan]), np.array([1.0, 3.0, 5.0])
     numbers = of_parameters({"rate": pair}, {"rate": "d-1"})
-    assert words(numbers) == "rate 1.5 (spread 0.71) -> 3 (2)"
+    assert words(numbers) == "mean of rate 1.5 (spread 0.71) -> 3 (2)"
     assert list(lines(numbers)) == [
         "parameters      mean      spread",
         "rate (d-1)  1.5 -> 3  0.707 -> 2",
@@ -291,8 +319,11 @@ def test_radii_scale_every_localization_of_a_method():
         ({"at": {"lat": 45.0}}, "give lat and lon"),
         ({"error": 0.0}, "above 0"),
         ({"radii": (-1.0,)}, "above 0"),
-        ({"at": {"lat": 80.0, "lon": 4.0}}, "out of domain"),
-        ({"variable": "zz"}, "'zz' is unknown"),
+        (
+            {"at": {"lat": 80.0, "lon": 4.0}},
+            r"lat=80, lon=4 \(out of domain\): the grid has lat 40 to 51",
+        ),
+        ({"variable": "zz"}, "'zz' is unknown: choose one of 'q', 'wind_speed', or register it"),
     ],
 )
 def test_one_observation_that_cannot_be_is_one_sentence(tmp_path, change, words):

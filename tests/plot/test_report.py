@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -15,9 +16,11 @@ import xarray as xr
 from ensf import LETKF, Localization, Sphere
 from ensf.cli import main
 from ensf.offline import Offline
-from ensf.offline.statistics import read_statistics
+from ensf.offline.estimates import of_estimates
+from ensf.offline.statistics import Bands, append, by_band, read_statistics
 from ensf.plot import Report
 from ensf.plot.analysis import Look, figure_fit, figure_increment, figure_places, figure_rejected, figure_spread
+from ensf.plot.cycles import figure_estimates, found
 from ensf.plot.grid import Grid
 from ensf.plot.observe_one import figure_observe_one
 from ensf.tables import ObservationTable, read
@@ -284,11 +287,16 @@ def test_a_column_is_upright_and_says_nothing_of_levels():
     )
     look = Look(fields, table, "here")
     figures = figure_increment(look), figure_spread(look), figure_places(look), figure_rejected(look)
+    wider = figure_spread(Look(fields.assign(t_analysis_spread=3 * fields.t_analysis_spread), table, "here"))
+    assert [axes.get_xlim()[1] for axes in wider.axes] == pytest.approx([1.05 * 12] * len(wider.axes))
     for figure in figures:
         axes = figure.axes[0]
         assert axes.get_ylabel() == "depth (m)" and axes.yaxis_inverted()
-        assert "Dots" not in words(figure) and "level" not in words(figure)
-    np.testing.assert_array_equal(figures[0].axes[0].lines[0].get_xydata(), [[1, 5], [2, 10], [4, 40]])
+        assert "Circles" not in words(figure) and "level" not in words(figure)
+    curve, used = figures[0].axes[0].lines
+    np.testing.assert_array_equal(curve.get_xydata(), [[1, 5], [2, 10], [4, 40]])
+    np.testing.assert_array_equal(used.get_xydata(), [[2, 10]])
+    assert "Dots: used." in words(figures[0]) and "what was observed" not in words(figures[1])
     both, alone = figures[3].axes[0], figure_rejected(Look(fields, table.take(np.array([0])), "here")).axes[0]
     assert both.lines[0].get_ydata().tolist() == [10, 40] and both.lines[0].get_xdata().tolist() == ["t", "s"]
     assert alone.get_xlabel() == "observed t (K)" and alone.lines[0].get_xydata().tolist() == [[3, 10]]
@@ -314,6 +322,13 @@ def test_one_observation_is_drawn_with_every_radius(cycles, tmp_path, capsys):
     more = ["--error", "0.5", "--radius", "200", "500", "--output", str(tmp_path / "one"), "--dpi", "60"]
     assert main([*words_of, *more]) == 0
     printed = capsys.readouterr().out
+    lines = [line for line in printed.splitlines() if line.startswith("half-width")]
+    numbers = [re.search("at ([0-9]+) of ([0-9]+) values, .* on average ([0-9.]+) %", line).groups() for line in lines]
+    (near, size, less), (far, _, more_less) = numbers
+    with xr.open_dataset(tmp_path / "one" / "observe_one.nc") as result:
+        moved = np.abs(result.t_increment.isel(radius=0).values)
+    assert int(near) == (moved > 0.1 * moved.max()).sum() < int(far) and int(size) == moved.size
+    assert 0 < float(less) < float(more_less)
     assert "half-width 200 km" in printed and (tmp_path / "one" / "observe_one_t.png").is_file()
     assert xr.load_dataset(tmp_path / "one" / "observe_one.nc").radius.values.tolist() == [200.0, 500.0]
     assert main([*words_of, *more]) == 2
@@ -326,6 +341,58 @@ def test_one_observation_takes_a_pattern_from_a_file(cycles, tmp_path):
     words_of = ["observe-one", "--config", str(tmp_path / "one.toml"), "--at", "lat=45,lon=3.5,z=10", "--dpi", "60"]
     assert main([*words_of, "--output", str(tmp_path / "one")]) == 0
     assert (tmp_path / "one" / "observe_one.nc").is_file()
+
+
+def test_curves_of_all_radii_share_their_axes_and_show_the_place():
+    depth = ("depth", np.array([0.0, 10.0, 50.0]), {"units": "m", "positive": "down"})
+    increment = xr.DataArray([[0.1, 0.4, 0.0], [0.3, 0.8, 0.2]], dims=("radius", "depth"), attrs={"units": "K"})
+    one = xr.Dataset(
+        {"t_increment": increment, "t_analysis_spread": 1 - increment, "t_prior_spread": ("depth", np.ones(3))},
+        {"depth": depth, "radius": ("radius", [152.8934, 300.0], {"units": "m"})},
+    )
+    numbers = {"innovation": 1.0, "error": 1.0, "prior_spread": 1.0, "place_depth": 12.0}
+    figure = figure_observe_one(one.assign_attrs(observed_variable="t", observed_units="K", **numbers), "t")
+    near, far, *_ = figure.axes
+    assert near.get_xlim() == far.get_xlim() and near.get_ylim() == far.get_ylim() and near.yaxis_inverted()
+    assert all(set(axes.lines[1].get_ydata()) == {12.0} for axes in figure.axes)
+    assert near.get_title(loc="left") == "half-width 152.9 m"
+
+
+def learnt(cycles, numbers):
+    """Statistics of cycles in which a filter learns numbers of kinds, each over cycles."""
+    kinds = np.array(["buoy", "ship", "ship"])
+    columns = {f"{stage}_{what}": np.ones(3) for stage in ("prior", "analysis") for what in ("mean", "spread")}
+    when = np.datetime64("2020-01-01T00:00")
+    table = ObservationTable("t", np.ones(3), 0.5, when, np.zeros((3, 2)), extra={"kind": kinds} | columns)
+    statistics = by_band(table, Bands(), {"t": "K"})
+    for k in range(cycles):
+        info = {"statistics": statistics, **{name: values[k] for name, values in numbers.items()}}
+        every = append(statistics.merge(of_estimates(info)), Path("statistics.nc"), k + 1, float(k))
+    return every
+
+
+def test_what_is_learnt_of_kinds_are_lines_over_cycles(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    numbers = {
+        "error_factor_t_buoy": [1.0, 1.01, 1.04],
+        "error_factor_t_ship": [1.0, 1.5, 2.5],
+        "instrument_offset_t_ship": [0.0, 0.0, 0.7],
+        "bias_t_ship": [0.0, 0.0, 0.0],
+    }
+    statistics = learnt(3, numbers)
+    figure = figure_estimates(statistics, "mine")
+    assert [axes.get_ylabel() for axes in figure.axes] == ["error factor (1)", "taken off observations (K)"]
+    for axes, name in zip(figure.axes, ("error_factor_t_ship", "instrument_offset_t_ship"), strict=True):
+        line, nothing = axes.lines
+        assert line.get_ydata().tolist() == numbers[name]
+        assert set(nothing.get_ydata()) == {1.0 if name.startswith("error") else 0.0}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["t_ship"]
+    assert "mine, 3 cycles" in words(figure)
+
+
+def test_there_is_no_figure_where_nothing_was_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not found(learnt(2, {"error_factor_t_ship": [1.0, 1.04], "bias_t_ship": [0.0, 0.0]}))
 
 
 def test_statistics_of_cycles_name_the_date(cycles):

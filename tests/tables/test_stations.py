@@ -301,7 +301,7 @@ def test_rows_outside_the_levels_are_rejected():
     _, layout = column()
     seen = table("t", np.tile([45.0, 0.0], (4, 1)), z=[400, 1001, np.nan, 700]).observe(layout)
     assert seen.table.codes.tolist() == [LEVEL, LEVEL, LEVEL, 0]
-    with pytest.raises(ValueError, match="'t' has levels but its rows have no z: give the column z"):
+    with pytest.raises(ValueError, match="'t' has levels but its rows have no z and no height along 'z': give z"):
         table("t", [[45.0, 0.0]]).observe(layout)
 
 

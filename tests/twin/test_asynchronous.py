@@ -13,7 +13,9 @@ from ensf import (
     LETSF,
     RTPS,
     AdaptiveInflation,
+    AdditiveNoise,
     AsynchronousNetwork,
+    AugmentedState,
     CollapseGuard,
     EnKF,
     EnSF,
@@ -24,6 +26,7 @@ from ensf import (
     Localization,
     Network,
     Observation,
+    Parameter,
     Pointwise,
     Rotation,
     Select,
@@ -333,6 +336,22 @@ def test_a_filter_of_whole_states_takes_the_trajectory_for_one():
     (cycle,) = lorenz(EnSF(), 1, network)
     assert cycle.analysis.ensemble.shape == (10, 20)
     assert np.isnan(scores(cycle)["chi2"])
+
+
+def test_what_a_wrapper_has_of_states_is_of_one_step(rng):
+    """A catalogue of states, and parameters behind the state, which the observations do not see."""
+    trajectory = rng.standard_normal((6, 4, SIZE))
+    seen = Observation(np.ones(3), at_times(Select([0, 1, 3]), [0.1, 0.15, 0.2], STEPS), 0.5)
+    catalogue = rng.standard_normal((6, SIZE))
+    plain, noisy = (analyse_window(one, trajectory, seen, 1) for one in (ETKF(), AdditiveNoise(ETKF(), catalogue, 0.3)))
+    noise = catalogue[np.random.default_rng(1).permutation(6)]
+    np.testing.assert_allclose(noisy.ensemble - plain.ensemble, 0.3 * (noise - noise.mean(axis=0)), atol=1e-12)
+    with pytest.raises(ValueError, match="the catalogue has states of 24 variables but there are 6"):
+        analyse_window(AdditiveNoise(ETKF(), np.ones((3, 4 * SIZE)), 0.3), trajectory, seen, 1)
+    floor = AugmentedState(ETKF(), (Parameter(min_spread=3.0),))
+    augmented = analyse_window(floor, trajectory, seen, 1).ensemble
+    np.testing.assert_allclose(augmented[:, :-1], plain.ensemble[:, :-1], atol=1e-12)
+    np.testing.assert_allclose(augmented[:, -1].std(ddof=1), 3.0)
 
 
 def test_without_any_value_the_prior_is_returned():

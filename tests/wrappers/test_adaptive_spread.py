@@ -695,6 +695,9 @@ def test_two_instruments_share_their_difference_by_their_errors(rng):
     d, r = np.array([2.0, 0.5, 9.0, 9.0, 9.0]), np.array([4.0, 1.0, 1.0, 1.0, 1.0])
     shifts = offset_shifts(here, d, r, forecast, ON_A_LINE)
     assert shifts == {0: pytest.approx(0.8 * 1.5), 1: pytest.approx(-0.2 * 1.5)}
+    to_one = offset_shifts(here, d, r, forecast, ON_A_LINE, np.array([1]))
+    assert to_one == {0: pytest.approx(1.5)}
+    assert not offset_shifts(here, d, r, forecast, ON_A_LINE, np.zeros(0, dtype=int))
     assert not offset_shifts(here.rows(np.array([0, 4])), np.ones(2), np.ones(2), forecast[:, [0, 4]], ON_A_LINE)
 
 
@@ -715,13 +718,15 @@ class OneIsOff:
     """One sees all variables and is off by `offset`, the other sees some well."""
 
     offset: float
+    error: float = 1.0
 
     def observe(self, truth, cycle, rng):
         points = np.concatenate([np.arange(len(truth)), np.arange(0, len(truth), 4)])
-        error = np.where(np.arange(len(points)) < len(truth), 1.0, 0.3)
+        is_off = np.arange(len(points)) < len(truth)
+        error = np.where(is_off, self.error, 0.3)
         value = truth[points] + error * rng.standard_normal(len(points))
-        kind = np.where(error == 1.0, "satellite", "buoy")
-        return Observation(value + self.offset * (error == 1.0), Select(points), error, kind=kind)
+        kind = np.where(is_off, "satellite", "buoy")
+        return Observation(value + self.offset * is_off, Select(points), error, kind=kind)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1.0])
@@ -736,6 +741,38 @@ def test_an_instrument_that_is_off_is_found_by_another(offset):
     assert np.mean([rmse(each.analysis.ensemble, each.truth) for each in done[50:]]) < 0.15
     assert done[-1].analysis.info["instrument_offset_satellite"] == pytest.approx(offset, abs=0.15)
     assert abs(done[-1].analysis.info["instrument_offset_buoy"]) < 0.1
+
+
+@pytest.mark.parametrize("reference", ["", "buoy"])
+def test_a_reference_keeps_its_values_and_the_other_takes_all_of_the_difference(reference):
+    """Of equal error: nothing else says who is right."""
+    model = Lorenz96(20)
+    run = twin(
+        model, letsf(periodic_line(20, 20.0), reference=reference), OneIsOff(1.0, 0.3),
+        PerturbedTruth(model, np.zeros(20)), members=20, cycles=60, interval=0.05, streams=Streams.spawn(1),
+    )  # fmt: skip
+    done = list(run)
+    error = np.mean([rmse(each.analysis.ensemble, each.truth) for each in done[30:]])
+    info = done[-1].analysis.info
+    if reference:
+        assert error < 0.15 and info["instrument_offset_satellite"] == pytest.approx(1.0, abs=0.1)
+        assert "instrument_offset_buoy" not in info and info["references"] == 1
+    else:
+        assert error > 0.3 and info["instrument_offset_satellite"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_reference_is_named_as_in_a_table_or_whole():
+    spread = AdaptiveSpread(LETKF(ON_A_LINE), ON_A_LINE, reference="buoy")
+    assert [spread._is_right(name) for name in ("buoy", "sst_buoy", "sst_ship", "buoy_sst", "bigbuoy")] == [
+        1,
+        1,
+        0,
+        0,
+        0,
+    ]
+    of_one = replace(spread, reference="sst_buoy")
+    assert [of_one._is_right(name) for name in ("sst_buoy", "t_buoy", "buoy")] == [1, 0, 0]
+    assert not AdaptiveSpread(LETKF(ON_A_LINE), ON_A_LINE)._is_right("")
 
 
 def test_a_variable_that_nothing_constrains_does_not_grow():

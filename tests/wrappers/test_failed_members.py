@@ -64,6 +64,15 @@ def test_the_analysis_is_the_exact_posterior_of_those_that_are_left(prior):
     assert analysis.info["failed_members"] == 2 and analysis.ensemble.shape == prior.shape
 
 
+@pytest.mark.parametrize("inner", [LETKF(LINE), Copula(LETKF(LINE))], ids=["update", "whole"])
+def test_it_says_of_which_member_each_is_a_copy(inner, prior):
+    analysis = FailedMembers(inner, 5, move=0.0).analyse(prior, SEEN, 1)
+    copies = analysis.info["copies"]
+    assert list(copies) == FAILED and set(copies.values()) <= set(LEFT)
+    np.testing.assert_allclose(analysis.ensemble[FAILED], analysis.ensemble[list(copies.values())], rtol=1e-12)
+    assert "copies" not in FailedMembers(inner, 5, replaced=False).analyse(prior, SEEN, 1).info
+
+
 @pytest.mark.parametrize("inner", FILTERS, ids=lambda one: type(one).__name__)
 def test_the_others_do_not_notice_and_nothing_changes_where_none_failed(inner, prior):
     for method in (FailedMembers(inner, 5), FailedMembers(inner, 5, replaced=False)):

@@ -25,7 +25,6 @@ from ensf.offline.members import Source, parameter_source
 from ensf.offline.memory import check_memory, read_memory
 from ensf.offline.observations import converted_units, counts, entries_read, locate, meet, named, refuse_rejected
 from ensf.offline.staging import check_free
-from ensf.offline.times import NO_CATALOGUE
 from ensf.runs.files import expanded
 from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, read
@@ -138,13 +137,7 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
             advice = "" if cycling.mask else ", or give mask = true if there is no data"
             raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None
     method = method_for(cycling.filter, source.layout)
-
-    def catalogue(pattern: str) -> np.ndarray:
-        if cycling.model.by_time:
-            raise ValueError(NO_CATALOGUE)
-        return source.catalogue(find_files(pattern, "the catalogue"))
-
-    with_catalogues(method, catalogue)
+    with_catalogues(method, lambda pattern: source.catalogue(find_files(pattern, "the catalogue")))
     places(find_localization(method), source.layout, np.arange(source.layout.size))
     if first == 1 and cycling.first_memory is not None:
         if cycling.model.by_time:  # its fields have times, which the members at the start have not
@@ -237,7 +230,8 @@ def lines(cycling: Cycling, tasks: Sequence[Task], tables: Mapping[int, Met | No
     if cycling.lag:
         yield f"smoother: the states of {cycling.lag} cycles before are corrected, in the folders smoothed"
     for name, one in cycling.parameters.items():
-        start = f"{one.value:g}, spread {one.spread:g}" if one.is_own else "in the files"
+        after = " after the transform" if one.parameter.transform else ""
+        start = f"{one.value:g}, spread {one.spread:g}{after}" if one.is_own else "in the files"
         yield f"parameter {name}: {start}; {one.parameter}"
     place = task.output.parents[1] / "runs" / f"member_{task.member:04d}_..."
     model = cycling.model

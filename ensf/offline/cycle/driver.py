@@ -35,9 +35,10 @@ from ensf.offline import Analysed, Earlier, Replaced, analyse_files
 from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
-from ensf.offline.cycle.doubts import doubts, estimates
+from ensf.offline.cycle.doubts import doubts
 from ensf.offline.cycle.members import check_time, contents, unlike
 from ensf.offline.cycle.settings import Cycling, Date, Time
+from ensf.offline.estimates import estimates, of_estimates
 from ensf.offline.fields import FIELDS
 from ensf.offline.memory import MEMORY
 from ensf.offline.observations import summary
@@ -227,14 +228,18 @@ def _cycle(
             checkpoint.rng.bit_generator.state = state
     used = _write_table(analysis, place)
     own = _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
-    statistics = analysis.info.get("statistics", xr.Dataset()).merge(own)
-    _keep_looks(statistics, place, cycle, _plain(cycling.time(cycle)))
-    told = [f"{len(prior)} members{used and ', '}{used}{doubts(analysis.info)}", words(statistics)]
+    statistics = xr.merge([analysis.info.get("statistics", xr.Dataset()), own, of_estimates(analysis.info)])
+    every = _keep_looks(statistics, place, cycle, _plain(cycling.time(cycle)))
+    numbers, copies = checkpoint.members, replacement.copies if replacement else {}
+    copied = ", ".join(f"{numbers[one]} is a moved copy of {numbers[other]}" for one, other in copies.items())
+    count = f"{len(prior)} members{copied and f' ({copied})'}"
+    told = [f"{count}{used and ', '}{used}{doubts(analysis.info, every)}", words(statistics)]
     show(f"{label}: time {cycling.time(cycle)}, {', '.join(filter(None, told))}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
     record = {"cycle": cycle, "time": _plain(cycling.time(cycle)), "members": len(prior), "failed": sorted(failed)}
-    record |= {"replaced": sorted(failed)} if cycling.replace_failed else {}
+    if cycling.replace_failed:
+        record |= {"replaced": sorted(failed), "copies_of": [numbers[one] for one in copies.values()]}
     record |= estimates(analysis.info)
     return replace(
         checkpoint,
@@ -352,12 +357,17 @@ def _write_table(analysis: Analysis | Analysed, place: Path) -> str:
     return summary(table)
 
 
-def _keep_looks(statistics: xr.Dataset, place: Path, cycle: int, time: float | str) -> None:
-    """What one looks at: the fields beside the members' folder, the statistics with those of the cycles before."""
+def _keep_looks(statistics: xr.Dataset, place: Path, cycle: int, time: float | str) -> xr.Dataset:
+    """What one looks at: the fields beside the members' folder, the statistics with those of the cycles before.
+
+    Returns
+    -------
+    xarray.Dataset
+        Statistics of all cycles so far.
+    """
     if (place / "analysis" / FIELDS).exists():
         os.replace(place / "analysis" / FIELDS, place / FIELDS)
-    if statistics:
-        append(statistics, place.parent / STATISTICS, cycle, time)
+    return append(statistics, place.parent / STATISTICS, cycle, time) if statistics else statistics
 
 
 def _name(member: int, suffix: str) -> str:

@@ -109,14 +109,15 @@ def advice(coordinate: xr.DataArray, columns: Mapping[str, np.ndarray]) -> str:
     """What to do where a table has no height for a vertical coordinate."""
     axis = kind(coordinate)
     others = [name for name, column in columns.items() if not np.isnan(column).all()]
-    if not others:
-        return "its rows have no z: give the column z, or declare it a surface one, which sees the level there"
     what = f"are a {axis}" if axis else "say neither units nor direction (attributes units, positive)"
-    give = "depth or height" if axis in ("depth", "height") else axis
-    return (
-        f"its rows have the column {others[0]}, but its levels, {coordinate.name!r}, {what}: "
-        f"give {give + ', or ' if axis else ''}z as the grid has it"
-    )
+    columns_of = "depth or height, or " if axis in ("depth", "height") else f"{axis}, or " if axis else ""
+    give = f"give {columns_of}z as the grid has it"
+    if not others:
+        return (
+            f"its rows have no z and no {axis or 'height'} along {coordinate.name!r}: {give}, or declare it a surface "
+            "one, which sees the level there"
+        )
+    return f"its rows have the column {others[0]}, but its levels, {coordinate.name!r}, {what}: {give}"
 
 
 def _per_unit(coordinate: xr.DataArray, si: str) -> float:

@@ -202,6 +202,10 @@ class AdaptiveSpread(Wrapper):
         observations see single variables.
     max_inflation : float
         Bound on the factor without surprises.
+    reference : str
+        Kind of observations that is right: what others that see the same are off by against it is taken off them
+        whole, nothing is taken off it, and others are not compared with each other. ``"buoy"`` is that of every
+        variable in a table, ``"sst_buoy"`` of one. Empty: none is, and each gets its part by its error.
 
     Raises
     ------
@@ -218,6 +222,7 @@ class AdaptiveSpread(Wrapper):
     estimate_error: bool = True
     estimate_bias: bool = True
     max_inflation: float = 10.0
+    reference: str = ""
     remembers: ClassVar[type | None] = SpreadMemory
 
     def __post_init__(self) -> None:
@@ -282,6 +287,8 @@ class AdaptiveSpread(Wrapper):
     def _info(self, memory: SpreadMemory) -> Info:
         """Factor of the error, offset of the instrument and bias of the model, of each kind."""
         info: dict[str, float] = {}
+        if self.reference:
+            info["references"] = sum(map(self._is_right, memory.kinds))
         for name, kind in memory.kinds.items():
             of = f"_{name}" if name else ""
             if self.estimate_error:
@@ -328,7 +335,9 @@ class AdaptiveSpread(Wrapper):
                 error = look.law.standard_deviation(look.value) ** 2
                 pairs = replace(pairs, repeated=repeated(sites, innovation, error, forecast))
                 came = innovation + like(offset, innovation)
-                offsets = offset_shifts(sites, came, error, forecast, self.localization)
+                right = [k for k, name in enumerate(memory.kinds) if self._is_right(name)]
+                reference = np.array(right, dtype=np.int64) if self.reference else None
+                offsets = offset_shifts(sites, came, error, forecast, self.localization, reference)
         repeating, alternating = self._suspected(memory, kind, pairs)
         factor = np.maximum(factor, repeating)
         observation = _with_factor(told, factor)
@@ -407,14 +416,22 @@ class AdaptiveSpread(Wrapper):
         knots = covering(memory.knots, position, self.localization)
         new = like(np.zeros(len(knots) - len(memory.knots)), predicted)
         names = [""] if observation.kind is None else np.unique(observation.kind).tolist()
+        kinds = {**memory.kinds, **{name: KindMemory() for name in names if name not in memory.kinds}}
         return replace(
             memory,
             knots=knots,
             local=xp.concat([memory.local, new]),
             local_information=xp.concat([memory.local_information, new]),
             freedom=xp.concat([memory.freedom, new]),
-            kinds={**memory.kinds, **{name: KindMemory() for name in names if name not in memory.kinds}},
+            kinds={
+                name: replace(kind, offset=OffsetEstimate()) if self._is_right(name) else kind
+                for name, kind in kinds.items()
+            },
         )
+
+    def _is_right(self, kind: str) -> bool:
+        """Whether a kind is the reference."""
+        return bool(self.reference) and f"_{kind}".endswith(f"_{self.reference}")
 
     def _excess(self, ratios: Array, patches: Patches) -> Array:
         """What surprises add to the variance at each knot, in units of the inflated prior variance; 0 without one."""

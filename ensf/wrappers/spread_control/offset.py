@@ -9,8 +9,9 @@ for the less accurate kind has more of it. Of the shifts s of the cycles with me
 
     offset = m max(1 - (2 e / m)^2, 0)
 
-is taken off the observations. Two kinds see the same quantity if their predictions are alike in all members:
-correlated by more than .95, with standard deviations that differ by a quarter at most.
+is taken off the observations. Where one kind is named as the reference, it is the only other, and r_i / (r_i + r_j) is
+1: all of the difference is taken off the kind that is not. Two kinds see the same quantity if their predictions are
+alike in all members: correlated by more than .95, with standard deviations that differ by a quarter at most.
 """
 
 from __future__ import annotations
@@ -66,7 +67,12 @@ class OffsetEstimate(Record):
 
 
 def offset_shifts(
-    sites: Sites, innovation: Array, error: Array, forecast: Array, localization: Localization
+    sites: Sites,
+    innovation: Array,
+    error: Array,
+    forecast: Array,
+    localization: Localization,
+    reference: np.ndarray | None = None,
 ) -> dict[int, float]:
     """Shift of each kind that has another near by, by its number.
 
@@ -77,15 +83,19 @@ def offset_shifts(
         d of observations as they came, and the error variance r.
     forecast : (member, observation) array
     localization : Localization
+    reference : (kind,) array of int, optional
+        Kinds that are right.
     """
     shifts: dict[int, float] = {}
-    numbers = np.unique(sites.kind)
+    numbers, right = np.unique(sites.kind), np.ones(len(sites), dtype=bool)
     if len(numbers) < 2:
         return shifts
+    if reference is not None:
+        numbers, right = np.setdiff1d(numbers, reference), np.isin(sites.kind, reference)
     reach = NEAR * localization.half_width
     d, r, anomalies = to_numpy(innovation), to_numpy(error), to_numpy(centred(forecast))
     for number in numbers.tolist():
-        mine, others = np.flatnonzero(sites.kind == number), np.flatnonzero(sites.kind != number)
+        mine, others = np.flatnonzero(sites.kind == number), np.flatnonzero((sites.kind != number) & right)
         mine = mine[:: -(-len(mine) // PAIRS)]
         if math.isfinite(reach):
             near = localization.geometry.pairs(sites.position[mine], sites.position[others], reach).tocoo()
@@ -101,5 +111,6 @@ def offset_shifts(
         nearest = alike[np.unique(first[alike], return_index=True)[1]]
         if len(nearest):
             i, j = first[nearest], second[nearest]
-            shifts[number] = float(np.mean(r[i] / (r[i] + r[j]) * (d[i] - d[j])))
+            part = r[i] / (r[i] + r[j]) if reference is None else 1.0
+            shifts[number] = float(np.mean(part * (d[i] - d[j])))
     return shifts
