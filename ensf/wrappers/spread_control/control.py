@@ -65,6 +65,7 @@ from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
+from ensf.wrappers.spread_control.bias_fields import BiasFields
 from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS, ErrorEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import PAST, LaggedProducts, LastCycle, Past, lagged_products
@@ -106,12 +107,15 @@ class KindMemory(Record):
         Part of the observations that was near a surprise in the last cycles.
     offset : OffsetEstimate
         Of the instrument, against others that see the same.
+    bias_fields : BiasFields
+        At the knots, beside the bias.
     """
 
     error: ErrorEstimate = field(default_factory=ErrorEstimate)
     bias: BiasEstimate = BiasEstimate()
     surprises: float = 0.0
     offset: OffsetEstimate = field(default_factory=OffsetEstimate)
+    bias_fields: BiasFields = field(default_factory=lambda: BiasFields.at_first(0))
 
     @property
     def surprises_last(self) -> bool:
@@ -312,7 +316,11 @@ class AdaptiveSpread(Wrapper):
         calm = Widening(
             self.localization, position, memory.knots, inflation, 0 * inflation, self.independent_part, None
         )
-        correction = _Correction.of(calm, memory.of_each(kind, lambda one: one.bias.value), told)
+        bias = memory.of_each(kind, lambda one: one.bias.value)
+        for number, one in enumerate(memory.kinds.values()):
+            mine = kind == number
+            bias[mine] += one.bias_fields.at(self.localization, memory.knots, position[mine])
+        correction = _Correction.of(calm, bias, told)
         columns = Part(predicted, told.column_position, column_entries(told, predicted.shape[1]))
 
         look, eta = sight(told, correction.corrected(columns).values)
@@ -407,13 +415,16 @@ class AdaptiveSpread(Wrapper):
         knots = covering(memory.knots, position, self.localization)
         new = like(np.zeros(len(knots) - len(memory.knots)), predicted)
         names = [""] if observation.kind is None else np.unique(observation.kind).tolist()
+        kinds = {**memory.kinds, **{name: KindMemory() for name in names if name not in memory.kinds}}
         return replace(
             memory,
             knots=knots,
             local=xp.concat([memory.local, new]),
             local_information=xp.concat([memory.local_information, new]),
             freedom=xp.concat([memory.freedom, new]),
-            kinds={**memory.kinds, **{name: KindMemory() for name in names if name not in memory.kinds}},
+            kinds={
+                name: replace(one, bias_fields=one.bias_fields.covering(len(knots))) for name, one in kinds.items()
+            },
         )
 
     def _excess(self, ratios: Array, patches: Patches) -> Array:
@@ -521,7 +532,7 @@ class AdaptiveSpread(Wrapper):
         for number, (name, kind) in enumerate(cycle.memory.kinds.items()):
             of_kind = cycle.kind == number
             chosen, trusted = of_kind & calm, of_kind & (calm | kind.surprises_last)
-            error, bias, surprises = kind.error, kind.bias, kind.surprises
+            error, bias, surprises, fields = kind.error, kind.bias, kind.surprises, kind.bias_fields
             if of_kind.any():
                 surprises += (float(cycle.near_surprise[of_kind].mean()) - surprises) / SURPRISE_CYCLES
             if learns_error and cycle.told.is_linear:
@@ -530,10 +541,13 @@ class AdaptiveSpread(Wrapper):
                 error = error.with_innovations(square[trusted], spread[trusted])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
                 bias = bias.with_shift(float(slope[chosen].sum()) / weight, float(variance[chosen].mean()))
+                if math.isfinite(self.localization.half_width):
+                    counted = np.where(chosen, slope, np.nan), curvature, variance
+                    fields = fields.with_shifts(cycle.patches, self.localization.half_width, *counted)
             offset = kind.offset
             if learns_error and of_kind.any():
                 offset = offset.with_shift(cycle.offsets.get(number))
-            kinds[name] = KindMemory(error, bias, surprises, offset)
+            kinds[name] = KindMemory(error, bias, surprises, offset, fields)
         return kinds
 
 

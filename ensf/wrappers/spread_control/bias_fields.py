@@ -1,0 +1,113 @@
+r"""Bias of the model as fields: what its number leaves here and there, by scale, at the knots.
+
+A forcing that is wrong in one place and right in another is a bias of that place. For each scale, a taper W of the
+localization's half-width or of .3 of it, the shift of the forecast mean that is likeliest for the observations near a
+knot, of the forecast with all bias that is believed,
+
+    m_i = sum_k W_ik g_k / sum_k W_ik i_k,      g and i as of `ensf.wrappers.spread_control.bias`,
+
+    var <- .99 var + .01 m^2;      raw <- (1 - leak) raw + gain m;      noise <- (1 - leak)^2 noise + gain^2 var;
+    b = sign(raw) max(|raw| - 1.5 root(noise), 0),      gain = .003, leak = .001.
+
+The scales add up, and with the number of the kind. A knot without an observation of the kind near it stays as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ensf.arrays import Record
+from ensf.localization import Localization, Patches
+from ensf.wrappers.knots import at_places, near_sums
+
+__all__ = ["SCALES", "BiasFields"]
+
+SCALES = 1.0, 0.3
+"""In half-widths."""
+GAIN, LEAK, FORGETTING, DEAD_ZONE = 0.003, 0.001, 0.01, 1.5
+MAX_NOISE = 0.02
+"""Of the forecast variance near by: with more noise there is no bias."""
+NEAR = 5 / 24
+"""Taper of an observation at the half-width: what is near a knot weighs as much together."""
+
+
+@dataclass(frozen=True, eq=False)
+class BiasFields(Record):
+    """Bias of one kind of observations at the knots, in the units of what they see.
+
+    Attributes
+    ----------
+    raw : (scale, knot) array
+        Before the dead zone.
+    square : (scale, knot) array
+        Mean square of m; negative before the first.
+    noise : (scale, knot) array
+        Variance of what noise alone makes of raw.
+    variance : (scale, knot) array
+        Of the last forecast: tapered mean of the observations near by.
+    """
+
+    raw: np.ndarray
+    square: np.ndarray
+    noise: np.ndarray
+    variance: np.ndarray
+
+    @classmethod
+    def at_first(cls, knots: int) -> BiasFields:
+        """Before the first observation."""
+        none = np.zeros((len(SCALES), knots))
+        return cls(none, none - 1, none, none)
+
+    def covering(self, knots: int) -> BiasFields:
+        """With knots that came."""
+        new = BiasFields.at_first(knots - self.raw.shape[1])
+        return BiasFields(*(np.hstack(both) for both in zip(self._arrays, new._arrays, strict=True)))
+
+    @property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        return self.raw, self.square, self.noise, self.variance
+
+    @property
+    def value(self) -> np.ndarray:
+        """b: what all scales together add to the forecast, ``(knot,)``."""
+        beyond = np.maximum(np.abs(self.raw) - DEAD_ZONE * np.sqrt(self.noise), 0.0)
+        return np.where(self.noise > MAX_NOISE * self.variance, 0.0, np.sign(self.raw) * beyond).sum(axis=0)
+
+    def at(self, localization: Localization, knots: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """The same at places, ``(place,)``: what knots near by have."""
+        value = self.value
+        if not value.any():
+            return np.zeros(len(positions))
+        near = localization.patches(positions, knots)
+        return at_places(localization, near, value[None, :])[0][near.slots // near.variables.shape[1]]
+
+    def with_shifts(
+        self, patches: Patches, half_width: float, slope: np.ndarray, curvature: np.ndarray, variance: np.ndarray
+    ) -> BiasFields:
+        """With m of one more cycle.
+
+        Parameters
+        ----------
+        patches : Patches
+            Observations near each knot.
+        half_width : float
+            Of their taper.
+        slope, curvature, variance : (observation,) array
+            g, i and the forecast variance; nan of observations that do not count.
+        """
+        counts = np.isfinite(slope)
+        of_each = np.where(counts, np.stack([counts, slope, curvature, variance]), 0.0)
+        scales = []
+        for scale, *before in zip(SCALES, *self._arrays, strict=True):
+            taper = patches if scale == 1 else patches.narrowed(scale * half_width)
+            near, pull, information, spread = near_sums(taper, of_each, 1)
+            learns = (near >= NEAR) & (information > 0)
+            shift, weight = pull / np.where(learns, information, 1.0), np.where(learns, near, 1.0)
+            raw, square, noise, _ = before
+            square = np.where(square < 0, shift**2, (1 - FORGETTING) * square + FORGETTING * shift**2)
+            now = (1 - LEAK) * raw + GAIN * shift, square, (1 - LEAK) ** 2 * noise + GAIN**2 * square, spread / weight
+            scales.append([np.where(learns, new, old) for new, old in zip(now, before, strict=True)])
+        return BiasFields(*(np.stack(each) for each in zip(*scales, strict=True)))
