@@ -267,7 +267,7 @@ class AdaptiveSpread(Wrapper):
                 analysis.update.degrees_of_freedom(remembered.knots), freedom.dtype, copy=False
             )
         remembered = replace(remembered, freedom=freedom, inner=analysis.memory)
-        info = {**analysis.info, **self._info(remembered), "inflation": inflation}
+        info = {**analysis.info, **self._info(remembered), **correction.fields(part, inflation)}
         return replace(
             analysis,
             ensemble=ensemble,
@@ -657,13 +657,22 @@ class _Correction(Record):
 
     def unbiased(self, part: Part) -> Array:
         """Members with the bias added."""
+        added = self.added(part)
+        return part.values if added is None else part.values + like(added, part.values)
+
+    def added(self, part: Part) -> np.ndarray | None:
+        """Bias of each entry; None if there is none at all."""
         if self.entries is None or not part.inflate or part.positions is None or part.field != "state":
-            return part.values
+            return None
         if not self.bias.any():
-            return part.values
+            return None
         place = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
-        bias = np.where(self.entries[place] == part.entries, self.bias[place], 0.0)
-        return part.values + like(bias, part.values)
+        return np.where(self.entries[place] == part.entries, self.bias[place], 0.0)
+
+    def fields(self, part: Part, inflation: Array) -> dict[str, Array]:
+        """What one may look at of its entries: the factor of the spread, and what is added."""
+        added = self.added(part)
+        return {"inflation": inflation} | ({} if added is None else {"correction": like(added, inflation)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -726,7 +735,7 @@ class _Controlled(WrappedUpdate):
         if part.positions is None or not part.inflate:
             return ensemble, fields
         ensemble, inflation = self.correction.widening.balanced(part, corrected.values, ensemble)
-        return ensemble, fields | {"inflation": inflation}
+        return ensemble, fields | self.correction.fields(part, inflation)
 
     def uncorrected(self, part: Part) -> Array:
         return self.update.uncorrected(self.correction.corrected(part))
