@@ -296,10 +296,7 @@ class AugmentedUpdate(WrappedUpdate):
         ensemble = self._joined(part, of_state, self.key if part.inflate else None)
         is_state = self._is_state(part)
         if not is_state.all():
-            fields = {
-                name: _filled(values, is_state, UNTOUCHED.get(name, math.nan))
-                for name, values in fields.items()
-            }
+            fields = {name: _filled(values, is_state, UNTOUCHED.get(name, math.nan)) for name, values in fields.items()}
         return ensemble, fields
 
     def before(self, part: Part) -> Array:

@@ -14,7 +14,6 @@ The scales add up, and with the number of the kind. A knot without an observatio
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np

@@ -422,9 +422,7 @@ class AdaptiveSpread(Wrapper):
             local=xp.concat([memory.local, new]),
             local_information=xp.concat([memory.local_information, new]),
             freedom=xp.concat([memory.freedom, new]),
-            kinds={
-                name: replace(one, bias_fields=one.bias_fields.covering(len(knots))) for name, one in kinds.items()
-            },
+            kinds={name: replace(one, bias_fields=one.bias_fields.covering(len(knots))) for name, one in kinds.items()},
         )
 
     def _excess(self, ratios: Array, patches: Patches) -> Array:
