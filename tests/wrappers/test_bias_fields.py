@@ -18,12 +18,12 @@ from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Identity, Observation, Select
 from ensf.twin import GaussianStart, Network, Streams, twin
 from ensf.wrappers import AdaptiveSpread, Rotation
-from ensf.wrappers.spread_control.bias_fields import DEAD_ZONE, GAIN, LEAK, SCALES, BiasFields
+from ensf.wrappers.spread_control.bias_fields import DEAD_ZONE, GAIN, LEAK, SCALES, BiasFields, tapers
 
 SIZE = 40
 RING = periodic_line(SIZE, 10.0)
 PLACES = np.arange(SIZE)[:, None]
-EVERYWHERE = RING.patches(PLACES, PLACES)
+EVERYWHERE = tapers(RING.patches(PLACES, PLACES), RING.half_width)
 ONES = np.ones(SIZE)
 
 
@@ -32,7 +32,7 @@ def followed(innovations, believed=True, fields=None):
     fields = fields or BiasFields.at_first(SIZE)
     for innovation in innovations:
         slope = innovation - (fields.at(RING, PLACES, PLACES) if believed else 0.0)
-        fields = fields.with_shifts(EVERYWHERE, RING.half_width, slope, ONES, ONES)
+        fields = fields.with_shifts(EVERYWHERE, slope, ONES, ONES)
     return fields
 
 
@@ -49,7 +49,7 @@ def test_a_constant_innovation_is_summed():
 
 
 def test_a_bias_that_is_believed_leaves_little():
-    """At rest raw = gain left / leak and noise = (gain left)^2 / (1 - (1 - leak)^2), with left = 1 - b, b of two scales."""
+    """At rest raw = gain left / leak, noise = (gain left)^2 / (1 - (1 - leak)^2), left = 1 - b, b of two scales."""
     deviation = GAIN / np.sqrt(1 - (1 - LEAK) ** 2)
     left = 1 / (1 + 2 * (GAIN / LEAK - DEAD_ZONE * deviation))
     ones = np.ones((len(SCALES), SIZE))
@@ -63,7 +63,7 @@ def test_a_bias_that_is_believed_leaves_little():
 
 def test_a_shift_is_the_likeliest_of_the_observations_near_by(rng):
     slope, curvature, variance = rng.standard_normal(SIZE), rng.uniform(1, 2, SIZE), rng.uniform(1, 2, SIZE)
-    fields = BiasFields.at_first(SIZE).with_shifts(EVERYWHERE, RING.half_width, slope, curvature, variance)
+    fields = BiasFields.at_first(SIZE).with_shifts(EVERYWHERE, slope, curvature, variance)
     distance = np.abs(PLACES - PLACES.T)
     distance = np.minimum(distance, SIZE - distance)
     for k, scale in enumerate(SCALES):
@@ -96,9 +96,9 @@ def test_what_sees_nothing_near_a_knot_changes_nothing_there():
     """Observations at 0 to 4, or with others that do not count: knots further than the taper reaches stay."""
     line = Localization(Euclidean(), 4.0)
     knots = np.arange(0.0, 21.0)[:, None]
-    patches = line.patches(knots, knots)
+    near = tapers(line.patches(knots, knots), 4.0)
     slope = np.where(knots[:, 0] <= 4, 1.0, np.nan)
-    fields = BiasFields.at_first(len(knots)).with_shifts(patches, 4.0, slope, np.ones(21), np.ones(21))
+    fields = BiasFields.at_first(len(knots)).with_shifts(near, slope, np.ones(21), np.ones(21))
     assert (fields.raw[:, :5] > 0).all() and (fields.raw[:, 12:] == 0).all() and (fields.square[:, 12:] == -1).all()
     assert np.isfinite(fields.raw).all()
     grown = fields.covering(23)

@@ -14,6 +14,7 @@ The scales add up, and with the number of the kind. A knot without an observatio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from ensf.arrays import Record
 from ensf.localization import Localization, Patches
 from ensf.wrappers.knots import at_places, near_sums
 
-__all__ = ["SCALES", "BiasFields"]
+__all__ = ["SCALES", "BiasFields", "tapers"]
 
 SCALES = 1.0, 0.3
 """In half-widths."""
@@ -84,29 +85,31 @@ class BiasFields(Record):
         return at_places(localization, near, value[None, :])[0][near.slots // near.variables.shape[1]]
 
     def with_shifts(
-        self, patches: Patches, half_width: float, slope: np.ndarray, curvature: np.ndarray, variance: np.ndarray
+        self, near: Sequence[Patches], slope: np.ndarray, curvature: np.ndarray, variance: np.ndarray
     ) -> BiasFields:
         """With m of one more cycle.
 
         Parameters
         ----------
-        patches : Patches
-            Observations near each knot.
-        half_width : float
-            Of their taper.
+        near : sequence of Patches
+            `tapers`: observations near each knot, by scale.
         slope, curvature, variance : (observation,) array
             g, i and the forecast variance; nan of observations that do not count.
         """
         counts = np.isfinite(slope)
         of_each = np.where(counts, np.stack([counts, slope, curvature, variance]), 0.0)
         scales = []
-        for scale, *before in zip(SCALES, *self._arrays, strict=True):
-            taper = patches if scale == 1 else patches.narrowed(scale * half_width)
-            near, pull, information, spread = near_sums(taper, of_each, 1)
-            learns = (near >= NEAR) & (information > 0)
-            shift, weight = pull / np.where(learns, information, 1.0), np.where(learns, near, 1.0)
+        for taper, *before in zip(near, *self._arrays, strict=True):
+            weight, pull, information, spread = near_sums(taper, of_each, 1)
+            learns = (weight >= NEAR) & (information > 0)
+            shift, mean = pull / np.where(learns, information, 1.0), spread / np.where(learns, weight, 1.0)
             raw, square, noise, _ = before
             square = np.where(square < 0, shift**2, (1 - FORGETTING) * square + FORGETTING * shift**2)
-            now = (1 - LEAK) * raw + GAIN * shift, square, (1 - LEAK) ** 2 * noise + GAIN**2 * square, spread / weight
+            now = (1 - LEAK) * raw + GAIN * shift, square, (1 - LEAK) ** 2 * noise + GAIN**2 * square, mean
             scales.append([np.where(learns, new, old) for new, old in zip(now, before, strict=True)])
         return BiasFields(*(np.stack(each) for each in zip(*scales, strict=True)))
+
+
+def tapers(patches: Patches, half_width: float) -> list[Patches]:
+    """Observations near each knot with the taper of each scale; those of the whole half-width are given."""
+    return [patches if scale == 1 else patches.narrowed(scale * half_width) for scale in SCALES]

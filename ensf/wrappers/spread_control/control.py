@@ -65,7 +65,7 @@ from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
-from ensf.wrappers.spread_control.bias_fields import BiasFields
+from ensf.wrappers.spread_control.bias_fields import BiasFields, tapers
 from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS, ErrorEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import PAST, LaggedProducts, LastCycle, Past, lagged_products
@@ -526,6 +526,8 @@ class AdaptiveSpread(Wrapper):
             square = to_numpy(mean_departure(cycle.told.value, values)) ** 2 / told
             spread = to_numpy(member_variance(values)) / told
         slope, curvature, variance = (to_numpy(each) for each in (cycle.slope, cycle.curvature, cycle.variance))
+        half_width = self.localization.half_width
+        near = tapers(cycle.patches, half_width) if learns_bias and math.isfinite(half_width) else []
         kinds = dict(cycle.memory.kinds)
         for number, (name, kind) in enumerate(cycle.memory.kinds.items()):
             of_kind = cycle.kind == number
@@ -539,9 +541,8 @@ class AdaptiveSpread(Wrapper):
                 error = error.with_innovations(square[trusted], spread[trusted])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
                 bias = bias.with_shift(float(slope[chosen].sum()) / weight, float(variance[chosen].mean()))
-                if math.isfinite(self.localization.half_width):
-                    counted = np.where(chosen, slope, np.nan), curvature, variance
-                    fields = fields.with_shifts(cycle.patches, self.localization.half_width, *counted)
+                if near:
+                    fields = fields.with_shifts(near, np.where(chosen, slope, np.nan), curvature, variance)
             offset = kind.offset
             if learns_error and of_kind.any():
                 offset = offset.with_shift(cycle.offsets.get(number))
