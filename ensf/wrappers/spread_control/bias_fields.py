@@ -27,7 +27,7 @@ __all__ = ["SCALES", "BiasFields", "tapers"]
 
 SCALES = 1.0, 0.3
 """In half-widths."""
-GAIN, LEAK, FORGETTING, DEAD_ZONE = 0.003, 0.001, 0.01, 1.5
+GAIN, LEAK, FORGETTING, DEAD_ZONE = 0.003, 0.001, 0.01, 2.5
 MAX_NOISE = 0.02
 """Of the forecast variance near by: with more noise there is no bias."""
 NEAR = 5 / 24
@@ -85,7 +85,7 @@ class BiasFields(Record):
         return at_places(localization, near, value[None, :])[0][near.slots // near.variables.shape[1]]
 
     def with_shifts(
-        self, near: Sequence[Patches], slope: np.ndarray, curvature: np.ndarray, variance: np.ndarray
+        self, near: Sequence[Patches], slope: np.ndarray, curvature: np.ndarray, variance: np.ndarray, trust: float = 1.0
     ) -> BiasFields:
         """With m of one more cycle.
 
@@ -95,17 +95,21 @@ class BiasFields(Record):
             `tapers`: observations near each knot, by scale.
         slope, curvature, variance : (observation,) array
             g, i and the forecast variance; nan of observations that do not count.
+        trust : float
+            Part of the gain: 0 where errors are correlated in time, and look like a bias.
         """
         counts = np.isfinite(slope)
         of_each = np.where(counts, np.stack([counts, slope, curvature, variance]), 0.0)
+        gain = trust * GAIN
+        common = np.nansum(slope) / curvature[counts].sum()
         scales = []
         for taper, *before in zip(near, *self._arrays, strict=True):
             weight, pull, information, spread = near_sums(taper, of_each, 1)
             learns = (weight >= NEAR) & (information > 0)
-            shift, mean = pull / np.where(learns, information, 1.0), spread / np.where(learns, weight, 1.0)
+            shift, mean = pull / np.where(learns, information, 1.0) - common, spread / np.where(learns, weight, 1.0)
             raw, square, noise, _ = before
             square = np.where(square < 0, shift**2, (1 - FORGETTING) * square + FORGETTING * shift**2)
-            now = (1 - LEAK) * raw + GAIN * shift, square, (1 - LEAK) ** 2 * noise + GAIN**2 * square, mean
+            now = (1 - LEAK) * raw + gain * shift, square, (1 - LEAK) ** 2 * noise + gain**2 * square, mean
             scales.append([np.where(learns, new, old) for new, old in zip(now, before, strict=True)])
         return BiasFields(*(np.stack(each) for each in zip(*scales, strict=True)))
 

@@ -542,7 +542,8 @@ class AdaptiveSpread(Wrapper):
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
                 bias = bias.with_shift(float(slope[chosen].sum()) / weight, float(variance[chosen].mean()))
                 if near:
-                    fields = fields.with_shifts(near, np.where(chosen, slope, np.nan), curvature, variance)
+                    trust = 1 - kind.error.correlation.positive
+                    fields = fields.with_shifts(near, np.where(chosen, slope, np.nan), curvature, variance, trust)
             offset = kind.offset
             if learns_error and of_kind.any():
                 offset = offset.with_shift(cycle.offsets.get(number))
