@@ -1,15 +1,20 @@
 r"""Bias of the model as fields: what its number leaves here and there, by scale, at the knots.
 
 A forcing that is wrong in one place and right in another is a bias of that place. For each scale, a taper W of the
-localization's half-width or of .3 of it, the shift of the forecast mean that is likeliest for the observations near a
-knot, of the forecast with all bias that is believed,
+localization's half-width or of .3 of it, and of the forecast with all bias that is believed, m is what the likeliest
+shift near a knot has more than the likeliest for all observations of the kind,
 
-    m_i = sum_k W_ik g_k / sum_k W_ik i_k,      g and i as of `ensf.wrappers.spread_control.bias`,
+    m_i = sum_k W_ik g_k / sum_k W_ik i_k - sum_k g_k / sum_k i_k,
+
+with g and i as of `ensf.wrappers.spread_control.bias`, and
 
     var <- .99 var + .01 m^2;      raw <- (1 - leak) raw + gain m;      noise <- (1 - leak)^2 noise + gain^2 var;
-    b = sign(raw) max(|raw| - 1.5 root(noise), 0),      gain = .003, leak = .001.
+    b = sign(raw) max(|raw| - 2.5 root(noise), 0),      gain = .003, leak = .001.
 
-The scales add up, and with the number of the kind. A knot without an observation of the kind near it stays as it is.
+The scales add up, and with the number of the kind: what all its observations have in common, as where an instrument is
+off, is the number's alone. The dead zone is wider than that of the number, for many places are looked at; it costs
+cycles and not accuracy, for raw goes on until little is left. A knot without an observation of the kind near it stays
+as it is.
 """
 
 from __future__ import annotations
@@ -22,14 +27,13 @@ import numpy as np
 from ensf.arrays import Record
 from ensf.localization import Localization, Patches
 from ensf.wrappers.knots import at_places, near_sums
+from ensf.wrappers.spread_control.bias import FORGETTING, MAX_NOISE
 
 __all__ = ["SCALES", "BiasFields", "tapers"]
 
 SCALES = 1.0, 0.3
 """In half-widths."""
-GAIN, LEAK, FORGETTING, DEAD_ZONE = 0.003, 0.001, 0.01, 2.5
-MAX_NOISE = 0.02
-"""Of the forecast variance near by: with more noise there is no bias."""
+GAIN, LEAK, DEAD_ZONE = 0.003, 0.001, 2.5
 NEAR = 5 / 24
 """Taper of an observation at the half-width: what is near a knot weighs as much together."""
 
@@ -85,7 +89,12 @@ class BiasFields(Record):
         return at_places(localization, near, value[None, :])[0][near.slots // near.variables.shape[1]]
 
     def with_shifts(
-        self, near: Sequence[Patches], slope: np.ndarray, curvature: np.ndarray, variance: np.ndarray, trust: float = 1.0
+        self,
+        near: Sequence[Patches],
+        slope: np.ndarray,
+        curvature: np.ndarray,
+        variance: np.ndarray,
+        trust: float = 1.0,
     ) -> BiasFields:
         """With m of one more cycle.
 
