@@ -148,6 +148,14 @@ def test_what_is_believed_is_added_to_what_is_observed_only(rng):
     np.testing.assert_allclose(analysis.update.correction.unbiased(part) - prior, expected + 0 * prior, atol=1e-12)
 
 
+def test_a_kind_that_is_not_there_keeps_its_field(rng):
+    control, memory, prior, observation = learnt(rng, lambda place: 0.5 + 0 * place)
+    other = replace(observation, kind=np.full(SIZE, "other"))
+    analysis = control.analyse(prior, other, 2, memory)
+    assert "correction" not in analysis.info
+    np.testing.assert_array_equal(analysis.memory.kinds[""].bias_fields.value, memory.kinds[""].bias_fields.value)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_parts_equal_the_whole(rng, dtype):
     control, memory, prior, observation = learnt(rng, lambda place: np.sin(2 * np.pi * place / SIZE), dtype)

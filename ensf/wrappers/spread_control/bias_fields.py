@@ -83,7 +83,7 @@ class BiasFields(Record):
     def at(self, localization: Localization, knots: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """The same at places, ``(place,)``: what knots near by have."""
         value = self.value
-        if not value.any():
+        if not len(positions) or not value.any():
             return np.zeros(len(positions))
         near = localization.patches(positions, knots)
         return at_places(localization, near, value[None, :])[0][near.slots // near.variables.shape[1]]
