@@ -29,11 +29,13 @@ from ensf.localization import Localization, Patches
 from ensf.wrappers.knots import at_places, near_sums
 from ensf.wrappers.spread_control.bias import FORGETTING, MAX_NOISE
 
-__all__ = ["SCALES", "BiasFields", "tapers"]
+__all__ = ["FIRST_CYCLES", "SCALES", "BiasFields", "tapers"]
 
 SCALES = 1.0, 0.3
 """In half-widths."""
 GAIN, LEAK, DEAD_ZONE = 0.003, 0.001, 2.5
+FIRST_CYCLES = 30
+"""Of a kind, that teach nothing: what a start is off by in a place lasts for some."""
 NEAR = 5 / 24
 """Taper of an observation at the half-width: what is near a knot weighs as much together."""
 

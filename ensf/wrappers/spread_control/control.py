@@ -65,7 +65,7 @@ from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
-from ensf.wrappers.spread_control.bias_fields import BiasFields, tapers
+from ensf.wrappers.spread_control.bias_fields import FIRST_CYCLES, BiasFields, tapers
 from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS, ErrorEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import PAST, LaggedProducts, LastCycle, Past, lagged_products
@@ -541,7 +541,7 @@ class AdaptiveSpread(Wrapper):
                 error = error.with_innovations(square[trusted], spread[trusted])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
                 bias = bias.with_shift(float(slope[chosen].sum()) / weight, float(variance[chosen].mean()))
-                if near:
+                if near and kind.bias.cycles >= FIRST_CYCLES:
                     trust = 1 - kind.error.correlation.positive
                     fields = fields.with_shifts(near, np.where(chosen, slope, np.nan), curvature, variance, trust)
             offset = kind.offset
