@@ -9,7 +9,7 @@ shift near a knot has more than the likeliest for all observations of the kind,
 with g and i as of `ensf.wrappers.spread_control.bias`, and
 
     var <- .99 var + .01 m^2;      raw <- (1 - leak) raw + gain m;      noise <- (1 - leak)^2 noise + gain^2 var;
-    b = sign(raw) max(|raw| - 2.5 root(noise), 0),      gain = .003, leak = .001.
+    b = sign(raw) max(|raw| - 3 root(noise), 0),      gain = .003, leak = .001.
 
 The scales add up, and with the number of the kind: what all its observations have in common, as where an instrument is
 off, is the number's alone. The dead zone is wider than that of the number, for many places are looked at; it costs
@@ -33,7 +33,7 @@ __all__ = ["FIRST_CYCLES", "SCALES", "BiasFields", "tapers"]
 
 SCALES = 1.0, 0.3
 """In half-widths."""
-GAIN, LEAK, DEAD_ZONE = 0.003, 0.001, 2.5
+GAIN, LEAK, DEAD_ZONE = 0.003, 0.001, 3.0
 FIRST_CYCLES = 30
 """Of a kind, that teach nothing: what a start is off by in a place lasts for some."""
 NEAR = 5 / 24
