@@ -46,7 +46,7 @@ def part_left(weight):
 
 def test_a_wave_of_innovations_is_summed():
     """raw = w a gain (1 - (1 - leak)^n) / leak, noise = (w a gain)^2 (1 - (1 - leak)^2n) / (1 - (1 - leak)^2)."""
-    n, kept = 50, 1 - LEAK
+    n, kept = 100, 1 - LEAK
     fields = followed(np.full((n, SIZE), 0.7 * WAVE), believed=False)
     left = np.array([part_left(gaspari_cohn(DISTANCE, scale * RING.half_width)) for scale in SCALES])
     shift = 0.7 * left[:, None] * WAVE
