@@ -551,10 +551,12 @@ def apply(
 def write_fields(path: Path, job: Job, left: Path, looks: list[str]) -> None:
     """Write what parts have left of fields."""
     layout, unit = job.source.layout, job.pipeline.length_unit
+    transformed = {name for name, chain in job.pipeline.transforms.chains.items() if chain.transforms}
     with GridFile.open(path, layout) as file:
         for look in looks:
             names = {
-                name: (f"{name}_{look}", attributes_of(layout, name, look, unit)) for name in layout.template.data_vars
+                name: (f"{name}_{look}", attributes_of(layout, name, look, unit, name in transformed))
+                for name in layout.template.data_vars
             }
             numbers = [k for k in range(len(job.parts)) if path_of(left, f"field_{look}", k).exists()]
             file.write(names, ((job.parts[k], load(left, f"field_{look}", k)) for k in numbers))

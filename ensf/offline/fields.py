@@ -3,7 +3,7 @@
 VARIABLE_increment          mean of the analysis minus mean of the forecast
 VARIABLE_prior_spread       spread of the forecast
 VARIABLE_analysis_spread    spread of the analysis
-VARIABLE_inflation, ...     what the filter shows of places: inflation, half_width, degrees_of_freedom
+VARIABLE_inflation, ...     what the filter shows of places: inflation, half_width, degrees_of_freedom, correction
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ WORDS = {
     "prior_spread": "spread of the forecast of {}",
     "analysis_spread": "spread of the analysis of {}",
     "inflation": "factor of the standard deviation of the forecast of {}",
+    "correction": "what was added to the forecast of {} for a bias of the model",
     "half_width": "half-width of the localization of {}",
     "degrees_of_freedom": "degrees of freedom that the observations took where {} is",
 }
 CACHE = 2**20
 """Bytes that the library keeps of a field: each of its pieces is written once."""
-OF_VARIABLE = ("increment", "prior_spread", "analysis_spread")
+OF_VARIABLE = ("increment", "prior_spread", "analysis_spread", "correction")
 """Fields with the unit of their variable."""
 
 
@@ -52,10 +53,15 @@ def moments(done: Done) -> dict[str, np.ndarray]:
     }
 
 
-def attributes_of(layout: Layout, name: Hashable, what: str, length_unit: str) -> dict[str, str]:
-    """Attributes of a field of a variable; half-widths are in the length unit."""
+def attributes_of(
+    layout: Layout, name: Hashable, what: str, length_unit: str, transformed: bool = False
+) -> dict[str, str]:
+    """Attributes of a field of a variable; half-widths are in the length unit.
+
+    What is added to a variable that is transformed has no unit: it is added to the transformed one.
+    """
     units = "1"
-    if what in OF_VARIABLE:
+    if what in OF_VARIABLE and not (transformed and what == "correction"):
         units = str(layout.template[name].attrs.get("units", ""))
     elif what == "half_width":
         units = length_unit

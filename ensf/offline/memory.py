@@ -29,6 +29,7 @@ from ensf.wrappers.collapse_guard import GuardMemory
 from ensf.wrappers.deferred_analysis import DeferralMemory
 from ensf.wrappers.spread import ResetMemory
 from ensf.wrappers.spread_control.bias import BiasEstimate
+from ensf.wrappers.spread_control.bias_fields import SCALES, BiasFields
 from ensf.wrappers.spread_control.control import KindMemory, SpreadMemory
 from ensf.wrappers.spread_control.error_estimate import EDGES, ErrorEstimate
 from ensf.wrappers.spread_control.error_evidence import Alternation, Repetition, TimeCorrelation
@@ -103,6 +104,13 @@ def _kinds_and_last(memory: SpreadMemory) -> dict[str, xr.Variable]:
         variables[name] = xr.Variable(
             ("kind", f"term_of_{values.shape[1]}"), values, {"long_name": f"fading sums over pairs: {terms}"}
         )
+    for name, (meaning, units) in BIAS_FIELDS.items():
+        values = np.array([getattr(one.bias_fields, name) for one in kinds])
+        variables[f"bias_field_{name}"] = xr.Variable(
+            ("kind", "scale", "knot"),
+            values.reshape(len(kinds), len(SCALES), len(memory.knots)),
+            {"long_name": f"{meaning}, by scale: {', '.join(map(str, SCALES))} half-widths", "units": units},
+        )
     last = memory.last
     if last is None:
         return variables
@@ -139,6 +147,12 @@ SUMS: dict[str, tuple[Callable[[KindMemory], np.ndarray], str]] = {
     ),
     "offset_sums": (attrgetter("offset.sums"), "shift of the instrument, its square, 1; over cycles"),
 }
+BIAS_FIELDS = {
+    "raw": ("bias at the knot, beside that of the kind, before its dead zone", "that of the observations"),
+    "square": ("mean square of the shift near the knot; -1 before the first", "1"),
+    "noise": ("variance of bias_field_raw without a bias", "1"),
+    "variance": ("mean forecast variance near the knot, of the last cycle", "1"),
+}
 LAST = {
     "innovation": "observation minus forecast mean",
     "increment": "analysis mean minus forecast mean",
@@ -174,6 +188,9 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
     noise = reader.values(stored, "bias_noise", ("kind",), (count,), 0.0)
     variance = reader.values(stored, "bias_variance", ("kind",), (count,), 0.0)
     cycles = reader.values(stored, "bias_cycles", ("kind",), (count,), 0.0)
+    along, shape = ("kind", "scale", "knot"), (count, len(SCALES), stored.sizes.get("knot", 0))
+    lowest = {"raw": -np.inf, "square": -1.0}
+    fields = [reader.values(stored, f"bias_field_{name}", along, shape, lowest.get(name, 0.0)) for name in BIAS_FIELDS]
     kinds = {
         name: KindMemory(
             ErrorEstimate(
@@ -187,6 +204,7 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
             BiasEstimate(float(raw[k]), float(square[k]), float(noise[k]), float(variance[k]), int(cycles[k])),
             float(surprises[k]),
             OffsetEstimate(offset[k]),
+            BiasFields(*(one[k] for one in fields)),
         )
         for k, name in enumerate(names)
     }

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Look", "figure_fit", "figure_increment", "figure_places", "figure_rejected", "figure_spread", "figures"]
 
-PLACES = ("inflation", "half_width", "degrees_of_freedom")
+PLACES = ("inflation", "half_width", "degrees_of_freedom", "correction")
 BLUE, ORANGE = PALETTE[:2]
 
 
@@ -229,7 +229,7 @@ def figure_spread(look: Look) -> Figure:
 
 @styled
 def figure_places(look: Look) -> Figure:
-    """What the filter did where: inflation, half-width, degrees of freedom."""
+    """What the filter did where: inflation, half-width, degrees of freedom, correction."""
     shown = [name for name in look.variables if any(f"{name}_{what}" in look.fields for what in PLACES)]
     kinds = [what for what in PLACES if any(f"{name}_{what}" in look.fields for name in shown)]
     grids = [Grid.of(look.fields[f"{name}_increment"]) for name in shown]

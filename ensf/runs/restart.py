@@ -48,6 +48,7 @@ CLASSES = (
     "ensf.wrappers.smoother:SmootherMemory",
     "ensf.wrappers.spread:ResetMemory",
     "ensf.wrappers.spread_control.bias:BiasEstimate",
+    "ensf.wrappers.spread_control.bias_fields:BiasFields",
     "ensf.wrappers.spread_control.control:KindMemory",
     "ensf.wrappers.spread_control.control:SpreadMemory",
     "ensf.wrappers.spread_control.error_estimate:ErrorEstimate",

@@ -17,7 +17,7 @@ from ensf.localization.localization import Localization, Patches, finite_positio
 from ensf.observations.observation import Observation
 from ensf.wrappers.spread import spread
 
-__all__ = ["Widening", "column_entries", "covering", "near_sums"]
+__all__ = ["Widening", "at_places", "column_entries", "covering", "near_sums"]
 
 SPACING = 0.25
 """Distance of knots, in half-widths."""
@@ -125,15 +125,11 @@ class Widening(Record):
     def _at_places(self, near: Patches, positions: np.ndarray) -> tuple[Array, Array, Array]:
         """The same for places with the knots near them."""
         xp = namespace(self.followed)
-        spacing = SPACING * self.localization.half_width
-        weight = near.weight if math.isinf(spacing) else gaspari_cohn(near.distance, spacing) + FAR * near.weight
         taken = 0 * self.excess if self.taken is None else self.taken
-        total, *sums = near_sums(
-            replace(near, weight=weight), xp.stack([xp.ones_like(taken), self.followed - 1, self.excess, taken]), 1
-        )
-        followed, excess, taken = (each / xp.where(total > 0, total, xp.ones_like(total)) for each in sums)
+        values = xp.stack([self.followed - 1, self.excess, taken])
+        followed, excess, taken = at_places(self.localization, near, values)
         reach = self.localization.patches(positions, self.observed).largest_weight
-        cover = like(np.minimum(1.0, reach * (24 / 5)), total)
+        cover = like(np.minimum(1.0, reach * (24 / 5)), followed)
         return 1 + cover * followed, cover * excess, taken
 
 
@@ -174,6 +170,24 @@ def covering(knots: np.ndarray, position: np.ndarray, localization: Localization
             chosen.append(k)
             covered[near.indices[near.indptr[k] : near.indptr[k + 1]]] = True
     return np.concatenate([knots, places[chosen]])
+
+
+def at_places(localization: Localization, near: Patches, values: Array) -> list[Array]:
+    """Tapered means of what is known at knots ``(row, knot)`` over those near each place, by row; 0 without any.
+
+    Parameters
+    ----------
+    localization : Localization
+    near : Patches
+        Knots near the places.
+    values : (row, knot) array
+    """
+    xp = namespace(values)
+    spacing = SPACING * localization.half_width
+    weight = near.weight if math.isinf(spacing) else gaspari_cohn(near.distance, spacing) + FAR * near.weight
+    rows = xp.concat([xp.ones_like(values[:1, :]), values])
+    total, *sums = near_sums(replace(near, weight=weight), rows, 1)
+    return [each / xp.where(total > 0, total, xp.ones_like(total)) for each in sums]
 
 
 def near_sums(patches: Patches, values: Array, power: int) -> list[Array]:

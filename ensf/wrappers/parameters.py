@@ -31,6 +31,9 @@ from ensf.wrappers.spread import scaled, spread, spread_ratio
 
 __all__ = ["AugmentedState", "Parameter"]
 
+UNTOUCHED = {"inflation": 1.0, "correction": 0.0}
+"""Of what one may look at of the state: what stands at parameters; NaN at all else."""
+
 
 class Transform(Protocol):
     """Change of coordinates of a parameter, such as `ensf.dataset.Log` or `ensf.dataset.Logit`."""
@@ -282,7 +285,7 @@ class AugmentedUpdate(WrappedUpdate):
         return replace(self, update=self.update.near(to_numpy(positions)[finite])) if finite.any() else self
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
-        """Members of a part, and what one may look at of the state; for parameters 1 as inflation, NaN as all else."""
+        """Members of a part, and what one may look at of the state; at parameters `UNTOUCHED`."""
         fields: dict[str, Array] = {}
 
         def of_state(state: Part) -> Array:
@@ -293,10 +296,7 @@ class AugmentedUpdate(WrappedUpdate):
         ensemble = self._joined(part, of_state, self.key if part.inflate else None)
         is_state = self._is_state(part)
         if not is_state.all():
-            fields = {
-                name: _filled(values, is_state, 1.0 if name == "inflation" else math.nan)
-                for name, values in fields.items()
-            }
+            fields = {name: _filled(values, is_state, UNTOUCHED.get(name, math.nan)) for name, values in fields.items()}
         return ensemble, fields
 
     def before(self, part: Part) -> Array:

@@ -65,6 +65,7 @@ from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias import BiasEstimate
+from ensf.wrappers.spread_control.bias_fields import FIRST_CYCLES, BiasFields, tapers
 from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS, ErrorEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import PAST, LaggedProducts, LastCycle, Past, lagged_products
@@ -106,12 +107,15 @@ class KindMemory(Record):
         Part of the observations that was near a surprise in the last cycles.
     offset : OffsetEstimate
         Of the instrument, against others that see the same.
+    bias_fields : BiasFields
+        At the knots, beside the bias.
     """
 
     error: ErrorEstimate = field(default_factory=ErrorEstimate)
     bias: BiasEstimate = BiasEstimate()
     surprises: float = 0.0
     offset: OffsetEstimate = field(default_factory=OffsetEstimate)
+    bias_fields: BiasFields = field(default_factory=lambda: BiasFields.at_first(0))
 
     @property
     def surprises_last(self) -> bool:
@@ -268,7 +272,7 @@ class AdaptiveSpread(Wrapper):
                 analysis.update.degrees_of_freedom(remembered.knots), freedom.dtype, copy=False
             )
         remembered = replace(remembered, freedom=freedom, inner=analysis.memory)
-        info = {**analysis.info, **self._info(remembered), "inflation": inflation}
+        info = {**analysis.info, **self._info(remembered), **correction.fields(part, inflation)}
         return replace(
             analysis,
             ensemble=ensemble,
@@ -319,7 +323,11 @@ class AdaptiveSpread(Wrapper):
         calm = Widening(
             self.localization, position, memory.knots, inflation, 0 * inflation, self.independent_part, None
         )
-        correction = _Correction.of(calm, memory.of_each(kind, lambda one: one.bias.value), told)
+        bias = memory.of_each(kind, lambda one: one.bias.value)
+        for number, one in enumerate(memory.kinds.values()):
+            mine = kind == number
+            bias[mine] += one.bias_fields.at(self.localization, memory.knots, position[mine])
+        correction = _Correction.of(calm, bias, told)
         columns = Part(predicted, told.column_position, column_entries(told, predicted.shape[1]))
 
         look, eta = sight(told, correction.corrected(columns).values)
@@ -424,8 +432,12 @@ class AdaptiveSpread(Wrapper):
             local_information=xp.concat([memory.local_information, new]),
             freedom=xp.concat([memory.freedom, new]),
             kinds={
-                name: replace(kind, offset=OffsetEstimate()) if self._is_right(name) else kind
-                for name, kind in kinds.items()
+                name: replace(
+                    one,
+                    offset=OffsetEstimate() if self._is_right(name) else one.offset,
+                    bias_fields=one.bias_fields.covering(len(knots)),
+                )
+                for name, one in kinds.items()
             },
         )
 
@@ -534,11 +546,13 @@ class AdaptiveSpread(Wrapper):
             square = to_numpy(mean_departure(cycle.told.value, values)) ** 2 / told
             spread = to_numpy(member_variance(values)) / told
         slope, curvature, variance = (to_numpy(each) for each in (cycle.slope, cycle.curvature, cycle.variance))
+        half_width = self.localization.half_width
+        near = tapers(cycle.patches, half_width) if learns_bias and math.isfinite(half_width) else []
         kinds = dict(cycle.memory.kinds)
         for number, (name, kind) in enumerate(cycle.memory.kinds.items()):
             of_kind = cycle.kind == number
             chosen, trusted = of_kind & calm, of_kind & (calm | kind.surprises_last)
-            error, bias, surprises = kind.error, kind.bias, kind.surprises
+            error, bias, surprises, fields = kind.error, kind.bias, kind.surprises, kind.bias_fields
             if of_kind.any():
                 surprises += (float(cycle.near_surprise[of_kind].mean()) - surprises) / SURPRISE_CYCLES
             if learns_error and cycle.told.is_linear:
@@ -547,10 +561,13 @@ class AdaptiveSpread(Wrapper):
                 error = error.with_innovations(square[trusted], spread[trusted])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
                 bias = bias.with_shift(float(slope[chosen].sum()) / weight, float(variance[chosen].mean()))
+                if near and kind.bias.cycles >= FIRST_CYCLES:
+                    trust = 1 - kind.error.correlation.positive
+                    fields = fields.with_shifts(near, np.where(chosen, slope, np.nan), curvature, variance, trust)
             offset = kind.offset
             if learns_error and of_kind.any():
                 offset = offset.with_shift(cycle.offsets.get(number))
-            kinds[name] = KindMemory(error, bias, surprises, offset)
+            kinds[name] = KindMemory(error, bias, surprises, offset, fields)
         return kinds
 
 
@@ -660,13 +677,22 @@ class _Correction(Record):
 
     def unbiased(self, part: Part) -> Array:
         """Members with the bias added."""
+        added = self.added(part)
+        return part.values if added is None else part.values + like(added, part.values)
+
+    def added(self, part: Part) -> np.ndarray | None:
+        """Bias of each entry; None if there is none at all."""
         if self.entries is None or not part.inflate or part.positions is None or part.field != "state":
-            return part.values
+            return None
         if not self.bias.any():
-            return part.values
+            return None
         place = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
-        bias = np.where(self.entries[place] == part.entries, self.bias[place], 0.0)
-        return part.values + like(bias, part.values)
+        return np.where(self.entries[place] == part.entries, self.bias[place], 0.0)
+
+    def fields(self, part: Part, inflation: Array) -> dict[str, Array]:
+        """What one may look at of its entries: the factor of the spread, and what is added."""
+        added = self.added(part)
+        return {"inflation": inflation} | ({} if added is None else {"correction": like(added, inflation)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -729,7 +755,7 @@ class _Controlled(WrappedUpdate):
         if part.positions is None or not part.inflate:
             return ensemble, fields
         ensemble, inflation = self.correction.widening.balanced(part, corrected.values, ensemble)
-        return ensemble, fields | {"inflation": inflation}
+        return ensemble, fields | self.correction.fields(part, inflation)
 
     def uncorrected(self, part: Part) -> Array:
         return self.update.uncorrected(self.correction.corrected(part))
