@@ -28,6 +28,7 @@ from ensf.filters.base import (
     Analysis,
     Filter,
     Memory,
+    Update,
     check_filter,
     innovations,
     refuse_predictions,
@@ -206,7 +207,8 @@ class Relinearised:
         _, added = _widened(end, window.end)
         states = xp.concat([end, start, noise + added], axis=1)
         ratio = float(xp.max(innovations(observation.predict(prior), observation)[1]))
-        updates, done, time = [], 0.0, 0.0
+        updates: list[Update | None] = []
+        done = time = 0.0
         for pieces in range(self.max_pieces + 1):
             left = observation.tempered(1 - done) if pieces else observation
             analysis = self.filter.analyse(states, left, rng, memory, positions)
@@ -227,11 +229,12 @@ class Relinearised:
             _, start, noise = split(piece.ensemble)
             states = xp.concat([forecast(start, noise), start, noise], axis=1)
         updates.append(analysis.update)
-        return replace(analysis, update=InPieces(updates=tuple(updates)))
+        prepared = tuple(update for update in updates if update is not None)
+        return replace(analysis, update=InPieces(updates=prepared) if prepared else None)
 
 
 def _widened(states: Array, original: Array) -> tuple[Array, Array]:
-    """Of members that wrappers changed: the anomalies that they had, as far as they were widened, and what was added."""
+    """Of members that wrappers changed: as they were, with wider anomalies, and what was added to that."""
     xp = namespace(states)
     anomalies, mean = centred(original), member_mean(original)
     square = xp.sum(anomalies * anomalies, axis=0)
