@@ -14,5 +14,5 @@ EXPERIMENT = experiment(
 
 EXPECTED = {
     "letsf": {"rmse_analysis": (0.69, 0.04)},
-    "letsf_loop": {"rmse_analysis": (0.49, 0.04)},
+    "letsf_loop": {"rmse_analysis": (0.46, 0.04)},
 }

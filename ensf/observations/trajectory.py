@@ -106,12 +106,6 @@ class AtStep(Operator):
         weight = tuple(self._weight(part).tolist()) if self.weight else ()
         return LinearPart(replace(self, operator=part.linear, weight=weight), part.function)
 
-    def entries(self, size: int) -> np.ndarray | None:
-        """Those of the operator, in the state of its step; None between two steps."""
-        one = self._size(size)
-        index = None if self.weight else self.operator.entries(one)
-        return None if index is None else index + self.step * one
-
     def places(self, positions: np.ndarray) -> np.ndarray | None:
         """Those of the operator among the positions of a trajectory, which are those of a state at every step."""
         return self.operator.places(positions[: self._size(len(positions))])

@@ -188,11 +188,9 @@ def _kinds_and_last_of(stored: xr.Dataset, reader: _Reader) -> dict[str, object]
     noise = reader.values(stored, "bias_noise", ("kind",), (count,), 0.0)
     variance = reader.values(stored, "bias_variance", ("kind",), (count,), 0.0)
     cycles = reader.values(stored, "bias_cycles", ("kind",), (count,), 0.0)
-    shape, lowest = (count, len(SCALES), stored.sizes.get("knot", 0)), {"raw": -np.inf, "square": -1.0}
-    fields = [
-        reader.values(stored, f"bias_field_{name}", ("kind", "scale", "knot"), shape, lowest.get(name, 0.0))
-        for name in BIAS_FIELDS
-    ]
+    dims, shape = ("kind", "scale", "knot"), (count, len(SCALES), stored.sizes.get("knot", 0))
+    lowest = {"raw": -np.inf, "square": -1.0}
+    fields = [reader.values(stored, f"bias_field_{name}", dims, shape, lowest.get(name, 0.0)) for name in BIAS_FIELDS]
     kinds = {
         name: KindMemory(
             ErrorEstimate(

@@ -114,7 +114,7 @@ class ModelInTheLoop:
             return Analysis(prior, analysis.memory, {"model_runs": 1.0})
         model = _Counted(window, prior.shape[0])
         states = namespace(prior).concat([prior, window.start, model.noise()], axis=1)
-        operator = AtStep(observation.operator, 0, BLOCKS)
+        operator = _AtEnd(observation.operator, 0, BLOCKS)
         whole = replace(observation, operator=operator, error=observation.law, window=replace(window, forecast=model))
         analysis = self.filter.analyse(states, whole, generator(rng), memory, np.tile(positions, (BLOCKS, 1)))
         size = prior.shape[1]
@@ -124,6 +124,14 @@ class ModelInTheLoop:
         }
         info = {**looks, "model_runs": 1 + model.runs}
         return replace(analysis, ensemble=analysis.ensemble[:, :size], info=info, update=None)
+
+
+@dataclass(frozen=True)
+class _AtEnd(AtStep):
+    """The operator at the end, the first of the three states."""
+
+    def entries(self, size: int) -> np.ndarray | None:
+        return self.operator.entries(self._size(size))
 
 
 @dataclass(eq=False)
