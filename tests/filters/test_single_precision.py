@@ -21,6 +21,7 @@ AMPLIFIED = {
     "SpreadReset": 14,
     "SpreadReset to a number": 6,
     "Copula": 4,
+    "HybridMean": 2,
 }
 """Spacings by which others may be off: they widen, or warp, what the analysis has rounded."""
 AMPLIFIED |= dict.fromkeys(("LETSF with unresolved variance", "LETKF with unresolved variance"), 6)

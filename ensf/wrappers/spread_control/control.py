@@ -115,7 +115,7 @@ class KindMemory(Record):
     bias: BiasEstimate = BiasEstimate()
     surprises: float = 0.0
     offset: OffsetEstimate = field(default_factory=OffsetEstimate)
-    bias_fields: BiasFields = field(default_factory=lambda: BiasFields.at_first(0))
+    bias_fields: BiasFields = field(default_factory=lambda: BiasFields.at_first(0), repr=False)
 
     @property
     def surprises_last(self) -> bool:
