@@ -97,6 +97,8 @@ def _run(values: Options, command: str, follow: Follow) -> int:
             "with this memory, and this one is the forecast (DeferredAnalysis)",
             file=sys.stderr,
         )
+    if analysis.info.get("references_unseen"):
+        print("ensf: no row is of a kind that is named as the reference: check its name", file=sys.stderr)
     for line in lines(analysis.info["statistics"]):
         print(line)
     used = f", {summary(table)}" if table.used.any() else ""

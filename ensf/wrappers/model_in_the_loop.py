@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensf.arrays import Array, Generator, centred, generator, member_mean, member_variance, namespace
-from ensf.arrays.settings import check_settings
+from ensf.arrays.settings import check_settings, inside
 from ensf.filters.base import (
     Analysis,
     Filter,
@@ -34,11 +34,11 @@ from ensf.filters.base import (
     refuse_predictions,
     usable,
 )
-from ensf.filters.guarded import guarded
+from ensf.filters.guarded import check_finite, guarded
 from ensf.observations.observation import Observation
 from ensf.observations.trajectory import AtStep
 from ensf.observations.window import Window
-from ensf.wrappers.tempered import InPieces
+from ensf.wrappers.tempered import InPieces, weight_of
 
 __all__ = ["ModelInTheLoop", "Relinearised"]
 
@@ -64,12 +64,22 @@ class ModelInTheLoop:
         With a `Relinearised` inside its inflation, which decides:
         ``AdaptiveSpread(Relinearised(Rotation(LETSF(...))), ...)``.
         Its localization takes observations to be where they are seen, as if nothing moved during the window.
+
+    Raises
+    ------
+    ValueError
+        If there is no `Relinearised` inside: the model would never be asked.
     """
 
     filter: Filter
 
     def __post_init__(self) -> None:
         check_filter(self.filter, type(self).__name__)
+        if not any(isinstance(part, Relinearised) for part in inside(self.filter)):
+            raise ValueError(
+                f"ModelInTheLoop holds {type(self.filter).__name__} without a Relinearised in it, so that nothing asks "
+                "the model: give ModelInTheLoop(Relinearised(filter)), inside of what inflates"
+            )
 
     @guarded
     def analyse(
@@ -143,8 +153,16 @@ class _Counted:
     runs: float = 0.0
 
     def __call__(self, states: Array) -> Array:
+        """Forecasts ``(member, state)``; ValueError if they have another shape, Lost if one is not finite."""
         self.runs += states.shape[0] / self.members
-        return self.window.forecast(states)
+        ends = self.window.forecast(states)
+        if ends.shape != states.shape:
+            raise ValueError(
+                f"the forecast of the window has shape {tuple(ends.shape)} for states of shape {tuple(states.shape)}: "
+                "give a model that takes (member, state) to the same"
+            )
+        check_finite(ends, "the model in the loop", states)
+        return ends
 
     def noise(self) -> Array:
         """eta; nothing where the first member shows that there is none."""
@@ -216,21 +234,22 @@ class Relinearised:
         states = xp.concat([end, start, noise + added], axis=1)
         ratio = float(xp.max(innovations(observation.predict(prior), observation)[1]))
         updates: list[Update | None] = []
-        done = time = 0.0
+        done = information = 0.0
         for pieces in range(self.max_pieces + 1):
             left = observation.tempered(1 - done) if pieces else observation
             analysis = self.filter.analyse(states, left, rng, memory, positions)
             end, start, noise = split(analysis.ensemble)
             expected = forecast(member_mean(start)[None, :], member_mean(noise))
-            bend = float(xp.mean((expected - member_mean(end)) ** 2) / xp.mean(member_variance(end)))
-            if bend <= STRAIGHT or pieces == self.max_pieces:
+            bend = float(xp.mean((expected - member_mean(end)) ** 2))
+            variance = float(xp.mean(member_variance(end)))
+            if bend <= STRAIGHT * variance or pieces == self.max_pieces:
                 break
-            if bend <= BENT:
+            if bend <= BENT * variance:
                 analysis = replace(analysis, ensemble=xp.concat([forecast(start, noise), start, noise], axis=1))
                 break
-            step = (1 - time) * min(max((STRAIGHT / bend) ** 0.25, SMALLEST), LARGEST)
-            time += max(step, (1 - time) / (self.max_pieces + 1 - pieces))
-            weight = float(np.expm1(time * np.log1p(ratio)) / ratio) - done
+            step = min(max((STRAIGHT * variance / bend) ** 0.25, SMALLEST), LARGEST)
+            information += (1 - information) * max(step, 1 / (self.max_pieces + 1 - pieces))
+            weight = float(weight_of(information, ratio)) - done
             piece = self.filter.analyse(states, observation.tempered(weight), rng, memory, positions)
             updates.append(piece.update)
             memory, done = piece.memory, done + weight

@@ -18,7 +18,10 @@ __all__ = ["letsf"]
 
 
 def letsf(
-    localization: Localization | None = None, estimate_bias: bool = True, reference: str = "", loop: bool = False
+    localization: Localization | None = None,
+    estimate_bias: bool = True,
+    reference: str | tuple[str, ...] = (),
+    loop: bool = False,
 ) -> Filter:
     """LETSF with patches limited by information, rotated, with adaptive spread and deferred analysis.
 
@@ -32,8 +35,8 @@ def letsf(
     estimate_bias : bool
         Of the model. Beside parameters of the model that are estimated, no: both explain the same, and the bias learns
         faster.
-    reference : str
-        Kind of observations that is right, as of `AdaptiveSpread`.
+    reference : str, or tuple of str
+        Kinds of observations that are right, as of `AdaptiveSpread`.
     loop : bool
         Whether the model is put in the loop where the forecast bends (`ensf.ModelInTheLoop`): observations then come
         with their window, as in a twin experiment.

@@ -41,7 +41,7 @@ from ensf.filters.base import (
 from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
 
-__all__ = ["Tempered", "tempering"]
+__all__ = ["InPieces", "Tempered", "tempering", "weight_of"]
 
 ROUNDED = 1e-3
 """How far the sum of 1 / alpha may be from 1, as coefficients are printed; the rest is shared out."""
@@ -174,5 +174,9 @@ class InPieces(Update):
 
 def tempering(pieces: int, ratio: float) -> np.ndarray:
     """Weights ``(piece,)`` for the largest ratio l of ensemble to error variance; they sum to 1."""
-    part = np.arange(pieces + 1) / pieces
-    return np.diff(np.expm1(part * np.log1p(ratio)) / ratio) if 0 < ratio < np.inf else np.diff(part)
+    return np.diff(weight_of(np.arange(pieces + 1) / pieces, ratio))
+
+
+def weight_of(information: np.ndarray | float, ratio: float) -> np.ndarray | float:
+    """Part of the precision that takes a part of the information, for the largest ratio l."""
+    return np.expm1(information * np.log1p(ratio)) / ratio if 0 < ratio < np.inf else information

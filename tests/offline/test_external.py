@@ -134,9 +134,9 @@ def test_offsets_and_biases_of_half_the_told_error_are_said():
     assert said == ", -0.6 K taken off observations of t_ship"
     assert doubts(info | small | {"bias_t_buoy": 0.1}, every) == ", 0.1 K added to the forecast of t_buoy"
     assert estimates(info | small) == small
-    said = doubts(info | small | {"references": 0}, every)
-    assert said == ", no observations of the reference so far, so that no offset is learnt"
-    assert doubts(info | small | {"references": 1}, every) == ""
+    said = doubts(info | small | {"references_unseen": 1}, every)
+    assert said == ", no observations so far of a kind that is named as the reference"
+    assert doubts(info | small | {"references_unseen": 0}, every) == ""
 
 
 def test_what_a_filter_learns_of_a_table_is_said_under_the_name_it_has_there():

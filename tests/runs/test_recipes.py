@@ -176,6 +176,7 @@ METHODS = [
     CollapseGuard(Copula(Tempered(LETSF(), 2), 0.7), limit=4.0),
     DeferredAnalysis(LETSF(), chi2_limit=1.6),
     ModelInTheLoop(Relinearised(LETSF(), max_pieces=2)),
+    AdaptiveSpread(LETSF(), LINE, reference=("sst_buoy", "t_buoy")),
     HybridMean(LETKF(LINE), Periodic((40.0,)), EnsembleCovariance((math.inf,))),
     HybridMean(ETKF(), PLANE, BANDS, StaticCovariance(3.0), DisplacementCovariance(2.0)),
     Standardised(EnSF()),
@@ -340,6 +341,7 @@ UNFIT = {
     "Guidance": (*NOTHING_OF_THE_KIND, None),
     "Boxes": (*NOTHING_OF_THE_KIND, None),
     "tuple[Parameter, ...]": (("a",), (3,), ()),
+    "str | tuple[str, ...]": (None, 3, (3,), ("a", None)),
 }
 """What a field must refuse, by what it is declared to be."""
 WORDS = {"str", "tuple[str, ...]", "tuple[str | float, ...]", "tuple[str | int, ...]", "np.datetime64 | str", "Dims"}

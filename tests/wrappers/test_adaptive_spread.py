@@ -719,13 +719,14 @@ class OneIsOff:
 
     offset: float
     error: float = 1.0
+    name: str = "satellite"
 
     def observe(self, truth, cycle, rng):
         points = np.concatenate([np.arange(len(truth)), np.arange(0, len(truth), 4)])
         is_off = np.arange(len(points)) < len(truth)
         error = np.where(is_off, self.error, 0.3)
         value = truth[points] + error * rng.standard_normal(len(points))
-        kind = np.where(is_off, "satellite", "buoy")
+        kind = np.where(is_off, self.name, "buoy")
         return Observation(value + self.offset * is_off, Select(points), error, kind=kind)
 
 
@@ -756,23 +757,22 @@ def test_a_reference_keeps_its_values_and_the_other_takes_all_of_the_difference(
     info = done[-1].analysis.info
     if reference:
         assert error < 0.15 and info["instrument_offset_satellite"] == pytest.approx(1.0, abs=0.1)
-        assert "instrument_offset_buoy" not in info and info["references"] == 1
+        assert "instrument_offset_buoy" not in info and info["references_unseen"] == 0
     else:
         assert error > 0.3 and info["instrument_offset_satellite"] == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_reference_is_named_as_in_a_table_or_whole():
-    spread = AdaptiveSpread(LETKF(ON_A_LINE), ON_A_LINE, reference="buoy")
-    assert [spread._is_right(name) for name in ("buoy", "sst_buoy", "sst_ship", "buoy_sst", "bigbuoy")] == [
-        1,
-        1,
-        0,
-        0,
-        0,
-    ]
-    of_one = replace(spread, reference="sst_buoy")
-    assert [of_one._is_right(name) for name in ("sst_buoy", "t_buoy", "buoy")] == [1, 0, 0]
-    assert not AdaptiveSpread(LETKF(ON_A_LINE), ON_A_LINE)._is_right("")
+@pytest.mark.parametrize("reference", ["buoy", ("buoy", "sst_buoy")])
+def test_a_kind_whose_name_ends_alike_is_no_reference(reference):
+    """Drifting buoys that are off by 1, and buoys: the drifting ones are corrected, wholly."""
+    model = Lorenz96(20)
+    run = twin(
+        model, letsf(periodic_line(20, 20.0), reference=reference), OneIsOff(1.0, 0.3, "drifting_buoy"),
+        PerturbedTruth(model, np.zeros(20)), members=20, cycles=60, interval=0.05, streams=Streams.spawn(1),
+    )  # fmt: skip
+    info = list(run)[-1].analysis.info
+    assert info["instrument_offset_drifting_buoy"] == pytest.approx(1.0, abs=0.1)
+    assert info["references_unseen"] == (0 if reference == "buoy" else 1)
 
 
 def test_a_variable_that_nothing_constrains_does_not_grow():

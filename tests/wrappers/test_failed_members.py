@@ -19,7 +19,6 @@ from ensf import (
     DeferredAnalysis,
     EnFF,
     FailedMembers,
-    ModelInTheLoop,
     Observation,
     Parameter,
     Select,
@@ -177,7 +176,7 @@ def test_a_twin_goes_on(wrapped):
     if wrapped == "smoother":
         method = Smoother(method, 2)
     if wrapped == "loop":
-        method = replace(method, filter=ModelInTheLoop(letsf(RING)))
+        method = replace(method, filter=letsf(RING, loop=True))
     if wrapped == "window":
         network = AsynchronousNetwork(Network(Select(range(40)), 1.0), (0.05,), (0.0, 0.05))
     failed = 0

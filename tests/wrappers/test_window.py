@@ -13,7 +13,7 @@ from rows import Keep
 from ensf import experiments
 from ensf.arrays import to_numpy
 from ensf.diagnostics import rmse, scores
-from ensf.filters import ETKF, LETKF, LETSF, Analysis
+from ensf.filters import ETKF, LETKF, LETSF, Analysis, Lost
 from ensf.localization import InformationLimit, periodic_line
 from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Callback, Identity, Linear, Observation, Pointwise, Select, Window, WindSpeed, arctan
@@ -174,7 +174,7 @@ def test_reported_runs_are_the_members_that_were_carried(operator, window, model
 
 def test_without_observations_the_forecast_is_the_analysis(window, model):
     nothing = Observation(np.full(SIZE, np.nan), Identity(), 1.0)
-    analysis = analyse(ModelInTheLoop(Keep()), window, nothing, memory="kept")
+    analysis = analyse(ModelInTheLoop(Relinearised(Keep())), window, nothing, memory="kept")
     np.testing.assert_array_equal(analysis.ensemble, window.end)
     assert analysis.memory == "kept" and analysis.info == {"model_runs": 1.0} and model.members == 0
 
@@ -194,7 +194,7 @@ def cycle_of(method):
 def test_runs_are_a_score_if_the_filter_reports_them():
     assert scores(cycle_of(Reporting()))["model_runs"] == 3.0
     assert "model_runs" not in scores(cycle_of(ETKF()))
-    assert scores(cycle_of(ModelInTheLoop(ETKF())))["model_runs"] == 1 + 1 / 8
+    assert scores(cycle_of(ModelInTheLoop(Relinearised(ETKF(), max_pieces=0))))["model_runs"] == 1 + 2 / 8
 
 
 class Counting:
@@ -277,6 +277,29 @@ def test_the_part_that_decides_stands_in_a_loop(window, rng):
         Relinearised(ETKF()).analyse(window.end, observed(rng), rng)
     with pytest.raises(ValueError, match="max_pieces"):
         Relinearised(ETKF(), max_pieces=-1)
+
+
+@pytest.mark.parametrize("method", [LETKF(LINE), AdaptiveSpread(Rotation(LETSF(LINE)), LINE), letsf(LINE)])
+def test_a_loop_in_which_nothing_asks_the_model_is_refused(method):
+    with pytest.raises(ValueError, match="without a Relinearised in it, so that nothing asks the model: give Model"):
+        ModelInTheLoop(method)
+
+
+def test_what_a_model_gives_is_looked_at(window, rng):
+    loop, observation = ModelInTheLoop(Relinearised(ETKF())), observed(rng)
+    with pytest.raises(Lost, match="analysis of the model in the loop is nan in member 0 at state variable 0"):
+        analyse(loop, replace(window, forecast=lambda states: states * np.nan), observation)
+    with pytest.raises(ValueError, match=r"has shape \(1, 11\) for states of shape \(1, 12\): give a model that"):
+        analyse(loop, replace(window, forecast=lambda states: states[:, 1:]), observation)
+
+
+@pytest.mark.parametrize("error", [0.3, 1e-8])
+def test_members_that_agree_stay_as_they_are(error, model):
+    start = np.ones((MEMBERS, SIZE))
+    window = Window(start, model(start), model)
+    observation = Observation(np.zeros(SIZE), Identity(), error)
+    analysis = analyse(ModelInTheLoop(Relinearised(ETKF())), window, observation)
+    np.testing.assert_allclose(analysis.ensemble, window.end, atol=1e-12)
 
 
 def test_a_bad_member_is_named(window, rng):

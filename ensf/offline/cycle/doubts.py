@@ -35,8 +35,8 @@ def doubts(info: Info, every: xr.Dataset) -> str:
         Statistics of all cycles so far, this one included.
     """
     told = ", which wait for the next cycle (DeferredAnalysis)" if info.get("waited") else ""
-    if info.get("references") == 0:
-        told += ", no observations of the reference so far, so that no offset is learnt"
+    if info.get("references_unseen"):
+        told += ", no observations so far of a kind that is named as the reference"
     statistics = info.get("statistics", xr.Dataset())
     for name, value in estimates(info).items():
         what, kind = split(name)

@@ -206,10 +206,10 @@ class AdaptiveSpread(Wrapper):
         observations see single variables.
     max_inflation : float
         Bound on the factor without surprises.
-    reference : str
-        Kind of observations that is right: what others that see the same are off by against it is taken off them
-        whole, nothing is taken off it, and others are not compared with each other. ``"buoy"`` is that of every
-        variable in a table, ``"sst_buoy"`` of one. Empty: none is, and each gets its part by its error.
+    reference : str, or tuple of str
+        Kinds of observations that are right: what others that see the same are off by against them is taken off these
+        whole, nothing is taken off the reference, and others are not compared with each other. Of a table a kind is
+        the variable and the column `kind`, ``"sst_buoy"``. Empty: none is, and each gets its part by its error.
 
     Raises
     ------
@@ -226,12 +226,18 @@ class AdaptiveSpread(Wrapper):
     estimate_error: bool = True
     estimate_bias: bool = True
     max_inflation: float = 10.0
-    reference: str = ""
+    reference: str | tuple[str, ...] = ()
     remembers: ClassVar[type | None] = SpreadMemory
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_localization(self.localization, "AdaptiveSpread")
+        named = (self.reference,) if isinstance(self.reference, str) else self.reference
+        if not isinstance(named, tuple | list) or not all(isinstance(name, str) for name in named):
+            raise ValueError(
+                f"reference of the adaptive spread is {self.reference!r}: give the name of a kind, or several"
+            )
+        object.__setattr__(self, "reference", tuple(filter(None, named)))
         rules = {
             "sampling": (self.sampling >= 0, "0 or more"),
             "local_persistence": (self.local_persistence > 0, "a positive number of cycles"),
@@ -292,7 +298,7 @@ class AdaptiveSpread(Wrapper):
         """Factor of the error, offset of the instrument and bias of the model, of each kind."""
         info: dict[str, float] = {}
         if self.reference:
-            info["references"] = sum(map(self._is_right, memory.kinds))
+            info["references_unseen"] = sum(name not in memory.kinds for name in self.reference)
         for name, kind in memory.kinds.items():
             of = f"_{name}" if name else ""
             if self.estimate_error:
@@ -343,7 +349,7 @@ class AdaptiveSpread(Wrapper):
                 error = look.law.standard_deviation(look.value) ** 2
                 pairs = replace(pairs, repeated=repeated(sites, innovation, error, forecast))
                 came = innovation + like(offset, innovation)
-                right = [k for k, name in enumerate(memory.kinds) if self._is_right(name)]
+                right = [k for k, name in enumerate(memory.kinds) if name in self.reference]
                 reference = np.array(right, dtype=np.int64) if self.reference else None
                 offsets = offset_shifts(sites, came, error, forecast, self.localization, reference)
         repeating, alternating = self._suspected(memory, kind, pairs)
@@ -434,16 +440,12 @@ class AdaptiveSpread(Wrapper):
             kinds={
                 name: replace(
                     one,
-                    offset=OffsetEstimate() if self._is_right(name) else one.offset,
+                    offset=OffsetEstimate() if name in self.reference else one.offset,
                     bias_fields=one.bias_fields.covering(len(knots)),
                 )
                 for name, one in kinds.items()
             },
         )
-
-    def _is_right(self, kind: str) -> bool:
-        """Whether a kind is the reference."""
-        return bool(self.reference) and f"_{kind}".endswith(f"_{self.reference}")
 
     def _excess(self, ratios: Array, patches: Patches) -> Array:
         """What surprises add to the variance at each knot, in units of the inflated prior variance; 0 without one."""
