@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import netCDF4
 import numpy as np
@@ -19,7 +19,7 @@ from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Callback, Identity, Linear, Observation, Pointwise, Select, Window, WindSpeed, arctan
 from ensf.runs import restart, runner
 from ensf.twin import GaussianStart, Method, Network, Streams, TwinExperiment, twin
-from ensf.wrappers import AdaptiveSpread, ModelInTheLoop, Relinearised, Rotation, letsf
+from ensf.wrappers import AdaptiveSpread, ModelInTheLoop, Relinearised, Rotation, letsf, model_in_the_loop
 
 SIZE, MEMBERS = 12, 15
 EVERYTHING = Identity()
@@ -131,6 +131,85 @@ class Keeping:
     def analyse(self, prior, observation, rng, memory=None, positions=None):
         self.analysis = self.filter.analyse(prior, observation, rng, memory, positions)
         return self.analysis
+
+
+@dataclass
+class Watched:
+    """An ETKF that notes what it is given, counts in its memory and looks at every variable."""
+
+    seen: list = field(default_factory=list)
+
+    def analyse(self, prior, observation, rng, memory=None, positions=None):
+        self.seen.append((prior, observation.law.standard_deviation(observation.value)))
+        analysis = ETKF().analyse(prior, observation, rng, positions=positions)
+        return replace(analysis, memory=(memory or 0) + 1, info={"look": np.arange(prior.shape[1])})
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_the_likelihood_is_used_once(pieces):
+    """Precisions of the pieces, and of what is left in a trial, sum to that of the errors."""
+    watched, window = Watched(), cubed()
+    loop = ModelInTheLoop(Relinearised(watched, max_pieces=pieces))
+    analysis = analyse(loop, window, Observation(np.array([4.0]), Identity(), 0.2))
+    precision = np.array([float(error[0]) ** -2 for _, error in watched.seen])
+    trials, used = precision[::2], precision[1::2]
+    np.testing.assert_allclose(trials, 25.0 - np.concatenate([[0.0], np.cumsum(used)]))
+    assert len(used) == pieces and (used > 0).all()
+    assert analysis.memory == pieces + 1  # of the pieces and the last; trials that are not taken leave nothing
+    np.testing.assert_array_equal(analysis.info["look"], [0])
+
+
+def test_a_window_that_is_bent_a_little_ends_where_its_start_is_analysed_to():
+    draws = np.random.default_rng(1).standard_normal((200, 1))
+    start = 1.0 + 0.3 * draws
+    window = Window(start, start + 0.3 * start**2, lambda x: x + 0.3 * x**2)
+    seen = Observation(np.array([2.0]), Identity(), 0.2)
+    at_start = ETKF().analyse(np.concatenate([window.end, start], axis=1), replace(seen, operator=Select((0,))), None)
+    analysis = analyse(ModelInTheLoop(Relinearised(ETKF())), window, seen)
+    np.testing.assert_allclose(analysis.ensemble, window.forecast(at_start.ensemble[:, 1:]), atol=1e-12)
+    assert analysis.info["model_runs"] == pytest.approx(2 + 2 / 200)
+    assert np.abs(analysis.ensemble - at_start.ensemble[:, :1]).max() > 1e-3
+
+
+def test_noise_that_a_wrapper_adds_is_noise_of_the_model_and_none_of_the_start(window, rng):
+    """Anomalies of the start are what they were, as far as they were widened; the end is what the wrapper made it."""
+    watched, noise = Watched(), rng.standard_normal((MEMBERS, 3 * SIZE))
+    noise[:, 2 * SIZE :] = 0
+    given = []
+
+    class Adding:
+        def analyse(self, prior, observation, rng, memory=None, positions=None):
+            given.append(prior + noise)
+            return Relinearised(watched).analyse(prior + noise, observation, rng, memory, positions)
+
+    analyse(ModelInTheLoop(Around(Relinearised(watched), Adding())), window, observed(rng))
+    prior, _ = watched.seen[0]
+    end, start, eta = (prior[:, k * SIZE : (k + 1) * SIZE] for k in range(3))
+    np.testing.assert_array_equal(end, given[0][:, :SIZE])
+    factor = (start - start.mean(axis=0)) / (window.start - window.start.mean(axis=0))
+    np.testing.assert_allclose(factor, np.broadcast_to(factor[:1], factor.shape), rtol=1e-9)
+    anomalies = window.end - window.end.mean(axis=0)
+    np.testing.assert_allclose((eta * anomalies).sum(axis=0), 0.0, atol=1e-9)
+    assert np.abs(eta).max() > 0.5
+
+
+@dataclass
+class Around:
+    """A wrapper that does what another one does."""
+
+    filter: object
+    other: object
+
+    def analyse(self, *given):
+        return self.other.analyse(*given)
+
+
+def test_the_operator_reads_the_end():
+    at_end = model_in_the_loop._AtEnd(Select((1, 3)), 0, 3)
+    states = np.arange(36.0)[None]
+    np.testing.assert_array_equal(at_end(states), [[1.0, 3.0]])
+    assert at_end.entries(36).tolist() == [1, 3]
+    assert model_in_the_loop._AtEnd(Linear(np.ones((2, 12))), 0, 3).entries(36) is None
 
 
 # --- runs of the model -----------------------------------------------------------------------------------
