@@ -479,10 +479,10 @@ class _Twin:
         """The cycle after those of a checkpoint, whose streams it uses."""
         time = start.cycles * self.interval
         streams = start.streams
-        truth = self.truth_model.advance(start.truth, time, self.interval, streams.truth_noise)
+        truth = _advanced(self.truth_model, start.truth, time, self.interval, streams.truth_noise)
         observation = self.network.observe(truth, start.cycles, streams.observations)
         started = clock.process_time()
-        forecast = self.model.advance(start.ensemble, time, self.interval, streams.model_noise)
+        forecast = _advanced(self.model, start.ensemble, time, self.interval, streams.model_noise)
         forecasted = clock.process_time()
         left = _left(forecast, start.cycles, self.method)
         watch = start.watch.after(start.cycles + 1, left, observation)
@@ -553,11 +553,16 @@ class _WindowTwin(_Twin):
         )
 
 
+def _advanced(model: Model, states: Array, time: float, duration: float, rng: Generator) -> Array:
+    """States after a duration; those at its start stay what they are if the model works in place."""
+    return model.advance(namespace(states).asarray(states, copy=True), time, duration, rng)
+
+
 def _states(model: Model, states: Array, time: float, stops: abc.Sequence[float], rng: Generator) -> list[Array]:
     """States at the first of some times after `time`, as they are, and at the others."""
     trajectory = [states]
     for start, stop in pairwise(stops):
-        trajectory.append(model.advance(trajectory[-1], time + start, stop - start, rng))
+        trajectory.append(_advanced(model, trajectory[-1], time + start, stop - start, rng))
     return trajectory
 
 

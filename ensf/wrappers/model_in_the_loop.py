@@ -118,6 +118,11 @@ class ModelInTheLoop:
             raise ValueError(
                 "ModelInTheLoop analyses what the model left: put wrappers that change the prior inside it"
             )
+        if window.start.shape != window.end.shape:
+            raise ValueError(
+                f"the window starts with shape {tuple(window.start.shape)} and ends with "
+                f"{tuple(window.end.shape)}: give the same members and variables"
+            )
         prior, observation, positions = usable(prior, observation, positions)
         if observation.size == 0:
             analysis = self.filter.analyse(prior, observation, generator(rng), memory, positions)
@@ -153,13 +158,23 @@ class _Counted:
     runs: float = 0.0
 
     def __call__(self, states: Array) -> Array:
-        """Forecasts ``(member, state)``; ValueError if they have another shape, Lost if one is not finite."""
+        """Forecasts ``(member, state)`` by a model that may work in place.
+
+        Raises
+        ------
+        ValueError
+            If they have another shape.
+        Lost
+            If one is not finite.
+        """
         self.runs += states.shape[0] / self.members
-        ends = self.window.forecast(states)
-        if ends.shape != states.shape:
+        ends = self.window.forecast(namespace(states).asarray(states, copy=True))
+        shape = getattr(ends, "shape", None)
+        if shape != states.shape:
+            what = f"a {type(ends).__name__}" if shape is None else f"shape {tuple(shape)}"
             raise ValueError(
-                f"the forecast of the window has shape {tuple(ends.shape)} for states of shape {tuple(states.shape)}: "
-                "give a model that takes (member, state) to the same"
+                f"the forecast of the window gives {what} for states of shape {tuple(states.shape)}: give a model that "
+                "takes an array (member, state) to the same"
             )
         check_finite(ends, "the model in the loop", states)
         return ends

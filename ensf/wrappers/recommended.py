@@ -43,6 +43,10 @@ def letsf(
     """
     wide = Localization(Euclidean(), math.inf) if localization is None else localization
     check_localization(wide, "letsf")
+    if not isinstance(loop, bool):
+        raise ValueError(
+            f"loop of letsf is {loop!r}: give True or False; the model comes with the observation's window"
+        )
     inside = Rotation(LETSF(wide, information_limit=InformationLimit()))
     near = replace(wide, half_width=wide.half_width / 2)
     spread = AdaptiveSpread(

@@ -14,6 +14,7 @@ from ensf import (
     RTPS,
     AdaptiveInflation,
     AdditiveNoise,
+    AnalysisInflation,
     AsynchronousNetwork,
     AugmentedState,
     CollapseGuard,
@@ -36,13 +37,14 @@ from ensf import (
     analyse_window,
     arctan,
     at_times,
+    letsf,
     periodic_line,
     twin,
 )
 from ensf.diagnostics import scores
 from ensf.models.lorenz96 import Lorenz96
 from ensf.runs import restart
-from ensf.twin import Climatology
+from ensf.twin import Climatology, PerturbedTruth
 
 SIZE, MEMBERS = 6, 40
 STEPS = (0.0, 0.1, 0.2, 0.3)
@@ -372,3 +374,38 @@ def test_smoothers_that_cannot_be_are_refused():
         Smoother(CollapseGuard(ETKF()), 2)
     with pytest.raises(ValueError, match="lag of the smoother is 0"):
         Smoother(ETKF(), 0)
+
+
+# --- models that work in place ------------------------------------------------------------------------------
+
+
+class InPlace(Lorenz96):
+    """Lorenz-96 that leaves the states of the end where those of the start were."""
+
+    def advance(self, states, time, duration, rng=None):
+        states[...] = super().advance(states.copy(), time, duration, rng)
+        return states
+
+
+@pytest.mark.parametrize("way", ["plain", "loop", "asynchronous", "smoother"])
+def test_a_model_may_work_in_place(way):
+    """Truth, members, trajectories, windows and cycles that one keeps are those of a model that does not."""
+    local = periodic_line(40, 6.0)
+    network = Network(Select(range(0, 40, 2)), 1.0)
+    method = letsf(local, loop=way == "loop")
+    if way == "smoother":
+        method = Smoother(AnalysisInflation(LETKF(local), 1.05), 2)
+    if way == "asynchronous":
+        method, network = LETKF(local), AsynchronousNetwork(network, (0.1, 0.2), (0.0, 0.1, 0.2))
+    runs = []
+    for model in (Lorenz96(40), InPlace(40)):
+        start = PerturbedTruth(Lorenz96(40), np.zeros(40))
+        cycles = twin(
+            model, method, network, start, members=8, cycles=3, interval=0.2, streams=Streams.spawn(1),
+            truth_model=model,
+        )  # fmt: skip
+        runs.append(list(cycles))
+    for one, other in zip(*runs, strict=True):
+        np.testing.assert_array_equal(one.truth, other.truth)
+        np.testing.assert_array_equal(one.analysis.ensemble, other.analysis.ensemble)
+        np.testing.assert_array_equal(one.forecast, other.forecast)

@@ -337,6 +337,12 @@ def test_another_geometry_is_refused(geometry):
         replace(HYBRID, geometry=geometry)
 
 
+def test_covariances_that_are_all_nothing_are_refused():
+    nothing = {"ensemble": replace(HYBRID.ensemble, weight=0.0), "static": None, "displacement": None}
+    with pytest.raises(ValueError, match="all covariances of HybridMean have weight 0: give one a positive weight"):
+        replace(HYBRID, **nothing)
+
+
 def test_positions_that_are_no_grid_are_refused(prior):
     seen = Observation(prior[1], Identity(), 0.5)
     torn, positions = plane(), plane()

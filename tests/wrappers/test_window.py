@@ -368,8 +368,29 @@ def test_what_a_model_gives_is_looked_at(window, rng):
     loop, observation = ModelInTheLoop(Relinearised(ETKF())), observed(rng)
     with pytest.raises(Lost, match="analysis of the model in the loop is nan in member 0 at state variable 0"):
         analyse(loop, replace(window, forecast=lambda states: states * np.nan), observation)
-    with pytest.raises(ValueError, match=r"has shape \(1, 11\) for states of shape \(1, 12\): give a model that"):
-        analyse(loop, replace(window, forecast=lambda states: states[:, 1:]), observation)
+    for forecast, what in ((lambda states: states[:, 1:], r"shape \(1, 11\)"), (lambda states: None, "a NoneType")):
+        with pytest.raises(ValueError, match=rf"gives {what} for states of shape \(1, 12\): give a model that takes"):
+            analyse(loop, replace(window, forecast=forecast), observation)
+    with pytest.raises(ValueError, match=r"starts with shape \(14, 12\) and ends with \(15, 12\): give the same"):
+        analyse(loop, replace(window, start=window.start[1:]), observation)
+
+
+def test_a_model_may_work_in_place():
+    def cube(states):
+        states **= 3
+        return states
+
+    window, seen = cubed(), Observation(np.array([4.0]), Identity(), 0.2)
+    start, loop = window.start.copy(), ModelInTheLoop(Relinearised(ETKF()))
+    wanted = analyse(loop, window, seen).ensemble
+    np.testing.assert_array_equal(analyse(loop, replace(window, forecast=cube), seen).ensemble, wanted)
+    np.testing.assert_array_equal(window.start, start)
+
+
+@pytest.mark.parametrize("loop", ["yes", 2.5, 1, None, Lorenz96(40)])
+def test_the_recommended_filter_takes_a_truth_value(loop):
+    with pytest.raises(ValueError, match="loop of letsf is .*: give True or False; the model comes with the obs"):
+        letsf(LINE, loop=loop)
 
 
 @pytest.mark.parametrize("error", [0.3, 1e-8])

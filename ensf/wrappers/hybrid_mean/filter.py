@@ -90,6 +90,8 @@ class HybridMean:
             "max_steps": (self.max_steps >= 1, "1 or more"),
         }
         check_ranges(self, "hybrid mean", rules)
+        if not sum(model.weight for model in self._models) > 0:
+            raise ValueError("all covariances of HybridMean have weight 0: give one a positive weight")
 
     @property
     def _models(self) -> list[CovarianceModel]:
