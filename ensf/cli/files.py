@@ -145,9 +145,14 @@ def parameters(values: Options) -> dict[str, Estimated]:
 
 def method(text: str) -> Method:
     """A filter as Python writes it; ``letsf``, or nothing, is the recommended one, which asks the files for places."""
-    from ensf.runs.recipe.reader import read_method
+    from ensf.dataset.methods import Recommended
+    from ensf.runs.recipe.reader import read_method, settings_without_localization
 
-    return "letsf" if text.strip() in ("", "letsf") else read_method(text)
+    if text.strip() in ("", "letsf"):
+        return "letsf"
+    read_method(text)
+    settings = settings_without_localization(text)
+    return read_method(text) if settings is None else Recommended(settings)
 
 
 def table(values: Options, name: str) -> Options:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Protocol, cast, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -20,6 +20,7 @@ from ensf.wrappers import letsf
 
 __all__ = [
     "Method",
+    "Recommended",
     "beside_parameters",
     "check_order",
     "dims_of",
@@ -70,7 +71,7 @@ def method_for(method: Method, layout: Layout) -> Filter:
         If it is no method.
     """
     if method is None or method == "letsf":
-        return letsf(first_localization(layout))
+        return Recommended()(layout)
     if isinstance(method, type):
         raise ValueError(f"method is the class {method.__name__}: give a filter, such as {method.__name__}(...)")
     made = method(layout) if callable(method) else method
@@ -90,13 +91,27 @@ def method_for(method: Method, layout: Layout) -> Filter:
     return cast(Filter, made)
 
 
+@dataclass(frozen=True)
+class Recommended:
+    """`ensf.letsf` with a first localization from the coordinates.
+
+    Parameters
+    ----------
+    settings : mapping
+        Those of `ensf.letsf` but the localization.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, layout: Layout) -> Filter:
+        return letsf(first_localization(layout), **self.settings)
+
+
 def beside_parameters(method: Method) -> Method:
     """A method where parameters of the model are estimated: the recommended filter leaves the model's bias to them."""
-    return _without_bias if method is None or method == "letsf" else method
-
-
-def _without_bias(layout: Layout) -> Filter:
-    return letsf(first_localization(layout), estimate_bias=False)
+    if method is None or method == "letsf":
+        return Recommended({"estimate_bias": False})
+    return Recommended({"estimate_bias": False, **method.settings}) if isinstance(method, Recommended) else method
 
 
 def with_catalogues(method: Filter, read: Callable[[str], np.ndarray | str]) -> Filter:

@@ -9,7 +9,7 @@ from exact import kalman_posterior
 
 from ensf import ETKF, LETKF, Copula, Euclidean, Localization, Observation, Parameter, Select
 from ensf.dataset import Log, Logit, analyse, pack
-from ensf.dataset.methods import beside_parameters, method_for
+from ensf.dataset.methods import Recommended, beside_parameters, method_for
 
 
 @pytest.fixture
@@ -44,6 +44,12 @@ def test_the_recommended_filter_leaves_the_bias_of_the_model_to_its_parameters(d
         assert "estimate_bias=False" in repr(method_for(beside_parameters(method), layout))
         assert "estimate_bias=True" in repr(method_for(method, layout))
     assert beside_parameters(ETKF()) == ETKF()
+    assert beside_parameters(Recommended({"reference": "buoy"})).settings == {
+        "reference": "buoy",
+        "estimate_bias": False,
+    }
+    told = Recommended({"estimate_bias": True})
+    assert beside_parameters(told) == told
     result = analyse(dataset, SEEN, None, 1, parameters={"rate": Parameter()})
     assert not np.array_equal(result.rate, dataset.rate)
 

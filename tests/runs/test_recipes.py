@@ -8,9 +8,12 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import ensf
-from ensf.dataset import Bounds, Chain, Log, Logit, Scale, Standardise
+from ensf.cli import files
+from ensf.dataset import Bounds, Chain, Log, Logit, Scale, Standardise, first_localization, pack
+from ensf.dataset.methods import method_for
 from ensf.diffusion import (
     DDIM,
     DPS,
@@ -392,3 +395,19 @@ def test_numbers_of_numpy_are_printed_as_plain_ones():
     rules = ByVariable(Sphere(), (("t", "sst", np.float64(2.0)),))
     for setting in (at, rules, Tempered(ETKF(), np.full(2, 2.0)), Parameter(places=np.array([[1.0], [2.0]]))):
         assert "np." not in repr(setting) and read_settings(repr(setting)) == (setting,)
+
+
+def test_the_recommended_filter_with_settings_has_its_localization_from_the_files():
+    x = xr.DataArray(np.arange(8.0), dims="x", attrs={"units": "km"})
+    layout = pack(
+        xr.Dataset({"h": (("member", "x"), np.random.default_rng(0).normal(size=(4, 8)))}, {"x": x}), "member"
+    )[1]
+    settled = files.method("letsf(reference='buoy', estimate_bias=False)")
+    assert method_for(settled, layout) == letsf(first_localization(layout), reference="buoy", estimate_bias=False)
+    assert method_for(files.method("letsf()"), layout) == method_for("letsf", layout)
+    written = "letsf(Localization(Sphere(), 500.0), reference='buoy')"
+    assert files.method(written) == letsf(Localization(Sphere(), 500.0), reference="buoy")
+    with pytest.raises(ValueError, match=r"letsf without a localization inside of another method: give it one"):
+        files.method("Smoother(letsf(reference='buoy'), 3)")
+    with pytest.raises(ValueError, match="unexpected keyword argument 'refrence'"):
+        files.method("letsf(refrence='buoy')")

@@ -14,13 +14,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any, get_origin, get_type_hints
+from typing import Any, TypeGuard, get_origin, get_type_hints
 
 import numpy as np
 
 from ensf.filters.base import Filter
 
-__all__ = ["read_method", "read_settings"]
+__all__ = ["read_method", "read_settings", "settings_without_localization"]
 
 Maker = Callable[..., Any]
 """A class of settings, or a function that makes such."""
@@ -64,6 +64,33 @@ def read_method(text: str) -> Filter:
     if not hasattr(method, "analyse"):
         raise ValueError(f"method {text!r} is no filter: write one such as {EXAMPLE}")
     return method
+
+
+def settings_without_localization(text: str) -> dict[str, Any] | None:
+    """Settings of a recipe that is ``letsf(...)`` without a localization, and None for another.
+
+    Raises
+    ------
+    ValueError
+        If such a call is inside of another method: only alone can it have the localization of a Dataset or files.
+    """
+    recipe = ast.parse(text.strip(), mode="eval").body
+    bare = [node for node in ast.walk(recipe) if _is_bare_letsf(node)]
+    if not bare:
+        return None
+    if bare != [recipe]:
+        raise ValueError(
+            f"method {text!r} has letsf without a localization inside of another method: give it one, such as "
+            "letsf(Localization(Sphere(), 500.0)), or let letsf stand alone"
+        )
+    return {keyword.arg: _value(keyword.value) for keyword in bare[0].keywords if keyword.arg}
+
+
+def _is_bare_letsf(node: ast.AST) -> TypeGuard[ast.Call]:
+    match node:
+        case ast.Call(func=ast.Name(id="letsf"), args=[], keywords=keywords):
+            return "localization" not in [keyword.arg for keyword in keywords]
+    return False
 
 
 def read_settings(text: str) -> tuple[Any, ...]:
