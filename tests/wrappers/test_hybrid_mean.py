@@ -351,8 +351,9 @@ def test_positions_that_are_no_grid_are_refused(prior):
         HYBRID.analyse(prior, seen, 1, positions=torn)
     with pytest.raises(ValueError, match="the same layers at every point"):
         HYBRID.analyse(prior[:, :-1], Observation(prior[1, :-1], Identity(), 0.5), 1, positions=positions[:-1])
-    with pytest.raises(ValueError, match="positions have 2 dimensions"):
-        replace(HYBRID, filter=ETKF()).analyse(prior, seen, 1, positions=positions[:, :2])
+    for given, has in ((positions[:, :2], 2), (None, 1)):
+        with pytest.raises(ValueError, match=rf"have {has} coordinates but .* needs 3: give HybridMean positions="):
+            replace(HYBRID, filter=ETKF()).analyse(prior, seen, 1, positions=given)
 
 
 def test_what_it_cannot_take_is_refused(prior, rng):

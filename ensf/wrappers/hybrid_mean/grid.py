@@ -74,8 +74,12 @@ class PeriodicGrid:
         period = horizontal_periods(geometry)
         scale = getattr(geometry, "scale", None)
         positions = finite_positions(positions, "state variable")
-        if positions.shape[1] != len(period) + (scale is not None):
-            raise ValueError(f"positions have {positions.shape[1]} dimensions, which does not fit {geometry!r}")
+        needed = len(period) + (scale is not None)
+        if positions.shape[1] != needed:
+            raise ValueError(
+                f"positions of the state have {positions.shape[1]} coordinates but {geometry!r} needs {needed}: give "
+                f"HybridMean positions=, one row of {needed} numbers for each state variable"
+            )
         axes = [_points(axis, length) for axis, length in zip(positions.T, period, strict=False)]
         shape = tuple(count for _, count in axes)
         cell = np.ravel_multi_index(tuple(index for index, _ in axes), shape)
