@@ -24,7 +24,7 @@ from ensf.arrays import Array, Generator, summary
 from ensf.dataset.netcdf import opened
 from ensf.dataset.stored import Stored
 from ensf.runs.files import clear_unfinished, expanded, replacing
-from ensf.runs.owner import alone
+from ensf.runs.owner import alone, clear_guard
 from ensf.twin.about import About
 from ensf.twin.twin import Model
 
@@ -159,7 +159,10 @@ class NatureRun:
         if not path.exists():
             _prepare(path.parent)
         states = self._kept(path)
-        return Trajectory(self._made(path) if states is None else states, self.interval)
+        if states is None:
+            states = self._made(path)
+        clear_guard(path)
+        return Trajectory(states, self.interval)
 
     def path(self, folder: str | Path | None = None) -> Path:
         """Where the run is kept."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ensf.runs.files import resolved
 
-__all__ = ["OWNER", "alone", "is_owned", "lock", "owned"]
+__all__ = ["OWNER", "alone", "clear_guard", "is_owned", "lock", "owned"]
 
 OWNER = ".ensf-owner"
 """Name of the file that is locked in a folder."""
@@ -120,7 +120,7 @@ def is_owned(folder: Path) -> bool:
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Within, no other process makes this file in this way; one that does is waited for."""
-    guard = path.with_name(f".{path.name}-owner")
+    guard = _guard(path)
     try:
         descriptor = _acquired(guard)
     except BlockingIOError:
@@ -130,6 +130,18 @@ def alone(path: Path) -> Iterator[None]:
         yield
     finally:
         _release(descriptor, guard)
+
+
+def clear_guard(path: Path) -> None:
+    """Remove what a process that was killed when it had just made this file left of being alone."""
+    guard = _guard(path)
+    with suppress(OSError):
+        if guard.exists():
+            _release(_acquired(guard), guard)
+
+
+def _guard(path: Path) -> Path:
+    return path.with_name(f".{path.name}-owner")
 
 
 def _acquired(path: Path, wait: bool = False) -> int:

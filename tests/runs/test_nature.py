@@ -11,6 +11,7 @@ import pytest
 
 from ensf.models.sqg import SQG, SQGTemperature
 from ensf.runs.nature import NatureRun, Trajectory, cache_folder
+from ensf.runs.owner import alone
 
 MODEL = SQGTemperature(SQG(n=8, dt=3600.0))
 RUN = NatureRun(MODEL, spin_up=7200.0, duration=4 * 7200.0, interval=7200.0, seed=3)
@@ -80,6 +81,17 @@ def test_nothing_is_left_of_an_interrupted_write(cache, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         RUN.load()
     assert not list(cache.iterdir())
+
+
+def test_what_a_kill_left_beside_a_finished_file_goes(cache):
+    first = RUN.load()
+    guard = cache / f".{RUN.path().name}-owner"
+    guard.write_text("process 1 on another")
+    np.testing.assert_array_equal(RUN.load().states, first.states)
+    assert not guard.exists()
+    with alone(RUN.path()):  # of a living process it stays
+        RUN.load()
+        assert guard.exists()
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):
