@@ -22,7 +22,7 @@ units and for standardised ones (errors of 1 and of a million).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -217,7 +217,7 @@ class BackwardDoublyStochastic:
         predicted: Array | None = None,
     ) -> Analysis:
         """Draws ``(member, 4)`` of the density, as many as the prior has members; the density is the memory."""
-        before = memory if isinstance(memory, Lattice) else self.start()
+        before = self.start() if memory is None else Lattice(**memory)
         value = to_numpy(observation.value)
         centre, axes = self.placed(before, float(value[0]))
         units = Lattice.units(self.points)
@@ -230,7 +230,7 @@ class BackwardDoublyStochastic:
         stream, count = generator(rng), prior.shape[0]
         levels = (np.arange(count) + stream.random()) / count
         chosen = np.searchsorted(np.cumsum(density.weights()), levels).clip(max=len(states) - 1)
-        return Analysis(like(states[chosen], prior), density)
+        return Analysis(like(states[chosen], prior), asdict(density))
 
 
 CONDITIONAL = EnSF(VariancePreserving(), GaussianScore(), ConditionalGuidance(), DPMSolver(40))

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Record, like, normal, to_numpy
+from ensf.arrays import Array, Generator, like, normal, to_numpy
 from ensf.filters import ETKF, LETSF, Analysis, EnSF, FreeRun, ParticleFilter
 from ensf.filters.base import Memory
 from ensf.observations import Identity, Observation
@@ -50,19 +50,6 @@ class DoubleWell:
             if rng is not None:
                 states = states + NOISE * STEP**0.5 * normal(rng, states.shape, states)
         return states
-
-
-@dataclass(frozen=True, eq=False)
-class Density(Record):
-    """The density of X after an analysis.
-
-    Parameters
-    ----------
-    values : (point,) array
-        On the points of the filter.
-    """
-
-    values: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -113,14 +100,14 @@ class BackwardDoublyStochastic:
         predicted: Array | None = None,
     ) -> Analysis:
         """Quantiles ``(member, 1)`` of the density, as many as the prior has members; the density is the memory."""
-        before = memory.values if isinstance(memory, Density) else self.start()
+        before = self.start() if memory is None else memory
         density = self.forecast(before, INTERVAL)
         logs = observation.law.log_density(to_numpy(observation.value), self.line[:, None])
         density = density * np.exp(logs - logs.max())
         density = density / density.sum()
         levels = (np.arange(prior.shape[0]) + 0.5) / prior.shape[0]
         quantiles = np.interp(levels, np.cumsum(density) - 0.5 * density, self.line)
-        return Analysis(like(quantiles[:, None], prior), Density(density))
+        return Analysis(like(quantiles[:, None], prior), density)
 
 
 EXPERIMENT = TwinExperiment(
