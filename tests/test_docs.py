@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from ensf.cli import main
+from ensf.tables.stations.derived import registered
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(?P<skip><!-- no-test -->\n)?^```(?P<kind>python|bash|text)\n(?P<text>.*?)^```$", re.M | re.S)
@@ -44,6 +45,7 @@ def test_blocks_run_and_print_what_the_page_shows(page, tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setattr("ensf.tables.stations.derived._REGISTER", registered())  # what a page registers goes with it
     names, printed = {"__name__": "__main__"}, ""
     for kind, text, line in blocks(page):
         if kind == "python":
