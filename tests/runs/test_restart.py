@@ -293,15 +293,27 @@ def test_an_experiment_without_cycling_goes_on_too(tmp_path):
         same(one, other)
 
 
+def goes_on(page, method, path):
+    """The third cycle after a restart from a file is that of a run that was not stopped."""
+    whole = page.run(method, 1)
+    stop = [next(whole), next(whole)][1]
+    restart.write(path, {"checkpoint": stop.checkpoint})
+    same(next(page.run(method, 1, restart.read(path)["checkpoint"])), next(whole))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", experiments.names())
 def test_every_method_of_every_experiment_goes_on(tmp_path, name):
     page = replace(experiments.load(name), cycles=3)
     for method in page.methods.values():
-        whole = page.run(method, 1)
-        stop = [next(whole), next(whole)][1]
-        restart.write(tmp_path / "a.npz", {"checkpoint": stop.checkpoint})
-        same(next(page.run(method, 1, restart.read(tmp_path / "a.npz")["checkpoint"])), next(whole))
+        goes_on(page, method, tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(("name", "points"), [("bearings_only_bdsde", 5), ("double_well_bdsde", 51)])
+def test_a_page_whose_own_filter_remembers_a_density_goes_on(tmp_path, name, points):
+    page = replace(experiments.load(name), cycles=3)
+    coarse = replace(page.methods["bdsde"].filter, points=points)
+    goes_on(page, replace(page.methods["bdsde"], filter=coarse), tmp_path / "a.npz")
 
 
 # --- runs ------------------------------------------------------------------------------------------------
