@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +22,7 @@ from ensf.dataset import analyse
 from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Identity, Laplace, Observation, Select
 from ensf.offline import Offline
+from ensf.runs import restart
 from ensf.twin import GaussianStart, Network, Streams, twin
 
 FILTERS = ("MeanShift", "DEnKF")
@@ -94,6 +96,26 @@ def test_a_filter_is_read_everywhere(page, name, prior):
     readers.test_a_dataset_is_its_array(method, prior, observation)
     readers.test_a_twin_hands_on_what_the_filter_remembers(method)
     readers.test_what_a_filter_leaves_prints_shapes_and_no_numbers(method, prior, observation)
+
+
+def test_what_a_filter_remembers_goes_through_a_restart_as_a_mapping(page, prior, tmp_path):
+    @dataclass(frozen=True)
+    class Last:
+        total: np.ndarray
+
+    class Remembering(page.MeanShift):
+        remembers = dict
+
+        def prepare(self, predicted, observation, rng, memory=None):
+            update = super().prepare(predicted, observation, rng, memory)
+            before = update.total if memory is None else memory["total"]
+            return replace(update, memory={"total": 0.5 * (before + update.total)}, total=before)
+
+    observation = Observation(prior[1, ::3], Select(range(0, SIZE, 3)), 0.5)
+    readers.test_a_twin_hands_on_what_the_filter_remembers(Remembering())
+    readers.test_a_restart_keeps_what_the_filter_remembers(Remembering(), prior, observation, tmp_path)
+    with pytest.raises(ValueError, match="Last, which a restart cannot hold: make it of mappings"):
+        restart.write(tmp_path / "class.npz", {"memory": Last(prior[0])})
 
 
 def test_denkf_has_the_mean_of_the_kalman_filter_and_half_its_gain_for_anomalies(page, prior):
