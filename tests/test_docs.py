@@ -125,9 +125,22 @@ def test_comparison_can_fail(printed, shown, same):
         assert same
 
 
+FIGURE = re.compile(r"`python docs/snippets/(\w+)\.py FILE\.png`")
 SOURCE = re.compile(r"`((?:ensf|tests|experiments|models|docs)/[\w./]+\.(?:py|md))`")
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_files_that_a_page_names_are_there(page):
     assert [name for name in SOURCE.findall(page.read_text(encoding="utf-8")) if not (ROOT / name).exists()] == []
+
+
+DRAWN = sorted({name for page in (ROOT / "docs").glob("*.md") for name in FIGURE.findall(page.read_text("utf-8"))})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_command_that_a_page_gives_draws_its_figure(name, tmp_path):
+    pytest.importorskip("sklearn")
+    command = [sys.executable, ROOT / "docs" / "snippets" / f"{name}.py", "figure.png"]
+    subprocess.run(command, cwd=tmp_path, env=os.environ | {"MPLBACKEND": "Agg"}, check=True)
+    assert (tmp_path / "figure.png").stat().st_size > 10_000

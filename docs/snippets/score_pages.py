@@ -28,7 +28,7 @@ wells = replace(double_well_bdsde.EXPERIMENT, cycles=160)
 axis = figure.add_subplot(grid[1, :])
 run = list(wells.run(wells.methods["bdsde"], 2))
 times = np.array([cycle.time for cycle in run])
-density = np.stack([cycle.analysis.memory.values for cycle in run], axis=1)
+density = np.stack([cycle.analysis.memory for cycle in run], axis=1)
 line = wells.methods["bdsde"].filter.line
 axis.pcolormesh(times, line, np.sqrt(density / density.max(axis=0)), cmap="Blues")
 axis.plot(times, [cycle.truth[0] for cycle in run], color="C1", lw=1, label="truth")
