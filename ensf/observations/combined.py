@@ -10,7 +10,7 @@ import numpy as np
 
 from ensf.arrays import Array, namespace
 from ensf.observations.functions import PointwiseFunction, identity
-from ensf.observations.operators import LinearPart, Operator, as_operator, combined_part, common_places, union
+from ensf.observations.operators import LinearPart, Operator, as_operator, combined_part, common_places, lengths, union
 
 __all__ = ["Combined"]
 
@@ -55,6 +55,10 @@ class Combined(Operator):
     def reads(self) -> np.ndarray | None:
         """All that one of the maps reads."""
         return union(self.linear)
+
+    def lengths(self) -> frozenset[int]:
+        """Those of all maps."""
+        return lengths(self.linear)
 
     def narrowed(self, entries: np.ndarray) -> Combined:
         """Of a part of the state."""

@@ -6,6 +6,7 @@ Every operator carries its own knowledge as verbs, all with a general default (`
     h(x) = f(L x)      linear_part()      L and f; filters look at the columns of L x, a place and a value each
     J(x) v, J(x)^T r   tangent, adjoint   directions and residuals
     h(S x)             entries, reads     which state variables an observation reads
+    h(x_0, ..., x_n)   lengths            how many states, if it reads a trajectory
     h(g(z))            through(g)         the same observations of states in other coordinates
     (h_k) of some k    restrict(rows)     the observations that are not missing
 """
@@ -86,6 +87,10 @@ class Operator:
     def reads(self) -> np.ndarray | None:
         """State variables that are read at all, ascending; None for all, or if the operator does not say."""
         return None
+
+    def lengths(self) -> frozenset[int]:
+        """Steps of the trajectories that are read, as `at_times` makes them; none of an operator of one state."""
+        return frozenset()
 
     def nearest_row(self) -> np.ndarray | None:
         """For a linear map, the observation in which each state variable weighs most, ``(state,)``; else None."""
@@ -180,6 +185,7 @@ VERBS = (
     "linear_part",
     "entries",
     "reads",
+    "lengths",
     "nearest_row",
     "narrowed",
     "places",
@@ -548,6 +554,10 @@ class Stacked(Operator):
             return LinearPart(self, identity)
         return LinearPart(Stacked(tuple(part.linear for part in parts)), identity)
 
+    def lengths(self) -> frozenset[int]:
+        """Those of all of them."""
+        return lengths(self.operators)
+
     def narrowed(self, entries: np.ndarray) -> Stacked:
         """Of a part of the state."""
         return Stacked(tuple(operator.narrowed(entries) for operator in self.operators))
@@ -613,6 +623,10 @@ class Pointwise(Operator):
     def reads(self) -> np.ndarray | None:
         """Those of L."""
         return self.linear.reads()
+
+    def lengths(self) -> frozenset[int]:
+        """Those of L."""
+        return self.linear.lengths()
 
     def narrowed(self, entries: np.ndarray) -> Pointwise:
         """f of L on a part of the state."""
@@ -684,6 +698,10 @@ class WindSpeed(Operator):
         """All that one component reads."""
         return union((self.eastward, self.northward))
 
+    def lengths(self) -> frozenset[int]:
+        """Those of both components."""
+        return lengths((self.eastward, self.northward))
+
     def narrowed(self, entries: np.ndarray) -> WindSpeed:
         """Of a part of the state."""
         return WindSpeed(self.eastward.narrowed(entries), self.northward.narrowed(entries))
@@ -746,6 +764,11 @@ def union(operators: Sequence[Operator]) -> np.ndarray | None:
     read = [operator.reads() for operator in operators]
     named = [one for one in read if one is not None]
     return np.unique(np.concatenate(named)) if named and len(named) == len(read) else None
+
+
+def lengths(operators: Sequence[Operator]) -> frozenset[int]:
+    """Steps of the trajectories that the operators read."""
+    return frozenset().union(*(operator.lengths() for operator in operators))
 
 
 def joined(entries: Sequence[np.ndarray | None]) -> np.ndarray | None:
@@ -833,6 +856,9 @@ class _Restricted(Operator):
     def reads(self) -> np.ndarray | None:
         return self.operator.reads()
 
+    def lengths(self) -> frozenset[int]:
+        return self.operator.lengths()
+
     def narrowed(self, entries: np.ndarray) -> Operator:
         return _Restricted(self.operator.narrowed(entries), self.select)
 
@@ -896,6 +922,9 @@ class _Through(Operator):
 
     def reads(self) -> np.ndarray | None:
         return self.select.reads()
+
+    def lengths(self) -> frozenset[int]:
+        return self.select.lengths()
 
     def narrowed(self, entries: np.ndarray) -> Operator:
         return replace(self, select=self.select.narrowed(entries))

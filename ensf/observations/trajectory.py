@@ -110,6 +110,10 @@ class AtStep(Operator):
         """Those of the operator among the positions of a trajectory, which are those of a state at every step."""
         return self.operator.places(positions[: self._size(len(positions))])
 
+    def lengths(self) -> frozenset[int]:
+        """Its steps."""
+        return frozenset((self.steps,))
+
     def restrict(self, rows: Sequence[int] | np.ndarray) -> AtStep:
         """Some of the observations."""
         weight = tuple(np.asarray(self.weight)[as_indices(rows, "rows")].tolist()) if self.weight else ()
@@ -142,10 +146,17 @@ def at_times(
     Raises
     ------
     ValueError
-        If a time is outside the trajectory or no number, or the steps do not ascend.
+        If there is not a time for each observation, one is outside the trajectory or no number, or the steps do not
+        ascend.
     """
     operator = as_operator(operator)
     when = np.asarray(as_floating(times, "times"), dtype=np.float64)
+    if when.ndim != 1:
+        raise ValueError(f"times have shape {when.shape}: give one for each observation, (observation,)")
+    read = operator.reads()
+    entries = None if read is None or not len(read) else operator.entries(int(read[-1]) + 1)
+    if entries is not None and len(entries) != len(when):
+        raise ValueError(f"there are {len(when)} times for {len(entries)} observations: give one for each")
     step, weight = brackets(when, np.asarray(as_floating(steps, "steps"), dtype=np.float64))
     parts: list[tuple[Operator, np.ndarray]] = []
     for here, between in np.unique(np.stack([step, weight > 0], axis=1), axis=0).tolist():

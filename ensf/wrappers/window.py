@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, generator, is_host
-from ensf.filters.base import Analysis, Filter, Memory, Preparable, as_part, usable
+from ensf.arrays import Array, Generator, as_floating, generator, is_host
+from ensf.filters.base import Analysis, Filter, Memory, Preparable, as_part, can, usable
 from ensf.filters.guarded import check_finite, check_left, check_memory
 from ensf.observations.observation import Observation
+from ensf.observations.operators import Operator
 from ensf.wrappers.failed_members import Tolerant, of_members, without_failed
 from ensf.wrappers.smoother import Smoother, SmootherMemory
 
@@ -57,8 +58,19 @@ def analyse_window(
     Raises
     ------
     ValueError
-        If the trajectory has not three axes, has no such step, or as the filter.
+        If the trajectory has not three axes, has no such step, or the operator is of other trajectories; or as the
+        filter.
     """
+    if not can(filter, "analyse"):
+        raise ValueError(f"filter is {filter!r}: give one with its settings, such as ETKF()")
+    trajectory = as_floating(trajectory, "trajectory")
+    if trajectory.ndim != 3:
+        raise ValueError(f"the trajectory has shape {tuple(trajectory.shape)}: give (member, step, state)")
+    members, steps, size = trajectory.shape
+    if step not in range(-steps, steps):
+        raise ValueError(f"the trajectory has {steps} steps but the analysis is at step {step!r}: give one of them")
+    step = int(step)
+    _check_reads(observation.operator, steps, size)
     if isinstance(filter, Smoother):
         if memory is not None:
             check_memory(filter, memory, (trajectory.shape[0], trajectory.shape[-1]))
@@ -74,13 +86,8 @@ def analyse_window(
 
         inner, alive = filter.without_far_off(of_left, filter.alive(trajectory), rng)
         return filter.completed(inner, alive, rng)
-    if trajectory.ndim != 3:
-        raise ValueError(f"the trajectory has shape {tuple(trajectory.shape)}: give (member, step, state)")
-    members, steps, size = trajectory.shape
     if memory is not None:
         check_memory(filter, memory, (members, steps * size) if not isinstance(filter, Preparable) else (members,))
-    if not -steps <= step < steps:
-        raise ValueError(f"the trajectory has {steps} steps but the analysis is at step {step}: give one of them")
     if positions is None:
         positions = np.arange(size, dtype=np.float64)[:, None]
     everywhere = np.tile(positions, (steps, 1))
@@ -101,3 +108,17 @@ def analyse_window(
     own = slice(first, first + size)
     looks = {name: value[own] if np.shape(value) == (steps * size,) else value for name, value in analysis.info.items()}
     return replace(analysis, ensemble=analysis.ensemble[:, own], info=looks, update=None)
+
+
+def _check_reads(operator: Operator, steps: int, size: int) -> None:
+    """Raise ValueError for an operator of one state, or of trajectories of another number of steps."""
+    others, read = operator.lengths() - {steps}, operator.reads()
+    if others:
+        raise ValueError(
+            f"the operator is of trajectories of {min(others)} steps but the trajectory has {steps}: give at_times the "
+            "times of its steps"
+        )
+    if steps > 1 and not operator.lengths() and read is not None and len(read) and read[-1] < size:
+        raise ValueError(
+            f"{operator!r} reads one state, of a trajectory of {steps}: give at_times(operator, times, steps)"
+        )

@@ -50,7 +50,9 @@ def in_a_dataset(method, prior):
 
 
 def in_a_window(method, prior):
-    return analyse_window(method, np.stack([prior, prior], axis=1), Observation(SEEN.value, Select(range(4)), 0.5), 1)
+    return analyse_window(
+        method, np.stack([prior, prior], axis=1), Observation(SEEN.value, Select(range(4, 8)), 0.5), 1
+    )
 
 
 def in_a_wrapper(method, prior):

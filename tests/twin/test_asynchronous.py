@@ -43,6 +43,7 @@ from ensf import (
 )
 from ensf.diagnostics import scores
 from ensf.models.lorenz96 import Lorenz96
+from ensf.observations import Combined, Stacked
 from ensf.runs import restart
 from ensf.twin import Climatology, PerturbedTruth
 
@@ -242,6 +243,81 @@ def test_tangent_and_adjoint_agree(trajectory, rng, inner):
 def test_times_outside_the_trajectory_are_refused(time):
     with pytest.raises(ValueError, match=r"observation 1 is at time .*, outside the trajectory from 0 to 0.3"):
         at_times(Select([0, 1]), [0.1, time], STEPS)
+
+
+@pytest.mark.parametrize("times", [[0.1], [0.1, 0.2, 0.3], 0.1, [[0.1, 0.2]]])
+@pytest.mark.parametrize("operator", [Select([0, 1]), Pointwise(arctan, Select([0, 1]))], ids=["select", "pointwise"])
+def test_there_is_a_time_for_each_observation(operator, times):
+    with pytest.raises(ValueError, match="times for 2 observations: give one for each|times have shape"):
+        at_times(operator, times, STEPS)
+
+
+DIRECTLY = at_times(Select([0, 1]), [0.1, 0.2], STEPS[:3])
+TRAJECTORIES = {
+    "at times": DIRECTLY,
+    "at one time": at_times(Select([0, 1]), [0.1, 0.1], STEPS[:3]),
+    "one of them": DIRECTLY.restrict([1]),
+    "of a matrix": at_times(Linear(np.ones((2, SIZE))), [0.1, 0.2], STEPS[:3]),
+    "function": Pointwise(arctan, DIRECTLY),
+    "speed": WindSpeed(DIRECTLY, DIRECTLY),
+    "combined": Combined(np.multiply, (DIRECTLY, DIRECTLY)),
+    "stacked": Stacked((DIRECTLY, DIRECTLY)),
+    "rows of stacked": Stacked((DIRECTLY, DIRECTLY)).restrict([0, 3]),
+    "one state": Select([0, 1]),
+    "function of one state": Pointwise(arctan, Select([0, 1])),
+}
+
+
+@pytest.mark.parametrize("name", TRAJECTORIES)
+def test_an_operator_of_another_trajectory_is_refused(name, rng):
+    operator, trajectory = TRAJECTORIES[name], rng.standard_normal((5, 4, SIZE))
+    other = "reads one state, of a trajectory of 4" if "state" in name else "trajectories of 3 steps but .* has 4"
+    value = np.ones(operator(trajectory[:, :3].reshape(5, -1)).shape[-1])
+    with pytest.raises(ValueError, match=other):
+        analyse_window(ETKF(), trajectory, Observation(value, operator, 0.5), 1)
+    if "state" not in name:
+        assert analyse_window(ETKF(), trajectory[:, :3], Observation(value, operator, 0.5), 1).ensemble.shape == (
+            5,
+            SIZE,
+        )
+
+
+def test_a_function_of_ones_own_may_read_all_of_a_trajectory(rng):
+    """Such as rain that has fallen in a window; the last step is an entry like others."""
+    trajectory = rng.standard_normal((9, 4, SIZE))
+    seen = Observation(
+        [0.3], lambda states: states.reshape(*states.shape[:-1], 4, SIZE)[..., 2].sum(axis=-1)[..., None], 0.5
+    )
+    total = trajectory[..., 2].sum(axis=1)
+    wanted = ETKF().analyse(np.column_stack([trajectory[:, -1], total]), Observation([0.3], Select([SIZE]), 0.5), 1)
+    found = analyse_window(ETKF(), trajectory, seen, 1).ensemble
+    np.testing.assert_allclose(found, wanted.ensemble[:, :SIZE], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"step": 1.5}, "the analysis is at step 1.5: give one of them"),
+        ({"step": 4}, "has 4 steps but the analysis is at step 4"),
+        ({"step": "end"}, "the analysis is at step 'end'"),
+        ({"filter": None}, r"filter is None: give one with its settings, such as ETKF\(\)"),
+        ({"trajectory": np.ones((5, 8))}, r"shape \(5, 8\): give \(member, step, state\)"),
+        ({"trajectory": "trajectory.nc"}, "trajectory"),
+    ],
+)
+def test_what_a_window_is_given_is_looked_at(change, sentence, rng):
+    given = {"filter": ETKF(), "trajectory": rng.standard_normal((5, 4, SIZE)), **change}
+    with pytest.raises(ValueError, match=sentence):
+        analyse_window(observation=Observation(np.ones(1), at_times(Select([0]), [0.1], STEPS), 0.5), rng=1, **given)
+
+
+def test_a_trajectory_may_be_a_list(rng):
+    trajectory, seen = (
+        rng.standard_normal((5, 4, SIZE)),
+        Observation(np.ones(1), at_times(Select([0]), [0.1], STEPS), 0.5),
+    )
+    made = [analyse_window(ETKF(), one, seen, 1).ensemble for one in (trajectory, trajectory.tolist())]
+    np.testing.assert_array_equal(*made)
 
 
 def test_windows_that_do_not_fit_are_refused():
