@@ -11,12 +11,15 @@ from typing import Protocol
 
 import numpy as np
 
-from ensf.arrays import as_names
+from ensf.arrays import as_floating, as_names
 from ensf.arrays.settings import check_settings
 from ensf.localization import Euclidean, Sphere
 from ensf.tables.columns import place_of
 
 __all__ = ["ByChannel", "ByDistance", "Constant", "Correlation"]
+
+ROUNDING = 1e-6
+"""How far correlations may be from 1, or from each other, and still be the same."""
 
 
 class Correlation(Protocol):
@@ -109,7 +112,8 @@ class ByChannel:
     Raises
     ------
     ValueError
-        If there is not a number for each two names.
+        If there is not a number for each two names, or they are no correlations: 1 with oneself, the same both ways,
+        none above 1 or below -1.
     """
 
     column: str
@@ -123,6 +127,7 @@ class ByChannel:
         size = len(self.names)
         if [len(row) for row in self.correlations] != [size] * size:
             raise ValueError(f"ByChannel has {size} names: give {size} rows of {size} correlations")
+        self._check(np.asarray(as_floating(self.correlations, "correlations of ByChannel"), dtype=np.float64))
 
     def matrix(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Correlation of rows."""
@@ -136,6 +141,18 @@ class ByChannel:
             )
         chosen = [place[name] for name in columns[self.column].tolist()]
         return np.asarray(self.correlations, dtype=np.float64)[np.ix_(chosen, chosen)]
+
+    def _check(self, matrix: np.ndarray) -> None:
+        """Raise ValueError for a matrix that is none of correlations, such as a covariance."""
+        wrong = ~((np.abs(matrix) <= 1 + ROUNDING) & (np.abs(matrix - matrix.T) <= ROUNDING))
+        wrong |= np.diag(~(np.abs(np.diag(matrix) - 1) <= ROUNDING))
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0].tolist()
+            raise ValueError(
+                f"the correlation of {self.names[row]!r} with {self.names[column]!r} is {matrix[row, column]:g} in "
+                "ByChannel: give 1 with oneself, and of two the same number both ways, from -1 to 1; a covariance is "
+                "divided by both standard deviations, which the column 'error' has"
+            )
 
 
 def _column(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:

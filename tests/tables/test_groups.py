@@ -111,6 +111,21 @@ def test_settings_out_of_range_are_refused(build):
         build()
 
 
+@pytest.mark.parametrize(
+    ("matrix", "sentence"),
+    [
+        (((0.09, 0.02), (0.02, 0.09)), "of 1 with 1 is 0.09 in ByChannel: .* a covariance is divided by"),
+        (((1.0, 0.2), (0.3, 1.0)), "of 1 with 2 is 0.2"),
+        (((1.0, 1.5), (1.5, 1.0)), "of 1 with 2 is 1.5"),
+        (((1.0, np.nan), (np.nan, 1.0)), "of 1 with 2 is nan"),
+        (((1.0, "x"), ("x", 1.0)), "correlations of ByChannel"),
+    ],
+)
+def test_what_is_no_correlation_is_refused(matrix, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ByChannel("channel", (1, 2), matrix)
+
+
 def test_the_device_form_keeps_the_correlation(forecast, table):
     from ensf.dataset import pack
 
