@@ -1,7 +1,7 @@
 """Gaussian errors that are correlated within groups: a profile, the channels of a sounder, a swath.
 
-With R made of blocks ``R_g = C_g C_g^T``, one for each group, the whitened residuals ``C_g^{-1} r`` are independent.
-What is whitened belongs to its group as a whole, and no longer to a place of its own.
+With R made of blocks R_g, one for each group, the whitened residuals ``R_g^{-1/2} r`` are independent. What is whitened
+belongs to its group as a whole, and no longer to a place of its own.
 """
 
 from __future__ import annotations
@@ -88,13 +88,10 @@ class Grouped(Record):
         return [np.linalg.cholesky(matrices) for _, matrices in self._batches]
 
     @cached_property
-    def _inverse_factors(self) -> list[np.ndarray]:
-        import scipy.linalg
-
-        return [
-            np.stack([scipy.linalg.solve_triangular(one, np.eye(len(one)), lower=True) for one in factors])
-            for factors in self._factors
-        ]
+    def _inverse_roots(self) -> list[np.ndarray]:
+        """R^(-1/2), the symmetric one: what is whitened stays closest to what it was, in any order of the rows."""
+        spectra = [np.linalg.eigh(matrices) for _, matrices in self._batches]
+        return [(vectors / np.sqrt(values)[:, None, :]) @ np.swapaxes(vectors, 1, 2) for values, vectors in spectra]
 
     def _product(self, factors: list[np.ndarray], residuals: Array) -> Array:
         """Each group of the last axis times its matrix."""
@@ -118,12 +115,12 @@ class Grouped(Record):
         return namespace(value).astype(like(deviation, value), value.dtype, copy=False)
 
     def whiten(self, residuals: Array) -> Array:
-        """``C^(-1) r`` along the last axis, with ``R = C C^T`` (Cholesky), group by group."""
-        return self._product(self._inverse_factors, residuals)
+        """``R^(-1/2) r`` along the last axis, group by group."""
+        return self._product(self._inverse_roots, residuals)
 
     def pull(self, whitened: Array) -> Array:
-        """``C^(-T) r`` along the last axis: the adjoint of `whiten`."""
-        return self._product([np.swapaxes(factor, 1, 2) for factor in self._inverse_factors], whitened)
+        """``R^(-1/2) r`` along the last axis: the adjoint of `whiten`, which is symmetric."""
+        return self.whiten(whitened)
 
     def weigh(self, residuals: Array) -> Array:
         """``R^(-1) r`` along the last axis."""
@@ -216,7 +213,7 @@ def _rows_of(number: np.ndarray) -> list[np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class WhitenedFunction:
-    """``C^{-1} f`` of the columns of a linear map.
+    """``R^{-1/2} f`` of the columns of a linear map.
 
     Attributes
     ----------
@@ -245,7 +242,7 @@ class WhitenedFunction:
 
 @dataclass(frozen=True, eq=False)
 class Whitened(Operator):
-    """``C^{-1} h(x)``, whose errors are independent and of unit variance.
+    """``R^{-1/2} h(x)``, whose errors are independent and of unit variance.
 
     Attributes
     ----------
@@ -261,11 +258,11 @@ class Whitened(Operator):
         return self.law.whiten(self.operator(states))
 
     def tangent(self, states: Array, directions: Array) -> Array:
-        """``C^{-1} J(x) v`` for directions ``(..., state)``."""
+        """``R^{-1/2} J(x) v`` for directions ``(..., state)``."""
         return self.law.whiten(self.operator.tangent(states, directions))
 
     def adjoint(self, states: Array, residuals: Array) -> Array:
-        """``J(x)^T C^{-T} r``."""
+        """``J(x)^T R^{-1/2} r``."""
         return self.operator.adjoint(states, self.law.pull(residuals))
 
     def linear_part(self) -> LinearPart:

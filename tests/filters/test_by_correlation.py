@@ -152,6 +152,21 @@ def test_groups_are_near_as_a_whole_and_dense_errors_are_taken(prior):
         assert weight.get(0) == weight.get(1)
 
 
+@pytest.mark.parametrize("method", [LETKF(ByCorrelation(1.0)), LETSF(ByCorrelation(1.0))], ids=["LETKF", "LETSF"])
+@pytest.mark.parametrize("seen", [Select, lambda k: Pointwise(arctan, Select(k))], ids=["linear", "arctan"])
+def test_the_order_of_rows_in_a_group_plays_no_part(prior, method, seen):
+    entries, value = np.array([2, 3, 4, 8]), np.array([1.0, -1.0, 0.5, 0.7])
+    matrix = 0.25 * np.exp(-np.abs(np.subtract.outer(entries, entries)) / 2)
+    order = [2, 0, 3, 1]
+    laws = Grouped(np.zeros(4), [matrix]), Grouped(np.zeros(4), [matrix[np.ix_(order, order)]])
+    one, other = (
+        method.analyse(prior, Observation(value[k], seen(entries[k]), law), 1).ensemble
+        for k, law in zip((slice(None), order), laws, strict=True)
+    )
+    assert np.abs(one - prior).max() > 0.1
+    np.testing.assert_allclose(one, other, atol=1e-12)
+
+
 def test_what_does_not_fit_is_refused_in_a_sentence(prior):
     with pytest.raises(ValueError, match="errors of ByCorrelation is -1"):
         ByCorrelation(-1.0)
