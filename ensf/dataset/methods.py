@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.arrays.settings import inside
-from ensf.dataset.coordinates import COUNTED, find_coordinate, positions, variable_dims
+from ensf.dataset.coordinates import COUNTED, VARIABLE, find_coordinate, positions, variable_dims
 from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
 from ensf.filters.base import Filter, Smoothing, can
@@ -144,11 +144,26 @@ def find_localization(method: object) -> Localization | None:
 
 
 def dims_of(localization: Localization) -> Sequence[str] | Mapping[Hashable, Sequence[str]]:
-    """Coordinates that make a position, of every variable or by variable."""
+    """Coordinates that make a position, of every variable or by variable.
+
+    Raises
+    ------
+    ValueError
+        If the last is the variable itself but the geometry has no rules for it, or the other way round.
+    """
     by_variable: dict[Hashable, Sequence[str]] = {
         one[0]: one[1] for one in localization.dims if not isinstance(one, str)
     }
-    return by_variable if by_variable else tuple(map(str, localization.dims))
+    each = list(by_variable.values()) or [tuple(map(str, localization.dims))]
+    for dims in each:
+        if can(localization.geometry, "factor") and dims[-1:] != (VARIABLE,):
+            raise ValueError(f"ByVariable asks for the variable, but dims={dims!r}: give it last, (..., {VARIABLE!r})")
+        if VARIABLE in dims and not any(can(one, "factor") for one in inside(localization)):
+            raise ValueError(
+                f"dims={dims!r} has the variable, for which {type(localization.geometry).__name__} has no rules: leave "
+                "it out, or give ByVariable(geometry, rules)"
+            )
+    return by_variable if by_variable else each[0]
 
 
 def places(localization: Localization | None, layout: Layout, entries: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,21 @@ class ByVariable:
     @property
     def observed(self) -> tuple[str, ...]:
         """What the rules name as observed."""
-        return tuple(kind for _, kind, _ in self.rules if kind != ANY)
+        return tuple(dict.fromkeys(kind for _, kind, _ in self.rules if kind != ANY))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Variables of the state that the rules name."""
+        return tuple(dict.fromkeys(variable for variable, _, _ in self.rules if variable != ANY))
+
+    def idle(self, variables: Container[object], observed: Container[object]) -> Iterator[str]:
+        """A sentence for each name of a rule that is none of the variables, or of what is observed."""
+        for name in self.variables:
+            if name not in variables:
+                yield f"a rule of ByVariable is for {name!r}, which is no variable of the state: check its spelling"
+        for name in self.observed:
+            if name not in observed:
+                yield f"a rule of ByVariable is for observations of {name!r}, of which there are none here"
 
     def factor(self, code: float, observed: float) -> float:
         """Factor of the half-width for a variable and what is observed, by their codes."""
@@ -79,9 +94,20 @@ class ByVariable:
         return 1.0
 
     def pairs(self, points: np.ndarray, others: np.ndarray, radius: float) -> scipy.sparse.csr_array:
-        """Distances of all pairs no further apart than `radius`, sparse ``(point, other)``, zeros stored."""
+        """Distances of all pairs no further apart than `radius`, sparse ``(point, other)``, zeros stored.
+
+        Raises
+        ------
+        ValueError
+            If positions have no column for the variable, or as the geometry.
+        """
         import scipy.sparse
 
+        if points.shape[1] < 2 or others.shape[1] < 2:
+            raise ValueError(
+                "positions have 1 column: ByVariable needs those of its geometry and, as the last, variable_code(name) "
+                "of each; in a Dataset dims=(..., 'variable')"
+            )
         row, column, distance = [], [], []
         for code in np.unique(points[:, -1]):
             own = np.flatnonzero(points[:, -1] == code)

@@ -6,6 +6,7 @@ verb `observe` gives: the `Observation` of the rows that are used, beside the ta
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ GROUP = "group"
 """Column that says which rows have correlated errors."""
 LARGEST = 10_000
 """Observations without groups whose errors may be correlated: their covariance is there at once."""
+LOGGER = logging.getLogger("ensf")
 COLUMNS = ("variable", "value", "error", "time", "position", "qc")
 PAIRS = (("lat", "lon"), ("x", "y"))
 
@@ -483,9 +485,9 @@ class Observed:
         first = next(iter(self.stations.layout.template.data_vars))
         for dim in variable_dims(first, dims_of(localization)):
             if dim == VARIABLE:
-                kind = self.table.kind[self.used]
-                named = getattr(localization.geometry, "observed", ())
-                names = np.where(np.isin(kind, named), kind, self.table.variable[self.used])
+                kind, variable = self.table.kind[self.used], self.table.variable[self.used]
+                names = np.where(np.isin(kind, getattr(localization.geometry, "observed", ())), kind, variable)
+                self._say_idle(localization.geometry, {*kind.tolist(), *variable.tolist()})
                 columns.append(np.array([variable_code(name) for name in names.tolist()]))
                 continue
             name, values = self.stations.column(dim)
@@ -500,6 +502,12 @@ class Observed:
                 )
             columns.append(values)
         return replace(self, observation=replace(self.observation, position=np.stack(columns, axis=1)))
+
+    def _say_idle(self, geometry: object, observed: set[str]) -> None:
+        """Log a warning for each name in rules of `ByVariable` that stands for nothing here."""
+        idle = getattr(geometry, "idle", None)
+        for sentence in idle(self.stations.layout.template.data_vars, observed) if idle else ():
+            LOGGER.warning(sentence)
 
     def compare(self, stage: str, ensemble: Array) -> Observed:
         """The record with columns ``<stage>_mean`` and ``<stage>_spread``: the ensemble as the stations see it.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ensf import LETKF, AdaptiveSpread, ByVariable, Localization, Sphere, variable_code
+from ensf import LETKF, AdaptiveSpread, ByVariable, Euclidean, Localization, Observation, Select, Sphere, variable_code
 from ensf.dataset import Problem, analyse, pack
 from ensf.tables import ObservationTable, read
 
@@ -84,3 +84,36 @@ def test_rules_name_kinds_and_those_of_variables_still_hold(forecast, table):
     )
     codes = [variable_code("ship" if kind == "ship" else "t") for kind in KINDS]
     np.testing.assert_array_equal(place.observation.position[:, 2], codes)
+
+
+def test_a_rule_for_what_is_not_there_is_said(forecast, table, caplog):
+    """Misspelt names do nothing: a line says so, of each."""
+
+    def made(*rules):
+        caplog.clear()
+        by = Localization(ByVariable(Sphere(), rules), 2000.0, ("latitude", "longitude", "variable"))
+        analyse(forecast, table, LETKF(by), 1)
+        return caplog.messages
+
+    assert made(("s", "t", 0.0), ("*", "argo", 2.0), ("t", "*", 1.5)) == []
+    assert made(("salt", "t", 0.0), ("salt", "argo", 0.0)) == [
+        "a rule of ByVariable is for 'salt', which is no variable of the state: check its spelling"
+    ]
+    assert made(("s", "temp", 0.0)) == [
+        "a rule of ByVariable is for observations of 'temp', of which there are none here"
+    ]
+
+
+def test_the_variable_and_its_rules_come_together(forecast, table):
+    rules = ByVariable(Sphere(), (("s", "t", 0.0),))
+    with pytest.raises(ValueError, match=r"ByVariable asks for the variable, but dims=\('latitude', 'longitude'\)"):
+        analyse(forecast, table, LETKF(Localization(rules, 2000.0)), 1)
+    with pytest.raises(ValueError, match="ByVariable asks for the variable"):
+        each = {"t": ("latitude", "longitude"), "s": ("latitude", "longitude")}
+        analyse(forecast, table, LETKF(Localization(rules, 2000.0, each)), 1)
+    with pytest.raises(ValueError, match="has the variable, for which Sphere has no rules"):
+        named = ("latitude", "longitude", "variable")
+        analyse(forecast, table, LETKF(Localization(Sphere(), 2000.0, named)), 1)
+    seen = Observation([0.3], Select([1]), 0.5)
+    with pytest.raises(ValueError, match=r"positions have 1 column: ByVariable needs .* variable_code\(name\)"):
+        LETKF(Localization(ByVariable(Euclidean(), ()), 3.0)).analyse(np.eye(4, 6), seen, 1)
