@@ -17,6 +17,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from ensf.arrays import Array, member_variance, namespace
 from ensf.arrays.settings import check_settings
 from ensf.filters.base import can
@@ -68,7 +70,7 @@ class Log:
 
     def inverse(self, values: Array) -> Array:
         """``exp(z) - offset``."""
-        return namespace(values).exp(values) - self.offset
+        return _within(self.domain, namespace(values).exp(values) - self.offset)
 
     def slope(self, values: Array) -> Array:
         """``exp(z)``."""
@@ -105,7 +107,8 @@ class Logit:
 
     def inverse(self, values: Array) -> Array:
         """``low + (high - low) / (1 + exp(-z))``."""
-        return self.low + (self.high - self.low) * (0.5 + 0.5 * namespace(values).tanh(0.5 * values))
+        fraction = 0.5 + 0.5 * namespace(values).tanh(0.5 * values)
+        return _within(self.domain, self.low + (self.high - self.low) * fraction)
 
     def slope(self, values: Array) -> Array:
         """``(high - low) / (2 cosh(z / 2))^2``."""
@@ -328,6 +331,14 @@ def check_domain(chain: Chain, values: Array, label: Callable[[int], str]) -> No
     """Raise ValueError if prior values ``(member, state)`` are outside the domain of a transform."""
     for start in range(0, values.shape[1] if chain.transforms else 0, COLUMNS):
         _checked(chain.transforms, values[:, start : start + COLUMNS], label)
+
+
+def _within(domain: tuple[float, float], values: Array) -> Array:
+    """Values that rounding has left on a bound, next to it: the transform takes them again."""
+    xp = namespace(values)
+    number = np.float32 if xp.finfo(values.dtype).bits == 32 else np.float64
+    low, high = (float(np.nextafter(number(bound), number(0.5 * sum(domain)))) for bound in domain)
+    return xp.clip(values, low, high)
 
 
 def _flat(settings: Iterable[Any]) -> Iterator[Any]:

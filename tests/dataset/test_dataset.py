@@ -824,3 +824,16 @@ def test_predictions_of_a_dense_operator_do_not_depend_on_the_size_of_the_state(
     wanted = ETKF().prepare(observation.predict(states), observation, RNG(1))
     made = pipeline.prepare(problem.forecast, RNG(1))
     np.testing.assert_array_equal(made.apply(states[:, :9]), wanted.apply(states[:, :9]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("transform", [Logit(), Logit(-2.0, 0.3), Log(), Log(0.5)], ids=str)
+def test_what_a_transform_makes_it_takes_again(transform, dtype):
+    """However far the filter has moved it: rounding leaves nothing on a bound."""
+    high = [90.0, 1e4] if np.isfinite(transform.domain[1]) else [70.0, 80.0]
+    far = np.array([[-1e4, -90.0, -1.0, 0.0, 1.0, *high]], dtype)
+    made = transform.inverse(far)
+    assert made.dtype == dtype and (made > transform.domain[0]).all() and (made < transform.domain[1]).all()
+    again = transform.forward(made)
+    assert np.isfinite(again).all() and (np.diff(again) >= 0).all()
+    np.testing.assert_allclose(again[0, 2:5], far[0, 2:5], rtol=0, atol=1e-5)
