@@ -22,6 +22,7 @@ from ensf.arrays import (
     Array,
     Generator,
     Record,
+    as_floating,
     centred,
     generator,
     is_host_stream,
@@ -144,7 +145,8 @@ class Tolerant(Protocol):
 class FailedMembers(Wrapper):
     """Wrapper: goes on without members that are not finite; they are replaced by moved copies of the others' analysis.
 
-    So are members so far off that rounding hides the observations from the filter.
+    So are members so far off that rounding hides the observations from the filter, and those whose row of
+    ``predicted=`` is not finite, as of a simulation that failed.
 
     It stands outside of other wrappers, but inside a `Smoother`.
 
@@ -229,6 +231,9 @@ class FailedMembers(Wrapper):
         """
         prior = as_members(prior)
         alive = self.alive(prior)
+        if predicted is not None:
+            predicted = as_floating(predicted, "predicted")
+            alive = self.checked(alive & _simulated(predicted, observation, len(alive)))
         rng = generator(rng)
 
         def of_left(alive: np.ndarray) -> Analysis:
@@ -370,6 +375,22 @@ def _each(memory: Memory, changed: Callable[[OfMembers], Memory]) -> Memory:
     if not isinstance(own, _Holding):
         return own
     return replace(own, inner=_each(own.inner, changed))  # type: ignore[type-var]
+
+
+def _simulated(predicted: Array, observation: Observation, members: int) -> np.ndarray:
+    """Of which members ``(member,)`` there are predictions: those of a simulation that failed are not finite.
+
+    Nothing is asked of missing observations, nor of what no member has.
+    """
+    if predicted.ndim != 2 or predicted.shape[0] != members:
+        raise ValueError(
+            f"predicted has shape {tuple(predicted.shape)} but there are {members} members: give (member, observation)"
+        )
+    there = np.isfinite(to_numpy(predicted))
+    asked = there.any(axis=0)
+    if there.shape[1] == observation.size:
+        asked &= ~np.isnan(to_numpy(observation.value))
+    return there[:, asked].all(axis=1)
 
 
 def without_failed(ensemble: Array, alive: np.ndarray) -> Array:

@@ -22,6 +22,7 @@ from ensf import (
     Observation,
     Parameter,
     Select,
+    Simulated,
     Smoother,
     SpreadReset,
     analyse_window,
@@ -113,6 +114,28 @@ def test_parts_and_earlier_states_take_the_same_weights(prior, rng):
     expected = inner.apply(earlier[LEFT], positions, field="earlier", inflate=False)
     np.testing.assert_array_equal(corrected[LEFT], expected)
     np.testing.assert_allclose(corrected[FAILED], analysis.update.replacement.made(expected))
+
+
+def test_a_simulation_that_failed_is_a_member_that_failed(prior):
+    """Its state is fine, its row of predictions is not finite; missing observations ask for nothing."""
+    states, method = np.nan_to_num(prior, posinf=0.3), FailedMembers(ETKF(), 5)
+    predicted = states[:, :3] + 1.0
+    predicted[FAILED, 1] = [np.nan, np.inf, -np.inf][: len(FAILED)]
+    seen = Observation(np.array([0.5, 1.0, 0.2]), Simulated(), 0.5)
+    analysis = method.analyse(states, seen, 1, predicted=predicted)
+    expected = ETKF().analyse(states[LEFT], seen, 1, predicted=predicted[LEFT]).ensemble
+    np.testing.assert_array_equal(analysis.ensemble[LEFT], expected)
+    assert analysis.info["failed_members"] == len(FAILED) and np.isfinite(analysis.ensemble).all()
+    missing = Observation(np.array([0.5, np.nan, 0.2]), Simulated(), 0.5)
+    assert method.analyse(states, missing, 1, predicted=predicted).info["failed_members"] == 0
+    nobody = predicted.copy()
+    nobody[:, 1] = np.nan
+    with pytest.raises(ValueError, match="observation 1"):
+        method.analyse(states, seen, 1, predicted=nobody)
+    with pytest.raises(ValueError, match="predicted has shape .* but there are .* members"):
+        method.analyse(states, seen, 1, predicted=predicted[:-1])
+    with pytest.raises(ValueError, match=f"min_members is {len(states)}"):
+        FailedMembers(ETKF(), len(states)).analyse(states, seen, 1, predicted=predicted)
 
 
 def test_predictions_and_prepare_tell_who_failed(prior):
