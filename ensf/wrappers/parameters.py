@@ -23,7 +23,7 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, as_floating, counted_normal, like, member_mean, namespace, to_numpy
 from ensf.arrays.settings import check_kind, check_settings
-from ensf.filters.base import Filter, Memory, Part, Preparable, Update, as_part
+from ensf.filters.base import Analysis, Filter, Memory, Part, Preparable, Unchanged, Update, as_part
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.failed_members import Replacement
@@ -242,12 +242,27 @@ class AugmentedState(Wrapper):
             )
         located = replace(observation, error=observation.law)
         object.__setattr__(located, "state_size", size)
-        update = self._inner(predicted, located, rng, memory)
+        return self._around(self._inner(predicted, located, rng, memory), size, rng)
+
+    def _around(self, update: Update, size: int, rng: Generator) -> AugmentedUpdate:
+        """The update of the state, of so many entries, and of the parameters behind it."""
         key = int(rng.integers(2**63)) if any(parameter.walk for parameter in self.parameters) else 0
         info = {**update.info, "parameters": self.size}
         return AugmentedUpdate(
             update.memory, info, update=update, whole=update, parameters=self.parameters, size=size, key=key
         )
+
+    def _without_observations(
+        self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
+    ) -> Analysis:
+        """The state as it is; parameters go on with their walk, and keep the spread that they have at least."""
+        analysis = super()._without_observations(prior, observation, rng, memory, positions)
+        size = prior.shape[1] - self.size
+        if size <= 0:
+            return analysis
+        update = self._around(Unchanged(analysis.memory), size, rng)
+        ensemble = update.analysed(as_part(prior, positions))[0]
+        return Analysis(ensemble, update.memory, update.info, update)
 
 
 def check_preparable(filter: Filter) -> None:

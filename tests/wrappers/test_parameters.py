@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 from exact import kalman_posterior
 
-from ensf import ETKF, LETKF, AugmentedState, Copula, Observation, Parameter, Rotation, Select, letsf, periodic_line
+from ensf import (
+    ETKF,
+    LETKF,
+    AugmentedState,
+    Copula,
+    Observation,
+    Parameter,
+    Rotation,
+    Select,
+    analyse_window,
+    at_times,
+    letsf,
+    periodic_line,
+)
 from ensf.dataset import Log, Logit
 from ensf.diagnostics import scores
 from ensf.models.lorenz96 import ForcedLorenz96, Lorenz96
@@ -57,6 +70,29 @@ def test_the_floor_and_the_walk_are_what_they_say(prior, observation):
     steps = [walking.analyse(prior, observation, seed).ensemble[:, SIZE] - free[:, SIZE] for seed in range(400)]
     np.testing.assert_allclose(np.mean(steps, axis=1), 0, atol=1e-12)
     np.testing.assert_allclose(np.mean(np.var(steps, axis=1, ddof=1)), 0.16, rtol=0.08)
+
+
+@pytest.mark.parametrize("window", [False, True], ids=["at its end", "in a window"])
+def test_a_cycle_without_values_has_its_walk_and_its_floor(prior, window):
+    """A walk is of the parameter, and not of the observations."""
+    nothing = Observation(np.full(2, np.nan), Select([0, 3]), 0.5)
+
+    def made(method, seed):
+        if not window:
+            return method.analyse(prior, nothing, seed)
+        seen = Observation(nothing.value, at_times(Select([0, 3]), [0.0, 1.0], [0.0, 1.0]), 0.5)
+        return analyse_window(method, np.stack([0 * prior, prior], axis=1), seen, seed)
+
+    walking = AugmentedState(ETKF(), (Parameter(walk=0.4), Parameter(min_spread=1.5)))
+    steps = np.array([made(walking, seed).ensemble - prior for seed in range(400)])
+    assert (steps[:, :, :SIZE] == 0).all()
+    np.testing.assert_allclose(np.mean(steps[:, :, SIZE], axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(np.mean(np.var(steps[:, :, SIZE], axis=1, ddof=1)), 0.16, rtol=0.08)
+    analysis = made(walking, 1)
+    np.testing.assert_allclose(analysis.ensemble[:, SIZE + 1].std(ddof=1), 1.5, rtol=1e-12)
+    np.testing.assert_array_equal(analysis.update.apply(prior, np.arange(SIZE + 2.0)[:, None]), analysis.ensemble)
+    still = made(AugmentedState(ETKF(), (Parameter(), Parameter())), 1)
+    np.testing.assert_array_equal(still.ensemble, prior)
 
 
 def test_the_floor_holds_where_all_members_agree(prior, observation):
