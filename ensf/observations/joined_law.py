@@ -11,9 +11,10 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, Record, like, namespace, rows, to_numpy
 from ensf.arrays.settings import as_indices
-from ensf.observations.error_laws import ErrorLaw, Gaussian, IndependentLaw, one_each
+from ensf.observations.error_laws import ErrorLaw, Gaussian, IndependentLaw, is_error_law, one_each
+from ensf.observations.grouped import Grouped
 
-__all__ = ["JoinedLaw", "gaussian_rows", "join_laws", "widened"]
+__all__ = ["JoinedLaw", "gaussian_rows", "in_turn", "join_laws", "widened"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -166,6 +167,33 @@ def join_laws(parts: Sequence[tuple[IndependentLaw, np.ndarray]]) -> Independent
         deviations = [np.broadcast_to(to_numpy(law.deviation), len(index)) for law, index in gaussian]
         return Gaussian(np.concatenate(deviations)[order])
     return JoinedLaw(tuple(law for law, _ in parts), tuple(tuple(index.tolist()) for _, index in parts))
+
+
+def in_turn(errors: Sequence[Numbers | ErrorLaw], sizes: Sequence[int]) -> Numbers | ErrorLaw:
+    """Errors of observations made one time after another, those of one time independent of those of the others.
+
+    Parameters
+    ----------
+    errors : sequence of float, (observation,) array or error law
+        Of each time, all of one form; a float is that of every time.
+    sizes : sequence of int
+        Number of observations of each time.
+    """
+    laws = [error for error in errors if is_error_law(error)]
+    if not laws:
+        numbers = [error for error in errors if one_each(error)]
+        return namespace(*numbers).concat(numbers) if numbers else errors[0]
+    stops = np.cumsum(sizes)
+    independent = [law for law in laws if law.is_independent]
+    if len(independent) == len(laws):
+        rows_of_each = (np.arange(stop - size, stop) for stop, size in zip(stops.tolist(), sizes, strict=True))
+        return join_laws(list(zip(independent, rows_of_each, strict=True)))
+    group, matrices = list[np.ndarray](), list[np.ndarray]()
+    for law, size in zip(laws, sizes, strict=True):
+        grouped = law if isinstance(law, Grouped) else Grouped(np.zeros(size), [law.covariance(np.ones(size))])
+        group.append(grouped.group + len(matrices))
+        matrices.extend(grouped.matrices)
+    return Grouped(np.concatenate(group), tuple(matrices))
 
 
 def gaussian_rows(law: ErrorLaw, observations: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -255,7 +256,15 @@ class Observation:
         )
 
     def tempered(self, weight: float) -> Observation:
-        """With a part of the precision: its log-likelihood is multiplied by the weight, 1 / alpha in ES-MDA."""
+        """With a part of the precision: its log-likelihood is multiplied by the weight, 1 / alpha in ES-MDA.
+
+        Raises
+        ------
+        ValueError
+            If the weight is not positive and finite.
+        """
+        if not 0 < weight < math.inf:
+            raise ValueError(f"the weight of the likelihood is {weight}: give a positive number, such as 1 / alpha")
         return replace(self, error=self.law.tempered(weight))
 
     def located(self, positions: np.ndarray) -> Observation:

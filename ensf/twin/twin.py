@@ -30,6 +30,7 @@ from ensf.filters.lost import Lost
 from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator, at_times
 from ensf.observations.error_laws import is_error_law
 from ensf.observations.joined import join
+from ensf.observations.joined_law import in_turn
 from ensf.observations.predictions import Unresolved
 from ensf.observations.trajectory import brackets
 from ensf.observations.window import Window
@@ -205,12 +206,11 @@ class AsynchronousNetwork:
             (at_times(one.operator, np.full(one.size, time), self.steps), np.arange(stop - one.size, stop))
             for one, time, stop in zip(each, self.told or self.times, stops, strict=True)
         ]
-        per_observation = not is_error_law(first.error) and np.ndim(cast(Numbers, first.error)) > 0
         position = None if first.position is None else xp.concat([one.position for one in each], axis=0)
         return Observation(
             xp.concat([one.value for one in each]),
             join(parts),
-            xp.concat([one.error for one in each]) if per_observation else first.error,
+            in_turn([one.error for one in each], sizes),
             position,
             kind=None if first.kind is None else np.concatenate([one.kind for one in each]),
         )

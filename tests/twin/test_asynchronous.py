@@ -6,6 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 from exact import kalman_posterior
+from scipy.linalg import block_diag
 
 from ensf import (
     ETKF,
@@ -18,10 +19,12 @@ from ensf import (
     AsynchronousNetwork,
     AugmentedState,
     CollapseGuard,
+    Correlated,
     EnKF,
     EnSF,
     Euclidean,
     ForecastInflation,
+    Grouped,
     Identity,
     Linear,
     Localization,
@@ -33,6 +36,7 @@ from ensf import (
     Select,
     Smoother,
     Streams,
+    StudentT,
     WindSpeed,
     analyse_window,
     arctan,
@@ -318,6 +322,35 @@ def test_a_trajectory_may_be_a_list(rng):
     )
     made = [analyse_window(ETKF(), one, seen, 1).ensemble for one in (trajectory, trajectory.tolist())]
     np.testing.assert_array_equal(*made)
+
+
+PAIR, ONES = np.array([[1.0, 0.4], [0.4, 1.0]]), np.ones((1, 1))
+LAWS = {
+    "number": (0.5, 0.25 * np.eye(6)),
+    "numbers": (np.array([0.5, 1.0, 2.0]), np.diag([0.25, 1.0, 4.0] * 2)),
+    "Correlated": (Correlated(block_diag(PAIR, ONES)), block_diag(PAIR, ONES, PAIR, ONES)),
+    "Grouped": (Grouped(np.array(["b", "b", "a"]), [ONES, PAIR]), block_diag(PAIR, ONES, PAIR, ONES)),
+    "StudentT": (StudentT(0.5, 4.0), None),
+    "StudentT of each": (StudentT(np.array([0.5, 1.0, 2.0]), 4.0), None),
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_errors_of_different_times_are_independent(name):
+    law, wanted = LAWS[name]
+    network = AsynchronousNetwork(Network(Select([0, 2, 4]), law), (0.1, 0.25), STEPS)
+    truths = [np.zeros(SIZE), np.ones(SIZE)]
+    seen = network.observe(truths, 0, np.random.default_rng(1))
+    if wanted is not None:
+        np.testing.assert_allclose(seen.law.covariance(seen.value), wanted)
+    rng = np.random.default_rng(1)
+    each = [network.network.observe(truth, 0, rng) for truth in truths]
+    np.testing.assert_array_equal(seen.value, np.concatenate([one.value for one in each]))
+    predicted = np.linspace(-1, 1, 6)
+    parts = sum(one.law.log_density(one.value, part) for one, part in zip(each, np.split(predicted, 2), strict=True))
+    np.testing.assert_allclose(seen.law.log_density(seen.value, predicted), parts)
+    trajectory = np.random.default_rng(2).standard_normal((MEMBERS, 4, SIZE))
+    assert np.isfinite(analyse_window(LETSF(WIDE), trajectory, seen, 1).ensemble).all()
 
 
 def test_windows_that_do_not_fit_are_refused():
