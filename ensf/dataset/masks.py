@@ -59,7 +59,9 @@ def find_masks(mask: Mask, dataset: xr.Dataset, member_dim: str) -> dict[Hashabl
 
 
 def whole_members(dataset: xr.Dataset, member_dim: str, mask: Mask) -> np.ndarray:
-    """Which members have an infinite value nowhere, and NaN only where most members have it, ``(member,)`` of bool.
+    """Which members have an infinite value nowhere, and NaN only where it may be, ``(member,)`` of bool.
+
+    With ``mask=True`` that is where most of the members that have values have none, else where all have none.
 
     Parameters
     ----------
@@ -76,7 +78,8 @@ def whole_members(dataset: xr.Dataset, member_dim: str, mask: Mask) -> np.ndarra
         if name in masks:
             values = values[:, ~masks[name].ravel()]
         missing = np.isnan(values)
-        usual = 2 * missing.sum(axis=0) > len(whole)
+        some = missing[~missing.all(axis=1)] if mask is True else missing
+        usual = 2 * some.sum(axis=0) > len(some) if mask is True and len(some) else missing.all(axis=0)
         whole &= ~(np.isinf(values) | missing & ~usual).any(axis=1)
     return whole
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 import numpy as np
 import xarray as xr
 
-from ensf.arrays import Array, Generator, Record, as_names, generator
+from ensf.arrays import Array, Generator, Record, as_names, generator, is_count
 from ensf.dataset.blocks import Transforms
 from ensf.dataset.layout import Layout
 from ensf.dataset.masks import Mask, computed, whole_members
@@ -18,7 +18,7 @@ from ensf.dataset.methods import Method, beside_parameters, find_localization, m
 from ensf.dataset.packing import choose, pack, restore, without_fills
 from ensf.dataset.pipeline import Done, Pipeline, member_label
 from ensf.dataset.transforms import Setting, several
-from ensf.filters.base import Analysis, Memory, Update
+from ensf.filters.base import Analysis, Memory, Update, can
 from ensf.localization import Localization
 from ensf.observations.observation import Observation
 from ensf.wrappers.failed_members import Completed, Replacement, Tolerant, of_members
@@ -98,16 +98,23 @@ class Problem(Record):
         member_dim: str = "realization",
         variables: Variables = None,
         mask: Mask = None,
+        parameters: Iterable[Hashable] = (),
         coordinates: Mapping[str, str] | None = None,
         periods: Mapping[str, float] | None = None,
     ) -> Problem:
-        """The problem of a Dataset; parameters and errors are those of `analyse`."""
+        """The problem of a Dataset; arguments and errors are those of `analyse`.
+
+        Of `parameters` only the names count: a member that has no number there has failed.
+        """
         settings, mask = _settings(dataset, variables, member_dim), computed(mask)
         chosen = choose(dataset, member_dim, settings)
         how = dataset, chosen, settings, observations, method, member_dim, mask, coordinates, periods
         if not isinstance(method, Tolerant):
             return cls._of_members(np.ones(chosen.sizes[member_dim], dtype=bool), *how)
-        alive = method.checked(whole_members(without_fills(chosen), member_dim, mask))
+        alive = whole_members(without_fills(chosen), member_dim, mask)
+        for name in parameters:
+            alive &= whole_members(choose(dataset, member_dim, [name]), member_dim, _mask_of(mask, name))
+        method.checked(alive)
         problem = cls._of_members(alive, *how)
         far = problem.pipeline.unresolved_members(problem.forecast)
         if not far.any():
@@ -246,11 +253,20 @@ class Problem(Record):
         ValueError
             If it is not like the forecast, or as `Pipeline.smooth`.
         """
+        if not is_count(lag):
+            raise ValueError(f"lag is {lag!r}: give the number of cycles ago, 1 or more")
         names = list(self.layout.template.data_vars)
         earlier = earlier if len(self.alive) == self.dataset.sizes[self.layout.member_dim] else self._left(earlier)
         chosen = choose(earlier, self.layout.member_dim, names)
         states, layout = pack(self._left(chosen), self.layout.member_dim, mask=_holes(self.layout))
-        if states.shape != self.forecast.shape or layout.dims != self.layout.dims:
+        for name, dims in self.layout.dims.items():
+            if layout.dims[name] != dims:
+                raise ValueError(
+                    f"variable {name!r} of the earlier ensemble has dimensions {layout.dims[name]} but that of the "
+                    f"forecast {dims}: transpose it"
+                )
+        _check_same_grid(layout.template, self.layout.template)
+        if states.shape != self.forecast.shape:
             raise ValueError(
                 f"the earlier ensemble has {states.shape[0]} members of {states.shape[1]} values but the forecast "
                 f"{self.forecast.shape[0]} of {self.forecast.shape[1]}: give the same members, variables and grid"
@@ -341,7 +357,7 @@ def analyse(
             periods=periods,
         )
         return analysis[name].rename(dataset.name)
-    parameters = dict(parameters or {})
+    parameters = _named_parameters(parameters)
     for name in parameters:
         _check_parameter(dataset, name, member_dim)
         if variables is not None and name in variables:
@@ -353,7 +369,8 @@ def analyse(
         if variables is None:
             variables = [name for name, one in dataset.items() if member_dim in one.dims and name not in parameters]
     how: dict[str, Any] = {"member_dim": member_dim, "variables": variables, "mask": mask}
-    problem = Problem.of(dataset, observations, method, **how, coordinates=coordinates, periods=periods)
+    how |= {"parameters": parameters, "coordinates": coordinates, "periods": periods}
+    problem = Problem.of(dataset, observations, method, **how)
     if not parameters:
         return problem.restore(problem.analyse(rng).ensemble)
     check_preparable(problem.pipeline.method)
@@ -366,6 +383,14 @@ def analyse(
         made, layout = problem.parameter(analysis.update, name, parameter, mask, key)
         analysed = restore(analysed.assign({name: problem.dataset[name]}), made, layout)
     return analysed
+
+
+def _named_parameters(parameters: Mapping[Hashable, Parameter] | None) -> dict[Hashable, Parameter]:
+    """Raise ValueError for what is no mapping of names to parameters."""
+    named = {} if parameters is None else parameters
+    if not can(named, "items") or not all(can(one, "to_filter") for one in named.values()):
+        raise ValueError(f"parameters= is {parameters!r}: give one for each name, such as {{'k': Parameter(walk=0.1)}}")
+    return dict(named)
 
 
 def _check_parameter(dataset: xr.Dataset, name: Hashable, member_dim: str) -> None:
@@ -390,6 +415,24 @@ def _parted(update: Update) -> tuple[Update, Replacement | None]:
     if not isinstance(update, Completed):
         return update, None
     return update.update, update.replacement if update.replaced else None
+
+
+def _check_same_grid(earlier: xr.Dataset, forecast: xr.Dataset) -> None:
+    """Raise ValueError for other units, or other coordinates of the grid; a time may differ."""
+    for name, variable in forecast.data_vars.items():
+        units = earlier[name].attrs.get("units"), variable.attrs.get("units")
+        if None not in units and units[0] != units[1]:
+            raise ValueError(
+                f"variable {name!r} of the earlier ensemble is in {units[0]!r} but that of the forecast in "
+                f"{units[1]!r}: convert it"
+            )
+    for name, coordinate in forecast.coords.items():
+        if name in earlier.coords and coordinate.ndim and coordinate.dtype.kind == "f":
+            other = earlier.coords[name]
+            if other.shape == coordinate.shape and not np.allclose(other, coordinate, equal_nan=True):
+                raise ValueError(
+                    f"the earlier ensemble has other values of {name!r} than the forecast: give the same grid"
+                )
 
 
 def _holes(layout: Layout) -> dict[Hashable, xr.DataArray]:

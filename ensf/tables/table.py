@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ensf.arrays import Array, as_names, like, member_mean, member_variance, namespace, to_numpy
+from ensf.arrays.settings import check_kind
 from ensf.dataset.coordinates import VARIABLE, column_coordinate, variable_dims
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout
@@ -315,6 +316,8 @@ class ObservationTable:
             height, the grid is neither regular nor curvilinear, a group is in two files, or nothing says how the errors
             of a group are correlated.
         """
+        if correlation is not None:
+            check_kind(correlation, "matrix", "correlation of a table", "ByDistance(100.0)")
         _check_groups(self, correlation)
         quantities = {**registered(), **(derived or {})}
         placed = self.placed(layout)

@@ -80,7 +80,10 @@ class Parameter:
         check_settings(self)
         if self.transform is not None:
             check_kind(self.transform, "forward", "transform of Parameter", "Log()")
-        places = to_numpy(as_floating(self.places, "places of Parameter")) if np.size(self.places) else np.zeros((0, 1))
+        dimensions = sorted({np.size(place) for place in self.places})
+        if len(dimensions) > 1:
+            raise ValueError(f"places of Parameter have {dimensions} coordinates: give the same number of each")
+        places = to_numpy(as_floating(self.places, "places of Parameter")) if dimensions else np.zeros((0, 1))
         if places.ndim == 1:
             places = places[:, None]
         object.__setattr__(self, "places", tuple(map(tuple, places.tolist())))

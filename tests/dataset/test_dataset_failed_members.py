@@ -83,6 +83,27 @@ def test_earlier_states_follow(broken, states, rng):
     np.testing.assert_allclose(corrected[FAILED], analysis.update.replacement.made(expected), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("change", "lag", "sentence"),
+    [
+        (lambda e: e, 0, "lag is 0: give the number of cycles ago"),
+        (lambda e: e, 1.5, "lag is 1.5"),
+        (lambda e: e.assign_coords(x=2 * e.x), 1, "has other values of 'x' than the forecast"),
+        (lambda e: e.assign(t=e.t.assign_attrs(units="degC")), 1, "is in 'degC' but that of the forecast in 'K'"),
+        (lambda e: e.transpose("x", "realization"), 1, "has dimensions .* but that of the forecast .*: transpose it"),
+        (lambda e: e.isel(realization=slice(0, 5)), 1, "has 5 members of 6 values but the forecast 8 of 6"),
+    ],
+)
+def test_earlier_states_are_like_the_forecast(states, change, lag, sentence):
+    forecast = member_of(states)[["t"]]
+    forecast.t.attrs["units"] = "K"
+    problem = Problem.of(forecast, SEEN, NEAR)
+    update = problem.analyse(3).update
+    assert problem.smooth(update, forecast).t.dims == forecast.t.dims
+    with pytest.raises(ValueError, match=sentence):
+        problem.smooth(update, change(forecast), lag)
+
+
 def test_what_all_miss_is_no_failure_and_land_is_not_looked_at(broken):
     dataset = member_of(broken)
     land = xr.zeros_like(dataset.t.isel(realization=0), dtype=bool)
@@ -101,9 +122,35 @@ def test_too_few_are_refused_and_members_keep_their_numbers(broken):
         ValueError, match="6 of 8 members are left, member 0 is not finite or too far off, and min_members is 7"
     ):
         analyse(member_of(broken)[["t"]], SEEN, FailedMembers(NEAR, 7), 3)
-    dataset = member_of(broken)
-    dataset.rate[6] = np.nan
-    with pytest.raises(ValueError, match="parameter 'rate' has no number in member 6"):
-        analyse(dataset, SEEN, FailedMembers(NEAR, 4), 3, parameters={"rate": Parameter()})
     with pytest.raises(ValueError, match="'t' of member 0 is nan"):
-        analyse(dataset[["t"]], SEEN, NEAR, 3)
+        analyse(member_of(broken)[["t"]], SEEN, NEAR, 3)
+
+
+def test_a_parameter_without_a_number_is_a_member_that_failed(states):
+    dataset = member_of(states)
+    dataset.rate[6] = np.nan
+    left = np.delete(np.arange(MEMBERS), 6)
+    how = {"parameters": {"rate": Parameter()}}
+    result = analyse(dataset, SEEN, FailedMembers(NEAR, 4), 3, **how)
+    expected = analyse(dataset.isel(realization=left), SEEN, NEAR, 3, **how)
+    for name in ("t", "rate"):
+        np.testing.assert_array_equal(result[name].values[left], expected[name])
+        assert np.isfinite(result[name].values[6]).all()
+    with pytest.raises(ValueError, match="parameter 'rate' has no number in member 6"):
+        analyse(dataset, SEEN, NEAR, 3, **how)
+
+
+@pytest.mark.parametrize("mask", [None, True, "declared"])
+def test_most_members_may_fail(mask, rng):
+    """Whole members without values are no land, however many they are; what all lack is."""
+    dataset = xr.Dataset({"t": (("realization", "x"), rng.standard_normal((20, 6)))}, {"x": np.arange(6.0)})
+    dataset.t[5:] = np.nan
+    land = xr.zeros_like(dataset.t.isel(realization=0), dtype=bool)
+    if mask is not None:
+        land[2], dataset.t[:, 2] = True, np.nan
+    result = analyse(dataset, SEEN, FailedMembers(NEAR, 4), 3, mask=land if mask == "declared" else mask).t
+    assert np.isfinite(result.values[:, ~land.values]).all()
+    expected = analyse(dataset.isel(realization=slice(5)), SEEN, NEAR, 3, mask=land if mask == "declared" else mask).t
+    np.testing.assert_array_equal(result.values[:5], expected)
+    with pytest.raises(ValueError, match="5 of 20 members are left"):
+        analyse(dataset, SEEN, FailedMembers(NEAR, 6), 3, mask=land if mask == "declared" else mask)

@@ -93,3 +93,16 @@ def test_a_field_is_analysed_at_its_own_places_within_its_bounds(dataset, rng):
     assert np.isnan(result.rough.values[:, 1, 0]).all() and result.rough.attrs["units"] == "m"
     with pytest.raises(ValueError, match=r"'rough' is .* outside the bounds of Logit"):
         analyse(here, SEEN, near, 1, variables=["t"], mask=True, parameters={"rough": Parameter(Logit(0.0, 1.0))})
+
+
+@pytest.mark.parametrize("parameters", [["rate"], "rate", {"rate": None}, {"rate": {}}, {"rate": Parameter}], ids=str)
+def test_parameters_are_named_with_their_settings(dataset, parameters):
+    with pytest.raises(ValueError, match="parameters= is .*: give one for each name, such as"):
+        analyse(dataset, SEEN, ETKF(), 1, parameters=parameters)
+    with pytest.raises(ValueError, match=r"places of Parameter have \[1, 2\] coordinates"):
+        Parameter(places=((1.0,), (2.0, 3.0)))
+    local, elsewhere = LETKF(Localization(Euclidean(), 3.0, ("x",))), Parameter(places=((1.0, 2.0),))
+    with pytest.raises(
+        ValueError, match=r"places of parameter 'rate' have 2 coordinates but the localization \('x',\)"
+    ):
+        analyse(dataset, SEEN, local, 1, parameters={"rate": elsewhere})

@@ -89,6 +89,9 @@ def test_what_is_not_said_is_refused(table, forecast, tmp_path, capsys):
         table.observe(layout, correlation=ByChannel("channel", (1, 2), ((1, 0.5), (0.5, 1))))
     with pytest.raises(ValueError, match="has 't', of which ByChannel has no correlation"):
         table.observe(layout, correlation=ByChannel("variable", ("u", "v"), ((1, 0.5), (0.5, 1))))
+    for correlation in ("0.4", 0.4, Constant):
+        with pytest.raises(ValueError, match="correlation of a table is .*: give one such as ByDistance"):
+            table.observe(layout, correlation=correlation)
     for name in ("one.csv", "two.csv"):
         table.write(tmp_path / name)
     both = read([tmp_path / "one.csv", tmp_path / "two.csv"])
