@@ -13,6 +13,9 @@ from ensf.diffusion.counter import threefry
 
 __all__ = ["CountedNormals", "counted"]
 
+AHEAD = 256
+"""Draws whose keys are made together: one by one they cost more than the numbers of a small state."""
+
 
 class CountedNormals:
     """A random stream whose draw number n, row and entry make a normal number.
@@ -28,12 +31,16 @@ class CountedNormals:
     def __init__(self, rng: Generator) -> None:
         key = int(rng.integers(2**63))
         self.key, self.draws = (key & 0xFFFFFFFF, key >> 32), 0
+        self._ahead = np.empty((0, 2), np.uint32)
 
     def next_keys(self, count: int) -> np.ndarray:
         """Keys ``(draw, 2)`` of the next draws, which are thereby taken."""
-        draws = np.arange(self.draws, self.draws + count).astype(np.uint32)
+        if count > len(self._ahead):
+            draws = np.arange(self.draws, self.draws + max(count, AHEAD)).astype(np.uint32)
+            self._ahead = np.stack(threefry(draws, np.zeros_like(draws), *self.key), axis=1)
+        keys, self._ahead = self._ahead[:count], self._ahead[count:]
         self.draws += count
-        return np.stack(threefry(draws, np.zeros(count, np.uint32), *self.key), axis=1)
+        return keys
 
     def standard_normal(self, shape: tuple[int, ...], dtype: np.dtype | type = np.float64) -> np.ndarray:
         """The next draw; its last axis is that of the entries, those before it count the rows."""

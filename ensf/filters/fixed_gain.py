@@ -17,7 +17,7 @@ from ensf.arrays import Array, Generator, is_count, like, namespace, normal, str
 from ensf.arrays.settings import check_settings
 from ensf.filters.base import Memory, Part, Prepared, Update, observed_variables
 from ensf.observations.observation import Observation
-from ensf.observations.operators import Select
+from ensf.observations.operators import Identity, Select
 
 __all__ = ["FixedGainMAP"]
 
@@ -77,7 +77,8 @@ class FixedGainMAP(Prepared):
         value, error = observation.value, law.standard_deviation(observation.value)
         perturbed = value + error * normal(stream(rng, predicted), predicted.shape, predicted)
         variables, first, number = np.unique(entries, return_index=True, return_inverse=True)
-        observed = Select(number.ravel())
+        in_order = len(variables) == len(entries) and bool((variables == entries).all())
+        observed = Identity() if in_order else Select(number.ravel())
         prior = xp.take(predicted, like(first, predicted), axis=1)
         precision = 1 / self.deviation**2
 
@@ -130,6 +131,8 @@ class FixedGainUpdate(Update):
         """Members of a part."""
         if part.field != "state":
             return part.values, {}
+        if np.array_equal(part.entries, self.variables):
+            return part.values + self.changes, {}
         xp = namespace(part.values)
         last = len(self.variables)
         number = np.minimum(np.searchsorted(self.variables, part.entries), last - 1)

@@ -12,17 +12,33 @@ BLOCK = 512
 
 @compiled(nogil=True)
 def _combine_block(anomalies, weights, start, stop, increments):
-    """For every entry: members in order, products added one after another, in double precision."""
-    members = anomalies.shape[0]
-    total = np.empty(stop - start)
-    for j in range(weights.shape[1]):
-        total[:] = 0.0
-        for k in range(members):
-            weight = weights[k, j]
+    """For every entry: members in order, products added one after another, in double precision.
+
+    Two columns and four members at a time, so that a number that was loaded is used more than once.
+    """
+    last = weights.shape[1] - 1
+    together = anomalies.shape[0] // 4 * 4
+    one, two = np.empty(stop - start), np.empty(stop - start)
+    for j in range(0, last + 1, 2):
+        n = min(j + 1, last)
+        one[:] = 0.0
+        two[:] = 0.0
+        for k in range(0, together, 4):
+            v0, v1, v2, v3 = weights[k, j], weights[k + 1, j], weights[k + 2, j], weights[k + 3, j]
+            w0, w1, w2, w3 = weights[k, n], weights[k + 1, n], weights[k + 2, n], weights[k + 3, n]
             for i in range(stop - start):
-                total[i] += weight * anomalies[k, start + i]
+                a0, a1 = anomalies[k, start + i], anomalies[k + 1, start + i]
+                a2, a3 = anomalies[k + 2, start + i], anomalies[k + 3, start + i]
+                one[i] = one[i] + v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
+                two[i] = two[i] + w0 * a0 + w1 * a1 + w2 * a2 + w3 * a3
+        for k in range(together, anomalies.shape[0]):
+            v0, w0 = weights[k, j], weights[k, n]
+            for i in range(stop - start):
+                one[i] += v0 * anomalies[k, start + i]
+                two[i] += w0 * anomalies[k, start + i]
         for i in range(stop - start):
-            increments[j, start + i] = total[i]
+            increments[j, start + i] = one[i]
+            increments[n, start + i] = two[i]
 
 
 @compiled(parallel=True)

@@ -162,7 +162,7 @@ class LinearPart:
     linear: Operator
     function: PointwiseFunction | GroupedFunction
 
-    @property
+    @cached_property
     def pointwise(self) -> PointwiseFunction | None:
         """f if observation k depends on column k alone."""
         return self.function if isinstance(self.function, PointwiseFunction) else None
@@ -174,9 +174,7 @@ class LinearPart:
 
     def owners(self, observations: int) -> np.ndarray:
         """Observation that each column belongs to, ``(column,)``."""
-        if isinstance(self.function, PointwiseFunction):
-            return np.arange(observations)
-        return self.function.owners(observations)
+        return np.arange(observations) if self.pointwise else self.function.owners(observations)
 
 
 VERBS = (
