@@ -285,11 +285,12 @@ class Pipeline:
         """
         clipped: Clipped = Counter()
         for tile in follow(self.tiles, "analysis"):
+            members = ensemble.take(tile.entries, axis=1)  # in rows, as filters want them
             if uncorrected is not None:
-                uncorrected[:, tile.entries] = self.uncorrected(update, ensemble[:, tile.entries], tile)
+                uncorrected[:, tile.entries] = self.uncorrected(update, members, tile)
             if replacement is not None and replaced is not None:
-                replaced[:, tile.entries] = self.replaced(update, replacement, ensemble[:, tile.entries], tile)
-            done = self.analysed(update, ensemble[:, tile.entries], tile, clipped)
+                replaced[:, tile.entries] = self.replaced(update, replacement, members, tile)
+            done = self.analysed(update, members, tile, clipped)
             ensemble[:, tile.entries] = done.analysis
             watch(done)
         self.say_clipped(clipped, len(ensemble))
@@ -323,7 +324,7 @@ class Pipeline:
         failed = 0 if replacement is None else len(replacement.failed)
         replaced = np.empty((failed, ensemble.shape[1]), ensemble.dtype)
         for tile in self.tiles:
-            members = ensemble[:, tile.entries]
+            members = ensemble.take(tile.entries, axis=1)
             corrected[:, tile.entries] = self.smoothed(update, members, tile, lag)
             if replacement is not None:
                 replaced[:, tile.entries] = self.replaced(update, replacement, members, tile, lag)

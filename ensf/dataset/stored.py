@@ -110,7 +110,7 @@ class Stored:
         bad = np.ma.getmaskarray(stored).copy()
         if self.dtype.kind == "f":
             bad |= np.isnan(bare)
-        for mark in self.marks:
+        for mark in self._marks_within(bare):
             bad |= bare == mark
         if self.low > -np.inf:
             bad |= bare < self.low
@@ -146,10 +146,17 @@ class Stored:
         """Numbers of floating point as they are to be stored, the next one where one is a mark."""
         if self.dtype.kind != "f":
             return codes
-        hit = np.isin(codes, self.marks)
+        hit = np.isin(codes, self._marks_within(codes))
         if not hit.any():
             return codes
         return np.where(hit, np.nextafter(codes, codes.dtype.type(0)), codes)
+
+    def _marks_within(self, bare: np.ndarray) -> np.ndarray:
+        """Marks that numbers as they are stored may have: those between the smallest and the largest."""
+        if not bare.size:
+            return self.marks
+        low, high = np.fmin.reduce(bare, axis=None), np.fmax.reduce(bare, axis=None)
+        return self.marks[(self.marks >= low) & (self.marks <= high)]
 
     def holding(self, values: np.ndarray) -> Stored:
         """The same, or if it cannot hold the values to half a step, with another `scale` and `offset`."""

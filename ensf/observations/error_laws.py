@@ -199,8 +199,9 @@ class Independent(Record):
         return namespace(value).zeros_like(value) + beside(self.deviation, value)
 
     def restrict(self, index: np.ndarray) -> Self:
-        """Law of the observations at `index`."""
-        return replace(self, **{name: rows(numbers, index) for name, numbers in self._arrays.items()})
+        """Law of the observations at `index`; itself if its parameters are the same for all."""
+        arrays = self._arrays
+        return replace(self, **{name: rows(numbers, index) for name, numbers in arrays.items()}) if arrays else self
 
     def tempered(self, weight: float) -> IndependentLaw:
         """Law whose log density is `weight` times this one's."""

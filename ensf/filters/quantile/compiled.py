@@ -20,7 +20,7 @@ import numpy as np
 from ensf.arrays.kernels import compiled
 from ensf.filters.quantile.marginals import TAIL
 
-__all__ = ["PASSES", "arrive", "cells", "conclude", "conserve", "cut", "gaussian_loop", "regress"]
+__all__ = ["PASSES", "begin", "cut", "end", "gaussian_loop", "regress"]
 
 REACH = 6.0  # widths by which a kernel reaches out
 FLAT, IMPOSSIBLE = 1e-4, 80.0  # rise of log l in a cell taken for none; fall from its maximum taken for zero
@@ -150,6 +150,21 @@ def arrive(rows, k, scores, ordered, place, indptr, index, weight, directions, c
     near = slice(indptr[place[k]], indptr[place[k] + 1])
     _carry(rows[k], k, index[near], weight[near], directions, changes)
     return np.interp(rows[k], scores, ordered[k]) if ordered.size > 0 else rows[k].copy()
+
+
+@compiled()
+def begin(rows, k, table, scores, ordered, place, indptr, index, weight, directions, changes):
+    """Members of what observation k sees at its turn, nodes and mass of their marginal."""
+    values = arrive(rows, k, scores, ordered, place, indptr, index, weight, directions, changes)
+    nodes, mass = cells(values, table)
+    return values, nodes, mass
+
+
+@compiled()
+def end(rows, k, values, nodes, mass, logs, scores, ordered, directions, changes, taken):
+    """Direction and change of observation k, whose log likelihood at the nodes is known."""
+    moved = conserve(values, nodes, mass, logs)
+    conclude(rows, k, values, moved, scores, ordered, directions, changes, taken)
 
 
 @compiled()

@@ -100,17 +100,15 @@ class QuantileFilter(Prepared):
             )  # fmt: skip
         else:
             for k in range(observation.size):
-                values = compiled.arrive(rows, k, scores, ordered, *way, directions, changes)
+                values, nodes, mass = compiled.begin(rows, k, marginal, scores, ordered, *way, directions, changes)
                 log_likelihood = _log_likelihood(observation, k)
-                nodes, mass = compiled.cells(values, marginal)
                 logs = log_likelihood(nodes)
                 for _ in range(compiled.PASSES):
                     finer, mass = compiled.cut(nodes, mass, logs)
                     if len(finer) == len(nodes):
                         break
                     nodes, logs = finer, log_likelihood(finer)
-                moved = compiled.conserve(values, nodes, mass, logs)
-                compiled.conclude(rows, k, values, moved, scores, ordered, directions, changes, taken)
+                compiled.end(rows, k, values, nodes, mass, logs, scores, ordered, directions, changes, taken)
         kind = ProbitUpdate if self.probit else QuantileUpdate
         return kind(
             memory,
@@ -141,12 +139,13 @@ def _log_likelihood(observation: Observation, k: int) -> Callable[[np.ndarray], 
         states = nodes[:, None] if is_host(value) else like(nodes[:, None], value)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             logs = to_numpy(law.log_density(value, function(states))).astype(np.float64)
-        logs = np.where(np.isnan(logs), -np.inf, logs)
         if not np.isfinite(logs.max()):
-            raise ValueError(
-                f"observation {k} has no likelihood over the range of the prior: check its value and operator, or use "
-                "a larger observation error"
-            )
+            logs = np.where(np.isnan(logs), -np.inf, logs)
+            if not np.isfinite(logs.max()):
+                raise ValueError(
+                    f"observation {k} has no likelihood over the range of the prior: check its value and operator, or "
+                    "use a larger observation error"
+                )
         return logs
 
     return log_likelihood
