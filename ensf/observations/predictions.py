@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 
 import numpy as np
 
@@ -127,7 +126,6 @@ def _too_accurate(unresolved: np.ndarray) -> np.ndarray:
     return 2 * np.count_nonzero(unresolved, axis=0) > len(unresolved)
 
 
-@cache
 def _half_spacing(number: np.dtype) -> float:
     """Largest error of rounding of a number next to one."""
     return 0.5 * float(np.finfo(str(number).rsplit(".", 1)[-1]).eps)
