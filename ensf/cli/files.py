@@ -62,6 +62,7 @@ def add(parser: ArgumentParser) -> None:
     option("--bands", type=Any, default="", help="edges of level bands for the statistics, separated by commas")
     option("--good", type=Any, default=0, help="codes of qc that are to be used: 0; for Argo 1,2")
     option("--correlation", default="", help="of errors within a group, 'ByDistance(100.0)'; see the column group")
+    option("--laws", type=dict[str, str], metavar="chl=Lognormal", default={}, help="error laws by kind or variable")
     option("--parameters", type=dict[str, Any], default={}, help="parameters of the model, in a file: a table each")
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")
 
@@ -93,6 +94,7 @@ def settings(values: Options) -> Options:
         "good": _codes(values["good"]),
         "checks": _checks(read_settings(values["quality"])),
         "correlation": _correlation(values["correlation"]),
+        "laws": _laws(table(values, "laws")),
         "strict": values["strict"],
         "withhold": values["withhold"],
         "bands": _edges(values["bands"]),
@@ -218,6 +220,17 @@ def _correlation(text: str) -> Correlation | None:
     if len(settings) > 1 or not all(can(one, "matrix") for one in settings):
         raise ValueError(f"--correlation {text!r} is no correlation of errors: give one such as ByDistance(100.0)")
     return settings[0] if settings else None
+
+
+def _laws(laws: Options) -> dict[str, str]:
+    from ensf.tables.laws import read_law
+
+    for name, text in laws.items():
+        try:
+            read_law(str(text))
+        except ValueError as error:
+            raise ValueError(f"--laws of {name!r}: {error}") from None
+    return {name: str(text) for name, text in laws.items()}
 
 
 def _checks(checks: tuple[Any, ...]) -> tuple[Any, ...]:

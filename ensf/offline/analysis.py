@@ -221,6 +221,8 @@ class Offline:
         Codes in the column `qc` of rows that are to be used.
     surface : tuple of str
         Variables with levels of which rows without a height see the level nearest to the surface.
+    laws : mapping of str to str
+        Error laws by kind or variable, as of `ensf.tables.ObservationTable.observe`.
     correlation : Correlation, optional
         Of the errors of the rows of one group, as in `ensf.tables.ObservationTable.observe`.
     parameters : mapping of str to Parameter
@@ -255,6 +257,7 @@ class Offline:
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
     correlation: Correlation | None = None
+    laws: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     by_time: bool = False
     window: str = ""
@@ -345,7 +348,7 @@ class Offline:
         window = window_of(self.window or ("all" if self.by_time else ""), paths)
         table = read(tables, good=self.good)
         table = table if window is None else table.within(*window)
-        options = {"surface": self.surface, "correlation": self.correlation}
+        options = {"surface": self.surface, "correlation": self.correlation, "laws": self.laws}
         observed = meet(table, named(tables), layout, self.checks, options)
         converted = converted_units(table, observed)
         read_at = entries_read(observed.observation, layout.size)

@@ -120,12 +120,14 @@ class Bands:
 
 
 def departures(table: ObservationTable) -> Departures:
-    """Every row of a table with what forecast and analysis predict; NaN where a row was not compared."""
+    """Every row of a table with what forecast and analysis predict; NaN where a row was not compared, or answers."""
     columns = {
-        name: table.extra[name] for stage in ("prior", "analysis") for name in (f"{stage}_mean", f"{stage}_spread")
+        name: np.where(table.answers, np.nan, table.extra[name])
+        for stage in ("prior", "analysis")
+        for name in (f"{stage}_mean", f"{stage}_spread")
     }
     influence = table.extra.get("influence", np.full(len(table), np.nan))
-    return Departures(table.value, table.error, **columns, influence=influence)
+    return Departures(table.value, table.deviation, **columns, influence=influence)
 
 
 def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]) -> xr.Dataset:
@@ -166,6 +168,7 @@ def by_band(table: ObservationTable, bands: Bands, units: Mapping[Hashable, str]
             for r, code in enumerate(ROLES.values()):
                 which = np.flatnonzero(here & (table.codes == code))
                 count[k, r] = len(which)
+                which = which[~table.answers[which]]
                 numbers[:, k, r] = list(compared.take(which).statistics(code == WITHHELD).values())
         for statistic, values in zip(NAMES, numbers, strict=True):
             words, has_unit = WORDS[statistic]

@@ -24,6 +24,7 @@ __all__ = [
     "codes",
     "import_row",
     "in_table_units",
+    "numbers_of",
     "place_of",
     "renamed",
 ]
@@ -118,6 +119,13 @@ def codes(column: np.ndarray, good: Collection[int]) -> np.ndarray:
         whole = np.where(readable, column, UNREADABLE).astype(np.int32)
     used = np.isin(whole, list(good)) & readable
     return np.where(used, USED, np.where(whole == USED, NOT_GOOD, whole)).astype(np.int32)
+
+
+def numbers_of(column: np.ndarray) -> np.ndarray:
+    """A column of numbers, NaN for what is none."""
+    import pandas as pd
+
+    return pd.to_numeric(pd.Series(column), errors="coerce").to_numpy(np.float64, copy=True)
 
 
 def in_table_units(name: str, column: np.ndarray, units: str, path: Path, advice: str) -> np.ndarray:

@@ -27,10 +27,11 @@ from ensf.observations import Correlated, ErrorLaw, Grouped
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
 from ensf.tables.check import VERTICAL, check_rows, check_shapes, on_earth
-from ensf.tables.columns import FILE, place_of
+from ensf.tables.columns import FILE, numbers_of, place_of
 from ensf.tables.correlations import Correlation
 from ensf.tables.flags import BAD_VALUE, REASONS, UNKNOWN, UNREADABLE, USED, WINDOW
 from ensf.tables.formats import files
+from ensf.tables.laws import AMOUNT, LAW, Laws, answers, idle, law_columns, law_of
 from ensf.tables.stations.derived import Derived, derived_units, registered
 from ensf.tables.stations.stations import StationOperator, Stations
 from ensf.tables.stations.vertical import is_vertical
@@ -153,6 +154,17 @@ class ObservationTable:
             return self.variable
         names = [f"{one:.15g}" for one in kind.tolist()] if kind.dtype.kind in "fiu" else kind.astype(str)
         return np.where(_is_named(kind), names, self.variable)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of each error in the units of its variable, infinite where a row says yes or no."""
+        amount = self.extra.get(AMOUNT, np.full(len(self), np.nan))
+        return np.where(np.isnan(amount), self.error, amount)
+
+    @property
+    def answers(self) -> np.ndarray:
+        """Rows ``(row,)`` of bool that say yes or no: they have no departure from a forecast."""
+        return answers(self.extra, len(self))
 
     @property
     def learnt_as(self) -> np.ndarray:
@@ -280,6 +292,7 @@ class ObservationTable:
         derived: Mapping[str, Derived] | None = None,
         surface: Collection[str] = (),
         correlation: Correlation | None = None,
+        laws: Laws | None = None,
     ) -> Observed:
         """The rows as an `Observation` of states of a layout.
 
@@ -302,6 +315,10 @@ class ObservationTable:
         correlation : Correlation, optional
             Of the errors of rows with the same entry in the column `group`; rows without one are independent. Without
             the column, of all rows of one variable.
+        laws : mapping of str to str or error law, optional
+            Of the errors, by kind or variable, where they are not Gaussian: ``{"chl": "Lognormal", "rain":
+            Censored(1.0, low=0.1)}``. The deviation multiplies the column `error`; a column `law`, and columns with the
+            names of its parameters, say it row by row.
 
         Returns
         -------
@@ -313,8 +330,8 @@ class ObservationTable:
         ------
         ValueError
             If no row names a variable of the state or a derived quantity, rows of a variable with levels have no
-            height, the grid is neither regular nor curvilinear, a group is in two files, or nothing says how the errors
-            of a group are correlated.
+            height, the grid is neither regular nor curvilinear, a group is in two files, nothing says how the errors of
+            a group are correlated, something is no law of errors, or a value does not fit its law.
         """
         if correlation is not None:
             check_kind(correlation, "matrix", "correlation of a table", "ByDistance(100.0)")
@@ -333,7 +350,8 @@ class ObservationTable:
             tuple(surface),
             placed.time,
         )
-        table = _of_the_state(placed.in_units_of(layout, quantities), layout, quantities)
+        lawful = placed._with_laws(laws or {})
+        table = _of_the_state(lawful.in_units_of(layout, quantities), layout, quantities)
         table = _within_numbers(table, stations.dtype)
         height = placed.height.copy()
         parts = []
@@ -352,7 +370,18 @@ class ObservationTable:
         place[used] = np.arange(len(used))
         operator = join([(operator, place[which]) for operator, which in parts if len(which)])
         value, error = (column[used].astype(stations.dtype) for column in (table.value, table.error))
-        law = error if correlation is None else _correlated(table, used, error, correlation)
+        law, amount = law_of(table.extra, used, value, error, laws or {}, table.place)
+        if LAW in table.extra:
+            column = np.full(len(table), np.nan)
+            column[used] = amount
+            table = replace(table, extra={**table.extra, AMOUNT: column})
+        if correlation is not None:
+            if law is not error:
+                raise ValueError(
+                    f"errors are correlated, and those of {table.extra[LAW][used].max()} are not Gaussian: give "
+                    "correlation, or laws"
+                )
+            law = _correlated(table, used, error, correlation)
         observation = Observation(value, operator, law, table.position[used], kind=table.learnt_as[used])
         return Observed(observation, used, table, replace(stations, height=height))
 
@@ -366,7 +395,7 @@ class ObservationTable:
         if not named:
             return self
         levels = [dim for dim, variable in named.items() if is_vertical(column_coordinate(variable, dim, {}))]
-        columns = {dim: _numbers(self.extra[dim]) for dim in named}
+        columns = {dim: numbers_of(self.extra[dim]) for dim in named}
         axes = tuple(dim for dim in named if dim not in levels)
         return replace(
             self,
@@ -375,6 +404,15 @@ class ObservationTable:
             z=columns[levels[0]] if levels and self.z is None else self.z,
             extra={name: column for name, column in self.extra.items() if name not in axes},
         )
+
+    def _with_laws(self, laws: Laws) -> ObservationTable:
+        """The table with the laws of its rows, and their parameters, in columns."""
+        if not laws and LAW not in self.extra:
+            return self
+        for sentence in idle(laws, self.variable, self.kind):
+            LOGGER.warning(sentence)
+        error, extra = law_columns(self.variable, self.kind, self.error, self.extra, laws)
+        return replace(self, error=error, extra=extra)
 
     def in_units_of(self, layout: Layout, quantities: Mapping[str, Derived] | None = None) -> ObservationTable:
         """The table with values and errors in the units of the variables of a layout, where both sides state units.
@@ -540,7 +578,7 @@ class Observed:
             The forecast; without, what `compare` has left of the stage ``prior``.
         """
         table = self.table if ensemble is None else self.compare("prior", ensemble).table
-        columns = (table.variable, table.value, table.error, table.extra["prior_mean"], table.extra["prior_spread"])
+        columns = (table.variable, table.value, table.deviation, table.extra["prior_mean"], table.extra["prior_spread"])
         return far_off(*(column[self.used] for column in columns))
 
     def check(self, *checks: Check) -> Observed:
@@ -569,7 +607,7 @@ class Observed:
         """The record with the observation on the device of `array` and in its dtype: what a filter there needs."""
         here = self.observation
         value, error = (like(to_numpy(one), array) for one in (here.value, here.law.standard_deviation(here.value)))
-        law = error if here.law.is_independent else here.law
+        law = error if here.law.is_independent and here.law.is_gaussian else here.law
         moved = Observation(value, here.operator.on(array), law, here.position, kind=here.kind)
         return replace(self, observation=moved)
 
@@ -633,13 +671,6 @@ def _carried(column: ArrayLike) -> np.ndarray:
     array = np.asarray(column)
     masked = np.ma.is_masked(column)
     return _filled(column, np.float64 if array.dtype.kind in "iub" else array.dtype) if masked else array
-
-
-def _numbers(column: np.ndarray) -> np.ndarray:
-    """A column of numbers, NaN for what is none."""
-    import pandas as pd
-
-    return pd.to_numeric(pd.Series(column), errors="coerce").to_numpy(np.float64)
 
 
 def _vertical(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

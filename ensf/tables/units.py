@@ -12,6 +12,8 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 
 from ensf.dataset.units import conversion, in_units
+from ensf.tables.columns import numbers_of
+from ensf.tables.laws import IN_UNITS, LAW, without_units
 
 __all__ = ["FAR", "conversions", "far_off", "in_units_of", "stated"]
 
@@ -69,24 +71,37 @@ def in_units_of(
     empty = np.full(len(variable), "", dtype=object)
     units, error_units = (np.array(extra.get(name, empty), dtype=object) for name in ("units", "error_units"))
     error_units = np.where(error_units == "", units, error_units)
-    value, error = value.copy(), error.copy()
+    value, error, named = value.copy(), error.copy(), dict(extra)
+    is_answer, is_part = without_units(extra, len(variable))
+    lawful = extra.get(LAW, np.full(len(variable), "")) != ""
+    limits = {one: numbers_of(extra[one]) for one in IN_UNITS if LAW in extra and one in extra}
     for name, target in wanted.items():
         here = (variable == name) & ((units != "") | (error_units != ""))
         for one, other in set(zip(units[here].tolist(), error_units[here].tolist(), strict=True)):
             rows = here & (units == one) & (error_units == other)
             try:
-                value[rows] = in_units(value[rows], one, target)
-                error[rows] = in_units(error[rows], other, target, difference=True)
+                for column, these in (
+                    (value, rows & ~is_answer),
+                    *((limit, rows & lawful) for limit in limits.values()),
+                ):
+                    _convert(column, these, one, target)
+                _convert(error, rows & ~is_part, other, target, difference=True)
             except ValueError as problem:
                 raise ValueError(f"observations of {name!r}: {_advice(other, target) or problem}") from None
             units[rows & (units != "")] = target
             error_units[rows] = target
-    named = dict(extra)
+    named |= limits
     if "units" in named:
         named["units"] = units.astype(str)
     if "error_units" in named:
         named["error_units"] = error_units.astype(str)
     return value, error, named
+
+
+def _convert(column: np.ndarray, rows: np.ndarray, units: str, target: str, difference: bool = False) -> None:
+    """Overwrite some rows of a column by what they are in other units."""
+    if rows.any():
+        column[rows] = in_units(column[rows], units, target, difference)
 
 
 def conversions(variable: np.ndarray, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> list[str]:

@@ -181,7 +181,7 @@ def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> Met | None
             raise
         return None
     settings = cycling.analysis(cycle)
-    options = {name: settings[name] for name in ("surface", "correlation")}
+    options = {name: settings[name] for name in ("surface", "correlation", "laws")}
     table = read(paths, good=cycling.good)
     window = cycling.span(cycle)
     table = table if window is None else table.within(*window)

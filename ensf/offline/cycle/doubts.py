@@ -70,4 +70,4 @@ def _error(table: ObservationTable | None, kind: str) -> float:
     if table is None:
         return math.inf
     chosen = (table.codes == USED) & ((table.learnt_as == kind) | (kind == ""))
-    return float(np.median(table.error[chosen])) if chosen.any() else math.inf
+    return float(np.median(table.deviation[chosen])) if chosen.any() else math.inf

@@ -80,7 +80,7 @@ class Cycling:
     check_time : bool
         A member whose file has another time than the end of the cycle has failed; if `start` is a number, one whose
         time stands still.
-    variables, checks, mask, coordinates, periods, strict, withhold, bands, good, surface, correlation
+    variables, checks, mask, coordinates, periods, strict, withhold, bands, good, surface, correlation, laws
         Of the analysis, as in `ensf.offline.Offline`.
     parameters : mapping of str to Estimated
         Parameters of the model, by the words that the command and the template have for them, or by the variables of
@@ -121,6 +121,7 @@ class Cycling:
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
     correlation: Correlation | None = None
+    laws: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Estimated] = field(default_factory=dict)
     folder: str = "."
 
@@ -327,6 +328,7 @@ class Cycling:
             "good",
             "surface",
             "correlation",
+            "laws",
         )
         times = "" if window is None else f"{window[0]}/{window[1]}"
         inside = {name: one.parameter for name, one in self.parameters.items() if not one.is_own}

@@ -86,7 +86,7 @@ class GrossCheck:
         if missing:
             raise ValueError(f"the table has no column {missing[0]!r}: compare({self.stage!r}, ensemble) comes first")
         mean, spread = (table.extra[name] for name in names)
-        total = np.sqrt(spread**2 + table.error**2)
+        total = np.sqrt(spread**2 + table.deviation**2)
         return table.reject(np.abs(table.value - mean) > self.gross_limit * total, GROSS)
 
 
