@@ -37,7 +37,7 @@ AXES = (("lat", "lon"), ("x", "y"))
 WANTED = (
     "a table needs variable, value, error, time and a place: lat, lon or x, y, in a model of one dimension the column "
     "of its name alone; optional are depth, height, pressure or z, units, qc (good = [1, 2] says which codes are "
-    "good), kind, group, withheld; the page on observations from files tells of each"
+    "good), kind, group, law, withheld; the page on observations from files tells of each"
 )
 """What a table needs, and what it may have."""
 WIDEST = 1000

@@ -371,7 +371,7 @@ class ObservationTable:
         operator = join([(operator, place[which]) for operator, which in parts if len(which)])
         value, error = (column[used].astype(stations.dtype) for column in (table.value, table.error))
         law, amount = law_of(table.extra, used, value, error, laws or {}, table.place)
-        if LAW in table.extra:
+        if law is not error:
             column = np.full(len(table), np.nan)
             column[used] = amount
             table = replace(table, extra={**table.extra, AMOUNT: column})

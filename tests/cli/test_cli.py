@@ -66,7 +66,7 @@ def test_what_is_named_twice_is_run_once():
 def test_words_and_tables_of_options():
     assert files.words(" a, b,,c ") == ("a", "b", "c")
     given = {"quality": "", "periods.x": 4, "coordinates.x": "u", "strict": True, "good": "1,2", "surface": ""}
-    given |= {"withhold": 0.0, "bands": "500,850", "correlation": ""}
+    given |= {"withhold": 0.0, "bands": "500,850", "correlation": "", "laws.chl": "Lognormal"}
     settings = files.settings(given | {"variables": ["q", "t"]})
     expected = {"variables": ("q", "t"), "checks": (), "coordinates": {"x": "u"}, "periods": {"x": 4.0}}
     assert settings == expected | {
@@ -76,6 +76,7 @@ def test_words_and_tables_of_options():
         "withhold": 0.0,
         "bands": (500.0, 850.0),
         "correlation": None,
+        "laws": {"chl": "Lognormal"},
     }
     assert type(settings["periods"]["x"]) is float
     settings = files.settings(given | {"variables.q": True, "variables.t": "Scale(2.0)"})

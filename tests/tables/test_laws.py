@@ -1,0 +1,185 @@
+"""Error laws of the rows of a table: by kind, by variable or row by row; units, statistics, files, what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ensf import LETKF, LETSF, Euclidean, Localization, Observation, Select
+from ensf.cli import main
+from ensf.dataset import Problem, analyse, pack
+from ensf.observations import Censored, Gaussian, JoinedLaw, Laplace, Lognormal, StudentT, Threshold
+from ensf.tables import Constant, read
+from ensf.tables.laws import read_law
+from ensf.tables.quality import GrossCheck
+
+NEAR = Localization(Euclidean(), 3.0, ("x",))
+TABLE = """variable,value,error,time,x,units,kind,law,low,level
+chl,1.3,.2,2020-01-01,3,mg m-3,,,,
+chl,0.0009,.3,2020-01-01,5,g m-3,,,,
+t,.4,.5,2020-01-01,1,K,buoy,,,
+t,-.2,.5,2020-01-01,7,K,,Censored(low=-3),-.2,
+t,1,.3,2020-01-01,8,,,Threshold,,.25
+t,.1,.5,2020-01-01,6,K,,,,
+"""
+LAWS = {"chl": "Lognormal", "buoy": StudentT(2.0, freedom=3.0)}
+
+
+@pytest.fixture
+def forecast(rng):
+    states = rng.standard_normal((30, 10))
+    fields = {
+        "chl": (("realization", "x"), np.exp(0.3 * states), {"units": "mg m-3"}),
+        "t": (("realization", "x"), states, {"units": "K"}),
+    }
+    return xr.Dataset(fields, {"x": ("x", np.arange(10.0), {"axis": "X"})})
+
+
+@pytest.fixture
+def table(tmp_path):
+    (tmp_path / "o.csv").write_text(TABLE)
+    return read(tmp_path / "o.csv")
+
+
+def layout_of(forecast):
+    return pack(forecast, "realization")[1]
+
+
+def test_rows_have_the_law_of_their_column_then_their_kind_then_their_variable(forecast, table):
+    observed = table.observe(layout_of(forecast), laws=LAWS)
+    law, value = observed.observation.law, observed.observation.value
+    np.testing.assert_allclose(value, [1.3, 0.9, 0.4, -0.2, 1.0, 0.1])
+    same = JoinedLaw(
+        (
+            Lognormal(np.array([0.2, 0.3])),
+            StudentT(1.0, 3.0),
+            Censored(0.5, low=-0.2),
+            Threshold(0.3, 0.25),
+            Gaussian(0.5),
+        ),
+        ((0, 1), (2,), (3,), (4,), (5,)),
+    )
+    for predicted in (np.full(6, 0.7), np.linspace(0.1, 1.2, 6)):
+        np.testing.assert_allclose(law.each(value, predicted), same.each(value, predicted), rtol=1e-12)
+
+
+@pytest.mark.parametrize("reader", ["dataset", "files"])
+def test_the_analysis_is_that_of_the_laws(forecast, table, tmp_path, monkeypatch, reader):
+    laws = {"chl": "Lognormal", "buoy": "StudentT(freedom=3)"}
+    method = LETSF(NEAR)
+    law = JoinedLaw(
+        (
+            Lognormal(np.array([0.2, 0.3])),
+            StudentT(0.5, 3.0),
+            Censored(0.5, low=-0.2),
+            Threshold(0.3, 0.25),
+            Gaussian(0.5),
+        ),
+        ((0, 1), (2,), (3,), (4,), (5,)),
+    )
+    places = np.array([3.0, 5.0, 1.0, 7.0, 8.0, 6.0])[:, None]
+    seen = Observation(np.array([1.3, 0.9, 0.4, -0.2, 1.0, 0.1]), Select([3, 5, 11, 17, 18, 16]), law, position=places)
+    expected = Problem.of(forecast, seen, method).analyse(1).ensemble
+    if reader == "dataset":
+        made = analyse(forecast, lambda layout: table.observe(layout, laws=laws), method, 1)
+    else:
+        monkeypatch.chdir(tmp_path)
+        for member in range(30):
+            forecast.isel(realization=member).to_netcdf(f"m{member:02d}.nc")
+        settings = 'prior = ["m??.nc"]\nobservations = "o.csv"\noutput = "out"\nwindow = "all"\n'
+        settings += f'method = "{method!r}"\n[laws]\n' + "".join(f'{name} = "{one}"\n' for name, one in laws.items())
+        (tmp_path / "c.toml").write_text(settings)
+        assert main(["analyse", "--config", "c.toml"]) == 0
+        made = xr.concat([xr.load_dataset(f"out/m{member:02d}.nc") for member in range(30)], "realization")
+        rows = xr.load_dataset("out/observations.nc")
+        assert rows.law.values.tolist() == ["Lognormal", "Lognormal", "StudentT", "Censored", "Threshold", ""]
+    np.testing.assert_allclose(np.concatenate([made.chl, made.t], axis=1), expected, atol=1e-9)
+
+
+def test_statistics_are_in_the_units_of_the_variable(forecast, table):
+    """The deviation of a lognormal law is a fraction; an answer has no departure."""
+    observed = table.observe(layout_of(forecast), laws=LAWS)
+    law, value = observed.observation.law, observed.observation.value
+    np.testing.assert_allclose(
+        observed.table.deviation[:2], Lognormal(np.array([0.2, 0.3])).standard_deviation(value[:2])
+    )
+    np.testing.assert_allclose(observed.table.deviation[2:], [1.0, 0.5, np.inf, 0.5])
+    assert observed.table.answers.tolist() == [False, False, False, False, True, False]
+    np.testing.assert_array_equal(observed.table.error, [0.2, 0.3, 1.0, 0.5, 0.3, 0.5])
+    compared = observed.compare("prior", np.concatenate([forecast.chl + 20, forecast.t + 40], axis=1))
+    assert compared.check(GrossCheck(3.0)).table.used.tolist() == [False, False, False, False, True, False]
+    assert len(compared.far_off()) == 2 and law.is_independent
+
+
+def test_what_is_written_is_read_again(forecast, table, tmp_path):
+    observed = table.observe(layout_of(forecast), laws=LAWS)
+    observed.table.write(tmp_path / "again.nc")
+    again = read(tmp_path / "again.nc").observe(layout_of(forecast)).observation
+    predicted = np.linspace(0.1, 1.2, 6)
+    np.testing.assert_allclose(
+        again.law.each(again.value, predicted), observed.observation.law.each(again.value, predicted), rtol=1e-12
+    )
+
+
+def test_limits_are_converted_with_the_values_and_answers_are_not(forecast, tmp_path):
+    (tmp_path / "c.csv").write_text(
+        "variable,value,error,time,x,units,law,low,high,level\n"
+        "t,20.0,.5,2020-01-01,1,degC,Censored,20.0,40.0,\n"
+        "t,1,.5,2020-01-01,2,degC,Threshold,,,15.0\n"
+    )
+    forecast.t.attrs["units"] = "K"
+    observed = read(tmp_path / "c.csv").observe(layout_of(forecast))
+    np.testing.assert_allclose(observed.observation.value, [293.15, 1.0])
+    columns = observed.table.extra
+    np.testing.assert_allclose([columns["low"][0], columns["high"][0], columns["level"][1]], [293.15, 313.15, 288.15])
+
+
+def test_one_law_is_no_batch_and_gaussian_errors_keep_their_bits(forecast, table):
+    plain = table.take(np.array([0, 1]))
+    assert isinstance(plain.observe(layout_of(forecast), laws={"chl": "Laplace"}).observation.law, Laplace)
+    for laws in (None, {}, {"chl": "Gaussian"}):
+        observed = plain.observe(layout_of(forecast), laws=laws)
+        np.testing.assert_array_equal(observed.observation.law.deviation, [0.2, 300.0])
+        assert isinstance(observed.observation.law, Gaussian) and "law_deviation" not in observed.table.extra
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Studnt", "unknown error law 'Studnt': the nearest is StudentT; choose from Gaussian"),
+        ("Censored(lo=1)", "error law Censored has no parameter 'lo': it has low, high"),
+        ("Poisson(rate=1)", "error law Poisson has no parameter 'rate': it has none"),
+        ("StudentT(3)", r"error law 'StudentT\(3\)' is no name with parameters"),
+        ("import os", "is no name with parameters"),
+        ("", "is no name with parameters"),
+    ],
+)
+def test_what_is_no_law_is_refused(text, sentence, forecast, table):
+    with pytest.raises(ValueError, match=sentence):
+        read_law(text)
+    with pytest.raises(ValueError, match=sentence):
+        table.observe(layout_of(forecast), laws={"chl": text})
+
+
+def test_what_does_not_fit_is_refused_in_a_sentence(forecast, table, caplog):
+    layout = layout_of(forecast)
+    low = replace(table, value=-table.value)
+    with pytest.raises(ValueError, match="o.csv: row 2 is -0.4: Lognormal takes positive values"):
+        low.observe(layout, laws={"t": "Lognormal"})
+    with pytest.raises(ValueError, match="the law of 't' has arrays: give numbers"):
+        table.observe(layout, laws={"t": StudentT(np.ones(6))})
+    with pytest.raises(ValueError, match="LETKF needs Gaussian errors"):
+        analyse(forecast, lambda layout: table.observe(layout, laws=LAWS), LETKF(NEAR), 1)
+    with pytest.raises(ValueError, match="errors are correlated, and those of .* are not Gaussian"):
+        table.observe(layout, laws=LAWS, correlation=Constant(0.3))
+    table.observe(layout, laws={"salt": "Laplace"})
+    assert caplog.messages == ["an error law is for observations of 'salt', of which there are none here"]
+
+
+def test_on_another_device_the_law_goes_along(forecast, table):
+    observed = table.observe(layout_of(forecast), laws=LAWS)
+    moved = observed.beside(np.zeros((2, 3), np.float32)).observation
+    assert moved.law is observed.observation.law and not moved.law.is_gaussian
