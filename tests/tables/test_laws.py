@@ -183,3 +183,25 @@ def test_on_another_device_the_law_goes_along(forecast, table):
     observed = table.observe(layout_of(forecast), laws=LAWS)
     moved = observed.beside(np.zeros((2, 3), np.float32)).observation
     assert moved.law is observed.observation.law and not moved.law.is_gaussian
+
+
+def test_a_cycle_takes_the_laws_of_its_configuration(forecast, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for member in range(1, 6):
+        forecast.isel(realization=member).to_netcdf(f"m{member}.nc")
+    settings = (
+        'initial = "m{member}.nc"\nobservations = "o.csv"\ncommand = "cp {input} {output}"\nmembers = 5\ncycles = 1\n'
+        f'interval = 6.0\ncheck_time = false\nmethod = "{LETSF(NEAR)!r}"\noutput = "out"\n[laws]\nchl = "Lognormal"\n'
+    )
+    (tmp_path / "c.toml").write_text(settings)
+    assert main(["cycle", "c.toml"]) == 0
+    cycle = tmp_path / "out" / "cycle_0001"
+    rows = read(cycle / "observations.csv")
+    assert rows.extra["law"].tolist() == ["Lognormal", "Lognormal", "", "Censored", "Threshold", ""]
+    few = forecast.isel(realization=slice(1, 6))
+    expected = analyse(few, lambda layout: table.observe(layout, laws={"chl": "Lognormal"}), LETSF(NEAR), 1)
+    for number in range(5):
+        made = xr.load_dataset(cycle / "analysis" / f"member_{number + 1:04d}.nc")
+        np.testing.assert_allclose(made.chl, expected.chl[number], atol=1e-9)
+    (tmp_path / "c.toml").write_text(settings.replace("Lognormal", "Lognormall"))
+    assert main(["cycle", "c.toml", "--overwrite"]) == 2
