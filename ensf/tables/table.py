@@ -378,7 +378,7 @@ class ObservationTable:
         if correlation is not None:
             if law is not error:
                 raise ValueError(
-                    f"errors are correlated, and those of {table.extra[LAW][used].max()} are not Gaussian: give "
+                    f"errors are correlated, and some of {np.unique(table.extra[LAW][used])[-1]} are not Gaussian: give "
                     "correlation, or laws"
                 )
             law = _correlated(table, used, error, correlation)

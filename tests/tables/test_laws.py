@@ -173,7 +173,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(forecast, table, caplog):
         table.observe(layout, laws={"t": StudentT(np.ones(6))})
     with pytest.raises(ValueError, match="LETKF needs Gaussian errors"):
         analyse(forecast, lambda layout: table.observe(layout, laws=LAWS), LETKF(NEAR), 1)
-    with pytest.raises(ValueError, match="errors are correlated, and those of .* are not Gaussian"):
+    with pytest.raises(ValueError, match="errors are correlated, and some of .* are not Gaussian"):
         table.observe(layout, laws=LAWS, correlation=Constant(0.3))
     table.observe(layout, laws={"salt": "Laplace"})
     assert caplog.messages == ["an error law is for observations of 'salt', of which there are none here"]
