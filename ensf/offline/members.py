@@ -20,11 +20,14 @@ import xarray as xr
 
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import check_periods, find_coordinate, located, without_place
+from ensf.dataset.dates import differing, tells_dates
 from ensf.dataset.netcdf import reading
 from ensf.dataset.raw import RawFile, raw
 from ensf.dataset.stored import Stored, decoded
 from ensf.dataset.stores import check_there, is_store
 from ensf.dataset.tiles import Range, Tile, tile_at
+from ensf.dataset.units import in_units
+from ensf.offline.valid_times import check_times
 
 __all__ = ["Source", "has_members", "parameter_source"]
 
@@ -89,10 +92,12 @@ class Source:
         Raises
         ------
         ValueError
-            If a file cannot be read, a variable is missing or not of floating point, or members are not alike.
+            If a file cannot be read, a variable is missing or not of floating point, or members are not alike, or not of
+            the same times.
         """
         source = cls._of(tuple(paths), member_dim, tuple(variables), mask, tuple(coordinates), tuple(without))
         allowed = None if variables else {*without, *source.layout.template.data_vars}
+        check_times(source.paths, member_dim)
         for path in paths[1:]:
             source._check_alike(path, allowed=allowed)
         return source
@@ -366,7 +371,7 @@ class Source:
         for key, coordinate in wanted.coords.items():
             if _counts_members(coordinate, self.layout.member_dim) or time is not None and key == time.name:
                 continue
-            if key not in other.coords or not _equal(coordinate, other.coords[key]):
+            if key not in other.coords or not _same(coordinate, other.coords[key]):
                 raise ValueError(
                     f"coordinate {key!r} of variable {wanted.name!r} differs between {path} and {self.paths[0]}: "
                     "give members of one grid and time"
@@ -491,9 +496,18 @@ def _masks(template: xr.Dataset, missing: Mapping[str, np.ndarray]) -> dict[Any,
     return {name: where for name, where in masks.items() if where.any()}
 
 
-def _equal(mine: xr.DataArray, its: xr.DataArray) -> bool:
-    """Whether a coordinate is that of another file, which is as stored."""
-    return decoded(its.to_dataset(name="one"))["one"].variable.equals(mine.variable)
+def _same(mine: xr.DataArray, its: xr.DataArray) -> bool:
+    """Whether a coordinate is that of another file, which is as stored; dates and lengths in units of their own."""
+    mine, its = mine.variable, decoded(its.to_dataset(name="one"))["one"].variable
+    if mine.dims != its.dims or mine.shape != its.shape or tells_dates(mine) != tells_dates(its):
+        return False
+    try:
+        if tells_dates(mine):
+            return not differing(mine, its).any()
+        units, wanted = (str(one.attrs.get("units", "")) for one in (its, mine))
+        return its.equals(mine) if units == wanted else bool(np.allclose(in_units(its.values, units, wanted), mine.values, equal_nan=True))
+    except ValueError:
+        return False
 
 
 def _counts_members(coordinate: xr.DataArray, member_dim: str) -> bool:

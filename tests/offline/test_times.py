@@ -158,10 +158,12 @@ def test_what_does_not_fit_is_refused_in_a_sentence_and_nothing_is_written(folde
     by_the_shell = [str(path) for path in sorted(folder.glob("hour_*/m*.nc"))]
     refused("m0.nc is one file, without 'realization', but by_time takes .*: put patterns in quotes", by_the_shell)
     mixed = [str(folder / "hour_[03]" / "m*.nc"), hours[2]]
-    refused(
-        "'time' of variable 'q' differs between .*hour_3/m0.nc and .*hour_0/m0.nc: give members of one",
-        mixed,
-    )
+    refused("hour_3/m0.nc is of 2020-01-01T03:00:00 but .*hour_0/m0.nc of 2020-01-01T00:00:00: give members", mixed)
+    late = xr.load_dataset(folder / "hour_0" / "m2.nc", decode_times=False)  # the same numbers, of an hour later
+    late.time.attrs["units"] = "hours since 2020-01-01T01:00"
+    late.to_netcdf(folder / "late.nc")
+    an_hour_off = [[*sorted((folder / "hour_0").glob("m[013].nc")), folder / "late.nc"], *hours[1:]]
+    refused("late.nc is of 2020-01-01T01:00:00 but .*hour_0/m0.nc of 2020-01-01T00:00:00", an_hour_off)
     refused("are the same file", [hours[0], hours[0]])
     refused("there is no file", [hours[0], str(folder / "none*.nc")])
     refused("window '6h' has no centre", hours, window="6h")

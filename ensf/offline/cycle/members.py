@@ -12,10 +12,11 @@ import cftime
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.dates import said, tells_dates
 from ensf.dataset.netcdf import reading
 from ensf.dataset.stored import Stored
 from ensf.offline.cycle.settings import Date, Time
-from ensf.offline.windows import time_variable
+from ensf.offline.valid_times import time_variable
 
 __all__ = ["Content", "check_time", "content", "contents", "unlike"]
 
@@ -108,8 +109,10 @@ def _described(variable: xr.DataArray, number: np.dtype) -> dict[str, str]:
     content = {f"variable {variable.name!r}": f"{sizes}, {number}, units {units}"}
     for name, coordinate in sorted(variable.coords.items(), key=lambda item: str(item[0])):
         values = coordinate.values
-        if values.dtype.kind in "fiu" and values.size == 1 and "since" in coordinate.attrs.get("units", ""):
-            content[f"time {name!r}"] = f"{float(values.ravel()[0]):g} {coordinate.attrs['units']}"
+        if tells_dates(coordinate):
+            dates = [said(coordinate, which) for which in range(values.size)]
+            more = f" and {len(dates) - 1} more to {dates[-1]} ({_hash(np.array(dates))})" if dates[1:] else ""
+            content[f"time {name!r}"] = f"{dates[0]}{more}"
         else:
             content[f"coordinate {name!r} of variable {variable.name!r}"] = f"values {_hash(values)}"
     return content
