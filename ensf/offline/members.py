@@ -505,7 +505,11 @@ def _same(mine: xr.DataArray, its: xr.DataArray) -> bool:
         if tells_dates(mine):
             return not differing(mine, its).any()
         units, wanted = (str(one.attrs.get("units", "")) for one in (its, mine))
-        return its.equals(mine) if units == wanted else bool(np.allclose(in_units(its.values, units, wanted), mine.values, equal_nan=True))
+        return (
+            its.equals(mine)
+            if units == wanted
+            else bool(np.allclose(in_units(its.values, units, wanted), mine.values, equal_nan=True))
+        )
     except ValueError:
         return False
 

@@ -193,7 +193,8 @@ class Command:
         folder : Path
             Where the path of the template counts from.
         unlike : callable
-            ``unlike(contents)`` says, of what `check` said by member, which are not like the others, and why.
+            ``unlike(contents)`` says, of what `check` said by member, which are not like the others or what they came
+            from, and why.
         engine : str, Executor, or Workers
             Where programs run, as in `ensf.runs.engines`: ``serial`` runs `jobs` at the same time, others as many as
             they have workers.
@@ -223,7 +224,7 @@ class Command:
             for task in tasks:
                 if task.member in different:
                     del contents[task.member]
-                    reason = f"its output is unlike the others: {different[task.member]}{said.get(task.member, '')}"
+                    reason = f"its output is unlike {different[task.member]}{said.get(task.member, '')}"
                     reasons[task.member] = f"{reason}; see {self._given_back(task, directory)}"
             if not reasons:
                 break
