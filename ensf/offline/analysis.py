@@ -53,6 +53,7 @@ from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import each, find_files
 from ensf.tables import Check, Correlation, read
+from ensf.tables.flags import WINDOW
 from ensf.wrappers.failed_members import FailedMembers, Replacement, with_replaced
 from ensf.wrappers.parameters import Parameter, check_preparable
 
@@ -345,6 +346,7 @@ class Offline:
         window = window_of(self.window or ("all" if self.by_time else ""), paths)
         table = read(tables, good=self.good)
         table = table if window is None else table.within(*window)
+        aside = (table.codes == WINDOW) & bool(self.window)
         options = {"surface": self.surface, "correlation": self.correlation}
         observed = meet(table, named(tables), layout, self.checks, options)
         converted = converted_units(table, observed)
@@ -356,7 +358,7 @@ class Offline:
         observed = check_prior(observed, columns, self.checks)
         observed, withheld = set_aside(observed, self.withhold)
         if self.strict:
-            refuse_rejected(observed.table, bool(self.window))
+            refuse_rejected(observed.table, aside)
         bands = Bands.of(layout, self.coordinates, self.bands)
 
         for path in former:

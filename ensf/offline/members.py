@@ -92,8 +92,8 @@ class Source:
         Raises
         ------
         ValueError
-            If a file cannot be read, a variable is missing or not of floating point, or members are not alike, or not of
-            the same times.
+            If a file cannot be read, a variable is missing or not of floating point, or members are not alike, or are
+            of other times.
         """
         source = cls._of(tuple(paths), member_dim, tuple(variables), mask, tuple(coordinates), tuple(without))
         allowed = None if variables else {*without, *source.layout.template.data_vars}

@@ -180,6 +180,16 @@ def test_what_does_not_fit_is_refused_in_a_sentence_and_nothing_is_written(folde
     refused("variable 'q' of .*hour_6/m0.nc does not say its time", hours)
 
 
+def test_strict_refuses_a_row_of_the_window_that_the_trajectory_does_not_reach(folder):
+    """Of rows outside a window that was asked for it says nothing."""
+    hours = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)]
+    for window in ("", "2020-01-01/2020-01-02"):
+        with pytest.raises(ValueError, match=r"obs.csv: row 12 is not used .outside the time window.: repair it, or"):
+            analysed(folder, hours, "out", ETKF(), strict=True, window=window)
+    made, _ = analysed(folder, hours, "out", ETKF(), strict=True, window="2020-01-01/2020-01-01T06:30")
+    assert made.info["table"].used.tolist() == 12 * [True] + [False]
+
+
 @pytest.mark.parametrize("method", [LETKF(NEAR), ETKF()], ids=["rows", "times"])
 def test_parts_of_times_have_the_bits_of_the_whole(folder, method, monkeypatch):
     """Parts are ranges of the grid, of all times; without a localization they are ranges of the times."""

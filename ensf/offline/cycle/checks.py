@@ -28,6 +28,7 @@ from ensf.offline.staging import check_free
 from ensf.runs.files import expanded
 from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, read
+from ensf.tables.flags import WINDOW
 from ensf.tables.stations.stations import dates, time_dims
 
 __all__ = ["check_inputs", "lines"]
@@ -187,7 +188,7 @@ def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> Met | None
     table = table if window is None else table.within(*window)
     observed = meet(_at_start(table, source.layout), named(paths), source.layout, settings["checks"], options)
     if cycling.strict:
-        refuse_rejected(observed.table, True)
+        refuse_rejected(observed.table, table.codes == WINDOW)
     method = method_for(cycling.filter, source.layout)
     entries = entries_read(observed.observation, source.layout.size)
     located = locate(observed, find_localization(method), named(paths))
