@@ -118,10 +118,10 @@ class ByChannel:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        object.__setattr__(self, "names", tuple(self.names))
-        object.__setattr__(self, "correlations", tuple(map(tuple, self.correlations)))
+        rows = self.correlations if isinstance(self.correlations, tuple) else ()
+        object.__setattr__(self, "names", as_names(self.names))
         size = len(self.names)
-        if [len(row) for row in self.correlations] != [size] * size:
+        if [len(row) if isinstance(row, tuple) else 0 for row in rows] != [size] * size:
             raise ValueError(f"ByChannel has {size} names: give {size} rows of {size} correlations")
 
     def matrix(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -132,7 +132,7 @@ class Command:
             raise ValueError(f"there is a command {self.command!r} and a model {self.model!r}: give one of them")
         if self.model and not MODEL.fullmatch(self.model):
             raise ValueError(f"model {self.model!r} is no function of a module: give package.module:function")
-        if self.timeout < 0 or self.retries < 0 or self.jobs < 1:
+        if not self.timeout >= 0 or self.retries < 0 or self.jobs < 1:
             raise ValueError(
                 f"timeout {self.timeout:g}, retries {self.retries}, jobs {self.jobs}: give no negative number, "
                 "and one job or more"
