@@ -59,7 +59,12 @@ def parser() -> ArgumentParser:
     add("--stages", default="analysis", help="forecast, preassim, postassim, analysis: whose members are written")
     add("--statistics", default="", help="stages of which mean and spread are written")
     add("--seed", type=int, default=1, help="of the filter")
-    add("--window", type=Any, default="", help="times of observations that are used: 6h around the forecast, START/END, or all")
+    add(
+        "--window",
+        type=Any,
+        default="",
+        help="times of observations that are used: 6h around the forecast, START/END, or all",
+    )
     add("--mask", action="store_true", help="NaN in the first member means that there is no data")
     add("--dry-run", action="store_true", help="check everything, write nothing, say what would be done")
     add("--overwrite", action="store_true", help="replace files that are there")

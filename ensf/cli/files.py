@@ -149,14 +149,18 @@ def parameters(values: Options) -> dict[str, Estimated]:
 
 def _check_places(places: list[Any], name: str) -> None:
     """Raise ValueError unless places are numbers, or lists of equally many of them."""
-    rows = [place if isinstance(place, list) else [place] for place in places]
-    for row in rows:
-        good = len(row) == len(rows[0]) and all(isinstance(one, NUMBER) and not isinstance(one, bool) for one in row)
-        if not good or not row:
-            raise ValueError(
-                f"parameters.{name}.places has {row!r}: give lists of equally many numbers, one list for each place, "
-                "such as [[47.0, 11.0], [48.5, 9.0]]"
-            )
+    import numpy as np
+
+    try:
+        numbers = np.array(places or [0.0])
+        good = numbers.dtype.kind in "iuf" and 1 <= numbers.ndim <= 2
+    except ValueError:  # ragged
+        good = False
+    if not good:
+        raise ValueError(
+            f"parameters.{name}.places is {places!r}: give lists of equally many numbers, one list for each place, such "
+            "as [[47.0, 11.0], [48.5, 9.0]]"
+        )
 
 
 def method(text: str) -> Method:
@@ -197,7 +201,7 @@ def _variables(values: Options) -> tuple[Any, tuple[str, ...]]:
         if setting not in ("", "surface", "transform"):
             raise ValueError(f"variables.{key} is no setting: give {name}.surface or {name}.transform")
         by_name.setdefault(name, "")
-        if setting == "surface" and not isinstance(text, bool):
+        if setting == "surface" and text not in (True, False):
             raise ValueError(f"variables.{key} is {text!r}: give true or false")
         if setting == "surface":
             surface += [name] if text else []

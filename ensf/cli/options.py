@@ -45,8 +45,9 @@ def parser(program: str, description: str) -> ArgumentParser:
         """What is text by default is text in a file, too."""
 
         def add_argument(self, *names: Any, **about: Any) -> argparse.Action:
-            if isinstance(about.get("default"), str) and "action" not in about:
-                about.setdefault("type", str)
+            match about:
+                case {"default": str()} if not about.keys() & {"action", "type"}:
+                    about["type"] = str
             return super().add_argument(*names, **about)
 
     class Config(ActionConfigFile):
@@ -61,9 +62,7 @@ def parser(program: str, description: str) -> ArgumentParser:
         ) -> None:
             self.apply_config(parser, cfg, self.dest, _toml(expanded(str(values))))
 
-    made = Parser(
-        prog=program, description=description, parser_mode="toml", exit_on_error=False, allow_abbrev=False
-    )
+    made = Parser(prog=program, description=description, parser_mode="toml", exit_on_error=False, allow_abbrev=False)
     made.add_argument("--config", action=Config, help="TOML file with any of the options below")
     return made
 
@@ -117,9 +116,9 @@ def _check_kinds(parser: ArgumentParser, values: Options) -> None:
     for action in parser._actions:
         name, default = action.dest, action.default
         inside = [key.removeprefix(f"{name}.") for key in values if key.startswith(f"{name}.")]
-        if inside and name not in values and action.help != argparse.SUPPRESS and not isinstance(default, dict):
+        if inside and name not in values and action.help != argparse.SUPPRESS and default != {}:
             raise ValueError(f"{name} is a table with {', '.join(inside)}: give a value")
-        if isinstance(default, bool) and not isinstance(values[name], bool):
+        if default is False and values[name] not in (True, False):
             raise ValueError(f"{name} is {values[name]!r}: give true or false")
 
 

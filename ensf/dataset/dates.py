@@ -51,7 +51,7 @@ def differing(mine: xr.DataArray | xr.Variable, its: xr.DataArray | xr.Variable)
 
 
 def said(variable: xr.DataArray | xr.Variable, which: int = 0) -> str:
-    """One of the times of a variable in words, ``2020-01-31T06:00:00``, to a millisecond; as stored if it is no date."""
+    """One of the times of a variable in words, ``2020-01-31T06:00:00``, to a millisecond; as stored if no date."""
     number = float(np.ravel(variable.values)[which])
     units, calendar = _counted(variable)
     if math.isnan(number):

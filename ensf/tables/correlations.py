@@ -118,10 +118,13 @@ class ByChannel:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        rows = self.correlations if isinstance(self.correlations, tuple) else ()
         object.__setattr__(self, "names", as_names(self.names))
         size = len(self.names)
-        if [len(row) if isinstance(row, tuple) else 0 for row in rows] != [size] * size:
+        try:
+            sizes = [len(row) for row in self.correlations]
+        except TypeError:  # numbers without rows
+            sizes = []
+        if sizes != [size] * size:
             raise ValueError(f"ByChannel has {size} names: give {size} rows of {size} correlations")
 
     def matrix(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -18,6 +18,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from itertools import pairwise
+from numbers import Real
 from typing import Protocol, cast
 
 import numpy as np
@@ -438,6 +439,8 @@ def twin(
     start = start or Checkpoint(0, *initial.draw(members, streams), None, streams)
     current = replace(start, streams=start.streams.copy())
     run: _Twin
+    if not isinstance(analysis_time, Real | None):
+        raise ValueError(f"analysis_time is {analysis_time!r}: give a time from the start of the window, {interval:g}")
     if isinstance(network, AsynchronousNetwork):
         step = network.step_at(interval, interval if analysis_time is None else analysis_time)
         run = _WindowTwin(model, truth_model, method, network.network, interval, positions, network, step)

@@ -121,7 +121,7 @@ def _holes(name: Hashable, numbers: np.ndarray, missing: np.ndarray, mask: bool)
 
 
 def unlike(contents: Mapping[int, Content]) -> dict[int, str]:
-    """Members whose content is not that of most, of equally many that of the first; what differs, in words, after "unlike"."""
+    """Members whose content is not that of most, of equally many that of the first; what it is unlike, in words."""
     if not contents:
         return {}
     kinds = {member: tuple(content.items()) for member, content in sorted(contents.items())}

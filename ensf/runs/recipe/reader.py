@@ -176,6 +176,7 @@ def _numpy_number(kind: str, number: Any) -> Any:
     scalar = getattr(np, kind, None)
     if not (isinstance(scalar, type) and issubclass(scalar, np.number)):
         raise ValueError(f"'np.{kind}' cannot be part of a method: write classes, numbers and text")
-    if not isinstance(number, int | float):
-        raise ValueError(f"'np.{kind}({number!r})' is no number: write one such as np.float64(0.3)")
-    return scalar(number)
+    try:
+        return scalar(number)
+    except (TypeError, ValueError):
+        raise ValueError(f"'np.{kind}({number!r})' is no number: write one such as np.float64(0.3)") from None
