@@ -95,7 +95,9 @@ def _run(values: Options, command: str, follow: Follow) -> int:
     )
     table = analysis.info["table"]
     if not table.used.any():
-        print(f"ensf: {summary(table)}: the analysis is the forecast", file=sys.stderr)
+        moved = [name for name, one in offline.parameters.items() if one.walk or one.min_spread]
+        but = f", but for walk and spread of {', '.join(moved)}" if moved else ""
+        print(f"ensf: {summary(table)}: the analysis is the forecast{but}", file=sys.stderr)
     if analysis.info.get("waited"):
         print(
             "ensf: the observations surprise and determine too little of the state: they wait for the next analysis "

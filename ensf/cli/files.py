@@ -158,8 +158,8 @@ def _check_places(places: list[Any], name: str) -> None:
         good = False
     if not good:
         raise ValueError(
-            f"parameters.{name}.places is {places!r}: give lists of equally many numbers, one list for each place, such "
-            "as [[47.0, 11.0], [48.5, 9.0]]"
+            f"parameters.{name}.places is {places!r}: give lists of equally many numbers, one list for each place, as "
+            "[[47.0, 11.0], [48.5, 9.0]]"
         )
 
 

@@ -40,6 +40,7 @@ from ensf.offline.observations import (
     refuse_rejected,
     set_aside,
 )
+from ensf.offline.parameter_checks import check_places, check_within
 from ensf.offline.parameter_statistics import Pair, of_parameters
 from ensf.offline.parts import Forecast, Work, analyse, load, path_of, scan
 from ensf.offline.staging import check_free, staged
@@ -331,6 +332,9 @@ class Offline:
         method = method_for(beside_parameters(self.method) if parameters else self.method, layout)
         if parameters:
             check_preparable(method)
+            check_places(self.parameters, method, layout)
+        for name, one in parameters.items():
+            check_within(name, self.parameters[name], one)
         if any(isinstance(one, FailedMembers) for one in inside(method)):
             raise ValueError(
                 f"method {method!r} holds FailedMembers, which is for arrays and Datasets: give the filter inside, and "

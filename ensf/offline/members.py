@@ -31,6 +31,10 @@ from ensf.offline.valid_times import check_times
 
 __all__ = ["Source", "has_members", "parameter_source"]
 
+NO_DATA = (
+    "repair it, say --mask if there is no data, or name what is analysed with --variables if it is no such variable"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -131,7 +135,7 @@ class Source:
         template = _template(paths[0], first, member_dim if single else None, coordinates)
         bare = cls(paths, members, Layout(template, member_dim, dims, xr.Dataset()), single, coordinates, mask)
         missing = {name: np.isnan(values) for name, values in bare.fields(0)} if mask else {}
-        return replace(bare, layout=replace(bare.layout, masks=_masks(template, missing)))
+        return replace(bare, layout=replace(bare.layout, masks=_masks(paths[0], template, missing)))
 
     @property
     def pieces(self) -> Sequence[tuple[Source, np.ndarray | slice]]:
@@ -311,7 +315,7 @@ class Source:
             if (usual & ~hole).any():
                 what = "is missing in other members"
                 self._refuse(member, name, usual & ~hole, what, "make the masks equal")
-        self._refuse(0, name, usual, "is missing, as in all members,", "repair it, or say --mask if there is no data")
+        self._refuse(0, name, usual, "is missing, as in all members,", NO_DATA)
 
     def _refuse(self, member: int, name: str, bad: np.ndarray, what: str, advice: str) -> None:
         variable = self.layout.template[name]
@@ -484,15 +488,15 @@ def _again(
     return Source._of(paths, member_dim, names, mask, coordinates)
 
 
-def _masks(template: xr.Dataset, missing: Mapping[str, np.ndarray]) -> dict[Any, np.ndarray]:
-    """Where there is no data, or no place."""
+def _masks(path: Path, template: xr.Dataset, missing: Mapping[str, np.ndarray]) -> dict[Any, np.ndarray]:
+    """Where there is no data, or no place, as a file says."""
     masks = {}
     for name, variable in template.data_vars.items():
         masks[name] = without_place(variable)
         if str(name) in missing:
             masks[name] = masks[name] | missing[str(name)]
         if masks[name].all():
-            raise ValueError(f"variable {name!r} is masked everywhere: leave it out")
+            raise ValueError(f"{path}: variable {name!r} has no value anywhere: repair it, or leave it out")
     return {name: where for name, where in masks.items() if where.any()}
 
 

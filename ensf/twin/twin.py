@@ -569,6 +569,9 @@ def _states(model: Model, states: Array, time: float, stops: abc.Sequence[float]
     return trajectory
 
 
+FAILED = "see why the model fails for these members, such as states far off, or let FailedMembers go on with fewer"
+
+
 def _left(forecast: Array, index: int, method: Filter) -> Array:
     """The members ``(member, ...)`` with which the method goes on; raises Lost unless it does."""
     inner, _ = unsmoothed(method)
@@ -576,7 +579,8 @@ def _left(forecast: Array, index: int, method: Filter) -> Array:
         try:
             alive = inner.alive(forecast)
         except ValueError as error:
-            raise Lost(f"the filter has lost the truth in cycle {index + 1}: {error}", index + 1) from error
+            sentence = f"the filter has lost the truth in cycle {index + 1}: {error}"
+            raise Lost(sentence, index + 1, advice=FAILED) from error
         return without_failed(forecast, alive)
     _check_alive(forecast, index)
     return forecast

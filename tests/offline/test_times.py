@@ -13,7 +13,7 @@ from ensf import ETKF, LETKF, Localization, Parameter, letsf
 from ensf.cli import main
 from ensf.dataset.methods import find_localization
 from ensf.localization import Euclidean
-from ensf.offline import Offline, job, parts
+from ensf.offline import Offline, Source, job, parts
 from ensf.offline.times import TimesSource
 
 MEMBERS, TIMES = 4, 3
@@ -178,6 +178,33 @@ def test_what_does_not_fit_is_refused_in_a_sentence_and_nothing_is_written(folde
         path = folder / "hour_6" / f"m{member}.nc"
         xr.load_dataset(folder / "hour_3" / f"m{member}.nc").drop_vars("time").isel(time=0).to_netcdf(path)
     refused("variable 'q' of .*hour_6/m0.nc does not say its time", hours)
+
+
+def test_a_trajectory_costs_its_reading_alone(folder, monkeypatch):
+    """Values are read as often as those of files of one time, the filter works once, observations read two steps."""
+    part, prepare, count = Source.part, LETKF.prepare, {"values": 0, "updates": 0}
+
+    def read(source, tile):
+        count["values"] += source.members * tile.layout.size
+        return part(source, tile)
+
+    def prepared(*arguments, **more):
+        count["updates"] += 1
+        return prepare(*arguments, **more)
+
+    monkeypatch.setattr(Source, "part", read)
+    monkeypatch.setattr(LETKF, "prepare", prepared)
+    hours, observed = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)], []
+    for name, prior, by_time in (
+        ("one", hours[1], False), ("all", str(folder / "whole" / "m*.nc"), False), ("times", hours, True)
+    ):  # fmt: skip
+        count |= {"values": 0, "updates": 0}
+        made, _ = analysed(folder, prior, name, LETKF(NEAR), by_time=by_time, window="all")
+        assert count == {"values": 2 * MEMBERS * made.source.layout.size, "updates": 1}
+        offline = Offline(LETKF(NEAR), mask=True, by_time=by_time, window="all")
+        ready = offline.prepare(prior, str(folder / "obs.csv"), folder / "none")
+        observed.append(len(ready.columns.entries))
+    assert observed[1] == observed[2] <= 2 * observed[0]
 
 
 def test_strict_refuses_a_row_of_the_window_that_the_trajectory_does_not_reach(folder):

@@ -50,6 +50,7 @@ from ensf.dataset.stores import copy, is_there, remove
 from ensf.offline.cycle import template
 from ensf.offline.cycle.folders import at_time, by_time
 from ensf.offline.cycle.processes import Processes
+from ensf.offline.cycle.python_model import GIVEN
 from ensf.runs.engines import Engine, opened
 from ensf.runs.files import resolved
 from ensf.runs.patterns import find_files
@@ -63,8 +64,6 @@ LINES, LETTERS = 3, 300
 """How much of what a program said last is part of a message."""
 PROGRAM = Path(__file__).with_name("python_model.py")
 MODEL = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
-GIVEN = ("start", "end", "duration", "seed", "member", "cycle")
-"""Words that a model in Python may take."""
 
 Content = TypeVar("Content")
 """What a check says of an output, by which it is compared with the others."""

@@ -465,6 +465,11 @@ def _checkpoint(cycling: Cycling, directory: Path, resume: bool, overwrite: bool
     if path.exists() and resume:
         content = restart.read(path)
         describe.check_recipe(cycling.recipe, content["recipe"], path)
+        finished = content["checkpoint"].cycles
+        if finished > cycling.cycles:
+            raise ValueError(
+                f"{path} has {finished} finished cycles but cycles is {cycling.cycles}: give {finished} or more"
+            )
         return content["checkpoint"], content["cleared"]
     _check_summary(directory / "summary.json")
     if not overwrite and (path.exists() or folders.numbered(directory)):
