@@ -502,18 +502,16 @@ def _masks(path: Path, template: xr.Dataset, missing: Mapping[str, np.ndarray]) 
 
 def _same(mine: xr.DataArray, its: xr.DataArray) -> bool:
     """Whether a coordinate is that of another file, which is as stored; dates and lengths in units of their own."""
-    mine, its = mine.variable, decoded(its.to_dataset(name="one"))["one"].variable
-    if mine.dims != its.dims or mine.shape != its.shape or tells_dates(mine) != tells_dates(its):
+    own, other = mine.variable, decoded(its.to_dataset(name="one"))["one"].variable
+    if own.dims != other.dims or own.shape != other.shape or tells_dates(own) != tells_dates(other):
         return False
+    units, wanted = (str(one.attrs.get("units", "")) for one in (other, own))
     try:
-        if tells_dates(mine):
-            return not differing(mine, its).any()
-        units, wanted = (str(one.attrs.get("units", "")) for one in (its, mine))
-        return (
-            its.equals(mine)
-            if units == wanted
-            else bool(np.allclose(in_units(its.values, units, wanted), mine.values, equal_nan=True))
-        )
+        if tells_dates(own):
+            return not differing(own, other).any()
+        if units == wanted:
+            return other.equals(own)
+        return bool(np.allclose(in_units(other.values, units, wanted), own.values, equal_nan=True))
     except ValueError:
         return False
 

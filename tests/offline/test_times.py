@@ -162,6 +162,11 @@ def test_what_does_not_fit_is_refused_in_a_sentence_and_nothing_is_written(folde
     late = xr.load_dataset(folder / "hour_0" / "m2.nc", decode_times=False)  # the same numbers, of an hour later
     late.time.attrs["units"] = "hours since 2020-01-01T01:00"
     late.to_netcdf(folder / "late.nc")
+    late.assign_coords(time=late.time + np.nan).to_netcdf(folder / "timeless.nc")
+    refused(
+        "m0.nc is of 2020-01-01T00:00:00 but .*timeless.nc of no time",
+        [[folder / "timeless.nc", folder / "hour_0" / "m0.nc"], *hours[1:]],
+    )
     an_hour_off = [[*sorted((folder / "hour_0").glob("m[013].nc")), folder / "late.nc"], *hours[1:]]
     refused("late.nc is of 2020-01-01T01:00:00 but .*hour_0/m0.nc of 2020-01-01T00:00:00", an_hour_off)
     refused("are the same file", [hours[0], hours[0]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
@@ -196,6 +197,8 @@ def check_time(path: Path, input: Path, start: Time, end: Time) -> None:
     if made is None:
         return
     name, value, units, calendar = made
+    if math.isnan(value):
+        raise ValueError(f"its time {name!r} is missing{ADVICE}")
     if not (isinstance(start, Date) and isinstance(end, Date)):
         before = _time(input)
         if before is not None and before == made:

@@ -42,10 +42,10 @@ def find(model, folder):
 
 def place_of(error):
     """File and line where something was raised."""
-    import traceback
-
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{last.filename}, line {last.lineno}"
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    return f"{last.tb_frame.f_code.co_filename}, line {last.tb_lineno}"
 
 
 def check_called(function, model, words):
