@@ -100,8 +100,11 @@ def is_sparse(matrix: object) -> TypeGuard[scipy.sparse.csr_array]:
 
 
 def as_names(one_or_more: str | Iterable[Name]) -> tuple[str | Name, ...]:
-    """Names of what a caller has: one, or several."""
-    return (one_or_more,) if isinstance(one_or_more, str) else tuple(one_or_more)
+    """Names of what a caller has: one, or several; ValueError for what is neither."""
+    try:
+        return (one_or_more,) if isinstance(one_or_more, str) else tuple(one_or_more)
+    except TypeError:
+        raise ValueError(f"{one_or_more!r} stands where a name must: give a name in quotes, or a tuple") from None
 
 
 def as_floating(values: ArrayLike | Array, name: str) -> Array:

@@ -59,7 +59,12 @@ def parser() -> ArgumentParser:
     add("--stages", default="analysis", help="forecast, preassim, postassim, analysis: whose members are written")
     add("--statistics", default="", help="stages of which mean and spread are written")
     add("--seed", type=int, default=1, help="of the filter")
-    add("--window", default="", help="times of observations that are used: 6h around the forecast, START/END, or all")
+    add(
+        "--window",
+        type=Any,
+        default="",
+        help="times of observations that are used: 6h around the forecast, START/END, or all",
+    )
     add("--mask", action="store_true", help="NaN in the first member means that there is no data")
     add("--dry-run", action="store_true", help="check everything, write nothing, say what would be done")
     add("--overwrite", action="store_true", help="replace files that are there")
@@ -90,7 +95,9 @@ def _run(values: Options, command: str, follow: Follow) -> int:
     )
     table = analysis.info["table"]
     if not table.used.any():
-        print(f"ensf: {summary(table)}: the analysis is the forecast", file=sys.stderr)
+        moved = [name for name, one in offline.parameters.items() if one.walk or one.min_spread]
+        but = f", but for walk and spread of {', '.join(moved)}" if moved else ""
+        print(f"ensf: {summary(table)}: the analysis is the forecast{but}", file=sys.stderr)
     if analysis.info.get("waited"):
         print(
             "ensf: the observations surprise and determine too little of the state: they wait for the next analysis "

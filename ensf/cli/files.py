@@ -5,6 +5,7 @@ One configuration file serves them all: each passes over what is only another's.
 
 from __future__ import annotations
 
+import math
 from argparse import SUPPRESS
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ __all__ = [
 def add_state(parser: ArgumentParser) -> None:
     """Add the options that say what of the files is the state, and where it is; `state` reads them."""
     option = parser.add_argument
-    option("--variables", type=Any, default="", help="names, separated by commas; in a file a table with settings")
+    option("--variables", type=Any, default={}, help="names, separated by commas; in a file a table with settings")
     option("--surface", type=Any, default="", help="variables whose rows without a height see the level at the surface")
     option(
         "--coordinates",
@@ -122,6 +123,8 @@ def parameters(values: Options) -> dict[str, Estimated]:
     tables: dict[str, Options] = {}
     for key, value in table(values, "parameters").items():
         name, _, setting = key.partition(".")
+        if not setting and value != {}:
+            raise ValueError(f"parameters.{name} is {value!r}: give a table, [parameters.{name}], which may be empty")
         tables.setdefault(name, {}).update({setting: value} if setting else {})
     made = {}
     for name, one in tables.items():
@@ -131,6 +134,7 @@ def parameters(values: Options) -> dict[str, Estimated]:
                 raise ValueError(f"parameters.{name}.{setting} is no setting: give {', '.join(PARAMETER)}")
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise ValueError(f"parameters.{name}.{setting} is {value!r}: give {WANTED[kind]}")
+        _check_places(one.get("places", []), name)
         transforms = read_settings(one.get("transform", ""))
         if len(transforms) > 1 or not all(can(transform, "inverse") for transform in transforms):
             raise ValueError(
@@ -143,6 +147,22 @@ def parameters(values: Options) -> dict[str, Estimated]:
         except (TypeError, ValueError) as error:
             raise ValueError(f"parameters.{name}: {error}") from None
     return made
+
+
+def _check_places(places: list[Any], name: str) -> None:
+    """Raise ValueError unless places are numbers, or lists of equally many of them."""
+    import numpy as np
+
+    try:
+        numbers = np.array(places or [0.0])
+        good = numbers.dtype.kind in "iuf" and 1 <= numbers.ndim <= 2
+    except ValueError:  # ragged
+        good = False
+    if not good:
+        raise ValueError(
+            f"parameters.{name}.places is {places!r}: give lists of equally many numbers, one list for each place, as "
+            "[[47.0, 11.0], [48.5, 9.0]]"
+        )
 
 
 def method(text: str) -> Method:
@@ -183,6 +203,8 @@ def _variables(values: Options) -> tuple[Any, tuple[str, ...]]:
         if setting not in ("", "surface", "transform"):
             raise ValueError(f"variables.{key} is no setting: give {name}.surface or {name}.transform")
         by_name.setdefault(name, "")
+        if setting == "surface" and text not in (True, False):
+            raise ValueError(f"variables.{key} is {text!r}: give true or false")
         if setting == "surface":
             surface += [name] if text else []
         else:
@@ -207,7 +229,10 @@ def _codes(value: object) -> tuple[int, ...]:
 
 def _edges(value: object) -> tuple[float, ...]:
     try:
-        return tuple(float(edge) for edge in _words(value))
+        edges = tuple(float(edge) for edge in _words(value))
+        if not all(map(math.isfinite, edges)):
+            raise ValueError
+        return edges
     except (TypeError, ValueError):
         raise ValueError(f"--bands {value} are no edges of levels: give numbers such as 0,100,500") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,9 @@ __all__ = ["ENGINE", "MEMORY", "Options", "command", "named", "nearest", "parser
 
 ENGINE = "serial, processes:N (processes = one per processor), dask, dask:tcp://HOST:PORT, or mpi"
 MEMORY = "GB of memory that each process may take, about; 0 = no limit"
+WRONG = re.compile(r"Parser key \"([^\"]+)\": Expected a <class '(str|int|float|dict)'>\. Got value: (.*)")
+KINDS = {"str": "text, in quotes", "int": "a whole number", "float": "a number", "dict": "a table of names and values"}
+"""What the parser says of a value of another kind, and what an option takes, in words."""
 Options: TypeAlias = dict[str, Any]
 """Values of options by their dotted names."""
 
@@ -37,6 +41,15 @@ def parser(program: str, description: str) -> ArgumentParser:
     """Parser without options but `--config`."""
     from jsonargparse import ActionConfigFile, ArgumentParser
 
+    class Parser(ArgumentParser):
+        """What is text by default is text in a file, too."""
+
+        def add_argument(self, *names: Any, **about: Any) -> argparse.Action:
+            match about:
+                case {"default": str()} if not about.keys() & {"action", "type"}:
+                    about["type"] = str
+            return super().add_argument(*names, **about)
+
     class Config(ActionConfigFile):
         """A file in UTF-8, whatever the locale; what cannot be read names it."""
 
@@ -49,9 +62,7 @@ def parser(program: str, description: str) -> ArgumentParser:
         ) -> None:
             self.apply_config(parser, cfg, self.dest, _toml(expanded(str(values))))
 
-    made = ArgumentParser(
-        prog=program, description=description, parser_mode="toml", exit_on_error=False, allow_abbrev=False
-    )
+    made = Parser(prog=program, description=description, parser_mode="toml", exit_on_error=False, allow_abbrev=False)
     made.add_argument("--config", action=Config, help="TOML file with any of the options below")
     return made
 
@@ -64,8 +75,12 @@ def read(parser: ArgumentParser, arguments: list[str]) -> Options:
     try:
         options = parser.parse_args(arguments)
     except ArgumentError as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    return {key: value for key, value in _flatten(options.as_dict()).items() if key != "config"}
+        sentence = " ".join(str(error).split())
+        wrong = WRONG.fullmatch(sentence)
+        raise ValueError(f"{wrong[1]} is {wrong[3]}: give {KINDS[wrong[2]]}" if wrong else sentence) from None
+    values = {key: value for key, value in _flatten(options.as_dict()).items() if key != "config"}
+    _check_kinds(parser, values)
+    return values
 
 
 def _toml(path: Path) -> str:
@@ -91,6 +106,20 @@ def _toml(path: Path) -> str:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"config file {path} is no TOML ({error}): mend it") from error
     return text + "\n"
+
+
+def _check_kinds(parser: ArgumentParser, values: Options) -> None:
+    """Raise ValueError for a table where an option is none, and for a switch that is neither on nor off.
+
+    Of the other kinds the parser takes care.
+    """
+    for action in parser._actions:
+        name, default = action.dest, action.default
+        inside = [key.removeprefix(f"{name}.") for key in values if key.startswith(f"{name}.")]
+        if inside and name not in values and action.help != argparse.SUPPRESS and default != {}:
+            raise ValueError(f"{name} is a table with {', '.join(inside)}: give a value")
+        if default is False and values[name] not in (True, False):
+            raise ValueError(f"{name} is {values[name]!r}: give true or false")
 
 
 def _flatten(tree: Options, prefix: str = "") -> Options:

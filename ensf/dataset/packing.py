@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from ensf.arrays import Array, to_numpy
-from ensf.dataset.coordinates import check_periods, located
+from ensf.dataset.coordinates import CRITERIA, check_periods, located
+from ensf.dataset.dates import counts_times
 from ensf.dataset.encoding import of_one_state, truthful
 from ensf.dataset.layout import Layout
 from ensf.dataset.masks import Mask, find_masks, point
@@ -86,13 +87,15 @@ def choose(dataset: xr.Dataset, member_dim: str, variables: Iterable[Hashable] |
     Raises
     ------
     ValueError
-        If a variable is not there, has no member dimension, or is not of floating point.
+        If a variable is not there, has no member dimension, or is not of floating point, or members are of several
+        times.
     """
     names = list(dataset.data_vars if variables is None else variables)
     _check_names(dataset, names)
     for name in names:
         _check_variable(dataset[name], member_dim)
     chosen = located(dataset)[names]
+    _check_times(chosen, member_dim)
     lazy = [name for name in names if chosen[name].chunks is not None]
     if lazy:
         size = sum(chosen[name].nbytes for name in lazy) / 1e6
@@ -217,6 +220,23 @@ def _check_names(dataset: xr.Dataset, names: list[Hashable]) -> None:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(f"variable {twice[0]!r} is named twice: name each variable of the state once")
+
+
+def _check_times(chosen: xr.Dataset, member_dim: str) -> None:
+    """Raise ValueError if a member is of another time than the first."""
+    for name, time in chosen.coords.items():
+        criterion = CRITERIA["time"]
+        named = time.attrs.get("standard_name") in criterion.standard_names or name in ("time", *criterion.names)
+        if not named or member_dim not in time.dims or counts_times(time, member_dim):
+            continue
+        time = time.transpose(member_dim, ...)
+        others = ((time != time[0]) & (time.notnull() | time[0].notnull())).values
+        if others.any():
+            member, *which = np.argwhere(others)[0]
+            its, mine = (str(time[number].values[tuple(which)]) for number in (member, 0))
+            raise ValueError(
+                f"coordinate {name!r} of member {member} is {its} but {mine} of member 0: give members of the same time"
+            )
 
 
 def _check_variable(variable: xr.DataArray, member_dim: str) -> None:

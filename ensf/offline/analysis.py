@@ -40,6 +40,7 @@ from ensf.offline.observations import (
     refuse_rejected,
     set_aside,
 )
+from ensf.offline.parameter_checks import check_places, check_within
 from ensf.offline.parameter_statistics import Pair, of_parameters
 from ensf.offline.parts import Forecast, Work, analyse, load, path_of, scan
 from ensf.offline.staging import check_free, staged
@@ -53,6 +54,7 @@ from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import each, find_files
 from ensf.tables import Check, Correlation, read
+from ensf.tables.flags import WINDOW
 from ensf.wrappers.failed_members import FailedMembers, Replacement, with_replaced
 from ensf.wrappers.parameters import Parameter, check_preparable
 
@@ -333,6 +335,9 @@ class Offline:
         method = method_for(beside_parameters(self.method) if parameters else self.method, layout)
         if parameters:
             check_preparable(method)
+            check_places(self.parameters, method, layout)
+        for name, one in parameters.items():
+            check_within(name, self.parameters[name], one)
         if any(isinstance(one, FailedMembers) for one in inside(method)):
             raise ValueError(
                 f"method {method!r} holds FailedMembers, which is for arrays and Datasets: give the filter inside, and "
@@ -348,6 +353,7 @@ class Offline:
         window = window_of(self.window or ("all" if self.by_time else ""), paths)
         table = read(tables, good=self.good)
         table = table if window is None else table.within(*window)
+        aside = (table.codes == WINDOW) & bool(self.window)
         options = {"surface": self.surface, "correlation": self.correlation, "laws": self.laws}
         observed = meet(table, named(tables), layout, self.checks, options)
         converted = converted_units(table, observed)
@@ -359,7 +365,7 @@ class Offline:
         observed = check_prior(observed, columns, self.checks)
         observed, withheld = set_aside(observed, self.withhold)
         if self.strict:
-            refuse_rejected(observed.table, bool(self.window))
+            refuse_rejected(observed.table, aside)
         bands = Bands.of(layout, self.coordinates, self.bands)
 
         for path in former:

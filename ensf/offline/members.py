@@ -20,13 +20,20 @@ import xarray as xr
 
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import check_periods, find_coordinate, located, without_place
+from ensf.dataset.dates import differing, tells_dates
 from ensf.dataset.netcdf import reading
 from ensf.dataset.raw import RawFile, raw
 from ensf.dataset.stored import Stored, decoded
 from ensf.dataset.stores import check_there, is_store
 from ensf.dataset.tiles import Range, Tile, tile_at
+from ensf.dataset.units import in_units
+from ensf.offline.valid_times import check_times
 
 __all__ = ["Source", "has_members", "parameter_source"]
+
+NO_DATA = (
+    "repair it, say --mask if there is no data, or name what is analysed with --variables if it is no such variable"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +96,12 @@ class Source:
         Raises
         ------
         ValueError
-            If a file cannot be read, a variable is missing or not of floating point, or members are not alike.
+            If a file cannot be read, a variable is missing or not of floating point, or members are not alike, or are
+            of other times.
         """
         source = cls._of(tuple(paths), member_dim, tuple(variables), mask, tuple(coordinates), tuple(without))
         allowed = None if variables else {*without, *source.layout.template.data_vars}
+        check_times(source.paths, member_dim)
         for path in paths[1:]:
             source._check_alike(path, allowed=allowed)
         return source
@@ -126,7 +135,7 @@ class Source:
         template = _template(paths[0], first, member_dim if single else None, coordinates)
         bare = cls(paths, members, Layout(template, member_dim, dims, xr.Dataset()), single, coordinates, mask)
         missing = {name: np.isnan(values) for name, values in bare.fields(0)} if mask else {}
-        return replace(bare, layout=replace(bare.layout, masks=_masks(template, missing)))
+        return replace(bare, layout=replace(bare.layout, masks=_masks(paths[0], template, missing)))
 
     @property
     def pieces(self) -> Sequence[tuple[Source, np.ndarray | slice]]:
@@ -306,7 +315,7 @@ class Source:
             if (usual & ~hole).any():
                 what = "is missing in other members"
                 self._refuse(member, name, usual & ~hole, what, "make the masks equal")
-        self._refuse(0, name, usual, "is missing, as in all members,", "repair it, or say --mask if there is no data")
+        self._refuse(0, name, usual, "is missing, as in all members,", NO_DATA)
 
     def _refuse(self, member: int, name: str, bad: np.ndarray, what: str, advice: str) -> None:
         variable = self.layout.template[name]
@@ -366,7 +375,7 @@ class Source:
         for key, coordinate in wanted.coords.items():
             if _counts_members(coordinate, self.layout.member_dim) or time is not None and key == time.name:
                 continue
-            if key not in other.coords or not _equal(coordinate, other.coords[key]):
+            if key not in other.coords or not _same(coordinate, other.coords[key]):
                 raise ValueError(
                     f"coordinate {key!r} of variable {wanted.name!r} differs between {path} and {self.paths[0]}: "
                     "give members of one grid and time"
@@ -479,21 +488,32 @@ def _again(
     return Source._of(paths, member_dim, names, mask, coordinates)
 
 
-def _masks(template: xr.Dataset, missing: Mapping[str, np.ndarray]) -> dict[Any, np.ndarray]:
-    """Where there is no data, or no place."""
+def _masks(path: Path, template: xr.Dataset, missing: Mapping[str, np.ndarray]) -> dict[Any, np.ndarray]:
+    """Where there is no data, or no place, as a file says."""
     masks = {}
     for name, variable in template.data_vars.items():
         masks[name] = without_place(variable)
         if str(name) in missing:
             masks[name] = masks[name] | missing[str(name)]
         if masks[name].all():
-            raise ValueError(f"variable {name!r} is masked everywhere: leave it out")
+            raise ValueError(f"{path}: variable {name!r} has no value anywhere: repair it, or leave it out")
     return {name: where for name, where in masks.items() if where.any()}
 
 
-def _equal(mine: xr.DataArray, its: xr.DataArray) -> bool:
-    """Whether a coordinate is that of another file, which is as stored."""
-    return decoded(its.to_dataset(name="one"))["one"].variable.equals(mine.variable)
+def _same(mine: xr.DataArray, its: xr.DataArray) -> bool:
+    """Whether a coordinate is that of another file, which is as stored; dates and lengths in units of their own."""
+    own, other = mine.variable, decoded(its.to_dataset(name="one"))["one"].variable
+    if own.dims != other.dims or own.shape != other.shape or tells_dates(own) != tells_dates(other):
+        return False
+    units, wanted = (str(one.attrs.get("units", "")) for one in (other, own))
+    try:
+        if tells_dates(own):
+            return not differing(own, other).any()
+        if units == wanted:
+            return other.equals(own)
+        return bool(np.allclose(in_units(other.values, units, wanted), own.values, equal_nan=True))
+    except ValueError:
+        return False
 
 
 def _counts_members(coordinate: xr.DataArray, member_dim: str) -> bool:

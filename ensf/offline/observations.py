@@ -17,7 +17,7 @@ from ensf.localization import Localization
 from ensf.observations import Observation, Operator
 from ensf.tables import Check, ObservationTable, Observed
 from ensf.tables.columns import FILE
-from ensf.tables.flags import WINDOW, WITHHELD
+from ensf.tables.flags import WITHHELD
 from ensf.tables.units import conversions
 
 __all__ = [
@@ -189,12 +189,18 @@ def named(tables: Sequence[Path]) -> str:
     return f"{tables[0]}{more}"
 
 
-def refuse_rejected(table: ObservationTable, within_window: bool) -> None:
-    """Raise ValueError that names the first row that is not used, unless it is withheld.
+def refuse_rejected(table: ObservationTable, aside: np.ndarray) -> None:
+    """Raise ValueError that names the first row that is not used, unless it is withheld or of no concern.
 
-    Of rows outside a window nothing is asked if the window was asked for.
+    Parameters
+    ----------
+    table : ObservationTable
+    aside : (row,) array of bool
+        Of which rows nothing is asked, as of those outside a window that was asked for; of rows that checks have added
+        at the end of the table it says nothing.
     """
-    refused = ~table.used & (table.codes != WITHHELD) & ~(within_window & (table.codes == WINDOW))
+    refused = ~table.used & (table.codes != WITHHELD)
+    refused[: len(aside)] &= ~aside
     if refused.any():
         row = int(np.argmax(refused))
         raise ValueError(f"{table.place(row)} is not used ({table.reason[row]}): repair it, or leave out --strict")

@@ -208,8 +208,9 @@ def _hollow(variable: xr.DataArray) -> xr.DataArray:
 def _time(variable: xr.DataArray, source: Source) -> tuple[str, xr.DataArray]:
     """Name and coordinate of the time of a variable."""
     coordinate = find_coordinate(variable, "time")
-    if coordinate is None or coordinate.size != 1:
-        what = "does not say its time" if coordinate is None else f"has {coordinate.size} times"
+    if coordinate is None or coordinate.size != 1 or bool(coordinate.isnull().all()):
+        number = 0 if coordinate is None else coordinate.size
+        what = f"has {number} times" if number > 1 else "does not say its time"
         raise ValueError(
             f"variable {variable.name!r} of {source.label(0)} {what}: with a file for each time it needs a coordinate "
             "that is one time; name it with coordinates, or leave the variable out"

@@ -1,4 +1,4 @@
-"""When the forecast is valid, and which times around it count as its own: a window [start, end).
+"""Which times around that of a forecast count as its own: a window [start, end).
 
 An observation on the common edge of two windows belongs to the later one.
 """
@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
-from ensf.dataset import netcdf
-from ensf.dataset.coordinates import CRITERIA
+from ensf.offline.valid_times import times_of, valid_time
 
-__all__ = ["Span", "time_variable", "valid_time", "window_of"]
+__all__ = ["Span", "window_of"]
 
 Span = tuple[np.datetime64, np.datetime64]
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -31,27 +29,26 @@ def window_of(text: str, paths: Sequence[Path]) -> Span | None:
         ``START/END`` in ISO 8601; a duration such as ``6h``, centred at the time of the files; ``all``; or nothing,
         which is six hours if the files say what time it is, else ``all``.
     paths : sequence of Path
-        Files of the forecast.
+        Files of the forecast, which are of the same time.
 
     Raises
     ------
     ValueError
-        If the text is none of these, the files are of different times, or do not say theirs and the text needs it.
+        If the text is none of these, or needs the one time of the files, and they do not say it or have several.
     """
     if text == "all":
         return None
     if "/" in text:
         return _interval(text)
     width = _duration(text or DEFAULT)
-    times = [valid_time(path) for path in paths]
-    for path, time in zip(paths, times, strict=True):
-        if time != times[0]:
-            raise ValueError(f"{path} is of {_said(time)} but {paths[0]} of {_said(times[0])}: make members alike")
-    if times[0] is None:
-        if text:
-            raise ValueError(f"{paths[0]} does not say what time it is, which window {text!r} needs: give START/END")
-        return None
-    return times[0] - width // 2, times[0] - width // 2 + width
+    time = valid_time(paths[0])
+    if time is not None:
+        return time - width // 2, time - width // 2 + width
+    if text:
+        times = times_of(paths[0])
+        what = "does not say what time it is" if times is None or times.size == 1 else f"has {times.size} times"
+        raise ValueError(f"{paths[0]} {what}, so that window {text!r} has no centre: give START/END, or all")
+    return None
 
 
 def _interval(text: str) -> Span:
@@ -70,72 +67,3 @@ def _duration(text: str) -> np.timedelta64:
     if match is None or int(match[1]) == 0:
         raise ValueError(f"window {text!r} cannot be read: give a duration such as 6h, START/END, or all")
     return np.timedelta64(int(match[1]) * SECONDS[match[2]] * 10**6, "us")
-
-
-def _said(time: np.datetime64 | None) -> str:
-    return "no time" if time is None else str(time.astype("datetime64[s]"))
-
-
-def valid_time(path: Path) -> np.datetime64 | None:
-    """The time that a file is of, in its own calendar; None if it does not say, or has several.
-
-    Parameters
-    ----------
-    path : Path
-        NetCDF, with a time coordinate that is a scalar or of length one, or WRF's ``Times``.
-
-    Raises
-    ------
-    ValueError
-        If the time cannot be read as a date.
-    """
-    with netcdf.reading(path) as file:
-        time = time_variable(file)
-        if time is None:
-            return None
-        try:
-            value = xr.conventions.decode_cf_variable("time", time.variable.load()).values.reshape(-1)[0]
-            return np.datetime64(str(value), "us")
-        except Exception as error:  # the libraries below raise many kinds of error for units that they cannot read
-            problem = " ".join(str(error).split())[:200]
-            raise ValueError(f"{path}: variable {time.name!r} is no date ({problem}): say window START/END") from error
-
-
-def time_variable(file: xr.Dataset, several: bool = False) -> xr.DataArray | None:
-    """The variable that says when a file is valid: by standard name or axis, else name, else dimension, else units.
-
-    Parameters
-    ----------
-    file : xarray.Dataset
-        With times as numbers. WRF's ``Times`` become seconds.
-    several : bool
-        Whether it may have several times.
-    """
-    numbers = (file[name] for name in file.variables if file[name].dtype.kind in "fiu")
-    dates = [
-        variable
-        for variable in numbers
-        if " since " in str(variable.attrs.get("units", ""))
-        and (variable.size == 1 or several and variable.size)
-        and variable.attrs.get("standard_name") != "forecast_reference_time"
-    ]
-    criterion = CRITERIA["time"]
-    for fits in (
-        [variable for variable in dates if variable.attrs.get("standard_name") in criterion.standard_names],
-        [variable for variable in dates if variable.attrs.get("axis") == criterion.axis],
-        [variable for variable in dates if variable.name in ("time", *criterion.names)],
-        [variable for variable in dates if variable.name in variable.dims],
-        dates,
-    ):
-        if len(fits) == 1:
-            return fits[0]
-    return _of_wrf(file, several)
-
-
-def _of_wrf(file: xr.Dataset, several: bool) -> xr.DataArray | None:
-    """The character variable ``Times``, as in 2024-01-31_12:00:00, in seconds."""
-    if "Times" not in file.variables or not (file["Times"].size == 1 or several and file["Times"].size):
-        return None
-    texts = [text.decode() if isinstance(text, bytes) else str(text) for text in file["Times"].values.ravel()]
-    seconds = np.array([text.replace("_", "T") for text in texts], dtype="datetime64[s]").astype(np.int64)
-    return xr.DataArray(seconds, dims="Time", name="Times", attrs={"units": "seconds since 1970-01-01"})

@@ -122,10 +122,13 @@ class ByChannel:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        object.__setattr__(self, "names", tuple(self.names))
-        object.__setattr__(self, "correlations", tuple(map(tuple, self.correlations)))
+        object.__setattr__(self, "names", as_names(self.names))
         size = len(self.names)
-        if [len(row) for row in self.correlations] != [size] * size:
+        try:
+            sizes = [len(row) for row in self.correlations]
+        except TypeError:  # numbers without rows
+            sizes = []
+        if sizes != [size] * size:
             raise ValueError(f"ByChannel has {size} names: give {size} rows of {size} correlations")
         self._check(np.asarray(as_floating(self.correlations, "correlations of ByChannel"), dtype=np.float64))
 

@@ -731,7 +731,7 @@ def _within_numbers(table: ObservationTable, dtype: np.dtype) -> ObservationTabl
 def _check_groups(table: ObservationTable, correlation: Correlation | None) -> None:
     """Raise ValueError for groups of whose errors nothing is said, or a group of two files."""
     names = table.extra.get(GROUP)
-    if names is None:
+    if names is None or not _is_named(names).any():
         return
     if correlation is None:
         raise ValueError(
@@ -766,17 +766,37 @@ def _correlated(table: ObservationTable, used: np.ndarray, error: np.ndarray, co
                 f"give a column {GROUP!r}"
             )
         matrix = correlation.matrix({name: column[used] for name, column in table.columns.items()})
-        same = table.variable[used][:, None] == table.variable[used]
-        return Correlated(error[:, None].astype(np.float64) * np.where(same, matrix, 0.0) * error)
+        matrix = np.where(table.variable[used][:, None] == table.variable[used], matrix, 0.0)
+        _check_definite(table, used, matrix)
+        return Correlated(error[:, None].astype(np.float64) * matrix * error)
     own = names[used]
     number = np.where(_is_named(own), np.unique(own, return_inverse=True)[1].ravel(), len(own) + np.arange(len(own)))
     order = np.argsort(number, kind="stable")
-    matrices = []
+    matrices: list[np.ndarray] = []
     for rows in np.split(used[order], np.flatnonzero(np.diff(number[order])) + 1) if len(used) else ():
         alone = len(rows) == 1
         columns = {} if alone else {name: column[rows] for name, column in table.columns.items()}
         matrices.append(np.ones((1, 1)) if alone else correlation.matrix(columns))
+        _check_definite(table, used[rows], matrices[-1])
     return Grouped.of(number, error.astype(np.float64), matrices)
+
+
+def _check_definite(table: ObservationTable, rows: np.ndarray, matrix: np.ndarray) -> None:
+    """Raise ValueError that names a row whose error is, as correlated, that of the rows before it."""
+    import scipy.linalg
+
+    factor, failed = scipy.linalg.lapack.dpotrf(matrix, lower=1)
+    left = np.diag(factor)[: failed - 1 if failed else None] ** 2  # of the variance of each, with those before it known
+    small = np.flatnonzero(left <= len(matrix) * np.finfo(np.float64).eps)
+    if not failed and not len(small):
+        return
+    row = int(small[0]) if len(small) else failed - 1
+    other = int(np.argmax(np.abs(matrix[row, :row]))) if row else 0
+    raise ValueError(
+        f"{table.place(int(rows[row]))}: with it the correlation of {len(rows)} errors is not positive definite (it is "
+        f"{matrix[row, other]:.3g} with {table.place(int(rows[other]))}): leave out one of the two, or give another "
+        "correlation"
+    )
 
 
 def _kinds(table: ObservationTable) -> list[tuple[str, np.ndarray]]:

@@ -18,6 +18,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from itertools import pairwise
+from numbers import Real
 from typing import Protocol, cast
 
 import numpy as np
@@ -438,6 +439,8 @@ def twin(
     start = start or Checkpoint(0, *initial.draw(members, streams), None, streams)
     current = replace(start, streams=start.streams.copy())
     run: _Twin
+    if not isinstance(analysis_time, Real | None):
+        raise ValueError(f"analysis_time is {analysis_time!r}: give a time from the start of the window, {interval:g}")
     if isinstance(network, AsynchronousNetwork):
         step = network.step_at(interval, interval if analysis_time is None else analysis_time)
         run = _WindowTwin(model, truth_model, method, network.network, interval, positions, network, step)
@@ -566,6 +569,9 @@ def _states(model: Model, states: Array, time: float, stops: abc.Sequence[float]
     return trajectory
 
 
+FAILED = "see why the model fails for these members, such as states far off, or let FailedMembers go on with fewer"
+
+
 def _left(forecast: Array, index: int, method: Filter) -> Array:
     """The members ``(member, ...)`` with which the method goes on; raises Lost unless it does."""
     inner, _ = unsmoothed(method)
@@ -573,7 +579,8 @@ def _left(forecast: Array, index: int, method: Filter) -> Array:
         try:
             alive = inner.alive(forecast)
         except ValueError as error:
-            raise Lost(f"the filter has lost the truth in cycle {index + 1}: {error}", index + 1) from error
+            sentence = f"the filter has lost the truth in cycle {index + 1}: {error}"
+            raise Lost(sentence, index + 1, advice=FAILED) from error
         return without_failed(forecast, alive)
     _check_alive(forecast, index)
     return forecast

@@ -801,6 +801,16 @@ def test_coordinates_the_other_way_round_than_the_table_are_refused():
             analyse(field.rename("q"), table, wrong, RNG(1))
 
 
+def test_members_of_several_times_are_refused():
+    hours = np.array(["2020-01-01T00", "2020-01-01T00", "2020-01-01T01"], "datetime64[ns]")
+    dataset = xr.Dataset({"v": (("realization", "x"), RNG(1).normal(size=(3, 4)))}, {"time": ("realization", hours)})
+    with pytest.raises(ValueError, match="coordinate 'time' of member 2 is 2020-01-01T01:00:00.* but 2020-01-01T00:00"):
+        pack(dataset, "realization")
+    pack(dataset.assign_coords(time=("realization", hours[[0, 0, 0]])), "realization")
+    pack(dataset.swap_dims(realization="time"), "time")  # a static ensemble
+    pack(dataset.rename(time="forecast_reference_time"), "realization")
+
+
 @pytest.mark.parametrize("dims", [("longitude",), ("longitude", "level"), ("latitude", "longitude", "level")])
 def test_coordinates_of_a_line_or_a_section_are_not_the_other_way_round(dims):
     check_order(Localization(Euclidean(), 1.0, dims=dims), ("lat", "lon"))

@@ -23,6 +23,7 @@ from ensf.cli import main
 from ensf.filters import ETKF
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling
+from ensf.offline.cycle.members import changed, content, unlike
 from ensf.runs.recipe.reader import read_method
 from ensf.tables import read
 
@@ -177,6 +178,58 @@ def test_the_first_member_is_no_better_than_the_others(folder):
     assert records[0]["failed"] == [1] and "unlike the others" in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda file: file.isel(x=slice(0, 2)), "variable 'q': y 3 x x 2, float64, units K, not y 3 x x 4, float64"),
+        (lambda file: file.assign_coords(x=file.x + 1), "coordinate 'x' of variable 'q': values "),
+        (lambda file: file.astype("f4"), "variable 'q': y 3 x x 4, float32, units K, not y 3 x x 4, float64"),
+        (lambda file: file.assign(dt=0.5), "it has variable 'dt'; let it keep variables, grid, types and units, or"),
+        (lambda file: file.rename(q="p"), "it has no variable 'q'"),
+        (
+            lambda file: file.drop_vars("q").assign(q=file.q.drop_attrs()),
+            "variable 'q': y 3 x x 4, float64, units none",
+        ),
+        (lambda file: xr.concat([file, file.assign_coords(time=file.time + 1)], "time"), None),
+        (lambda file: file.isel(time=0), None),
+    ],
+    ids=["grid", "place", "dtype", "more", "less", "units", "times", "time"],
+)
+def test_what_a_model_must_keep(folder, change, sentence):
+    """Its times may be others."""
+    given, made = folder / "initial" / "m1.nc", folder / "changed.nc"
+    change(xr.load_dataset(given, decode_times=False)).to_netcdf(made)
+    reasons = changed([(1, given, made), (2, given, given)])
+    if sentence is None:
+        assert not reasons
+    else:
+        assert reasons[1] == reasons[2] and f"the file that the model was given: {sentence}" in reasons[1]
+
+
+def test_a_model_that_changes_the_grid_of_all_members_is_refused(folder):
+    (folder / "template").mkdir()
+    shutil.copyfile(folder / "made" / "grid.nc", folder / "template" / "other.nc")
+    words = {"template": "template", "check_time": False, "cycles": 1}
+    with pytest.raises(OSError, match="member 1 .and 3 others. failed in cycle 1: its output is unlike the file that"):
+        run(folder, "cp other.nc {output}", **words)
+    assert not list((folder / "out" / "cycle_0001").glob("*/member_*.nc"))
+
+
+def test_members_of_the_same_dates_are_alike(folder):
+    same = {"time": 360.0, "units": "minutes since 2020-01-01"}
+    write(folder / "one.nc", 1, time=6.0)
+    write(folder / "other.nc", 2, time=6.0)
+    with netCDF4.Dataset(folder / "other.nc", "a") as file:
+        file["time"][:], file["time"].units = same.values()
+    one, other = content(folder / "one.nc"), content(folder / "other.nc")
+    assert one == other and one["time 'time'"] == "2020-01-01T06:00:00"
+    with netCDF4.Dataset(folder / "other.nc", "a") as file:
+        file["time"].units = "minutes since 2020-10-27"
+    assert unlike({1: one, 2: content(folder / "other.nc")}) == {
+        2: "the others: time 'time': 2020-10-27T06:00:00, not 2020-01-01T06:00:00"
+    }
+
+
 def test_an_output_of_the_template_does_not_count(folder):
     (folder / "template").mkdir()
     write(folder / "template" / "output.nc", 77, time=6.0)
@@ -277,11 +330,31 @@ def test_one_table_for_all_cycles(folder, times, used):
     assert [int(table.used.sum()) for table in tables] == used
 
 
-def test_the_window_may_be_another(folder):
-    (folder / "all.csv").write_text(HEAD + "q,0.3,0.5,2020-01-01T00:00,1,2\nq,0.3,0.5,2020-01-01T06:00,1,2\n")
-    run(folder, observations="all.csv", check_time=False, window=(21600.0, 0.0))
+@pytest.mark.parametrize(
+    ("window", "used"),
+    [
+        ((21600.0, 0.0), [[False, True, True, False], [False, False, False, True]]),  # it has its end, and no start
+        ((18000.0, 3600.0), [[False, True, True, False], [False, False, False, True]]),
+        ((25200.0, -3600.0), [[True, False, False, False], [False, True, True, False]]),
+    ],
+)
+def test_the_window_may_be_another(folder, window, used):
+    """Each row is used once."""
+    times = ("00:00", "05:00", "06:00", "12:00")
+    rows = [f"q,0.3,0.5,2020-01-01T{time},1,2\n" for time in times]
+    (folder / "all.csv").write_text(HEAD + "".join(rows))
+    run(folder, observations="all.csv", check_time=False, window=window)
     tables = [read(folder / f"out/cycle_{cycle:04d}/observations.csv") for cycle in (1, 2)]
-    assert [table.used.tolist() for table in tables] == [[True, False], [False, True]]
+    assert [table.used.tolist() for table in tables] == used
+
+
+def test_windows_may_not_use_a_row_twice(folder):
+    for table in ("all.csv", "{time:%Y%m%d}.csv"):
+        with pytest.raises(
+            ValueError, match="window .*21600.0, 1800.0. is longer .* cycles 1 and 2 would both use rows"
+        ):
+            cycling(folder, observations=table, window=(21600.0, 1800.0))
+    cycling(folder, window=(21600.0, 1800.0))  # a table for each cycle
 
 
 def test_rows_of_another_year_are_counted(folder):

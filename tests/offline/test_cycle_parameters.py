@@ -314,6 +314,31 @@ def test_files_have_the_parameters_of_the_dataset(folder):
     assert np.isnan(made.rough[:, 0, 1]).all() and (made.rough != joined(folder / "in").rough).any()
 
 
+def test_what_is_wrong_with_them_is_told_before_anything_is_analysed(folder, capsys):
+    """In a dry run, too; the sentence has the file."""
+    with_fields(folder, np.random.default_rng(5))
+    prior = [folder / "in" / f"m{member}.nc" for member in (1, 2, 3)]
+    words = ["analyse", "--prior", *map(str, prior), "--observations", str(folder / "obs_1.csv"), "--dry-run", "--mask"]
+    words += ["--method", "LETKF(Localization(Euclidean(), 2.0, dims=('x', 'y')))", "--output", str(folder / "out")]
+
+    def said(lines):
+        (folder / "c.toml").write_text(lines)
+        assert main([*words, "--config", str(folder / "c.toml")]) == 2
+        return capsys.readouterr().err
+
+    assert (
+        "rate.places has 1 coordinates for each place but the localization of the method 2, x, y: give these"
+        in said("[parameters.rate]\nplaces = [[1.0]]\n")
+    )
+    for value, sentence in (
+        (-1.0, "m2.nc: parameter 'rate' is -1, outside the bounds of Log(offset=0.0): change the transform"),
+        (np.nan, "m2.nc: variable 'rate' is missing, unlike in other members, at 1 point"),
+    ):
+        with netCDF4.Dataset(prior[1], "a") as file:
+            file["rate"][...] = value
+        assert sentence in said("[parameters.rate]\ntransform = 'Log()'\n")
+
+
 def test_a_cycle_analyses_them_where_the_model_leaves_them(folder):
     with_fields(folder, np.random.default_rng(5))
     parameters = {"rough": Estimated(Parameter(Log(), min_spread=0.1)), "rate": Estimated(Parameter())}

@@ -529,6 +529,12 @@ def test_limits_and_the_way_of_working_may_change(folder):
     assert contents(folder / "out") == contents(folder / "whole")
 
 
+def test_a_run_is_not_cut_to_fewer_cycles_than_are_finished(folder):
+    run(folder, cycles=2)
+    with pytest.raises(ValueError, match="restart.npz has 2 finished cycles but cycles is 1: give 2 or more"):
+        run(folder, cycles=1, resume=True)
+
+
 def test_streams_of_the_filter_differ_by_seed(folder):
     first, other, again = (external.Checkpoint.begin(cycling(folder, seed=seed)).rng.random() for seed in (1, 2, 1))
     assert first == again != other

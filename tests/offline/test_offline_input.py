@@ -74,7 +74,7 @@ CASES = {
     ),
     "other shape": (lambda folder: rebuild(folder, sizes={"lat": 9}), "variable 't' has dimensions"),
     "other grid": (put("lat", 41.0), "coordinate 'lat' of variable 't' differs between"),
-    "other time": (put("time", 9.0), "coordinate 'time' of variable 't' differs"),
+    "other time": (put("time", 9.0), "forecast_3.nc is of 2024-01-31T09:00:00 but"),
     "other units": (
         lambda folder: edit(member(folder), lambda file: file["t"].setncattr("units", "degC")),
         "has units degC in {folder}/forecast_3.nc but K",
@@ -384,3 +384,43 @@ def test_a_disk_that_is_too_small_is_refused(folder, monkeypatch, capsys, stages
         monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
         assert main(command(folder, "--stages", stages, "--dry-run")) == code
     assert f"out needs {size / 1e6:.0f} MB but" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ("correlation = 3", "correlation is 3: give text, in quotes"),
+        ('quality = ["GrossCheck(3.0)"]', "quality is ['GrossCheck(3.0)']: give text, in quotes"),
+        ("good = {a = 1}", "good is a table with a: give a value"),
+        ("bands = [nan]", "--bands [nan] are no edges of levels"),
+        ('strict = "yes"', "strict is 'yes': give true or false"),
+        ("variables.t.surface = 3", "variables.t.surface is 3: give true or false"),
+        (
+            "correlation = 'ByDistance(1.0, 3)'",
+            "3 stands where a name must: give a name in quotes, or a tuple",
+        ),
+        ('correlation = \'ByChannel("z", ("a",), 4)\'', "ByChannel has 1 names: give 1 rows of 1 correlations"),
+        ('quality = \'TimeWindow("a", "b")\'', "'a' of TimeWindow is no date: give one such as '2024-01-31T09:00'"),
+        ("method = 'ETKF(**{\"a\": 1})'", "cannot be part of a method: write classes, numbers and text"),
+        ('parameters = ["rate"]', "parameters is ['rate']: give a table of names and values"),
+        ("parameters.rate = 3", "parameters.rate is 3: give a table, [parameters.rate], which may be empty"),
+        (
+            "parameters.rate.places = [[1.0], [1.0, 2.0]]",
+            "parameters.rate.places is [[1.0], [1.0, 2.0]]: give lists of",
+        ),
+        (
+            'parameters.rate.places = ["here"]',
+            "parameters.rate.places is ['here']: give lists of equally many numbers",
+        ),
+        (
+            "parameters.rate.places = [[[1.0]]]",
+            "parameters.rate.places is [[[1.0]]]: give lists of equally many numbers",
+        ),
+    ],
+)
+def test_settings_of_another_kind_are_one_sentence(folder, capsys, lines, sentence):
+    (folder / "c.toml").write_text(lines + "\n")
+    assert main([*command(folder, output=folder / "none"), "--config", str(folder / "c.toml")]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert not (folder / "none").exists()

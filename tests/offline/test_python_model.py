@@ -47,6 +47,12 @@ def lame(dataset, member):
 def number(dataset):
     return 3
 
+def nothing_given():
+    pass
+
+async def later(dataset):
+    return dataset
+
 if __name__ == "__main__":
     source, target, start, duration, seed = sys.argv[1:]
     advance(xr.load_dataset(source), float(start), float(duration), int(seed)).to_netcdf(target)
@@ -57,6 +63,8 @@ if __name__ == "__main__":
 def place(tmp_path):
     """A model, initial members, a table per cycle."""
     (tmp_path / "toy_model.py").write_text(MODULE.replace("FOLDER", str(tmp_path)))
+    (tmp_path / "broken.py").write_text("\ndef f(dataset) return\n")
+    (tmp_path / "leaving.py").write_text("1 / 0\n")
     rng = np.random.default_rng(3)
     (tmp_path / "initial").mkdir()
     grid = {"y": ("y", np.arange(3.0), {"axis": "Y"}), "x": ("x", np.arange(4.0), {"axis": "X"})}
@@ -127,6 +135,10 @@ def test_it_is_resumed_bit_for_bit(place):
         ("toy_model:nothing", "module toy_model has no function nothing: check model toy_model:nothing"),
         ("no_such_module:f", "module no_such_module of model no_such_module:f cannot be imported"),
         ("toy_model:np.pi", "np.pi of module toy_model is no function"),
+        ("broken:f", "broken.py, line 2: expected ':': mend it, for model broken:f"),
+        ("leaving:f", "leaving.py, line 1: module leaving of model leaving:f cannot be imported (ZeroDivisionError"),
+        ("toy_model:nothing_given", "toy_model:nothing_given cannot be called with a Dataset and start, end, duration"),
+        ("toy_model:later", "the function of model toy_model:later is async: give one that returns the Dataset"),
     ],
 )
 def test_a_function_that_is_not_there_is_refused_before_anything_is_written(place, model, sentence, capsys):

@@ -13,7 +13,7 @@ from ensf import ETKF, LETKF, Localization, Parameter, letsf
 from ensf.cli import main
 from ensf.dataset.methods import find_localization
 from ensf.localization import Euclidean
-from ensf.offline import Offline, job, parts
+from ensf.offline import Offline, Source, job, parts
 from ensf.offline.times import TimesSource
 
 MEMBERS, TIMES = 4, 3
@@ -158,10 +158,17 @@ def test_what_does_not_fit_is_refused_in_a_sentence_and_nothing_is_written(folde
     by_the_shell = [str(path) for path in sorted(folder.glob("hour_*/m*.nc"))]
     refused("m0.nc is one file, without 'realization', but by_time takes .*: put patterns in quotes", by_the_shell)
     mixed = [str(folder / "hour_[03]" / "m*.nc"), hours[2]]
+    refused("hour_3/m0.nc is of 2020-01-01T03:00:00 but .*hour_0/m0.nc of 2020-01-01T00:00:00: give members", mixed)
+    late = xr.load_dataset(folder / "hour_0" / "m2.nc", decode_times=False)  # the same numbers, of an hour later
+    late.time.attrs["units"] = "hours since 2020-01-01T01:00"
+    late.to_netcdf(folder / "late.nc")
+    late.assign_coords(time=late.time + np.nan).to_netcdf(folder / "timeless.nc")
     refused(
-        "'time' of variable 'q' differs between .*hour_3/m0.nc and .*hour_0/m0.nc: give members of one",
-        mixed,
+        "m0.nc is of 2020-01-01T00:00:00 but .*timeless.nc of no time",
+        [[folder / "timeless.nc", folder / "hour_0" / "m0.nc"], *hours[1:]],
     )
+    an_hour_off = [[*sorted((folder / "hour_0").glob("m[013].nc")), folder / "late.nc"], *hours[1:]]
+    refused("late.nc is of 2020-01-01T01:00:00 but .*hour_0/m0.nc of 2020-01-01T00:00:00", an_hour_off)
     refused("are the same file", [hours[0], hours[0]])
     refused("there is no file", [hours[0], str(folder / "none*.nc")])
     refused("window '6h' has no centre", hours, window="6h")
@@ -176,6 +183,43 @@ def test_what_does_not_fit_is_refused_in_a_sentence_and_nothing_is_written(folde
         path = folder / "hour_6" / f"m{member}.nc"
         xr.load_dataset(folder / "hour_3" / f"m{member}.nc").drop_vars("time").isel(time=0).to_netcdf(path)
     refused("variable 'q' of .*hour_6/m0.nc does not say its time", hours)
+
+
+def test_a_trajectory_costs_its_reading_alone(folder, monkeypatch):
+    """Values are read as often as those of files of one time, the filter works once, observations read two steps."""
+    part, prepare, count = Source.part, LETKF.prepare, {"values": 0, "updates": 0}
+
+    def read(source, tile):
+        count["values"] += source.members * tile.layout.size
+        return part(source, tile)
+
+    def prepared(*arguments, **more):
+        count["updates"] += 1
+        return prepare(*arguments, **more)
+
+    monkeypatch.setattr(Source, "part", read)
+    monkeypatch.setattr(LETKF, "prepare", prepared)
+    hours, observed = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)], []
+    for name, prior, by_time in (
+        ("one", hours[1], False), ("all", str(folder / "whole" / "m*.nc"), False), ("times", hours, True)
+    ):  # fmt: skip
+        count |= {"values": 0, "updates": 0}
+        made, _ = analysed(folder, prior, name, LETKF(NEAR), by_time=by_time, window="all")
+        assert count == {"values": 2 * MEMBERS * made.source.layout.size, "updates": 1}
+        offline = Offline(LETKF(NEAR), mask=True, by_time=by_time, window="all")
+        ready = offline.prepare(prior, str(folder / "obs.csv"), folder / "none")
+        observed.append(len(ready.columns.entries))
+    assert observed[1] == observed[2] <= 2 * observed[0]
+
+
+def test_strict_refuses_a_row_of_the_window_that_the_trajectory_does_not_reach(folder):
+    """Of rows outside a window that was asked for it says nothing."""
+    hours = [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)]
+    for window in ("", "2020-01-01/2020-01-02"):
+        with pytest.raises(ValueError, match=r"obs.csv: row 12 is not used .outside the time window.: repair it, or"):
+            analysed(folder, hours, "out", ETKF(), strict=True, window=window)
+    made, _ = analysed(folder, hours, "out", ETKF(), strict=True, window="2020-01-01/2020-01-01T06:30")
+    assert made.info["table"].used.tolist() == 12 * [True] + [False]
 
 
 @pytest.mark.parametrize("method", [LETKF(NEAR), ETKF()], ids=["rows", "times"])

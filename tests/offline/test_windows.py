@@ -10,7 +10,8 @@ import pytest
 from offline_files import HEAD, ROWS, command, write
 
 from ensf.cli import main
-from ensf.offline.windows import valid_time, window_of
+from ensf.offline.valid_times import check_times, valid_time
+from ensf.offline.windows import window_of
 from ensf.tables import read
 
 
@@ -66,10 +67,42 @@ def test_windows(tmp_path):
     assert window_of("2024-01-01/2024-01-02T06:00", paths)[1] == np.datetime64("2024-01-02T06")
     assert window_of("all", paths) is None
     assert window_of("", [dated(tmp_path / "m3.nc", units="hours")]) is None
-    with pytest.raises(ValueError, match=r"m3\.nc does not say what time it is, which window '6h' needs"):
+    with pytest.raises(ValueError, match=r"m3\.nc does not say what time it is, so that window '6h' has no centre"):
         window_of("6h", [tmp_path / "m3.nc"])
-    with pytest.raises(ValueError, match=r"m4\.nc is of 2024-02-27T04:00:00 but .*m1\.nc of 2024-02-27T03:00:00"):
-        window_of("", [*paths, dated(tmp_path / "m4.nc", value=4.0)])
+    with pytest.raises(ValueError, match=r"m4\.nc has 2 times, so that window '6h' has no centre: give START/END"):
+        window_of("6h", [dated(tmp_path / "m4.nc", size=2)])
+
+
+@pytest.mark.parametrize("window", [[], ["--window", "all"], ["--window", "2024-01-31/2024-02-01"]])
+def test_members_of_other_times_are_refused_with_every_window(tmp_path, capsys, window):
+    folder = write(tmp_path / "files")
+    with netCDF4.Dataset(folder / "forecast_4.nc", "a") as file:  # the same number, 300 days later
+        file["time"].units = "hours since 2024-11-26"
+    assert main([*command(folder, output=tmp_path / "out"), *window]) == 2
+    said = capsys.readouterr().err
+    assert "forecast_4.nc is of 2024-11-26T03:00:00 but" in said and "forecast_1.nc of 2024-01-31T03:00:00" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_times_are_compared_as_dates(tmp_path):
+    """In units and calendars of their own, one by one, in a file for each member or in one of all."""
+    first = dated(tmp_path / "m1.nc", value=[0.0, 1 / 3, 48.0], size=3)
+    about = {"units": "days since 1900-01-01"}
+    same = dated(tmp_path / "m2.nc", value=45347 + np.array([0.0, 1 / 72, 2.0]), size=3, **about)
+    check_times([first, same], "realization")
+    noleap = dated(tmp_path / "m3.nc", value=[0.0, 1 / 3, 48.0], size=3, calendar="noleap")
+    with pytest.raises(ValueError, match=r"m3\.nc is of 2024-03-01T00:00:00 but .*m1\.nc of 2024-02-29T00:00:00"):
+        check_times([first, same, noleap], "realization")
+    with pytest.raises(ValueError, match=r"m4\.nc has 2 times but .*m1\.nc 3: make members alike"):
+        check_times([first, dated(tmp_path / "m4.nc", size=2)], "realization")
+    with pytest.raises(ValueError, match=r"m5\.nc is of no time but .*m1\.nc of 2024-02-27T00:00:00"):
+        check_times([first, dated(tmp_path / "m5.nc", units="hours")], "realization")
+    with pytest.raises(ValueError, match=r"m6\.nc: variable 'time' has no time at 1 of 2 places: repair it"):
+        check_times([dated(tmp_path / "m6.nc", value=[0.0, np.nan], size=2)], "realization")
+    one = dated(tmp_path / "one.nc", value=[3.0, 3.0, 4.0], size=3)
+    with pytest.raises(ValueError, match=r"member 2 of .*one\.nc is of 2024-02-27T04:00:00 but member 0 of .*T03:00"):
+        check_times([one], "t")
+    check_times([dated(tmp_path / "static.nc", name="t", value=[3.0, 3.0, 4.0], size=3)], "t")  # of many times
 
 
 def test_several_tables_and_options_of_a_file(tmp_path, monkeypatch, capsys):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from ensf import ETKF, LETKF, LETSF, Correlated, Localization, Observation, Select, Sphere
 from ensf.cli import main
-from ensf.dataset import analyse
+from ensf.dataset import analyse, pack
 from ensf.observations import Linear
 from ensf.tables import ByChannel, ByDistance, Constant, ObservationTable, read
 
@@ -77,6 +79,23 @@ def test_files_and_the_command_line_give_the_same(forecast, table, tmp_path):
     with xr.open_dataset(tmp_path / "out" / "forecast.nc") as analysis:
         expected = posterior(forecast, table, covariance(table, Constant(0.4).matrix({"t": GROUPS})))
         np.testing.assert_allclose(analysis.t.values.reshape(12, -1), expected, rtol=0, atol=1e-6)
+
+
+def test_errors_of_two_rows_at_a_place_are_not_correlated_by_one(forecast, table):
+    """Row and row are named; an empty column of groups is none."""
+    layout = pack(forecast, "realization")[1]
+    position = table.position.copy()
+    position[5] = position[3]
+    twice = replace(table, position=position)
+    with pytest.raises(
+        ValueError, match="row 5: with it the correlation of 3 errors is not positive definite .* row 3"
+    ):
+        twice.observe(layout, correlation=ByDistance(3000.0))
+    alone = replace(twice, extra={})
+    with pytest.raises(ValueError, match="row 5: with it the correlation of 7 errors is not .*it is 1 with .*row 3"):
+        alone.observe(layout, correlation=ByDistance(3000.0))
+    assert replace(table, extra={"group": np.full(7, "")}).observe(layout).observation.size == 7
+    assert replace(table, extra={"group": np.full(7, np.nan)}).observe(layout).observation.size == 7
 
 
 def test_what_is_not_said_is_refused(table, forecast, tmp_path, capsys):

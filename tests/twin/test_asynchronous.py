@@ -358,6 +358,7 @@ def test_windows_that_do_not_fit_are_refused():
     for cycles, sentence in (
         (cycles_of(ETKF(), network, 1, interval=0.2), "the steps of the network end at 0.3 but the interval is 0.2"),
         (cycles_of(ETKF(), network, 1, analysis_time=0.15), "analysis_time is 0.15, which is no step of the window"),
+        (cycles_of(ETKF(), network, 1, analysis_time="end"), "analysis_time is 'end': give a time from the start of"),
         (cycles_of(ETKF(), Network(), 1, analysis_time=0.1), "every observation is at the end of its window"),
     ):
         with pytest.raises(ValueError, match=sentence):

@@ -24,10 +24,12 @@ from ensf.offline.job import check_limit, cut_within
 from ensf.offline.members import Source, parameter_source
 from ensf.offline.memory import check_memory, read_memory
 from ensf.offline.observations import converted_units, counts, entries_read, locate, meet, named, refuse_rejected
+from ensf.offline.parameter_checks import check_places, check_within
 from ensf.offline.staging import check_free
 from ensf.runs.files import expanded
 from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, read
+from ensf.tables.flags import WINDOW
 from ensf.tables.stations.stations import dates, time_dims
 
 __all__ = ["check_inputs", "lines"]
@@ -129,7 +131,9 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
         inside,
     )
     source = source.with_axes(cycling.coordinates, cycling.periods, cycling.surface)
-    _parameters(cycling, source)
+    for one in _parameters(cycling, source):
+        (name,) = map(str, one.layout.template.data_vars)
+        check_within(name, cycling.parameters[name].parameter, one)
     for task in tasks:
         try:
             content(task.input, cycling.file_variables, cycling.mask)
@@ -139,6 +143,7 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
     method = method_for(cycling.filter, source.layout)
     with_catalogues(method, lambda pattern: source.catalogue(find_files(pattern, "the catalogue")))
     places(find_localization(method), source.layout, np.arange(source.layout.size))
+    check_places({name: one.parameter for name, one in cycling.parameters.items()}, method, source.layout)
     if first == 1 and cycling.first_memory is not None:
         if cycling.model.by_time:  # its fields have times, which the members at the start have not
             check_memory(cycling.first_memory, method)
@@ -187,7 +192,7 @@ def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> Met | None
     table = table if window is None else table.within(*window)
     observed = meet(_at_start(table, source.layout), named(paths), source.layout, settings["checks"], options)
     if cycling.strict:
-        refuse_rejected(observed.table, True)
+        refuse_rejected(observed.table, table.codes == WINDOW)
     method = method_for(cycling.filter, source.layout)
     entries = entries_read(observed.observation, source.layout.size)
     located = locate(observed, find_localization(method), named(paths))

@@ -50,6 +50,7 @@ from ensf.dataset.stores import copy, is_there, remove
 from ensf.offline.cycle import template
 from ensf.offline.cycle.folders import at_time, by_time
 from ensf.offline.cycle.processes import Processes
+from ensf.offline.cycle.python_model import GIVEN
 from ensf.runs.engines import Engine, opened
 from ensf.runs.files import resolved
 from ensf.runs.patterns import find_files
@@ -63,8 +64,6 @@ LINES, LETTERS = 3, 300
 """How much of what a program said last is part of a message."""
 PROGRAM = Path(__file__).with_name("python_model.py")
 MODEL = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
-GIVEN = ("start", "end", "duration", "seed", "member", "cycle")
-"""Words that a model in Python may take."""
 
 Content = TypeVar("Content")
 """What a check says of an output, by which it is compared with the others."""
@@ -132,7 +131,7 @@ class Command:
             raise ValueError(f"there is a command {self.command!r} and a model {self.model!r}: give one of them")
         if self.model and not MODEL.fullmatch(self.model):
             raise ValueError(f"model {self.model!r} is no function of a module: give package.module:function")
-        if self.timeout < 0 or self.retries < 0 or self.jobs < 1:
+        if not self.timeout >= 0 or self.retries < 0 or self.jobs < 1:
             raise ValueError(
                 f"timeout {self.timeout:g}, retries {self.retries}, jobs {self.jobs}: give no negative number, "
                 "and one job or more"
@@ -193,7 +192,8 @@ class Command:
         folder : Path
             Where the path of the template counts from.
         unlike : callable
-            ``unlike(contents)`` says, of what `check` said by member, which are not like the others, and why.
+            ``unlike(contents)`` says, of what `check` said by member, which are not like the others or what they came
+            from, and why.
         engine : str, Executor, or Workers
             Where programs run, as in `ensf.runs.engines`: ``serial`` runs `jobs` at the same time, others as many as
             they have workers.
@@ -223,7 +223,7 @@ class Command:
             for task in tasks:
                 if task.member in different:
                     del contents[task.member]
-                    reason = f"its output is unlike the others: {different[task.member]}{said.get(task.member, '')}"
+                    reason = f"its output is unlike {different[task.member]}{said.get(task.member, '')}"
                     reasons[task.member] = f"{reason}; see {self._given_back(task, directory)}"
             if not reasons:
                 break

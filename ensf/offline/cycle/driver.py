@@ -36,7 +36,7 @@ from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.doubts import doubts
-from ensf.offline.cycle.members import check_time, contents, unlike
+from ensf.offline.cycle.members import Content, changed, check_time, contents, unlike
 from ensf.offline.cycle.settings import Cycling, Date, Time
 from ensf.offline.estimates import estimates, of_estimates
 from ensf.offline.fields import FIELDS
@@ -297,7 +297,12 @@ def _forecast(
             check_time(paths[-1], task.input, start, end)
         return contents(paths, cycling.file_variables, cycling.mask)
 
-    failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder), unlike, workers)
+    def strange(holds: Mapping[int, Content]) -> dict[int, str]:
+        different = unlike(holds)
+        alike = [task for task in tasks if task.member in holds and task.member not in different]
+        return different | changed([(task.member, task.input, task.output) for task in alike], cycling.file_variables)
+
+    failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder), strange, workers)
     prior = {task.member: task.output for task in tasks if task.member not in failed}
     _check_failures(failed, len(prior), cycling.min_members, cycle)
     return prior, failed
@@ -460,6 +465,11 @@ def _checkpoint(cycling: Cycling, directory: Path, resume: bool, overwrite: bool
     if path.exists() and resume:
         content = restart.read(path)
         describe.check_recipe(cycling.recipe, content["recipe"], path)
+        finished = content["checkpoint"].cycles
+        if finished > cycling.cycles:
+            raise ValueError(
+                f"{path} has {finished} finished cycles but cycles is {cycling.cycles}: give {finished} or more"
+            )
         return content["checkpoint"], content["cleared"]
     _check_summary(directory / "summary.json")
     if not overwrite and (path.exists() or folders.numbered(directory)):

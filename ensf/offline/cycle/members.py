@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
@@ -12,12 +13,13 @@ import cftime
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.dates import said, tells_dates
 from ensf.dataset.netcdf import reading
 from ensf.dataset.stored import Stored
 from ensf.offline.cycle.settings import Date, Time
-from ensf.offline.windows import time_variable
+from ensf.offline.valid_times import time_variable
 
-__all__ = ["Content", "check_time", "content", "contents", "unlike"]
+__all__ = ["Content", "changed", "check_time", "content", "contents", "unlike"]
 
 Content = Mapping[str, str]
 """What must be the same in the files of all members: what of which variable, and its value or a hash."""
@@ -43,19 +45,57 @@ def content(path: Path, variables: Sequence[str] = (), mask: bool = False) -> di
         If it cannot be read, lacks a variable, or has a value that is missing or not finite; in one sentence.
     """
     with reading(path) as file:
-        missing = [name for name in variables if name not in file.data_vars]
-        if missing:
-            raise ValueError(f"it has no variable {missing[0]!r}")
-        stored = {name: Stored.of(file[name].dtype, file[name].attrs) for name in variables or file.data_vars}
-        chosen = {name: how for name, how in stored.items() if how.number.kind == "f"}
-        if not chosen:
-            raise ValueError("it has no variable of floating point")
         holds: dict[str, str] = {}
-        for name, how in chosen.items():
+        for name, how in _chosen(file, variables).items():
             variable = file[name].load()
             numbers, absent = how.numbers(variable.values), how.missing(variable.values)
-            holds |= _described(variable, how.number) | _holes(name, numbers, absent, mask)
-        return holds
+            holds |= {f"variable {name!r}": _kind(variable, how)} | _coordinates(variable)
+            holds |= _holes(name, numbers, absent, mask)
+        return holds | _times(file)
+
+
+def changed(members: Sequence[tuple[int, Path, Path]], variables: Sequence[str] = ()) -> dict[int, str]:
+    """Members whose model has not kept the variables, their grid, types and units, and what differs, in words.
+
+    Parameters
+    ----------
+    members : sequence of (int, Path, Path)
+        Number of each, the file that its model was given, and the one that it left. Those were alike, and these are,
+        so that the first tells of all; times may differ.
+    variables : sequence of str
+        Those that are analysed; all of floating point if empty.
+    """
+    if not members:
+        return {}
+    _, *files = members[0]
+    (given, given_places), (made, places) = (_described(path, variables) for path in files)
+    both = sorted(given_places.keys() & places.keys())
+    given, made = (one | {what: where[what] for what in both} for one, where in ((given, given_places), (made, places)))
+    if made == given:
+        return {}
+    difference = f"the file that the model was given: {_difference(made, given)}"
+    advice = "let it keep variables, grid, types and units, or name what is analysed with variables"
+    return {member: f"{difference}; {advice}" for member, *_ in members}
+
+
+def _described(path: Path, variables: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Sizes at one time, types and units of what a file has, and its coordinates."""
+    with reading(path) as file:
+        chosen = _chosen(file, variables)
+        places = {what: where for name in chosen for what, where in _coordinates(file[name]).items()}
+        return {f"variable {name!r}": _kind(file[name], how, True) for name, how in chosen.items()}, places
+
+
+def _chosen(file: xr.Dataset, variables: Sequence[str]) -> dict[Hashable, Stored]:
+    """Variables that are analysed, and how they are stored."""
+    missing = [name for name in variables if name not in file.data_vars]
+    if missing:
+        raise ValueError(f"it has no variable {missing[0]!r}")
+    stored = {name: Stored.of(file[name].dtype, file[name].attrs) for name in variables or file.data_vars}
+    chosen = {name: how for name, how in stored.items() if how.number.kind == "f"}
+    if not chosen:
+        raise ValueError("it has no variable of floating point")
+    return chosen
 
 
 def contents(paths: Sequence[Path], variables: Sequence[str] = (), mask: bool = False) -> dict[str, str]:
@@ -82,12 +122,16 @@ def _holes(name: Hashable, numbers: np.ndarray, missing: np.ndarray, mask: bool)
 
 
 def unlike(contents: Mapping[int, Content]) -> dict[int, str]:
-    """Members whose content is not that of most, of equally many that of the first; what differs, in words."""
+    """Members whose content is not that of most, of equally many that of the first; what it is unlike, in words."""
     if not contents:
         return {}
     kinds = {member: tuple(content.items()) for member, content in sorted(contents.items())}
     common = dict(Counter(kinds.values()).most_common(1)[0][0])
-    return {member: _difference(dict(kind), common) for member, kind in kinds.items() if dict(kind) != common}
+    return {
+        member: f"the others: {_difference(dict(kind), common)}"
+        for member, kind in kinds.items()
+        if dict(kind) != common
+    }
 
 
 def _difference(mine: Content, others: Content) -> str:
@@ -102,17 +146,33 @@ def _difference(mine: Content, others: Content) -> str:
     return "its variables come in another order"
 
 
-def _described(variable: xr.DataArray, number: np.dtype) -> dict[str, str]:
-    sizes = " x ".join(f"{dim} {size}" for dim, size in variable.sizes.items()) or "one value"
-    units = variable.attrs.get("units", "none")
-    content = {f"variable {variable.name!r}": f"{sizes}, {number}, units {units}"}
-    for name, coordinate in sorted(variable.coords.items(), key=lambda item: str(item[0])):
-        values = coordinate.values
-        if values.dtype.kind in "fiu" and values.size == 1 and "since" in coordinate.attrs.get("units", ""):
-            content[f"time {name!r}"] = f"{float(values.ravel()[0]):g} {coordinate.attrs['units']}"
-        else:
-            content[f"coordinate {name!r} of variable {variable.name!r}"] = f"values {_hash(values)}"
-    return content
+def _times(file: xr.Dataset) -> dict[str, str]:
+    """The times of a file."""
+    time = time_variable(file, several=True)
+    if time is None:
+        return {}
+    dates = [said(time, which) for which in range(time.size)]
+    more = f" and {len(dates) - 1} more to {dates[-1]} ({_hash(np.array(dates))})" if dates[1:] else ""
+    return {f"time {time.name!r}": f"{dates[0]}{more}"}
+
+
+def _kind(variable: xr.DataArray, how: Stored, of_one_time: bool = False) -> str:
+    """Size, type and unit of a variable."""
+    sizes = [f"{dim} {n}" for dim, n in variable.sizes.items() if not (of_one_time and _is_of_time(variable, dim))]
+    return f"{' x '.join(sizes) or 'one value'}, {how.number}, units {variable.attrs.get('units', 'none')}"
+
+
+def _coordinates(variable: xr.DataArray) -> dict[str, str]:
+    """Where a variable is, but for its time."""
+    return {
+        f"coordinate {name!r} of variable {variable.name!r}": f"values {_hash(coordinate.values)}"
+        for name, coordinate in sorted(variable.coords.items(), key=lambda item: str(item[0]))
+        if not (tells_dates(coordinate) or any(_is_of_time(variable, dim) for dim in coordinate.dims))
+    }
+
+
+def _is_of_time(variable: xr.DataArray, dim: Hashable) -> bool:
+    return str(dim).lower() == "time" or dim in variable.coords and tells_dates(variable.coords[dim])
 
 
 def _hash(values: np.ndarray) -> str:
@@ -137,6 +197,8 @@ def check_time(path: Path, input: Path, start: Time, end: Time) -> None:
     if made is None:
         return
     name, value, units, calendar = made
+    if math.isnan(value):
+        raise ValueError(f"its time {name!r} is missing{ADVICE}")
     if not (isinstance(start, Date) and isinstance(end, Date)):
         before = _time(input)
         if before is not None and before == made:

@@ -10,6 +10,8 @@ before anything is imported.
 import os
 import sys
 
+GIVEN = ("start", "end", "duration", "seed", "member", "cycle")
+"""Words that a model may take, beside names of parameters."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -21,15 +23,46 @@ def find(model, folder):
     sys.path.insert(0, folder)
     try:
         function = importlib.import_module(module)
-        for part in name.split("."):
-            function = getattr(function, part)
+    except SyntaxError as error:
+        sys.exit(f"{error.filename}, line {error.lineno}: {error.msg}: mend it, for model {model}")
     except ImportError as error:
         sys.exit(f"module {module} of model {model} cannot be imported ({error}): check model, or install it")
+    except (Exception, SystemExit) as error:
+        kind = type(error).__name__
+        sys.exit(f"{place_of(error)}: module {module} of model {model} cannot be imported ({kind}: {error}): mend it")
+    try:
+        for part in name.split("."):
+            function = getattr(function, part)
     except AttributeError:
         sys.exit(f"module {module} has no function {name}: check model {model}")
     if not callable(function):
         sys.exit(f"{name} of module {module} is no function: check model {model}")
     return function
+
+
+def place_of(error):
+    """File and line where something was raised."""
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    return f"{last.tb_frame.f_code.co_filename}, line {last.tb_lineno}"
+
+
+def check_called(function, model, words):
+    """End with a sentence unless the function takes a Dataset, and those of the words that it names, and returns."""
+    import inspect
+
+    for asked, what in (
+        (inspect.iscoroutinefunction, "is async"),
+        (inspect.isasyncgenfunction, "is async"),
+        (inspect.isgeneratorfunction, "yields"),
+    ):
+        if asked(function):
+            sys.exit(f"the function of model {model} {what}: give one that returns the Dataset")
+    try:
+        inspect.signature(function).bind(None, **taken(function, words))
+    except TypeError as error:
+        sys.exit(f"model {model} cannot be called with a Dataset and {', '.join(words)} ({error}): let it take these")
 
 
 def taken(function, words):
@@ -78,9 +111,11 @@ def main(model, folder, threads, *task):
         os.environ.setdefault(name, threads)
     function = find(model, folder)
     if len(task) == 1:
-        missing = [name for name in task[0].split() if not taken(function, {name: 0.0})]
+        names = task[0].split()
+        missing = [name for name in names if not taken(function, {name: 0.0})]
         if missing:
             sys.exit(f"no member would get the parameter {missing[0]!r}: {advice(function, missing[0], model)}")
+        check_called(function, model, dict.fromkeys([*GIVEN, *names], 0.0))
     else:
         import json
 

@@ -76,7 +76,8 @@ class Cycling:
         Of the cycles before these, those whose number is a multiple of this keep their member files too; 0 = none.
     window : tuple of two float, optional
         Seconds before and after the end of a cycle between which it takes observations, if `start` is a date; half the
-        `interval` each by default. An observation on the common edge of two windows belongs to the later one.
+        `interval` each by default. An observation on the common edge of two windows belongs to the later one; with
+        nothing after the end, as for a trajectory of the forecast, to the one that it ends.
     check_time : bool
         A member whose file has another time than the end of the cycle has failed; if `start` is a number, one whose
         time stands still.
@@ -167,6 +168,7 @@ class Cycling:
             raise ValueError(f"window is {self.window}: give the seconds before and after the end of a cycle")
         if self.is_dated:
             self.observed(1), self.observed(self.cycles)
+            self._check_used_once()
         elif self.window is not None:
             raise ValueError(f"a window needs dates but start {self.start!r} is a number: give a date, or no window")
         elif self.cycles > 1:
@@ -175,6 +177,20 @@ class Cycling:
                     raise ValueError(
                         f"observations {table!r} are one table for all cycles, which take its rows by date, but "
                         f"start {self.start!r} is a number: give a date, or write {{cycle}} where the number is"
+                    )
+
+    def _check_used_once(self) -> None:
+        """Raise ValueError if two cycles take the same rows of a table."""
+        before, after = self.window or (self.interval / 2, self.interval / 2)
+        if before + after <= self.interval:
+            return
+        for cycle in range(1, self.cycles):
+            for table, next_table in zip(self.observed(cycle), self.observed(cycle + 1), strict=True):
+                if table == next_table:
+                    raise ValueError(
+                        f"window {list(self.window or ())} is longer than the interval, {self.interval:g} s, so that "
+                        f"cycles {cycle} and {cycle + 1} would both use rows of {table}: give a window of "
+                        f"{self.interval:g} s or less, or a table of its own for each cycle"
                     )
 
     def _check_parameters(self) -> None:
@@ -304,12 +320,17 @@ class Cycling:
         }
 
     def span(self, cycle: int) -> Span | None:
-        """When what a cycle takes was observed, the end excluded; None if model time is a number."""
+        """When what a cycle takes was observed, the end excluded; None if model time is a number.
+
+        A window that ends with the cycle has its end, and not its start: both are a microsecond later, the step of the
+        times of a table.
+        """
         if not self.is_dated:
             return None
         before, after = self.window or (self.interval / 2, self.interval / 2)
+        later = np.timedelta64(int(after == 0), "us")
         first, last = (np.datetime64(self._date(cycle * self.interval + shift), "us") for shift in (-before, after))
-        return first, last
+        return first + later, last + later
 
     # --- what is run ----------------------------------------------------------------------------------------
 

@@ -151,8 +151,8 @@ def _value(node: ast.expr) -> Any:
             return NUMBERS[name]
         case ast.Call(func=ast.Attribute(value=ast.Name(id="np"), attr=kind), args=[number], keywords=[]):
             return _numpy_number(kind, _value(number))
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):
-            options = {keyword.arg: _value(keyword.value) for keyword in keywords if keyword.arg}
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords) if all(one.arg for one in keywords):
+            options = {str(keyword.arg): _value(keyword.value) for keyword in keywords}
             return _maker(name)(*map(_value, arguments), **options)
         case ast.Name(id=name) if name in FUNCTIONS:
             raise ValueError(
@@ -176,4 +176,7 @@ def _numpy_number(kind: str, number: Any) -> Any:
     scalar = getattr(np, kind, None)
     if not (isinstance(scalar, type) and issubclass(scalar, np.number)):
         raise ValueError(f"'np.{kind}' cannot be part of a method: write classes, numbers and text")
-    return scalar(number)
+    try:
+        return scalar(number)
+    except (TypeError, ValueError):
+        raise ValueError(f"'np.{kind}({number!r})' is no number: write one such as np.float64(0.3)") from None

@@ -43,6 +43,11 @@ class TimeWindow:
     end: np.datetime64 | str
 
     def __post_init__(self) -> None:
+        for date in (self.start, self.end):
+            try:
+                np.datetime64(date)
+            except ValueError:
+                raise ValueError(f"{date!r} of TimeWindow is no date: give one such as '2024-01-31T09:00'") from None
         if not np.datetime64(self.start) < np.datetime64(self.end):
             raise ValueError(f"the window from {self.start} to {self.end} is empty: give start before end")
 

@@ -321,6 +321,8 @@ def dates(variable: xr.DataArray, dim: Hashable) -> np.ndarray:
         times = np.array([str(one) for one in values], dtype="datetime64[us]")
     except Exception as error:  # the libraries below raise many kinds of error for units that they cannot read
         raise ValueError(f"{name}, which are no dates: choose one with isel or sel, or give them as dates") from error
+    if np.isnat(times).any():
+        raise ValueError(f"{name}, of which that at {int(np.argmax(np.isnat(times)))} is missing: repair it")
     if not (np.diff(times) > np.timedelta64(0)).all():
         raise ValueError(f"{name} that do not ascend: sort them")
     return times
