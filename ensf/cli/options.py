@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 import re
 import shlex
@@ -26,6 +27,8 @@ __all__ = ["ENGINE", "MEMORY", "Options", "command", "named", "nearest", "parser
 ENGINE = "serial, processes:N (processes = one per processor), dask, dask:tcp://HOST:PORT, or mpi"
 MEMORY = "GB of memory that each process may take, about; 0 = no limit"
 WRONG = re.compile(r"Parser key \"([^\"]+)\": Expected a <class '(str|int|float|dict)'>\. Got value: (.*)")
+BETWEEN = re.compile(r",(?![^()]*\))")
+"""What is between two entries of a table: a comma, but not within the brackets of a recipe."""
 KINDS = {"str": "text, in quotes", "int": "a whole number", "float": "a number", "dict": "a table of names and values"}
 """What the parser says of a value of another kind, and what an option takes, in words."""
 Options: TypeAlias = dict[str, Any]
@@ -73,7 +76,7 @@ def read(parser: ArgumentParser, arguments: list[str]) -> Options:
 
     _check_names(parser, arguments)
     try:
-        options = parser.parse_args(arguments)
+        options = parser.parse_args(_with_tables(parser, arguments))
     except ArgumentError as error:
         sentence = " ".join(str(error).split())
         wrong = WRONG.fullmatch(sentence)
@@ -81,6 +84,19 @@ def read(parser: ArgumentParser, arguments: list[str]) -> Options:
     values = {key: value for key, value in _flatten(options.as_dict()).items() if key != "config"}
     _check_kinds(parser, values)
     return values
+
+
+def _with_tables(parser: ArgumentParser, arguments: list[str]) -> list[str]:
+    """Arguments with ``lat=nav_lat,lon=nav_lon`` after an option that is a table as the JSON that the parser reads."""
+    tables = {option for action in parser._actions if action.default == {} for option in action.option_strings}
+    made = list[str]()
+    for word in arguments:
+        option, equals, rest = word.partition("=") if word.startswith("--") else (made[-1] if made else "", "", word)
+        if option in tables and not rest.startswith("{") and "=" in rest:
+            pairs = (pair.partition("=") for pair in BETWEEN.split(rest))
+            rest = json.dumps({name.strip(): value.strip() for name, _, value in pairs})
+        made.append(f"{option}={rest}" if equals else rest if not word.startswith("--") else word)
+    return made
 
 
 def _toml(path: Path) -> str:

@@ -378,8 +378,8 @@ class ObservationTable:
         if correlation is not None:
             if law is not error:
                 raise ValueError(
-                    f"errors are correlated, and some of {np.unique(table.extra[LAW][used])[-1]} are not Gaussian: give "
-                    "correlation, or laws"
+                    f"errors are correlated, and some of {np.unique(table.extra[LAW][used])[-1]} are not Gaussian: "
+                    "give correlation, or laws"
                 )
             law = _correlated(table, used, error, correlation)
         observation = Observation(value, operator, law, table.position[used], kind=table.learnt_as[used])

@@ -15,7 +15,7 @@ import netCDF4
 import pytest
 
 from ensf import experiments
-from ensf.cli import files, main, options
+from ensf.cli import analyse, files, main, options
 from ensf.dataset import Scale
 from ensf.experiments._geopotential import heights
 from ensf.runs import runner
@@ -81,6 +81,21 @@ def test_words_and_tables_of_options():
     assert type(settings["periods"]["x"]) is float
     settings = files.settings(given | {"variables.q": True, "variables.t": "Scale(2.0)"})
     assert settings["variables"] == {"q": (), "t": (Scale(2.0),)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "expected"),
+    [
+        (["--coordinates", "lat=nav_lat"], "coordinates", {"lat": "nav_lat"}),
+        (["--coordinates=lat=nav_lat, lon=nav_lon"], "coordinates", {"lat": "nav_lat", "lon": "nav_lon"}),
+        (["--coordinates", '{"lat": "nav_lat"}'], "coordinates", {"lat": "nav_lat"}),
+        (["--periods", "x=40,y=2.5"], "periods", {"x": 40.0, "y": 2.5}),
+        (["--laws", "a=Censored(low=0,high=1),b=Laplace"], "laws", {"a": "Censored(low=0,high=1)", "b": "Laplace"}),
+    ],
+)
+def test_tables_are_given_as_the_help_shows_them(arguments, name, expected):
+    values = options.read(analyse.parser(), arguments)
+    assert files.settings(values | {"quality": ""})[name] == expected
 
 
 def test_list_names_every_experiment_and_method(capsys):
