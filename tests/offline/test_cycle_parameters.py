@@ -339,6 +339,19 @@ def test_what_is_wrong_with_them_is_told_before_anything_is_analysed(folder, cap
         assert sentence in said("[parameters.rate]\ntransform = 'Log()'\n")
 
 
+def test_an_analysis_without_rows_is_the_forecast_but_for_what_parameters_walk(folder, capsys):
+    with_fields(folder, np.random.default_rng(5))
+    (folder / "c.toml").write_text("[parameters.rate]\nwalk = 0.5\n")
+    (folder / "none.csv").write_text("variable,value,error,time,y,x\nq,,0.5,2020-01-01T00:00,1,2\n")
+    words = ["analyse", "--prior", str(folder / "in" / "m*.nc"), "--observations", str(folder / "none.csv"), "--mask"]
+    words += ["--method", "ETKF()", "--output", str(folder / "out"), "--config", str(folder / "c.toml")]
+    assert main(words) == 0
+    assert "the analysis is the forecast, but for walk and spread of rate" in capsys.readouterr().err
+    made, prior = joined(folder / "out"), joined(folder / "in")
+    np.testing.assert_array_equal(made.q, prior.q)
+    assert (made.rate != prior.rate).all()
+
+
 def test_a_cycle_analyses_them_where_the_model_leaves_them(folder):
     with_fields(folder, np.random.default_rng(5))
     parameters = {"rough": Estimated(Parameter(Log(), min_spread=0.1)), "rate": Estimated(Parameter())}

@@ -212,7 +212,7 @@ def test_a_twin_goes_on(wrapped):
 
 
 def test_a_twin_without_enough_members_or_without_the_wrapper_ends():
-    with pytest.raises(Lost, match="members are left"):
+    with pytest.raises(Lost, match="members are left.*: see why the model fails for these members"):
         list(cycles(FailedMembers(LETKF(RING), 9), probability=0.5))
     with pytest.raises(Lost, match="the forecast of member . is not finite"):
         list(cycles(LETKF(RING), probability=0.5))
