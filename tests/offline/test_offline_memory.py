@@ -24,7 +24,8 @@ def peak():
 
 def analyse(folder):
     offline = Offline(read_method(sys.argv[3]))
-    offline.analyse(f"{folder}/forecast_*.nc", f"{folder}/obs.csv", f"{folder}/{sys.argv[4]}", rng=np.random.default_rng(1))
+    names = f"{folder}/forecast_*.nc", f"{folder}/obs.csv", f"{folder}/{sys.argv[4]}"
+    offline.analyse(*names, rng=np.random.default_rng(1))
 
 analyse(sys.argv[1])
 before, start = peak(), time.monotonic()
@@ -74,7 +75,8 @@ def ensembles(tmp_path_factory):
 )
 def test_memory_grows_by_less_than_the_bound(ensembles, method, output):
     """Beside what the process has before: one ensemble, and the parts."""
-    (folder, size), found = ensembles, measure(ensembles[0], method, output)
+    folder, size = ensembles
+    found = measure(folder, method, output)
     assert found["peak"] - found["before"] < LIMIT * size
 
 
