@@ -67,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
         for folder in ("ensf", "models", "experiments"):
             compileall.compile_dir(Path(__file__).parents[1] / folder, quiet=2)
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # small models: compiling them takes longest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,7 +6,7 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-MEMBERS = 6
+MEMBERS = 4
 LAT, LON, LEVEL = np.arange(40.0, 52.0), np.arange(0.0, 10.0), np.array([1000.0, 850.0])
 ROWS = (
     "t,281.5,1.0,2024-01-31T03:00,47.3,4.2,850",

@@ -16,12 +16,16 @@ import numpy as np
 from ensf.arrays import Array, namespace, to_numpy
 from ensf.filters.lost import ADVICE, Lost
 
-__all__ = ["check_finite", "check_left", "check_memory", "guarded"]
+__all__ = ["OtherMemory", "check_finite", "check_left", "check_memory", "guarded"]
 
 FAR_OFF = 1e6
 """How many times as large as most a member is that may be the cause of an analysis that is not finite."""
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+
+class OtherMemory(ValueError):
+    """The memory is of another filter, or of other members."""
 
 
 def guarded(analyse: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -51,17 +55,17 @@ def guarded(analyse: Callable[Arguments, Result]) -> Callable[Arguments, Result]
 
 
 def check_memory(filter: object, memory: object, shape: tuple[int, ...] = ()) -> None:
-    """Raise ValueError for a memory of another filter, or of others than members and state variables of this shape."""
+    """Raise OtherMemory for a memory of another filter, or of others than members and state variables of this shape."""
     own, name, given = getattr(filter, "remembers", object), type(filter).__name__, type(memory).__name__
     if own is object:
         return
     if own is None:
-        raise ValueError(f"memory is a {given} but {name} remembers nothing: give None, or set {name}.remembers")
+        raise OtherMemory(f"memory is a {given} but {name} remembers nothing: give None, or set {name}.remembers")
     if not isinstance(memory, own):
-        raise ValueError(f"memory of {name} is a {given}: give what {name} left in the cycle before, or None")
+        raise OtherMemory(f"memory of {name} is a {given}: give what {name} left in the cycle before, or None")
     for there, here, counted in zip(getattr(memory, "shape", ()), shape, ("members", "state variables"), strict=False):
         if there not in (None, here):
-            raise ValueError(
+            raise OtherMemory(
                 f"memory of {name} is of {there} {counted} but the prior has {here}: give what it left for these, or "
                 "None to begin anew"
             )

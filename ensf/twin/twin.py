@@ -12,6 +12,7 @@ members to the end.
 
 from __future__ import annotations
 
+import math
 import time as clock
 from collections import abc
 from copy import deepcopy
@@ -23,11 +24,23 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Numbers, is_host, namespace, summary, to_numpy
+from ensf.arrays import (
+    Array,
+    Generator,
+    Numbers,
+    centred,
+    is_host,
+    like,
+    member_mean,
+    namespace,
+    summary,
+    to_numpy,
+)
 from ensf.arrays.settings import check_settings
 from ensf.filters.base import Analysis, Filter, Memory, unsmoothed
-from ensf.filters.guarded import check_finite
+from ensf.filters.guarded import OtherMemory, check_finite
 from ensf.filters.lost import Lost
+from ensf.filters.weights import combine
 from ensf.observations import ErrorLaw, Gaussian, Identity, Observation, Operator, at_times
 from ensf.observations.error_laws import is_error_law
 from ensf.observations.joined import join
@@ -252,6 +265,46 @@ class Checkpoint:
         memory = type(self.memory).__name__
         return f"Checkpoint({self.cycles} cycles, ensemble {summary(self.ensemble)}, memory {memory}, {self.streams!r})"
 
+    def branch(self, members: int | None = None) -> Checkpoint:
+        """Where another method, or one with other members, goes on: without memory.
+
+        Truth, random streams and what the network has seen so far are the same, so the observations will be. M other
+        members are combinations of the anomalies a_i of the N that are there,
+
+            x_j = mean + sum_i a_i W_ij,      W W^T = max(1, (M - 1) / (N - 1)) P,
+
+        with P a projection on min(M, N) - 1 directions, drawn at random from all that leave the mean what it is. The
+        covariance of more members is that of the N; of fewer, it is so in the mean.
+
+        Parameters
+        ----------
+        members : int, optional
+            How many; by default those that are there, as they are.
+
+        Returns
+        -------
+        Checkpoint
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two.
+        """
+        here = self.ensemble.shape[0]
+        members = here if members is None else members
+        if members < 2:
+            raise ValueError(f"members of a branch are {members}: give 2 or more")
+        ensemble, streams = self.ensemble, self.streams.copy()
+        if members != here:
+            noise = streams.ensemble.standard_normal((here, members))
+            noise = noise - noise.mean(axis=0) - noise.mean(axis=1, keepdims=True) + noise.mean()
+            left, _, right = np.linalg.svd(noise, full_matrices=False)
+            directions = min(here, members) - 1
+            weights = math.sqrt(max(1.0, (members - 1) / (here - 1))) * left[:, :directions] @ right[:directions]
+            ensemble = member_mean(ensemble) + combine(centred(ensemble), like(weights, ensemble))
+        watch = Watch(self.watch.mean, self.watch.count)
+        return Checkpoint(self.cycles, self.truth, ensemble, None, streams, watch)
+
 
 @dataclass(frozen=True, eq=False)
 class MembersWindow:
@@ -417,7 +470,8 @@ def twin(
     positions : (state, dimension) array, optional
         Where the state variables are; by default the model's ``positions``, else each is at its index.
     start : Checkpoint, optional
-        Go on from there, with copies of its streams; nothing is drawn from `initial`.
+        Go on from there, with copies of its streams; nothing is drawn from `initial`. Another method or other members
+        go on from its `branch`.
     analysis_time : float, optional
         When in the window of an `AsynchronousNetwork` the analysis is, one of its steps; by default the end.
 
@@ -428,7 +482,8 @@ def twin(
     Raises
     ------
     ValueError
-        If the numbers of members or cycles are not positive, or the window is not the interval.
+        If the numbers of members or cycles are not positive, the window is not the interval, or the checkpoint is of
+        other members or of a method that remembers something else.
     Lost
         If the forecast of a member is not finite, or the filter is lost as `ensf.twin.watch` says.
     """
@@ -436,7 +491,10 @@ def twin(
         raise ValueError(f"a twin experiment needs 2 members and 1 cycle or more, not {members} and {cycles}")
     truth_model = truth_model or model
     positions = getattr(model, "positions", None) if positions is None else positions
-    start = start or Checkpoint(0, *initial.draw(members, streams), None, streams)
+    if start is None:
+        start = Checkpoint(0, *initial.draw(members, streams), None, streams)
+    else:
+        _check_members(start, method, members)
     current = replace(start, streams=start.streams.copy())
     run: _Twin
     if not isinstance(analysis_time, Real | None):
@@ -458,6 +516,8 @@ def twin(
             raise Lost(f"the filter has lost the truth in cycle {number}: {error}", number).of(method) from error
         except Lost as error:
             raise error.of(method) from error.__cause__
+        except OtherMemory as error:
+            raise ValueError(f"{error}; from the checkpoint of another method take its branch()") from error
         yield cycle
         current = cycle.following
 
@@ -572,18 +632,35 @@ def _states(model: Model, states: Array, time: float, stops: abc.Sequence[float]
 FAILED = "see why the model fails for these members, such as states far off, or let FailedMembers go on with fewer"
 
 
+def _tolerant(method: Filter) -> Tolerant | None:
+    """The filter that goes on without members that failed, if the method is one."""
+    inner, _ = unsmoothed(method)
+    return inner if isinstance(inner, Tolerant) else None
+
+
+def _check_members(start: Checkpoint, method: Filter, members: int) -> None:
+    """Raise ValueError unless a checkpoint has so many members, or fewer for a method that leaves out what failed."""
+    here, tolerant = start.ensemble.shape[0], _tolerant(method)
+    left_out = tolerant is not None and not tolerant.replaced and here < members
+    if here != members and not left_out:
+        raise ValueError(
+            f"members is {members} but the checkpoint has {here}: say members={here}, or start from its "
+            f"branch(members={members})"
+        )
+
+
 def _left(forecast: Array, index: int, method: Filter) -> Array:
     """The members ``(member, ...)`` with which the method goes on; raises Lost unless it does."""
-    inner, _ = unsmoothed(method)
-    if isinstance(inner, Tolerant):
-        try:
-            alive = inner.alive(forecast)
-        except ValueError as error:
-            sentence = f"the filter has lost the truth in cycle {index + 1}: {error}"
-            raise Lost(sentence, index + 1, advice=FAILED) from error
-        return without_failed(forecast, alive)
-    _check_alive(forecast, index)
-    return forecast
+    tolerant = _tolerant(method)
+    if tolerant is None:
+        _check_alive(forecast, index)
+        return forecast
+    try:
+        alive = tolerant.alive(forecast)
+    except ValueError as error:
+        sentence = f"the filter has lost the truth in cycle {index + 1}: {error}"
+        raise Lost(sentence, index + 1, advice=FAILED) from error
+    return without_failed(forecast, alive)
 
 
 def _check_alive(forecast: Array, index: int) -> None:

@@ -2,7 +2,6 @@
 
 import re
 import runpy
-import subprocess
 import sys
 
 import numpy as np
@@ -50,13 +49,14 @@ def test_settings_of_a_page_are_options(here, capsys):
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"experiment"}))
-def test_a_class_runs_as_it_is(here, kind):
+def test_a_class_runs_as_it_is(here, kind, capsys):
     assert main(["new", kind, f"my_{kind}"]) == 0
-    process = subprocess.run([sys.executable, f"my_{kind}.py"], capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-    assert f"class My{kind.title()}(" in (here / f"my_{kind}.py").read_text() and "$" not in process.stdout
+    capsys.readouterr()
+    runpy.run_path(f"my_{kind}.py", run_name="__main__")
+    printed = capsys.readouterr().out
+    assert f"class My{kind.title()}(" in (here / f"my_{kind}.py").read_text() and "$" not in printed
     if kind == "filter":
-        for line in process.stdout.splitlines():  # numbers beside the exact ones
+        for line in printed.splitlines():  # numbers beside the exact ones
             said, exact = (part.strip(" []").split() for part in line.split(":", 1)[1].split("exact:"))
             assert said == exact
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -284,8 +285,13 @@ def test_the_heat_map_has_one_order_of_methods_and_gaps_where_one_does_not_fit()
     assert list(scores["a"]) == list(scores["b"]) == ["letkf", "letsf\nlimited"] and math.isnan(scores["a"]["letkf"])
 
 
-def test_processes_give_what_one_gives(finished, tmp_path):
-    assert without_seconds(board.run(TINY, tmp_path, engine="processes:2")) == without_seconds(finished[0])
+@pytest.mark.parametrize(
+    "engine",
+    [ThreadPoolExecutor(2), pytest.param("processes:2", marks=pytest.mark.slow)],
+    ids=["executor", "processes"],
+)
+def test_workers_give_what_one_gives(finished, tmp_path, engine):
+    assert without_seconds(board.run(TINY, tmp_path, engine=engine)) == without_seconds(finished[0])
 
 
 def test_an_interrupted_board_keeps_what_is_finished(tmp_path):

@@ -60,18 +60,22 @@ def write_member(path, rng):
         file["q"].units = "K"
 
 
-@pytest.fixture
-def folder(tmp_path):
+def write(folder):
     """Initial members, a table per cycle, a template."""
     rng = np.random.default_rng(3)
-    (tmp_path / "initial").mkdir()
-    (tmp_path / "template").mkdir()
-    (tmp_path / "template" / "namelist").write_text("dt = 1\n")
+    (folder / "initial").mkdir()
+    (folder / "template").mkdir()
+    (folder / "template" / "namelist").write_text("dt = 1\n")
     for number in range(1, MEMBERS + 1):
-        write_member(tmp_path / "initial" / f"m{number:02d}.nc", rng)
+        write_member(folder / "initial" / f"m{number:02d}.nc", rng)
     for cycle in range(1, CYCLES + 1):
         rows = [f"q,{rng.standard_normal():.3f},0.5,2020-01-01,{y},{x}" for y, x in ((0, 0), (1.5, 2.5), (2, 3))]
-        (tmp_path / f"obs_{cycle}.csv").write_text("\n".join(["variable,value,error,time,y,x", *rows]) + "\n")
+        (folder / f"obs_{cycle}.csv").write_text("\n".join(["variable,value,error,time,y,x", *rows]) + "\n")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path)
     return tmp_path
 
 
@@ -94,6 +98,23 @@ def contents(directory):
     """All files of the cycles, and the summary."""
     names = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in ("restart.npz", OWNER))
     return {str(path.relative_to(directory)): path.read_bytes() for path in names}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """What a run from the beginning to the end leaves, made once for each setting."""
+    kept = {}
+
+    def made(**changes):
+        key = repr(changes)
+        if key not in kept:
+            folder = tmp_path_factory.mktemp("ended")
+            write(folder)
+            run(folder, **changes)
+            kept[key] = contents(folder / "out")
+        return kept[key]
+
+    return made
 
 
 def values(path):
@@ -197,11 +218,10 @@ def test_forecasts_and_analyses_alternate(folder):
     [ThreadPoolExecutor(2), pytest.param("processes:2", marks=pytest.mark.slow)],
     ids=["executor", "processes"],
 )
-def test_members_and_parts_by_workers_have_the_same_bits(folder, engine):
-    run(folder, cycles=2)
+def test_members_and_parts_by_workers_have_the_same_bits(folder, ended, engine):
     records, _ = run(folder, output="workers", engine=engine, cycles=2)
     assert [record["members"] for record in records] == [MEMBERS, MEMBERS]
-    assert contents(folder / "workers") == contents(folder / "out")
+    assert contents(folder / "workers") == ended(cycles=2)
     assert not [path for path in (folder / "workers").rglob(".*") if path.name != OWNER]
 
 
@@ -251,12 +271,11 @@ def test_words_of_the_command(folder):
     assert all(there == place and given == str(folder) for *_, there, given, place in lines)
 
 
-def test_paths_may_be_relative(folder, monkeypatch):
-    run(folder, output="whole", cycles=1)
+def test_paths_may_be_relative(folder, ended, monkeypatch):
     monkeypatch.chdir(folder)
     settings = replace(cycling(folder, "log={folder}/log", cycles=1), folder=".")
     external.run(settings, Path("out"), show=print)
-    assert contents(Path("out")) == contents(Path("whole")) and Path("log").exists()
+    assert contents(Path("out")) == ended(cycles=1) and Path("log").exists()
 
 
 def test_a_program_that_reads_gets_nothing(folder):
@@ -333,13 +352,11 @@ def test_old_cycles_are_removed(folder):
     assert len(list((folder / "out" / "cycle_0003" / "analysis").iterdir())) == MEMBERS
 
 
-def test_old_cycles_are_thinned(folder):
-    shutil.copyfile(folder / "obs_1.csv", folder / "obs_4.csv")
-    run(folder, keep_cycles=1, keep_every=2, cycles=4)
+def test_old_cycles_are_thinned(folder, ended):
+    run(folder, keep_cycles=1, keep_every=2)
     kept = [path.parent.name for path in sorted((folder / "out").glob("cycle_*/analysis"))]
-    assert kept == ["cycle_0002", "cycle_0004"]
-    run(folder, output="whole", cycles=4)
-    assert contents(folder / "out").items() <= contents(folder / "whole").items()
+    assert kept == ["cycle_0002", "cycle_0003"]
+    assert contents(folder / "out").items() <= ended().items()
 
 
 def test_the_analysis_may_be_ones_own(folder):
@@ -392,14 +409,13 @@ def test_a_failed_member_stops_the_run_with_one_sentence(folder, words, sentence
     assert ("this member is ill" in (place / "stderr.txt").read_text()) == (words == "fail")
 
 
-def test_a_repaired_member_goes_on_and_others_are_not_run_again(folder):
+def test_a_repaired_member_goes_on_and_others_are_not_run_again(folder, ended):
     settings = replace(cycling(folder, f"once={folder}/flag log={folder}/log"), cycles=1)
     with pytest.raises(OSError, match="member 1 failed"):
         external.run(settings, folder / "out", show=print)
     external.run(settings, folder / "out", resume=True, show=print)
-    run(folder, f"once={folder}/flag log={folder}/log", output="whole", cycles=1)
-    assert contents(folder / "out") == contents(folder / "whole")
-    assert len((folder / "log").read_text().split()) == 2 * MEMBERS
+    assert contents(folder / "out") == ended(cycles=1)
+    assert len((folder / "log").read_text().split()) == MEMBERS
 
 
 def test_an_output_without_what_is_analysed_is_a_failure(folder):
@@ -508,9 +524,9 @@ def test_a_member_that_is_far_off_stops_a_run_that_is_not_to_go_on(folder):
 
 def test_a_stopped_run_goes_on(folder):
     method = AdaptiveInflation(read_method("EnKF()"), euclidean())
-    whole, _ = run(folder, output="whole", method=method)
+    whole, _ = run(folder, output="whole", method=method, cycles=2)
     run(folder, cycles=1, method=method)
-    records, _ = run(folder, resume=True, method=method)
+    records, _ = run(folder, resume=True, method=method, cycles=2)
     assert records == whole
     assert contents(folder / "out") == contents(folder / "whole")
 
@@ -521,12 +537,11 @@ def test_a_run_goes_on_without_the_initial_files(folder):
     assert len(run(folder, resume=True)[0]) == CYCLES
 
 
-def test_limits_and_the_way_of_working_may_change(folder):
-    run(folder, output="whole")
+def test_limits_and_the_way_of_working_may_change(folder, ended):
     run(folder, cycles=1)
     settings = cycling(folder, min_members=2, keep_cycles=3, model={"timeout": 60.0, "retries": 1, "jobs": 2})
     external.run(replace(settings, folder=f"{folder}/."), folder / "out", resume=True, show=print)
-    assert contents(folder / "out") == contents(folder / "whole")
+    assert contents(folder / "out") == ended()
 
 
 def test_a_run_is_not_cut_to_fewer_cycles_than_are_finished(folder):
@@ -550,8 +565,7 @@ def test_cycles_without_a_restart_are_not_replaced(folder):
     assert contents(folder / "out") == before
 
 
-def test_what_a_kill_left_of_an_analysis_goes(folder):
-    run(folder, output="whole")
+def test_what_a_kill_left_of_an_analysis_goes(folder, ended):
     run(folder, cycles=1)
     place = folder / "out" / "cycle_0002"
     hidden = f".analysis-{32 * '0'}"
@@ -561,7 +575,7 @@ def test_what_a_kill_left_of_an_analysis_goes(folder):
     for table in ("observations.csv", f".observations-{32 * '7'}.csv"):
         (place / table).write_text("variable,val")
     run(folder, resume=True)
-    assert contents(folder / "out") == contents(folder / "whole")
+    assert contents(folder / "out") == ended()
 
 
 def euclidean():
@@ -685,10 +699,9 @@ def test_the_grid_is_what_the_configuration_says(folder, capsys):
 
 
 @pytest.mark.parametrize("extra", ['variables = "q"', 'variables = ["q"]', "[variables]\nq = true", "periods.x = 4"])
-def test_ways_to_write_the_same_analysis(folder, extra):
-    run(folder, output="whole", method=read_method("AnalysisInflation(EnKF(), 1.1)"), start="0")
+def test_ways_to_write_the_same_analysis(folder, ended, extra):
     assert configured(folder, f"{extra}\n") == 0
-    assert contents(folder / "out") == contents(folder / "whole")
+    assert contents(folder / "out") == ended(method=read_method("AnalysisInflation(EnKF(), 1.1)"), start="0")
 
 
 @pytest.mark.parametrize("quality", ["ETKF()", "EnKF()"])
@@ -706,7 +719,7 @@ def test_a_strict_run_stops_at_a_row_that_cannot_be_used(folder, capsys):
 
 
 def test_a_run_killed_at_random_moments_goes_on(folder, capsys):
-    statuses = killed(folder, kills=4, seconds=0.5)
+    statuses = killed(folder, kills=3, seconds=0.5)
     assert statuses.count(signal.SIGKILL) >= 2
     assert capsys.readouterr().out.splitlines()[-1].startswith("3 cycles, 4 of 4 members; files in ")
 
@@ -913,7 +926,7 @@ def test_overwriting_starts_again_and_a_mistake_keeps_the_run(folder, capsys):
 
 
 def test_a_run_that_is_replaced_in_part_is_replaced_as_a_whole(folder, monkeypatch):
-    run(folder, cycles=2)
+    run(folder, cycles=1)
 
     def fail(path):
         raise OSError(f"{path} cannot be removed")
@@ -921,9 +934,9 @@ def test_a_run_that_is_replaced_in_part_is_replaced_as_a_whole(folder, monkeypat
     with monkeypatch.context() as patched:
         patched.setattr(folders, "_remove", lambda place, names: fail(place))
         with pytest.raises(OSError, match="analysis cannot be removed"):
-            external.run(cycling(folder, seed=2), folder / "out", overwrite=True, show=print)
-    run(folder, resume=True, seed=2)
-    run(folder, output="new", seed=2)
+            external.run(cycling(folder, seed=2, cycles=2), folder / "out", overwrite=True, show=print)
+    run(folder, resume=True, seed=2, cycles=2)
+    run(folder, output="new", seed=2, cycles=2)
     assert contents(folder / "out") == contents(folder / "new")
 
 
@@ -935,7 +948,7 @@ def test_only_what_a_run_wrote_is_removed(folder):
         (folder / name).write_text("mine")
     before, place = contents(folder), folder.stat()
     for keep in (0, 1):
-        external.run(cycling(folder, keep_cycles=keep), folder, overwrite=True, show=print)
+        external.run(cycling(folder, keep_cycles=keep, cycles=2), folder, overwrite=True, show=print)
         now = contents(folder)
         assert {name: now.get(name) for name in before} == before
     assert (folder / "cycle_0001" / "analysis" / "map.png").exists()

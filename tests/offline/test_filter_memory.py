@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import netCDF4
 import numpy as np
@@ -51,26 +53,39 @@ def analyse(forecasts, output, number, text, memory=None):
     return offline(text).analyse(f"{place}/forecast_*.nc", place / "obs.csv", output, rng=rng, memory=memory)
 
 
+@pytest.fixture(scope="module")
+def first(forecasts, tmp_path_factory):
+    """The analysis of the first forecast by a method, made once, and the file of what it remembers."""
+    kept = {}
+
+    def made(text):
+        if text not in kept:
+            folder = tmp_path_factory.mktemp("first")
+            kept[text] = analyse(forecasts, folder / "1", 1, text), folder / "1" / "memory.nc"
+        return kept[text]
+
+    return made
+
+
 @pytest.mark.parametrize("text", METHODS)
-def test_by_file_and_in_python_are_the_same_bits(forecasts, tmp_path, text):
-    first = analyse(forecasts, tmp_path / "1", 1, text)
-    carried = analyse(forecasts, tmp_path / "2", 2, text, first.memory)
-    by_file = analyse(forecasts, tmp_path / "3", 2, text, tmp_path / "1" / "memory.nc")
+def test_by_file_and_in_python_are_the_same_bits(forecasts, first, tmp_path, text):
+    before, memory = first(text)
+    carried = analyse(forecasts, tmp_path / "2", 2, text, before.memory)
+    by_file = analyse(forecasts, tmp_path / "3", 2, text, memory)
     assert carried.ensemble.tobytes() == by_file.ensemble.tobytes()
     assert same(carried.memory, by_file.memory)
 
 
-def test_the_home_folder_is_the_same_everywhere(forecasts, tmp_path, monkeypatch):
+def test_the_home_folder_is_the_same_everywhere(forecasts, first, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     analyse(forecasts, "~/1", 1, ADAPTIVE)
     by_name = analyse(forecasts, "~/2", 2, ADAPTIVE, "~/1/memory.nc")
-    assert same(by_name.memory, analyse(forecasts, tmp_path / "3", 2, ADAPTIVE, tmp_path / "1" / "memory.nc").memory)
+    assert same(by_name.memory, analyse(forecasts, tmp_path / "3", 2, ADAPTIVE, first(ADAPTIVE)[1]).memory)
 
 
 @pytest.mark.parametrize("text", [ADAPTIVE, "SpreadReset(CollapseGuard(ETKF(), limit=1.01, cycles=1))"])
-def test_what_is_remembered_matters(forecasts, tmp_path, text):
-    analyse(forecasts, tmp_path / "1", 1, text)
-    carried = analyse(forecasts, tmp_path / "2", 2, text, tmp_path / "1" / "memory.nc")
+def test_what_is_remembered_matters(forecasts, first, tmp_path, text):
+    carried = analyse(forecasts, tmp_path / "2", 2, text, first(text)[1])
     assert not same(carried.memory, analyse(forecasts, tmp_path / "3", 2, text).memory)
 
 
@@ -129,9 +144,9 @@ def test_float32_stays(tmp_path):
 
 
 @pytest.fixture
-def former(forecasts, tmp_path):
-    analyse(forecasts, tmp_path / "1", 1, ADAPTIVE)
-    return tmp_path / "1" / "memory.nc"
+def former(first, tmp_path):
+    (tmp_path / "1").mkdir()
+    return Path(shutil.copy(first(ADAPTIVE)[1], tmp_path / "1" / "memory.nc"))
 
 
 def test_the_file_says_what_it_holds(former):

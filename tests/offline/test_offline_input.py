@@ -92,11 +92,11 @@ CASES = {
     "no mask": (put("sst", 280.0, 0), "forecast_3.nc: variable 'sst' is missing in other members at 1 point"),
     "duplicate member": (
         lambda folder: shutil.copy(member(folder, 2), member(folder, 5)),
-        "forecast_5.nc and {folder}/forecast_2.nc hold the same state",
+        "forecast_4.nc and {folder}/forecast_2.nc hold the same state",
     ),
     "linked member": (
         lambda folder: (member(folder, 5).unlink(), member(folder, 5).symlink_to(member(folder, 2))),
-        "forecast_5.nc and {folder}/forecast_2.nc are the same file",
+        "forecast_4.nc and {folder}/forecast_2.nc are the same file",
     ),
     "truncated": (truncate, "forecast_3.nc is not a NetCDF file, or damaged"),
     "truncated first": (lambda folder: truncate(folder, 0.9, 1), "forecast_1.nc is not a NetCDF file, or damaged"),

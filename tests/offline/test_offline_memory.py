@@ -24,7 +24,8 @@ def peak():
 
 def analyse(folder):
     offline = Offline(read_method(sys.argv[3]))
-    offline.analyse(f"{folder}/forecast_*.nc", f"{folder}/obs.csv", f"{folder}/out", rng=np.random.default_rng(1))
+    names = f"{folder}/forecast_*.nc", f"{folder}/obs.csv", f"{folder}/{sys.argv[4]}"
+    offline.analyse(*names, rng=np.random.default_rng(1))
 
 analyse(sys.argv[1])
 before, start = peak(), time.monotonic()
@@ -54,25 +55,36 @@ def write(folder, rows, columns, stations):
     return 4 * MEMBERS * 2 * LEVELS * rows * columns
 
 
-def measure(tmp_path, method, *shape):
-    """Bytes of a large ensemble, and of the process before and at most during its analysis."""
-    write(tmp_path / "small", 10, 20, 10)
-    size = write(tmp_path / "large", *shape)
-    words = [sys.executable, "-c", PROGRAM, str(tmp_path / "small"), str(tmp_path / "large"), method]
+def measure(folder, method, output):
+    """Bytes of a process before and at most during the analysis of a large ensemble."""
+    words = [sys.executable, "-c", PROGRAM, str(folder / "small"), str(folder / "large"), method, output]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return size, json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("method", ["RTPS(ETKF(), 0.3)", "LETKF(Localization(Sphere(), 300.0))"])
-def test_memory_grows_by_less_than_the_bound(tmp_path, method):
+@pytest.fixture(scope="module")
+def ensembles(tmp_path_factory):
+    """A small ensemble and a large one, and the bytes of this."""
+    folder = tmp_path_factory.mktemp("ensembles")
+    write(folder / "small", 10, 20, 10)
+    return folder, write(folder / "large", 120, 150, 60)
+
+
+@pytest.mark.parametrize(
+    ("method", "output"), [("RTPS(ETKF(), 0.3)", "whole"), ("LETKF(Localization(Sphere(), 300.0))", "local")]
+)
+def test_memory_grows_by_less_than_the_bound(ensembles, method, output):
     """Beside what the process has before: one ensemble, and the parts."""
-    size, found = measure(tmp_path, method, 120, 150, 200)
+    folder, size = ensembles
+    found = measure(folder, method, output)
     assert found["peak"] - found["before"] < LIMIT * size
 
 
 @pytest.mark.slow
 def test_ten_million_values(tmp_path):
     """10^7 values x 20 members of 4 bytes, everything in the process counted."""
-    size, found = measure(tmp_path, "LETKF(Localization(Sphere(), 150.0))", 500, 1000, 20_000)
+    write(tmp_path / "small", 10, 20, 10)
+    size = write(tmp_path / "large", 500, 1000, 20_000)
+    found = measure(tmp_path, "LETKF(Localization(Sphere(), 150.0))", "out")
     assert size == 8e8 and found["peak"] < LIMIT * size
     print(f"{found['peak'] / 1e6:.0f} MB, {found['seconds']:.0f} s")

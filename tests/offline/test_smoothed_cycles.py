@@ -48,19 +48,31 @@ def write_member(path, states, **numbers):
         file.createVariable("q", "f8", ("time", "y", "x"))[:] = states
 
 
-@pytest.fixture
-def folder(tmp_path):
+def write(folder):
     rng = np.random.default_rng(3)
     for number in range(1, MEMBERS + 1):
         states = rng.standard_normal((TIMES, 3, 4))
-        write_member(tmp_path / f"m{number}.nc", states)
-        write_member(tmp_path / f"last{number}.nc", states[-1:])
+        write_member(folder / f"m{number}.nc", states)
+        write_member(folder / f"last{number}.nc", states[-1:])
     rows = ["variable,value,error,time,y,x"]
     for minutes in range(20, CYCLES * 360, 100):
         time = np.datetime64("2020-01-01T00:00") + np.timedelta64(minutes, "m")
         rows.append(f"q,{rng.standard_normal():.3f},0.5,{time},{rng.uniform(0, 2):.2f},{rng.uniform(0, 3):.2f}")
-    (tmp_path / "obs.csv").write_text("\n".join(rows) + "\n")
+    (folder / "obs.csv").write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """A run of four cycles that never stopped."""
+    folder = tmp_path_factory.mktemp("ended")
+    write(folder)
+    return run(folder, cycles=4)
 
 
 def cycling(folder, words="", **changes):
@@ -88,8 +100,8 @@ def contents(directory):
     return {str(path.relative_to(directory)): path.read_bytes() for path in names}
 
 
-def test_each_row_is_predicted_at_its_own_time(folder):
-    out = run(folder, cycles=2)
+def test_each_row_is_predicted_at_its_own_time(ended):
+    out = ended
     for cycle in (1, 2):
         table = read(out / f"cycle_{cycle:04d}" / "observations.csv")
         prior = members(out / f"cycle_{cycle:04d}" / "forecast").mean(axis=0).reshape(TIMES, 3, 4)
@@ -102,8 +114,8 @@ def test_each_row_is_predicted_at_its_own_time(folder):
             assert table.extra["prior_mean"][row] == pytest.approx(float(grid.interp(hour=hour, y=y, x=x)), abs=1e-6)
 
 
-def test_earlier_states_take_the_weights_of_the_later_analysis(folder):
-    out = run(folder, cycles=4)
+def test_earlier_states_take_the_weights_of_the_later_analysis(ended):
+    out = ended
     place = "cycle_{:04d}".format
     for cycle in (2, 3, 4):
         prior, analysis = members(out / place(cycle) / "forecast"), members(out / place(cycle) / "analysis")
@@ -128,23 +140,21 @@ def test_earlier_states_take_the_weights_of_the_later_analysis(folder):
 
 @pytest.mark.parametrize("method", METHODS, ids=["etkf", "letkf"])
 def test_the_filter_runs_as_without_a_smoother(folder, method):
-    smoothed = contents(run(folder, output="with", cycles=3, method=read_method(method)))
-    plain = contents(run(folder, output="without", cycles=3, method=read_method(method).filter))
+    smoothed = contents(run(folder, output="with", cycles=2, method=read_method(method)))
+    plain = contents(run(folder, output="without", cycles=2, method=read_method(method).filter))
     assert {name: smoothed[name] for name in plain if "analysis" in name} == {
         name: content for name, content in plain.items() if "analysis" in name
     }
 
 
-def test_a_run_that_was_killed_goes_on_bit_for_bit(folder):
-    whole = run(folder, output="whole")
-    assert (whole / "cycle_0005" / "smoothed" / "cycle_0002" / "member_0005.nc").is_file()
-    assert (whole / "cycle_0004" / "smoothed" / "cycle_0001" / "member_0001.nc").is_file()
-    assert not (whole / "cycle_0004" / "smoothed" / "cycle_0003").exists()
+def test_a_run_that_was_killed_goes_on_bit_for_bit(folder, ended):
+    assert (ended / "cycle_0004" / "smoothed" / "cycle_0001" / "member_0001.nc").is_file()
+    assert not (ended / "cycle_0003" / "smoothed" / "cycle_0002").exists()
     process = external_run(folder, "half")
     process.wait()
     assert process.returncode == -signal.SIGKILL
-    resumed = run(folder, output="half", resume=True)
-    assert contents(resumed) == contents(whole)
+    resumed = run(folder, output="half", resume=True, cycles=4)
+    assert contents(resumed) == contents(ended)
 
 
 CONFIG = f"""
@@ -196,7 +206,7 @@ def correct(self, *arguments):
     if "cycle_0003" in str(self.folder) and self.lag == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 Earlier.correct = correct
-run(Path({str(folder)!r}), output={output!r})
+run(Path({str(folder)!r}), output={output!r}, cycles=4)
 """
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
 

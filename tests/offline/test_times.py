@@ -259,7 +259,7 @@ def test_times_take_an_engine_and_a_limit_of_memory(folder, monkeypatch, capsys)
     assert main([*request, str(folder / "b"), *limit, "--dry-run"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("analysis in")]
     assert int(line.split()[2]) > 1 and float(line.split()[5]) <= 4.5e-5, line
-    assert main([*request, str(folder / "b"), *limit, "--engine", "processes:2"]) == 0
+    assert main([*request, str(folder / "b"), *limit, "--engine", "processes:1"]) == 0
     for path in (folder / "a").rglob("m*.nc"):
         (one, other) = loaded([path, folder / "b" / path.relative_to(folder / "a")])
         xr.testing.assert_identical(one.drop_attrs(deep=False), other.drop_attrs(deep=False))

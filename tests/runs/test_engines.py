@@ -7,51 +7,16 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import xarray as xr
+from work import die, die_once, refuse, square, threads, wait_for_the_end
 
 from ensf.cli import main
 from ensf.runs import engines
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 RUN = ["run", "lorenz96_half", "--methods", "letkf", "--members", "8", "--cycles", "3", "--seeds", "1:2"]
-
-
-def square(task, stopping):
-    return task**2
-
-
-def threads(task, stopping):
-    import numba
-
-    return f"{os.environ['OMP_NUM_THREADS']} {numba.get_num_threads()}", os.getpid()
-
-
-def die_once(task, stopping):
-    """Worker of one task in three dies the first time."""
-    number, folder = task
-    mark = Path(folder) / f"tried{number}"
-    if number == 1 and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def die(task, stopping):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def refuse(task, stopping):
-    raise ValueError("one sentence")
-
-
-def wait_for_the_end(task, stopping):
-    Path(task).touch()
-    while not stopping():
-        time.sleep(0.01)
-    raise KeyboardInterrupt
 
 
 def results(engine, work, tasks, folder):
