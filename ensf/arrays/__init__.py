@@ -72,9 +72,10 @@ SMALL = 2**20  # places times members cubed (a few milliseconds) below which one
 
 def namespace(*arrays: Array) -> Any:
     """Array-API namespace of the arrays (NumPy, CuPy or array-api-strict)."""
-    if all(type(a) is np.ndarray for a in arrays):
-        return _numpy_namespace()
-    return array_api_compat.array_namespace(*arrays)
+    for array in arrays:
+        if type(array) is not np.ndarray:
+            return array_api_compat.array_namespace(*arrays)
+    return _numpy_namespace()
 
 
 @cache

@@ -196,6 +196,8 @@ class Independent(Record):
 
     def standard_deviation(self, value: Array) -> Array:
         """Standard deviation per observation, shape of `value`."""
+        if not one_each(self.deviation):
+            return namespace(value).full_like(value, self.deviation)
         return namespace(value).zeros_like(value) + beside(self.deviation, value)
 
     def restrict(self, index: np.ndarray) -> Self:
@@ -227,6 +229,8 @@ class Independent(Record):
                     f"{_label(self, name)} number {int(np.argmax(missing))} is missing but its observation is not: "
                     "give a number"
                 )
+        if not one_each(self.deviation) and 0 < self.deviation < math.inf:
+            return
         deviation = np.broadcast_to(to_numpy(self.deviation), value.shape)
         bad = ~(np.isfinite(deviation) & (deviation > 0)) & ~np.isnan(to_numpy(value))
         if bad.any():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
@@ -64,6 +63,7 @@ class Observation:
     kind: np.ndarray | None = None
     group: np.ndarray | None = None
     law: ErrorLaw = field(init=False, repr=False)
+    _resolved: Array | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         value = as_floating(self.value, "observation value")
@@ -176,8 +176,9 @@ class Observation:
         Unresolved
             If a member is so far off, or an error so small, that predictions are rounded by more than the error.
         """
-        if self.law.is_gaussian and self.size:
+        if columns is not self._resolved and self.law.is_gaussian and self.size:
             check_resolved(self.part.function(columns), self.law.standard_deviation(self.value))
+            object.__setattr__(self, "_resolved", columns)
 
     def unresolved_members(self, columns: Array) -> np.ndarray:
         """Members ``(member,)`` of `columns` that `check_resolved` would refuse."""
@@ -272,10 +273,17 @@ class Observation:
         place = self.operator.places(positions) if self.position is None else self.position
         if place is not None:
             self._check_number(place.shape[0])
-        located = copy(self)  # the same values, operator and law: nothing to check again
-        object.__setattr__(located, "position", place)
-        object.__setattr__(located, "state_size", len(positions))
-        return located
+        return self._with(position=place, state_size=len(positions))
+
+    def within(self, window: Window) -> Observation:
+        """The same with the way of the members to it."""
+        return self._with(window=window)
+
+    def _with(self, **changes: object) -> Observation:
+        """The same values, operator and law: nothing to check again."""
+        changed = object.__new__(type(self))
+        vars(changed).update(vars(self), **changes)
+        return changed
 
     @property
     def column_position(self) -> np.ndarray | None:
@@ -284,7 +292,7 @@ class Observation:
 
     def without_scaling(self) -> Observation:
         """The same information with h(x) = L x in place of h(x) = a + d L x, where the law can be rescaled."""
-        form = self.part.pointwise.affine if self.part.pointwise and not self.part.exact else None
+        form = None if self.part.exact or self.part.pointwise is None else self.part.pointwise.affine
         if form is None or any(np.shape(part) not in ((), self.value.shape) for part in form):
             return self
         affine = Affine(*form)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ensf.arrays import Array, namespace, to_numpy
+from ensf.arrays import Array, is_double, namespace, to_numpy
 
 __all__ = ["BadPrediction", "Unresolved", "check_finite_predictions", "check_resolved", "unresolved_members"]
 
@@ -94,7 +94,7 @@ def check_resolved(predicted: Array, deviation: Array) -> None:
     order = np.argsort(-np.where(np.isfinite(size), size, 0.0), kind="stable")
     largest, number = float(size[order[0]]), size.dtype
     rounded = (
-        f"as {float(predicted[int(order[0]), k]):.6g}, which {number} rounds by {_half_spacing(number) * largest:.2g}, "
+        f"as {float(predicted[int(order[0]), k]):.6g}, which {number} rounds by {_half_spacing(size) * largest:.2g}, "
         f"more than its error {float(to_numpy(deviation)[k]):.3g}"
     )
     more = ", or float64" if number == np.float32 else ""
@@ -115,7 +115,9 @@ def _unresolved(predicted: Array, deviation: Array) -> np.ndarray:
     """Which predictions are rounded by more than the error, ``(member, observation)`` of bool."""
     xp = namespace(predicted)
     with np.errstate(over="ignore", invalid="ignore"):
-        most = deviation / _half_spacing(predicted.dtype)
+        most = deviation / _half_spacing(predicted)
+        if bool(xp.max(xp.abs(predicted)) <= xp.min(most)):
+            return np.zeros(tuple(predicted.shape), dtype=bool)
         if not bool(xp.any(xp.maximum(xp.max(predicted, axis=0), -xp.min(predicted, axis=0)) > most)):
             return np.zeros(tuple(predicted.shape), dtype=bool)
         return to_numpy(xp.isfinite(predicted) & (xp.abs(predicted) > most))
@@ -126,6 +128,6 @@ def _too_accurate(unresolved: np.ndarray) -> np.ndarray:
     return 2 * np.count_nonzero(unresolved, axis=0) > len(unresolved)
 
 
-def _half_spacing(number: np.dtype) -> float:
-    """Largest error of rounding of a number next to one."""
-    return 0.5 * float(np.finfo(str(number).rsplit(".", 1)[-1]).eps)
+def _half_spacing(array: Array) -> float:
+    """Largest error of rounding of a number of the array next to one."""
+    return 2.0**-53 if is_double(array) else 2.0**-24

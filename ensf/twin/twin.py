@@ -533,10 +533,15 @@ class _Twin:
     interval: float
     positions: np.ndarray | None
 
-    @property
+    @cached_property
     def lag(self) -> int:
         """Number of earlier cycles that the method corrects."""
         return unsmoothed(self.method)[1]
+
+    @cached_property
+    def tolerant(self) -> Tolerant | None:
+        """The filter that goes on without members that failed, if the method is one."""
+        return _tolerant(self.method)
 
     def cycle(self, start: Checkpoint) -> Cycle:
         """The cycle after those of a checkpoint, whose streams it uses."""
@@ -547,12 +552,11 @@ class _Twin:
         started = clock.process_time()
         forecast = _advanced(self.model, start.ensemble, time, self.interval, streams.model_noise)
         forecasted = clock.process_time()
-        left = _left(forecast, start.cycles, self.method)
+        left = _left(forecast, start.cycles, self.tolerant)
         watch = start.watch.after(start.cycles + 1, left, observation)
         watched = clock.process_time()
         window = Window(start.ensemble, forecast, partial(self.model.advance, time=time, duration=self.interval))
-        windowed = replace(observation, error=observation.law, window=window)
-        analysis = self.method.analyse(forecast, windowed, streams.filter, start.memory, self.positions)
+        analysis = self.method.analyse(forecast, observation.within(window), streams.filter, start.memory, self.positions)
         analysed = clock.process_time()
         check_finite(analysis.ensemble, type(self.method).__name__, forecast)
         return Cycle(
@@ -590,7 +594,7 @@ class _WindowTwin(_Twin):
         forecast = _states(self.model, start.ensemble, time, steps, streams.model_noise)
         forecasted = clock.process_time()
         trajectory = namespace(forecast[0]).stack(forecast, axis=1)
-        left = _left(trajectory, start.cycles, self.method)
+        left = _left(trajectory, start.cycles, self.tolerant)
         watch = start.watch.after(start.cycles + 1, left.reshape(left.shape[0], -1), observation)
         watched = clock.process_time()
         analysis = analyse_window(
@@ -649,9 +653,8 @@ def _check_members(start: Checkpoint, method: Filter, members: int) -> None:
         )
 
 
-def _left(forecast: Array, index: int, method: Filter) -> Array:
+def _left(forecast: Array, index: int, tolerant: Tolerant | None) -> Array:
     """The members ``(member, ...)`` with which the method goes on; raises Lost unless it does."""
-    tolerant = _tolerant(method)
     if tolerant is None:
         _check_alive(forecast, index)
         return forecast

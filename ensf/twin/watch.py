@@ -74,12 +74,12 @@ class Watch(Record):
         value = to_numpy(observation.value)
         there = ~np.isnan(value)
         present = observation.present()
-        if not there.any():
+        if not present.size:
             return self
         square, variance = (to_numpy(part) for part in innovations(present.predict(forecast), present))
         error = to_numpy(present.law.standard_deviation(present.value))
-        departure = float((((value - self.mean)[there] / error) ** 2).sum())
-        new = np.array([square.sum(), (variance + 1).sum(), departure])
+        departure = (((value - self.mean)[there] / error) ** 2).sum()
+        new = np.array([square.sum(), variance.sum() + variance.size, departure])
         lately = self.lately + (_astray(new, 0.5) - self.lately) / RECENT
         strained, sums = (self.strained + 1, self.sums + new) if lately > 0.5 else (0, np.zeros(3))
         if strained >= CYCLES and _astray(sums, 1.0):

@@ -18,6 +18,7 @@ from ensf.filters.base import (
     Preparable,
     Update,
     as_part,
+    can,
     check_filter,
     refuse_predictions,
     usable,
@@ -134,7 +135,7 @@ class Wrapper:
         ValueError
             As the filter.
         """
-        if not isinstance(self.filter, Preparable):
+        if not can(self, "prepare"):
             refuse_predictions(predicted, self.filter)
             prior, observation, positions = usable(prior, observation, positions)
             if observation.size == 0:
