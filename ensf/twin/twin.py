@@ -556,7 +556,8 @@ class _Twin:
         watch = start.watch.after(start.cycles + 1, left, observation)
         watched = clock.process_time()
         window = Window(start.ensemble, forecast, partial(self.model.advance, time=time, duration=self.interval))
-        analysis = self.method.analyse(forecast, observation.within(window), streams.filter, start.memory, self.positions)
+        seen = observation.within(window)
+        analysis = self.method.analyse(forecast, seen, streams.filter, start.memory, self.positions)
         analysed = clock.process_time()
         check_finite(analysis.ensemble, type(self.method).__name__, forecast)
         return Cycle(
