@@ -11,7 +11,15 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, Numbers, Record, like, namespace, rows, to_numpy
 from ensf.arrays.settings import as_indices
-from ensf.observations.error_laws import ErrorLaw, Gaussian, IndependentLaw, is_error_law, one_each
+from ensf.observations.error_laws import (
+    ErrorLaw,
+    Gaussian,
+    IndependentLaw,
+    is_error_law,
+    is_gaussian,
+    is_independent,
+    one_each,
+)
 from ensf.observations.grouped import Grouped
 
 __all__ = ["JoinedLaw", "gaussian_rows", "in_turn", "join_laws", "widened"]
@@ -181,16 +189,17 @@ def in_turn(errors: Sequence[Numbers | ErrorLaw], sizes: Sequence[int]) -> Numbe
     """
     laws = [error for error in errors if is_error_law(error)]
     if not laws:
-        numbers = [error for error in errors if one_each(error)]
+        numbers = [array for array in cast("Sequence[Numbers]", errors) if one_each(array)]
         return namespace(*numbers).concat(numbers) if numbers else errors[0]
-    stops = np.cumsum(sizes)
-    independent = [law for law in laws if law.is_independent]
+    stops = np.cumsum(sizes).tolist()
+    independent = [law for law in laws if is_independent(law)]
     if len(independent) == len(laws):
-        rows_of_each = (np.arange(stop - size, stop) for stop, size in zip(stops.tolist(), sizes, strict=True))
+        rows_of_each = [np.arange(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]
         return join_laws(list(zip(independent, rows_of_each, strict=True)))
     group, matrices = list[np.ndarray](), list[np.ndarray]()
     for law, size in zip(laws, sizes, strict=True):
-        grouped = law if isinstance(law, Grouped) else Grouped(np.zeros(size), [law.covariance(np.ones(size))])
+        assert is_gaussian(law)
+        grouped = law if isinstance(law, Grouped) else Grouped(np.zeros(size), (law.covariance(np.ones(size)),))
         group.append(grouped.group + len(matrices))
         matrices.extend(grouped.matrices)
     return Grouped(np.concatenate(group), tuple(matrices))

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard, cast
 
 import array_api_compat
 import numpy as np
@@ -174,7 +174,9 @@ class LinearPart:
 
     def owners(self, observations: int) -> np.ndarray:
         """Observation that each column belongs to, ``(column,)``."""
-        return np.arange(observations) if self.pointwise else self.function.owners(observations)
+        if self.pointwise is not None:
+            return np.arange(observations)
+        return cast(GroupedFunction, self.function).owners(observations)
 
 
 VERBS = (

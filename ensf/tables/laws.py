@@ -15,6 +15,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from typing import TypeGuard
 
 import numpy as np
 
@@ -51,7 +52,7 @@ SHIPPED: dict[str, type[Independent]] = {
 }
 
 
-def read_law(text: str) -> IndependentLaw:
+def read_law(text: str) -> Independent:
     """The law of a text: its name, with parameters if they are others than the defaults, ``Censored(low=0.1)``.
 
     Raises
@@ -70,7 +71,7 @@ def read_law(text: str) -> IndependentLaw:
     raise ValueError(f"error law {text!r} is no name with parameters: write one such as StudentT or Censored(low=0.1)")
 
 
-def _law(name: str, parameters: Mapping[str, float]) -> IndependentLaw:
+def _law(name: str, parameters: Mapping[str, float]) -> Independent:
     if name not in SHIPPED:
         near = difflib.get_close_matches(name, SHIPPED, n=1, cutoff=0.3) or ["StudentT"]
         raise ValueError(f"unknown error law {name!r}: the nearest is {near[0]}; choose from {', '.join(SHIPPED)}")
@@ -126,9 +127,14 @@ def law_columns(
     return error, columns | ({LAW: names.astype(str)} if (names != "").any() else {})
 
 
+def _is_law(given: object) -> TypeGuard[Independent]:
+    """Whether it is a law of independent errors itself."""
+    return can(given, "each")
+
+
 def _independent(name: str, given: str | ErrorLaw) -> Independent:
     """A law that is told by its text or as itself."""
-    law = given if can(given, "each") else read_law(str(given))
+    law = given if _is_law(given) else read_law(str(given))
     numbers = [getattr(law, one, np.nan) for one in ("deviation", *parameters_of(type(law)))]
     if not all(np.ndim(one) == 0 for one in numbers):
         raise ValueError(f"the law of {name!r} has arrays: give numbers, and those of each row in columns of the table")
@@ -182,7 +188,7 @@ def law_of(
     """
     if LAW not in extra or not (extra[LAW][rows] != "").any():
         return error, error
-    kinds = SHIPPED | {type(one).__name__: type(one) for one in laws.values() if can(one, "each")}
+    kinds = SHIPPED | {type(one).__name__: type(one) for one in laws.values() if _is_law(one)}
     names, amount, parts = extra[LAW][rows], error.copy(), list[tuple[IndependentLaw, np.ndarray]]()
     for name in np.unique(names).tolist():
         own = np.flatnonzero(names == name)
