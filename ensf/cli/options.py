@@ -79,6 +79,8 @@ def read(parser: ArgumentParser, arguments: list[str]) -> Options:
         options = parser.parse_args(_with_tables(parser, arguments))
     except ArgumentError as error:
         sentence = " ".join(str(error).split())
+        if sentence.startswith("unrecognized arguments") and sentence.endswith(".toml"):
+            sentence += ": a configuration is given as --config FILE"
         wrong = WRONG.fullmatch(sentence)
         raise ValueError(f"{wrong[1]} is {wrong[3]}: give {KINDS[wrong[2]]}" if wrong else sentence) from None
     values = {key: value for key, value in _flatten(options.as_dict()).items() if key != "config"}

@@ -98,6 +98,12 @@ def test_tables_are_given_as_the_help_shows_them(arguments, name, expected):
     assert files.settings(values | {"quality": ""})[name] == expected
 
 
+@pytest.mark.parametrize("command", ["analyse", "observe-one"])
+def test_a_configuration_without_its_option_is_told_of_it(command, capsys):
+    assert main([command, "c.toml"]) == 2
+    assert "c.toml: a configuration is given as --config FILE" in capsys.readouterr().err
+
+
 def test_list_names_every_experiment_and_method(capsys):
     assert main(["list"]) == 0
     printed = capsys.readouterr().out
