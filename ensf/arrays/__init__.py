@@ -395,14 +395,25 @@ def counted_normal(key: int, field: str, entries: np.ndarray, members: int, like
     name = int.from_bytes(hashlib.blake2b(field.encode(), digest_size=8).digest(), "little")
     with np.errstate(over="ignore"):
         stream_key = _mixed(np.array([key & _WORD], np.uint64) ^ np.array([name], np.uint64))
-        counter = np.asarray(entries, dtype=np.uint64)[None, :] * np.uint64(2 * members)
-        counter = counter + 2 * np.arange(members, dtype=np.uint64)[:, None]
-        first, second = (_mixed(stream_key + _GOLDEN * (counter + np.uint64(k))) for k in (1, 2))
+        first = np.asarray(entries, dtype=np.uint64) * np.uint64(2 * members)
+        numbers, columns = np.empty((members, len(first))), max(1, _IN_CACHE // members)
+        for start in range(0, len(first), columns):
+            counter = first[start : start + columns] + 2 * np.arange(members, dtype=np.uint64)[:, None]
+            numbers[:, start : start + columns] = _box_muller(
+                *(_mixed(stream_key + _GOLDEN * (counter + np.uint64(k))) for k in (1, 2))
+            )
+    return like(numbers, like_)
+
+
+def _box_muller(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Normal numbers of two words each (Box & Muller 1958)."""
     uniform = ((first >> np.uint64(11)).astype(np.float64) + 1) * 2.0**-53
     angle = (second >> np.uint64(11)).astype(np.float64) * (2 * np.pi * 2.0**-53)
-    return like(np.sqrt(-2 * np.log(uniform)) * np.cos(angle), like_)
+    return np.sqrt(-2 * np.log(uniform)) * np.cos(angle)
 
 
+_IN_CACHE = 2**14
+"""Numbers that are made at once, so that what they are made of stays in the processor's cache."""
 _WORD = 2**64 - 1
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
