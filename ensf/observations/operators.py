@@ -165,7 +165,7 @@ class LinearPart:
     @cached_property
     def pointwise(self) -> PointwiseFunction | None:
         """f if observation k depends on column k alone."""
-        return self.function if isinstance(self.function, PointwiseFunction) else None
+        return None if hasattr(self.function, "owners") else cast(PointwiseFunction, self.function)
 
     @property
     def exact(self) -> bool:
