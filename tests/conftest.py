@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import gc
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+gc.disable()  # until the tests are collected: there is nothing yet to free
 settings.register_profile("ensf", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("ensf")
 
@@ -68,6 +70,13 @@ def pytest_configure(config: pytest.Config) -> None:
             compileall.compile_dir(Path(__file__).parents[1] / folder, quiet=2)
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # small models: compiling them takes longest
+
+
+def pytest_collection_finish() -> None:
+    """Ten thousand tests need not be looked at whenever memory is freed."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

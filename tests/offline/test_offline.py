@@ -102,6 +102,14 @@ METHODS = {
 SETTINGS = [{"t": None, "q": None, "sst": None}, {"t": None, "q": Log(), "sst": (Standardise(), Bounds(high=287.0))}]
 
 
+@pytest.fixture(scope="module")
+def several(original, tmp_path_factory):
+    """Files with three observations, and what is in them."""
+    folder = Path(shutil.copytree(original, tmp_path_factory.mktemp("several") / "files"))
+    (folder / "obs.csv").write_text("\n".join([HEAD, ROWS[0], ROWS[1] + "1000", ROWS[2]]) + "\n")
+    return folder, load(folder), read(folder / "obs.csv")
+
+
 @pytest.mark.filterwarnings("ignore::ensf.StiffnessWarning")
 @pytest.mark.parametrize(
     ("method", "settings"),
@@ -111,10 +119,9 @@ SETTINGS = [{"t": None, "q": None, "sst": None}, {"t": None, "q": Log(), "sst": 
         for name in ("LETKF", "EnKF", "letsf", "published")
     ],
 )
-def test_files_dataset_and_array_are_one(folder, monkeypatch, method, settings):
+def test_files_dataset_and_array_are_one(several, tmp_path, monkeypatch, method, settings):
     """The same bits, but for a variable that its files pack: there the same code."""
-    (folder / "obs.csv").write_text("\n".join([HEAD, ROWS[0], ROWS[1] + "1000", ROWS[2]]) + "\n")
-    forecast, table = load(folder), read(folder / "obs.csv")
+    folder, forecast, table = several
     problem = Problem.of(forecast, table, method, variables=settings, mask=True)
     whole = problem.analyse(np.random.default_rng(5))
     pipeline = problem.pipeline
@@ -128,11 +135,11 @@ def test_files_dataset_and_array_are_one(folder, monkeypatch, method, settings):
 
     monkeypatch.setattr(tiles, "ENTRIES", 100)
     offline = Offline(method, settings, mask=True)
-    job = offline.prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
+    job = offline.prepare(folder / "forecast_*.nc", folder / "obs.csv", tmp_path / "out")
     assert len(job.pipeline.tiles) > 3
     np.testing.assert_array_equal(job.pipeline.observation.position, pipeline.observation.position)
-    offline.analyse(folder / "forecast_*.nc", folder / "obs.csv", folder / "out", rng=np.random.default_rng(5))
-    wanted, written = problem.restore(whole.ensemble), load(folder / "out")
+    offline.analyse(folder / "forecast_*.nc", folder / "obs.csv", tmp_path / "out", rng=np.random.default_rng(5))
+    wanted, written = problem.restore(whole.ensemble), load(tmp_path / "out")
     np.testing.assert_array_equal(written.q, wanted.q.astype(written.q.dtype))
     np.testing.assert_allclose(written.t, wanted.t, atol=0.0051)
 

@@ -91,11 +91,11 @@ CASES = {
     "first mask": (put("sst", -1e30, 5, 1), f"forecast_1.nc: variable 'sst' {HOLE}"),
     "no mask": (put("sst", 280.0, 0), "forecast_3.nc: variable 'sst' is missing in other members at 1 point"),
     "duplicate member": (
-        lambda folder: shutil.copy(member(folder, 2), member(folder, 5)),
+        lambda folder: shutil.copy(member(folder, 2), member(folder, 4)),
         "forecast_4.nc and {folder}/forecast_2.nc hold the same state",
     ),
     "linked member": (
-        lambda folder: (member(folder, 5).unlink(), member(folder, 5).symlink_to(member(folder, 2))),
+        lambda folder: (member(folder, 4).unlink(), member(folder, 4).symlink_to(member(folder, 2))),
         "forecast_4.nc and {folder}/forecast_2.nc are the same file",
     ),
     "truncated": (truncate, "forecast_3.nc is not a NetCDF file, or damaged"),

@@ -82,7 +82,7 @@ def in_pixels(path):
     [
         (TINY, 1, ["letkf"]),
         (RING, 4, ["ensf", "letkf"]),
-        (MAP, 1, ["ensf", "letkf"]),
+        (MAP, 1, ["letkf"]),
         (ROW, 2, ["letkf"]),
         (LEVELS, 4, ["letkf"]),
         (WAVES, 4, ["letkf"]),
