@@ -89,16 +89,22 @@ def read(parser: ArgumentParser, arguments: list[str]) -> Options:
 
 
 def _with_tables(parser: ArgumentParser, arguments: list[str]) -> list[str]:
-    """Arguments with ``lat=nav_lat,lon=nav_lon`` after an option that is a table as the JSON that the parser reads."""
+    """Arguments with ``lat=nav_lat,lon=nav_lon`` after an option that is a table as the JSON that the parser reads.
+
+    Of an option that is given several times all entries count.
+    """
     tables = {option for action in parser._actions if action.default == {} for option in action.option_strings}
-    made = list[str]()
+    made, entries = list[str](), dict[str, dict[str, str]]()
     for word in arguments:
         option, equals, rest = word.partition("=") if word.startswith("--") else (made[-1] if made else "", "", word)
-        if option in tables and not rest.startswith("{") and "=" in rest:
-            pairs = (pair.partition("=") for pair in BETWEEN.split(rest))
-            rest = json.dumps({name.strip(): value.strip() for name, _, value in pairs})
-        made.append(f"{option}={rest}" if equals else rest if not word.startswith("--") else word)
-    return made
+        if option not in tables or word.startswith("--") and not equals or "=" not in rest or rest.startswith("{"):
+            made.append(word)
+            continue
+        if not equals:
+            made.pop()
+        pairs = (pair.partition("=") for pair in BETWEEN.split(rest))
+        entries.setdefault(option, {}).update({name.strip(): value.strip() for name, _, value in pairs})
+    return made + [word for option, table in entries.items() for word in (option, json.dumps(table))]
 
 
 def _toml(path: Path) -> str:

@@ -415,7 +415,8 @@ class Pipeline:
         """What each observation has of its own analysis, ``(observation,)``: the diagonal of H K, 0 to 1.
 
         It is the variance of the analysis of what the members predict, at the place of the observation itself and
-        before corrections of the spread, over that of the error.
+        before corrections of the spread, over that of the error; 1 where it is more, as of one that others there have
+        pushed aside.
 
         Parameters
         ----------
@@ -441,7 +442,7 @@ class Pipeline:
             analysed = update.uncorrected(part)
             moved = (analysed != part.values).any(axis=0)
             variance[some] = np.where(moved, member_variance(analysed), 0.0)
-        return variance / usable.law.standard_deviation(usable.value) ** 2
+        return np.minimum(variance / usable.law.standard_deviation(usable.value) ** 2, 1.0)
 
     def _part(self, members: np.ndarray, tile: Tile) -> tuple[np.ndarray, Part]:
         """Physical members of a tile, and the part z of them."""

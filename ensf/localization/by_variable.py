@@ -24,9 +24,17 @@ __all__ = ["ByVariable", "variable_code"]
 ANY = "*"
 
 
-def variable_code(name: str) -> float:
-    """The number that stands for a variable, or a kind of observations, in the last column of positions."""
-    return float(zlib.crc32(name.encode()))
+def variable_code(name: str, kind: str = "") -> float:
+    """The number that stands for a variable, and for a kind of observations of it, in the last column of positions."""
+    return float(_HALF * _number(name) + (_number(kind) if kind else 0))
+
+
+_HALF = 2**26
+
+
+def _number(name: str) -> int:
+    """Of so many bits that two of them are a number of double precision."""
+    return zlib.crc32(name.encode()) >> 6
 
 
 @dataclass(frozen=True)
@@ -86,10 +94,9 @@ class ByVariable:
 
     def factor(self, code: float, observed: float) -> float:
         """Factor of the half-width for a variable and what is observed, by their codes."""
+        own, seen = code // _HALF, divmod(observed, _HALF)
         for variable, kind, factor in self.rules:
-            if (variable == ANY or variable_code(variable) == code) and (
-                kind == ANY or variable_code(kind) == observed
-            ):
+            if (variable == ANY or _number(variable) == own) and (kind == ANY or _number(kind) in seen):
                 return factor
         return 1.0
 

@@ -9,7 +9,7 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, Numbers, Record, like, namespace, rows, to_numpy
+from ensf.arrays import Array, Generator, Numbers, Record, is_host, like, namespace, rows, to_numpy
 from ensf.arrays.settings import as_indices
 from ensf.observations.error_laws import (
     ErrorLaw,
@@ -170,11 +170,19 @@ def join_laws(parts: Sequence[tuple[IndependentLaw, np.ndarray]]) -> Independent
     order = np.argsort(np.concatenate([index for _, index in parts]), kind="stable")
     if len(parts) == 1:
         return parts[0][0].restrict(order)
+    parts = [piece for law, index in parts for piece in _pieces(law, index)]
     gaussian = [(law, index) for law, index in parts if isinstance(law, Gaussian)]
     if len(gaussian) == len(parts):
         deviations = [np.broadcast_to(to_numpy(law.deviation), len(index)) for law, index in gaussian]
         return Gaussian(np.concatenate(deviations)[order])
     return JoinedLaw(tuple(law for law, _ in parts), tuple(tuple(index.tolist()) for _, index in parts))
+
+
+def _pieces(law: IndependentLaw, index: np.ndarray) -> list[tuple[IndependentLaw, np.ndarray]]:
+    """The laws of a `JoinedLaw` with their rows, else the law itself."""
+    if not isinstance(law, JoinedLaw):
+        return [(law, index)]
+    return [(one, index[list(own)]) for one, own in zip(law.laws, law.rows, strict=True)]
 
 
 def in_turn(errors: Sequence[Numbers | ErrorLaw], sizes: Sequence[int]) -> Numbers | ErrorLaw:
@@ -183,14 +191,25 @@ def in_turn(errors: Sequence[Numbers | ErrorLaw], sizes: Sequence[int]) -> Numbe
     Parameters
     ----------
     errors : sequence of float, (observation,) array or error law
-        Of each time, all of one form; a float is that of every time.
+        Of each time.
     sizes : sequence of int
         Number of observations of each time.
+
+    Raises
+    ------
+    ValueError
+        If errors of one time are correlated and those of another not Gaussian.
     """
-    laws = [error for error in errors if is_error_law(error)]
-    if not laws:
-        numbers = [array for array in cast("Sequence[Numbers]", errors) if one_each(array)]
-        return namespace(*numbers).concat(numbers) if numbers else errors[0]
+    if not any(map(is_error_law, errors)):
+        numbers = cast("Sequence[Numbers]", errors)
+        if not any(map(one_each, numbers)) and len(set(numbers)) == 1:
+            return numbers[0]
+        arrays = [
+            number if one_each(number) else np.full(size, number) for number, size in zip(numbers, sizes, strict=True)
+        ]
+        like_ = next((array for array in arrays if not is_host(array)), arrays[0])
+        return namespace(like_).concat([like(array, like_) if is_host(array) else array for array in arrays])
+    laws = [error if is_error_law(error) else Gaussian(cast(Numbers, error)) for error in errors]
     stops = np.cumsum(sizes).tolist()
     independent = [law for law in laws if is_independent(law)]
     if len(independent) == len(laws):
@@ -198,8 +217,11 @@ def in_turn(errors: Sequence[Numbers | ErrorLaw], sizes: Sequence[int]) -> Numbe
         return join_laws(list(zip(independent, rows_of_each, strict=True)))
     group, matrices = list[np.ndarray](), list[np.ndarray]()
     for law, size in zip(laws, sizes, strict=True):
-        assert is_gaussian(law)
-        grouped = law if isinstance(law, Grouped) else Grouped(np.zeros(size), (law.covariance(np.ones(size)),))
+        if not is_gaussian(law):
+            raise ValueError(f"errors of one time are correlated and those of another {law!r}: give one law of all")
+        grouped = (
+            law if isinstance(law, Grouped) else Grouped(np.zeros(size), (law.covariance(np.ones(size)),) * (size > 0))
+        )
         group.append(grouped.group + len(matrices))
         matrices.extend(grouped.matrices)
     return Grouped(np.concatenate(group), tuple(matrices))

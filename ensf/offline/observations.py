@@ -40,11 +40,13 @@ def meet(
     table: ObservationTable, tables: str, layout: Layout, checks: Sequence[Check], options: Mapping[str, Any]
 ) -> Observed:
     """The rows that are left by the checks that need no forecast, on a layout."""
-    with_forecast, table = _of_forecast(checks), table.placed(layout)
-    for check in checks:
-        if check not in with_forecast:
-            table = check.flag(table)
+    with_forecast = _of_forecast(checks)
+    options = dict(options)
     try:
+        table = table.placed(layout).with_laws(options.pop("laws", {}))
+        for check in checks:
+            if check not in with_forecast:
+                table = check.flag(table)
         return table.observe(layout, **options)
     except ValueError as error:
         raise ValueError(_of_file(str(error), tables, table)) from error

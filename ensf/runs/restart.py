@@ -97,7 +97,7 @@ def write(path: Path, content: Mapping[str, Tree]) -> None:
         file.write(checksum)
 
 
-def read(path: Path) -> dict[str, Tree]:
+def read(path: Path | str) -> dict[str, Tree]:
     """The tree that `write` stored.
 
     Raises
@@ -107,6 +107,7 @@ def read(path: Path) -> dict[str, Tree]:
     ValueError
         If it is no restart file, or damaged.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no restart {path}: check its name")
     try:

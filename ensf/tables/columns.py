@@ -27,6 +27,7 @@ __all__ = [
     "numbers_of",
     "place_of",
     "renamed",
+    "words_of",
 ]
 
 NUMBERS = ("value", "error", "lat", "lon", "x", "y", *VERTICAL, "qc")
@@ -126,6 +127,14 @@ def numbers_of(column: np.ndarray) -> np.ndarray:
     import pandas as pd
 
     return pd.to_numeric(pd.Series(column), errors="coerce").to_numpy(np.float64, copy=True)
+
+
+def words_of(column: np.ndarray) -> np.ndarray:
+    """A column of text, empty where a number is missing; whole numbers without a point."""
+    if column.dtype.kind not in "fiu":
+        return column.astype(str)
+    words = np.array([f"{one:.15g}" for one in column.tolist()], dtype=str)
+    return np.where(np.isnan(column), "", words) if column.dtype.kind == "f" else words
 
 
 def in_table_units(name: str, column: np.ndarray, units: str, path: Path, advice: str) -> np.ndarray:

@@ -88,6 +88,8 @@ class ByDistance:
         object.__setattr__(self, "along", as_names(self.along))
         if not 0 < self.length < np.inf:
             raise ValueError(f"length of the error correlation is {self.length}: give a positive length")
+        if {"lat", "lon"} & {*self.along} and self.along != ("lat", "lon"):
+            raise ValueError(f"ByDistance is along {self.along}: give ('lat', 'lon') alone, or columns of one unit")
 
     def matrix(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Correlation of rows."""

@@ -13,6 +13,7 @@ __all__ = [
     "BAD_VALUE",
     "DUPLICATE",
     "GROSS",
+    "IMPOSSIBLE",
     "LAND",
     "LEVEL",
     "MERGED",
@@ -32,7 +33,9 @@ __all__ = [
 
 USED = 0
 MISSING, OUTSIDE, LEVEL, LAND, WINDOW, GROSS, DUPLICATE, THINNED, MERGED, NO_ERROR = range(101, 111)
-UNREADABLE, UNKNOWN, BAD_VALUE, BAD_ERROR, NO_TIME, BAD_POSITION, BAD_HEIGHT, NOT_GOOD, WITHHELD = range(111, 120)
+UNREADABLE, UNKNOWN, BAD_VALUE, BAD_ERROR, NO_TIME, BAD_POSITION, BAD_HEIGHT, NOT_GOOD, WITHHELD, IMPOSSIBLE = range(
+    111, 121
+)
 
 REASONS = {
     USED: "used",
@@ -55,5 +58,6 @@ REASONS = {
     BAD_HEIGHT: "height not finite",
     NOT_GOOD: "code 0 of its provider is not good",
     WITHHELD: "withheld for scoring",
+    IMPOSSIBLE: "value that its error law cannot give",
 }
 """Sentence of each code that this package gives."""

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import ast
 import difflib
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
-from typing import TypeGuard
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
@@ -36,7 +35,18 @@ from ensf.observations.error_laws import Gaussian, Independent, IndependentLaw
 from ensf.observations.joined_law import join_laws
 from ensf.tables.columns import numbers_of
 
-__all__ = ["AMOUNT", "LAW", "Laws", "answers", "idle", "law_columns", "law_of", "read_law", "without_units"]
+__all__ = [
+    "AMOUNT",
+    "IN_UNITS",
+    "LAW",
+    "LawOfRows",
+    "Laws",
+    "idle",
+    "law_columns",
+    "law_of",
+    "read_law",
+    "without_units",
+]
 
 Laws = Mapping[str, str | ErrorLaw]
 """Laws by kind or variable, each as its text or as itself; its deviation multiplies the column `error`."""
@@ -45,11 +55,39 @@ LAW, AMOUNT = "law", "law_deviation"
 """Columns with the name of the law, and with the standard deviation that it amounts to in the units of the variable."""
 IN_UNITS = ("low", "high", "level")
 """Parameters in the units of the variable."""
-NUMBERED = re.compile(r"observation (\d+)")
+ROUNDING = 2.0**-23
+"""Part of a limit by which a value in single precision may differ from it."""
 SHIPPED: dict[str, type[Independent]] = {
     kind.__name__: kind
     for kind in (Gaussian, Laplace, StudentT, Contaminated, Proportional, Lognormal, Poisson, Censored, Threshold)
 }
+
+
+class Rows(Protocol):
+    """Columns of a table, ``(row,)`` each."""
+
+    @property
+    def variable(self) -> np.ndarray:
+        """What was observed."""
+
+    @property
+    def kind(self) -> np.ndarray:
+        """What each row is counted as; its variable where it says no other."""
+
+    @property
+    def error(self) -> np.ndarray:
+        """Standard deviations."""
+
+    @property
+    def used(self) -> np.ndarray:
+        """Which rows are to be used, of bool."""
+
+    @property
+    def extra(self) -> Mapping[str, np.ndarray]:
+        """Other columns by name."""
+
+    def place(self, row: int) -> str:
+        """What errors call a row."""
 
 
 def read_law(text: str) -> Independent:
@@ -64,24 +102,27 @@ def read_law(text: str) -> Independent:
         match ast.parse(text.strip(), mode="eval").body:
             case ast.Name(id=name):
                 return _law(name, {})
-            case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
-                return _law(name, {str(one.arg): float(ast.unparse(one.value)) for one in keywords})
+            case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if all(one.arg for one in keywords):
+                return _law(name, {str(one.arg): ast.unparse(one.value) for one in keywords})
     except SyntaxError:
         pass
     raise ValueError(f"error law {text!r} is no name with parameters: write one such as StudentT or Censored(low=0.1)")
 
 
-def _law(name: str, parameters: Mapping[str, float]) -> Independent:
+def _law(name: str, parameters: Mapping[str, str]) -> Independent:
     if name not in SHIPPED:
         near = difflib.get_close_matches(name, SHIPPED, n=1, cutoff=0.3) or ["StudentT"]
         raise ValueError(f"unknown error law {name!r}: the nearest is {near[0]}; choose from {', '.join(SHIPPED)}")
-    kind = SHIPPED[name]
-    factor = {} if kind is Poisson else {"deviation": 1.0}
-    try:
-        return kind(**factor, **parameters)
-    except TypeError:
-        choice = ", ".join(parameters_of(kind)) or "none"
-        raise ValueError(f"error law {name} has no parameter {next(iter(parameters))!r}: it has {choice}") from None
+    kind, numbers = SHIPPED[name], dict[str, float]()
+    for one, text in parameters.items():
+        if one not in parameters_of(kind):
+            choice = ", ".join(parameters_of(kind)) or "none"
+            raise ValueError(f"error law {name} has no parameter {one!r}: it has {choice}")
+        try:
+            numbers[one] = float(text)
+        except ValueError:
+            raise ValueError(f"{one} of error law {name} is {text}: give a number, such as 0.1") from None
+    return kind(**numbers) if kind is Poisson else kind(1.0, **numbers)
 
 
 def parameters_of(kind: type[Independent]) -> list[str]:
@@ -89,51 +130,74 @@ def parameters_of(kind: type[Independent]) -> list[str]:
     return [one.name for one in fields(kind) if one.init and one.name != "deviation"]
 
 
-def law_columns(
-    variable: np.ndarray, kind: np.ndarray, error: np.ndarray, extra: Mapping[str, np.ndarray], laws: Laws
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def law_columns(table: Rows, laws: Laws) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Deviations of the laws of all rows, and the other columns with `LAW` and the parameters filled.
 
     What a row says in its own columns comes first, then the law of its kind, then that of its variable.
 
-    Parameters
-    ----------
-    variable, kind, error : (row,) array
-        Columns of the table; a row without a kind has its variable there.
-    extra : mapping of str to (row,) array
-        Its other columns.
-    laws : mapping of str to str or error law
-
     Raises
     ------
     ValueError
-        If something is no law, or a column of a parameter is no number.
+        If something is no law, or an entry in a column of a parameter is no number; it names the row.
     """
-    words = np.asarray(extra[LAW]).astype(str) if LAW in extra else np.full(len(variable), "")
-    silent = (words == "") | (words == "nan")
-    chosen = [(read_law(word), words == word) for word in np.unique(words[~silent]).tolist()]
-    for name, given in laws.items():
-        own = (kind == name) | (variable == name) & ~np.isin(kind, list(laws))
-        chosen.append((_independent(name, given), silent & own))
-    error, columns, names = error.copy(), dict(extra), np.full(len(variable), "", dtype=object)
+    size, extra = len(table.variable), table.extra
+    words = np.asarray(extra[LAW]).astype(str) if LAW in extra else np.full(size, "")
+    words = np.where((words == "nan") | ~table.used, "", words)
+    given = [(one, _independent(one, law)) for one, law in _named(laws).items()]
+    told, chosen = np.zeros(size, dtype=bool), list[tuple[Independent, np.ndarray]]()
+    for one, law in given:
+        own = (table.kind == one) | (table.variable == one) & ~np.isin(table.kind, list(laws))
+        own &= (words == "") | (words == type(law).__name__)
+        chosen.append((law, own))
+        told |= own
+    for word in np.unique(words[~told & (words != "")]).tolist():
+        own = ~told & (words == word)
+        try:
+            chosen.append((read_law(word), own))
+        except ValueError as error:
+            raise ValueError(f"{table.place(int(np.argmax(own)))}: {error}") from None
+    error, columns, names = table.error.copy(), dict(extra), np.full(size, "", dtype=object)
     for law, rows in chosen:
-        if not rows.any() or law.is_gaussian and law.deviation == 1:
-            continue
-        names[rows] = "" if law.is_gaussian else type(law).__name__
+        names[rows] = type(law).__name__
         error[rows] *= law.deviation
-        for parameter in parameters_of(type(law)):
-            own_numbers = numbers_of(columns[parameter]) if parameter in columns else np.full(len(variable), np.nan)
-            columns[parameter] = np.where(rows & np.isnan(own_numbers), getattr(law, parameter), own_numbers)
-    return error, columns | ({LAW: names.astype(str)} if (names != "").any() else {})
+        for parameter in parameters_of(type(law)) if rows.any() else ():
+            numbers = _numbers(table, parameter, columns.get(parameter), rows)
+            columns[parameter] = np.where(rows & np.isnan(numbers), getattr(law, parameter), numbers)
+    if LAW in extra or (names != "").any():
+        columns[LAW] = names.astype(str)
+    return error, columns
+
+
+def _numbers(table: Rows, parameter: str, column: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+    """A column of a parameter, NaN where it is empty; ValueError for an entry of these rows that is no number."""
+    if column is None:
+        return np.full(len(rows), np.nan)
+    numbers = numbers_of(column)
+    if column.dtype.kind not in "fiu":
+        words = np.char.strip(column.astype(str))
+        wrong = rows & np.isnan(numbers) & ~np.isin(np.char.lower(words), ("", "nan"))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(f"{table.place(row)}: {parameter} of its error law is {str(words[row])!r}: give a number")
+    return numbers
+
+
+def _named(laws: Laws) -> Laws:
+    """Raise ValueError for what is no mapping of names to laws."""
+    if not can(laws, "items"):
+        raise ValueError(f"laws is {laws!r}: give one for each kind or variable, such as {{'chl': 'Lognormal'}}")
+    return laws
 
 
 def _is_law(given: object) -> TypeGuard[Independent]:
     """Whether it is a law of independent errors itself."""
-    return can(given, "each")
+    return isinstance(given, Independent)
 
 
 def _independent(name: str, given: str | ErrorLaw) -> Independent:
     """A law that is told by its text or as itself."""
+    if not _is_law(given) and can(given, "log_density"):
+        raise ValueError(f"the law of {name!r} is a {type(given).__name__}: give a class of Independent errors")
     law = given if _is_law(given) else read_law(str(given))
     numbers = [getattr(law, one, np.nan) for one in ("deviation", *parameters_of(type(law)))]
     if not all(np.ndim(one) == 0 for one in numbers):
@@ -151,56 +215,105 @@ def idle(laws: Laws, variable: np.ndarray, kind: np.ndarray) -> Iterator[str]:
 def without_units(extra: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows whose value, and rows whose error is not in the units of the variable, ``(row,)`` of bool each."""
     names = extra.get(LAW, np.full(size, ""))
-    return names == Threshold.__name__, np.isin(names, (Lognormal.__name__, Poisson.__name__))
+    return np.isin(names, (Threshold.__name__, Poisson.__name__)), np.isin(
+        names, (Lognormal.__name__, Poisson.__name__)
+    )
 
 
-def answers(extra: Mapping[str, np.ndarray], size: int) -> np.ndarray:
-    """Rows ``(row,)`` of bool that say yes or no: there is no departure from a forecast."""
-    return without_units(extra, size)[0]
-
-
-def law_of(
-    extra: Mapping[str, np.ndarray],
-    rows: np.ndarray,
-    value: np.ndarray,
-    error: np.ndarray,
-    laws: Laws,
-    place: Callable[[int], str],
-) -> tuple[Numbers | ErrorLaw, np.ndarray]:
-    """Law of some rows, and the standard deviation that it amounts to, infinite for answers.
+def law_of(table: Rows, rows: np.ndarray, value: np.ndarray, error: np.ndarray, laws: Laws) -> LawOfRows:
+    """The law of some rows of a table whose columns `law_columns` has filled.
 
     Parameters
     ----------
-    extra : mapping of str to (row,) array
-        Columns of all rows, as `law_columns` fills them.
+    table : ObservationTable
     rows : (observation,) array of int
     value, error : (observation,) array
-        Of these rows.
+        Of these rows, in the dtype of the states.
     laws : mapping of str to str or error law
         Where a law is one's own.
-    place : callable
-        Number of a row to what errors call it.
 
     Raises
     ------
     ValueError
-        If a value or a parameter does not fit its law; it names the row.
+        If parameters do not fit their law; it names the law and the row.
     """
-    if LAW not in extra or not (extra[LAW][rows] != "").any():
-        return error, error
+    names = table.extra[LAW][rows] if LAW in table.extra else np.full(len(rows), "")
+    if np.isin(names, ("", "Gaussian")).all():
+        return LawOfRows(error, value, error, np.ones(len(rows), dtype=bool))
     kinds = SHIPPED | {type(one).__name__: type(one) for one in laws.values() if _is_law(one)}
-    names, amount, parts = extra[LAW][rows], error.copy(), list[tuple[IndependentLaw, np.ndarray]]()
+    value, amount, fits = value.copy(), error.copy(), np.ones(len(rows), dtype=bool)
+    parts = list[tuple[IndependentLaw, np.ndarray]]()
     for name in np.unique(names).tolist():
         own = np.flatnonzero(names == name)
         kind = kinds[name or "Gaussian"]
-        parameters = {one: extra[one][rows[own]].astype(error.dtype) for one in parameters_of(kind)}
-        try:
-            law = kind(**parameters) if kind is Poisson else kind(error[own], **parameters)
-            law.check(value[own])
-        except ValueError as problem:
-            number = NUMBERED.search(str(problem))
-            where = place(int(rows[own[int(number[1])]])) if number else f"rows of {kind.__name__}"
-            raise ValueError(NUMBERED.sub(where, str(problem)) if number else f"{where}: {problem}") from None
-        amount[own] = np.inf if kind is Threshold else law.standard_deviation(value[own])
+        numbers = {one: table.extra[one][rows[own]].astype(error.dtype) for one in parameters_of(kind)}
+        law = _built(table, rows[own], kind, error[own], numbers)
+        if kind is Censored:
+            value[own] = _at_limits(value[own], numbers["low"], numbers["high"])
+        if not _takes(law, value[own]):
+            fits[own] = [_takes(law.restrict(np.array([k])), value[own[[k]]]) for k in range(len(own))]
+        with np.errstate(invalid="ignore"):
+            amount[own] = law.standard_deviation(value[own])
+        is_bound = (value[own] <= numbers["low"]) | (value[own] >= numbers["high"]) if kind is Censored else False
+        amount[own] = np.where(is_bound | (kind is Threshold), np.inf, amount[own])
         parts.append((law, own))
-    return (join_laws(parts) if parts else error), amount
+    return LawOfRows(join_laws(parts), value, amount, fits)
+
+
+@dataclass(frozen=True, eq=False)
+class LawOfRows:
+    """What `law_of` gives.
+
+    Attributes
+    ----------
+    law : array or error law
+        The errors themselves if they are Gaussian.
+    value : (observation,) array
+        What is a limit but for rounding is the limit.
+    amount : (observation,) array
+        Standard deviation that the law amounts to; infinite for answers and limits, from which nothing departs.
+    fits : (observation,) array of bool
+        Whether the law can give the value.
+    """
+
+    law: Numbers | ErrorLaw
+    value: np.ndarray
+    amount: np.ndarray
+    fits: np.ndarray
+
+
+def _built(
+    table: Rows, rows: np.ndarray, kind: type[Independent], error: np.ndarray, numbers: Mapping[str, np.ndarray]
+) -> Independent:
+    """The law of rows, each with its parameters; ValueError that names the row if they do not fit."""
+    if kind is Censored:
+        endless = ~(np.isfinite(numbers["low"]) | np.isfinite(numbers["high"]))
+        if endless.any():
+            where = table.place(int(rows[np.argmax(endless)]))
+            raise ValueError(f"{where}: Censored has no limit: give low or high, as a column or in the law")
+    try:
+        return kind(**numbers) if kind is Poisson else kind(error, **numbers)
+    except ValueError as problem:
+        for k, row in enumerate(rows.tolist()):
+            try:
+                kind(float(error[k]), **{name: float(column[k]) for name, column in numbers.items()})
+            except ValueError:
+                raise ValueError(f"{table.place(row)}: {problem}") from None
+        raise
+
+
+def _takes(law: Independent, value: np.ndarray) -> bool:
+    """Whether the law can give these values."""
+    try:
+        law.check(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _at_limits(value: np.ndarray, *limits: np.ndarray) -> np.ndarray:
+    """Values, those that are a limit but for the rounding of single precision as that limit."""
+    for limit in limits:
+        finite = np.where(np.isfinite(limit), limit, np.nan)
+        value = np.where(np.abs(value - finite) <= ROUNDING * np.abs(finite), finite, value)
+    return value

@@ -27,11 +27,11 @@ from ensf.observations import Correlated, ErrorLaw, Grouped
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
 from ensf.tables.check import VERTICAL, check_rows, check_shapes, on_earth
-from ensf.tables.columns import FILE, numbers_of, place_of
+from ensf.tables.columns import FILE, numbers_of, place_of, words_of
 from ensf.tables.correlations import Correlation
-from ensf.tables.flags import BAD_VALUE, REASONS, UNKNOWN, UNREADABLE, USED, WINDOW
+from ensf.tables.flags import BAD_VALUE, IMPOSSIBLE, REASONS, UNKNOWN, UNREADABLE, USED, WINDOW
 from ensf.tables.formats import files
-from ensf.tables.laws import AMOUNT, LAW, Laws, answers, idle, law_columns, law_of
+from ensf.tables.laws import AMOUNT, LAW, Laws, idle, law_columns, law_of
 from ensf.tables.stations.derived import Derived, derived_units, registered
 from ensf.tables.stations.stations import StationOperator, Stations
 from ensf.tables.stations.vertical import is_vertical
@@ -152,19 +152,18 @@ class ObservationTable:
         kind = self.extra.get(KIND)
         if kind is None:
             return self.variable
-        names = [f"{one:.15g}" for one in kind.tolist()] if kind.dtype.kind in "fiu" else kind.astype(str)
-        return np.where(_is_named(kind), names, self.variable)
+        return np.where(_is_named(kind), words_of(kind), self.variable)
 
     @property
     def deviation(self) -> np.ndarray:
-        """Standard deviation of each error in the units of its variable, infinite where a row says yes or no."""
+        """Standard deviation of each error in the units of its variable, infinite for `answers`."""
         amount = self.extra.get(AMOUNT, np.full(len(self), np.nan))
         return np.where(np.isnan(amount), self.error, amount)
 
     @property
     def answers(self) -> np.ndarray:
-        """Rows ``(row,)`` of bool that say yes or no: they have no departure from a forecast."""
-        return answers(self.extra, len(self))
+        """Rows ``(row,)`` of bool that say yes or no, or that a limit is passed: nothing departs from a forecast."""
+        return np.isinf(self.deviation)
 
     @property
     def learnt_as(self) -> np.ndarray:
@@ -350,9 +349,9 @@ class ObservationTable:
             tuple(surface),
             placed.time,
         )
-        lawful = placed._with_laws(laws or {})
+        lawful = placed.with_laws(laws or {})
         table = _of_the_state(lawful.in_units_of(layout, quantities), layout, quantities)
-        table = _within_numbers(table, stations.dtype)
+        table = _possible(_within_numbers(table, stations.dtype), stations.dtype, laws or {})
         height = placed.height.copy()
         parts = []
         first = str(next(iter(layout.template.data_vars)))
@@ -370,19 +369,18 @@ class ObservationTable:
         place[used] = np.arange(len(used))
         operator = join([(operator, place[which]) for operator, which in parts if len(which)])
         value, error = (column[used].astype(stations.dtype) for column in (table.value, table.error))
-        law, amount = law_of(table.extra, used, value, error, laws or {}, table.place)
+        made = law_of(table, used, value, error, laws or {})
+        law = made.law
         if law is not error:
             column = np.full(len(table), np.nan)
-            column[used] = amount
+            column[used] = made.amount
             table = replace(table, extra={**table.extra, AMOUNT: column})
         if correlation is not None:
             if law is not error:
-                raise ValueError(
-                    f"errors are correlated, and some of {np.unique(table.extra[LAW][used])[-1]} are not Gaussian: "
-                    "give correlation, or laws"
-                )
+                other = next(name for name in table.extra[LAW][used].tolist() if name not in ("", "Gaussian"))
+                raise ValueError(f"errors are correlated, and some of {other} are not Gaussian: give one of the two")
             law = _correlated(table, used, error, correlation)
-        observation = Observation(value, operator, law, table.position[used], kind=table.learnt_as[used])
+        observation = Observation(made.value, operator, law, table.position[used], kind=table.learnt_as[used])
         return Observed(observation, used, table, replace(stations, height=height))
 
     def placed(self, layout: Layout) -> ObservationTable:
@@ -405,13 +403,24 @@ class ObservationTable:
             extra={name: column for name, column in self.extra.items() if name not in axes},
         )
 
-    def _with_laws(self, laws: Laws) -> ObservationTable:
-        """The table with the laws of its rows, and their parameters, in columns."""
+    def with_laws(self, laws: Laws) -> ObservationTable:
+        """The table with the laws of its rows, and their parameters, in columns; a line is logged for idle names.
+
+        Parameters
+        ----------
+        laws : mapping of str to str or error law
+            As of `observe`.
+
+        Raises
+        ------
+        ValueError
+            If something is no law of errors.
+        """
         if not laws and LAW not in self.extra:
             return self
         for sentence in idle(laws, self.variable, self.kind):
             LOGGER.warning(sentence)
-        error, extra = law_columns(self.variable, self.kind, self.error, self.extra, laws)
+        error, extra = law_columns(self, laws)
         return replace(self, error=error, extra=extra)
 
     def in_units_of(self, layout: Layout, quantities: Mapping[str, Derived] | None = None) -> ObservationTable:
@@ -513,8 +522,8 @@ class Observed:
         ----------
         localization : Localization
             Its coordinates are those of the columns ``lat``, ``lon``, ``x``, ``y`` or ``z``. A row that sees the level
-            at the surface is there, one of a variable without levels is where the localization says, `at`. Rules of
-            `ByVariable` are for the column `kind` where they name what it holds, and else for the variable.
+            at the surface is there, one of a variable without levels is where the localization says, `at`. A rule of
+            `ByVariable` is for rows of the variable, and for those of the `kind`, that it names.
 
         Raises
         ------
@@ -527,9 +536,12 @@ class Observed:
         for dim in variable_dims(first, dims_of(localization)):
             if dim == VARIABLE:
                 kind, variable = self.table.kind[self.used], self.table.variable[self.used]
-                names = np.where(np.isin(kind, getattr(localization.geometry, "observed", ())), kind, variable)
+                named = np.where(np.isin(kind, getattr(localization.geometry, "observed", ())), kind, "")
+                named = np.where(named == variable, "", named)
                 self._say_idle(localization.geometry, {*kind.tolist(), *variable.tolist()})
-                columns.append(np.array([variable_code(name) for name in names.tolist()]))
+                columns.append(
+                    np.array([variable_code(*pair) for pair in zip(variable.tolist(), named.tolist(), strict=True)])
+                )
                 continue
             name, values = self.stations.column(dim)
             values = np.where(np.isnan(values), dict(localization.at).get(dim, np.nan), values)[self.used]
@@ -689,7 +701,7 @@ def _extras(tables: Sequence[ObservationTable], name: str) -> list[np.ndarray]:
     kinds = {table.extra[name].dtype.kind for table in tables if name in table.extra}
     empty = np.datetime64("NaT") if kinds == {"M"} else "" if kinds & {*"SUO"} else np.nan
     columns = [table.extra.get(name, np.full(len(table), empty)) for table in tables]
-    return [column.astype(str) for column in columns] if empty == "" else columns
+    return [words_of(column) for column in columns] if empty == "" else columns
 
 
 def _joined_reasons(tables: Sequence[ObservationTable]) -> dict[int, str]:
@@ -726,6 +738,19 @@ def _within_numbers(table: ObservationTable, dtype: np.dtype) -> ObservationTabl
         value, error = table.value.astype(dtype), table.error.astype(dtype)
     bad = ~(np.isfinite(value) & np.isfinite(error) & (error > 0)) & table.used
     return table.reject(bad, BAD_VALUE) if bad.any() else table
+
+
+def _possible(table: ObservationTable, dtype: np.dtype, laws: Laws) -> ObservationTable:
+    """The table with rows rejected whose error law cannot give their value, as a concentration below zero."""
+    if LAW not in table.extra:
+        return table
+    used = np.flatnonzero(table.used)
+    fits = law_of(table, used, table.value[used].astype(dtype), table.error[used].astype(dtype), laws).fits
+    if fits.all():
+        return table
+    which = np.zeros(len(table), dtype=bool)
+    which[used[~fits]] = True
+    return table.reject(which, IMPOSSIBLE)
 
 
 def _check_groups(table: ObservationTable, correlation: Correlation | None) -> None:
@@ -777,7 +802,7 @@ def _correlated(table: ObservationTable, used: np.ndarray, error: np.ndarray, co
         alone = len(rows) == 1
         columns = {} if alone else {name: column[rows] for name, column in table.columns.items()}
         matrices.append(np.ones((1, 1)) if alone else correlation.matrix(columns))
-        _check_definite(table, used[rows], matrices[-1])
+        _check_definite(table, rows, matrices[-1])
     return Grouped.of(number, error.astype(np.float64), matrices)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 
 from ensf.dataset.units import conversion, in_units
-from ensf.tables.columns import numbers_of
+from ensf.tables.columns import numbers_of, words_of
 from ensf.tables.laws import IN_UNITS, LAW, without_units
 
 __all__ = ["FAR", "conversions", "far_off", "in_units_of", "stated"]
@@ -68,8 +68,9 @@ def in_units_of(
     ValueError
         If units cannot be converted, or are those of a variance.
     """
-    empty = np.full(len(variable), "", dtype=object)
-    units, error_units = (np.array(extra.get(name, empty), dtype=object) for name in ("units", "error_units"))
+    empty = np.full(len(variable), "")
+    units, error_units = (words_of(extra.get(name, empty)).astype(object) for name in ("units", "error_units"))
+    is_stated = error_units != ""
     error_units = np.where(error_units == "", units, error_units)
     value, error, named = value.copy(), error.copy(), dict(extra)
     is_answer, is_part = without_units(extra, len(variable))
@@ -86,6 +87,7 @@ def in_units_of(
                 ):
                     _convert(column, these, one, target)
                 _convert(error, rows & ~is_part, other, target, difference=True)
+                _convert(error, rows & is_part & is_stated, other, "1", difference=True)
             except ValueError as problem:
                 raise ValueError(f"observations of {name!r}: {_advice(other, target) or problem}") from None
             units[rows & (units != "")] = target

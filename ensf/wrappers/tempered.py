@@ -25,7 +25,7 @@ from operator import add
 
 import numpy as np
 
-from ensf.arrays import Array, Generator, as_floating, generator, is_count, namespace
+from ensf.arrays import Array, Generator, as_floating, generator, is_count, like, namespace, to_numpy
 from ensf.filters.base import (
     Analysis,
     Filter,
@@ -93,7 +93,7 @@ class Tempered:
         Parameters
         ----------
         predicted : (member, column) array
-            ``observation.predict(prior)``.
+            ``observation.predict(prior)``. A row that is not finite, of a simulation that failed, does not count.
         observation : Observation
             Missing ones do not count.
         """
@@ -102,6 +102,8 @@ class Tempered:
             return list((parts / parts.sum()).tolist())
         xp = namespace(predicted)
         missing = xp.isnan(observation.value)
+        there = np.isfinite(to_numpy(predicted)).all(axis=1)
+        predicted = xp.take(predicted, like(np.flatnonzero(there), predicted), axis=0)
         ratios = innovations(predicted, observation)[1]
         ratio = float(xp.max(xp.where(missing, xp.zeros_like(ratios), ratios)))
         return list(tempering(self.pieces, ratio).tolist())

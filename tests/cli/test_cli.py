@@ -90,6 +90,7 @@ def test_words_and_tables_of_options():
         (["--coordinates=lat=nav_lat, lon=nav_lon"], "coordinates", {"lat": "nav_lat", "lon": "nav_lon"}),
         (["--coordinates", '{"lat": "nav_lat"}'], "coordinates", {"lat": "nav_lat"}),
         (["--periods", "x=40,y=2.5"], "periods", {"x": 40.0, "y": 2.5}),
+        (["--laws", "a=Laplace", "--periods", "x=1", "--laws=b=Poisson"], "laws", {"a": "Laplace", "b": "Poisson"}),
         (["--laws", "a=Censored(low=0,high=1),b=Laplace"], "laws", {"a": "Censored(low=0,high=1)", "b": "Laplace"}),
     ],
 )

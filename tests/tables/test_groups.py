@@ -124,9 +124,10 @@ def test_what_is_not_said_is_refused(table, forecast, tmp_path, capsys):
         lambda: Constant(1.0),
         lambda: Constant(-0.1),
         lambda: ByDistance(0.0),
+        lambda: ByDistance(30.0, ("lat", "lon", "depth")),
         lambda: ByChannel("channel", (1, 2), ((1, 0.5),)),
     ],
-    ids=["one", "negative", "no length", "rows"],
+    ids=["one", "negative", "no length", "degrees and metres", "rows"],
 )
 def test_settings_out_of_range_are_refused(build):
     with pytest.raises(ValueError, match="give"):

@@ -82,8 +82,21 @@ def test_rules_name_kinds_and_those_of_variables_still_hold(forecast, table):
     place = table.observe(pack(forecast, "realization")[1]).locate(
         Localization(ByVariable(Sphere(), (("s", "ship", 2.0),)), 2000.0, ("latitude", "longitude", "variable"))
     )
-    codes = [variable_code("ship" if kind == "ship" else "t") for kind in KINDS]
+    codes = [variable_code("t", "ship" if kind == "ship" else "") for kind in KINDS]
     np.testing.assert_array_equal(place.observation.position[:, 2], codes)
+
+
+def test_a_rule_for_a_kind_leaves_that_for_its_variable(forecast, table):
+    """Temperature does not touch salinity, whoever measured it."""
+    rules = (("s", "t", 0.0), ("*", "argo", 0.5))
+    near = Localization(ByVariable(Sphere(), rules), 2000.0, ("latitude", "longitude", "variable"))
+    made = analyse(forecast, table, LETKF(near), 1)
+    np.testing.assert_array_equal(made.s, forecast.s)
+    assert (made.t != forecast.t).any()
+    code = variable_code("t", "argo")
+    assert [near.geometry.factor(variable_code(name), code) for name in ("s", "t")] == [0.0, 0.5]
+    assert near.geometry.factor(variable_code("t"), variable_code("t")) == 1.0
+    assert near.geometry.factor(variable_code("t"), variable_code("argo")) == 0.5
 
 
 def test_a_rule_for_what_is_not_there_is_said(forecast, table, caplog):

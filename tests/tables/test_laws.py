@@ -14,7 +14,7 @@ from ensf.dataset import Problem, analyse, pack
 from ensf.observations import Censored, Gaussian, JoinedLaw, Laplace, Lognormal, StudentT, Threshold
 from ensf.tables import Constant, read
 from ensf.tables.laws import read_law
-from ensf.tables.quality import GrossCheck
+from ensf.tables.quality import Boxes, Duplicates, GrossCheck, SuperObservations
 
 NEAR = Localization(Euclidean(), 3.0, ("x",))
 TABLE = """variable,value,error,time,x,units,kind,law,low,level
@@ -106,11 +106,11 @@ def test_statistics_are_in_the_units_of_the_variable(forecast, table):
     np.testing.assert_allclose(
         observed.table.deviation[:2], Lognormal(np.array([0.2, 0.3])).standard_deviation(value[:2])
     )
-    np.testing.assert_allclose(observed.table.deviation[2:], [1.0, 0.5, np.inf, 0.5])
-    assert observed.table.answers.tolist() == [False, False, False, False, True, False]
+    np.testing.assert_allclose(observed.table.deviation[2:], [1.0, np.inf, np.inf, 0.5])
+    assert observed.table.answers.tolist() == [False, False, False, True, True, False]
     np.testing.assert_array_equal(observed.table.error, [0.2, 0.3, 1.0, 0.5, 0.3, 0.5])
     compared = observed.compare("prior", np.concatenate([forecast.chl + 20, forecast.t + 40], axis=1))
-    assert compared.check(GrossCheck(3.0)).table.used.tolist() == [False, False, False, False, True, False]
+    assert compared.check(GrossCheck(3.0)).table.used.tolist() == [False, False, False, True, True, False]
     assert len(compared.far_off()) == 2 and law.is_independent
 
 
@@ -166,9 +166,8 @@ def test_what_is_no_law_is_refused(text, sentence, forecast, table):
 
 def test_what_does_not_fit_is_refused_in_a_sentence(forecast, table, caplog):
     layout = layout_of(forecast)
-    low = replace(table, value=-table.value)
-    with pytest.raises(ValueError, match="o.csv: row 2 is -0.4: Lognormal takes positive values"):
-        low.observe(layout, laws={"t": "Lognormal"})
+    low = replace(table, value=-table.value).observe(layout, laws={"t": "Lognormal"})
+    assert low.table.reason.tolist()[2] == "value that its error law cannot give" and 2 not in low.used
     with pytest.raises(ValueError, match="the law of 't' has arrays: give numbers"):
         table.observe(layout, laws={"t": StudentT(np.ones(6))})
     with pytest.raises(ValueError, match="LETKF needs Gaussian errors"):
@@ -177,6 +176,102 @@ def test_what_does_not_fit_is_refused_in_a_sentence(forecast, table, caplog):
         table.observe(layout, laws=LAWS, correlation=Constant(0.3))
     table.observe(layout, laws={"salt": "Laplace"})
     assert caplog.messages == ["an error law is for observations of 'salt', of which there are none here"]
+
+
+HEAD = "variable,value,error,time,x,"
+
+
+def rows(folder, text, name="r.csv"):
+    (folder / name).write_text(text)
+    return read(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "laws", "sentence"),
+    [
+        ("law\nt,.1,.2,2020-01-01,3,Censored\n", {}, "r.csv: row 0: Censored has no limit: give low or high"),
+        ("law,low\nt,.1,.2,2020-01-01,3,Censored,<0.1\n", {}, "row 0: low of its error law is '<0.1': give a number"),
+        ('law,low\nt,.1,.2,2020-01-01,3,Censored,"0,1"\n', {}, "row 0: low of its error law is '0,1'"),
+        ("law\nt,1,.2,2020-01-01,3,\nt,1,.2,2020-01-01,4,Studentt\n", {}, "r.csv: row 1: unknown error law 'Studentt'"),
+        ("law,freedom\nt,1,.2,2020-01-01,3,StudentT,5\nt,1,.2,2020-01-01,4,StudentT,1.5\n", {}, "r.csv: row 1: "),
+        ("law\nt,1,.2,2020-01-01,3,\n", [("t", "StudentT")], "laws is .*: give one for each kind or variable"),
+        ("law\nt,1,.2,2020-01-01,3,\n", {"t": StudentT(1.0).tempered(0.5)}, "the law of 't' is a _Tempered"),
+        ("law\nt,1,.2,2020-01-01,3,\n", {"t": "StudentT(freedom=3,nu=2)"}, "has no parameter 'nu': it has freedom"),
+        ("law\nt,1,.2,2020-01-01,3,\n", {"t": "Censored(low='a')"}, "low of error law Censored is 'a': give a number"),
+    ],
+)
+def test_entries_that_are_none_name_their_row(text, laws, sentence, forecast, tmp_path):
+    with pytest.raises(ValueError, match=sentence):
+        rows(tmp_path, HEAD + text).observe(layout_of(forecast), laws=laws)
+
+
+def test_what_a_row_does_not_say_the_setting_says(forecast, tmp_path):
+    table = rows(tmp_path, HEAD + "law,low\nt,.1,.2,2020-01-01,3,Censored,\nt,.3,.2,2020-01-01,4,Censored,.3\n")
+    law = table.observe(layout_of(forecast), laws={"t": "Censored(low=0.1)"}).observation.law
+    np.testing.assert_array_equal(law.low, [0.1, 0.3])
+
+
+def test_what_a_law_cannot_give_is_rejected_and_the_rest_goes_on(forecast, tmp_path):
+    table = rows(tmp_path, HEAD + "law\nchl,0,.2,2020-01-01,3,Lognormal\nchl,1.2,.2,2020-01-01,4,Lognormal\n")
+    observed = table.observe(layout_of(forecast))
+    assert observed.used.tolist() == [1] and observed.table.reason[0] == "value that its error law cannot give"
+
+
+@pytest.mark.parametrize("column", ["", "Gaussian"])
+def test_a_column_that_says_nothing_is_none(forecast, tmp_path, column):
+    text = f"law\nt,1,.2,2020-01-01,3,{column}\nt,1,.3,2020-01-01,4,{column}\n"
+    layout = layout_of(forecast)
+    observed = rows(tmp_path, HEAD + text).observe(layout)
+    np.testing.assert_array_equal(observed.observation.law.deviation, [0.2, 0.3])
+    assert rows(tmp_path, HEAD + text).observe(layout, correlation=Constant(0.3)).observation.law is not None
+
+
+def test_a_limit_in_single_precision_is_the_limit(forecast, tmp_path):
+    table = rows(tmp_path, HEAD + "law,low\nt,.1,.2,2020-01-01,3,Censored,.1\n")
+    table = replace(table, value=np.array([np.float32(0.1)], dtype=np.float64))
+    observed = table.observe(layout_of(forecast)).observation
+    assert observed.law.each(observed.value, np.array([-9.0]))[0] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_units_of_what_has_none(forecast, tmp_path):
+    """Counts are no lengths, a fraction may be stated in percent, and units that are numbers are text."""
+    text = "law,units,error_units\nchl,10,10,2020-01-01,3,Lognormal,g m-3,%\nchl,7,1,2020-01-01,4,Poisson,g m-3,\n"
+    observed = rows(tmp_path, HEAD + text).observe(layout_of(forecast))
+    np.testing.assert_allclose(observed.observation.value, [10_000.0, 7.0])
+    np.testing.assert_allclose(observed.table.error, [0.1, 1.0])
+    forecast.t.attrs["units"] = "1"
+    assert rows(tmp_path, HEAD + "units\nt,1,.2,2020-01-01,3,1\n").observe(layout_of(forecast)).used.tolist() == [0]
+
+
+def test_files_with_other_columns_are_read_as_one(forecast, tmp_path):
+    """What is a number in one file and text in another is text, and empty where it is missing."""
+    rows(tmp_path, HEAD + "kind,group,law\nt,1,.2,2020-01-01,3,42,,\nt,1,.2,2020-01-01,4,,,\n", "a.csv")
+    rows(tmp_path, HEAD + "kind,group,law\nt,1,.2,2020-01-01,5,buoy,g,StudentT\n", "b.csv")
+    table = read([tmp_path / "a.csv", tmp_path / "b.csv"])
+    assert table.kind.tolist() == ["42", "t", "buoy"] and table.extra["group"].tolist() == ["", "", "g"]
+    names = table.with_laws({"42": "Laplace"}).extra["law"].tolist()
+    assert names == ["Laplace", "", "StudentT"]
+
+
+def test_super_observations_and_duplicates_take_like_and_like_alone(forecast, tmp_path):
+    text = (
+        "units,law,level\nt,7,.2,2020-01-01,3.1,degC,,\nt,8,.2,2020-01-01,3.2,degC,,\nt,280,.2,2020-01-01,3.3,K,,\n"
+        "t,1,.1,2020-01-01,3.1,K,Threshold,270\nt,1,.1,2020-01-01,3.2,K,Threshold,270\n"
+    )
+    table = rows(tmp_path, HEAD + text)
+    made = SuperObservations(Boxes(1.0)).flag(table)
+    assert made.reason.tolist()[:5] == ["merged into a super-observation"] * 2 + ["used"] * 3 and len(made) == 6
+    forecast.t.attrs["units"] = "K"
+    observed = made.observe(layout_of(forecast))
+    np.testing.assert_allclose(np.sort(observed.observation.value), [1.0, 1.0, 280.0, 280.65])
+    same = rows(tmp_path, HEAD + "law,level\nt,280,.2,2020-01-01,3,,\nt,1,.1,2020-01-01,3,Threshold,270\n")
+    assert Duplicates().flag(same).used.all()
+
+
+def test_groups_beside_rejected_rows(forecast, tmp_path):
+    text = "group\nt,,.2,2020-01-01,3,a\nt,1,.2,2020-01-01,4,b\nt,1,.2,2020-01-01,5,b\n"
+    observed = rows(tmp_path, HEAD + text).observe(layout_of(forecast), correlation=Constant(0.3)).observation
+    np.testing.assert_allclose(observed.law.covariance(observed.value), [[0.04, 0.012], [0.012, 0.04]])
 
 
 def test_on_another_device_the_law_goes_along(forecast, table):

@@ -47,7 +47,8 @@ from ensf import (
 )
 from ensf.diagnostics import scores
 from ensf.models.lorenz96 import Lorenz96
-from ensf.observations import Combined, Stacked
+from ensf.observations import Combined, Gaussian, JoinedLaw, Stacked
+from ensf.observations.joined_law import gaussian_rows, in_turn
 from ensf.runs import restart
 from ensf.twin import Climatology, PerturbedTruth
 
@@ -351,6 +352,34 @@ def test_errors_of_different_times_are_independent(name):
     np.testing.assert_allclose(seen.law.log_density(seen.value, predicted), parts)
     trajectory = np.random.default_rng(2).standard_normal((MEMBERS, 4, SIZE))
     assert np.isfinite(analyse_window(LETSF(WIDE), trajectory, seen, 1).ensemble).all()
+
+
+@pytest.mark.parametrize(
+    ("errors", "wanted"),
+    [
+        ((1.0, 2.0), np.diag([1.0, 1.0, 4.0, 4.0])),
+        ((1.0, Gaussian(2.0)), np.diag([1.0, 1.0, 4.0, 4.0])),
+        ((Correlated(PAIR), 2.0), block_diag(PAIR, 4.0 * np.eye(2))),
+        ((np.array([1.0, 3.0]), 2.0), np.diag([1.0, 9.0, 4.0, 4.0])),
+    ],
+)
+def test_each_time_has_its_own_error(errors, wanted):
+    class Changing:
+        def observe(self, truth, cycle, rng):
+            return Observation(truth[:2], Select([0, 1]), errors[int(truth[0])])
+
+    network = AsynchronousNetwork(Changing(), (0.1, 0.2), STEPS)
+    seen = network.observe([np.zeros(SIZE), np.ones(SIZE)], 0, np.random.default_rng(1))
+    np.testing.assert_allclose(seen.law.covariance(seen.value), wanted)
+
+
+def test_times_whose_errors_do_not_go_together_are_refused_and_empty_ones_taken():
+    with pytest.raises(ValueError, match="errors of one time are correlated and those of another StudentT"):
+        in_turn([Correlated(PAIR), StudentT(1.0)], [2, 2])
+    law = in_turn([Correlated(PAIR), Correlated(np.zeros((0, 0)))], [2, 0])
+    np.testing.assert_allclose(law.covariance(np.ones(2)), PAIR)
+    nested = in_turn([JoinedLaw((Gaussian(1.0), StudentT(1.0)), ((0,), (1,)))] * 2, [2, 2])
+    assert gaussian_rows(nested, 4).tolist() == [True, False, True, False]
 
 
 def test_windows_that_do_not_fit_are_refused():

@@ -23,6 +23,7 @@ from ensf.observations import (
     Pointwise,
     Poisson,
     Select,
+    Simulated,
     StudentT,
     Threshold,
     absolute,
@@ -332,3 +333,12 @@ def test_what_does_not_fit_is_refused(prior):
     infinite = Observation(np.zeros(SIZE), Pointwise(lambda x: math.inf * x), 1.0)
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="observation 0 of member 0 is predicted as"):
         analyse(Tempered(ETKF()), prior, infinite)
+
+
+def test_a_simulation_that_failed_has_no_say_in_the_weights():
+    predicted = np.random.default_rng(1).standard_normal((30, 4))
+    seen = Observation(np.ones(4), Simulated(), 0.3)
+    method = Tempered(EnKF(), 4)
+    wanted = method.weights(np.delete(predicted, 2, axis=0), seen)
+    predicted[2] = np.nan
+    assert method.weights(predicted, seen) == wanted and wanted[0] < 0.1

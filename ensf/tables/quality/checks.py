@@ -22,7 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensf.arrays.settings import check_kind, check_settings
+from ensf.tables.columns import words_of
 from ensf.tables.flags import DUPLICATE, GROSS, MERGED, THINNED
+from ensf.tables.laws import LAW
 from ensf.tables.quality.boxes import Boxes
 from ensf.tables.table import ObservationTable
 
@@ -129,6 +131,9 @@ class Thinning:
 class SuperObservations:
     """Replaces the rows of each variable in each box by their weighted mean, a new row at the end of the table.
 
+    Rows of other units, kinds or groups are not taken together, and those of another error law than the Gaussian are
+    left as they are.
+
     Parameters
     ----------
     boxes : Boxes
@@ -148,9 +153,12 @@ class SuperObservations:
     def flag(self, table: ObservationTable) -> ObservationTable:
         """The table with the merged rows rejected, and the new rows with a column `merged` that counts them."""
         rows = np.flatnonzero(table.used)
-        box = self.boxes.number(table.take(rows))
-        count = np.bincount(box, minlength=1)
-        merged = count[box] > 1
+        words = _alike(table.take(rows))
+        box = np.unique(np.stack([self.boxes.number(table.take(rows)), *words.values()]), axis=1, return_inverse=True)[
+            1
+        ]
+        box = box.ravel()
+        merged = (np.bincount(box, minlength=1)[box] > 1) & _is_gaussian(table.take(rows))
         if not merged.any():
             return table
         which = np.zeros(len(table), dtype=bool)
@@ -176,8 +184,21 @@ class SuperObservations:
             axes=table.axes,
             z=None if table.z is None else np.bincount(box, weight * table.z),
             vertical={name: np.bincount(box, weight * column) for name, column in table.vertical.items()},
-            extra={"merged": np.bincount(box).astype(float)},
+            extra={name: table.extra[name][first] for name in _alike(table)}
+            | {"merged": np.bincount(box).astype(float)},
         )
+
+
+def _alike(table: ObservationTable) -> dict[str, np.ndarray]:
+    """Columns in which rows that are taken together agree, as numbers of their entries, ``(row,)`` each."""
+    names = [name for name in ("units", "error_units", "kind", "group", LAW) if name in table.extra]
+    return {name: np.unique(words_of(table.extra[name]), return_inverse=True)[1].ravel() for name in names}
+
+
+def _is_gaussian(table: ObservationTable) -> np.ndarray:
+    """Rows ``(row,)`` of bool that name no other error law."""
+    words = words_of(table.extra[LAW]) if LAW in table.extra else np.full(len(table), "")
+    return np.isin(words, ("", "Gaussian"))
 
 
 def _without(table: ObservationTable, rows: np.ndarray, group: np.ndarray, code: int) -> ObservationTable:
@@ -194,6 +215,7 @@ def _same(table: ObservationTable, rows: np.ndarray) -> np.ndarray:
     position = table.position[rows]
     places = [np.mod(one, 360.0) if axis == "lon" else one for axis, one in zip(table.axes, position.T, strict=True)]
     levels = [column[rows] for column in table.levels.values()]
-    columns = (table.variable[rows], table.time[rows], *places, *levels)
+    law = words_of(table.extra[LAW])[rows] if LAW in table.extra else np.full(len(rows), "")
+    columns = (table.variable[rows], table.time[rows], *places, *levels, law)
     keys = [np.unique(column, return_inverse=True)[1].ravel() for column in columns]
     return np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)[1].ravel()
