@@ -28,7 +28,7 @@ from ensf.observations import (
     WindSpeed,
     exponential,
 )
-from ensf.wrappers import AdaptiveInflation, Copula, OutlierRejection, Tempered
+from ensf.wrappers import AdaptiveSpread, Copula, OutlierRejection, Tempered
 
 QUARTER = Pointwise(Composed(exponential, Affine(0.0, 0.25)), Identity())
 # name: operator, law, value; the prior is N(1, 2^2)
@@ -81,7 +81,7 @@ FILTERS = {
     "particle": ParticleFilter(jitter=0.1),
     "tempered": Tempered(LETSF(periodic_line(12, 2.0)), 2),
     "copula": Copula(LETSF(periodic_line(12, 2.0))),
-    "adaptive": AdaptiveInflation(LETSF(periodic_line(12, 2.0)), periodic_line(12, 4.0)),
+    "adaptive": AdaptiveSpread(LETSF(periodic_line(12, 2.0)), periodic_line(12, 4.0)),
 }
 
 
