@@ -297,7 +297,7 @@ def test_workers_give_what_one_gives(finished, tmp_path, engine):
 def test_an_interrupted_board_keeps_what_is_finished(tmp_path):
     command = [sys.executable, "-c", "from ensf.cli import main; raise SystemExit(main())"]
     request = ["board", "--experiments", "lorenz96_sakov2008", "--methods", "map", "--seeds", "1,2,3", "--trials", "2",
-               "--cycles", "500", "--tuning-cycles", "5", "--output", str(tmp_path)]  # fmt: skip
+               "--cycles", "1000", "--tuning-cycles", "5", "--output", str(tmp_path)]  # fmt: skip
     process = subprocess.Popen(
         [*command, *request, "--engine", "processes:2"], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
