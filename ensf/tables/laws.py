@@ -154,8 +154,8 @@ def law_columns(table: Rows, laws: Laws) -> tuple[np.ndarray, dict[str, np.ndarr
         own = ~told & (words == word)
         try:
             chosen.append((read_law(word), own))
-        except ValueError as error:
-            raise ValueError(f"{table.place(int(np.argmax(own)))}: {error}") from None
+        except ValueError as problem:
+            raise ValueError(f"{table.place(int(np.argmax(own)))}: {problem}") from None
     error, columns, names = table.error.copy(), dict(extra), np.full(size, "", dtype=object)
     for law, rows in chosen:
         names[rows] = type(law).__name__
