@@ -119,7 +119,6 @@ def _dry_run(values: Options, follow: Follow) -> int:
     from ensf.offline.observations import summary
 
     offline = _settings(values)
-    _seed(values["seed"])
     prior, observations = (files.several(values[name]) for name in ("prior", "observations"))
     job = offline.prepare(
         prior,
@@ -129,6 +128,7 @@ def _dry_run(values: Options, follow: Follow) -> int:
         overwrite=values["overwrite"],
         follow=follow,
     )
+    job.check_method(_seed(values["seed"]))
     for line in job.lines(names(job.source, offline.stages, offline.statistics, bool(keepers(job.pipeline.method)))):
         print(line)
     if not job.observed.table.used.any():

@@ -210,6 +210,14 @@ class Job:
                 level[rows] = stations.heights(name)[rows]
         return level
 
+    def check_method(self, seed: int) -> None:
+        """Raise ValueError if the filter does not take these observations, as one for Gaussian errors other laws.
+
+        A filter of whole states is not asked: that is the analysis.
+        """
+        if self.pipeline.is_prepared:
+            self.pipeline.prepare(self.needed, np.random.default_rng(seed), self.memory)
+
     def lines(self, files: list[str]) -> Iterator[str]:
         """What would be done."""
         source = self.source
@@ -222,6 +230,10 @@ class Job:
         yield f"observations: {self.observed.observation.size} of {len(self.observed.table)} rows used"
         yield from (f"    {number} {reason}" for reason, number in counts(self.observed.table).items())
         yield from (f"    {one}" for one in self.converted)
+        laws, rows = np.unique(self.observed.table.laws[self.observed.used], return_counts=True)
+        yield from (
+            f"    {number} with the law {law}" for law, number in zip(laws.tolist(), rows.tolist(), strict=True) if law
+        )
         for parameter, source in self.parameters:
             (name,) = source.layout.template.data_vars
             yield f"parameter {name}, {source.layout.size} of each member: {parameter}"

@@ -155,6 +155,11 @@ class ObservationTable:
         return np.where(_is_named(kind), words_of(kind), self.variable)
 
     @property
+    def laws(self) -> np.ndarray:
+        """Name of the error law of each row, empty where errors are Gaussian."""
+        return self.extra.get(LAW, np.full(len(self), ""))
+
+    @property
     def deviation(self) -> np.ndarray:
         """Standard deviation of each error in the units of its variable, infinite for `answers`."""
         amount = self.extra.get(AMOUNT, np.full(len(self), np.nan))

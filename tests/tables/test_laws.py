@@ -280,6 +280,18 @@ def test_on_another_device_the_law_goes_along(forecast, table):
     assert moved.law is observed.observation.law and not moved.law.is_gaussian
 
 
+def test_a_dry_run_asks_the_filter_and_tells_the_laws(forecast, table, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for member in range(3):
+        forecast.isel(realization=member).to_netcdf(f"m{member}.nc")
+    request = ["analyse", "--prior", "m?.nc", "--observations", "o.csv", "--output", "out", "--window", "all"]
+    request += ["--laws", "chl=Lognormal", "--dry-run"]
+    assert main([*request, "--method", repr(LETSF(NEAR))]) == 0
+    assert "    2 with the law Lognormal\n" in capsys.readouterr().out
+    assert main([*request, "--method", repr(LETKF(NEAR))]) == 2
+    assert "LETKF needs Gaussian errors" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_a_cycle_takes_the_laws_of_its_configuration(forecast, table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for member in range(1, 6):
