@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import cftime
@@ -31,6 +34,15 @@ def counts_times(time: xr.DataArray, member_dim: str) -> bool:
     return time.dims == (member_dim,) and (time.name == member_dim or str(member_dim).lower() == "time")
 
 
+@contextmanager
+def _of_any_year() -> Iterator[None]:
+    """Without the warning of a year 0, which the calendar of the CF conventions does not have, but files count from."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "this date/calendar/year zero convention")
+        yield
+
+
+@_of_any_year()
 def differing(mine: xr.DataArray | xr.Variable, its: xr.DataArray | xr.Variable) -> np.ndarray:
     """Which times of two variables of one shape are not the same date up to rounding, array of bool.
 
@@ -55,6 +67,7 @@ def differing(mine: xr.DataArray | xr.Variable, its: xr.DataArray | xr.Variable)
     return ~same
 
 
+@_of_any_year()
 def said(variable: xr.DataArray | xr.Variable, which: int = 0) -> str:
     """One of the times of a variable in words, ``2020-01-31T06:00:00``, to a millisecond; as stored if no date."""
     number = float(_numbers(variable).ravel()[which])
@@ -77,6 +90,7 @@ def spacing(variable: xr.DataArray | xr.Variable) -> float:
     return float(np.nanmax(np.spacing(np.abs(variable.values)), initial=0.0))
 
 
+@_of_any_year()
 def seconds(variable: xr.DataArray | xr.Variable) -> float:
     """Seconds of the unit of times, as they are compared."""
     one, nothing = (_date(number, *_counted(variable)[1:]) for number in (1, 0))
