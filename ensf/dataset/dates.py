@@ -7,13 +7,13 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import cftime
 import numpy as np
 import xarray as xr
 
-__all__ = ["counts_times", "differing", "said", "seconds", "spacing", "tells_dates"]
+__all__ = ["counts_times", "differing", "rounding", "said", "seconds_after", "tells_dates"]
 
 ROUNDING = 2
 """Steps of a number of floating point by which one time may differ between two files."""
@@ -57,10 +57,10 @@ def differing(mine: xr.DataArray | xr.Variable, its: xr.DataArray | xr.Variable)
         If units or calendars differ, and one of them cannot be read.
     """
     own, other = (_numbers(one) for one in (mine, its))
-    step, its_step = (spacing(one) * _counted(one)[0] for one in (mine, its))
+    step, its_step = (_step(one) for one in (mine, its))
     tolerance = ROUNDING * max(step, its_step)
     if _counted(mine)[1:] != _counted(its)[1:]:
-        second, its_second = (1 / seconds(one) for one in (mine, its))
+        second, its_second = (1 / _seconds(one) for one in (mine, its))
         tolerance = ROUNDING * (step + its_step * second / its_second) + MICROSECONDS * second
         other = _moved(other, its, mine)
     same = (np.abs(own - other) <= tolerance) | np.isnan(own) & np.isnan(other)
@@ -83,16 +83,39 @@ def said(variable: xr.DataArray | xr.Variable, which: int = 0) -> str:
         return f"{number:g} {units}"
 
 
-def spacing(variable: xr.DataArray | xr.Variable) -> float:
-    """Distance of the numbers that can be stored, where they are largest; 0 for whole numbers."""
-    if variable.dtype.kind != "f" or not variable.size:
-        return 0.0
-    return float(np.nanmax(np.spacing(np.abs(variable.values)), initial=0.0))
+@_of_any_year()
+def seconds_after(variable: xr.DataArray | xr.Variable, date: datetime) -> np.ndarray:
+    """Seconds from a date to the times of a variable, in their calendar.
+
+    Raises
+    ------
+    ValueError
+        If the calendar does not have the date, or the unit cannot be read.
+    """
+    _, units, calendar = _counted(variable)
+    how = {"calendar": calendar, "has_year_zero": _of_year_zero(units)}
+    try:
+        there = cftime.datetime(*date.timetuple()[:6], date.microsecond, **how)
+    except ValueError as error:
+        raise ValueError(f"calendar {calendar!r} has no {date:%Y-%m-%d}") from error
+    return (_numbers(variable) - cftime.date2num(there, units, **how)) * _seconds(variable)
 
 
 @_of_any_year()
-def seconds(variable: xr.DataArray | xr.Variable) -> float:
-    """Seconds of the unit of times, as they are compared."""
+def rounding(variable: xr.DataArray | xr.Variable) -> float:
+    """Seconds between two neighbouring times that can be stored; 0 for whole numbers."""
+    return _step(variable) * _seconds(variable)
+
+
+def _step(variable: xr.DataArray | xr.Variable) -> float:
+    """Distance of the numbers that can be stored, where they are largest, in the unit of `_counted`."""
+    if variable.dtype.kind != "f" or not variable.size:
+        return 0.0
+    return float(np.nanmax(np.spacing(np.abs(variable.values)), initial=0.0)) * _counted(variable)[0]
+
+
+def _seconds(variable: xr.DataArray | xr.Variable) -> float:
+    """Seconds of the unit of `_counted`."""
     one, nothing = (_date(number, *_counted(variable)[1:]) for number in (1, 0))
     return float((one - nothing).total_seconds())
 
