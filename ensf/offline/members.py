@@ -19,14 +19,14 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset import Layout
-from ensf.dataset.coordinates import check_periods, find_coordinate, located, without_place
-from ensf.dataset.dates import differing, tells_dates
+from ensf.dataset.coordinates import CRITERIA, check_periods, find_coordinate, located, without_place
+from ensf.dataset.dates import differing, said, tells_dates
 from ensf.dataset.netcdf import reading
 from ensf.dataset.raw import RawFile, raw
 from ensf.dataset.stored import Stored, decoded
 from ensf.dataset.stores import check_there, is_store
 from ensf.dataset.tiles import Range, Tile, tile_at
-from ensf.dataset.units import in_units
+from ensf.offline.alike import is_bounds, is_place, other_place, same_units
 from ensf.offline.valid_times import check_times
 
 __all__ = ["Source", "has_members", "parameter_source"]
@@ -366,7 +366,7 @@ class Source:
             ("type", wanted.dtype, Stored.of(other.dtype, other.attrs).number),
             ("units", wanted.attrs.get("units"), other.attrs.get("units")),
         ):
-            if mine != its:
+            if mine != its and not (what == "units" and same_units(mine, its)):
                 raise ValueError(
                     f"variable {wanted.name!r} has {what} {its} in {path} but {mine} in {self.paths[0]}: "
                     "make members alike"
@@ -375,11 +375,13 @@ class Source:
         for key, coordinate in wanted.coords.items():
             if _counts_members(coordinate, self.layout.member_dim) or time is not None and key == time.name:
                 continue
-            if key not in other.coords or not _same(coordinate, other.coords[key]):
-                raise ValueError(
-                    f"coordinate {key!r} of variable {wanted.name!r} differs between {path} and {self.paths[0]}: "
-                    "give members of one grid and time"
-                )
+            if _is_time(coordinate) or is_place(coordinate, wanted):
+                differs = "is not there" if key not in other.coords else _other(coordinate, other.coords[key])
+                if differs:
+                    raise ValueError(
+                        f"coordinate {key!r} of variable {wanted.name!r} differs between {path} and {self.paths[0]}, "
+                        f"in the former it {differs}: give members of one grid and time"
+                    )
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -440,12 +442,13 @@ def _content(
 
 
 def _default(dataset: xr.Dataset, member_dim: str) -> list[str]:
-    """All variables of floating point, of one file those with the member dimension."""
+    """All variables of floating point but edges of cells, of one file those with the member dimension."""
     several = dataset.sizes.get(member_dim, 1) > 1
     return [
         str(name)
         for name, variable in dataset.data_vars.items()
         if _number(variable).kind == "f" and (member_dim in variable.dims or not several)
+        if not is_bounds(name, dataset)
     ]
 
 
@@ -500,20 +503,24 @@ def _masks(path: Path, template: xr.Dataset, missing: Mapping[str, np.ndarray]) 
     return {name: where for name, where in masks.items() if where.any()}
 
 
-def _same(mine: xr.DataArray, its: xr.DataArray) -> bool:
-    """Whether a coordinate is that of another file, which is as stored; dates and lengths in units of their own."""
+def _is_time(coordinate: xr.DataArray) -> bool:
+    """Whether it is a time that members have in common, unlike the start of their forecasts."""
+    standard_name, criterion = coordinate.attrs.get("standard_name"), CRITERIA["time"]
+    named = standard_name in criterion.standard_names or coordinate.name in ("time", *criterion.names)
+    return named or tells_dates(coordinate) and standard_name != "forecast_reference_time"
+
+
+def _other(mine: xr.DataArray, its: xr.DataArray) -> str:
+    """Where a coordinate of another file, as stored, is not `mine`, in words; nothing if it is."""
     own, other = mine.variable, decoded(its.to_dataset(name="one"))["one"].variable
-    if own.dims != other.dims or own.shape != other.shape or tells_dates(own) != tells_dates(other):
-        return False
-    units, wanted = (str(one.attrs.get("units", "")) for one in (other, own))
+    if not (tells_dates(own) and tells_dates(other)) or own.shape != other.shape:
+        return other_place(other, own)
     try:
-        if tells_dates(own):
-            return not differing(own, other).any()
-        if units == wanted:
-            return other.equals(own)
-        return bool(np.allclose(in_units(other.values, units, wanted), own.values, equal_nan=True))
-    except ValueError:
-        return False
+        differs = differing(own, other).ravel()
+    except ValueError as error:
+        return f"cannot be compared ({error})"
+    which = int(np.argmax(differs))
+    return f"is {said(other, which)}, not {said(own, which)}" if differs.any() else ""
 
 
 def _counts_members(coordinate: xr.DataArray, member_dim: str) -> bool:

@@ -12,7 +12,9 @@ import xarray as xr
 
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate
+from ensf.dataset.dates import tells_dates
 from ensf.dataset.tiles import Range, Tile, tile_at
+from ensf.offline.alike import is_place, other_place, same_units
 from ensf.offline.members import Source, has_members
 
 __all__ = ["TimesSource"]
@@ -248,14 +250,16 @@ def _check_alike(template: xr.Dataset, time: Source, wanted: xr.Dataset, first: 
             ("type", variable.dtype, other.dtype),
             ("units", variable.attrs.get("units"), other.attrs.get("units")),
         ):
-            if mine != its:
+            if mine != its and not (what == "units" and same_units(mine, its)):
                 raise ValueError(
                     f"variable {name!r} has {what} {its} in {time.label(0)} but {mine} in {first.label(0)}: make the "
                     "files of all times alike"
                 )
         for key, coordinate in variable.coords.items():
-            fixed = dim not in coordinate.dims and key != own.name
-            if fixed and (key not in other.coords or not coordinate.variable.equals(other.coords[key].variable)):
+            if dim in coordinate.dims or key == own.name or tells_dates(coordinate):
+                continue
+            there = other.coords.get(key)
+            if is_place(coordinate, variable) and (there is None or other_place(there.variable, coordinate.variable)):
                 raise ValueError(
                     f"coordinate {key!r} of variable {name!r} differs between {time.label(0)} and {first.label(0)}: "
                     "give files of one grid"

@@ -37,6 +37,8 @@ def _of_all(path: Path, member_dim: str) -> xr.DataArray | None:
     if time.size > 1 and np.isnan(time.values).any():
         which = int(np.argmax(np.isnan(time.values)))
         raise ValueError(f"{path}: variable {time.name!r} has no time at {which} of {time.size} places: repair it")
+    if np.isinf(time.values).any():
+        raise ValueError(f"{path}: variable {time.name!r} is infinite: repair it")
     if counts_times(time, member_dim):
         return None
     if member_dim in time.dims:
@@ -70,10 +72,19 @@ def _refuse_other(time: xr.DataArray | None, first: xr.DataArray | None, name: s
 
 
 def times_of(path: Path, several: bool = True) -> xr.DataArray | None:
-    """The times of a file as numbers, NaN where one is missing; None if it tells none, or several if it may not."""
+    """The times of a file as numbers, NaN where one is missing; None if it tells none, or several if it may not.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, or WRF's ``Times`` are no dates.
+    """
     check_there(path)
     with netcdf.reading(path) as file:
-        time = time_variable(file, several)
+        try:
+            time = time_variable(file, several)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
         return None if time is None else decoded(xr.Dataset({"one": time.variable}))["one"].rename(time.name)
 
 
@@ -110,6 +121,11 @@ def time_variable(file: xr.Dataset, several: bool = False) -> xr.DataArray | Non
         With times as numbers. WRF's ``Times`` become seconds.
     several : bool
         Whether it may have several times.
+
+    Raises
+    ------
+    ValueError
+        If WRF's ``Times`` are no dates.
     """
     dates = [
         variable
@@ -136,5 +152,9 @@ def _of_wrf(file: xr.Dataset, several: bool) -> xr.DataArray | None:
     if "Times" not in file.variables or not (file["Times"].size == 1 or several and file["Times"].size):
         return None
     texts = [text.decode() if isinstance(text, bytes) else str(text) for text in file["Times"].values.ravel()]
-    seconds = np.array([text.replace("_", "T") for text in texts], dtype="datetime64[s]").astype(np.int64)
-    return xr.DataArray(seconds, dims="Time", name="Times", attrs={"units": "seconds since 1970-01-01"})
+    try:
+        seconds = np.array([text.replace("_", "T") for text in texts], dtype="datetime64[s]").astype(np.int64)
+    except ValueError as error:
+        raise ValueError(f"variable 'Times' is no date ({error}): write one such as 2024-01-31_12:00:00") from error
+    attributes = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+    return xr.DataArray(seconds, dims="Time", name="Times", attrs=attributes)

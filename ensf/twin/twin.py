@@ -29,6 +29,7 @@ from ensf.arrays import (
     Generator,
     Numbers,
     centred,
+    is_count,
     is_host,
     like,
     member_mean,
@@ -288,12 +289,12 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If there are fewer than two.
+            If they are no whole number, or fewer than two.
         """
         here = self.ensemble.shape[0]
         members = here if members is None else members
-        if members < 2:
-            raise ValueError(f"members of a branch are {members}: give 2 or more")
+        if not is_count(members) or members < 2:
+            raise ValueError(f"members of a branch are {members!r}: give a whole number, 2 or more")
         ensemble, streams = self.ensemble, self.streams.copy()
         if members != here:
             noise = streams.ensemble.standard_normal((here, members))

@@ -23,7 +23,9 @@ from ensf.cli import main
 from ensf.filters import ETKF
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling
-from ensf.offline.cycle.members import changed, content, unlike
+from ensf.offline.cycle.members import changed, check_time, content, unlike
+from ensf.offline.cycle.members import contents as held
+from ensf.offline.cycle.settings import Date
 from ensf.runs.recipe.reader import read_method
 from ensf.tables import read
 
@@ -144,11 +146,11 @@ def contents(directory):
 WAYS = {
     "hole": "its output is not valid: variable 'q' has no value at 1 of 12 points",
     "infinite": "its output is not valid: variable 'q' is infinite at 1 of 12 points",
-    "time": "its output is not valid: its time 'time' is 2020-01-01 00:00:00 but the cycle ends at 2020-01-01T06:00:00",
-    "units": "its output is unlike the others: variable 'q': time 1 x y 3 x x 4, float64, units degC, not time 1",
-    "coordinate": "its output is unlike the others: coordinate 'x' of variable 'q': values ",
+    "time": "its output is not valid: its time 'time' is 2020-01-01T00:00:00 but the cycle ends at 2020-01-01T06:00:00",
+    "units": "its output is unlike the others: variable 'q' has units degC, not K",
+    "coordinate": "its output is unlike the others: coordinate 'x' of variable 'q' is 0.5 at x 0, not 0",
     "name": "its output is unlike the others: it has no variable 'q'",
-    "grid": "its output is unlike the others: variable 'q': time 1 x y 3 x x 5, float64, units K, not time 1 x y 3 x x 4",  # noqa: E501
+    "grid": "its output is unlike the others: variable 'q' is time 1 x y 3 x x 5, not time 1 x y 3 x x 4",
     "exit": "it ended with exit status 3",
     "nothing": "it left no output file",
     "hang": "it took longer than 1 s",
@@ -173,7 +175,7 @@ def test_a_member_that_fails_in_any_way_is_left_out_or_tried_again(folder, ended
 
 def test_a_member_of_another_grid_fails_and_a_repaired_model_goes_on(folder):
     with pytest.raises(
-        OSError, match="member 3 failed in cycle 1: its output is unlike the others: .* x x 5, .*not .*x x 4"
+        OSError, match="member 3 failed in cycle 1: its output is unlike the others: .* x x 5, not .*x x 4"
     ):
         run(folder, model("grid"), cycles=1)
     records, _ = run(folder, model("grid"), cycles=1, resume=True)
@@ -190,32 +192,84 @@ def test_the_first_member_is_no_better_than_the_others(folder):
     assert records[0]["failed"] == [1] and "unlike the others" in lines[0]
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (lambda file: file.isel(x=slice(0, 2)), "variable 'q': y 3 x x 2, float64, units K, not y 3 x x 4, float64"),
-        (lambda file: file.assign_coords(x=file.x + 1), "coordinate 'x' of variable 'q': values "),
-        (lambda file: file.astype("f4"), "variable 'q': y 3 x x 4, float32, units K, not y 3 x x 4, float64"),
-        (lambda file: file.assign(dt=0.5), "it has variable 'dt'; let it keep variables, grid, types and units, or"),
-        (lambda file: file.rename(q="p"), "it has no variable 'q'"),
-        (
-            lambda file: file.drop_vars("q").assign(q=file.q.drop_attrs()),
-            "variable 'q': y 3 x x 4, float64, units none",
-        ),
-        (lambda file: xr.concat([file, file.assign_coords(time=file.time + 1)], "time"), None),
-        (lambda file: file.isel(time=0).drop_encoding(), None),
-    ],
-    ids=["grid", "place", "dtype", "more", "less", "units", "times", "time"],
-)
-def test_what_a_model_must_keep(folder, change, sentence):
-    """Its times may be others."""
-    given, made = folder / "initial" / "m1.nc", folder / "changed.nc"
-    change(xr.load_dataset(given, decode_times=False)).to_netcdf(made)
+def with_units(file, units):
+    return file.assign(q=file.q.assign_attrs(units=units))
+
+
+REFUSED = {
+    "grid": (lambda file: file.isel(x=slice(0, 2)), "variable 'q' is y 3 x x 2, not y 3 x x 4"),
+    "order": (lambda file: file.transpose("time", "x", "y"), "variable 'q' is x 4 x y 3, not y 3 x x 4"),
+    "place": (lambda file: file.assign_coords(x=file.x + 1e-4), "coordinate 'x' of variable 'q' is 0.0001 at x 0, not"),
+    "level": (lambda file: file.assign_coords(level=850.0), "coordinate 'level' of variable 'q' is 850, not 500"),
+    "integers": (lambda file: file.assign(q=file.q.astype("i4")), "variable 'q' has type int32, which is not floating"),
+    "less": (lambda file: file.rename(q="p"), "it has no variable 'q'; let it keep variables, grid and units, or name"),
+    "units": (lambda file: with_units(file, "degC"), "variable 'q' has units degC, not K"),
+    "factor": (lambda file: with_units(file, "mK"), "variable 'q' has units mK, not K"),
+}
+KEPT = {
+    "nothing": lambda file: file,
+    "times": lambda file: xr.concat([file, file.assign_coords(time=file.time + 1)], "time"),
+    "time": lambda file: file.isel(time=0).drop_encoding(),
+    "single": lambda file: file.astype("f4"),
+    "single places": lambda file: file.assign_coords(x=file.x.astype("f4"), y=file.y.astype("f4")),
+    "nearly": lambda file: file.assign_coords(x=file.x + 1e-12),
+    "kelvin": lambda file: with_units(file, "kelvin"),
+    "no units": lambda file: file.assign(q=file.q.drop_attrs(deep=False)),
+    "bounds": lambda file: file.assign(time_bnds=(("time", "nv"), [[0.0, 6.0]])),
+    "diagnostic": lambda file: file.assign(dt=0.5),
+    "lead": lambda file: file.assign_coords(forecast_period=((), 6.0, {"units": "hours"})),
+    "iteration": lambda file: file.assign_coords(iteration=480),
+}
+
+
+def altered(folder, change):
+    """The file of a member before and after a model, at 500 hPa, some forecast hours and iterations on."""
+    given, made = folder / "given.nc", folder / "changed.nc"
+    file = xr.load_dataset(folder / "initial" / "m1.nc", decode_times=False)
+    file = file.assign_coords(x=0.1 * file.x, level=500.0, iteration=0, forecast_period=0.0)
+    for path, one in ((given, file), (made, change(file))):
+        one.to_netcdf(path)
+    return given, made
+
+
+@pytest.mark.parametrize("way", REFUSED)
+def test_what_a_model_must_keep(folder, way):
+    change, sentence = REFUSED[way]
+    given, made = altered(folder, change)
     reasons = changed([(1, given, made), (2, given, given)])
-    if sentence is None:
-        assert not reasons
-    else:
-        assert reasons[1] == reasons[2] and f"the file that the model was given: {sentence}" in reasons[1]
+    assert reasons[1] == reasons[2] and f"the file that the model was given: {sentence}" in reasons[1]
+
+
+@pytest.mark.parametrize("way", KEPT)
+def test_what_a_model_may_change(folder, way):
+    """Times, types, what has no place, how the unit is written, and rounding; there may be more variables."""
+    given, made = altered(folder, KEPT[way])
+    assert changed([(1, given, made)]) == {}
+
+
+@pytest.mark.parametrize("way", ["nothing", "single places", "nearly", "kelvin", "no units", "lead", "iteration"])
+def test_members_may_differ_in_what_a_model_may_change(folder, way):
+    files = {number: [path] for number, path in enumerate(altered(folder, KEPT[way]), 1)}
+    holds = {number: held(paths) for number, paths in files.items()}
+    assert unlike(holds, files) == {}
+    other = altered(folder, REFUSED["level"][0])[1].rename(folder / "level.nc")
+    altered(folder, KEPT[way])
+    files[3], holds[3] = [other], content(other)
+    said = "the others: coordinate 'level' of variable 'q' is 850, not 500"
+    assert unlike(holds, files) == {3: said}
+
+
+def test_members_with_numbers_of_their_own_are_cycled(folder):
+    """CF has the number of a member, and the length of its forecast, as coordinates."""
+    for path in [*(folder / "initial").iterdir(), *(folder / "made").glob("?_?.nc")]:
+        with netCDF4.Dataset(path, "a") as file:
+            for name, value in (("realization", int(path.stem[-1])), ("forecast_period", float(file["time"][0]))):
+                file.createVariable(name, "f8", ())[...] = value
+            file["q"].coordinates = "realization forecast_period"
+    records, _ = run(folder, model(), cycles=2)
+    assert [record["failed"] for record in records] == [[], []]
+    with netCDF4.Dataset(folder / "out/cycle_0002/analysis/member_0003.nc") as file:
+        assert float(file["realization"][...]) == 3.0 and float(file["forecast_period"][...]) == 12.0
 
 
 def test_a_model_that_changes_the_grid_of_all_members_is_refused(folder):
@@ -233,13 +287,24 @@ def test_members_of_the_same_dates_are_alike(folder):
     write(folder / "other.nc", 2, time=6.0)
     with netCDF4.Dataset(folder / "other.nc", "a") as file:
         file["time"][:], file["time"].units = same.values()
-    one, other = content(folder / "one.nc"), content(folder / "other.nc")
-    assert one == other and one["time 'time'"] == "2020-01-01T06:00:00"
+    files = {1: [folder / "one.nc"], 2: [folder / "other.nc"]}
+    assert unlike({member: content(*paths) for member, paths in files.items()}, files) == {}
     with netCDF4.Dataset(folder / "other.nc", "a") as file:
         file["time"].units = "minutes since 2020-10-27"
-    assert unlike({1: one, 2: content(folder / "other.nc")}) == {
-        2: "the others: time 'time': 2020-10-27T06:00:00, not 2020-01-01T06:00:00"
+    assert unlike({member: content(*paths) for member, paths in files.items()}, files) == {
+        2: "the others: its time 'time' is 2020-10-27T06:00:00, not 2020-01-01T06:00:00"
     }
+
+
+@pytest.mark.parametrize("holes", [(5, 6), (4,)])
+def test_members_without_data_elsewhere_are_unlike(folder, holes):
+    files = {member: [folder / f"{member}.nc"] for member in (1, 2, 3)}
+    for member, (path,) in files.items():
+        write(path, member, land=holes if member == 2 else (5,))
+    holds = {member: content(*paths, mask=True) for member, paths in files.items()}
+    where = {(5, 6): "at 2 of 12 points, not at 1; the first that differs is time 0, y 1, x 2", (4,): "at 1 of 12"}
+    reason = unlike(holds, files)[2]
+    assert len(unlike(holds, files)) == 1 and f"the others: variable 'q' has no value {where[holes]}" in reason
 
 
 def test_an_output_of_the_template_does_not_count(folder):
@@ -311,7 +376,7 @@ def test_a_scalar_time_as_xarray_writes_it_must_not_stand_still(folder):
         hours = 0 if path.parent.name == "initial" else 6 * int(path.name[0])
         date = np.datetime64("2020-01-01T00:00:00", "ns") + np.timedelta64(hours, "h")
         field.assign_coords(valid=date).to_netcdf(path)
-    with pytest.raises(OSError, match="its time 'valid' is 2020-01-01 00:00:00 but the cycle ends at 2020-01-01T06:00"):
+    with pytest.raises(OSError, match="its time 'valid' is 2020-01-01T00:00:00 but the cycle ends at 2020-01-01T06:00"):
         run(folder)
     run(folder, model(), output="moving")
 
@@ -322,6 +387,50 @@ def test_calendars_of_the_model(folder):
             with netCDF4.Dataset(folder / "made" / f"{cycle}_{member}.nc", "a") as file:
                 file["time"].calendar = "noleap"
     run(folder, model())
+
+
+@pytest.mark.parametrize("hours", [1, 3, 6])
+def test_times_in_single_precision_are_those_of_short_cycles(tmp_path, hours):
+    """Days since 1900 are stored to 6 minutes; a time that stands still is seen."""
+    first, step = np.datetime64("2020-03-01T00:00"), np.timedelta64(hours, "h")
+    for cycle in range(12):
+        start, end = first + cycle * step, first + (cycle + 1) * step
+        for name, when in (("given.nc", start), ("made.nc", end)):
+            days = np.float32((when - np.datetime64("1900-01-01")) / np.timedelta64(1, "D"))
+            coordinate = ("time", [days], {"units": "days since 1900-01-01", "standard_name": "time"})
+            xr.Dataset({"q": ("x", np.zeros(3)), "time": coordinate}).to_netcdf(tmp_path / name)
+        made, given, dates = tmp_path / "made.nc", tmp_path / "given.nc", (Date(str(start)), Date(str(end)))
+        check_time(made, given, *dates)
+        with pytest.raises(ValueError, match=f"its time 'time' is .* but the cycle ends at {end}"):
+            check_time(given, given, *dates)
+
+
+@pytest.mark.parametrize(
+    ("calendar", "end", "value", "sentence"),
+    [
+        (
+            "noleap",
+            "2020-02-29",
+            59.0,
+            "with 2020-02-29T00:00 .calendar 'noleap' has no 2020-02-29. .check_time = f",
+        ),
+        ("360_day", "2020-01-31", 30.0, "with 2020-01-31T00:00 .calendar '360_day' has no 2020-01-31. .check_time = f"),
+        ("standard", "2020-01-31", np.inf, "its time 'time' is infinite .check_time = false"),
+        ("standard", "2020-01-31", np.nan, "its time 'time' is missing .check_time = false"),
+        ("noleap", "2020-03-01", 59.0, None),
+    ],
+)
+def test_ends_that_a_calendar_does_not_have(tmp_path, calendar, end, value, sentence):
+    """A cycle may start on one."""
+    attributes = {"units": "days since 2020-01-01", "calendar": calendar, "standard_name": "time"}
+    path, end = tmp_path / "made.nc", np.datetime64(f"{end}T00:00")
+    xr.Dataset({"q": ("x", np.zeros(3)), "time": ("time", [value], attributes)}).to_netcdf(path)
+    dates = Date(str(end - np.timedelta64(1, "D"))), Date(str(end))
+    if sentence is None:
+        check_time(path, path, *dates)
+        return
+    with pytest.raises(ValueError, match=sentence):
+        check_time(path, path, *dates)
 
 
 @pytest.mark.parametrize(
@@ -435,7 +544,7 @@ def test_land_is_cycled(folder):
 def test_a_hole_in_the_sea_is_a_failure_beside_land(folder):
     made_with_land(folder)
     with pytest.raises(
-        OSError, match=r"member 3 failed in cycle 1: .*points without data of variable 'q': 4 \(\w+\), not 3 \(\w+\)"
+        OSError, match="member 3 failed in cycle 1: .*variable 'q' has no value at 4 of 12 points, not at 3; the first"
     ):
         run(folder, model("hole"), mask=True)
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import netCDF4
 import numpy as np
 import pytest
 from offline_files import (
@@ -130,6 +131,63 @@ def test_one_sentence_and_nothing_written(folder, capsys, case, mode):
     shown = capsys.readouterr().err.strip()
     assert sentence.format(folder=folder) in shown and shown.startswith("ensf: ") and "\n" not in shown
     assert contents(folder) == before
+
+
+def add(name, values, **attributes):
+    """A scalar coordinate of all variables of each member, from one value or one for each."""
+
+    def change(folder):
+        for number, value in zip(range(1, MEMBERS + 1), np.broadcast_to(values, MEMBERS), strict=True):
+            with netCDF4.Dataset(member(folder, number), "a") as file:
+                file.createVariable(name, "f8", ())[...] = value
+                file[name].setncatts(attributes)
+                for variable in ("t", "q"):
+                    before = getattr(file[variable], "coordinates", "")
+                    file[variable].coordinates = f"{before} {name}".strip()
+
+    return change
+
+
+def nearly(folder):
+    with netCDF4.Dataset(member(folder), "a") as file:
+        file["lat"][:] = file["lat"][:] + 1e-9
+
+
+PLAIN = {
+    "lead": add("forecast_period", np.arange(MEMBERS) * 6.0, units="hours", standard_name="forecast_period"),
+    "start": add(
+        "start", np.arange(MEMBERS) * 6.0, units="hours since 2024-01-29", standard_name="forecast_reference_time"
+    ),
+    "number": add("number", np.arange(MEMBERS), standard_name="realization"),
+    "iteration": add("iteration", np.arange(MEMBERS)),
+    "spelling": lambda folder: edit(member(folder), lambda file: file["t"].setncattr("units", "kelvin")),
+    "no units": lambda folder: edit(member(folder), lambda file: file["t"].delncattr("units")),
+    "nearly": nearly,
+}
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_members_may_differ_in_what_has_no_place(folder, case):
+    """As those of a lagged ensemble; the analysis is what it is without."""
+    offline, given = Offline(ETKF(), mask=True), (str(folder / "forecast_*.nc"), folder / "obs.csv")
+    offline.analyse(*given, folder / "before", rng=np.random.default_rng(1))
+    PLAIN[case](folder)
+    offline.analyse(*given, folder / "after", rng=np.random.default_rng(1))
+    for number in (1, 3):
+        fields = []
+        for output in ("before", "after"):
+            with netCDF4.Dataset(folder / output / member(folder, number).name) as file:
+                fields.append(np.ma.filled(file["q"][:], np.nan))
+        np.testing.assert_array_equal(fields[1], fields[0])
+
+
+def test_members_on_other_levels_are_refused(folder):
+    add("height", [2.0] * (MEMBERS - 1) + [10.0], units="m")(folder)
+    sentence = (
+        r"coordinate 'height' of variable '\w' differs between .*, in the former it is 10, not 2: give members of"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        Offline(ETKF(), mask=True).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
 
 
 REJECTED = {

@@ -346,8 +346,8 @@ def test_cycles_with_a_file_for_each_time_go_on_and_old_files_go(folder):
     [
         ("", "none_*.nc", 1, "its output is not valid: there is no file none_*.nc of an earlier time"),
         ("nan", "hist_*.nc", 2, "its output is not valid: hist_1.nc: variable 'q' has no value at 1 of 12 points"),
-        ("less", "*.nc", 2, "its output is unlike the others: it has no variable 'q' at time 3"),
-        ("late", "hist_[0-2].nc", 2, "time 'time' at time 1: 2020-01-01T02:00:00, not 2020-01-01T00:00:00"),
+        ("less", "*.nc", 2, "its output is unlike the others: it has files of 3 times, not 4"),
+        ("late", "hist_[0-2].nc", 2, "its time 'time' is 2020-01-01T02:00:00, not 2020-01-01T00:00:00 at time 1"),
     ],
     ids=["none", "nan", "less", "late"],
 )

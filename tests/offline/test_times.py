@@ -120,6 +120,16 @@ def test_a_time_may_be_a_number_in_other_units_and_anywhere(folder, kind):
                 np.testing.assert_allclose(ours, expected[name].values[k], rtol=0, atol=0 if kind != "order" else 1e-12)
 
 
+def test_files_of_each_time_have_lead_times_of_their_own(folder):
+    whole, _ = analysed(folder, str(folder / "whole" / "m*.nc"), "a", LETKF(NEAR), by_time=False)
+    for path in folder.glob("hour_*/m*.nc"):
+        file, hour = xr.load_dataset(path, decode_times=False), float(path.parent.name[-1])
+        file.q.attrs["units"] = "K" if hour else "kelvin"
+        file.assign_coords(forecast_period=hour, x=file.x + 1e-10 * hour).to_netcdf(path)
+    by_time, _ = analysed(folder, [str(folder / f"hour_{hour}" / "m*.nc") for hour in (0, 3, 6)], "b", LETKF(NEAR))
+    np.testing.assert_allclose(by_time.ensemble, whole.ensemble, rtol=0, atol=1e-8)
+
+
 def test_files_that_hold_all_members_at_one_time(folder):
     whole, _ = analysed(folder, str(folder / "whole" / "m*.nc"), "a", LETKF(NEAR), by_time=False)
     for hour in (0, 3, 6):

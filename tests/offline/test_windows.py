@@ -7,6 +7,7 @@ import json
 import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 from offline_files import HEAD, ROWS, command, write
 
 from ensf.cli import main
@@ -103,6 +104,44 @@ def test_times_are_compared_as_dates(tmp_path):
     with pytest.raises(ValueError, match=r"member 2 of .*one\.nc is of 2024-02-27T04:00:00 but member 0 of .*T03:00"):
         check_times([one], "t")
     check_times([dated(tmp_path / "static.nc", name="t", value=[3.0, 3.0, 4.0], size=3)], "t")  # of many times
+
+
+DAYS = "days since 1900-01-01"
+
+
+@pytest.mark.parametrize(
+    ("mine", "its", "sentence"),
+    [
+        ((np.float32(44000), DAYS), (np.float32(44000 + 11 / 1440), DAYS), None),
+        ((np.float32(44000), DAYS), (44000 + 5 / 1440, DAYS), None),
+        ((np.float32(44000), DAYS), (np.float32(44000 + 40 / 1440), DAYS), "b.nc is of 2020-06-20T00:39:22.500000 but"),
+        ((1.0, "days Since 1900-01-01"), (2.0, DAYS), "b.nc is of 1900-01-03T00:00:00 but .*a.nc of 1900-01-02"),
+        ((1.0, "days Since 1900-01-01"), (24.0, "hours SINCE 1900-01-01"), None),
+        ((3.0, "days since 0000-01-01"), (72.0, "hours since 0000-01-01"), None),
+        ((3.0, "days since 0000-01-01"), (73.0, "hours since 0000-01-01"), "b.nc is of 0000-01-04T01:00:00 but"),
+        ((1600000000 * 10**9, "nanoseconds since 1970-01-01"), (1600000000, "seconds since 1970-01-01"), None),
+        (
+            (1600000000 * 10**9, "ns since 1970-01-01"),
+            (1600000001, "seconds since 1970-01-01"),
+            "T12:26:41 but .*26:40",
+        ),
+        ((np.inf, DAYS), (np.inf, DAYS), "a.nc: variable 'time' is infinite: repair it"),
+        (("0001-01-01_00:00:00", ""), ("0001-01-01_06:00:00", ""), "is of 0001-01-01T06:00:00 but .*0001-01-01T00:00:"),
+        (("0000-00-00_00:00:00", ""), ("0000-00-00_00:00:00", ""), "a.nc: variable 'Times' is no date"),
+    ],
+)
+def test_units_of_times(tmp_path, mine, its, sentence):
+    """Two steps of what is stored are rounding, 11 minutes of days since 1900 in single precision; no more is."""
+    for name, (value, units) in {"a.nc": mine, "b.nc": its}.items():
+        wrf = xr.Variable(("Time",), np.array([value], "S19")) if isinstance(value, str) else None
+        time = {"time": ((), value, {"units": units})} if wrf is None else {"Times": wrf}
+        xr.Dataset({"q": (("x",), np.zeros(3)), **time}).to_netcdf(tmp_path / name)
+    files = [tmp_path / "a.nc", tmp_path / "b.nc"]
+    if sentence is None:
+        check_times(files, "realization")
+        return
+    with pytest.raises(ValueError, match=sentence):
+        check_times(files, "realization")
 
 
 def test_several_tables_and_options_of_a_file(tmp_path, monkeypatch, capsys):

@@ -119,8 +119,10 @@ def test_a_checkpoint_of_other_members_or_another_method_is_refused():
         for network in (EVERY_SECOND, WINDOWS):
             with pytest.raises(ValueError, match=r"memory .* checkpoint of another method take its branch\(\)$"):
                 next(run(after, checkpoint(before, network=network), network=network))
-    with pytest.raises(ValueError, match="members of a branch are 1: give 2 or more"):
-        start.branch(1)
+    for members in (1, -3, 2.5, "10", True, np.float64(10.0)):
+        with pytest.raises(ValueError, match="members of a branch are .*: give a whole number, 2 or more"):
+            start.branch(members)
+    assert start.branch(np.int64(4)).ensemble.shape[0] == 4
 
 
 class Failing(Lorenz96):

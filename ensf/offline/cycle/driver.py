@@ -36,7 +36,7 @@ from ensf.offline.cycle import folders, parameters
 from ensf.offline.cycle.checks import check_inputs, lines
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.doubts import doubts
-from ensf.offline.cycle.members import Content, changed, check_time, contents, unlike
+from ensf.offline.cycle.members import changed, check_time, contents, unlike
 from ensf.offline.cycle.settings import Cycling, Date, Time
 from ensf.offline.estimates import estimates, of_estimates
 from ensf.offline.fields import FIELDS
@@ -292,13 +292,14 @@ def _forecast(
     tasks = list(_tasks(checkpoint, cycling, directory))
     start, end = cycling.time(cycle - 1), cycling.time(cycle)
 
-    def check(task: Task, paths: Sequence[Path]) -> dict[str, str]:
+    def check(task: Task, paths: Sequence[Path]) -> str:
         if cycling.check_time:
             check_time(paths[-1], task.input, start, end)
         return contents(paths, cycling.file_variables, cycling.mask)
 
-    def strange(holds: Mapping[int, Content]) -> dict[int, str]:
-        different = unlike(holds)
+    def strange(holds: Mapping[int, str]) -> dict[int, str]:
+        files = {task.member: folders.by_time(task.output) for task in tasks if task.member in holds}
+        different = unlike(holds, files, cycling.file_variables)
         alike = [task for task in tasks if task.member in holds and task.member not in different]
         return different | changed([(task.member, task.input, task.output) for task in alike], cycling.file_variables)
 

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import cftime
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.dates import said, tells_dates
+from ensf.dataset.dates import differing, rounding, said, seconds_after, tells_dates
 from ensf.dataset.netcdf import reading
-from ensf.dataset.stored import Stored
+from ensf.dataset.stored import Stored, decoded
+from ensf.offline.alike import is_bounds, is_place, other_place, same_units, sizes_of
 from ensf.offline.cycle.settings import Date, Time
-from ensf.offline.valid_times import time_variable
+from ensf.offline.valid_times import time_variable, times_of
 
-__all__ = ["Content", "changed", "check_time", "content", "contents", "unlike"]
+__all__ = ["changed", "check_time", "content", "contents", "unlike"]
 
-Content = Mapping[str, str]
-"""What must be the same in the files of all members: what of which variable, and its value or a hash."""
 NEAR = 0.01
 """Part of the interval by which the time in a file may differ from that of the cycle, which is rounding."""
+STEPS = 4
+"""Steps of the number that is stored by which it may, up to half of the interval."""
 ADVICE = " (check_time = false, if that is right)"
 
 
-def content(path: Path, variables: Sequence[str] = (), mask: bool = False) -> dict[str, str]:
-    """What the file of a member holds.
+def content(path: Path, variables: Sequence[str] = (), mask: bool = False) -> str:
+    """A hash of what the file of a member holds but for its values; of the same hash are files that are alike.
 
     Parameters
     ----------
@@ -45,45 +43,184 @@ def content(path: Path, variables: Sequence[str] = (), mask: bool = False) -> di
         If it cannot be read, lacks a variable, or has a value that is missing or not finite; in one sentence.
     """
     with reading(path) as file:
-        holds: dict[str, str] = {}
+        made = hashlib.blake2b(digest_size=16)
         for name, how in _chosen(file, variables).items():
             variable = file[name].load()
-            numbers, absent = how.numbers(variable.values), how.missing(variable.values)
-            holds |= {f"variable {name!r}": _kind(variable, how)} | _coordinates(variable)
-            holds |= _holes(name, numbers, absent, mask)
-        return holds | _times(file)
+            absent = how.missing(variable.values)
+            _check_values(name, how.numbers(variable.values), absent, mask)
+            made.update(repr((name, variable.dims, variable.shape, how.number, variable.attrs.get("units"))).encode())
+            made.update(np.packbits(absent).tobytes())
+            for key, place in sorted(_places(variable).items(), key=lambda item: str(item[0])):
+                made.update(repr((key, place.dims, place.shape, place.dtype, place.attrs.get("units"))).encode())
+                made.update(_bytes(place.values))
+        time = time_variable(file, several=True)
+        if time is not None:
+            made.update(repr((time.attrs["units"], time.attrs.get("calendar"), time.dtype)).encode())
+            made.update(_bytes(time.values))
+        return made.hexdigest()
+
+
+def contents(paths: Sequence[Path], variables: Sequence[str] = (), mask: bool = False) -> str:
+    """A hash of what the files of a member hold, of earlier times and of the end; errors are those of `content`."""
+    *earlier, end = paths
+    hashes = [content(end, variables, mask)]
+    for path in earlier:
+        try:
+            hashes.append(content(path, variables, mask))
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {error}") from error
+    return " ".join(hashes)
+
+
+def unlike(
+    contents: Mapping[int, str], files: Mapping[int, Sequence[Path]], variables: Sequence[str] = ()
+) -> dict[int, str]:
+    """Members whose files are not like those of most, of equally many those of the first, and why, in words.
+
+    Parameters
+    ----------
+    contents : mapping of int to str
+        What `contents` says of each member.
+    files : mapping of int to sequence of Path
+        Of each member, of earlier times and of the end.
+    variables : sequence of str
+        Those that are analysed; all of floating point if empty.
+    """
+    kinds: dict[str, list[int]] = {}
+    for member in sorted(contents):
+        kinds.setdefault(contents[member], []).append(member)
+    groups: list[list[int]] = []
+    for members in kinds.values():
+        own = files[members[0]]
+        alike = next((group for group in groups if not _difference(own, files[group[0]], variables)), None)
+        if alike is None:
+            groups.append(members)
+        else:
+            alike += members
+    common = max(groups, key=len, default=[])
+    return {
+        member: f"the others: {_difference(files[group[0]], files[common[0]], variables)}"
+        for group in groups
+        if group is not common
+        for member in group
+    }
 
 
 def changed(members: Sequence[tuple[int, Path, Path]], variables: Sequence[str] = ()) -> dict[int, str]:
-    """Members whose model has not kept the variables, their grid, types and units, and what differs, in words.
+    """Members whose model has not kept a variable, its grid or unit, and what differs, in words.
 
     Parameters
     ----------
     members : sequence of (int, Path, Path)
         Number of each, the file that its model was given, and the one that it left. Those were alike, and these are,
-        so that the first tells of all; times may differ.
+        so that the first tells of all; times may differ, there may be more variables, and another floating point type.
     variables : sequence of str
         Those that are analysed; all of floating point if empty.
     """
     if not members:
         return {}
-    _, *files = members[0]
-    (given, given_places), (made, places) = (_described(path, variables) for path in files)
-    both = sorted(given_places.keys() & places.keys())
-    given, made = (one | {what: where[what] for what in both} for one, where in ((given, given_places), (made, places)))
-    if made == given:
+    _, given, made = members[0]
+    with reading(given) as before, reading(made) as after:
+        chosen = _chosen(before, variables)
+        difference = next(filter(None, (_not_kept(after, before[name]) for name in chosen)), "")
+    if not difference:
         return {}
-    difference = f"the file that the model was given: {_difference(made, given)}"
-    advice = "let it keep variables, grid, types and units, or name what is analysed with variables"
-    return {member: f"{difference}; {advice}" for member, *_ in members}
+    advice = "let it keep variables, grid and units, or name what is analysed with variables"
+    return {member: f"the file that the model was given: {difference}; {advice}" for member, *_ in members}
 
 
-def _described(path: Path, variables: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Sizes at one time, types and units of what a file has, and its coordinates."""
-    with reading(path) as file:
-        chosen = _chosen(file, variables)
-        places = {what: where for name in chosen for what, where in _coordinates(file[name]).items()}
-        return {f"variable {name!r}": _kind(file[name], how, True) for name, how in chosen.items()}, places
+# --- what differs ----------------------------------------------------------------------------------------
+
+
+def _difference(mine: Sequence[Path], others: Sequence[Path], variables: Sequence[str]) -> str:
+    """What differs between the files of two members, in words; nothing if they are alike."""
+    if len(mine) != len(others):
+        return f"it has files of {len(mine)} times, not {len(others)}"
+    for number, (path, other) in enumerate(zip(mine, others, strict=True), 1):
+        with reading(path) as file, reading(other) as wanted:
+            difference = _unlike(file, wanted, variables) or _other_time(path, other)
+        if difference:
+            return difference if number == len(mine) else f"{difference} at time {number}"
+    return ""
+
+
+def _unlike(file: xr.Dataset, wanted: xr.Dataset, variables: Sequence[str]) -> str:
+    """What differs between the variables of two files."""
+    chosen = _chosen(wanted, variables)
+    for name, how in chosen.items():
+        if name not in file.data_vars:
+            return f"it has no variable {name!r}"
+        own, other = file[name], wanted[name]
+        number = Stored.of(own.dtype, own.attrs).number
+        if number != how.number:
+            return f"variable {name!r} has type {number}, not {how.number}"
+        if tuple(own.sizes.items()) != tuple(other.sizes.items()):
+            return f"variable {name!r} is {sizes_of(own)}, not {sizes_of(other)}"
+        difference = _elsewhere(own, other) or _other_holes(own, other)
+        if difference:
+            return difference
+    more = [name for name in _chosen(file, variables) if name not in chosen]
+    return f"it has variable {more[0]!r}" if more else ""
+
+
+def _not_kept(file: xr.Dataset, given: xr.DataArray) -> str:
+    """What a model has not kept of a variable, but for its time and type."""
+    name = given.name
+    if name not in file.data_vars:
+        return f"it has no variable {name!r}"
+    made = file[name]
+    number = Stored.of(made.dtype, made.attrs).number
+    if number.kind != "f":
+        return f"variable {name!r} has type {number}, which is not floating point"
+    own, other = (one.isel({dim: 0 for dim in one.dims if _is_of_time(one, dim)}) for one in (made, given))
+    if tuple(own.sizes.items()) != tuple(other.sizes.items()):
+        return f"variable {name!r} is {sizes_of(own)}, not {sizes_of(other)}"
+    return _elsewhere(made, given, dropped=True)
+
+
+def _elsewhere(own: xr.DataArray, other: xr.DataArray, dropped: bool = False) -> str:
+    """What differs in unit and places of a variable; coordinates may be missing if they may be dropped."""
+    units, wanted = (one.attrs.get("units") for one in (own, other))
+    if not same_units(units, wanted):
+        return f"variable {own.name!r} has units {units}, not {wanted}"
+    places, others = _places(own), _places(other)
+    for key, place in others.items():
+        differs = other_place(places[key], place) if key in places else ""
+        if differs:
+            return f"coordinate {key!r} of variable {own.name!r} {differs}"
+    apart = [] if dropped else sorted(map(repr, places.keys() ^ others.keys()))
+    return f"variable {own.name!r} has a coordinate {apart[0]} in some files alone" if apart else ""
+
+
+def _other_holes(own: xr.DataArray, other: xr.DataArray) -> str:
+    """Where a variable has no data, if not where another has none."""
+    holes, others = (Stored.of(one.dtype, one.attrs).missing(one.values) for one in (own, other))
+    if np.array_equal(holes, others):
+        return ""
+    place = np.unravel_index(int(np.argmax(holes != others)), holes.shape)
+    where = ", ".join(f"{dim} {number}" for dim, number in zip(own.dims, place, strict=True)) or "its only point"
+    return (
+        f"variable {own.name!r} has no value at {np.count_nonzero(holes)} of {holes.size} points, not at "
+        f"{np.count_nonzero(others)}; the first that differs is {where}"
+    )
+
+
+def _other_time(path: Path, other: Path) -> str:
+    """What differs between the times of two files."""
+    own, wanted = times_of(path), times_of(other)
+    if own is None or wanted is None:
+        return "" if own is wanted else f"it has {'no' if own is None else 'a'} time"
+    if own.size != wanted.size:
+        return f"its time {own.name!r} has {own.size} values, not {wanted.size}"
+    try:
+        differs = differing(wanted, own).ravel()
+    except ValueError as error:
+        return f"its time {own.name!r} cannot be compared ({error})"
+    which = int(np.argmax(differs))
+    return f"its time {own.name!r} is {said(own, which)}, not {said(wanted, which)}" if differs.any() else ""
+
+
+# --- what a file has -------------------------------------------------------------------------------------
 
 
 def _chosen(file: xr.Dataset, variables: Sequence[str]) -> dict[Hashable, Stored]:
@@ -91,83 +228,30 @@ def _chosen(file: xr.Dataset, variables: Sequence[str]) -> dict[Hashable, Stored
     missing = [name for name in variables if name not in file.data_vars]
     if missing:
         raise ValueError(f"it has no variable {missing[0]!r}")
-    stored = {name: Stored.of(file[name].dtype, file[name].attrs) for name in variables or file.data_vars}
+    names: Sequence[Hashable] = variables or [name for name in file.data_vars if not is_bounds(name, file)]
+    stored = {name: Stored.of(file[name].dtype, file[name].attrs) for name in names}
     chosen = {name: how for name, how in stored.items() if how.number.kind == "f"}
     if not chosen:
         raise ValueError("it has no variable of floating point")
     return chosen
 
 
-def contents(paths: Sequence[Path], variables: Sequence[str] = (), mask: bool = False) -> dict[str, str]:
-    """What the files of a member hold, of earlier times and of the end; errors are those of `content`."""
-    *earlier, end = paths
-    holds = content(end, variables, mask)
-    for number, path in enumerate(earlier, 1):
-        try:
-            own = content(path, variables, mask)
-        except ValueError as error:
-            raise ValueError(f"{path.name}: {error}") from error
-        holds |= {f"{what} at time {number}": value for what, value in own.items()}
-    return holds
-
-
-def _holes(name: Hashable, numbers: np.ndarray, missing: np.ndarray, mask: bool) -> dict[str, str]:
-    """Where there is no data."""
+def _check_values(name: Hashable, numbers: np.ndarray, missing: np.ndarray, mask: bool) -> None:
+    """Raise ValueError if a value is infinite, or missing where none may be."""
     infinite, count = int(np.count_nonzero(np.isinf(numbers))), int(np.count_nonzero(missing))
     if infinite:
         raise ValueError(f"variable {name!r} is infinite at {infinite} of {numbers.size} points")
     if count and not mask:
         raise ValueError(f"variable {name!r} has no value at {count} of {numbers.size} points")
-    return {f"points without data of variable {name!r}": f"{count} ({_hash(np.packbits(missing))})"}
 
 
-def unlike(contents: Mapping[int, Content]) -> dict[int, str]:
-    """Members whose content is not that of most, of equally many that of the first; what it is unlike, in words."""
-    if not contents:
-        return {}
-    kinds = {member: tuple(content.items()) for member, content in sorted(contents.items())}
-    common = dict(Counter(kinds.values()).most_common(1)[0][0])
+def _places(variable: xr.DataArray) -> dict[Hashable, xr.Variable]:
+    """Coordinates that say where a variable is, but for its time."""
     return {
-        member: f"the others: {_difference(dict(kind), common)}"
-        for member, kind in kinds.items()
-        if dict(kind) != common
-    }
-
-
-def _difference(mine: Content, others: Content) -> str:
-    for name in others:
-        if name not in mine:
-            return f"it has no {name}"
-    for name in mine:
-        if name not in others:
-            return f"it has {name}"
-        if mine[name] != others[name]:
-            return f"{name}: {mine[name]}, not {others[name]}"
-    return "its variables come in another order"
-
-
-def _times(file: xr.Dataset) -> dict[str, str]:
-    """The times of a file."""
-    time = time_variable(file, several=True)
-    if time is None:
-        return {}
-    dates = [said(time, which) for which in range(time.size)]
-    more = f" and {len(dates) - 1} more to {dates[-1]} ({_hash(np.array(dates))})" if dates[1:] else ""
-    return {f"time {time.name!r}": f"{dates[0]}{more}"}
-
-
-def _kind(variable: xr.DataArray, how: Stored, of_one_time: bool = False) -> str:
-    """Size, type and unit of a variable."""
-    sizes = [f"{dim} {n}" for dim, n in variable.sizes.items() if not (of_one_time and _is_of_time(variable, dim))]
-    return f"{' x '.join(sizes) or 'one value'}, {how.number}, units {variable.attrs.get('units', 'none')}"
-
-
-def _coordinates(variable: xr.DataArray) -> dict[str, str]:
-    """Where a variable is, but for its time."""
-    return {
-        f"coordinate {name!r} of variable {variable.name!r}": f"values {_hash(coordinate.values)}"
-        for name, coordinate in sorted(variable.coords.items(), key=lambda item: str(item[0]))
-        if not (tells_dates(coordinate) or any(_is_of_time(variable, dim) for dim in coordinate.dims))
+        key: decoded(coordinate.to_dataset(name="one"))["one"].variable
+        for key, coordinate in variable.coords.items()
+        if is_place(coordinate, variable)
+        and not (tells_dates(coordinate) or any(_is_of_time(variable, dim) for dim in coordinate.dims))
     }
 
 
@@ -175,9 +259,8 @@ def _is_of_time(variable: xr.DataArray, dim: Hashable) -> bool:
     return str(dim).lower() == "time" or dim in variable.coords and tells_dates(variable.coords[dim])
 
 
-def _hash(values: np.ndarray) -> str:
-    content = repr(values.tolist()).encode() if values.dtype.hasobject else np.ascontiguousarray(values).tobytes()
-    return hashlib.blake2b(content, digest_size=4).hexdigest()
+def _bytes(values: np.ndarray) -> bytes:
+    return repr(values.tolist()).encode() if values.dtype.hasobject else np.ascontiguousarray(values).tobytes()
 
 
 # --- time ------------------------------------------------------------------------------------------------
@@ -193,39 +276,24 @@ def check_time(path: Path, input: Path, start: Time, end: Time) -> None:
     start, end : float or Date
         Of the cycle. If they are numbers, the time of the output must differ from that of the input.
     """
-    made = _time(path)
+    made = times_of(path)
     if made is None:
         return
-    name, value, units, calendar = made
-    if math.isnan(value):
-        raise ValueError(f"its time {name!r} is missing{ADVICE}")
+    value, name, units = float(made.values.max()), made.name, made.attrs["units"]
+    if not np.isfinite(value):
+        raise ValueError(f"its time {name!r} is {'missing' if np.isnan(value) else 'infinite'}{ADVICE}")
     if not (isinstance(start, Date) and isinstance(end, Date)):
-        before = _time(input)
-        if before is not None and before == made:
+        before = times_of(input)
+        if before is not None and before.attrs == made.attrs and float(before.values.max()) == value:
             raise ValueError(f"its time {name!r} stands still at {value:g} {units}{ADVICE}")
         return
+    first, last = (datetime.fromisoformat(date) for date in (start, end))
+    interval = (last - first).total_seconds()
     try:
-        first, last = (cftime.date2num(_in_calendar(date, calendar), units, calendar) for date in (start, end))
+        late = float(seconds_after(made, last).max())
+        tolerance = max(NEAR * interval, min(STEPS * rounding(made), interval / 2))
     except ValueError as error:
         raise ValueError(f"its time {name!r} cannot be compared with {end} ({error}){ADVICE}") from error
-    if not abs(value - last) <= NEAR * (last - first):
-        try:
-            there = str(cftime.num2date(value, units, calendar))
-        except (ValueError, OverflowError):
-            there = f"{value:g} {units}"
+    if not abs(late) <= tolerance:
+        there = said(made, int(np.argmax(made.values)))
         raise ValueError(f"its time {name!r} is {there} but the cycle ends at {end}{ADVICE}")
-
-
-def _time(path: Path) -> tuple[str, float, str, str] | None:
-    """Name, last value, units and calendar of the time in a file."""
-    with reading(path) as file:
-        variable = time_variable(file, several=True)
-        if variable is None:
-            return None
-        units, calendar = variable.attrs["units"], variable.attrs.get("calendar", "standard")
-        return str(variable.name), float(variable.values.max()), str(units), str(calendar)
-
-
-def _in_calendar(date: Date, calendar: str) -> cftime.datetime:
-    there = datetime.fromisoformat(date)
-    return cftime.datetime(*there.timetuple()[:6], there.microsecond, calendar=calendar)
