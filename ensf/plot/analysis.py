@@ -160,7 +160,7 @@ def figure_increment(look: Look, like: Look | None = None) -> Figure:
     rows = -(-len(names) // columns)
     grids = [Grid.of(look.fields[f"{name}_increment"]) for name in names]
     caption = f"{look.about}. Mean of the analysis minus mean of the forecast"
-    caption += ", on the level where it is largest." if _have_levels(look, names, grids) else "."
+    caption += ", on the level, or at the time, where it is largest." if _have_levels(look, names, grids) else "."
     caption += " Dots: used."
     figure = new_figure(_height(grids[:rows], columns), "Increment", caption)
     panels = _panels(figure, rows, columns)
@@ -305,6 +305,8 @@ def _draw_normalised(axes: Axes, values: np.ndarray) -> None:
     x = np.linspace(-5, 5, 201)
     axes.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color=INK, linewidth=1)
     words = f"mean {np.mean(values):.2f}, chi2 {np.mean(values**2):.2f}, {len(values)} rows" if len(values) else ""
+    beyond = int(np.count_nonzero(np.abs(values) > 5))
+    words += f"\n{beyond} beyond 5, in the last bars" if beyond else ""
     axes.text(0.02, 0.96, words, transform=axes.transAxes, va="top")
     axes.set(ylabel="density (1)", xlim=(-5, 5), ylim=(0, 1.2 * max(0.4, np.max(density))))
     axes.grid(axis="y")

@@ -16,6 +16,7 @@ import xarray as xr
 from ensf.dataset.coordinates import COLUMNS, find_coordinate
 from ensf.plot.style import PALE, Style
 from ensf.plot.words import place_of
+from ensf.tables.stations.stations import dates, time_dims
 from ensf.tables.stations.vertical import is_vertical, kind
 
 if TYPE_CHECKING:
@@ -60,7 +61,11 @@ class Grid:
 
     @classmethod
     def of(cls, field: xr.DataArray) -> Grid:
-        """The grid of a field; by the indices of its last two dimensions where it has no coordinates."""
+        """The grid of a field; by the indices of its last two dimensions where it has no coordinates.
+
+        Of several times one is drawn.
+        """
+        field = field.isel(dict.fromkeys(time_dims(field, field.dims), 0)) if field.ndim > 1 else field
         for names in PAIRS:
             columns = [find_coordinate(field, name) for name in names]
             across, up = columns
@@ -214,8 +219,12 @@ def _label(coordinate: xr.DataArray, scale: float) -> str:
 
 
 def words_of_level(field: xr.DataArray, level: Mapping[Hashable, int]) -> str:
-    """A level in words: ``depth 50 m``."""
-    return ", ".join(place_of(field[dim][index]) for dim, index in level.items())
+    """A level in words: ``depth 50 m``; a time as a date."""
+    words, times = [], time_dims(field, field.dims)
+    for dim, index in level.items():
+        date = np.datetime_as_string(dates(field, dim)[index], unit="m") if dim in times else ""
+        words.append(f"{date} UTC" if date else place_of(field[dim][index]))
+    return ", ".join(words)
 
 
 def upward(values: np.ndarray) -> Style:

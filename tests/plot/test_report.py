@@ -21,7 +21,7 @@ from ensf.offline.statistics import Bands, append, by_band, read_statistics
 from ensf.plot import Report
 from ensf.plot.analysis import Look, figure_fit, figure_increment, figure_places, figure_rejected, figure_spread
 from ensf.plot.cycles import figure_estimates, found
-from ensf.plot.grid import Grid
+from ensf.plot.grid import Grid, words_of_level
 from ensf.plot.observe_one import figure_observe_one
 from ensf.tables import ObservationTable, read
 
@@ -257,6 +257,22 @@ def test_rows_of_a_section_are_at_their_depth_on_the_field(section):
         assert np.ptp(axes.get_xlim()) < 130
     assert increment.collections[0].get_array().shape == (6, 41)
     assert "Rows without a level are counted, not drawn." in words(figures[2])
+
+
+@pytest.mark.parametrize("axes", [("time", "x"), ("time", "lat", "lon"), ("time", "lev", "lat")])
+def test_of_several_times_one_is_drawn(axes):
+    """A line at several times is no map, and the time is told as a date."""
+    hours = xr.DataArray(
+        [0.0, 3.0, 6.0], dims="time", attrs={"units": "hours since 2024-03-01", "standard_name": "time"}
+    )
+    known = {"lat": {"units": "degrees_north"}, "lon": {"units": "degrees_east"}, "lev": {"units": "hPa", "axis": "Z"}}
+    places = {dim: xr.DataArray(np.arange(4.0), dims=dim, attrs=known.get(dim, {})) for dim in axes[1:]}
+    field = xr.DataArray(np.zeros((3, *(4,) * len(places))), {"time": hours, **places}, axes)
+    field[1] = 1.0
+    grid = Grid.of(field)
+    assert "time" not in grid.dims and (grid.y is None) == (len(places) == 1)
+    assert words_of_level(field, grid.level(field)) == "2024-03-01T03:00 UTC"
+    assert (grid.values(field, grid.level(field)) == 1.0).all()
 
 
 def test_a_section_from_south_to_north_takes_the_latitude_of_a_row():
