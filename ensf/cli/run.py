@@ -24,12 +24,24 @@ if TYPE_CHECKING:
 
 __all__ = ["parser", "run"]
 
+HELP = """usage: ensf run EXPERIMENT [options]
+       ensf run ./page.py [options]
+       ensf run DIR --resume [--cycles N]
+
+a twin experiment into a folder: a NetCDF file for each method and seed, a table, figures. `ensf list` has the
+experiments, `ensf run EXPERIMENT --help` all settings of one; DIR is the folder of a run that is to go on, or to be
+longer.
+"""
+
 
 def run(arguments: list[str]) -> int:
     """Run one experiment."""
     from ensf import experiments
     from ensf.runs import runner
 
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(HELP, end="")
+        return 0
     if not arguments or arguments[0].startswith("-"):
         raise ValueError(f"name an experiment: {', '.join(experiments.names())}")
     if arguments[0] not in experiments.names() and expanded(arguments[0]).is_dir():
@@ -78,17 +90,29 @@ def _of_folder(folder: Path, more: list[str]) -> list[str]:
 
     from ensf.runs.netcdf.writer import read
 
-    commands = set()
+    commands, done = set(), 0
     for path in sorted(folder.glob("*_seed*.nc")):
         with read(path) as file:
             commands.add(str(file.attrs.get("command", "")))
+            done = max(done, file.sizes.get("time", 0))
     made = [words for words in map(shlex.split, commands) if words[:2] == ["ensf", "run"] and len(words) > 2]
     if len(made) != 1 or len(commands) != 1:
         what = "runs of several commands" if made else "no run"
         raise ValueError(f"{folder} holds {what}: name the experiment, and the folder as --output")
     if "--resume" not in more:
         raise ValueError(f"{folder} holds a run: say --resume to go on, or name the experiment")
-    return [*(word for word in made[0][2:] if word not in ("--resume", "--overwrite")), "--output", str(folder), *more]
+    own = [word for word in made[0][2:] if word not in ("--resume", "--overwrite")]
+    if _cycles_of(own) < done:  # it was made longer since
+        own += ["--cycles", str(done)]
+    return [*own, "--output", str(folder), *more]
+
+
+def _cycles_of(words: list[str]) -> int:
+    """Number of cycles that a command asks for."""
+    from ensf import experiments
+
+    values = options.read(parser(experiments.load(words[0])), words[1:])
+    return int(values["cycles"])
 
 
 def parser(experiment: Experiment) -> ArgumentParser:

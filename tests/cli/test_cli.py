@@ -49,6 +49,7 @@ def refused(capsys, *arguments):
         (["--version"], 0, f"ensf {version('ensf')}"),
         (["analyse"], 2, "usage: ensf analyse"),
         (["analyse", "--help"], 0, "usage: ensf analyse"),
+        (["run", "--help"], 0, "usage: ensf run EXPERIMENT"),
         (["cycle", "-h"], 0, "usage: ensf cycle CONFIG.toml"),
     ],
 )
