@@ -112,21 +112,20 @@ def changed(members: Sequence[tuple[int, Path, Path]], variables: Sequence[str] 
     Parameters
     ----------
     members : sequence of (int, Path, Path)
-        Number of each, the file that its model was given, and the one that it left. Those were alike, and these are,
-        so that the first tells of all; times may differ, there may be more variables, and another floating point type.
+        Number of each, the file that its model was given, and the one that it left. Times may differ, there may be
+        more variables, and another type of floating point.
     variables : sequence of str
         Those that are analysed; all of floating point if empty.
     """
-    if not members:
-        return {}
-    _, given, made = members[0]
-    with reading(given) as before, reading(made) as after:
-        chosen = _chosen(before, variables)
-        difference = next(filter(None, (_not_kept(after, before[name]) for name in chosen)), "")
-    if not difference:
-        return {}
     advice = "let it keep variables, grid and units, or name what is analysed with variables"
-    return {member: f"the file that the model was given: {difference}; {advice}" for member, *_ in members}
+    reasons = {}
+    for member, given, made in members:
+        with reading(given) as before, reading(made) as after:
+            chosen = _chosen(before, variables)
+            difference = next(filter(None, (_not_kept(after, before[name]) for name in chosen)), "")
+        if difference:
+            reasons[member] = f"the file that the model was given: {difference}; {advice}"
+    return reasons
 
 
 # --- what differs ----------------------------------------------------------------------------------------
