@@ -25,6 +25,7 @@ NEGLIGIBLE, SUMMIT = 23.0, 4.0  # fall of the log density outside of a window, a
 ROUGH = 0.3  # what a cell on the summit may hide when nodes are fine enough
 SAME = 0.7  # part of the old window that a new one must have to be the same
 APART = 0.2  # gap between two modes with windows of their own, over the whole
+GAP = 4.0  # width of the cell between two windows, over that of its neighbours, from which it counts for nothing
 NARROW = 0.15  # summit with a window of its own, over the whole
 UNEVEN, UNEVEN_BELOW = 0.25, 2.5  # change of curvature per node that divides cells, on the summit and below
 DIVIDED, REFINEMENTS = 12, 6  # cells divided in four at once, and how often
@@ -154,9 +155,15 @@ def _moments_of_uneven_nodes(nodes: Array, logs: Array) -> tuple[Array, Array]:
 
 
 def _trapezoid(nodes: Array) -> Array:
-    """Weights of the trapezoidal rule, times two; spectrally accurate where a density fades at both ends."""
-    xp = namespace(nodes)
+    """Weights of the trapezoidal rule, times two; spectrally accurate where a density fades at both ends.
+
+    The gap between two windows counts for nothing, for it may be so wide that what is negligible at its ends is not.
+    """
+    xp, half = namespace(nodes), NODES // 2
     width = nodes[..., 1:] - nodes[..., :-1]
+    gap = width[..., half - 1 : half]
+    gap = xp.where(gap > GAP * xp.maximum(width[..., half - 2 : half - 1], width[..., half : half + 1]), 0.0 * gap, gap)
+    width = xp.concat([width[..., : half - 1], gap, width[..., half:]], axis=-1)
     edge = xp.zeros_like(nodes[..., :1])
     return xp.concat([width, edge], axis=-1) + xp.concat([edge, width], axis=-1)
 
