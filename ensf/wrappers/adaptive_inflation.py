@@ -163,8 +163,6 @@ class AdaptiveInflation(Wrapper):
         self, predicted: Array, observation: Observation, rng: Generator, memory: InflationMemory | None
     ) -> tuple[InflationMemory, Widening]:
         """What is remembered after these innovations, and what they say of the prior."""
-        if not observation.law.is_gaussian:
-            raise ValueError("AdaptiveInflation asks for Gaussian errors: use AdaptiveSpread")
         observation = observation.decorrelated()
         position = check_local(observation, self.localization, "AdaptiveInflation")
         assert position is not None

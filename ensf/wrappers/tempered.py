@@ -102,7 +102,8 @@ class Tempered:
             return list((parts / parts.sum()).tolist())
         xp = namespace(predicted)
         missing = xp.isnan(observation.value)
-        there = np.isfinite(to_numpy(predicted)).all(axis=1)
+        asked = ~to_numpy(missing)[observation.part.owners(observation.size)]
+        there = np.isfinite(to_numpy(predicted)[:, asked]).all(axis=1)
         predicted = xp.take(predicted, like(np.flatnonzero(there), predicted), axis=0)
         ratios = innovations(predicted, observation)[1]
         ratio = float(xp.max(xp.where(missing, xp.zeros_like(ratios), ratios)))

@@ -14,9 +14,8 @@ from ensf.arrays import to_numpy
 from ensf.filters.base import Analysis, Unchanged
 from ensf.filters.kalman.filters import ETKF
 from ensf.filters.kalman.letkf import LETKF
-from ensf.filters.letsf import LETSF
 from ensf.localization import Euclidean, Localization, gaspari_cohn, periodic_line
-from ensf.observations import Censored, Identity, Observation, Select, StudentT, Threshold
+from ensf.observations import Identity, Observation, Select
 from ensf.wrappers.adaptive_inflation import AdaptiveInflation, InflationMemory
 from ensf.wrappers.spread import Rotation
 
@@ -412,11 +411,3 @@ def test_settings_at_their_limits_are_taken():
         independent_part=1.0,
         max_inflation=1.0,
     )
-
-
-@pytest.mark.parametrize("law", [Threshold(0.5, 1.0), Censored(0.5, low=0.0), StudentT(0.5)], ids=repr)
-def test_other_laws_than_the_gaussian_are_refused(law, rng):
-    """An answer, or a limit, is no innovation: an honest ensemble was inflated ten times."""
-    method = AdaptiveInflation(LETSF(periodic_line(12, 2.0)), periodic_line(12, 4.0))
-    with pytest.raises(ValueError, match="AdaptiveInflation asks for Gaussian errors: use AdaptiveSpread"):
-        method.analyse(rng.standard_normal((10, 12)), Observation(np.ones(12), Identity(), law), 1)
