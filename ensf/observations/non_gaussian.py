@@ -310,8 +310,19 @@ class Poisson(Independent):
         return xp.sqrt(xp.clip(value, 1.0, None))
 
     def draw(self, predicted: Array, rng: Generator) -> Array:
-        """Counts; drawn on the host."""
-        return like(rng.poisson(to_numpy(predicted)).astype(np.float64), predicted)
+        """Counts; drawn on the host.
+
+        Raises
+        ------
+        ValueError
+            If a prediction is negative, or no number.
+        """
+        host = to_numpy(predicted)
+        if not (host >= 0).all():
+            raise ValueError(
+                f"Poisson draws counts of a mean of {host[~(host >= 0)][0]:g}: let the operator give 0 or more"
+            )
+        return like(rng.poisson(host).astype(np.float64), predicted)
 
     def check(self, value: Array) -> None:
         """Raise ValueError for negative counts."""

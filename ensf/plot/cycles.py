@@ -50,7 +50,7 @@ def _dated(axes: Axes, time: np.ndarray) -> None:
     if time.dtype.kind == "M":
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-        locator = AutoDateLocator()
+        locator = AutoDateLocator(minticks=3, maxticks=7)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
@@ -117,7 +117,7 @@ def figure_consistency(statistics: xr.Dataset, about: str) -> Figure:
     for axes, title in zip(panels.flat, titles.values(), strict=False):
         axes.axhline(1, color=INK, linewidth=0.9, linestyle="dashed")
         axes.set(ylabel=f"{title} (1)", ylim=(0, min(max(2.0, 1.1 * _top(axes)), 10.0)))
-    panels[1, 1].set(ylabel="degrees of freedom / observation (1)", ylim=(0, None))
+    panels[1, 1].set(ylabel="DFS / observation (1)", ylim=(0, None))
     for axes in panels.flat:
         axes.grid()
     for axes in panels[1]:

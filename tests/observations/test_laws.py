@@ -295,3 +295,8 @@ def test_short_reprs():
     assert repr(Poisson()) == "Poisson()"
     assert repr(Correlated(np.eye(300))) == "Correlated((300, 300) float64, 0 to 1)"
     assert len(repr(Laplace(many).tempered(0.5))) < 120
+
+
+def test_counts_of_a_negative_mean_are_refused():
+    with pytest.raises(ValueError, match="Poisson draws counts of a mean of -0.5: let the operator give 0 or more"):
+        Poisson().draw(np.array([1.0, -0.5]), np.random.default_rng(1))
