@@ -5,7 +5,7 @@ threshold observations alike. The nodes start wide (+-8 s, or +-100 s if need be
 neighbouring chords of the log density meet bounds what a cell may hide, so a narrow peak between two nodes is not
 missed. Two windows are kept where the density has two modes, two nested ones where a narrow peak stands on a wide base.
 What is then still uneven from node to node, as at the cusp of a Laplace density or in the long flanks of Student's t,
-has cells divided, from nodes ever closer about the modes of the likelihood on.
+has cells divided.
 """
 
 from __future__ import annotations
@@ -36,9 +36,6 @@ SMALL = 20_000  # densities below which one thread is used
 BLOCK = 2**17  # nodes worked on at once by a thread
 IMPOSSIBLE = -1e30  # log density where the operator or the law has no value, as log x for x < 0
 _NEAR = np.linspace(-8.0, 8.0, NODES)
-SEARCHES, SEARCHED = 6, 16  # divisions about a mode of the likelihood, and nodes of each
-_ASIDE = np.geomspace(3e-5, 10.0, 24)
-_ABOUT = np.concatenate([-_ASIDE[::-1], _ASIDE])  # nodes about a mode, over the deviation
 _FAR = np.sinh(np.linspace(-math.asinh(REACH), math.asinh(REACH), NODES))
 
 
@@ -93,19 +90,11 @@ def _block(log_likelihood: Callable, mean: Array, deviation: Array, part: slice,
         logs = of_part(nodes) - departure * departure
         return xp.where(xp.isfinite(logs), logs, like(np.asarray(IMPOSSIBLE, dtype=np.float64), logs))
 
-    def about_modes(nodes: Array, logs: Array) -> Array:
-        departure = (nodes - mean) * scale
-        modes = _modes(nodes, logs + departure * departure, of_part)
-        offsets = deviation * like(_ABOUT, mean)
-        return namespace(nodes).concat([mode + offsets for mode in modes], axis=-1)
-
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return _adaptive(log_density, lambda unit: mean + deviation * like(unit, mean), about_modes if finer else None)
+        return _adaptive(log_density, lambda unit: mean + deviation * like(unit, mean), finer)
 
 
-def _adaptive(
-    log_density: Callable, place: Callable[[np.ndarray], Array], about_modes: Callable[[Array, Array], Array] | None
-) -> tuple[Array, Array]:
+def _adaptive(log_density: Callable, place: Callable[[np.ndarray], Array], finer: bool) -> tuple[Array, Array]:
     """Moments of a density, from the near starting nodes if they hold the mass, else from the far ones."""
     nodes = place(_NEAR)
     xp, logs = namespace(nodes), log_density(nodes)
@@ -113,7 +102,6 @@ def _adaptive(
     if not bool(xp.all(edge < -NEGLIGIBLE)):
         nodes = place(_FAR)
         logs = log_density(nodes)
-    added = about_modes(nodes, logs) if about_modes is not None else None
     for _ in range(PASSES):
         closer, settled = _closer(nodes, logs)
         if settled:
@@ -122,11 +110,10 @@ def _adaptive(
     jump, jumps = _find_jump(nodes, logs, log_density)
     panels = _two_panels(nodes[..., :1], jump, nodes[..., -1:]) if jump is not None else None
     mean, variance = _moments(nodes, logs, _trapezoid(nodes))
-    if added is not None:
-        uneven = xp.any(_is_uneven(nodes, logs), axis=-1)
-        nodes, logs = _merge(nodes, logs, added, log_density(added))
-        uneven = uneven | xp.any(_is_uneven(nodes, logs), axis=-1)
-        finer_mean, finer_variance = _moments_of_uneven_nodes(*_finer(nodes, logs, log_density))
+    uneven = xp.any(_is_uneven(nodes, logs), axis=-1) if finer else None
+    if uneven is not None and bool(xp.any(uneven)):
+        nodes, logs = _finer(nodes, logs, log_density)
+        finer_mean, finer_variance = _moments_of_uneven_nodes(nodes, logs)
         mean, variance = xp.where(uneven, finer_mean, mean), xp.where(uneven, finer_variance, variance)
     if panels is None:
         return mean, variance
@@ -185,7 +172,7 @@ def _unevenness(nodes: Array, logs: Array) -> Array:
     """Change of the curvature of the log density ``(..., cell)`` in and about every cell; 0 of a Gaussian."""
     xp = namespace(nodes)
     width = nodes[..., 1:] - nodes[..., :-1]
-    slope = (logs[..., 1:] - logs[..., :-1]) / xp.where(width > 0, width, xp.ones_like(width))
+    slope = (logs[..., 1:] - logs[..., :-1]) / width
     curvature = 2 * (slope[..., 1:] - slope[..., :-1]) / (width[..., 1:] + width[..., :-1])
     change = xp.abs(curvature[..., 1:] - curvature[..., :-1])
     edge = xp.zeros_like(change[..., :1])
@@ -206,56 +193,19 @@ def _is_uneven(nodes: Array, logs: Array) -> Array:
 
 
 def _finer(nodes: Array, logs: Array, log_density: Callable) -> tuple[Array, Array]:
-    """More nodes, within the cells that are wide, probable and uneven.
-
-    A density that is even already has them at its last node, where they count for nothing.
-    """
+    """More nodes, within the cells that are wide, probable and uneven."""
     xp = namespace(nodes)
-    uneven = xp.any(_is_uneven(nodes, logs), axis=-1, keepdims=True)
     for _ in range(REFINEMENTS):
-        if not bool(xp.any(uneven)):
+        if not bool(xp.any(_is_uneven(nodes, logs))):
             break
         need = (nodes[..., 1:] - nodes[..., :-1]) * xp.exp(-0.5 * _fall(logs)) * _unevenness(nodes, logs)
         cells = xp.argsort(need, axis=-1)[..., -DIVIDED:]
         left, right = (xp.take_along_axis(nodes, ends, axis=-1) for ends in (cells, cells + 1))
         new = xp.concat([left + part * (right - left) for part in (0.25, 0.5, 0.75)], axis=-1)
-        new = xp.where(uneven, new, nodes[..., -1:])
-        nodes, logs = _merge(nodes, logs, new, log_density(new))
-        uneven = uneven & xp.any(_is_uneven(nodes, logs), axis=-1, keepdims=True)
+        nodes, logs = xp.concat([nodes, new], axis=-1), xp.concat([logs, log_density(new)], axis=-1)
+        order = xp.argsort(nodes, axis=-1)
+        nodes, logs = (xp.take_along_axis(array, order, axis=-1) for array in (nodes, logs))
     return nodes, logs
-
-
-def _merge(nodes: Array, logs: Array, new: Array, new_logs: Array) -> tuple[Array, Array]:
-    """Nodes and new ones in ascending order, and their log densities."""
-    xp = namespace(nodes)
-    nodes, logs = xp.concat([nodes, new], axis=-1), xp.concat([logs, new_logs], axis=-1)
-    order = xp.argsort(nodes, axis=-1)
-    return xp.take_along_axis(nodes, order, axis=-1), xp.take_along_axis(logs, order, axis=-1)
-
-
-def _modes(nodes: Array, logs: Array, log_likelihood: Callable) -> list[Array]:
-    """The two highest modes ``(..., 1)`` of the likelihood, each by dividing the cells beside a node again and again.
-
-    Known, a narrow peak is not missed on however wide a base: errors are likeliest where they are none.
-    """
-    xp, take = namespace(nodes), namespace(nodes).take_along_axis
-    edge = xp.zeros_like(logs[..., :1]) + like(np.asarray(IMPOSSIBLE, dtype=np.float64), logs)
-    higher = (logs[..., 1:-1] >= logs[..., :-2]) & (logs[..., 1:-1] >= logs[..., 2:])
-    peaks = xp.concat([edge, xp.where(higher, logs[..., 1:-1], edge), edge], axis=-1)
-    modes = []
-    for _ in range(2):
-        best = xp.argmax(peaks, axis=-1, keepdims=True)
-        peaks = xp.where(like(np.arange(NODES), best) == best, edge, peaks)
-        best = xp.clip(best, 1, NODES - 2)
-        low, high = take(nodes, best - 1, axis=-1), take(nodes, best + 1, axis=-1)
-        for _ in range(SEARCHES):
-            inner = _between(low, high, SEARCHED)
-            values = log_likelihood(inner)
-            found = xp.argmax(xp.where(xp.isfinite(values), values, edge), axis=-1, keepdims=True)
-            low = take(inner, xp.maximum(found - 1, xp.zeros_like(found)), axis=-1)
-            high = take(inner, xp.minimum(found + 1, xp.zeros_like(found) + SEARCHED - 1), axis=-1)
-        modes.append(0.5 * (low + high))
-    return modes
 
 
 def _two_panels(low: Array, middle: Array, high: Array) -> tuple[Array, Array]:

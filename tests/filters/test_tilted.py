@@ -125,50 +125,6 @@ def test_two_narrow_modes_keep_their_weights():
     assert found[1][0] == pytest.approx(variance, rel=1e-3)
 
 
-@pytest.mark.parametrize("widening", [30.0, 100.0])
-@pytest.mark.parametrize("error", [0.1, 0.01, 0.001])
-def test_the_narrow_part_of_contaminated_errors_is_found_on_its_wide_base(widening, error):
-    value, law = np.random.default_rng(3).normal(size=100), Contaminated(error, 0.05, widening)
-    parts = [(0.95, error), (0.05, widening * error)]
-    logs = np.array([np.log(p) - 0.5 * value**2 / (1 + d * d) - 0.5 * np.log(1 + d * d) for p, d in parts])
-    weight = np.exp(logs - np.logaddexp(*logs))
-    centres = np.array([value / (1 + d * d) for _, d in parts])
-    centre = np.sum(weight * centres, axis=0)
-    within = np.array([[d * d / (1 + d * d)] for _, d in parts])
-    variance = np.sum(weight * (within + (centres - centre) ** 2), axis=0)
-    column = law.column()
-    found = tilted_moments(
-        lambda part: lambda x: column.each(value[part, None], x), np.zeros(100), np.ones(100), finer=True
-    )
-    np.testing.assert_allclose(found[0], centre, atol=0.01 * np.sqrt(variance).min())
-    np.testing.assert_allclose(found[1], variance, rtol=0.04)
-
-
-@pytest.mark.parametrize("freedom", [3.0, 4.0])
-@pytest.mark.parametrize("error", [0.1, 0.03, 0.01, 0.003])
-def test_student_errors_wherever_the_nodes_lie(freedom, error):
-    rng = np.random.default_rng(4)
-    mean = rng.normal(size=40)
-    value, column = mean + rng.normal(size=40), StudentT(error, freedom).column()
-    offsets = np.sinh(np.linspace(-np.arcsinh(3e4), np.arcsinh(3e4), 20_001)) * error / 3
-    nodes = value[:, None] + offsets
-    logs = column.each(value[:, None], nodes) - 0.5 * (nodes - mean[:, None]) ** 2
-    mass = np.exp(logs - logs.max(axis=1, keepdims=True)) * np.gradient(offsets)
-    mass /= mass.sum(axis=1, keepdims=True)
-    centre = np.sum(mass * nodes, axis=1)
-    variance = np.sum(mass * (nodes - centre[:, None]) ** 2, axis=1)
-    found = tilted_moments(lambda part: lambda x: column.each(value[part, None], x), mean, np.ones(40), finer=True)
-    assert np.max(np.abs(found[0] - centre) / np.sqrt(variance)) < 0.01
-    np.testing.assert_allclose(found[1], variance, rtol=0.04)
-
-
-def test_a_mode_that_hardly_weighs_does_not_widen_the_other():
-    found = tilted_moments(
-        lambda part: lambda x: -0.5 * ((5.884 - np.abs(x)) / 0.001) ** 2, np.full(1, 1.8), np.ones(1)
-    )
-    assert found[1][0] == pytest.approx(1e-6, rel=0.1)
-
-
 def test_gaussian_likelihood_is_exact_however_accurate_and_however_far():
     for error in (1e-3, 0.1, 10.0):
         for value in (0.0, 3.0, 30.0):
@@ -213,21 +169,6 @@ def test_array_code_agrees_with_the_compiled_loop(name, rng):
     )
     for a, b in zip(host, there, strict=True):
         np.testing.assert_allclose(a, to_numpy(b), rtol=1e-9, atol=1e-12)
-
-
-def test_array_code_searches_modes_too(rng):
-    mean = rng.normal(0, 2, (3, 4))
-
-    def narrow_on_wide(x, xp):
-        return xp.log(0.95 * xp.exp(-0.5 * ((0.7 - x) / 0.01) ** 2) + 0.05 / 30 * xp.exp(-0.5 * ((0.7 - x) / 0.3) ** 2))
-
-    host = tilted_moments(lambda part: lambda x: narrow_on_wide(x, np), mean, np.ones((3, 4)), finer=True)
-    origin = strict.asarray(mean, device=strict.Device("device1"))
-    there = tilted_moments(
-        lambda part: lambda x: narrow_on_wide(x, strict), origin, like(np.ones((3, 4)), origin), finer=True
-    )
-    for a, b in zip(host, there, strict=True):
-        np.testing.assert_allclose(a, to_numpy(b), rtol=1e-6)
 
 
 def test_array_code_divides_cells_too(rng):
