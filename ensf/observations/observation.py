@@ -63,7 +63,6 @@ class Observation:
     kind: np.ndarray | None = None
     group: np.ndarray | None = None
     law: ErrorLaw = field(init=False, repr=False)
-    _resolved: Array | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         value = as_floating(self.value, "observation value")
@@ -176,9 +175,8 @@ class Observation:
         Unresolved
             If a member is so far off, or an error so small, that predictions are rounded by more than the error.
         """
-        if columns is not self._resolved and self.law.is_gaussian and self.size:
+        if self.law.is_gaussian and self.size:
             check_resolved(self.part.function(columns), self.law.standard_deviation(self.value))
-            object.__setattr__(self, "_resolved", columns)
 
     def unresolved_members(self, columns: Array) -> np.ndarray:
         """Members ``(member,)`` of `columns` that `check_resolved` would refuse."""
