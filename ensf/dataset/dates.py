@@ -13,7 +13,7 @@ import cftime
 import numpy as np
 import xarray as xr
 
-__all__ = ["counts_times", "differing", "rounding", "said", "seconds_after", "tells_dates"]
+__all__ = ["counts_times", "differing", "other_time", "rounding", "said", "seconds_after", "tells_dates"]
 
 ROUNDING = 2
 """Steps of a number of floating point by which one time may differ between two files."""
@@ -65,6 +65,16 @@ def differing(mine: xr.DataArray | xr.Variable, its: xr.DataArray | xr.Variable)
         other = _moved(other, its, mine)
     same = (np.abs(own - other) <= tolerance) | np.isnan(own) & np.isnan(other)
     return ~same
+
+
+def other_time(its: xr.DataArray | xr.Variable, mine: xr.DataArray | xr.Variable) -> str:
+    """Where times are not those of another variable of their shape, in words; nothing if they are."""
+    try:
+        differs = differing(mine, its).ravel()
+    except ValueError as error:
+        return f"cannot be compared ({error})"
+    which = int(np.argmax(differs))
+    return f"is {said(its, which)}, not {said(mine, which)}" if differs.any() else ""
 
 
 @_of_any_year()

@@ -23,6 +23,7 @@ __all__ = [
     "Recommended",
     "beside_parameters",
     "check_order",
+    "check_places",
     "dims_of",
     "distance_of",
     "find_localization",
@@ -185,6 +186,30 @@ def places(localization: Localization | None, layout: Layout, entries: np.ndarra
     if localization is None:
         return entries[:, None].astype(np.float64)
     return positions(layout, dims_of(localization), dict(localization.at))
+
+
+def check_places(
+    what: str, given: Sequence[Sequence[float]], localization: Localization | None, layout: Layout
+) -> None:
+    """Raise ValueError for places that have another number of coordinates than the localization.
+
+    Parameters
+    ----------
+    what : str
+        What they are places of, for the sentence.
+    given : sequence of sequence of float
+    localization : Localization or None
+    layout : Layout
+        Of the state.
+    """
+    if localization is None or not given:
+        return
+    dims = variable_dims(next(iter(layout.template.data_vars)), dims_of(localization))
+    if len(given[0]) != len(dims):
+        raise ValueError(
+            f"places of {what} have {len(given[0])} coordinates but the localization {len(dims)}, "
+            f"{', '.join(map(str, dims))}: give these"
+        )
 
 
 def length_unit(localization: Localization, layout: Layout) -> str:

@@ -23,9 +23,8 @@ import numpy as np
 
 from ensf.arrays import Array, Generator, member_variance, to_numpy
 from ensf.dataset.blocks import Transforms, observation_of
-from ensf.dataset.coordinates import variable_dims
 from ensf.dataset.layout import Layout
-from ensf.dataset.methods import Method, dims_of, find_localization, length_unit, method_for, places
+from ensf.dataset.methods import Method, check_places, find_localization, length_unit, method_for, places
 from ensf.dataset.tiles import Tile, cut, ranges, tile_at
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
@@ -394,13 +393,7 @@ class Pipeline:
             localization could use, or its places have other coordinates.
         """
         (name,) = layout.template.data_vars
-        if parameter.places and self.localization is not None:
-            dims = variable_dims(next(iter(self.layout.template.data_vars)), dims_of(self.localization))
-            if len(parameter.places[0]) != len(dims):
-                raise ValueError(
-                    f"places of parameter {name!r} have {len(parameter.places[0])} coordinates but the localization "
-                    f"{tuple(dims)}: give one for each"
-                )
+        check_places(f"parameter {name!r}", parameter.places, self.localization, self.layout)
         entries = np.arange(layout.size)
         positions = None if layout.size == 1 else places(self.localization, layout, entries)
         made = parameter.analysed(update, ensemble, repr(name), positions, entries, key)

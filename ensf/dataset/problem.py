@@ -18,6 +18,7 @@ from ensf.dataset.methods import Method, beside_parameters, find_localization, m
 from ensf.dataset.packing import choose, pack, restore, without_fills
 from ensf.dataset.pipeline import Done, Pipeline, member_label
 from ensf.dataset.transforms import Setting, several
+from ensf.dataset.units import same_units
 from ensf.filters.base import Analysis, Memory, Update, can
 from ensf.localization import Localization
 from ensf.observations.observation import Observation
@@ -421,7 +422,7 @@ def _check_same_grid(earlier: xr.Dataset, forecast: xr.Dataset) -> None:
     """Raise ValueError for other units, or other coordinates of the grid; a time may differ."""
     for name, variable in forecast.data_vars.items():
         units = earlier[name].attrs.get("units"), variable.attrs.get("units")
-        if None not in units and units[0] != units[1]:
+        if not same_units(*units):
             raise ValueError(
                 f"variable {name!r} of the earlier ensemble is in {units[0]!r} but that of the forecast in "
                 f"{units[1]!r}: convert it"

@@ -73,3 +73,12 @@ def conversion(units: str, wanted: str) -> tuple[float, float]:
     if not np.isclose(middle, shift + 0.5 * slope, rtol=1e-9, atol=1e-9 * abs(slope)):
         raise ValueError(f"units {units!r} and {wanted!r} differ by more than a factor and a shift: convert the values")
     return (float(f"{slope:.13g}"), float(f"{shift:.13g}"))
+
+
+def same_units(mine: object, its: object) -> bool:
+    """Whether numbers in one unit are the same in the other; so they are if either side states none."""
+    own, other = ("" if unit is None else str(unit).strip() for unit in (mine, its))
+    try:
+        return not own or not other or conversion(other, own) == (1.0, 0.0)
+    except ValueError:
+        return own.casefold() == other.casefold()

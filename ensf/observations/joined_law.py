@@ -204,11 +204,10 @@ def in_turn(errors: Sequence[Numbers | ErrorLaw], sizes: Sequence[int]) -> Numbe
         numbers = cast("Sequence[Numbers]", errors)
         if not any(map(one_each, numbers)) and len(set(numbers)) == 1:
             return numbers[0]
-        arrays = [
-            number if one_each(number) else np.full(size, number) for number, size in zip(numbers, sizes, strict=True)
-        ]
-        like_ = next((array for array in arrays if not is_host(array)), arrays[0])
-        return namespace(like_).concat([like(array, like_) if is_host(array) else array for array in arrays])
+        pairs = zip(numbers, sizes, strict=True)
+        arrays = [number if one_each(number) else np.full(size, number) for number, size in pairs]
+        device = next((array for array in arrays if not is_host(array)), arrays[0])
+        return namespace(device).concat([like(array, device) if is_host(array) else array for array in arrays])
     laws = [error if is_error_law(error) else Gaussian(cast(Numbers, error)) for error in errors]
     stops = np.cumsum(sizes).tolist()
     independent = [law for law in laws if is_independent(law)]
@@ -219,9 +218,8 @@ def in_turn(errors: Sequence[Numbers | ErrorLaw], sizes: Sequence[int]) -> Numbe
     for law, size in zip(laws, sizes, strict=True):
         if not is_gaussian(law):
             raise ValueError(f"errors of one time are correlated and those of another {law!r}: give one law of all")
-        grouped = (
-            law if isinstance(law, Grouped) else Grouped(np.zeros(size), (law.covariance(np.ones(size)),) * (size > 0))
-        )
+        whole = (law.covariance(np.ones(size)),) if size else ()
+        grouped = law if isinstance(law, Grouped) else Grouped(np.zeros(size), whole)
         group.append(grouped.group + len(matrices))
         matrices.extend(grouped.matrices)
     return Grouped(np.concatenate(group), tuple(matrices))

@@ -8,24 +8,15 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset.coordinates import CRITERIA
-from ensf.dataset.units import conversion, in_units
+from ensf.dataset.units import in_units, same_units
 
-__all__ = ["is_bounds", "is_place", "other_place", "same_units", "sizes_of"]
+__all__ = ["is_bounds", "is_place", "other_place", "sizes_of"]
 
 NEAR = 1e-5
 """Part of the spacing of a grid by which the places of its points may differ."""
 ROUNDING = 2.0
 """Steps of the numbers of floating point that are stored by which these may differ."""
 BOUNDS = ("_bnds", "_bounds")
-
-
-def same_units(mine: object, its: object) -> bool:
-    """Whether numbers in one unit are the same in the other; so they are if either side states none."""
-    own, other = ("" if unit is None else str(unit).strip() for unit in (mine, its))
-    try:
-        return not own or not other or conversion(other, own) == (1.0, 0.0)
-    except ValueError:
-        return own.casefold() == other.casefold()
 
 
 def is_bounds(name: Hashable, file: xr.Dataset) -> bool:

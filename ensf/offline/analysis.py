@@ -20,7 +20,15 @@ import numpy as np
 
 from ensf.arrays import Generator
 from ensf.dataset.blocks import Transforms
-from ensf.dataset.methods import Method, beside_parameters, find_localization, inside, method_for, with_catalogues
+from ensf.dataset.methods import (
+    Method,
+    beside_parameters,
+    check_places,
+    find_localization,
+    inside,
+    method_for,
+    with_catalogues,
+)
 from ensf.dataset.pipeline import Clipped, Follow, Pipeline, quiet
 from ensf.dataset.stores import size_of
 from ensf.dataset.transforms import Setting, several
@@ -40,7 +48,7 @@ from ensf.offline.observations import (
     refuse_rejected,
     set_aside,
 )
-from ensf.offline.parameter_checks import check_places, check_within
+from ensf.offline.parameter_checks import check_within
 from ensf.offline.parameter_statistics import Pair, of_parameters
 from ensf.offline.parts import Forecast, Work, analyse, load, path_of, scan
 from ensf.offline.staging import check_free, staged
@@ -335,8 +343,8 @@ class Offline:
         method = method_for(beside_parameters(self.method) if parameters else self.method, layout)
         if parameters:
             check_preparable(method)
-            check_places(self.parameters, method, layout)
         for name, one in parameters.items():
+            check_places(f"parameter {name!r}", self.parameters[name].places, find_localization(method), layout)
             check_within(name, self.parameters[name], one)
         if any(isinstance(one, FailedMembers) for one in inside(method)):
             raise ValueError(

@@ -20,13 +20,14 @@ import xarray as xr
 
 from ensf.dataset import Layout
 from ensf.dataset.coordinates import CRITERIA, check_periods, find_coordinate, located, without_place
-from ensf.dataset.dates import differing, said, tells_dates
+from ensf.dataset.dates import other_time, tells_dates
 from ensf.dataset.netcdf import reading
 from ensf.dataset.raw import RawFile, raw
 from ensf.dataset.stored import Stored, decoded
 from ensf.dataset.stores import check_there, is_store
 from ensf.dataset.tiles import Range, Tile, tile_at
-from ensf.offline.alike import is_bounds, is_place, other_place, same_units
+from ensf.dataset.units import same_units
+from ensf.offline.alike import is_bounds, is_place, other_place
 from ensf.offline.valid_times import check_times
 
 __all__ = ["Source", "has_members", "parameter_source"]
@@ -515,12 +516,7 @@ def _other(mine: xr.DataArray, its: xr.DataArray) -> str:
     own, other = mine.variable, decoded(its.to_dataset(name="one"))["one"].variable
     if not (tells_dates(own) and tells_dates(other)) or own.shape != other.shape:
         return other_place(other, own)
-    try:
-        differs = differing(own, other).ravel()
-    except ValueError as error:
-        return f"cannot be compared ({error})"
-    which = int(np.argmax(differs))
-    return f"is {said(other, which)}, not {said(own, which)}" if differs.any() else ""
+    return other_time(other, own)
 
 
 def _counts_members(coordinate: xr.DataArray, member_dim: str) -> bool:

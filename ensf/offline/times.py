@@ -14,7 +14,8 @@ from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.dates import tells_dates
 from ensf.dataset.tiles import Range, Tile, tile_at
-from ensf.offline.alike import is_place, other_place, same_units
+from ensf.dataset.units import same_units
+from ensf.offline.alike import is_place, other_place
 from ensf.offline.members import Source, has_members
 
 __all__ = ["TimesSource"]

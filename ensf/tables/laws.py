@@ -215,9 +215,7 @@ def idle(laws: Laws, variable: np.ndarray, kind: np.ndarray) -> Iterator[str]:
 def without_units(extra: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows whose value, and rows whose error is not in the units of the variable, ``(row,)`` of bool each."""
     names = extra.get(LAW, np.full(size, ""))
-    return np.isin(names, (Threshold.__name__, Poisson.__name__)), np.isin(
-        names, (Lognormal.__name__, Poisson.__name__)
-    )
+    return np.isin(names, ("Threshold", "Poisson")), np.isin(names, ("Lognormal", "Poisson"))
 
 
 def law_of(table: Rows, rows: np.ndarray, value: np.ndarray, error: np.ndarray, laws: Laws) -> LawOfRows:

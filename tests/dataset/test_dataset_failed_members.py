@@ -100,6 +100,7 @@ def test_earlier_states_are_like_the_forecast(states, change, lag, sentence):
     problem = Problem.of(forecast, SEEN, NEAR)
     update = problem.analyse(3).update
     assert problem.smooth(update, forecast).t.dims == forecast.t.dims
+    problem.smooth(update, forecast.assign(t=forecast.t.assign_attrs(units="kelvin")))  # the same unit
     with pytest.raises(ValueError, match=sentence):
         problem.smooth(update, change(forecast), lag)
 

@@ -103,6 +103,6 @@ def test_parameters_are_named_with_their_settings(dataset, parameters):
         Parameter(places=((1.0,), (2.0, 3.0)))
     local, elsewhere = LETKF(Localization(Euclidean(), 3.0, ("x",))), Parameter(places=((1.0, 2.0),))
     with pytest.raises(
-        ValueError, match=r"places of parameter 'rate' have 2 coordinates but the localization \('x',\)"
+        ValueError, match=r"places of parameter 'rate' have 2 coordinates but the localization 1, x: give these"
     ):
         analyse(dataset, SEEN, local, 1, parameters={"rate": elsewhere})

@@ -326,9 +326,8 @@ def test_what_is_wrong_with_them_is_told_before_anything_is_analysed(folder, cap
         assert main([*words, "--config", str(folder / "c.toml")]) == 2
         return capsys.readouterr().err
 
-    assert (
-        "rate.places has 1 coordinates for each place but the localization of the method 2, x, y: give these"
-        in said("[parameters.rate]\nplaces = [[1.0]]\n")
+    assert "places of parameter 'rate' have 1 coordinates but the localization 2, x, y: give these" in said(
+        "[parameters.rate]\nplaces = [[1.0]]\n"
     )
     for value, sentence in (
         (-1.0, "m2.nc: parameter 'rate' is -1, outside the bounds of Log(offset=0.0): change the transform"),

@@ -28,6 +28,12 @@ t,.1,.5,2020-01-01,6,K,,,,
 LAWS = {"chl": "Lognormal", "buoy": StudentT(2.0, freedom=3.0)}
 
 
+def of_the_rows(buoy):
+    """The law of all rows of `TABLE`, of which one is a buoy's."""
+    laws = Lognormal(np.array([0.2, 0.3])), buoy, Censored(0.5, low=-0.2), Threshold(0.3, 0.25), Gaussian(0.5)
+    return JoinedLaw(laws, ((0, 1), (2,), (3,), (4,), (5,)))
+
+
 @pytest.fixture
 def forecast(rng):
     states = rng.standard_normal((30, 10))
@@ -52,16 +58,7 @@ def test_rows_have_the_law_of_their_column_then_their_kind_then_their_variable(f
     observed = table.observe(layout_of(forecast), laws=LAWS)
     law, value = observed.observation.law, observed.observation.value
     np.testing.assert_allclose(value, [1.3, 0.9, 0.4, -0.2, 1.0, 0.1])
-    same = JoinedLaw(
-        (
-            Lognormal(np.array([0.2, 0.3])),
-            StudentT(1.0, 3.0),
-            Censored(0.5, low=-0.2),
-            Threshold(0.3, 0.25),
-            Gaussian(0.5),
-        ),
-        ((0, 1), (2,), (3,), (4,), (5,)),
-    )
+    same = of_the_rows(StudentT(1.0, 3.0))
     for predicted in (np.full(6, 0.7), np.linspace(0.1, 1.2, 6)):
         np.testing.assert_allclose(law.each(value, predicted), same.each(value, predicted), rtol=1e-12)
 
@@ -70,16 +67,7 @@ def test_rows_have_the_law_of_their_column_then_their_kind_then_their_variable(f
 def test_the_analysis_is_that_of_the_laws(forecast, table, tmp_path, monkeypatch, reader):
     laws = {"chl": "Lognormal", "buoy": "StudentT(freedom=3)"}
     method = LETSF(NEAR)
-    law = JoinedLaw(
-        (
-            Lognormal(np.array([0.2, 0.3])),
-            StudentT(0.5, 3.0),
-            Censored(0.5, low=-0.2),
-            Threshold(0.3, 0.25),
-            Gaussian(0.5),
-        ),
-        ((0, 1), (2,), (3,), (4,), (5,)),
-    )
+    law = of_the_rows(StudentT(0.5, 3.0))
     places = np.array([3.0, 5.0, 1.0, 7.0, 8.0, 6.0])[:, None]
     seen = Observation(np.array([1.3, 0.9, 0.4, -0.2, 1.0, 0.1]), Select([3, 5, 11, 17, 18, 16]), law, position=places)
     expected = Problem.of(forecast, seen, method).analyse(1).ensemble

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ensf.dataset import Layout
-from ensf.dataset.methods import find_localization, method_for, places, reach_of, with_catalogues
+from ensf.dataset.methods import check_places, find_localization, method_for, places, reach_of, with_catalogues
 from ensf.dataset.stores import is_there, size_of
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
@@ -24,7 +24,7 @@ from ensf.offline.job import check_limit, cut_within
 from ensf.offline.members import Source, parameter_source
 from ensf.offline.memory import check_memory, read_memory
 from ensf.offline.observations import converted_units, counts, entries_read, locate, meet, named, refuse_rejected
-from ensf.offline.parameter_checks import check_places, check_within
+from ensf.offline.parameter_checks import check_within
 from ensf.offline.staging import check_free
 from ensf.runs.files import expanded
 from ensf.runs.patterns import find_files
@@ -143,7 +143,8 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
     method = method_for(cycling.filter, source.layout)
     with_catalogues(method, lambda pattern: source.catalogue(find_files(pattern, "the catalogue")))
     places(find_localization(method), source.layout, np.arange(source.layout.size))
-    check_places({name: one.parameter for name, one in cycling.parameters.items()}, method, source.layout)
+    for name, estimated in cycling.parameters.items():
+        check_places(f"parameter {name!r}", estimated.parameter.places, find_localization(method), source.layout)
     if first == 1 and cycling.first_memory is not None:
         if cycling.model.by_time:  # its fields have times, which the members at the start have not
             check_memory(cycling.first_memory, method)

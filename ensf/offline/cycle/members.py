@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.dates import differing, rounding, said, seconds_after, tells_dates
+from ensf.dataset.dates import other_time, rounding, said, seconds_after, tells_dates
 from ensf.dataset.netcdf import reading
 from ensf.dataset.stored import Stored, decoded
-from ensf.offline.alike import is_bounds, is_place, other_place, same_units, sizes_of
+from ensf.dataset.units import same_units
+from ensf.offline.alike import is_bounds, is_place, other_place, sizes_of
 from ensf.offline.cycle.settings import Date, Time
 from ensf.offline.valid_times import time_variable, times_of
 
@@ -211,12 +212,8 @@ def _other_time(path: Path, other: Path) -> str:
         return "" if own is wanted else f"it has {'no' if own is None else 'a'} time"
     if own.size != wanted.size:
         return f"its time {own.name!r} has {own.size} values, not {wanted.size}"
-    try:
-        differs = differing(wanted, own).ravel()
-    except ValueError as error:
-        return f"its time {own.name!r} cannot be compared ({error})"
-    which = int(np.argmax(differs))
-    return f"its time {own.name!r} is {said(own, which)}, not {said(wanted, which)}" if differs.any() else ""
+    differs = other_time(own, wanted)
+    return f"its time {own.name!r} {differs}" if differs else ""
 
 
 # --- what a file has -------------------------------------------------------------------------------------
