@@ -33,6 +33,7 @@ __all__ = [
     "cube",
     "exponential",
     "identity",
+    "identity_rows",
     "log",
     "square",
 ]
@@ -284,6 +285,16 @@ class Mixed:
         parts = zip(verbs, rows, strict=True)
         images = [verb(xp.take(values, like(few, values), axis=self.axis)) for verb, few in parts if len(few)]
         return xp.take(xp.concat(images, axis=self.axis), like(order, values), axis=self.axis)
+
+
+def identity_rows(function: PointwiseFunction, observations: int) -> np.ndarray:
+    """Which observations are what they see, ``(observation,)`` array of bool."""
+    if not isinstance(function, Mixed):
+        return np.full(observations, function is identity)
+    which = np.zeros(observations, dtype=bool)
+    for one, index in zip(function.functions, function._order[0], strict=True):
+        which[index] = identity_rows(one, len(index))
+    return which
 
 
 def _complex_step(function: Callable, values: Array, step: float = 1e-20) -> Array | None:

@@ -16,7 +16,21 @@ from ensf.filters import LETKF, LETSF
 from ensf.filters.base import Part
 from ensf.localization import Euclidean, Localization, periodic_line
 from ensf.models.lorenz96 import Lorenz96
-from ensf.observations import Gaussian, Identity, Laplace, Observation, Pointwise, Select, StudentT, Threshold, arctan
+from ensf.observations import (
+    Function,
+    Gaussian,
+    Identity,
+    Laplace,
+    Observation,
+    Pointwise,
+    Select,
+    StudentT,
+    Threshold,
+    arctan,
+    identity,
+)
+from ensf.observations.joined import join
+from ensf.observations.joined_law import join_laws
 from ensf.runs import restart
 from ensf.twin import AsynchronousNetwork, GaussianStart, Network, PerturbedTruth, Streams, twin
 from ensf.wrappers import AdaptiveSpread, Rotation, letsf
@@ -372,7 +386,7 @@ def test_ratios_by_quadrature_are_the_closed_form():
     value, mean, variance = np.array([0.3, 2.0, -9.0]), np.zeros(3), np.array([1.0, 0.2, 2.0])
     for deviation in (1.0, 0.3):
         closed = weigh(looked(value, Gaussian(deviation)), mean, variance)
-        look = replace(looked(value, Gaussian(deviation)), is_linear=False)
+        look = replace(looked(value, Gaussian(deviation)), linear=np.zeros(3, dtype=bool))
         for exact, numerical in zip(closed, weigh(look, mean, variance), strict=True):
             np.testing.assert_allclose(numerical, exact, rtol=0.06, atol=5e-3)
 
@@ -380,7 +394,7 @@ def test_ratios_by_quadrature_are_the_closed_form():
 def test_ratio_of_a_likelihood_that_is_a_point():
     """As the prior densities there, although no node is near."""
     variance, value = 1.0, 3.3
-    look = replace(looked([value], Gaussian(1e-5)), is_linear=False)
+    look = replace(looked([value], Gaussian(1e-5)), linear=np.zeros(1, dtype=bool))
     ratios = weigh(look, np.zeros(1), np.full(1, variance))[0][:, 0]
     exact = norm.logpdf(value, scale=np.sqrt(VARIANCE_RATIOS)) - norm.logpdf(value)
     np.testing.assert_allclose(ratios, exact, atol=0.3)
@@ -662,6 +676,22 @@ class Turns:
         return Observation(truth[points] + rng.standard_normal(len(points)), Select(points), self.told)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """All variables with errors told .3 for 1, but a few of another law, or through another sensor."""
+
+    few: tuple[int, ...]
+    law: StudentT | Gaussian
+    sensor: Function
+
+    def observe(self, truth, cycle, rng):
+        few, rest = np.array(self.few), np.setdiff1d(np.arange(len(truth)), self.few)
+        value = truth + rng.standard_normal(len(truth))
+        value[few] = self.sensor(truth[few]) + self.law.draw(np.zeros(len(few)), rng)
+        operator = join([(Pointwise(self.sensor, Select(few)), few), (Select(rest), rest)])
+        return Observation(value, operator, join_laws([(self.law, few), (Gaussian(0.3), rest)]))
+
+
 WINDOW = 0.0, 0.05, 0.1, 0.15, 0.2
 
 
@@ -672,8 +702,10 @@ WINDOW = 0.0, 0.05, 0.1, 0.15, 0.2
         (errors_in_time(0.4), 1.0, 0.4),
         (Turns(0.25), 4.0, 0.4),
         (AsynchronousNetwork(Network(error=1.0, told=0.1), WINDOW[1:], WINDOW), 10.0, 0.3),
+        (Beside((3,), StudentT(1.0, 4.0), identity), 1 / 0.3, 0.26),
+        (Beside((0, 9), Gaussian(0.05), arctan), 1 / 0.3, 0.26),
     ],
-    ids=["told too large", "correlated in time", "taking turns", "windows"],
+    ids=["told too large", "correlated in time", "taking turns", "windows", "beside another law", "beside a sensor"],
 )  # fmt: skip
 def test_what_is_wrong_with_the_errors_is_found(network, factor, bound):
     model, interval = Lorenz96(20), 0.2 if isinstance(network, AsynchronousNetwork) else 0.05

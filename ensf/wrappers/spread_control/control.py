@@ -28,6 +28,9 @@ part of it as independent noise. Near a surprise nothing is learnt for g, nor fo
 innovations of a kind alternate it is a surprise of R rather, whose factor then acts in this cycle, and only what is
 observed is widened: what lies between knew no wrong R.
 
+Linear observations with Gaussian errors tell of R and of the products of two cycles whatever observations of other laws
+or sensors are beside them.
+
 A variable of which the analysis takes less than half of what it takes of the observations near by is widened by less,
 and never by more than was taken (`Widening.balanced`): without that an unobserved variable at the place of observed
 ones grows without bound.
@@ -53,6 +56,7 @@ from ensf.arrays import (
     member_mean,
     member_variance,
     namespace,
+    rows,
     to_numpy,
 )
 from ensf.filters.base import Analysis, Info, Memory, Part, Update, as_part, observed_variables, with_values
@@ -60,6 +64,8 @@ from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches
 from ensf.localization.localization import check_localization
 from ensf.observations.error_laws import is_independent
+from ensf.observations.functions import identity_rows
+from ensf.observations.joined_law import gaussian_rows, widened
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
 from ensf.wrappers.failed_members import Replacement
@@ -318,8 +324,9 @@ class AdaptiveSpread(Wrapper):
         xp = namespace(predicted)
         memory = self._recalled(memory, told, position, predicted)
         kind = _kind_of_each(memory.kinds, told)
-        offset = memory.of_each(kind, lambda one: one.offset.value)
-        if self.estimate_error and told.is_linear and offset.any():
+        linear = _linear_rows(told)
+        offset = np.where(linear, memory.of_each(kind, lambda one: one.offset.value), 0.0)
+        if self.estimate_error and offset.any():
             told = replace(told, value=told.value - like(offset, told.value))
         else:
             offset = np.zeros_like(offset)
@@ -340,18 +347,21 @@ class AdaptiveSpread(Wrapper):
         mean, variance = member_mean(eta), member_variance(eta)
         sites = _sites(told, kind)
         pairs, offsets = Pairs(), dict[int, float]()
-        if look.is_linear:
-            innovation, forecast = look.value - mean, sight(told, predicted)[1]
+        if (seen := np.flatnonzero(look.linear)).size:
+            of_seen = sites.rows(seen)
+            innovation, forecast = rows(look.value - mean, seen), sight(told, predicted)[1]
+            forecast = xp.take(forecast, like(seen, forecast), axis=1)
             if memory.last is not None:
-                products = lagged_products(memory.last, memory.past, sites, self.localization, innovation, forecast)
-                pairs = Pairs(products, rested(sites, innovation, memory.last, memory.past))
-            if told.is_linear:
-                error = look.law.standard_deviation(look.value) ** 2
-                pairs = replace(pairs, repeated=repeated(sites, innovation, error, forecast))
-                came = innovation + like(offset, innovation)
+                products = lagged_products(memory.last, memory.past, of_seen, self.localization, innovation, forecast)
+                pairs = Pairs(products, rested(of_seen, innovation, memory.last, memory.past))
+            if linear.any():
+                error = rows(look.law.standard_deviation(look.value) ** 2, seen)
+                pairs = replace(pairs, repeated=repeated(of_seen, innovation, error, forecast))
+                came = innovation + like(offset[seen], innovation)
                 right = [k for k, name in enumerate(memory.kinds) if name in self.reference]
                 reference = np.array(right, dtype=np.int64) if self.reference else None
-                offsets = offset_shifts(sites, came, error, forecast, self.localization, reference)
+                offsets = offset_shifts(of_seen, came, error, forecast, self.localization, reference)
+            pairs = pairs.numbered(seen)
         repeating, alternating = self._suspected(memory, kind, pairs)
         factor = np.maximum(factor, repeating)
         observation = _with_factor(told, factor)
@@ -374,6 +384,7 @@ class AdaptiveSpread(Wrapper):
             memory=memory,
             told=told,
             observation=observation,
+            linear=linear,
             kind=kind,
             predicted=predicted,
             columns=correction.corrected(columns),
@@ -496,7 +507,7 @@ class AdaptiveSpread(Wrapper):
         after = replace(memory, kinds=kinds).of_each(cycle.kind, lambda one: one.error.factor)
         kept = math.exp(-3 * float(np.mean(np.abs(np.log(after / factor)))))
         last = None
-        if look.is_linear:
+        if look.linear.any():
             last = LastCycle(
                 sites=cycle.sites,
                 innovation=innovation,
@@ -505,7 +516,7 @@ class AdaptiveSpread(Wrapper):
                 error=error,
                 anomalies=centred(eta_analysed),
                 surprised=cycle.near_surprise,
-            )
+            ).rows(np.flatnonzero(look.linear))
         return replace(
             memory,
             local=kept * local,
@@ -538,11 +549,12 @@ class AdaptiveSpread(Wrapper):
 
     def _kinds(self, cycle: _Cycle) -> dict[str, KindMemory]:
         """Factors of R, and biases."""
-        learns_error = self.estimate_error and cycle.told.law.is_gaussian
+        through_sensor = gaussian_rows(cycle.told.law, cycle.told.size) & ~cycle.linear
         learns_bias = self.estimate_bias and cycle.correction.entries is not None
         calm = ~cycle.near_surprise
         pairs = cycle.pairs.weighted(cycle.trusted)
-        if learns_error and not cycle.told.is_linear:
+        square, spread = np.zeros(cycle.told.size), np.zeros(cycle.told.size)
+        if self.estimate_error and through_sensor.any():
             values = cycle.told.part.function(cycle.columns.values)
             told = to_numpy(cycle.told.law.standard_deviation(cycle.told.value)) ** 2
             square = to_numpy(mean_departure(cycle.told.value, values)) ** 2 / told
@@ -557,17 +569,19 @@ class AdaptiveSpread(Wrapper):
             error, bias, surprises, fields = kind.error, kind.bias, kind.surprises, kind.bias_fields
             if of_kind.any():
                 surprises += (float(cycle.near_surprise[of_kind].mean()) - surprises) / SURPRISE_CYCLES
-            if learns_error and cycle.told.is_linear:
+            seen = of_kind & (cycle.linear | through_sensor)
+            if self.estimate_error and (cycle.linear[seen].any() if seen.any() else not error.histogram.any()):
                 error = error.with_pairs(pairs.of(of_kind))
-            elif learns_error:
-                error = error.with_innovations(square[trusted], spread[trusted])
+            elif self.estimate_error:
+                seen &= trusted
+                error = error.with_innovations(square[seen], spread[seen])
             if learns_bias and (weight := float(curvature[chosen].sum())) > 0:
                 bias = bias.with_shift(float(slope[chosen].sum()) / weight, float(variance[chosen].mean()))
                 if near and kind.bias.cycles >= FIRST_CYCLES:
                     trust = 1 - kind.error.correlation.positive
                     fields = fields.with_shifts(near, np.where(chosen, slope, np.nan), curvature, variance, trust)
             offset = kind.offset
-            if learns_error and of_kind.any():
+            if self.estimate_error and (of_kind & cycle.linear).any():
                 offset = offset.with_shift(cycle.offsets.get(number))
             kinds[name] = KindMemory(error, bias, surprises, offset, fields)
         return kinds
@@ -582,6 +596,8 @@ class _Cycle(Record):
     memory : SpreadMemory
     told, observation : Observation
         With errors as they were told, and as they are taken to be.
+    linear : (observation,) array of bool
+        Which see a variable or a sum of some as it is, with Gaussian errors.
     kind : (observation,) array of int
         Number of the kind of each among those remembered.
     predicted : (member, column) array
@@ -604,6 +620,7 @@ class _Cycle(Record):
     memory: SpreadMemory
     told: Observation
     observation: Observation
+    linear: np.ndarray
     kind: np.ndarray
     predicted: Array
     columns: Part
@@ -781,11 +798,18 @@ def _kind_of_each(kinds: dict[str, KindMemory], observation: Observation) -> np.
 
 
 def _with_factor(told: Observation, factor: np.ndarray) -> Observation:
-    """With the error variance of each observation multiplied, where the law allows it."""
+    """With the error variance of each observation multiplied, where its law is Gaussian."""
     if (factor == 1).all():
         return told
-    law = told.law.rescaled(like(np.sqrt(factor), told.value))
-    return told if law is None else replace(told, error=law)
+    return replace(told, error=widened(told.law, like(np.sqrt(factor), told.value)))
+
+
+def _linear_rows(told: Observation) -> np.ndarray:
+    """Which observations see a variable or a sum of some as it is, with Gaussian errors."""
+    pointwise = told.part.pointwise
+    if pointwise is None:
+        return np.zeros(told.size, dtype=bool)
+    return gaussian_rows(told.law, told.size) & identity_rows(pointwise, told.size)
 
 
 def _sites(observation: Observation, kind: np.ndarray) -> Sites:

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensf.arrays import Array, Record, centred, is_host, like, member_mean, namespace
+from ensf.arrays import Array, Record, centred, is_host, like, member_mean, namespace, rows
 from ensf.observations.error_laws import IndependentLaw, is_independent
-from ensf.observations.functions import PointwiseFunction, identity
+from ensf.observations.functions import PointwiseFunction, identity, identity_rows
+from ensf.observations.joined_law import gaussian_rows
 from ensf.observations.observation import Observation
 
 __all__ = ["VARIANCE_RATIOS", "Sight", "score_of_evidence", "sight", "weigh"]
@@ -45,21 +46,20 @@ class Sight(Record):
     value : (observation,) array
     function : PointwiseFunction
     law : IndependentLaw
-    is_linear : bool
+    linear : (observation,) array of bool
         f is the identity and the law Gaussian.
     """
 
     value: Array
     function: PointwiseFunction
     law: IndependentLaw
-    is_linear: bool
+    linear: np.ndarray
 
-    def restrict(self, rows: slice) -> Sight:
+    def restrict(self, index: np.ndarray) -> Sight:
         """Of some of the observations."""
-        index = np.arange(rows.start, rows.stop)
         law = self.law.restrict(index)
         assert is_independent(law)
-        return Sight(self.value[rows], self.function.restrict(index), law, self.is_linear)
+        return Sight(rows(self.value, index), self.function.restrict(index), law, self.linear[index])
 
     def score(self, eta: Array) -> Array:
         """d log p / d eta of members ``(member, observation)``."""
@@ -76,9 +76,11 @@ def sight(observation: Observation, columns: Array) -> tuple[Sight, Array]:
     """How a batch is looked at, and eta of members: the columns if h is pointwise in them, else h(x)."""
     law, part = observation.law, observation.part
     assert is_independent(law)
+    gaussian = gaussian_rows(law, observation.size)
     if part.pointwise is None:
-        return Sight(observation.value, identity, law, law.is_gaussian), part.function(columns)
-    return Sight(observation.value, part.pointwise, law, observation.is_linear), columns
+        return Sight(observation.value, identity, law, gaussian), part.function(columns)
+    linear = gaussian & identity_rows(part.pointwise, observation.size)
+    return Sight(observation.value, part.pointwise, law, linear), columns
 
 
 def score_of_evidence(look: Sight, mean: Array, analysed: Array) -> tuple[Array, Array]:
@@ -111,8 +113,8 @@ def score_of_evidence(look: Sight, mean: Array, analysed: Array) -> tuple[Array,
 def weigh(look: Sight, mean: Array, variance: Array) -> tuple[Array, Array, Array]:
     """Other priors than N(mean, variance), weighed by each observation.
 
-    Linear Gaussian: in closed form. Else by quadrature on nodes shared by all ratios, so that a likelihood narrower
-    than their distance sees them alike.
+    Linear Gaussian: in closed form. The others by quadrature on nodes shared by all ratios, so that a likelihood
+    narrower than their distance sees them alike.
 
     Returns
     -------
@@ -121,14 +123,19 @@ def weigh(look: Sight, mean: Array, variance: Array) -> tuple[Array, Array, Arra
     slope, curvature : (observation,) array
         Of log p(y_k) by the mean; the curvature with its sign changed.
     """
-    count = mean.shape[0]
-    weighed = _in_closed_form if look.is_linear else _by_quadrature
-    if look.is_linear or count <= BLOCK or not is_host(mean):
-        logs, slope, curvature = weighed(look, mean, variance)
+    linear, others = np.flatnonzero(look.linear), np.flatnonzero(~look.linear)
+    block = BLOCK if is_host(mean) else max(len(others), 1)
+    parts = [(_in_closed_form, linear)] if len(linear) else []
+    parts += [(_by_quadrature, others[first : first + block]) for first in range(0, len(others), block)]
+    if len(parts) == 1:
+        logs, slope, curvature = parts[0][0](look, mean, variance)
     else:
-        blocks = [slice(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
-        parts = [weighed(look.restrict(part), mean[part], variance[part]) for part in blocks]
-        logs, slope, curvature = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+        weighed = [verb(look.restrict(index), rows(mean, index), rows(variance, index)) for verb, index in parts]
+        order = like(np.argsort(np.concatenate([index for _, index in parts])), mean)
+        xp = namespace(mean)
+        logs, slope, curvature = (
+            xp.take(xp.concat(list(each), axis=-1), order, axis=-1) for each in zip(*weighed, strict=True)
+        )
     return _finite(logs - logs[0, :]), _finite(slope), _finite(curvature)
 
 

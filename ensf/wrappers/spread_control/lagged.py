@@ -33,7 +33,7 @@ PAST = 4
 
 @dataclass(frozen=True, eq=False)
 class LastCycle(Record):
-    """What the cycle before leaves at its observations.
+    """What the cycle before leaves at its linear observations with Gaussian errors.
 
     Attributes
     ----------
@@ -52,6 +52,15 @@ class LastCycle(Record):
     error: Array
     anomalies: Array
     surprised: np.ndarray
+
+    def rows(self, index: np.ndarray) -> LastCycle:
+        """Some of the observations."""
+        if len(index) == len(self.sites) and (index == np.arange(len(index))).all():
+            return self
+        taken = {name: rows(getattr(self, name), index) for name in ("innovation", "increment", "variance", "error")}
+        anomalies = namespace(self.anomalies).take(self.anomalies, like(index, self.anomalies), axis=1)
+        sites, surprised = self.sites.rows(index), self.surprised[index]
+        return replace(self, sites=sites, surprised=surprised, anomalies=anomalies, **taken)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +134,7 @@ class LaggedProducts(Record):
         index = np.flatnonzero(chosen)
         names = "innovation", "beta", "cross", "weight", "covariance", "analysed", "earlier"
         taken = {name: rows(getattr(self, name), index) for name in names}
-        return replace(self, index=self.index[index], last=_restricted(self.last, index), **taken)
+        return replace(self, index=self.index[index], last=self.last.rows(index), **taken)
 
     def weighted(self, factor: np.ndarray) -> LaggedProducts:
         """With less weight of some pairs, ``(pair,)``."""
@@ -176,7 +185,7 @@ def lagged_products(
     now, then = sites.partners(last.sites, localization)
     if not len(now):
         return None
-    last = _restricted(last, then)
+    last = last.rows(then)
     earlier = np.full(len(sites), np.nan)
     if past:
         again, there, *_ = sites.same(past[0].sites)
@@ -193,11 +202,3 @@ def lagged_products(
     innovation = rows(innovation, now)
     cross = beta * (innovation + beta * last.increment) * last.innovation
     return LaggedProducts(now, last, innovation, beta, cross, weight, covariance, before, earlier)
-
-
-def _restricted(last: LastCycle, index: np.ndarray) -> LastCycle:
-    if len(index) == len(last.sites) and (index == np.arange(len(index))).all():
-        return last
-    taken = {name: rows(getattr(last, name), index) for name in ("innovation", "increment", "variance", "error")}
-    anomalies = namespace(last.anomalies).take(last.anomalies, like(index, last.anomalies), axis=1)
-    return replace(last, sites=last.sites.rows(index), surprised=last.surprised[index], anomalies=anomalies, **taken)

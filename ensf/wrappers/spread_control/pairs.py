@@ -39,6 +39,14 @@ class Pairs(Record):
             self.repeated and self.repeated.restrict(chosen[self.repeated.index]),
         )
 
+    def numbered(self, number: np.ndarray) -> Pairs:
+        """With the number of each observation, ``(observation,)``, among those of the whole cycle."""
+        return Pairs(
+            self.products and replace(self.products, index=number[self.products.index]),
+            self.rested and replace(self.rested, index=number[self.rested.index]),
+            self.repeated and replace(self.repeated, index=number[self.repeated.index]),
+        )
+
     def weighted(self, factor: np.ndarray) -> Pairs:
         """With less weight of some products, ``(pair,)``."""
         return self if self.products is None else replace(self, products=self.products.weighted(factor))
