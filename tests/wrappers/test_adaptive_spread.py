@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import scipy.sparse
 from scipy.special import ndtr
 from scipy.stats import norm
 from scipy.stats import t as student_t
@@ -21,6 +22,7 @@ from ensf.observations import (
     Gaussian,
     Identity,
     Laplace,
+    Linear,
     Observation,
     Pointwise,
     Select,
@@ -41,6 +43,7 @@ from ensf.wrappers.spread_control.error_estimate import FALL, MAX_FACTOR_POINTWI
 from ensf.wrappers.spread_control.error_evidence import Alternation, Repetition, TimeCorrelation
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import LaggedProducts, LastCycle, Past, lagged_products
+from ensf.wrappers.spread_control.means import spread_over_variables, weights_of_means
 from ensf.wrappers.spread_control.offset import OffsetEstimate, offset_shifts
 from ensf.wrappers.spread_control.pairs import Pairs, repeated, rested
 from ensf.wrappers.spread_control.sites import Sites
@@ -516,6 +519,50 @@ def test_the_bias_of_a_model_is_found():
         found[forcing] = last.analysis.info["bias"]
     assert abs(found[8.0]) < 0.005
     assert found[7.0] == pytest.approx(0.05, abs=0.03)
+
+
+@dataclass(frozen=True)
+class Between:
+    """Means of two neighbours, as interpolation to the middle between them makes them."""
+
+    def observe(self, truth, cycle, rng):
+        size = len(truth)
+        between = scipy.sparse.csr_array(0.5 * (np.eye(size) + np.roll(np.eye(size), 1, axis=1)))
+        value = between @ truth + 0.5 * rng.standard_normal(size)
+        return Observation(value, Linear(between), 0.5, np.arange(0.5, size)[:, None])
+
+
+def test_the_bias_of_a_model_is_found_through_means_of_variables(monkeypatch):
+    size, line = 12, periodic_line(12, 5.0)
+
+    def error(forcing):
+        run = twin(
+            Lorenz96(size, forcing), AdaptiveSpread(Rotation(LETKF(line)), line), Between(),
+            GaussianStart(np.full(size, 2.0), 1.0),
+            members=12, cycles=150, interval=0.05, streams=Streams.spawn(2), truth_model=Lorenz96(size),
+        )  # fmt: skip
+        done = list(run)
+        errors = [rmse(each.analysis.ensemble, each.truth) for each in done[-100:]]
+        return float(np.mean(errors)), done[-1].analysis.info["bias"]
+
+    right, of_right = error(8.0)
+    found, of_wrong = error(7.0)
+    monkeypatch.setattr(control, "weights_of_means", lambda observation: None)
+    assert right == pytest.approx(error(8.0)[0], rel=0.02)
+    assert abs(of_right) < 0.005 < of_wrong
+    assert found < 0.95 * error(7.0)[0]
+
+
+def test_a_bias_of_means_is_that_of_the_variables_where_it_is_the_same_everywhere(rng):
+    weights = scipy.sparse.csr_array(np.array([[0.2, 0.8, 0, 0], [0, 0.5, 0, 0.5]]))
+    entries, bias = spread_over_variables(weights, np.full(2, 0.3))
+    np.testing.assert_array_equal(entries, [0, 1, 3])
+    np.testing.assert_allclose(bias, 0.3)
+
+
+@pytest.mark.parametrize("matrix", [[[1.0, -1.0]], [[0.7, 0.7]], [[0.0, 0.0]]], ids=["difference", "sum", "nothing"])
+def test_what_is_no_mean_has_no_weights(matrix):
+    assert weights_of_means(replace(Observation(np.ones(1), Linear(np.array(matrix)), 1.0), state_size=2)) is None
 
 
 def test_pairs_count_by_how_well_the_forecast_is_known():

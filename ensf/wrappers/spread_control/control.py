@@ -75,6 +75,7 @@ from ensf.wrappers.spread_control.bias_fields import FIRST_CYCLES, BiasFields, t
 from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS, ErrorEstimate
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import PAST, LaggedProducts, LastCycle, Past, lagged_products
+from ensf.wrappers.spread_control.means import spread_over_variables, weights_of_means
 from ensf.wrappers.spread_control.offset import OffsetEstimate, offset_shifts
 from ensf.wrappers.spread_control.pairs import Pairs, repeated, rested
 from ensf.wrappers.spread_control.sites import Sites
@@ -209,7 +210,7 @@ class AdaptiveSpread(Wrapper):
         by against other kinds that see the same is taken away; Gaussian laws only.
     estimate_bias : bool
         Whether what each kind of observations sees is corrected by a bias of the model that is estimated; only where
-        observations see single variables.
+        observations see single variables or weighted means of some, as interpolation makes them.
     max_inflation : float
         Bound on the factor without surprises.
     reference : str, or tuple of str
@@ -376,7 +377,9 @@ class AdaptiveSpread(Wrapper):
         if surprised.any():
             only = None
             if alternating.any():
-                only = np.zeros(0, dtype=np.int64) if correction.entries is None else correction.entries
+                only = np.zeros(0, dtype=np.int64)
+                if correction.sees_variables and correction.entries is not None:
+                    only = correction.entries
                 observation = _with_factor(told, np.maximum(factor, alternating))
             key = int(rng.integers(2**63)) if self.independent_part > 0 else None
             correction = replace(correction, widening=replace(calm, excess=inflation * excess, key=key, only=only))
@@ -661,24 +664,34 @@ class _Correction(Record):
     ----------
     widening : Widening
     entries : (observed,) array of int or None
-        Variables that are observed, ascending; None if observations see others than single variables.
+        Variables that are observed, ascending, then columns that are means of some; None if observations see others
+        than single variables or means.
     bias : (observed,) array
         Of each of them.
+    sees_variables : bool
+        Whether all columns are single variables.
     """
 
     widening: Widening
     entries: np.ndarray | None
     bias: np.ndarray
+    sees_variables: bool
 
     @classmethod
     def of(cls, widening: Widening, bias: np.ndarray, observation: Observation) -> _Correction:
         """With the bias of each observation, at the variables they see: a mean where several see one."""
         entries = observed_variables(observation)
-        if entries is None:
-            return cls(widening, None, bias)
-        observed, which = np.unique(entries, return_inverse=True)
-        total = np.bincount(which.ravel(), bias) / np.bincount(which.ravel())
-        return cls(widening, observed, total)
+        if entries is not None:
+            observed, which = np.unique(entries, return_inverse=True)
+            total = np.bincount(which.ravel(), bias) / np.bincount(which.ravel())
+            return cls(widening, observed, total, True)
+        weights = weights_of_means(observation)
+        if weights is None:
+            return cls(widening, None, bias, False)
+        observed, total = spread_over_variables(weights, bias)
+        columns = column_entries(observation, observation.size)
+        of_columns = weights[:, observed] @ total
+        return cls(widening, np.concatenate([observed, columns]), np.concatenate([total, of_columns]), False)
 
     def after(self, taken: Array) -> _Correction:
         """When it is known what the analysis took of the variance at the knots."""
@@ -686,7 +699,7 @@ class _Correction(Record):
 
     def balanced(self, columns: Part, analysed: Array) -> Array:
         """The analysis of columns as widened, balanced where they are variables."""
-        if self.entries is None:
+        if not self.sees_variables:
             return analysed
         return self.widening.balanced(columns, columns.values, analysed)[0]
 
