@@ -283,11 +283,11 @@ def test_what_is_learnt_of_a_kind_is_read_and_may_be_changed(forecasts, tmp_path
     assert made.memory.kinds["t"].error.sums is not None
     at = list(first.memory.kinds).index("t")
     edit(former, lambda file: file["surprises"].__setitem__(at, 0.25))
-    edit(former, lambda file: file["bias_variance"].__setitem__(at, 2.0))
+    edit(former, lambda file: file["bias_cycles"].__setitem__(at, 7))
     edit(former, lambda file: file["bias_field_raw"].__setitem__((at, 0), 0.25))
     strained = analyse(forecasts, tmp_path / "strained", 2, SPREAD, former)
     assert strained.memory.kinds["t"].surprises == pytest.approx(0.9 * 0.25)
-    assert strained.memory.kinds["t"].bias.variance == 2.0  # an interpolation teaches no bias
+    assert strained.memory.kinds["t"].bias.cycles == 8  # an interpolation teaches a bias too
     assert strained.memory.kinds["t"].bias_fields.raw.max(axis=1).tolist() == [0.25, 0.0]
     assert made.ensemble.tobytes() != carried.ensemble.tobytes()
     edit(former, lambda file: file["error_variance_factor"].__setitem__(0, -1.0))
