@@ -61,15 +61,16 @@ def scores(cycle: Cycle) -> dict[str, float]:
     Returns
     -------
     dict
-        One number for each name in `ensf.diagnostics.score_table.MEASURED`; the last three, from observations, are NaN
-        if nothing was observed or errors are not Gaussian. Then those of `REPORTED` that the filter reports,
+        One number for each name in `ensf.diagnostics.score_table.MEASURED`; the last three, from observations with
+        Gaussian errors, are NaN if there is none. Then those of `REPORTED` that the filter reports,
         `rmse_parameters` if it has parameters, of a smoother those of each lag, NaN while there are not as many
         cycles before, and what the experiment itself has measured.
     """
-    forecast, analysis, observation = cycle.forecast, cycle.analysis.ensemble, cycle.observation
+    forecast, analysis = cycle.forecast, cycle.analysis.ensemble
+    observation = cycle.observation.with_gaussian_errors()
     values = [*marginal_scores(forecast, cycle.truth)[:4], *marginal_scores(analysis, cycle.truth)]
     observed = cycle.observed_analysis
-    if observation.law.is_gaussian and observed is not None:
+    if observation.size and observed is not None:
         values += consistency(departures(cycle.observed_forecast, observation), departures(observed, observation))
     host = values if is_host(forecast) else to_numpy(namespace(forecast).stack(values))
     numbers = [float(value) for value in host]

@@ -14,6 +14,7 @@ from ensf.arrays.settings import as_indices
 from ensf.observations.error_laws import ErrorLaw, Gaussian, is_error_law, is_gaussian
 from ensf.observations.functions import Affine
 from ensf.observations.grouped import Grouped, Whitened
+from ensf.observations.joined_law import gaussian_rows
 from ensf.observations.operators import LinearPart, Operator, as_operator
 from ensf.observations.predictions import check_finite_predictions, check_resolved, unresolved_members
 from ensf.observations.window import Window
@@ -225,6 +226,11 @@ class Observation:
             kind=kind,
             group=group,
         )
+
+    def with_gaussian_errors(self) -> Observation:
+        """Those of which the errors are Gaussian; itself if all are."""
+        gaussian = gaussian_rows(self.law, self.size)
+        return self if gaussian.all() else self.restrict(np.flatnonzero(gaussian))
 
     @property
     def correlation(self) -> np.ndarray | None:

@@ -67,7 +67,8 @@ class Watch(Record):
         Lost
             If the filter is.
         """
-        if not observation.law.is_gaussian:
+        observation = observation.with_gaussian_errors()
+        if not observation.size:
             return self
         if observation.size != len(self.mean):
             return Watch.begin(observation.size).after(cycle, forecast, observation)

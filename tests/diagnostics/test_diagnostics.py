@@ -12,7 +12,8 @@ from ensf import diagnostics
 from ensf.arrays import to_numpy
 from ensf.diagnostics.score_table import MEASURED, REPORTED, SCORES, title
 from ensf.experiments import load
-from ensf.observations import Correlated, Identity, Observation, Pointwise, Select, arctan
+from ensf.observations import Correlated, Gaussian, Identity, Laplace, Observation, Pointwise, Select, StudentT, arctan
+from ensf.observations.joined_law import join_laws
 from ensf.twin import summarise
 
 
@@ -260,16 +261,27 @@ def test_single_precision_stays(rng, function):
 
 
 def test_scores_without_observations_or_a_gaussian_error_are_nan(rng):
-    law = SimpleNamespace(log_density=None, is_gaussian=False, check=lambda value: None)
     for observation in (
         Observation(np.full(30, np.nan), Identity(), 1.0),
-        Observation(np.zeros(30), Identity(), law),
+        Observation(np.zeros(30), Identity(), Laplace(1.0)),
     ):
         record = standard_cycle(rng)
         record.observation = observation
         result = diagnostics.scores(record)
         assert all(math.isnan(result[name]) for name in ("chi2", "desroziers_error", "desroziers_spread"))
         assert math.isfinite(result["crps_analysis"])
+
+
+def test_scores_of_several_laws_are_those_of_the_gaussian_rows(rng):
+    record = standard_cycle(rng)
+    few, rest = np.arange(0, 30, 7), np.setdiff1d(np.arange(30), np.arange(0, 30, 7))
+    value, error = rng.standard_normal(30), np.full(30, 0.3)
+    alone = diagnostics.scores(
+        SimpleNamespace(**vars(record) | {"observation": Observation(value[rest], Select(rest), 0.3)})
+    )
+    law = join_laws([(StudentT(0.3, 4.0), few), (Gaussian(error[rest]), rest)])
+    beside = diagnostics.scores(SimpleNamespace(**vars(record) | {"observation": Observation(value, Identity(), law)}))
+    assert beside == pytest.approx(alone, rel=1e-12) and math.isfinite(alone["chi2"])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])

@@ -16,6 +16,7 @@ from ensf.filters import ETKF, Analysis, EnSF, FreeRun, Lost
 from ensf.filters.base import innovations
 from ensf.localization import Euclidean, Localization
 from ensf.observations import Correlated, Gaussian, Identity, Observation, Select, StudentT, Threshold
+from ensf.observations.joined_law import join_laws
 from ensf.runs import runner
 from ensf.runs.netcdf.writer import read
 from ensf.twin import GaussianStart, Method, Network, Streams, TwinExperiment, twin
@@ -276,6 +277,15 @@ def test_what_follows_the_truth_with_too_small_a_spread_is_not_lost():
             forecast = 10 * rng.standard_normal(30) + 0.01 * rng.standard_normal((5, 30))
             watch = watch.after(cycle, forecast, Observation(10 * rng.standard_normal(30), Identity(), 0.1))
     assert lost.value.chi2 > 100 and lost.value.cycle > 200
+
+
+def test_rows_of_another_law_hide_no_lost_filter():
+    rng, watch = np.random.default_rng(1), Watch.begin(0)
+    law = join_laws([(StudentT(0.1, 4.0), np.arange(2)), (Gaussian(0.1), np.arange(2, 30))])
+    with pytest.raises(Lost, match="in cycle"):
+        for cycle in range(1, 300):
+            forecast = 10 * rng.standard_normal(30) + 0.01 * rng.standard_normal((5, 30))
+            watch = watch.after(cycle, forecast, Observation(10 * rng.standard_normal(30), Identity(), law))
 
 
 @pytest.mark.parametrize("back", [100, 200, 300])
