@@ -26,12 +26,12 @@ from ensf.localization import Localization, variable_code
 from ensf.observations import Correlated, ErrorLaw, Grouped
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
-from ensf.tables.check import VERTICAL, check_rows, check_shapes, on_earth
-from ensf.tables.columns import FILE, numbers_of, place_of, words_of
+from ensf.tables.check import check_rows, check_shapes, on_earth
+from ensf.tables.columns import FILE, VERTICAL, numbers_of, place_of, words_of
 from ensf.tables.correlations import Correlation
-from ensf.tables.flags import BAD_VALUE, IMPOSSIBLE, REASONS, UNKNOWN, UNREADABLE, USED, WINDOW
+from ensf.tables.flags import BAD_ERROR, BAD_VALUE, IMPOSSIBLE, NO_ERROR, REASONS, UNKNOWN, UNREADABLE, USED, WINDOW
 from ensf.tables.formats import files
-from ensf.tables.laws import AMOUNT, LAW, Laws, idle, law_columns, law_of
+from ensf.tables.laws import AMOUNT, LAW, Laws, idle, law_columns, law_of, without_error
 from ensf.tables.stations.derived import Derived, derived_units, registered
 from ensf.tables.stations.stations import StationOperator, Stations
 from ensf.tables.stations.vertical import is_vertical
@@ -106,6 +106,7 @@ class ObservationTable:
         for name, column in _converted(self).items():
             object.__setattr__(self, name, column)
         check_shapes(self.value, self.position, self.axes, {"z": self.z, **self.vertical, **self.extra})
+        object.__setattr__(self, "error", np.where(without_error(self.columns), 1.0, self.error))
         object.__setattr__(self, "qc", check_rows(self.columns, self.axes))
 
     def __len__(self) -> int:
@@ -322,7 +323,8 @@ class ObservationTable:
         laws : mapping of str to str or error law, optional
             Of the errors, by kind or variable, where they are not Gaussian: ``{"chl": "Lognormal", "rain":
             Censored(1.0, low=0.1)}``. The deviation multiplies the column `error`; a column `law`, and columns with the
-            names of its parameters, say it row by row.
+            names of its parameters, say it row by row. Rows of a law without a deviation, `Poisson`, need no error.
+            A table that was observed already has these errors: observing it again is observing it once.
 
         Returns
         -------
@@ -426,7 +428,8 @@ class ObservationTable:
         for sentence in idle(laws, self.variable, self.kind):
             LOGGER.warning(sentence)
         error, extra = law_columns(self, laws)
-        return replace(self, error=error, extra=extra)
+        waiting = np.isin(self.codes, (NO_ERROR, BAD_ERROR)) & without_error({**self.columns, **extra})
+        return replace(self, error=error, extra=extra, qc=np.where(waiting, USED, self.codes))
 
     def in_units_of(self, layout: Layout, quantities: Mapping[str, Derived] | None = None) -> ObservationTable:
         """The table with values and errors in the units of the variables of a layout, where both sides state units.
