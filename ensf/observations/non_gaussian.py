@@ -17,6 +17,7 @@ Each is a law of independent errors for `Observation(value, operator, error=law)
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -293,7 +294,7 @@ class Lognormal(Independent):
         ValueError
             If a prediction is not positive, or no finite number.
         """
-        _with_density(self, predicted, float(np.finfo(predicted.dtype).max))
+        _with_density(self, predicted, sys.float_info.max)
         return predicted * namespace(predicted).exp(self._scale(predicted) * normal(rng, predicted.shape, predicted))
 
 

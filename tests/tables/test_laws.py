@@ -323,5 +323,10 @@ def test_observing_again_is_observing_once(laws, forecast, table, tmp_path):
     for again in (once.table, read(tmp_path / "once.nc")):
         for repeated in (laws, None):
             np.testing.assert_array_equal(again.observe(layout, laws=repeated).table.error, once.table.error)
-    unit = once.table.observe(layout, laws=dict.fromkeys(("t", "buoy"), Gaussian(1.0)))
-    np.testing.assert_allclose(unit.table.error[2:], table.error[2:])
+
+
+def test_another_factor_replaces_the_one_before(forecast, table):
+    layout = layout_of(forecast)
+    once = table.observe(layout, laws={"t": Gaussian(3.0)}).table
+    np.testing.assert_allclose(once.error[5], 1.5)
+    np.testing.assert_allclose(once.observe(layout, laws={"t": Gaussian(2.0)}).table.error[5], 1.0)
