@@ -17,7 +17,6 @@ Each is a law of independent errors for `Observation(value, operator, error=law)
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -294,7 +293,7 @@ class Lognormal(Independent):
         ValueError
             If a prediction is not positive, or no finite number.
         """
-        _with_density(self, predicted, sys.float_info.max)
+        _with_density(self, predicted, math.inf)
         return predicted * namespace(predicted).exp(self._scale(predicted) * normal(rng, predicted.shape, predicted))
 
 
@@ -452,11 +451,11 @@ class Threshold(Independent):
 def _with_density(law: Independent, predicted: Array, largest: float) -> np.ndarray:
     """Predictions on the host; ValueError for one that is not positive, or too large: draws would have no density."""
     host = to_numpy(predicted)
-    bad = ~((host > 0) & (host <= largest))
+    bad = ~((host > 0) & (host < largest))
     if bad.any():
         raise ValueError(
             f"{type(law).__name__} cannot draw an observation of the predicted value {host[bad][0]:g}: let the "
-            f"operator give a number above 0, up to {largest:.3g}"
+            f"operator give a number above 0 and below {largest:g}"
         )
     return host
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol, TypeGuard
 
@@ -34,6 +34,7 @@ from ensf.observations import (
 from ensf.observations.error_laws import Gaussian, Independent, IndependentLaw
 from ensf.observations.joined_law import join_laws
 from ensf.tables.columns import numbers_of, words_of
+from ensf.tables.matching import chosen
 
 __all__ = [
     "AMOUNT",
@@ -41,7 +42,6 @@ __all__ = [
     "LAW",
     "LawOfRows",
     "Laws",
-    "idle",
     "law_columns",
     "law_of",
     "read_law",
@@ -148,28 +148,28 @@ def law_columns(table: Rows, laws: Laws) -> tuple[np.ndarray, dict[str, np.ndarr
     words = np.asarray(extra[LAW]).astype(str) if LAW in extra else np.full(size, "")
     words = np.where((words == "nan") | ~table.used, "", words)
     given = [(one, _independent(one, law)) for one, law in _named(laws).items()]
-    told, chosen = np.zeros(size, dtype=bool), list[tuple[Independent, np.ndarray]]()
+    told, parts = np.zeros(size, dtype=bool), list[tuple[Independent, np.ndarray]]()
+    name = chosen(laws, table.variable, table.kind)
     for one, law in given:
-        own = (table.kind == one) | (table.variable == one) & ~np.isin(table.kind, list(laws))
-        own &= (words == "") | (words == type(law).__name__)
-        chosen.append((law, own))
+        own = (name == one) & ((words == "") | (words == type(law).__name__))
+        parts.append((law, own))
         told |= own
     for word in np.unique(words[~told & (words != "")]).tolist():
         own = ~told & (words == word)
         try:
-            chosen.append((read_law(word), own))
+            parts.append((read_law(word), own))
         except ValueError as problem:
             raise ValueError(f"{table.place(int(np.argmax(own)))}: {problem}") from None
     error, columns, names = table.error.copy(), dict(extra), np.full(size, "", dtype=object)
     before = numbers_of(extra[FACTOR]) if FACTOR in extra else np.full(size, np.nan)
     before = np.where(np.isnan(before), 1.0, before)
     factor = before.copy()
-    for law, rows in chosen[: len(given)]:
+    for law, rows in parts[: len(given)]:
         factor[rows] = law.deviation
     error *= factor / before
     if (factor != 1).any() or FACTOR in extra:
         columns[FACTOR] = factor
-    for law, rows in chosen:
+    for law, rows in parts:
         names[rows] = type(law).__name__
         for parameter in parameters_of(type(law)) if rows.any() else ():
             numbers = _numbers(table, parameter, columns.get(parameter), rows)
@@ -228,13 +228,6 @@ def without_error(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Rows ``(row,)`` of bool whose column `LAW` names a law without a deviation of its own, which needs no error."""
     words = words_of(np.asarray(columns.get(LAW, np.full(len(columns["value"]), ""))))
     return np.isin(words, [word for word in np.unique(words) if word.partition("(")[0].strip() in NO_DEVIATION])
-
-
-def idle(laws: Laws, variable: np.ndarray, kind: np.ndarray) -> Iterator[str]:
-    """A sentence for each name that is none of a row."""
-    for name in laws:
-        if not (kind == name).any() and not (variable == name).any():
-            yield f"an error law is for observations of {name!r}, of which there are none here"
 
 
 def without_units(extra: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:

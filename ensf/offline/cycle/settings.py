@@ -21,7 +21,7 @@ from ensf.offline.windows import Span
 from ensf.runs.files import expanded, resolved
 from ensf.runs.patterns import find_files
 from ensf.runs.recipe import describe
-from ensf.tables import Check, Correlation
+from ensf.tables import Check, Correlations
 from ensf.wrappers.parameters import check_preparable
 
 __all__ = ["Cycling", "Date"]
@@ -121,7 +121,7 @@ class Cycling:
     bands: tuple[float, ...] = ()
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
-    correlation: Correlation | None = None
+    correlation: Correlations | None = None
     laws: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Estimated] = field(default_factory=dict)
     folder: str = "."
