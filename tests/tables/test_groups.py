@@ -131,9 +131,7 @@ def test_a_group_has_one_correlation(forecast, by_kind, capsys):
     with pytest.raises(ValueError, match="row 2 is in a group, but there is no correlation for its kind 'profile': ch"):
         rows.observe(layout, correlation={"swath": Constant(0.4)})
     mixed = replace(rows, extra={"group": GROUPS, "kind": np.where(np.arange(7) == 3, "profile", KINDS)})
-    with pytest.raises(
-        ValueError, match="row 3 is in a group with row 0, but their correlations are of 't' and of "
-    ):
+    with pytest.raises(ValueError, match="row 3 is in a group with row 0, but their correlations are of 't' and of "):
         mixed.observe(layout, correlation=BY_KIND)
     with pytest.raises(ValueError, match="correlation of 'swath' is .*: give one such as ByDistance"):
         rows.observe(layout, correlation={"swath": 0.4})
