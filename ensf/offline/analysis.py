@@ -367,7 +367,7 @@ class Offline:
         converted = converted_units(table, observed)
         read_at = entries_read(observed.observation, layout.size)
         parts = cut_within(self.memory_limit, source, method, tuple(parameters.values()), len(read_at))
-        transforms = self._transforms(source)
+        transforms = self.transforms(source)
         with opened("serial", folder) as here:
             columns = _scanned(Forecast(source, parts, transforms, read_at), run or Run(here, follow))
         observed = check_prior(observed, columns, self.checks)
@@ -389,8 +389,8 @@ class Offline:
         job = Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
         return replace(job, converted=converted)
 
-    def _transforms(self, source: Source) -> Transforms:
-        """Those of each variable; what is fitted gets its variable whole."""
+    def transforms(self, source: Source) -> Transforms:
+        """Those of each variable of a source; what is fitted gets its variable whole."""
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         return Transforms.of(chosen, source.layout, source.variable, source.label)

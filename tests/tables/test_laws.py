@@ -302,6 +302,24 @@ def test_a_cycle_takes_the_laws_of_its_configuration(forecast, table, tmp_path, 
     assert main(["cycle", "c.toml", "--overwrite"]) == 2
 
 
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+def test_a_cycle_asks_the_filter_before_the_first_forecast(forecast, table, tmp_path, monkeypatch, capsys, dry):
+    monkeypatch.chdir(tmp_path)
+    for member in range(1, 6):
+        forecast.isel(realization=member).to_netcdf(f"m{member}.nc")
+    (tmp_path / "o1.csv").write_text("variable,value,error,time,x\nt,.4,.5,2020-01-01,1\n")
+    (tmp_path / "o2.csv").write_text(TABLE)
+    settings = (
+        'initial = "m{member}.nc"\nobservations = "o{cycle}.csv"\ncommand = "cp {input} {output}"\nmembers = 5\n'
+        "cycles = 2\ninterval = 6.0\ncheck_time = false\noutput = 'out'\n"
+    )
+    for method, status, sentence in ((LETKF(NEAR), 2, "LETKF needs Gaussian errors"), (LETSF(NEAR), 0, "")):
+        (tmp_path / "c.toml").write_text(f'{settings}method = "{method!r}"\n')
+        assert main(["cycle", "c.toml", *dry]) == status
+        assert sentence in capsys.readouterr().err
+        assert (tmp_path / "out" / "cycle_0001").exists() == (not dry and not status)
+
+
 def test_counts_need_no_error(forecast, tmp_path, caplog):
     text = "variable,value,error,time,x,law\nt,7,,2020-01-01,3,Poisson\nt,4,2.5,2020-01-01,4,Poisson\n"
     (tmp_path / "c.csv").write_text(text + "t,.4,,2020-01-01,5,Laplace\n")

@@ -14,6 +14,7 @@ import numpy as np
 
 from ensf.arrays import as_names
 from ensf.dataset.methods import Method, beside_parameters, with_catalogues
+from ensf.dataset.transforms import Setting
 from ensf.filters.base import Filter, can, unsmoothed
 from ensf.offline.cycle.command import UNREADABLE, WORDS, Command
 from ensf.offline.cycle.parameters import Estimated
@@ -111,7 +112,7 @@ class Cycling:
     keep_every: int = 0
     window: tuple[float, float] | None = None
     check_time: bool = True
-    variables: Sequence[str] | Mapping[str, object] = ()
+    variables: Sequence[str] | Mapping[str, Setting] = ()
     checks: tuple[Check, ...] = ()
     mask: bool = False
     coordinates: Mapping[str, str] = field(default_factory=dict)
