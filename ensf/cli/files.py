@@ -63,6 +63,7 @@ def add(parser: ArgumentParser) -> None:
     option("--bands", type=Any, default="", help="edges of level bands for the statistics, separated by commas")
     option("--good", type=Any, default=0, help="codes of qc that are to be used: 0; for Argo 1,2")
     option("--correlation", default="", help="of errors within a group, 'ByDistance(100.0)'; see the column group")
+    option("--correlations", type=dict[str, str], metavar="swath=Constant(0.4)", default={}, help="by kind or variable")
     option("--laws", type=dict[str, str], metavar="chl=Lognormal", default={}, help="error laws by kind or variable")
     option("--parameters", type=dict[str, Any], default={}, help="parameters of the model, in a file: a table each")
     option("--strict", action="store_true", help="refuse a table with rows that cannot be used")
@@ -94,7 +95,7 @@ def settings(values: Options) -> Options:
         **state(values),
         "good": _codes(values["good"]),
         "checks": _checks(read_settings(values["quality"])),
-        "correlation": _correlation(values["correlation"]),
+        "correlation": _correlations(values),
         "laws": _laws(table(values, "laws")),
         "strict": values["strict"],
         "withhold": values["withhold"],
@@ -235,6 +236,18 @@ def _edges(value: object) -> tuple[float, ...]:
         return edges
     except (TypeError, ValueError):
         raise ValueError(f"--bands {value} are no edges of levels: give numbers such as 0,100,500") from None
+
+
+def _correlations(values: Options) -> Correlation | dict[str, Correlation] | None:
+    """One for all groups, or by kind or variable."""
+    one, by_name = _correlation(values["correlation"]), table(values, "correlations")
+    if one is not None and by_name:
+        raise ValueError(f"correlation is for all groups, correlations for {', '.join(by_name)}: give one of the two")
+    chosen = {name: _correlation(str(text)) for name, text in by_name.items()}
+    for name, setting in chosen.items():
+        if setting is None:
+            raise ValueError(f"correlations.{name} is empty: give one such as ByDistance(100.0)")
+    return {name: setting for name, setting in chosen.items() if setting is not None} or one
 
 
 def _correlation(text: str) -> Correlation | None:

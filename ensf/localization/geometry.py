@@ -69,7 +69,10 @@ class Periodic:
         """Positions within the first period."""
         period, position = np.asarray(self.period), _finite(position)
         if position.shape[1] != len(period):
-            raise ValueError(f"positions have {position.shape[1]} dimensions but {len(period)} periods are given")
+            raise ValueError(
+                f"positions have {position.shape[1]} coordinates but {self!r} has {len(period)} periods: give each "
+                f"position {len(period)} numbers, in a Dataset by the dims of Localization"
+            )
         wraps = np.isfinite(period)
         wrapped = np.where(wraps, np.mod(position, np.where(wraps, period, 1.0)), position)
         wrapped[wrapped == period] = 0.0

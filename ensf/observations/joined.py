@@ -11,7 +11,17 @@ import numpy as np
 from ensf.arrays import Array, namespace
 from ensf.arrays.settings import as_indices
 from ensf.observations.functions import Mixed, PointwiseFunction, identity
-from ensf.observations.operators import Linear, LinearPart, Operator, Select, Stacked, lengths, stacked_matrices, union
+from ensf.observations.operators import (
+    Linear,
+    LinearPart,
+    Operator,
+    Select,
+    Stacked,
+    lengths,
+    merged,
+    stacked_matrices,
+    union,
+)
 
 __all__ = ["Joined", "join"]
 
@@ -79,6 +89,10 @@ class Joined(Operator):
     def reads(self) -> np.ndarray | None:
         """All that one of the operators reads."""
         return union(self.operators)
+
+    def reads_of_state(self) -> np.ndarray | None:
+        """All that one of the operators reads of a state."""
+        return merged([operator.reads_of_state() for operator in self.operators])
 
     def lengths(self) -> frozenset[int]:
         """Those of all of them."""

@@ -28,6 +28,10 @@ from ensf.observations.error_laws import Independent, beside
 __all__ = ["Censored", "Contaminated", "Laplace", "Lognormal", "Poisson", "Proportional", "StudentT", "Threshold"]
 
 
+LARGEST_MEAN = 1e18
+"""Above it counts are not integers of 8 bytes."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Laplace(Independent):
     """Two-sided exponential errors.
@@ -282,7 +286,14 @@ class Lognormal(Independent):
         return value * xp.sqrt(xp.expm1(variance) * xp.exp(variance))
 
     def draw(self, predicted: Array, rng: Generator) -> Array:
-        """Observations of the predicted values."""
+        """Observations of the predicted values.
+
+        Raises
+        ------
+        ValueError
+            If a prediction is not positive, or no finite number.
+        """
+        _with_density(self, predicted, math.inf)
         return predicted * namespace(predicted).exp(self._scale(predicted) * normal(rng, predicted.shape, predicted))
 
 
@@ -315,13 +326,9 @@ class Poisson(Independent):
         Raises
         ------
         ValueError
-            If a prediction is negative, or no number.
+            If a prediction is not positive, no number, or too large for counts.
         """
-        host = to_numpy(predicted)
-        if not (host >= 0).all():
-            raise ValueError(
-                f"Poisson draws counts of a mean of {host[~(host >= 0)][0]:g}: let the operator give 0 or more"
-            )
+        host = _with_density(self, predicted, LARGEST_MEAN)
         return like(rng.poisson(host).astype(np.float64), predicted)
 
     def check(self, value: Array) -> None:
@@ -439,6 +446,18 @@ class Threshold(Independent):
         """Observations of the predicted values."""
         noisy = predicted + self._scale(predicted) * normal(rng, predicted.shape, predicted)
         return namespace(predicted).astype(noisy > beside(self.level, predicted), predicted.dtype)
+
+
+def _with_density(law: Independent, predicted: Array, largest: float) -> np.ndarray:
+    """Predictions on the host; ValueError for one that is not positive, or too large: draws would have no density."""
+    host = to_numpy(predicted)
+    bad = ~((host > 0) & (host < largest))
+    if bad.any():
+        raise ValueError(
+            f"{type(law).__name__} cannot draw an observation of the predicted value {host[bad][0]:g}: let the "
+            f"operator give a number above 0 and below {largest:g}"
+        )
+    return host
 
 
 def _mills(x: Array) -> Array:

@@ -88,6 +88,10 @@ class Operator:
         """State variables that are read at all, ascending; None for all, or if the operator does not say."""
         return None
 
+    def reads_of_state(self) -> np.ndarray | None:
+        """As `reads`, in the state of a step where a trajectory is read."""
+        return self.reads()
+
     def lengths(self) -> frozenset[int]:
         """Steps of the trajectories that are read, as `at_times` makes them; none of an operator of one state."""
         return frozenset()
@@ -547,6 +551,10 @@ class Stacked(Operator):
         """All that one of them reads."""
         return union(self.operators)
 
+    def reads_of_state(self) -> np.ndarray | None:
+        """All that one of them reads of a state."""
+        return merged([operator.reads_of_state() for operator in self.operators])
+
     def linear_part(self) -> LinearPart:
         """Its own, unless all of them are linear."""
         parts = [operator.linear_part() for operator in self.operators]
@@ -761,9 +769,13 @@ def combined_part(function: Callable[..., Array], operators: Sequence[Operator],
 
 def union(operators: Sequence[Operator]) -> np.ndarray | None:
     """State variables that one of the operators reads; None for all, or if one does not say."""
-    read = [operator.reads() for operator in operators]
-    named = [one for one in read if one is not None]
-    return np.unique(np.concatenate(named)) if named and len(named) == len(read) else None
+    return merged([operator.reads() for operator in operators])
+
+
+def merged(read: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """State variables of all lists together, ascending; None if one is None."""
+    entries = joined(read)
+    return None if entries is None else np.unique(entries)
 
 
 def lengths(operators: Sequence[Operator]) -> frozenset[int]:

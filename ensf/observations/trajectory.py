@@ -110,6 +110,10 @@ class AtStep(Operator):
         """Those of the operator among the positions of a trajectory, which are those of a state at every step."""
         return self.operator.places(positions[: self._size(len(positions))])
 
+    def reads_of_state(self) -> np.ndarray | None:
+        """Those of the operator, in the state of a step."""
+        return self.operator.reads()
+
     def lengths(self) -> frozenset[int]:
         """Its steps."""
         return frozenset((self.steps,))

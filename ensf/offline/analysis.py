@@ -61,7 +61,7 @@ from ensf.runs.engines import Engine, Workers, clear, opened
 from ensf.runs.files import expanded, resolved
 from ensf.runs.owner import owned
 from ensf.runs.patterns import each, find_files
-from ensf.tables import Check, Correlation, read
+from ensf.tables import Check, Correlations, read
 from ensf.tables.flags import WINDOW
 from ensf.wrappers.failed_members import FailedMembers, Replacement, with_replaced
 from ensf.wrappers.parameters import Parameter, check_preparable
@@ -233,7 +233,7 @@ class Offline:
         Variables with levels of which rows without a height see the level nearest to the surface.
     laws : mapping of str to str
         Error laws by kind or variable, as of `ensf.tables.ObservationTable.observe`.
-    correlation : Correlation, optional
+    correlation : Correlation, or mapping of str to Correlation, optional
         Of the errors of the rows of one group, as in `ensf.tables.ObservationTable.observe`.
     parameters : mapping of str to Parameter
         Variables that are parameters of the model, numbers or fields, as in `ensf.dataset.analyse`; with `by_time`
@@ -266,7 +266,7 @@ class Offline:
     bands: tuple[float, ...] = ()
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
-    correlation: Correlation | None = None
+    correlation: Correlations | None = None
     laws: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     by_time: bool = False
@@ -367,7 +367,7 @@ class Offline:
         converted = converted_units(table, observed)
         read_at = entries_read(observed.observation, layout.size)
         parts = cut_within(self.memory_limit, source, method, tuple(parameters.values()), len(read_at))
-        transforms = self._transforms(source)
+        transforms = self.transforms(source)
         with opened("serial", folder) as here:
             columns = _scanned(Forecast(source, parts, transforms, read_at), run or Run(here, follow))
         observed = check_prior(observed, columns, self.checks)
@@ -389,8 +389,8 @@ class Offline:
         job = Job(source, parts, columns, observed, withheld, bands, pipeline, tables, folder, window, memory, own)
         return replace(job, converted=converted)
 
-    def _transforms(self, source: Source) -> Transforms:
-        """Those of each variable; what is fitted gets its variable whole."""
+    def transforms(self, source: Source) -> Transforms:
+        """Those of each variable of a source; what is fitted gets its variable whole."""
         settings = self.variables if isinstance(self.variables, Mapping) else {}
         chosen: dict[Hashable, Sequence[Any]] = {name: several(name, setting) for name, setting in settings.items()}
         return Transforms.of(chosen, source.layout, source.variable, source.label)

@@ -29,8 +29,7 @@ from ensf.offline.members import Source
 from ensf.offline.observations import Columns, check_prior, locate, meet
 from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, Observed
-from ensf.tables.check import VERTICAL
-from ensf.tables.columns import axes
+from ensf.tables.columns import VERTICAL, axes
 
 __all__ = ["ObserveOne", "with_half_width"]
 

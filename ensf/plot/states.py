@@ -97,7 +97,7 @@ def _hovmoeller(chosen: Chosen) -> Figure:
         draw_plane(row[0], part["mean"].T, state, method_label(method, chosen[method]), colour)
         draw_plane(row[1], part["error"].T, error, f"error of {method}", colour)
         panels[0, 1].plot(part["time"], part["rmse_analysis"], **line_look(part["time"], colour, 1.3))
-    panels[0, 1].set(title="RMSE of the methods", ylabel=f"({unit_of(truth)})", ylim=(0, None))
+    panels[0, 1].set(title="RMSE of the methods", ylabel=f"RMSE\n({unit_of(truth)})", ylim=(0, None))
     panels[0, 1].grid()
     for axes in panels[-1]:
         axes.set_xlabel(axis_label(truth["time"]))

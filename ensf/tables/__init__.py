@@ -12,7 +12,7 @@ a row rejects the row, with a reason.
 
 from ensf.tables.correlations import ByChannel, ByDistance, Constant, Correlation
 from ensf.tables.reading import from_dart, read, read_dart, read_ioda
-from ensf.tables.table import Check, ObservationTable, Observed
+from ensf.tables.table import Check, Correlations, ObservationTable, Observed
 
 __all__ = [
     "ByChannel",
@@ -20,6 +20,7 @@ __all__ = [
     "Check",
     "Constant",
     "Correlation",
+    "Correlations",
     "ObservationTable",
     "Observed",
     "from_dart",

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from ensf.tables.columns import VERTICAL
 from ensf.tables.flags import BAD_ERROR, BAD_HEIGHT, BAD_POSITION, BAD_VALUE, MISSING, NO_ERROR, NO_TIME, UNKNOWN, USED
+from ensf.tables.laws import without_error
 
-__all__ = ["VERTICAL", "check_rows", "check_shapes", "first_problem", "on_earth"]
+__all__ = ["check_rows", "check_shapes", "first_problem", "on_earth"]
 
 ROUNDING = 1e-5
 """Degrees by which a latitude may be beyond a pole: those of 4 bytes, and of radians."""
 LIMITS = {"lat": (-90.0 - ROUNDING, 90.0 + ROUNDING), "lon": (-180.0 - ROUNDING, 360.0 + ROUNDING)}
-VERTICAL = ("z", "depth", "height", "pressure")
-"""Columns that say how high."""
 
 
 def check_rows(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> np.ndarray:
@@ -53,7 +53,7 @@ def first_problem(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> t
 
 def _rules(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray, int, str]]:
     """Name of a column, where it is bad, the code of that, and advice."""
-    value, error = columns["value"], columns["error"]
+    value, error = columns["value"], np.where(without_error(columns), 1.0, columns["error"])
     yield "value", np.isnan(value), MISSING, "give what was measured"
     yield "variable", columns["variable"] == "", UNKNOWN, "name what was observed"
     yield "value", np.isinf(value), BAD_VALUE, "give a finite number, or leave it empty if nothing was measured"

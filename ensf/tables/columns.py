@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from ensf.dataset.coordinates import COLUMNS, CRITERIA
-from ensf.tables.check import VERTICAL
 from ensf.tables.flags import NOT_GOOD, UNREADABLE, USED
 from ensf.tables.stations.vertical import SI, factor
 
@@ -18,6 +17,7 @@ __all__ = [
     "FILE",
     "NUMBERS",
     "ROW",
+    "VERTICAL",
     "WANTED",
     "Columns",
     "axes",
@@ -30,6 +30,8 @@ __all__ = [
     "words_of",
 ]
 
+VERTICAL = ("z", "depth", "height", "pressure")
+"""Columns that say how high."""
 NUMBERS = ("value", "error", "lat", "lon", "x", "y", *VERTICAL, "qc")
 FILE, ROW = "from_file", "from_row"
 """Columns that say from which file a row was read, and which one it was there, counted from 0."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol, TypeGuard
 
@@ -33,7 +33,8 @@ from ensf.observations import (
 )
 from ensf.observations.error_laws import Gaussian, Independent, IndependentLaw
 from ensf.observations.joined_law import join_laws
-from ensf.tables.columns import numbers_of
+from ensf.tables.columns import numbers_of, words_of
+from ensf.tables.matching import chosen
 
 __all__ = [
     "AMOUNT",
@@ -41,10 +42,10 @@ __all__ = [
     "LAW",
     "LawOfRows",
     "Laws",
-    "idle",
     "law_columns",
     "law_of",
     "read_law",
+    "without_error",
     "without_units",
 ]
 
@@ -53,6 +54,8 @@ Laws = Mapping[str, str | ErrorLaw]
 
 LAW, AMOUNT = "law", "law_deviation"
 """Columns with the name of the law, and with the standard deviation that it amounts to in the units of the variable."""
+FACTOR = "law_factor"
+"""Column with the deviation of a law of the setting by which an error was multiplied already."""
 IN_UNITS = ("low", "high", "level")
 """Parameters in the units of the variable."""
 ROUNDING = 2.0**-23
@@ -122,7 +125,7 @@ def _law(name: str, parameters: Mapping[str, str]) -> Independent:
             numbers[one] = float(text)
         except ValueError:
             raise ValueError(f"{one} of error law {name} is {text}: give a number, such as 0.1") from None
-    return kind(**numbers) if kind is Poisson else kind(1.0, **numbers)
+    return kind(1.0, **numbers) if _has_deviation(kind) else kind(**numbers)
 
 
 def parameters_of(kind: type[Independent]) -> list[str]:
@@ -133,7 +136,8 @@ def parameters_of(kind: type[Independent]) -> list[str]:
 def law_columns(table: Rows, laws: Laws) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Deviations of the laws of all rows, and the other columns with `LAW` and the parameters filled.
 
-    What a row says in its own columns comes first, then the law of its kind, then that of its variable.
+    What a row says in its own columns comes first, then the law of its kind, then that of its variable. An error that
+    was multiplied by the deviation of a law before is not multiplied again.
 
     Raises
     ------
@@ -144,22 +148,29 @@ def law_columns(table: Rows, laws: Laws) -> tuple[np.ndarray, dict[str, np.ndarr
     words = np.asarray(extra[LAW]).astype(str) if LAW in extra else np.full(size, "")
     words = np.where((words == "nan") | ~table.used, "", words)
     given = [(one, _independent(one, law)) for one, law in _named(laws).items()]
-    told, chosen = np.zeros(size, dtype=bool), list[tuple[Independent, np.ndarray]]()
+    told, parts = np.zeros(size, dtype=bool), list[tuple[Independent, np.ndarray]]()
+    name = chosen(laws, table.variable, table.kind)
     for one, law in given:
-        own = (table.kind == one) | (table.variable == one) & ~np.isin(table.kind, list(laws))
-        own &= (words == "") | (words == type(law).__name__)
-        chosen.append((law, own))
+        own = (name == one) & ((words == "") | (words == type(law).__name__))
+        parts.append((law, own))
         told |= own
     for word in np.unique(words[~told & (words != "")]).tolist():
         own = ~told & (words == word)
         try:
-            chosen.append((read_law(word), own))
+            parts.append((read_law(word), own))
         except ValueError as problem:
             raise ValueError(f"{table.place(int(np.argmax(own)))}: {problem}") from None
     error, columns, names = table.error.copy(), dict(extra), np.full(size, "", dtype=object)
-    for law, rows in chosen:
+    before = numbers_of(extra[FACTOR]) if FACTOR in extra else np.full(size, np.nan)
+    before = np.where(np.isnan(before), 1.0, before)
+    factor = before.copy()
+    for law, rows in parts[: len(given)]:
+        factor[rows] = law.deviation
+    error *= factor / before
+    if (factor != 1).any() or FACTOR in extra:
+        columns[FACTOR] = factor
+    for law, rows in parts:
         names[rows] = type(law).__name__
-        error[rows] *= law.deviation
         for parameter in parameters_of(type(law)) if rows.any() else ():
             numbers = _numbers(table, parameter, columns.get(parameter), rows)
             columns[parameter] = np.where(rows & np.isnan(numbers), getattr(law, parameter), numbers)
@@ -205,11 +216,18 @@ def _independent(name: str, given: str | ErrorLaw) -> Independent:
     return law
 
 
-def idle(laws: Laws, variable: np.ndarray, kind: np.ndarray) -> Iterator[str]:
-    """A sentence for each name that is none of a row."""
-    for name in laws:
-        if not (kind == name).any() and not (variable == name).any():
-            yield f"an error law is for observations of {name!r}, of which there are none here"
+def _has_deviation(kind: type[Independent]) -> bool:
+    return any(one.init and one.name == "deviation" for one in fields(kind))
+
+
+NO_DEVIATION = [name for name, kind in SHIPPED.items() if not _has_deviation(kind)]
+"""Laws whose standard deviation follows from the prediction: they take no column `error`."""
+
+
+def without_error(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Rows ``(row,)`` of bool whose column `LAW` names a law without a deviation of its own, which needs no error."""
+    words = words_of(np.asarray(columns.get(LAW, np.full(len(columns["value"]), ""))))
+    return np.isin(words, [word for word in np.unique(words) if word.partition("(")[0].strip() in NO_DEVIATION])
 
 
 def without_units(extra: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -290,7 +308,7 @@ def _built(
             where = table.place(int(rows[np.argmax(endless)]))
             raise ValueError(f"{where}: Censored has no limit: give low or high, as a column or in the law")
     try:
-        return kind(**numbers) if kind is Poisson else kind(error, **numbers)
+        return kind(error, **numbers) if _has_deviation(kind) else kind(**numbers)
     except ValueError as problem:
         for k, row in enumerate(rows.tolist()):
             try:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ensf.runs.patterns import find_files
-from ensf.tables.check import VERTICAL, first_problem
-from ensf.tables.columns import FILE, ROW, Columns, axes
+from ensf.tables.check import first_problem
+from ensf.tables.columns import FILE, ROW, VERTICAL, Columns, axes
 from ensf.tables.formats import dart, files, ioda
 from ensf.tables.table import ObservationTable
 

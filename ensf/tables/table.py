@@ -26,20 +26,24 @@ from ensf.localization import Localization, variable_code
 from ensf.observations import Correlated, ErrorLaw, Grouped
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
-from ensf.tables.check import VERTICAL, check_rows, check_shapes, on_earth
-from ensf.tables.columns import FILE, numbers_of, place_of, words_of
+from ensf.tables.check import check_rows, check_shapes, on_earth
+from ensf.tables.columns import FILE, VERTICAL, numbers_of, place_of, words_of
 from ensf.tables.correlations import Correlation
-from ensf.tables.flags import BAD_VALUE, IMPOSSIBLE, REASONS, UNKNOWN, UNREADABLE, USED, WINDOW
+from ensf.tables.flags import BAD_ERROR, BAD_VALUE, IMPOSSIBLE, NO_ERROR, REASONS, UNKNOWN, UNREADABLE, USED, WINDOW
 from ensf.tables.formats import files
-from ensf.tables.laws import AMOUNT, LAW, Laws, idle, law_columns, law_of
+from ensf.tables.laws import AMOUNT, LAW, Laws, law_columns, law_of, without_error
+from ensf.tables.matching import chosen, idle
 from ensf.tables.stations.derived import Derived, derived_units, registered
 from ensf.tables.stations.stations import StationOperator, Stations
 from ensf.tables.stations.vertical import is_vertical
 from ensf.tables.units import far_off, in_units_of
 
-__all__ = ["Check", "ObservationTable", "Observed"]
+__all__ = ["Check", "Correlations", "ObservationTable", "Observed"]
 
 BILINEAR = Bilinear()
+
+Correlations = Correlation | Mapping[str, Correlation]
+"""Of the errors of the rows of one group: the same for all groups, or by kind or variable."""
 
 KIND = "kind"
 """Column that says which rows filters count as alike, such as those of one instrument."""
@@ -106,6 +110,7 @@ class ObservationTable:
         for name, column in _converted(self).items():
             object.__setattr__(self, name, column)
         check_shapes(self.value, self.position, self.axes, {"z": self.z, **self.vertical, **self.extra})
+        object.__setattr__(self, "error", np.where(without_error(self.columns), 1.0, self.error))
         object.__setattr__(self, "qc", check_rows(self.columns, self.axes))
 
     def __len__(self) -> int:
@@ -295,7 +300,7 @@ class ObservationTable:
         periods: Mapping[str, float] | None = None,
         derived: Mapping[str, Derived] | None = None,
         surface: Collection[str] = (),
-        correlation: Correlation | None = None,
+        correlation: Correlations | None = None,
         laws: Laws | None = None,
     ) -> Observed:
         """The rows as an `Observation` of states of a layout.
@@ -316,13 +321,15 @@ class ObservationTable:
         surface : collection of str
             Variables with levels of which rows without a height see the level nearest to the surface: the uppermost
             of an ocean, the lowest of an atmosphere.
-        correlation : Correlation, optional
+        correlation : Correlation, or mapping of str to Correlation, optional
             Of the errors of rows with the same entry in the column `group`; rows without one are independent. Without
-            the column, of all rows of one variable.
+            the column, of all rows of one variable. By kind or variable, as `laws`, where groups differ: ``{"profile":
+            ByDistance(50.0, ("z",)), "swath": ByDistance(100.0)}``; all rows of a group have one setting.
         laws : mapping of str to str or error law, optional
             Of the errors, by kind or variable, where they are not Gaussian: ``{"chl": "Lognormal", "rain":
             Censored(1.0, low=0.1)}``. The deviation multiplies the column `error`; a column `law`, and columns with the
-            names of its parameters, say it row by row.
+            names of its parameters, say it row by row. Rows of a law without a deviation, `Poisson`, need no error.
+            A table that was observed already has these errors: observing it again is observing it once.
 
         Returns
         -------
@@ -337,9 +344,8 @@ class ObservationTable:
             height, the grid is neither regular nor curvilinear, a group is in two files, nothing says how the errors of
             a group are correlated, something is no law of errors, or a value does not fit its law.
         """
-        if correlation is not None:
-            check_kind(correlation, "matrix", "correlation of a table", "ByDistance(100.0)")
-        _check_groups(self, correlation)
+        by_name = _by_name(correlation)
+        _check_groups(self, by_name)
         quantities = {**registered(), **(derived or {})}
         placed = self.placed(layout)
         stations = Stations(
@@ -380,11 +386,13 @@ class ObservationTable:
             column = np.full(len(table), np.nan)
             column[used] = made.amount
             table = replace(table, extra={**table.extra, AMOUNT: column})
-        if correlation is not None:
+        if by_name:
+            for sentence in idle("a correlation of errors", [*filter(None, by_name)], self.variable, self.kind):
+                LOGGER.warning(sentence)
             if law is not error:
                 other = next(name for name in table.extra[LAW][used].tolist() if name not in ("", "Gaussian"))
                 raise ValueError(f"errors are correlated, and some of {other} are not Gaussian: give one of the two")
-            law = _correlated(table, used, error, correlation)
+            law = _correlated(table, used, error, by_name)
         observation = Observation(made.value, operator, law, table.position[used], kind=table.learnt_as[used])
         return Observed(observation, used, table, replace(stations, height=height))
 
@@ -423,10 +431,11 @@ class ObservationTable:
         """
         if not laws and LAW not in self.extra:
             return self
-        for sentence in idle(laws, self.variable, self.kind):
+        for sentence in idle("an error law", laws, self.variable, self.kind):
             LOGGER.warning(sentence)
         error, extra = law_columns(self, laws)
-        return replace(self, error=error, extra=extra)
+        waiting = np.isin(self.codes, (NO_ERROR, BAD_ERROR)) & without_error({**self.columns, **extra})
+        return replace(self, error=error, extra=extra, qc=np.where(waiting, USED, self.codes))
 
     def in_units_of(self, layout: Layout, quantities: Mapping[str, Derived] | None = None) -> ObservationTable:
         """The table with values and errors in the units of the variables of a layout, where both sides state units.
@@ -541,7 +550,7 @@ class Observed:
         for dim in variable_dims(first, dims_of(localization)):
             if dim == VARIABLE:
                 kind, variable = self.table.kind[self.used], self.table.variable[self.used]
-                named = np.where(np.isin(kind, getattr(localization.geometry, "observed", ())), kind, "")
+                named = chosen(getattr(localization.geometry, "observed", ()), variable, kind)
                 named = np.where(named == variable, "", named)
                 self._say_idle(localization.geometry, {*kind.tolist(), *variable.tolist()})
                 columns.append(
@@ -758,12 +767,20 @@ def _possible(table: ObservationTable, dtype: np.dtype, laws: Laws) -> Observati
     return table.reject(which, IMPOSSIBLE)
 
 
-def _check_groups(table: ObservationTable, correlation: Correlation | None) -> None:
+def _by_name(correlation: Correlations | None) -> Mapping[str, Correlation]:
+    """Correlations by kind or variable; the one of all rows has no name."""
+    by_name = correlation if isinstance(correlation, Mapping) else {} if correlation is None else {"": correlation}
+    for name, one in by_name.items():
+        check_kind(one, "matrix", f"correlation of {repr(name) if name else 'a table'}", "ByDistance(100.0)")
+    return by_name
+
+
+def _check_groups(table: ObservationTable, by_name: Mapping[str, Correlation]) -> None:
     """Raise ValueError for groups of whose errors nothing is said, or a group of two files."""
     names = table.extra.get(GROUP)
     if names is None or not _is_named(names).any():
         return
-    if correlation is None:
+    if not by_name:
         raise ValueError(
             f"the table has a column {GROUP!r}, but nothing says how the errors of a group are correlated: give "
             "correlation, such as ByDistance(100.0), or rename the column"
@@ -786,17 +803,25 @@ def _is_named(names: np.ndarray) -> np.ndarray:
     return ~np.isnan(names) if names.dtype.kind == "f" else names.astype(str) != ""
 
 
-def _correlated(table: ObservationTable, used: np.ndarray, error: np.ndarray, correlation: Correlation) -> ErrorLaw:
+def _correlated(
+    table: ObservationTable, used: np.ndarray, error: np.ndarray, by_name: Mapping[str, Correlation]
+) -> ErrorLaw:
     """Law of the rows that are used: correlated within groups, or, without any, among all rows of a variable."""
     names = table.extra.get(GROUP)
+    setting = chosen(by_name, table.variable, table.kind)
     if names is None:
         if len(used) > LARGEST:
             raise ValueError(
                 f"{len(used)} observations without groups have correlated errors, at most {LARGEST} may: thin them, or "
                 f"give a column {GROUP!r}"
             )
-        matrix = correlation.matrix({name: column[used] for name, column in table.columns.items()})
-        matrix = np.where(table.variable[used][:, None] == table.variable[used], matrix, 0.0)
+        own, variable = setting[used], table.variable[used]
+        matrix = np.eye(len(used))
+        for one in np.unique(own[np.isin(own, list(by_name))]).tolist():
+            rows = np.flatnonzero(own == one)
+            columns = {name: column[used[rows]] for name, column in table.columns.items()}
+            matrix[np.ix_(rows, rows)] = by_name[one].matrix(columns)
+        matrix = np.where(variable[:, None] == variable, matrix, 0.0)
         _check_definite(table, used, matrix)
         return Correlated(error[:, None].astype(np.float64) * matrix * error)
     own = names[used]
@@ -806,9 +831,28 @@ def _correlated(table: ObservationTable, used: np.ndarray, error: np.ndarray, co
     for rows in np.split(used[order], np.flatnonzero(np.diff(number[order])) + 1) if len(used) else ():
         alone = len(rows) == 1
         columns = {} if alone else {name: column[rows] for name, column in table.columns.items()}
-        matrices.append(np.ones((1, 1)) if alone else correlation.matrix(columns))
+        matrices.append(np.ones((1, 1)) if alone else _of_group(table, rows, setting, by_name).matrix(columns))
         _check_definite(table, rows, matrices[-1])
     return Grouped.of(number, error.astype(np.float64), matrices)
+
+
+def _of_group(
+    table: ObservationTable, rows: np.ndarray, setting: np.ndarray, by_name: Mapping[str, Correlation]
+) -> Correlation:
+    """The correlation of the rows of a group; ValueError if they have none, or two."""
+    first = setting[rows[0]]
+    other = rows[np.argmax(setting[rows] != first)]
+    if setting[other] != first:
+        raise ValueError(
+            f"{table.place(int(other))} is in a group with {table.place(int(rows[0]))}, but their correlations are of "
+            f"{str(setting[other])!r} and of {str(first)!r}: give them two groups, or one correlation"
+        )
+    if first not in by_name:
+        raise ValueError(
+            f"{table.place(int(rows[0]))} is in a group, but there is no correlation for its kind "
+            f"{str(table.kind[rows[0]])!r}: choose from {', '.join(by_name)}, or give it one"
+        )
+    return by_name[str(first)]
 
 
 def _check_definite(table: ObservationTable, rows: np.ndarray, matrix: np.ndarray) -> None:

@@ -238,7 +238,7 @@ class AugmentedState(Wrapper):
                 "that ends with them, and observations of the rest"
             )
         size = observation.state_size - self.size
-        read = observation.operator.reads()
+        read = observation.operator.reads_of_state()
         if read is not None and read.size and read[-1] >= size:
             raise ValueError(
                 f"an observation reads entry {int(read[-1])}, which is a parameter: the state ends at {size - 1}"

@@ -368,3 +368,9 @@ def test_memory_of_networks_is_bounded(monkeypatch):
     assert line.patches(places, networks[0]) is first
     line.patches(places, networks[2])
     assert line.patches(places, networks[0]) is first and len(_REMEMBERED) == 2
+
+
+def test_positions_of_another_number_of_coordinates_say_what_to_give():
+    sentence = r"positions have 0 coordinates but Periodic\(period=\(12.0,\)\) has 1 periods: give each"
+    with pytest.raises(ValueError, match=sentence):
+        Periodic((12.0,)).pairs(np.zeros((3, 0)), np.zeros((2, 0)), 1.0)

@@ -298,5 +298,24 @@ def test_short_reprs():
 
 
 def test_counts_of_a_negative_mean_are_refused():
-    with pytest.raises(ValueError, match="Poisson draws counts of a mean of -0.5: let the operator give 0 or more"):
+    with pytest.raises(ValueError, match="Poisson cannot draw an observation of the predicted value -0.5: let"):
         Poisson().draw(np.array([1.0, -0.5]), np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("law", [Poisson(), Lognormal(0.3)])
+@pytest.mark.parametrize("wrong", [-0.5, 0.0, np.nan, np.inf])
+def test_what_has_no_density_is_not_drawn(law, wrong, rng):
+    with pytest.raises(ValueError, match=f"cannot draw an observation of the predicted value {wrong:g}: let the oper"):
+        law.draw(np.array([1.0, wrong]), rng)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@every_law
+def test_draws_have_a_finite_density(name, dtype, rng):
+    if "tempered" in name:
+        return
+    law, predicted = LAWS[name][0], rng.uniform(0.01, 30.0, (500, 4)).astype(dtype)
+    drawn = law.draw(predicted, rng)
+    for value, of in zip(drawn, predicted, strict=True):
+        law.check(value)
+        assert np.isfinite(law.log_density(value, of))

@@ -74,6 +74,22 @@ def test_windows(tmp_path):
         window_of("6h", [dated(tmp_path / "m4.nc", size=2)])
 
 
+def test_neighbouring_windows_use_each_row_once(tmp_path):
+    """Of [START, END) a row at START is used, and one at END is of the window after it."""
+    folder = write(tmp_path / "files")
+    times = ("02:59:59", "03:00", "05:59:59", "06:00", "08:59:59", "09:00")
+    rows = "".join(f"t,281.5,1.0,2024-01-31T{time},47.3,4.2,850\n" for time in times)
+    (folder / "edges.csv").write_text(HEAD.strip() + "\n" + rows)
+    words = command(folder)
+    words[words.index("--observations") + 1] = str(folder / "edges.csv")
+    used = []
+    for number, window in enumerate(("2024-01-31T03/2024-01-31T06", "2024-01-31T06/2024-01-31T09")):
+        words[words.index("--output") + 1] = str(tmp_path / f"out{number}")
+        assert main([*words, "--window", window]) == 0
+        used.append(read(tmp_path / f"out{number}" / "observations.nc").used.tolist())
+    assert used == [[False, True, True, False, False, False], [False, False, False, True, True, False]]
+
+
 @pytest.mark.parametrize("window", [[], ["--window", "all"], ["--window", "2024-01-31/2024-02-01"]])
 def test_members_of_other_times_are_refused_with_every_window(tmp_path, capsys, window):
     folder = write(tmp_path / "files")

@@ -81,6 +81,65 @@ def test_files_and_the_command_line_give_the_same(forecast, table, tmp_path):
         np.testing.assert_allclose(analysis.t.values.reshape(12, -1), expected, rtol=0, atol=1e-6)
 
 
+KINDS = np.array(["swath", "", "profile", "swath", "profile", "swath", ""])
+BY_KIND = {"swath": ByDistance(3000.0), "t": Constant(0.6)}
+
+
+@pytest.fixture
+def by_kind(forecast, table):
+    """A table of a swath and a profile, and the exact posterior."""
+    one, other = BY_KIND["swath"].matrix(table.columns), BY_KIND["t"].matrix(table.columns)
+    matrix = np.where(KINDS[:, None] == "swath", one, other)
+    return replace(table, extra={"group": GROUPS, "kind": KINDS}), posterior(forecast, table, covariance(table, matrix))
+
+
+def test_groups_have_the_correlation_of_their_kind_else_of_their_variable(forecast, by_kind, caplog):
+    rows, expected = by_kind
+    analysis = analyse(forecast, lambda layout: rows.observe(layout, correlation=BY_KIND), LETKF(WIDE), 1)
+    np.testing.assert_allclose(analysis.t.values.reshape(12, -1), expected, rtol=0, atol=1e-9)
+    assert not caplog.text
+    rows.observe(pack(forecast, "realization")[1], correlation=BY_KIND | {"swat": Constant(0.1)})
+    assert "a correlation of errors is for observations of 'swat', of which there are none here" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["words", "file"])
+def test_correlations_by_kind_from_files(forecast, by_kind, tmp_path, how):
+    rows, expected = by_kind
+    forecast.to_netcdf(tmp_path / "forecast.nc")
+    rows.write(tmp_path / "table.csv")
+    words = ["--prior", f"{tmp_path}/forecast.nc", "--observations", f"{tmp_path}/table.csv", "--window", "all"]
+    words += ["--output", f"{tmp_path}/out", "--method", "LETKF(Localization(Sphere(), 1e9, dims=('lat', 'lon')))"]
+    (tmp_path / "c.toml").write_text('[correlations]\nswath = "ByDistance(3000.0)"\nt = "Constant(0.6)"\n')
+    told = ["--correlations", "swath=ByDistance(3000.0),t=Constant(0.6)"]
+    told = told if how == "words" else ["--config", f"{tmp_path}/c.toml"]
+    assert main(["analyse", *told, *words]) == 0
+    with xr.open_dataset(tmp_path / "out" / "forecast.nc") as analysis:
+        np.testing.assert_allclose(analysis.t.values.reshape(12, -1), expected, rtol=0, atol=1e-6)
+
+
+def test_without_groups_rows_of_a_variable_have_the_correlation_of_their_kind(forecast, table):
+    rows = replace(table, extra={"kind": KINDS})
+    law = rows.observe(pack(forecast, "realization")[1], correlation=BY_KIND).observation.law
+    swath = KINDS == "swath"
+    correlation = np.where(swath, BY_KIND["swath"].matrix(table.columns), BY_KIND["t"].matrix(table.columns))
+    correlation = np.where(swath[:, None] == swath, correlation, 0.0)
+    np.testing.assert_allclose(law.matrix, correlation * np.outer(table.error, table.error), rtol=1e-12)
+
+
+def test_a_group_has_one_correlation(forecast, by_kind, capsys):
+    rows, layout = by_kind[0], pack(forecast, "realization")[1]
+    with pytest.raises(ValueError, match="row 2 is in a group, but there is no correlation for its kind 'profile': ch"):
+        rows.observe(layout, correlation={"swath": Constant(0.4)})
+    mixed = replace(rows, extra={"group": GROUPS, "kind": np.where(np.arange(7) == 3, "profile", KINDS)})
+    with pytest.raises(ValueError, match="row 3 is in a group with row 0, but their correlations are of 't' and of "):
+        mixed.observe(layout, correlation=BY_KIND)
+    with pytest.raises(ValueError, match="correlation of 'swath' is .*: give one such as ByDistance"):
+        rows.observe(layout, correlation={"swath": 0.4})
+    words = ["analyse", "--prior", "a.nc", "--observations", "o.csv", "--output", "out"]
+    assert main([*words, "--correlations", "t=Constant(0.4)", "--correlation", "Constant(0.4)"]) == 2
+    assert "correlation is for all groups, correlations for t: give one of the two" in capsys.readouterr().err
+
+
 def test_errors_of_two_rows_at_a_place_are_not_correlated_by_one(forecast, table):
     """Row and row are named; an empty column of groups is none."""
     layout = pack(forecast, "realization")[1]

@@ -300,3 +300,51 @@ def test_a_cycle_takes_the_laws_of_its_configuration(forecast, table, tmp_path, 
         np.testing.assert_allclose(made.chl, expected.chl[number], atol=1e-9)
     (tmp_path / "c.toml").write_text(settings.replace("Lognormal", "Lognormall"))
     assert main(["cycle", "c.toml", "--overwrite"]) == 2
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+def test_a_cycle_asks_the_filter_before_the_first_forecast(forecast, table, tmp_path, monkeypatch, capsys, dry):
+    monkeypatch.chdir(tmp_path)
+    for member in range(1, 6):
+        forecast.isel(realization=member).to_netcdf(f"m{member}.nc")
+    (tmp_path / "o1.csv").write_text("variable,value,error,time,x\nt,.4,.5,2020-01-01,1\n")
+    (tmp_path / "o2.csv").write_text(TABLE)
+    settings = (
+        'initial = "m{member}.nc"\nobservations = "o{cycle}.csv"\ncommand = "cp {input} {output}"\nmembers = 5\n'
+        "cycles = 2\ninterval = 6.0\ncheck_time = false\noutput = 'out'\n"
+    )
+    for method, status, sentence in ((LETKF(NEAR), 2, "LETKF needs Gaussian errors"), (LETSF(NEAR), 0, "")):
+        (tmp_path / "c.toml").write_text(f'{settings}method = "{method!r}"\n')
+        assert main(["cycle", "c.toml", *dry]) == status
+        assert sentence in capsys.readouterr().err
+        assert (tmp_path / "out" / "cycle_0001").exists() == (not dry and not status)
+
+
+def test_counts_need_no_error(forecast, tmp_path, caplog):
+    text = "variable,value,error,time,x,law\nt,7,,2020-01-01,3,Poisson\nt,4,2.5,2020-01-01,4,Poisson\n"
+    (tmp_path / "c.csv").write_text(text + "t,.4,,2020-01-01,5,Laplace\n")
+    observed = read(tmp_path / "c.csv").observe(layout_of(forecast))
+    assert observed.table.used.tolist() == [True, True, False] and "line 4" in caplog.text
+    np.testing.assert_allclose(observed.table.deviation[:2], np.sqrt([7, 4]))
+    assert repr(observed.observation.law) == "Poisson()"
+    (tmp_path / "s.csv").write_text("variable,value,error,time,x\nt,7,,2020-01-01,3\nt,,,2020-01-01,4\n")
+    of_setting = read(tmp_path / "s.csv").observe(layout_of(forecast), laws={"t": "Poisson"})
+    assert of_setting.table.used.tolist() == [True, False]
+    np.testing.assert_allclose(of_setting.table.deviation[0], np.sqrt(7))
+
+
+@pytest.mark.parametrize("laws", [{"t": Gaussian(3.0)}, {"buoy": StudentT(2.0, freedom=3.0)}, LAWS])
+def test_observing_again_is_observing_once(laws, forecast, table, tmp_path):
+    layout = layout_of(forecast)
+    once = table.observe(layout, laws=laws)
+    once.table.write(tmp_path / "once.nc")
+    for again in (once.table, read(tmp_path / "once.nc")):
+        for repeated in (laws, None):
+            np.testing.assert_array_equal(again.observe(layout, laws=repeated).table.error, once.table.error)
+
+
+def test_another_factor_replaces_the_one_before(forecast, table):
+    layout = layout_of(forecast)
+    once = table.observe(layout, laws={"t": Gaussian(3.0)}).table
+    np.testing.assert_allclose(once.error[5], 1.5)
+    np.testing.assert_allclose(once.observe(layout, laws={"t": Gaussian(2.0)}).table.error[5], 1.0)

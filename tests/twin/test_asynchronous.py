@@ -495,6 +495,22 @@ def test_what_a_wrapper_has_of_states_is_of_one_step(rng):
     np.testing.assert_allclose(augmented[:, -1].std(ddof=1), 3.0)
 
 
+@pytest.mark.parametrize("times", [[0.1], [0.12], [0.2]])
+@pytest.mark.parametrize("entries", [[SIZE - 1], [0, SIZE - 1]])
+def test_an_observation_of_a_parameter_is_refused_in_a_window_as_at_one_time(times, entries, rng):
+    trajectory, method = rng.standard_normal((6, 4, SIZE)), AugmentedState(ETKF(), (Parameter(),))
+    sentence = f"reads entry {SIZE - 1}, which is a parameter: the state ends at {SIZE - 2}"
+    value = np.zeros(len(entries))
+    with pytest.raises(ValueError, match=sentence):
+        method.analyse(trajectory[:, -1], Observation(value, Select(entries), 1.0), 1)
+    when = (times + [0.05])[: len(entries)]
+    with pytest.raises(ValueError, match=sentence):
+        analyse_window(method, trajectory, Observation(value, at_times(Select(entries[::-1]), when, STEPS), 1.0), 1)
+    accepted = Observation(np.zeros(1), at_times(Select([SIZE - 2]), times, STEPS), 1.0)
+    plain = analyse_window(ETKF(), trajectory, accepted, 1).ensemble
+    np.testing.assert_allclose(analyse_window(method, trajectory, accepted, 1).ensemble, plain, atol=1e-12)
+
+
 def test_without_any_value_the_prior_is_returned():
     operator = at_times(Identity(), [0.1] * SIZE, STEPS)
     trajectory = np.random.default_rng(2).standard_normal((5, 4, SIZE))

@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,12 @@ import numpy as np
 
 from ensf.dataset import Layout
 from ensf.dataset.methods import check_places, find_localization, method_for, places, reach_of, with_catalogues
+from ensf.dataset.pipeline import Pipeline
 from ensf.dataset.stores import is_there, size_of
+from ensf.dataset.tiles import Range, tile_at
+from ensf.filters.base import Filter
+from ensf.observations.predictions import BadPrediction
+from ensf.offline.analysis import Offline
 from ensf.offline.cycle.command import Task
 from ensf.offline.cycle.members import content
 from ensf.offline.cycle.settings import Cycling
@@ -25,10 +30,11 @@ from ensf.offline.members import Source, parameter_source
 from ensf.offline.memory import check_memory, read_memory
 from ensf.offline.observations import converted_units, counts, entries_read, locate, meet, named, refuse_rejected
 from ensf.offline.parameter_checks import check_within
+from ensf.offline.parts import among
 from ensf.offline.staging import check_free
 from ensf.runs.files import expanded
 from ensf.runs.patterns import find_files
-from ensf.tables import ObservationTable, read
+from ensf.tables import ObservationTable, Observed, read
 from ensf.tables.flags import WINDOW
 from ensf.tables.stations.stations import dates, time_dims
 
@@ -73,8 +79,51 @@ def check_inputs(
     source = _source(cycling, tasks, first)
     met = {cycle: _met(cycling, source, cycle, first) for cycle in range(first, cycling.cycles + 1)}
     read = max((one.entries for one in met.values() if one is not None), default=0)
-    cut_within(memory_limit, source, method_for(cycling.filter, source.layout), _parameters(cycling, source), read)
+    method = method_for(cycling.filter, source.layout)
+    parts = cut_within(memory_limit, source, method, _parameters(cycling, source), read)
+    _ask_filter(cycling, source, parts, met.values())
     return met
+
+
+def _ask_filter(cycling: Cycling, source: Source, parts: Sequence[Range], met: Iterable[Met | None]) -> None:
+    """Raise ValueError if the filter does not take the rows of a cycle, as one for Gaussian errors other laws.
+
+    It is asked with the members at the start, once for rows with the same laws; what depends on the states themselves
+    is left to the analysis, and so is a filter of whole states.
+    """
+    transforms = Offline(cycling.filter, variables=cycling.variables).transforms(source)
+    method = _with_catalogues(method_for(cycling.filter, source.layout), source)
+    asked = set[tuple[object, ...]]()
+    for one in met:
+        if one is None or not one.observed.observation.size:
+            continue
+        observation = one.observed.observation
+        alike = (type(observation.law), *np.unique(one.table.laws[one.observed.used]).tolist())
+        pipeline = Pipeline.of(method, observation, source.layout, transforms, source.label, one.observed.place)
+        if alike in asked or not pipeline.is_prepared:
+            continue
+        asked.add(alike)
+        read = entries_read(observation, source.layout.size) if pipeline.needed is None else pipeline.needed
+        try:
+            pipeline.prepare(_members_at(source, parts, read), np.random.default_rng(cycling.seed))
+        except BadPrediction:
+            continue
+
+
+def _with_catalogues(method: Filter, source: Source) -> Filter:
+    """The filter with the states that its catalogues name."""
+    return with_catalogues(method, lambda pattern: source.catalogue(find_files(pattern, "the catalogue")))
+
+
+def _members_at(source: Source, parts: Sequence[Range], entries: np.ndarray) -> np.ndarray:
+    """The members at some entries of the state, ascending, ``(member, entry)``."""
+    values = np.empty((source.members, len(entries)), source.dtype)
+    for part in parts:
+        tile = tile_at(source.layout, part)
+        which, where = among(entries, tile)
+        if len(which):
+            values[:, which] = source.part(tile)[:, where]
+    return values
 
 
 def _check_program(cycling: Cycling, task: Task) -> None:
@@ -141,7 +190,7 @@ def _source(cycling: Cycling, tasks: Sequence[Task], first: int) -> Source:
             advice = "" if cycling.mask else ", or give mask = true if there is no data"
             raise ValueError(f"{task.input} of member {task.member} is not valid: {error}: repair it{advice}") from None
     method = method_for(cycling.filter, source.layout)
-    with_catalogues(method, lambda pattern: source.catalogue(find_files(pattern, "the catalogue")))
+    _with_catalogues(method, source)
     places(find_localization(method), source.layout, np.arange(source.layout.size))
     for name, estimated in cycling.parameters.items():
         check_places(f"parameter {name!r}", estimated.parameter.places, find_localization(method), source.layout)
@@ -165,7 +214,7 @@ class Met(NamedTuple):
 
     Attributes
     ----------
-    table : ObservationTable
+    observed : Observed
         With a code for every row.
     entries : int
         How many entries of the state they read.
@@ -173,9 +222,14 @@ class Met(NamedTuple):
         Which rows are in other units than their variable, in words.
     """
 
-    table: ObservationTable
+    observed: Observed
     entries: int
     converted: tuple[str, ...]
+
+    @property
+    def table(self) -> ObservationTable:
+        """With a code for every row."""
+        return self.observed.table
 
 
 def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> Met | None:
@@ -197,7 +251,7 @@ def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> Met | None
     method = method_for(cycling.filter, source.layout)
     entries = entries_read(observed.observation, source.layout.size)
     located = locate(observed, find_localization(method), named(paths))
-    return Met(located.table, len(entries), converted_units(table, located))
+    return Met(located, len(entries), converted_units(table, located))
 
 
 def _at_start(table: ObservationTable, layout: Layout) -> ObservationTable:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ensf.arrays import as_names
 from ensf.dataset.methods import Method, beside_parameters, with_catalogues
+from ensf.dataset.transforms import Setting
 from ensf.filters.base import Filter, can, unsmoothed
 from ensf.offline.cycle.command import UNREADABLE, WORDS, Command
 from ensf.offline.cycle.parameters import Estimated
@@ -21,7 +22,7 @@ from ensf.offline.windows import Span
 from ensf.runs.files import expanded, resolved
 from ensf.runs.patterns import find_files
 from ensf.runs.recipe import describe
-from ensf.tables import Check, Correlation
+from ensf.tables import Check, Correlations
 from ensf.wrappers.parameters import check_preparable
 
 __all__ = ["Cycling", "Date"]
@@ -111,7 +112,7 @@ class Cycling:
     keep_every: int = 0
     window: tuple[float, float] | None = None
     check_time: bool = True
-    variables: Sequence[str] | Mapping[str, object] = ()
+    variables: Sequence[str] | Mapping[str, Setting] = ()
     checks: tuple[Check, ...] = ()
     mask: bool = False
     coordinates: Mapping[str, str] = field(default_factory=dict)
@@ -121,7 +122,7 @@ class Cycling:
     bands: tuple[float, ...] = ()
     good: tuple[int, ...] = (0,)
     surface: tuple[str, ...] = ()
-    correlation: Correlation | None = None
+    correlation: Correlations | None = None
     laws: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Estimated] = field(default_factory=dict)
     folder: str = "."

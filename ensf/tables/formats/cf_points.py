@@ -17,8 +17,7 @@ from ensf.dataset import netcdf
 from ensf.dataset.coordinates import COLUMNS, CRITERIA, RADIANS, cf_attributes
 from ensf.dataset.stored import decoded
 from ensf.dataset.units import in_units
-from ensf.tables.check import VERTICAL
-from ensf.tables.columns import NUMBERS, WANTED, Columns, axes, codes, in_table_units, renamed
+from ensf.tables.columns import NUMBERS, VERTICAL, WANTED, Columns, axes, codes, in_table_units, renamed
 from ensf.tables.units import stated
 
 __all__ = ["dates", "load", "opened", "save", "text"]

@@ -78,7 +78,8 @@ class PeriodicGrid:
         if positions.shape[1] != needed:
             raise ValueError(
                 f"positions of the state have {positions.shape[1]} coordinates but {geometry!r} needs {needed}: give "
-                f"HybridMean positions=, one row of {needed} numbers for each state variable"
+                f"HybridMean positions=, one row of {needed} numbers for each state variable, or in a Dataset a "
+                "filter with a Localization whose dims name its coordinates"
             )
         axes = [_points(axis, length) for axis, length in zip(positions.T, period, strict=False)]
         shape = tuple(count for _, count in axes)
