@@ -252,7 +252,7 @@ def test_attributes_say_what_a_variable_is(tmp_path):
 
 def test_an_error_law_without_a_standard_deviation(tmp_path):
     cycle = next(make(RING, 1))
-    law = SimpleNamespace(log_density=None, is_gaussian=False, check=lambda value: None)
+    law = SimpleNamespace(log_density=None, is_gaussian=False, check=lambda value: None, restrict=lambda index: law)
     cycle.observation = Observation(cycle.observation.value, Identity(), law)
     save(tmp_path / "run.nc", [cycle])
     with read(tmp_path / "run.nc") as file:
