@@ -30,10 +30,10 @@ from ensf.wrappers.deferred_analysis import DeferralMemory
 from ensf.wrappers.spread import ResetMemory
 from ensf.wrappers.spread_control.bias import BiasEstimate
 from ensf.wrappers.spread_control.bias_fields import SCALES, BiasFields
-from ensf.wrappers.spread_control.control import KindMemory, SpreadMemory
 from ensf.wrappers.spread_control.error_estimate import EDGES, ErrorEstimate
 from ensf.wrappers.spread_control.error_evidence import Alternation, Repetition, TimeCorrelation
 from ensf.wrappers.spread_control.lagged import LastCycle, Past
+from ensf.wrappers.spread_control.memory import KindMemory, SpreadMemory
 from ensf.wrappers.spread_control.offset import OffsetEstimate
 from ensf.wrappers.spread_control.sites import Sites
 

@@ -39,8 +39,7 @@ ones grows without bound.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -50,7 +49,6 @@ from ensf.arrays import (
     Generator,
     Record,
     centred,
-    is_host,
     like,
     mean_departure,
     member_mean,
@@ -59,7 +57,7 @@ from ensf.arrays import (
     rows,
     to_numpy,
 )
-from ensf.filters.base import Analysis, Info, Memory, Part, Update, as_part, observed_variables, with_values
+from ensf.filters.base import Analysis, Info, Memory, Part, Update, as_part
 from ensf.filters.local import check_local
 from ensf.localization import Localization, Patches
 from ensf.localization.localization import check_localization
@@ -67,20 +65,19 @@ from ensf.observations.error_laws import is_independent
 from ensf.observations.functions import identity_rows
 from ensf.observations.joined_law import gaussian_rows, widened
 from ensf.observations.observation import Observation
-from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
-from ensf.wrappers.failed_members import Replacement
+from ensf.wrappers.base import Wrapper, check_ranges
 from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
-from ensf.wrappers.spread_control.bias import BiasEstimate
-from ensf.wrappers.spread_control.bias_fields import FIRST_CYCLES, BiasFields, tapers
-from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS, ErrorEstimate
+from ensf.wrappers.spread_control.bias_fields import FIRST_CYCLES, tapers
+from ensf.wrappers.spread_control.correction import AnalysedColumns, ControlledUpdate, Correction
+from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS
 from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import PAST, LaggedProducts, LastCycle, Past, lagged_products
-from ensf.wrappers.spread_control.means import spread_over_variables, weights_of_means
+from ensf.wrappers.spread_control.memory import KindMemory, SpreadMemory
 from ensf.wrappers.spread_control.offset import OffsetEstimate, offset_shifts
 from ensf.wrappers.spread_control.pairs import Pairs, repeated, rested
 from ensf.wrappers.spread_control.sites import Sites
 
-__all__ = ["AdaptiveSpread", "SpreadMemory"]
+__all__ = ["AdaptiveSpread"]
 
 LOG_VARIANCE_DEVIATION = 0.2
 """Standard deviation of n before there is evidence."""
@@ -94,95 +91,10 @@ LARGEST_GAIN = 4.0
 GROWTH_CYCLES = 20
 LAGGED_WEIGHT, SINGLE_WEIGHT = 2.0, 0.3
 """Of products of two cycles, and of the evidence of one beside them."""
-SURPRISE_CYCLES, MAX_SURPRISES = 10, 0.5
-"""Cycles over which the part of the observations that is near a surprise is averaged, and where surprises last."""
+SURPRISE_CYCLES = 10
+"""Cycles over which the part of the observations that is near a surprise is averaged."""
 NEAR_TAPER = 5 / 24
 """Taper beyond which a surprise is near."""
-
-
-@dataclass(frozen=True, eq=False)
-class KindMemory(Record):
-    """What is learnt of one kind of observations.
-
-    Attributes
-    ----------
-    error : ErrorEstimate
-        Factor of R.
-    bias : BiasEstimate
-        Of the forecast of what they see.
-    surprises : float
-        Part of the observations that was near a surprise in the last cycles.
-    offset : OffsetEstimate
-        Of the instrument, against others that see the same.
-    bias_fields : BiasFields
-        At the knots, beside the bias.
-    """
-
-    error: ErrorEstimate = field(default_factory=ErrorEstimate)
-    bias: BiasEstimate = BiasEstimate()
-    surprises: float = 0.0
-    offset: OffsetEstimate = field(default_factory=OffsetEstimate)
-    bias_fields: BiasFields = field(default_factory=lambda: BiasFields.at_first(0), repr=False)
-
-    @property
-    def surprises_last(self) -> bool:
-        """Whether they are many, cycle after cycle: then they are no shocks, but a wrong R, which is learnt of them."""
-        return self.surprises > MAX_SURPRISES
-
-
-@dataclass(frozen=True, eq=False)
-class SpreadMemory(Record):
-    """What the next cycle needs.
-
-    Attributes
-    ----------
-    knots : (knot, dimension) array
-        Places.
-    local, local_information : (knot,) array
-        n and what is known of it.
-    freedom : (knot,) array
-        Degrees of freedom that the observations took there.
-    common, common_information : float
-        g and what is known of it.
-    growth : float
-        Mean of log(prior variance / analysis variance) over the last cycles; 0 before the first.
-    kinds : dict of str to KindMemory
-        By kind of observations.
-    last : LastCycle, optional
-    past : tuple of Past
-        The cycles before, newest first.
-    inner : object
-        The filter's own memory.
-    """
-
-    knots: np.ndarray
-    local: Array
-    local_information: Array
-    freedom: Array
-    common: float = 0.0
-    common_information: float = 0.0
-    growth: float = 0.0
-    kinds: dict[str, KindMemory] = field(default_factory=dict)
-    last: LastCycle | None = field(default=None, repr=False)
-    past: tuple[Past, ...] = field(default=(), repr=False)
-    inner: Memory = None
-
-    def of_members(self, left: np.ndarray) -> SpreadMemory:
-        """Without the cycle before, whose covariances are of all members."""
-        return replace(self, last=None)
-
-    def with_replaced(self, replacement: Replacement) -> SpreadMemory:
-        """Without the cycle before, in which some members were others."""
-        return replace(self, last=None)
-
-    @property
-    def log_inflation(self) -> Array:
-        """g + max(n, 0) at the knots."""
-        return self.common + namespace(self.local).clip(self.local, 0.0, None)
-
-    def of_each(self, kind: np.ndarray, learnt: Callable[[KindMemory], float]) -> np.ndarray:
-        """What is learnt of the kind of each observation, from the number of its kind."""
-        return np.array([learnt(each) for each in self.kinds.values()])[kind]
 
 
 @dataclass(frozen=True)
@@ -264,9 +176,9 @@ class AdaptiveSpread(Wrapper):
         remembered = self._learnt(cycle, correction.balanced(cycle.columns, analysed))
         freedom = namespace(predicted).astype(update.degrees_of_freedom(remembered.knots), predicted.dtype, copy=False)
         remembered = replace(remembered, freedom=freedom, inner=update.memory)
-        columns = _Columns.of(cycle.columns, analysed, fields, observation)
+        columns = AnalysedColumns.of(cycle.columns, analysed, fields, observation)
         info = {**update.info, **self._info(remembered)}
-        return _Controlled(remembered, info, update=update, correction=correction, columns=columns)
+        return ControlledUpdate(remembered, info, update=update, correction=correction, columns=columns)
 
     def _analyse_whole(
         self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
@@ -297,7 +209,7 @@ class AdaptiveSpread(Wrapper):
     def _without_observations(
         self, prior: Array, observation: Observation, rng: Generator, memory: Memory, positions: np.ndarray
     ) -> Analysis:
-        memory = memory or _no_knots(positions.shape[1], prior)
+        memory = memory or SpreadMemory.at_first(positions.shape[1], prior)
         inner = super()._without_observations(prior, observation, rng, memory.inner, positions).memory
         return Analysis(prior, replace(memory, inner=inner))
 
@@ -341,7 +253,7 @@ class AdaptiveSpread(Wrapper):
         for number, one in enumerate(memory.kinds.values()):
             mine = kind == number
             bias[mine] += one.bias_fields.at(self.localization, memory.knots, position[mine])
-        correction = _Correction.of(calm, bias, told)
+        correction = Correction.of(calm, bias, told)
         columns = Part(predicted, told.column_position, column_entries(told, predicted.shape[1]))
 
         look, eta = sight(told, correction.corrected(columns).values)
@@ -440,7 +352,7 @@ class AdaptiveSpread(Wrapper):
     ) -> SpreadMemory:
         """What is remembered, at knots that cover the observations, and of their kinds."""
         xp = namespace(predicted)
-        memory = memory or _no_knots(position.shape[1], predicted)
+        memory = memory or SpreadMemory.at_first(position.shape[1], predicted)
         knots = covering(memory.knots, position, self.localization)
         new = like(np.zeros(len(knots) - len(memory.knots)), predicted)
         names = [""] if observation.kind is None else np.unique(observation.kind).tolist()
@@ -607,7 +519,7 @@ class _Cycle(Record):
         Of the prior.
     columns : Part
         The same, corrected and inflated.
-    correction : _Correction
+    correction : Correction
     patches : Patches
         Observations near each knot.
     variance, slope, curvature : (observation,) array
@@ -627,7 +539,7 @@ class _Cycle(Record):
     kind: np.ndarray
     predicted: Array
     columns: Part
-    correction: _Correction
+    correction: Correction
     patches: Patches
     variance: Array
     slope: Array
@@ -653,153 +565,7 @@ class _Cycle(Record):
         return calm | self.memory.of_each(self.kind, lambda one: one.surprises_last)[products.index]
 
 
-# --- the update ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Correction(Record):
-    """What is done to the prior: bias is added, then the spread is widened.
-
-    Attributes
-    ----------
-    widening : Widening
-    entries : (observed,) array of int or None
-        Variables that are observed, ascending, then columns that are means of some; None if observations see others
-        than single variables or means.
-    bias : (observed,) array
-        Of each of them.
-    sees_variables : bool
-        Whether all columns are single variables.
-    """
-
-    widening: Widening
-    entries: np.ndarray | None
-    bias: np.ndarray
-    sees_variables: bool
-
-    @classmethod
-    def of(cls, widening: Widening, bias: np.ndarray, observation: Observation) -> _Correction:
-        """With the bias of each observation, at the variables they see: a mean where several see one."""
-        entries = observed_variables(observation)
-        if entries is not None:
-            observed, which = np.unique(entries, return_inverse=True)
-            total = np.bincount(which.ravel(), bias) / np.bincount(which.ravel())
-            return cls(widening, observed, total, True)
-        weights = weights_of_means(observation)
-        if weights is None:
-            return cls(widening, None, bias, False)
-        observed, total = spread_over_variables(weights, bias)
-        columns = column_entries(observation, observation.size)
-        of_columns = weights[:, observed] @ total
-        return cls(widening, np.concatenate([observed, columns]), np.concatenate([total, of_columns]), False)
-
-    def after(self, taken: Array) -> _Correction:
-        """When it is known what the analysis took of the variance at the knots."""
-        return replace(self, widening=replace(self.widening, taken=taken))
-
-    def balanced(self, columns: Part, analysed: Array) -> Array:
-        """The analysis of columns as widened, balanced where they are variables."""
-        if not self.sees_variables:
-            return analysed
-        return self.widening.balanced(columns, columns.values, analysed)[0]
-
-    def corrected(self, part: Part) -> Part:
-        """A part of the prior, as the filter sees it."""
-        return with_values(part, self.widening.inflated(with_values(part, self.unbiased(part))))
-
-    def unbiased(self, part: Part) -> Array:
-        """Members with the bias added."""
-        added = self.added(part)
-        return part.values if added is None else part.values + like(added, part.values)
-
-    def added(self, part: Part) -> np.ndarray | None:
-        """Bias of each entry; None if there is none at all."""
-        if self.entries is None or not part.inflate or part.positions is None or part.field != "state":
-            return None
-        if not self.bias.any():
-            return None
-        place = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
-        return np.where(self.entries[place] == part.entries, self.bias[place], 0.0)
-
-    def fields(self, part: Part, inflation: Array) -> dict[str, Array]:
-        """What one may look at of its entries: the factor of the spread, and what is added."""
-        added = self.added(part)
-        return {"inflation": inflation} | ({} if added is None else {"correction": like(added, inflation)})
-
-
-@dataclass(frozen=True, eq=False)
-class _Columns(Record):
-    """The analysis of columns that are variables: they need not be analysed again.
-
-    Attributes
-    ----------
-    entries : (column,) array of int
-        Ascending.
-    before, analysed : (member, column) array
-    fields : dict of str to (column,) array
-    """
-
-    entries: np.ndarray
-    before: Array
-    analysed: Array
-    fields: dict[str, Array]
-
-    @classmethod
-    def of(cls, part: Part, analysed: Array, fields: dict[str, Array], observation: Observation) -> _Columns | None:
-        """None if columns are not variables, each once, or do not live on the host."""
-        if (
-            observed_variables(observation) is None
-            or not is_host(analysed)
-            or len(np.unique(part.entries)) < len(part.entries)
-        ):
-            return None
-        order = np.argsort(part.entries)
-        fields = {name: values[order] for name, values in fields.items()}
-        return cls(part.entries[order], part.values[:, order], analysed[:, order], fields)
-
-    def at(self, part: Part) -> np.ndarray | None:
-        """Column of each entry of a part, if all are columns with the same values."""
-        if part.field != "state" or part.positions is None or not part.inflate:
-            return None
-        column = np.minimum(np.searchsorted(self.entries, part.entries), len(self.entries) - 1)
-        if not (self.entries[column] == part.entries).all():
-            return None
-        return column if (self.before[:, column] == part.values).all() else None
-
-
-@dataclass(frozen=True, eq=False)
-class _Controlled(WrappedUpdate):
-    correction: _Correction = field(kw_only=True)
-    columns: _Columns | None = field(kw_only=True)
-
-    def before(self, part: Part) -> Array:
-        return self.update.before(self.correction.corrected(part))
-
-    def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
-        corrected = self.correction.corrected(part)
-        column = None if self.columns is None else self.columns.at(corrected)
-        if column is None:
-            ensemble, fields = self.update.analysed(corrected)
-        else:
-            assert self.columns is not None
-            ensemble = np.ascontiguousarray(self.columns.analysed[:, column])
-            fields = {name: values[column] for name, values in self.columns.fields.items()}
-        if part.positions is None or not part.inflate:
-            return ensemble, fields
-        ensemble, inflation = self.correction.widening.balanced(part, corrected.values, ensemble)
-        return ensemble, fields | self.correction.fields(part, inflation)
-
-    def uncorrected(self, part: Part) -> Array:
-        return self.update.uncorrected(self.correction.corrected(part))
-
-
 # --- observations ----------------------------------------------------------------------------------------
-
-
-def _no_knots(dimensions: int, array: Array) -> SpreadMemory:
-    """What is remembered before the first observation, beside an array."""
-    none = like(np.zeros(0), array)
-    return SpreadMemory(np.zeros((0, dimensions)), none, none, none)
 
 
 def _kind_of_each(kinds: dict[str, KindMemory], observation: Observation) -> np.ndarray:
