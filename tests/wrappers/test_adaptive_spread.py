@@ -37,7 +37,7 @@ from ensf.runs import restart
 from ensf.twin import AsynchronousNetwork, GaussianStart, Network, PerturbedTruth, Streams, twin
 from ensf.wrappers import AdaptiveSpread, Rotation, letsf
 from ensf.wrappers.knots import Widening
-from ensf.wrappers.spread_control import control
+from ensf.wrappers.spread_control import control, correction
 from ensf.wrappers.spread_control.bias import GAIN, LEAK, BiasEstimate
 from ensf.wrappers.spread_control.error_estimate import FALL, MAX_FACTOR_POINTWISE, ErrorEstimate
 from ensf.wrappers.spread_control.error_evidence import Alternation, Repetition, TimeCorrelation
@@ -547,7 +547,7 @@ def test_the_bias_of_a_model_is_found_through_means_of_variables(monkeypatch):
 
     right, of_right = error(8.0)
     found, of_wrong = error(7.0)
-    monkeypatch.setattr(control, "weights_of_means", lambda observation: None)
+    monkeypatch.setattr(correction, "weights_of_means", lambda observation: None)
     assert right == pytest.approx(error(8.0)[0], rel=0.02)
     assert abs(of_right) < 0.005 < of_wrong
     assert found < 0.95 * error(7.0)[0]

@@ -70,7 +70,7 @@ from ensf.wrappers.knots import Widening, column_entries, covering, near_sums
 from ensf.wrappers.spread_control.bias_fields import FIRST_CYCLES, tapers
 from ensf.wrappers.spread_control.correction import AnalysedColumns, ControlledUpdate, Correction
 from ensf.wrappers.spread_control.error_estimate import SUSPICIOUS
-from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, score_of_evidence, sight, weigh
+from ensf.wrappers.spread_control.evidence import VARIANCE_RATIOS, Sight, score_of_evidence, sight, weigh
 from ensf.wrappers.spread_control.lagged import PAST, LaggedProducts, LastCycle, Past, lagged_products
 from ensf.wrappers.spread_control.memory import KindMemory, SpreadMemory
 from ensf.wrappers.spread_control.offset import OffsetEstimate, offset_shifts
@@ -234,7 +234,6 @@ class AdaptiveSpread(Wrapper):
         """What the analysis sees: a corrected and inflated prior, and errors with the factors that are remembered."""
         position = check_local(told, self.localization, "AdaptiveSpread")
         assert position is not None
-        xp = namespace(predicted)
         memory = self._recalled(memory, told, position, predicted)
         kind = _kind_of_each(memory.kinds, told)
         linear = _linear_rows(told)
@@ -244,37 +243,13 @@ class AdaptiveSpread(Wrapper):
         else:
             offset = np.zeros_like(offset)
         factor = memory.of_each(kind, lambda one: one.error.factor)
-        inflation = (1 + self.sampling / (predicted.shape[0] - 1) * memory.freedom) * xp.exp(memory.log_inflation)
-        inflation = xp.clip(inflation, 1.0, self.max_inflation**2)
-        calm = Widening(
-            self.localization, position, memory.knots, inflation, 0 * inflation, self.independent_part, None
-        )
-        bias = memory.of_each(kind, lambda one: one.bias.value)
-        for number, one in enumerate(memory.kinds.values()):
-            mine = kind == number
-            bias[mine] += one.bias_fields.at(self.localization, memory.knots, position[mine])
-        correction = Correction.of(calm, bias, told)
+        correction = self._remembered(memory, told, position, kind, predicted)
         columns = Part(predicted, told.column_position, column_entries(told, predicted.shape[1]))
 
         look, eta = sight(told, correction.corrected(columns).values)
         mean, variance = member_mean(eta), member_variance(eta)
         sites = _sites(told, kind)
-        pairs, offsets = Pairs(), dict[int, float]()
-        if (seen := np.flatnonzero(look.linear)).size:
-            of_seen = sites.rows(seen)
-            innovation, forecast = rows(look.value - mean, seen), sight(told, predicted)[1]
-            forecast = xp.take(forecast, like(seen, forecast), axis=1)
-            if memory.last is not None:
-                products = lagged_products(memory.last, memory.past, of_seen, self.localization, innovation, forecast)
-                pairs = Pairs(products, rested(of_seen, innovation, memory.last, memory.past))
-            if linear.any():
-                error = rows(look.law.standard_deviation(look.value) ** 2, seen)
-                pairs = replace(pairs, repeated=repeated(of_seen, innovation, error, forecast))
-                came = innovation + like(offset[seen], innovation)
-                right = [k for k, name in enumerate(memory.kinds) if name in self.reference]
-                reference = np.array(right, dtype=np.int64) if self.reference else None
-                offsets = offset_shifts(of_seen, came, error, forecast, self.localization, reference)
-            pairs = pairs.numbered(seen)
+        pairs, offsets = self._compared(memory, told, predicted, sites, look, look.value - mean, offset)
         repeating, alternating = self._suspected(memory, kind, pairs)
         factor = np.maximum(factor, repeating)
         observation = _with_factor(told, factor)
@@ -294,7 +269,7 @@ class AdaptiveSpread(Wrapper):
                     only = correction.entries
                 observation = _with_factor(told, np.maximum(factor, alternating))
             key = int(rng.integers(2**63)) if self.independent_part > 0 else None
-            correction = replace(correction, widening=replace(calm, excess=inflation * excess, key=key, only=only))
+            correction = correction.surprised(excess, key, only)
         return _Cycle(
             memory=memory,
             told=told,
@@ -314,6 +289,67 @@ class AdaptiveSpread(Wrapper):
             pairs=pairs,
             offsets=offsets,
         )
+
+    def _remembered(
+        self, memory: SpreadMemory, told: Observation, position: np.ndarray, kind: np.ndarray, predicted: Array
+    ) -> Correction:
+        """Inflation and bias as they are remembered: what is done to the prior without a surprise."""
+        xp = namespace(predicted)
+        inflation = (1 + self.sampling / (predicted.shape[0] - 1) * memory.freedom) * xp.exp(memory.log_inflation)
+        inflation = xp.clip(inflation, 1.0, self.max_inflation**2)
+        widening = Widening(
+            self.localization, position, memory.knots, inflation, 0 * inflation, self.independent_part, None
+        )
+        bias = memory.of_each(kind, lambda one: one.bias.value)
+        for number, one in enumerate(memory.kinds.values()):
+            mine = kind == number
+            bias[mine] += one.bias_fields.at(self.localization, memory.knots, position[mine])
+        return Correction.of(widening, bias, told)
+
+    def _compared(
+        self,
+        memory: SpreadMemory,
+        told: Observation,
+        predicted: Array,
+        sites: Sites,
+        look: Sight,
+        innovation: Array,
+        offset: np.ndarray,
+    ) -> tuple[Pairs, dict[int, float]]:
+        """What observations tell of each other.
+
+        Parameters
+        ----------
+        innovation : (observation,) array
+            Of the corrected prior, with offsets taken away.
+        offset : (observation,) array
+            Of the instrument, which was taken away.
+
+        Returns
+        -------
+        pairs : Pairs
+            Observations that come again, in the cycles before or in this one.
+        offsets : dict of int to float
+            Shift of each kind that has others near by.
+        """
+        seen = np.flatnonzero(look.linear)
+        if not seen.size:
+            return Pairs(), {}
+        pairs, offsets = Pairs(), dict[int, float]()
+        sites, innovation = sites.rows(seen), rows(innovation, seen)
+        forecast = sight(told, predicted)[1]
+        forecast = namespace(forecast).take(forecast, like(seen, forecast), axis=1)
+        if memory.last is not None:
+            products = lagged_products(memory.last, memory.past, sites, self.localization, innovation, forecast)
+            pairs = Pairs(products, rested(sites, innovation, memory.last, memory.past))
+        if told.part.pointwise is not None:
+            error = rows(look.law.standard_deviation(look.value) ** 2, seen)
+            pairs = replace(pairs, repeated=repeated(sites, innovation, error, forecast))
+            right = [k for k, name in enumerate(memory.kinds) if name in self.reference]
+            reference = np.array(right, dtype=np.int64) if self.reference else None
+            came = innovation + like(offset[seen], innovation)
+            offsets = offset_shifts(sites, came, error, forecast, self.localization, reference)
+        return pairs.numbered(seen), offsets
 
     def _suspected(self, memory: SpreadMemory, kind: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
         """Factors of the error of each observation, with the pairs of this cycle; 0 where nothing tells of one.

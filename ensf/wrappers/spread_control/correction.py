@@ -57,6 +57,11 @@ class Correction(Record):
         """When it is known what the analysis took of the variance at the knots."""
         return replace(self, widening=replace(self.widening, taken=taken))
 
+    def surprised(self, excess: Array, key: int | None, only: np.ndarray | None) -> Correction:
+        """With what surprises add at the knots, in units of the inflated prior variance; part of it noise by a key."""
+        widening = self.widening
+        return replace(self, widening=replace(widening, excess=widening.followed * excess, key=key, only=only))
+
     def balanced(self, columns: Part, analysed: Array) -> Array:
         """The analysis of columns as widened, balanced where they are variables."""
         if not self.sees_variables:
