@@ -26,11 +26,17 @@ __all__ = ["ENGINE", "MEMORY", "Options", "command", "named", "nearest", "parser
 
 ENGINE = "serial, processes:N (processes = one per processor), dask, dask:tcp://HOST:PORT, or mpi"
 MEMORY = "GB of memory that each process may take, about; 0 = no limit"
-WRONG = re.compile(r"Parser key \"([^\"]+)\": Expected a <class '(str|int|float|dict)'>\. Got value: (.*)")
-BETWEEN = re.compile(r",(?![^()]*\))")
-"""What is between two entries of a table: a comma, but not within the brackets of a recipe."""
-KINDS = {"str": "text, in quotes", "int": "a whole number", "float": "a number", "dict": "a table of names and values"}
+WRONG = re.compile(r"Parser key \"([^\"]+)\": Expected a <class '(str|int|float|dict|list)'>\. Got value: (.*)")
+KINDS = {
+    "str": "text, in quotes",
+    "int": "a whole number",
+    "float": "a number",
+    "dict": "a table of names and values",
+    "list": "a list, in square brackets",
+}
 """What the parser says of a value of another kind, and what an option takes, in words."""
+UNKNOWN = re.compile(r"Option '([^']+)' is not accepted")
+"""What it says of a name in a file that is no option."""
 Options: TypeAlias = dict[str, Any]
 """Values of options by their dotted names."""
 
@@ -82,6 +88,10 @@ def read(parser: ArgumentParser, arguments: list[str]) -> Options:
         if sentence.startswith("unrecognized arguments") and sentence.endswith(".toml"):
             sentence += ": a configuration is given as --config FILE"
         wrong = WRONG.fullmatch(sentence)
+        if unknown := UNKNOWN.fullmatch(sentence):
+            name = unknown[1].partition(".")[0]
+            near = nearest(name, (action.dest for action in _shown(parser) if action.dest not in ("help", "config")))
+            sentence = f"the configuration has {name!r}, which is no option: the nearest are {near}"
         raise ValueError(f"{wrong[1]} is {wrong[3]}: give {KINDS[wrong[2]]}" if wrong else sentence) from None
     values = {key: value for key, value in _flatten(options.as_dict()).items() if key != "config"}
     _check_kinds(parser, values)
@@ -102,9 +112,18 @@ def _with_tables(parser: ArgumentParser, arguments: list[str]) -> list[str]:
             continue
         if not equals:
             made.pop()
-        pairs = (pair.partition("=") for pair in BETWEEN.split(rest))
+        pairs = (pair.partition("=") for pair in _entries(rest))
         entries.setdefault(option, {}).update({name.strip(): value.strip() for name, _, value in pairs})
     return made + [word for option, table in entries.items() for word in (option, json.dumps(table))]
+
+
+def _entries(text: str) -> list[str]:
+    """Entries of a table, between commas that are in no brackets: those of a recipe may be nested."""
+    entries = [""]
+    for piece in text.split(","):
+        is_open = entries[-1].count("(") > entries[-1].count(")")
+        entries = [*entries[:-1], f"{entries[-1]},{piece}"] if is_open else [*entries, piece]
+    return entries[1:]
 
 
 def _toml(path: Path) -> str:
@@ -155,8 +174,7 @@ def _flatten(tree: Options, prefix: str = "") -> Options:
 
 def _check_names(parser: ArgumentParser, arguments: list[str]) -> None:
     """Refuse unknown options with the nearest ones, and config files that are not there."""
-    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
-    among = [option for action in shown for option in action.option_strings]
+    among = [option for action in _shown(parser) for option in action.option_strings]
     for word in arguments:
         option = word.split("=", 1)[0]
         if option.startswith("--") and option not in among and option != "--print_config":
@@ -164,6 +182,11 @@ def _check_names(parser: ArgumentParser, arguments: list[str]) -> None:
     for flag, value in pairwise([*arguments, ""]):
         if flag == "--config" and not expanded(value).is_file():
             raise FileNotFoundError(f"config file {value!r} is not there: check the path after --config")
+
+
+def _shown(parser: ArgumentParser) -> list[argparse.Action]:
+    """The options that its help names."""
+    return [action for action in parser._actions if action.help != argparse.SUPPRESS]
 
 
 def nearest(word: str, among: Iterable[str]) -> str:

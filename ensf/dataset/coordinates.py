@@ -23,6 +23,7 @@ __all__ = [
     "CRITERIA",
     "Criterion",
     "cf_attributes",
+    "check_coordinates",
     "check_periods",
     "column_coordinate",
     "find_coordinate",
@@ -293,6 +294,20 @@ def column_coordinate(variable: xr.DataArray, column: str, coordinates: Mapping[
 def _named(variable: xr.DataArray) -> str:
     """The coordinates and dimensions of a variable."""
     return ", ".join(map(repr, dict.fromkeys([*variable.coords, *variable.dims]))) or "none"
+
+
+def check_coordinates(layout: Layout) -> None:
+    """Refuse coordinates of columns that a table cannot have.
+
+    Raises
+    ------
+    ValueError
+        If one is neither ``lat``, ``lon``, ``x``, ``y`` or ``z`` nor the name of a coordinate, as on a line.
+    """
+    columns = ["lat", "lon", "x", "y", "z"]
+    for name in layout.coordinates:
+        if name not in (*columns, *layout.template.coords, *layout.template.dims):
+            raise ValueError(f"coordinates has {name!r}, which is no column of a table: give {', '.join(columns)}")
 
 
 def check_periods(layout: Layout) -> None:

@@ -14,6 +14,7 @@ from ensf.arrays.settings import inside
 from ensf.dataset.coordinates import COUNTED, VARIABLE, find_coordinate, positions, variable_dims
 from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
+from ensf.dataset.units import conversion
 from ensf.filters.base import Filter, Smoothing, can
 from ensf.localization import Layered, Localization, Periodic, Product, Sphere
 from ensf.wrappers import letsf
@@ -69,7 +70,7 @@ def method_for(method: Method, layout: Layout) -> Filter:
     Raises
     ------
     ValueError
-        If it is no method.
+        If it is no method, or on the sphere where the coordinates are no degrees.
     """
     if method is None or method == "letsf":
         return Recommended()(layout)
@@ -89,7 +90,32 @@ def method_for(method: Method, layout: Layout) -> Filter:
     for one in inside(made):
         if isinstance(one, NamesVariables):
             one.check_names(layout.template.data_vars)
+        if isinstance(one, Localization) and any(isinstance(part, Sphere) for part in inside(one.geometry)):
+            _check_degrees(one, layout)
     return cast(Filter, made)
+
+
+def _check_degrees(localization: Localization, layout: Layout) -> None:
+    """Raise ValueError for a localization on the sphere whose coordinates are lengths, or no latitude."""
+    for variable in layout.template.data_vars.values():
+        for number, dim in enumerate(variable_dims(variable.name, dims_of(localization))[:2]):
+            one = find_coordinate(variable, dim)
+            if one is None:
+                continue
+            unit = str(one.attrs.get("units", "")).strip()
+            if _is_length(unit) or number == 0 and not np.nanmax(np.abs(one.values), initial=0.0) <= 90:
+                words = f"in {unit}" if unit else f"up to {np.nanmax(np.abs(one.values)):g}"
+                raise ValueError(
+                    f"the localization is on the sphere, but {one.name!r} of variable {variable.name!r} is {words}: "
+                    "name a latitude and a longitude in degrees, dims=, or take Euclidean() for lengths"
+                )
+
+
+def _is_length(unit: str) -> bool:
+    try:
+        return bool(unit) and conversion(unit, "m") is not None
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

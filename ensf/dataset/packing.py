@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.arrays import Array, to_numpy
-from ensf.dataset.coordinates import CRITERIA, check_periods, located
+from ensf.dataset.coordinates import CRITERIA, check_coordinates, check_periods, located
 from ensf.dataset.dates import counts_times
 from ensf.dataset.encoding import of_one_state, truthful
 from ensf.dataset.layout import Layout
@@ -59,11 +59,12 @@ def pack(
     ------
     ValueError
         If a variable is not there, has no member dimension, is not of floating point, or has NaN or infinite values
-        that are not masked; or if a mask or a period does not fit.
+        that are not masked; or if a mask, a coordinate or a period does not fit.
     """
     chosen = without_fills(choose(dataset, member_dim, variables))
     layout = _layout(chosen, member_dim, find_masks(mask, chosen, member_dim))
     layout = replace(layout, coordinates=coordinates or {}, periods=periods or {})
+    check_coordinates(layout)
     check_periods(layout)
     dtype = np.result_type(*(variable.dtype for variable in chosen.values()))
     ensemble = np.empty((chosen.sizes[member_dim], layout.size), dtype=dtype)

@@ -109,6 +109,8 @@ class Problem(Record):
         """
         settings, mask = _settings(dataset, variables, member_dim), computed(mask)
         chosen = choose(dataset, member_dim, settings)
+        if chosen.sizes[member_dim] < 2:
+            raise ValueError(f"the Dataset has 1 member along {member_dim!r}: give two members or more, or member_dim=")
         how = dataset, chosen, settings, observations, method, member_dim, mask, coordinates, periods
         if not isinstance(method, Tolerant):
             return cls._of_members(np.ones(chosen.sizes[member_dim], dtype=bool), *how)

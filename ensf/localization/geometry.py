@@ -117,7 +117,10 @@ def _finite(position: np.ndarray) -> np.ndarray:
 def _on_unit_sphere(position: np.ndarray) -> np.ndarray:
     position = _finite(position)
     if position.shape[1] != 2 or np.any(np.abs(position[:, 0]) > 90):
-        raise ValueError("positions on a sphere are (latitude, longitude) in degrees, latitude between -90 and 90")
+        raise ValueError(
+            "positions on a sphere are (latitude, longitude) in degrees, latitude between -90 and 90: give these, or "
+            "Euclidean() for lengths"
+        )
     latitude, longitude = np.deg2rad(position).T
     return np.stack(
         [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1

@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset import Layout
-from ensf.dataset.coordinates import CRITERIA, check_periods, find_coordinate, located, without_place
+from ensf.dataset.coordinates import CRITERIA, check_coordinates, check_periods, find_coordinate, located, without_place
 from ensf.dataset.dates import other_time, tells_dates
 from ensf.dataset.netcdf import reading
 from ensf.dataset.raw import RawFile, raw
@@ -247,6 +247,7 @@ class Source:
             If a period does not fit, or a variable that is to be seen at the surface is not there.
         """
         layout = replace(self.layout, coordinates=coordinates, periods=periods)
+        check_coordinates(layout)
         check_periods(layout)
         for name in surface:
             if name not in layout.template.data_vars:

@@ -201,7 +201,8 @@ def figure_spread(look: Look) -> Figure:
         both = np.stack([grid.values(stage, level) for stage in (prior, analysis)])
         colours = upward(both)
         compared = look.departures
-        dots = symmetric((compared.value - compared.prior_mean)[look.near(name, level, USED, WITHHELD)])
+        departures = (compared.value - compared.prior_mean)[look.near(name, level, USED, WITHHELD)]
+        dots = symmetric(departures)
         for axes, stage, field in zip(row, ("prior", "analysis"), (prior, analysis), strict=True):
             label = _with_unit(f"spread of {name}", look.unit(name))
             drawn = grid.draw(axes, grid.values(field, level), colours, label)
@@ -222,7 +223,7 @@ def figure_spread(look: Look) -> Figure:
                 drawn = axes.scatter(
                     x, y, c=shade, marker=marker, s=22, edgecolors="white", linewidths=0.5, rasterized=True, **dots
                 )
-            if stage == "prior" and drawn is not None:
+            if stage == "prior" and drawn is not None and departures.size:
                 colour_bar(figure, axes, drawn, _with_unit("observation minus mean", look.unit(name)))
     return figure
 
@@ -314,12 +315,16 @@ def _draw_normalised(axes: Axes, values: np.ndarray) -> None:
 
 @styled
 def figure_rejected(look: Look) -> Figure:
-    """Where rows were rejected and why, and how many; rows of other times are left out."""
+    """Where rows were rejected and why, and how many; rows of other times are counted in the caption alone."""
+    from matplotlib.ticker import MaxNLocator
+
+    others = np.count_nonzero(look.table.codes == WINDOW)
     look = replace(look, table=look.table.take(look.table.codes != WINDOW))
     table = look.table
     reasons, counts = np.unique(table.reason, return_counts=True)
     order = sorted(range(len(reasons)), key=lambda k: (reasons[k] != "used", -counts[k]))
     caption = f"{look.about}. {len(table)} rows, {np.count_nonzero(table.used)} used."
+    caption += f" {others} more {'are' if others > 1 else 'is'} outside the time window." if others else ""
     grid = Grid.of(look.fields[f"{look.variables[0]}_increment"])
     if grid.is_section and np.isnan(look.height).any():
         caption += " Rows without a level are counted, not drawn."
@@ -348,6 +353,7 @@ def figure_rejected(look: Look) -> Figure:
         bars.text(counts[k], number, f" {counts[k]}", va="center", fontsize=9)
     bars.set(yticks=range(len(order)), yticklabels=[reasons[k] for k in order], xlabel="rows (1)")
     bars.invert_yaxis()
+    bars.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     bars.margins(x=0.18)
     if grid.y is not None:
         x, y = (np.array([np.min(along), np.max(along)]) for along in (grid.x, grid.y))

@@ -219,7 +219,8 @@ def figure_rows(statistics: xr.Dataset, about: str) -> Figure:
         axes.bar(cycle, counts, bottom=bottom, color=colour, width=0.9, label=reason)
         bottom += counts
     axes.set(xlabel="cycle", ylabel="rows (1)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.grid(axis="y")
     legend_below(figure, axes, 4)
     return figure

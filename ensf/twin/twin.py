@@ -496,6 +496,11 @@ def twin(
         start = Checkpoint(0, *initial.draw(members, streams), None, streams)
     else:
         _check_members(start, method, members)
+        if cycles < start.cycles:
+            raise ValueError(
+                f"cycles is {cycles}, counted from the start of the experiment, but the checkpoint is after cycle "
+                f"{start.cycles}: give more"
+            )
     current = replace(start, streams=start.streams.copy())
     run: _Twin
     if not isinstance(analysis_time, Real | None):

@@ -458,6 +458,7 @@ def test_observations_come_as_table_function_or_observation():
     [
         ({"variables": ["t", "r"]}, "no variable 'r': choose from 't', 'q'"),
         ({"variables": ["orography"]}, "'orography' has no member dimension 'realization'"),
+        ({"variables": ["t"], "coordinates": {"latt": "latitude"}}, "coordinates has 'latt', which is no column of a"),
         ({"variables": {"t": Log}}, "variable 't' has the setting <class .*Log'>: give None"),
         ({"variables": {"t": 2.0}}, "variable 't' has the setting 2.0"),
         ({"member_dim": "member"}, "no variable has the member dimension 'member': choose member_dim= among 're"),
@@ -785,6 +786,35 @@ def test_layered_distances(geometry):
     distance = np.hypot(flat, 2.0 * (points[:, None, 2] - others[None, :, 2]))
     np.testing.assert_allclose(layered, np.where(distance <= 15.0, distance, 0.0), atol=1e-9)
     assert 0 < np.count_nonzero(layered) < layered.size
+
+
+def test_one_member_is_no_ensemble():
+    for method in (NEAR, ETKF(), "letsf"):
+        with pytest.raises(ValueError, match="the Dataset has 1 member along 'realization': give two members or more"):
+            analyse(forecast(members=1), stations, method, RNG(1), variables=STATE)
+
+
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        ({"units": "m"}, "'y' of variable 't' is in m: name a latitude"),
+        ({"units": "km"}, "'y' of variable 't' is in km: name a latitude"),
+        ({}, "'y' of variable 't' is up to 400: name a latitude"),
+    ],
+)
+def test_lengths_are_no_places_on_a_sphere(axes, words):
+    grid = {"y": ("y", 100.0 * np.arange(5), axes), "x": ("x", 100.0 * np.arange(4), axes)}
+    dataset = xr.Dataset({"t": (("realization", "y", "x"), RNG(1).normal(size=(6, 5, 4)))}, grid)
+    observation = Observation(np.ones(1), Select([0]), 1.0, position=np.zeros((1, 2)))
+    method = RTPS(LETKF(Localization(Sphere(), 1000.0, dims=("y", "x"))), 0.3)
+    with pytest.raises(ValueError, match=f"the localization is on the sphere, but {words}.*take Euclidean"):
+        Problem.of(dataset, observation, method)
+    column = xr.Dataset(
+        {"t": (("realization", "z"), RNG(1).normal(size=(6, 5)))}, {"z": ("z", np.arange(5.0), {"units": "m"})}
+    )
+    layered = Localization(Layered(Sphere(), 1.0), 9.0, ("latitude", "longitude", "z"), {"latitude": 1, "longitude": 2})
+    place = Observation(np.ones(1), Select([0]), 1.0, position=np.array([[1.0, 2.0, 0.0]]))
+    assert Problem.of(column, place, LETKF(layered)).layout.size == 5
 
 
 def test_coordinates_the_other_way_round_than_the_table_are_refused():

@@ -832,9 +832,9 @@ def test_a_run_that_starts_with_a_memory_is_the_second_cycle_of_one(folder):
         ('interval = 1e300\nstart = "2020-01-01"', ["1e+300 s", "give interval in seconds"]),
         ('command = "model {inptu}"', ["unknown word {inptu}", "input"]),
         ('command = "model {input"', ["command", "cannot be read"]),
-        ('method = "ETFK()"', ["unknown method 'ETFK'", "ETKF"]),
+        ('method = "ETFK()"', ["unknown name 'ETFK'", "ETKF"]),
         ('method = "ETKF(3"', ["is no recipe", "AnalysisInflation(ETKF(), 1.05)"]),
-        ('method = "__import__(1)"', ["unknown method '__import__'"]),
+        ('method = "__import__(1)"', ["unknown name '__import__'"]),
         ('method = "ETKF(colour=3)"', ["method", "colour"]),
         ('initial = "initial/m01.nc"', ["initial", "{member}"]),
         ('initial = "initial/x{member}.nc"', ["there is no file", "x1.nc for member 1"]),
@@ -852,7 +852,8 @@ def test_a_run_that_starts_with_a_memory_is_the_second_cycle_of_one(folder):
         ("jobs = 0", ["jobs 0"]),
         ('start = "yesterday"', ["start 'yesterday' is no time"]),
         ('command = ""', ["the configuration has no command"]),
-        ("membres = 3", ["membres"]),
+        ("membres = 3", ["the configuration has 'membres'", "members"]),
+        ('window = "6h"', ["window is 6h: give a list, in square brackets"]),
     ],
 )
 def test_bad_configurations_get_one_sentence_and_no_files(folder, capsys, lines, words):

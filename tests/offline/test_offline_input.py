@@ -228,7 +228,7 @@ def test_one_bad_row_ends_a_strict_analysis(folder, line):
 
 
 SETTINGS = {
-    "unknown method": (["--method", "LETFK()"], "unknown method 'LETFK'"),
+    "unknown method": (["--method", "LETFK()"], "unknown name 'LETFK'"),
     "a class": (["--method", "LETKF"], "write LETKF(...)"),
     "variable": (["--variables", "q,rain"], "forecast_1.nc has no variable 'rain': choose from t, q, sst, orography"),
     "integers": (["--variables", "q,step"], "variable 'step' of"),
@@ -449,6 +449,9 @@ def test_a_disk_that_is_too_small_is_refused(folder, monkeypatch, capsys, stages
     [
         ("correlation = 3", "correlation is 3: give text, in quotes"),
         ('quality = ["GrossCheck(3.0)"]', "quality is ['GrossCheck(3.0)']: give text, in quotes"),
+        ('mehtod = "ETKF()"', "the configuration has 'mehtod', which is no option: the nearest are method"),
+        ("[corelations]\nt = 3", "the configuration has 'corelations', which is no option: the nearest are correl"),
+        ('quality = "GrosCheck(4.0)"', "unknown name 'GrosCheck': the nearest are GrossCheck\n"),
         ("good = {a = 1}", "good is a table with a: give a value"),
         ("bands = [nan]", "--bands [nan] are no edges of levels"),
         ('strict = "yes"', "strict is 'yes': give true or false"),

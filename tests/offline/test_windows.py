@@ -187,3 +187,23 @@ def test_several_tables_and_options_of_a_file(tmp_path, monkeypatch, capsys):
     assert (
         "none of 2 observations used (2 rejected by its provider, code 1); say which codes" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("start", ["2024-03-02", "2024-03-01T00:05", "2025-03-01"])
+def test_cycles_begin_at_the_time_of_the_initial_files(tmp_path, capsys, start):
+    """Members of another time than the start are refused, unless one says that it is right."""
+    for number in (1, 2):
+        field = xr.Dataset({"h": ("x", [1.0, number])}, {"time": np.datetime64("2024-03-01", "ns")})
+        field.to_netcdf(tmp_path / f"m{number}.nc")
+    (tmp_path / "obs.csv").write_text(f"variable,value,error,time,x\nh,0.3,0.5,{start},0\n")
+    (tmp_path / "c.toml").write_text(
+        'command = "cp {input} {output}"\ninitial = "m{member}.nc"\nobservations = "obs.csv"\nmembers = 2\ncycles = 1\n'
+        'interval = 3600.0\nmethod = "ETKF()"\noutput = "out"\n'
+    )
+    words = ["cycle", str(tmp_path / "c.toml"), "--dry-run"]
+    assert main([*words, "--start", start]) == 2
+    said = capsys.readouterr().err
+    assert "m1.nc: its time 'time' is 2024-03-01T00:00:00 but start is " in said and "check_time = false" in said
+    assert main([*words, "--start", start, "--check_time", "false"]) == 0
+    assert main([*words, "--start", "2024-03-01"]) == 0
+    assert main([*words, "--start", "0"]) == 0

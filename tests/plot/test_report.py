@@ -24,6 +24,7 @@ from ensf.plot.cycles import figure_estimates, found
 from ensf.plot.grid import Grid, words_of_level
 from ensf.plot.observe_one import figure_observe_one
 from ensf.tables import ObservationTable, read
+from ensf.tables.flags import WINDOW
 
 ROWS = ["variable,value,error,time,lat,lon,z"]
 ROWS += [
@@ -171,6 +172,27 @@ def test_axes_say_quantity_and_unit(cycles):
     ):
         for word in wanted:
             assert word in words(figure), word
+
+
+def test_what_nobody_observed_has_no_colours_of_departures(cycles):
+    folder = cycles / "analysis"
+    fields = xr.load_dataset(folder / "fields.nc")
+    names = [name for name in fields if name.startswith("t_")]
+    fields = fields.assign({f"s_{name[2:]}": fields[name] for name in names})
+    look = Look.read(folder / "fields.nc", folder / "observations.nc", "here")
+    assert words(figure_spread(Look(fields, look.table, "here"))).count("observation minus mean") == 2  # caption, t
+
+
+def test_rows_of_other_times_are_counted_in_words(cycles):
+    folder = cycles / "analysis"
+    look = Look.read(folder / "fields.nc", folder / "observations.nc", "here")
+    assert "outside the time window" not in words(figure_rejected(look))
+    rows = len(look.table)
+    late = Look(look.fields, look.table.reject(np.cumsum(look.table.used) <= 2, WINDOW), "here")
+    said = words(figure_rejected(late))
+    assert f"{rows - 2} rows" in said and "2 more are outside the time window." in said
+    ticks = figure_rejected(late).axes[1].get_xticks()
+    assert (ticks == np.round(ticks)).all()
 
 
 def test_rows_are_drawn_on_their_level(cycles):

@@ -275,11 +275,11 @@ def test_only_what_builds_a_method_can_be_named():
 
 
 REFUSED = {
-    "pack(1, 2)": "unknown method 'pack'",
-    "ETFK()": "unknown method 'ETFK': the nearest are ETKF",
+    "pack(1, 2)": "unknown name 'pack'",
+    "ETFK()": "unknown name 'ETFK': the nearest are ETKF",
     "ETKF": "write ETKF\\(...\\)",
-    "Wrapper(ETKF())": "unknown method 'Wrapper'",
-    "Prepared()": "unknown method 'Prepared'",
+    "Wrapper(ETKF())": "unknown name 'Wrapper'",
+    "Prepared()": "unknown name 'Prepared'",
     "2.0": "is no filter: write one such as AnalysisInflation",
     "Sphere()": "is no filter: write one such as",
     "ETKF(3": "is no recipe",
@@ -289,9 +289,9 @@ REFUSED = {
     "ETKF.analyse": "cannot be part of a method",
     "np.fromfile('a')": "'np.fromfile' cannot be part of a method",
     "np.float64.mro()": "cannot be part of a method",
-    "__import__('os')": "unknown method '__import__'",
+    "__import__('os')": "unknown name '__import__'",
     "FailedMembers(letsf, 5)": "letsf without settings can only stand alone: inside of a method write letsf\\(...\\)",
-    "EnSF(sampler=MALA(letsf))": "unknown method 'MALA'",
+    "EnSF(sampler=MALA(letsf))": "unknown name 'MALA'",
     "RTPS(ETKF(), 1 + 1)": "'1 \\+ 1' cannot be part of a method",
     "LETKF(Localization(Sphere(), 500.0, at={**{}}))": "cannot be part of a method",
     "letsf(Localization(Sphere(), -1.0))": "half-width is -1.0: give a positive length",

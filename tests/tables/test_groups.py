@@ -110,7 +110,8 @@ def test_correlations_by_kind_from_files(forecast, by_kind, tmp_path, how):
     words = ["--prior", f"{tmp_path}/forecast.nc", "--observations", f"{tmp_path}/table.csv", "--window", "all"]
     words += ["--output", f"{tmp_path}/out", "--method", "LETKF(Localization(Sphere(), 1e9, dims=('lat', 'lon')))"]
     (tmp_path / "c.toml").write_text('[correlations]\nswath = "ByDistance(3000.0)"\nt = "Constant(0.6)"\n')
-    told = ["--correlations", "swath=ByDistance(3000.0),t=Constant(0.6)"]
+    nested = """t=ByChannel("kind", ("", "profile"), ((1, 0.6), (0.6, 1)))"""  # brackets within brackets
+    told = ["--correlations", f"swath=ByDistance(3000.0),{nested}", "--correlations", "t=Constant(0.6)"]
     told = told if how == "words" else ["--config", f"{tmp_path}/c.toml"]
     assert main(["analyse", *told, *words]) == 0
     with xr.open_dataset(tmp_path / "out" / "forecast.nc") as analysis:

@@ -111,6 +111,9 @@ def test_a_checkpoint_of_other_members_or_another_method_is_refused():
     start = checkpoint(LETKF(LINE))
     with pytest.raises(ValueError, match=r"members is 6 but the checkpoint has 10: .* its branch\(members=6\)"):
         next(run(LETKF(LINE), start, members=6))
+    with pytest.raises(ValueError, match="cycles is 1, counted from the start .* checkpoint is after cycle 2: give mo"):
+        next(run(LETKF(LINE), start, cycles=1))
+    assert not list(run(LETKF(LINE), start, cycles=2)), "it is complete"
     for before, after in (
         (letsf(LINE), LETKF(LINE)),
         (Smoother(ETKF(), 2), ETKF()),

@@ -22,7 +22,7 @@ from ensf.filters.base import Filter
 from ensf.observations.predictions import BadPrediction
 from ensf.offline.analysis import Offline
 from ensf.offline.cycle.command import Task
-from ensf.offline.cycle.members import content
+from ensf.offline.cycle.members import check_start, content
 from ensf.offline.cycle.settings import Cycling
 from ensf.offline.cycle.template import filled, templates, uses
 from ensf.offline.job import check_limit, cut_within
@@ -77,6 +77,8 @@ def check_inputs(
     if first is None:
         return {}
     source = _source(cycling, tasks, first)
+    if first == 1 and cycling.check_time:
+        check_start(tasks[0].input, cycling.time(0), cycling.interval)
     met = {cycle: _met(cycling, source, cycle, first) for cycle in range(first, cycling.cycles + 1)}
     read = max((one.entries for one in met.values() if one is not None), default=0)
     method = method_for(cycling.filter, source.layout)

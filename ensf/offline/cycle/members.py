@@ -18,7 +18,7 @@ from ensf.offline.alike import is_bounds, is_place, other_place, sizes_of
 from ensf.offline.cycle.settings import Date, Time
 from ensf.offline.valid_times import time_variable, times_of
 
-__all__ = ["changed", "check_time", "content", "contents", "unlike"]
+__all__ = ["changed", "check_start", "check_time", "content", "contents", "unlike"]
 
 NEAR = 0.01
 """Part of the interval by which the time in a file may differ from that of the cycle, which is rounding."""
@@ -283,13 +283,28 @@ def check_time(path: Path, input: Path, start: Time, end: Time) -> None:
         if before is not None and before.attrs == made.attrs and float(before.values.max()) == value:
             raise ValueError(f"its time {name!r} stands still at {value:g} {units}{ADVICE}")
         return
-    first, last = (datetime.fromisoformat(date) for date in (start, end))
-    interval = (last - first).total_seconds()
+    interval = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    _check_date(made, end, interval, f"the cycle ends at {end}")
+
+
+def check_start(path: Path, start: Time, interval: float) -> None:
+    """Raise ValueError unless the time in an initial file, if both are dates, is the start of the first cycle."""
+    made = times_of(path)
+    if made is None or not isinstance(start, Date) or np.isnan(made.values).any():
+        return
     try:
-        late = float(seconds_after(made, last).max())
+        _check_date(made, start, interval, f"start is {start}")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _check_date(made: xr.DataArray, date: Date, interval: float, wanted: str) -> None:
+    """Raise ValueError unless the last of times is a date, up to rounding."""
+    try:
+        late = float(seconds_after(made, datetime.fromisoformat(date)).max())
         tolerance = max(NEAR * interval, min(STEPS * rounding(made), interval / 2))
     except ValueError as error:
-        raise ValueError(f"its time {name!r} cannot be compared with {end} ({error}){ADVICE}") from error
+        raise ValueError(f"its time {made.name!r} cannot be compared with {date} ({error}){ADVICE}") from error
     if not abs(late) <= tolerance:
         there = said(made, int(np.argmax(made.values)))
-        raise ValueError(f"its time {name!r} is {there} but the cycle ends at {end}{ADVICE}")
+        raise ValueError(f"its time {made.name!r} is {there} but {wanted}{ADVICE}")

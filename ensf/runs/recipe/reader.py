@@ -166,8 +166,8 @@ def _value(node: ast.expr) -> Any:
 
 def _maker(name: str) -> Maker:
     if name not in makers():
-        near = difflib.get_close_matches(name, makers(), n=3, cutoff=0.3) or ["ETKF", "LETKF", "LETSF"]
-        raise ValueError(f"unknown method {name!r}: the nearest are {', '.join(near)}")
+        near = difflib.get_close_matches(name, makers(), n=3) or ["ETKF", "LETKF", "LETSF"]
+        raise ValueError(f"unknown name {name!r}: the nearest are {', '.join(near)}")
     return makers()[name]
 
 
