@@ -90,13 +90,21 @@ def method_for(method: Method, layout: Layout) -> Filter:
     for one in inside(made):
         if isinstance(one, NamesVariables):
             one.check_names(layout.template.data_vars)
-        if isinstance(one, Localization) and any(isinstance(part, Sphere) for part in inside(one.geometry)):
+        if isinstance(one, Localization):
             _check_degrees(one, layout)
     return cast(Filter, made)
 
 
 def _check_degrees(localization: Localization, layout: Layout) -> None:
-    """Raise ValueError for a localization on the sphere whose coordinates are lengths, or no latitude."""
+    """Raise ValueError for half-widths in km along what is no degrees, and in degrees beyond half a circle."""
+    if not any(isinstance(part, Sphere) for part in inside(localization.geometry)):
+        unit = length_unit(localization, layout)
+        if unit.startswith("degree") and 180 < localization.half_width < math.inf:
+            raise ValueError(
+                f"the localization has a half-width of {localization.half_width:g} {unit}, as the coordinates have it: "
+                "give Sphere() for km"
+            )
+        return
     for variable in layout.template.data_vars.values():
         for number, dim in enumerate(variable_dims(variable.name, dims_of(localization))[:2]):
             one = find_coordinate(variable, dim)

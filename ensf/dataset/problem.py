@@ -448,6 +448,10 @@ def _holes(layout: Layout) -> dict[Hashable, xr.DataArray]:
 
 def _settings(dataset: xr.Dataset, variables: Variables, member_dim: str) -> dict[Hashable, tuple[Any, ...]]:
     """Settings of every variable to analyse, as tuples."""
+    if not can(dataset, "drop_dims"):
+        raise ValueError(
+            f"the forecast is a {type(dataset).__name__}: give an xarray.Dataset first, then the observations"
+        )
     if variables is None:
         variables = [name for name, variable in dataset.items() if member_dim in variable.dims]
         if not variables:
@@ -475,8 +479,9 @@ def _observation(
         observation = made.observation
     if not isinstance(observation, Observation):
         raise ValueError(
-            f"observations are a {type(made).__name__}: give an Observation, an observation table, or a function "
-            "layout -> Observation, or -> a record with `observation` and `locate`"
+            f"observations are a {type(made).__name__}: give an Observation, an observation table, which "
+            "ensf.tables.from_frame makes of a DataFrame, or a function layout -> Observation, or -> a record with "
+            "`observation` and `locate`"
         )
     for sentence in made.far_off(forecast) if isinstance(made, Compared) else ():
         logging.getLogger("ensf").warning(sentence)

@@ -11,7 +11,7 @@ a row rejects the row, with a reason.
 """
 
 from ensf.tables.correlations import ByChannel, ByDistance, Constant, Correlation
-from ensf.tables.reading import from_dart, read, read_dart, read_ioda
+from ensf.tables.reading import from_dart, from_frame, read, read_dart, read_ioda
 from ensf.tables.table import Check, Correlations, ObservationTable, Observed
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "ObservationTable",
     "Observed",
     "from_dart",
+    "from_frame",
     "read",
     "read_dart",
     "read_ioda",

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ensf.runs.patterns import find_files
 from ensf.tables.check import first_problem
 from ensf.tables.columns import FILE, ROW, VERTICAL, Columns, axes
-from ensf.tables.formats import dart, files, ioda
+from ensf.tables.formats import csv, dart, files, ioda
 from ensf.tables.table import ObservationTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["from_dart", "read", "read_dart", "read_ioda"]
+__all__ = ["from_dart", "from_frame", "read", "read_dart", "read_ioda"]
 
 LOGGER = logging.getLogger("ensf")
 
@@ -55,6 +56,33 @@ def read(paths: str | Path | Sequence[str | Path], *, good: Collection[int] = (0
                 f"{path} has positions in {tables[-1].axes} but the first table in {tables[0].axes}: convert one"
             )
     return tables[0] if len(tables) == 1 else tables[0].append(*tables[1:])
+
+
+def from_frame(
+    frame: pd.DataFrame | Mapping[str, ArrayLike], *, good: Collection[int] = (0,), name: str = "DataFrame"
+) -> ObservationTable:
+    """Table of a DataFrame with the columns of a CSV table, read as that is; an index with a name is a column.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, or mapping of str to (row,) array
+        Times are dates or text in ISO 8601; without a zone they are UTC.
+    good : collection of int
+        Codes in the column `qc` of rows that are to be used.
+    name : str
+        What the column ``from_file`` and sentences call it.
+
+    Raises
+    ------
+    ValueError
+        If it lacks a column, or columns are of unequal length.
+    """
+    import pandas as pd
+
+    whole = pd.DataFrame(frame)
+    named = any(level is not None for level in whole.index.names)
+    content = whole.to_csv(index=named, lineterminator="\n").encode()
+    return _table(csv.parse(content, Path(name), good, "row {}".format), name)
 
 
 def read_ioda(

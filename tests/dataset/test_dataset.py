@@ -422,6 +422,17 @@ def test_what_is_no_method_is_refused(method, message):
         analyse(forecast(), stations, method, RNG(1), variables=STATE)
 
 
+@pytest.mark.parametrize("observations", [{"value": [1.0]}, np.zeros(3), None])
+def test_forecast_and_observations_in_the_wrong_order_are_refused(observations):
+    with pytest.raises(ValueError, match=f"the forecast is a {type(observations).__name__}: give an xarray.Dataset"):
+        analyse(observations, forecast(), ETKF(), RNG(1))
+
+
+def test_kilometres_along_degrees_are_refused():
+    with pytest.raises(ValueError, match=r"half-width of 600 degrees_north, .* give Sphere\(\) for km"):
+        analyse(forecast(), stations, LETKF(Localization(Euclidean(), 600.0)), RNG(1), variables=STATE)
+
+
 class Table:
     """What an observation table is to an analysis."""
 

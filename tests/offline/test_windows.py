@@ -207,3 +207,8 @@ def test_cycles_begin_at_the_time_of_the_initial_files(tmp_path, capsys, start):
     assert main([*words, "--start", start, "--check_time", "false"]) == 0
     assert main([*words, "--start", "2024-03-01"]) == 0
     assert main([*words, "--start", "0"]) == 0
+    capsys.readouterr()
+    assert main([*words, "--start", "0", "--correlations", "h=Constant(0.4)"]) == 0
+    assert "correlation of errors within h: Constant(" in capsys.readouterr().out
+    main([*words, "--start", "0", "--method", "letsf", "--laws", "h=StudentT(freedom=3)"])
+    assert "errors of h: StudentT(freedom=3)" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from compliance_checker.runner import CheckSuite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ensf.tables import ObservationTable, from_dart, read, read_dart, read_ioda
+from ensf.tables import ObservationTable, from_dart, from_frame, read, read_dart, read_ioda
 from ensf.tables.flags import (
     BAD_ERROR,
     BAD_HEIGHT,
@@ -867,3 +867,39 @@ def test_a_table_prints_facts_not_rows():
 def test_an_empty_table_prints():
     empty = ObservationTable(np.array([], str), np.array([]), 1.0, np.array([], "M8[us]"), np.zeros((0, 2)))
     assert "0 rows" in repr(empty) and "no time" in repr(empty)
+
+
+# --- DataFrames ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_dataframe_is_read_as_its_csv_is(rng, indexed):
+    frame = pd.DataFrame(
+        {
+            "variable": ["t", "u"] * 10,
+            "lat": rng.uniform(-90, 90, 20),
+            "lon": rng.uniform(0, 360, 20),
+            "value": np.where(np.arange(20) % 7, rng.standard_normal(20), np.nan),
+            "error": np.float32(0.1),
+            "time": pd.date_range("2024-01-31T01:00", periods=20, freq="90min", tz="Europe/Berlin"),
+            "kind": ["buoy", None] * 10,
+            "pressure [hPa]": rng.uniform(10, 1000, 20),
+            "qc": np.arange(20) % 3,
+        }
+    )
+    table = from_frame(frame.set_index("time") if indexed else frame, good=(0, 1), name="mine")
+    np.testing.assert_array_equal(table.value, frame["value"])
+    np.testing.assert_array_equal(table.position, frame[["lat", "lon"]])
+    np.testing.assert_allclose(table.vertical["pressure"], 100 * frame["pressure [hPa]"], rtol=1e-15)
+    assert table.time[0] == np.datetime64("2024-01-31T00:00") and np.unique(np.diff(table.time)) == 90 * 60 * 10**6
+    assert table.kind[:2].tolist() == ["buoy", "u"] and table.place(3) == "mine: row 3"
+    used = (np.arange(20) % 7 > 0) & (np.arange(20) % 3 < 2)
+    assert (table.used == used).all()
+
+
+def test_a_dataframe_that_is_no_table_is_told(caplog):
+    columns = {"variable": ["t"], "lat": [1.0], "lon": [2.0], "value": ["warm"], "error": [0.5], "time": ["2024-01-31"]}
+    assert from_frame(columns).reason.tolist() == ["an entry cannot be read"]
+    assert "DataFrame, row 0: value is 'warm': give a number" in caplog.text
+    with pytest.raises(ValueError, match="DataFrame has no column 'value'"):
+        from_frame({"variable": ["t"]})

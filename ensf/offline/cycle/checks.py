@@ -287,6 +287,10 @@ def lines(cycling: Cycling, tasks: Sequence[Task], tables: Mapping[int, Met | No
     method = method_for(cycling.filter, layout)
     yield f"method: {method}"
     yield f"localization: {reach_of(method, layout)}"
+    for name, law in cycling.laws.items():
+        yield f"errors of {name}: {law}"
+    by_name = cycling.correlation if isinstance(cycling.correlation, Mapping) else {"every group": cycling.correlation}
+    yield from (f"correlation of errors within {name}: {one}" for name, one in by_name.items() if one is not None)
     if first == 1 and cycling.first_memory is not None:
         yield f"memory: {cycling.first_memory}"
     if cycling.lag:

@@ -20,7 +20,7 @@ from ensf.tables.columns import NUMBERS, Columns, codes, in_table_units, renamed
 from ensf.tables.flags import UNREADABLE, USED
 from ensf.tables.stations.vertical import SI
 
-__all__ = ["load", "save", "times"]
+__all__ = ["load", "parse", "save", "times"]
 
 ADVICE = "write it into the header, as in pressure [hPa]"
 
@@ -39,7 +39,27 @@ def load(path: Path, good: Collection[int]) -> Columns:
     ValueError
         If it is not CSV in UTF-8, or lacks a column.
     """
-    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    return parse(path.read_bytes(), path, good, _where(path))
+
+
+def parse(content: bytes, path: Path, good: Collection[int], where: Callable[[int], str]) -> Columns:
+    """The same of what is in a file.
+
+    Parameters
+    ----------
+    content : bytes
+    path : Path
+        What sentences call it.
+    good : collection of int
+    where : callable
+        Place of a row in it.
+
+    Raises
+    ------
+    ValueError
+        As `load`.
+    """
+    content = content.removeprefix(b"\xef\xbb\xbf")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -60,7 +80,7 @@ def load(path: Path, good: Collection[int]) -> Columns:
         columns["qc"][broken[columns["qc"][broken] == USED]] = UNREADABLE
     reason = columns.pop("reason", None)
     meanings = {} if reason is None else _meanings(columns.get("qc", np.zeros(size, int)), reason)
-    return Columns(columns, meanings, _where(path), problems)
+    return Columns(columns, meanings, where, problems)
 
 
 def save(path: Path, columns: Mapping[str, np.ndarray], meanings: Mapping[int, str], title: str) -> None:
