@@ -16,7 +16,7 @@ from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
 from ensf.filters.base import Filter, Smoothing, can
 from ensf.localization import Layered, Localization, Periodic, Product, Sphere
-from ensf.wrappers import letsf
+from ensf.wrappers import ModelInTheLoop, letsf
 
 __all__ = [
     "Method",
@@ -27,11 +27,13 @@ __all__ = [
     "dims_of",
     "distance_of",
     "find_localization",
+    "has_loop",
     "inside",
     "length_unit",
     "method_for",
     "places",
     "reach_of",
+    "refuse_loop",
     "with_catalogues",
 ]
 
@@ -113,6 +115,20 @@ def beside_parameters(method: Method) -> Method:
     if method is None or method == "letsf":
         return Recommended({"estimate_bias": False})
     return Recommended({"estimate_bias": False, **method.settings}) if isinstance(method, Recommended) else method
+
+
+def has_loop(method: object) -> bool:
+    """Whether a method asks the model for more forecasts."""
+    return any(isinstance(one, ModelInTheLoop) for one in inside(method))
+
+
+def refuse_loop(method: object) -> None:
+    """Raise ValueError if a method asks for a model where there is none."""
+    if has_loop(method):
+        raise ValueError(
+            f"{type(method).__name__} has the model in the loop, but there is no model here: use ensf cycle, or in "
+            "Python ensf.dataset.analyse(..., window=Window(start, model))"
+        )
 
 
 def with_catalogues(method: Filter, read: Callable[[str], np.ndarray | str]) -> Filter:
