@@ -16,7 +16,7 @@ from ensf.dataset.layout import Layout
 from ensf.dataset.reach import first_localization
 from ensf.filters.base import Filter, Smoothing, can
 from ensf.localization import Layered, Localization, Periodic, Product, Sphere
-from ensf.wrappers import ModelInTheLoop, letsf
+from ensf.wrappers import Relinearised, letsf
 
 __all__ = [
     "Method",
@@ -27,8 +27,8 @@ __all__ = [
     "dims_of",
     "distance_of",
     "find_localization",
-    "has_loop",
     "inside",
+    "loop_of",
     "length_unit",
     "method_for",
     "places",
@@ -117,14 +117,14 @@ def beside_parameters(method: Method) -> Method:
     return Recommended({"estimate_bias": False, **method.settings}) if isinstance(method, Recommended) else method
 
 
-def has_loop(method: object) -> bool:
-    """Whether a method asks the model for more forecasts."""
-    return any(isinstance(one, ModelInTheLoop) for one in inside(method))
+def loop_of(method: object) -> Relinearised | None:
+    """What asks the model for more forecasts, in a method with a model in the loop."""
+    return next((one for one in inside(method) if isinstance(one, Relinearised)), None)
 
 
 def refuse_loop(method: object) -> None:
     """Raise ValueError if a method asks for a model where there is none."""
-    if has_loop(method):
+    if loop_of(method) is not None:
         raise ValueError(
             f"{type(method).__name__} has the model in the loop, but there is no model here: use ensf cycle, or in "
             "Python ensf.dataset.analyse(..., window=Window(start, model))"
