@@ -6,7 +6,10 @@ import importlib.util
 import json
 import shlex
 import shutil
+import signal
+import subprocess
 import sys
+import time
 
 import netCDF4
 import numpy as np
@@ -120,11 +123,26 @@ def program(folder, *words):
     return {"command": " ".join([run, *words])}
 
 
-def run(folder, model, output="out", resume=False, show=None, **changes):
+def run(folder, model, output="out", resume=False, show=None, engine="serial", **changes):
     numbers = {"members": MEMBERS, "cycles": CYCLES, "interval": INTERVAL, "seed": SEED, "periods": {"x": 12.0}}
     paths = {"initial": "initial/m{member}.nc", "observations": "obs_{cycle}.csv", "folder": str(folder)}
     cycling = Cycling(Command(jobs=2, **model), **{"method": LOOP, **numbers, **paths, **changes})
-    return external.run(cycling, folder / output, resume=resume, show=show or [].append)
+    return external.run(cycling, folder / output, resume=resume, show=show or [].append, engine=engine)
+
+
+def configure(folder, method):
+    (folder / "cycle.toml").write_text(f"""
+command = "{program(folder)["command"]}"
+initial = "initial/m{{member}}.nc"
+observations = "obs_{{cycle}}.csv"
+method = "{method}"
+members = {MEMBERS}
+cycles = {CYCLES}
+interval = {INTERVAL}
+seed = {SEED}
+periods = {{ x = 12.0 }}
+jobs = 2
+""")
 
 
 def analysed(folder, cycle, members=range(1, MEMBERS + 1)):
@@ -202,6 +220,25 @@ def test_it_is_resumed_bit_for_bit_and_after_it_broke_in_the_loop(place):
     assert broken == contents(place / "whole")
 
 
+def test_a_run_that_is_killed_in_the_loop_goes_on(place):
+    configure(place, LOOP)
+    command = [sys.executable, "-c", "from ensf.cli import main; raise SystemExit(main())", "cycle"]
+    process = subprocess.Popen([*command, str(place / "cycle.toml")], stderr=subprocess.DEVNULL)
+    while not list(place.glob("cycles/cycle_0001/runs/loop/forecast/member_*.nc")) and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and not (place / "cycles" / "cycle_0001" / "observations.csv").exists()
+    assert main(["cycle", str(place / "cycle.toml"), "--resume"]) == 0
+    run(place, program(place), "whole")
+    assert contents(place / "cycles") == contents(place / "whole")
+
+
+def test_it_is_the_same_in_other_processes(place):
+    run(place, program(place), "whole", cycles=1)
+    run(place, program(place), "elsewhere", cycles=1, engine="processes:2")
+    assert contents(place / "elsewhere") == contents(place / "whole")
+
+
 def test_a_member_that_fails_in_the_loop_is_as_one_that_failed_before(place):
     lines = []
     early = run(place, program(place, "ill"), "early", min_members=3)
@@ -228,19 +265,10 @@ def test_noise_of_the_model_costs_a_forecast_and_stays_with_its_member(place):
 
 
 def test_a_dry_run_and_refusals(place, capsys):
-    (place / "cycle.toml").write_text(f"""
-command = "{program(place)["command"]}"
-initial = "initial/m{{member}}.nc"
-observations = "obs_{{cycle}}.csv"
-method = "letsf(loop=True, max_pieces=1)"
-members = {MEMBERS}
-cycles = {CYCLES}
-interval = {INTERVAL}
-periods = {{ x = 12.0 }}
-""")
+    configure(place, "letsf(loop=True, max_pieces=1)")
     assert main(["cycle", str(place / "cycle.toml"), "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    assert "model in the loop: the members are forecast again 1 times at most in a cycle" in printed
+    assert "model in the loop: at most 1 more forecasts of the members in a cycle" in printed
     assert not (place / "log.txt").exists()
     with pytest.raises(ValueError, match="one for each time: leave by_time out, or the loop"):
         run(place, program(place) | {"by_time": "hist_*.nc"}, "refused")

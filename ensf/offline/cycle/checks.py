@@ -311,8 +311,8 @@ def lines(cycling: Cycling, tasks: Sequence[Task], tables: Mapping[int, Met | No
     loop = loop_of(method)
     if loop is not None:
         yield (
-            f"model in the loop: the members are forecast again {loop.max_pieces} times at most in a cycle, and once "
-            "more if the model has noise, from changed copies of the files that they start from"
+            f"model in the loop: at most {loop.max_pieces} more forecasts of the members in a cycle, one more if the "
+            "model has noise, from changed copies of the files that they start from"
         )
     if first == 1 and cycling.first_memory is not None:
         yield f"memory: {cycling.first_memory}"
