@@ -245,7 +245,9 @@ class Pipeline:
         analysis = self.method.analyse(states, observation, rng, memory, where)
         if analysis.ensemble is states:
             return Unchanged(analysis.memory, analysis.info)
-        return Whole(analysis.memory, analysis.info, ensemble=analysis.ensemble, taken=analysis.before)
+        looks = {name: value for name, value in analysis.info.items() if np.shape(value) == where.shape[:1]}
+        info = {name: value for name, value in analysis.info.items() if name not in looks}
+        return Whole(analysis.memory, info, ensemble=analysis.ensemble, taken=analysis.before, looks=looks)
 
     def _window(self, window: Window, states: np.ndarray) -> Window:
         """The window in z, which ends with `states`."""
@@ -531,10 +533,13 @@ class Whole(Update):
     ensemble : (member, state) array
     taken : callable
         Members of a part as the filter took them.
+    looks : mapping of str to (state,) array
+        What one may look at of the entries.
     """
 
     ensemble: Array = field(kw_only=True)
     taken: Callable[[Part], Array] = field(kw_only=True)
+    looks: Mapping[str, Array] = field(kw_only=True, default_factory=dict)
 
     def before(self, part: Part) -> Array:
         """The members as the filter took them."""
@@ -542,4 +547,5 @@ class Whole(Update):
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """The members at the entries of a part."""
-        return np.ascontiguousarray(self.ensemble[:, part.entries]), {}
+        looks = {name: value[part.entries] for name, value in self.looks.items()}
+        return np.ascontiguousarray(self.ensemble[:, part.entries]), looks

@@ -191,6 +191,8 @@ def test_cycles_are_those_of_arrays_and_say_their_forecasts(place, capsys):
     assert contents(place / "initial") == start and not list(place.rglob("runs"))
     with xr.open_dataset(place / "out" / "statistics.nc") as statistics:
         assert statistics.model_runs.values.tolist() == runs
+    with xr.open_dataset(place / "out" / "cycle_0002" / "fields.nc") as fields:
+        np.testing.assert_allclose(fields.u_inflation, wanted[1].info["inflation"], rtol=1e-8)
     assert main(["report", str(place / "out"), "--html"]) == 0
     assert "out/forecasts.png" in capsys.readouterr().out
     assert "forecasts of the ensemble in a cycle: " in (place / "out" / "report.html").read_text()
