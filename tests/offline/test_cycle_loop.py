@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from types import ModuleType
 
 import netCDF4
 import numpy as np
@@ -21,12 +23,13 @@ from ensf.cli import main
 from ensf.dataset.methods import Recommended
 from ensf.filters import LETSF
 from ensf.localization import periodic_line
-from ensf.observations import Observation, Select, Window
+from ensf.observations import Identity, Observation, Select, Window
 from ensf.offline import Offline
 from ensf.offline import cycle as external
 from ensf.offline.cycle import Command, Cycling, Estimated
 from ensf.runs.owner import OWNER
-from ensf.wrappers import ModelInTheLoop, Parameter, Relinearised
+from ensf.twin import GaussianStart, Network, Streams, twin
+from ensf.wrappers import AdaptiveSpread, ModelInTheLoop, Parameter, Relinearised
 
 SIZE, MEMBERS, CYCLES, INTERVAL, SEED = 12, 6, 2, 0.5, 7
 LINE = periodic_line(SIZE, half_width=3.0)
@@ -196,6 +199,39 @@ def test_cycles_are_those_of_arrays_and_say_their_forecasts(place, capsys):
     assert main(["report", str(place / "out"), "--html"]) == 0
     assert "out/forecasts.png" in capsys.readouterr().out
     assert "forecasts of the ensemble in a cycle: " in (place / "out" / "report.html").read_text()
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The program's model in arrays."""
+
+    ring: ModuleType
+    shape = (SIZE,)
+    dims = ("x",)
+
+    def advance(self, states, time, duration, rng=None):
+        return np.apply_along_axis(self.ring.lorenz, -1, states, duration)
+
+
+def test_cycles_are_those_of_a_twin_experiment(place):
+    method = ModelInTheLoop(AdaptiveSpread(Relinearised(LETSF(LINE), 2), LINE))  # draws nothing
+    model = Ring(functions(place))
+    spun = model.advance(3.0 + np.sin(np.arange(SIZE) ** 2.0), 0.0, 3.0)
+    start, network = GaussianStart(spun, 1.0), Network(Identity(), 0.5)
+    how = {"members": MEMBERS, "cycles": CYCLES, "interval": INTERVAL}
+    cycles = list(twin(model, method, network, start, streams=Streams.spawn(1), **how))
+    for number, state in enumerate(start.draw(MEMBERS, Streams.spawn(1))[1], 1):
+        with netCDF4.Dataset(place / "initial" / f"m{number}.nc", "r+") as file:
+            file["u"][:] = state
+    for cycle in cycles:
+        rows = [f"u,{value},0.5,2020-01-01,{k}" for k, value in enumerate(cycle.observation.value.tolist())]
+        path = place / f"obs_{cycle.index + 1}.csv"
+        path.write_text("\n".join(["variable,value,error,time,x", *rows]) + "\n")
+    records = run(place, program(place), method=method)
+    assert [record["model_runs"] for record in records] == [one.analysis.info["model_runs"] for one in cycles]
+    assert records[0]["model_runs"] > 2
+    for number, one in enumerate(cycles, 1):
+        np.testing.assert_allclose(analysed(place / "out", number), one.analysis.ensemble, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.slow
