@@ -224,7 +224,7 @@ def _cycle(
             replacement = _replacement(checkpoint, cycling, failed)
             analysis = _analysis(checkpoint, cycling, directory, prior, failed, replacement, analyse, limits)
             break
-        except (Unresolved, NotForecast) as error:  # a member that is far off has failed
+        except (Unresolved, NotForecast) as error:  # a member that is far off, or fails in the loop, has failed
             if not error.members:
                 raise
             member = list(prior)[error.members[0]]
