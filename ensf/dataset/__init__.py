@@ -25,6 +25,7 @@ from ensf.dataset.pipeline import Pipeline
 from ensf.dataset.problem import Problem, analyse
 from ensf.dataset.reach import first_localization
 from ensf.dataset.transforms import Bounds, Chain, Log, Logit, Scale, Standardise, Transform
+from ensf.dataset.window import Window
 
 __all__ = [
     "Blocks",
@@ -39,6 +40,7 @@ __all__ = [
     "Standardise",
     "Transform",
     "Transforms",
+    "Window",
     "analyse",
     "choose",
     "first_localization",

@@ -17,7 +17,7 @@ from ensf.dataset.reach import first_localization
 from ensf.dataset.units import conversion
 from ensf.filters.base import Filter, Smoothing, can
 from ensf.localization import Layered, Localization, Periodic, Product, Sphere
-from ensf.wrappers import letsf
+from ensf.wrappers import Relinearised, letsf
 
 __all__ = [
     "Method",
@@ -29,10 +29,12 @@ __all__ = [
     "distance_of",
     "find_localization",
     "inside",
+    "loop_of",
     "length_unit",
     "method_for",
     "places",
     "reach_of",
+    "refuse_loop",
     "with_catalogues",
 ]
 
@@ -147,6 +149,20 @@ def beside_parameters(method: Method) -> Method:
     if method is None or method == "letsf":
         return Recommended({"estimate_bias": False})
     return Recommended({"estimate_bias": False, **method.settings}) if isinstance(method, Recommended) else method
+
+
+def loop_of(method: object) -> Relinearised | None:
+    """What asks the model for more forecasts, in a method with a model in the loop."""
+    return next((one for one in inside(method) if isinstance(one, Relinearised)), None)
+
+
+def refuse_loop(method: object) -> None:
+    """Raise ValueError if a method asks for a model where there is none."""
+    if loop_of(method) is not None:
+        raise ValueError(
+            f"{type(method).__name__} has the model in the loop, but there is no model here: use ensf cycle, or in "
+            "Python ensf.dataset.analyse(..., window=Window(start, model))"
+        )
 
 
 def with_catalogues(method: Filter, read: Callable[[str], np.ndarray | str]) -> Filter:

@@ -24,13 +24,21 @@ import numpy as np
 from ensf.arrays import Array, Generator, member_variance, to_numpy
 from ensf.dataset.blocks import Transforms, observation_of
 from ensf.dataset.layout import Layout
-from ensf.dataset.methods import Method, check_places, find_localization, length_unit, method_for, places
+from ensf.dataset.methods import (
+    Method,
+    check_places,
+    find_localization,
+    length_unit,
+    method_for,
+    places,
+    refuse_loop,
+)
 from ensf.dataset.tiles import Tile, cut, ranges, tile_at
 from ensf.dataset.transforms import Bounds
 from ensf.filters.base import Filter, Memory, Part, Preparable, Unchanged, Update, as_part
 from ensf.filters.guarded import check_left, check_memory
 from ensf.localization import Localization, variable_code
-from ensf.observations import Observation
+from ensf.observations import Observation, Window
 from ensf.observations.predictions import BadPrediction
 from ensf.wrappers.failed_members import Replacement
 from ensf.wrappers.parameters import Parameter
@@ -189,7 +197,9 @@ class Pipeline:
         """Entries of the state that `prepare` needs, ascending: those that are observed; None for all of them."""
         return self.observation.operator.reads() if self.is_prepared else None
 
-    def prepare(self, columns: np.ndarray, rng: Generator, memory: Memory = None) -> Update:
+    def prepare(
+        self, columns: np.ndarray, rng: Generator, memory: Memory = None, window: Window | None = None
+    ) -> Update:
         """The analysis as an update of the tiles of a physical ensemble.
 
         Parameters
@@ -199,6 +209,8 @@ class Pipeline:
         rng : numpy.random.Generator
         memory : object
             What the cycle before left.
+        window : Window, optional
+            Physical, for a model in the loop; its end is `columns`, all of them.
 
         Raises
         ------
@@ -206,12 +218,12 @@ class Pipeline:
             As the filter.
         """
         try:
-            return self._prepared(columns, rng, memory)
+            return self._prepared(columns, rng, memory, window)
         except BadPrediction as error:
             present = np.flatnonzero(~np.isnan(to_numpy(self.observation.value)))
             raise error.named(self.label, lambda number: self.place(int(present[number]))) from error
 
-    def _prepared(self, columns: np.ndarray, rng: Generator, memory: Memory) -> Update:
+    def _prepared(self, columns: np.ndarray, rng: Generator, memory: Memory, window: Window | None) -> Update:
         if memory is not None:
             check_memory(self.method, memory, columns.shape[: 1 if self.is_prepared else 2])
         usable = self.observation.present(columns.dtype).without_scaling()
@@ -225,11 +237,27 @@ class Pipeline:
             unobserved = self.method.analyse(columns[:, :0], usable, rng, memory, where)
             return Unchanged(unobserved.memory, unobserved.info)
         where = places(self.localization, self.layout, np.arange(self.layout.size))
-        states = self.states(columns)
-        analysis = self.method.analyse(states, self.observation, rng, memory, where)
+        states, observation = self.states(columns), self.observation
+        if window is None:
+            refuse_loop(self.method)
+        else:
+            observation = observation.within(self._window(window, states))
+        analysis = self.method.analyse(states, observation, rng, memory, where)
         if analysis.ensemble is states:
             return Unchanged(analysis.memory, analysis.info)
-        return Whole(analysis.memory, analysis.info, ensemble=analysis.ensemble, taken=analysis.before)
+        looks = {name: value for name, value in analysis.info.items() if np.shape(value) == where.shape[:1]}
+        info = {name: value for name, value in analysis.info.items() if name not in looks}
+        return Whole(analysis.memory, info, ensemble=analysis.ensemble, taken=analysis.before, looks=looks)
+
+    def _window(self, window: Window, states: np.ndarray) -> Window:
+        """The window in z, which ends with `states`."""
+        whole = Tile(self.layout, np.arange(self.layout.size))
+
+        def forecast(states: np.ndarray) -> np.ndarray:
+            nothing = np.zeros(states.shape, dtype=bool)
+            return self.states(window.forecast(self._finished(states, nothing, states, whole)))
+
+        return Window(self.states(window.start), states, forecast)
 
     def unresolved_members(self, ensemble: np.ndarray) -> np.ndarray:
         """Members ``(member,)`` of a physical ensemble so far off that rounding hides an observation from a filter."""
@@ -505,10 +533,13 @@ class Whole(Update):
     ensemble : (member, state) array
     taken : callable
         Members of a part as the filter took them.
+    looks : mapping of str to (state,) array
+        What one may look at of the entries.
     """
 
     ensemble: Array = field(kw_only=True)
     taken: Callable[[Part], Array] = field(kw_only=True)
+    looks: Mapping[str, Array] = field(kw_only=True, default_factory=dict)
 
     def before(self, part: Part) -> Array:
         """The members as the filter took them."""
@@ -516,4 +547,5 @@ class Whole(Update):
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """The members at the entries of a part."""
-        return np.ascontiguousarray(self.ensemble[:, part.entries]), {}
+        looks = {name: value[part.entries] for name, value in self.looks.items()}
+        return np.ascontiguousarray(self.ensemble[:, part.entries]), looks

@@ -19,8 +19,10 @@ from ensf.dataset.packing import choose, pack, restore, without_fills
 from ensf.dataset.pipeline import Done, Pipeline, member_label
 from ensf.dataset.transforms import Setting, several
 from ensf.dataset.units import same_units
+from ensf.dataset.window import Window
 from ensf.filters.base import Analysis, Memory, Update, can
 from ensf.localization import Localization
+from ensf.observations import window as arrays
 from ensf.observations.observation import Observation
 from ensf.wrappers.failed_members import Completed, Replacement, Tolerant, of_members
 from ensf.wrappers.parameters import Parameter, check_preparable
@@ -163,7 +165,7 @@ class Problem(Record):
         """Which entry of the state is which grid point."""
         return self.pipeline.layout
 
-    def analyse(self, rng: Generator | int | None, memory: Memory = None) -> Analysis:
+    def analyse(self, rng: Generator | int | None, memory: Memory = None, window: Window | None = None) -> Analysis:
         """The filter's own record, with a physical ensemble ``(member, state)``; its update is for all members.
 
         Parameters
@@ -172,6 +174,8 @@ class Problem(Record):
             Random stream, or its seed.
         memory : object
             What the cycle before left.
+        window : Window, optional
+            For a model in the loop.
 
         Raises
         ------
@@ -181,7 +185,8 @@ class Problem(Record):
         rng, needed = generator(rng), self.pipeline.needed
         is_whole = needed is None or 2 * len(needed) > self.layout.size
         columns = self.forecast if is_whole else self.forecast[:, needed]
-        update = self.pipeline.prepare(columns, rng, of_members(memory, self.alive))
+        way = None if window is None else self._way(window)
+        update = self.pipeline.prepare(columns, rng, of_members(memory, self.alive), way)
         if isinstance(self.pipeline.method, Tolerant) and not self.alive.all():
             update = self.pipeline.method.update(update, self.alive, rng)
         inner, replacement = _parted(update)
@@ -258,27 +263,49 @@ class Problem(Record):
         """
         if not is_count(lag):
             raise ValueError(f"lag is {lag!r}: give the number of cycles ago, 1 or more")
-        names = list(self.layout.template.data_vars)
         earlier = earlier if len(self.alive) == self.dataset.sizes[self.layout.member_dim] else self._left(earlier)
-        chosen = choose(earlier, self.layout.member_dim, names)
-        states, layout = pack(self._left(chosen), self.layout.member_dim, mask=_holes(self.layout))
-        for name, dims in self.layout.dims.items():
-            if layout.dims[name] != dims:
-                raise ValueError(
-                    f"variable {name!r} of the earlier ensemble has dimensions {layout.dims[name]} but that of the "
-                    f"forecast {dims}: transpose it"
-                )
-        _check_same_grid(layout.template, self.layout.template)
-        if states.shape != self.forecast.shape:
-            raise ValueError(
-                f"the earlier ensemble has {states.shape[0]} members of {states.shape[1]} values but the forecast "
-                f"{self.forecast.shape[0]} of {self.forecast.shape[1]}: give the same members, variables and grid"
-            )
-        states = states.astype(self.forecast.dtype, copy=False)
+        chosen = choose(earlier, self.layout.member_dim, self.layout.template.data_vars)
+        states, layout = self._packed(self._left(chosen), "the earlier ensemble", len(self.forecast))
         inner, replacement = _parted(update)
         replaced = self.pipeline.smooth(inner, states, lag, replacement)
         loaded = earlier.assign({name: variable.variable for name, variable in chosen.items()})
         return restore(loaded, self._joined(states, replaced), layout)
+
+    def _way(self, window: Window) -> arrays.Window:
+        """The physical window of the members that have not failed."""
+        started = self._left(window.start)
+        start, layout = self._packed(started, "the start of the window", len(self.forecast))
+
+        def forecast(states: np.ndarray) -> np.ndarray:
+            members = started.isel({layout.member_dim: slice(len(states))})
+            ends = window.forecast(restore(members, states, layout), layout.member_dim)
+            return self._packed(ends, "the forecast of the window", len(states))[0]
+
+        return arrays.Window(start, self.forecast, forecast)
+
+    def _packed(self, dataset: xr.Dataset, what: str, members: int) -> tuple[np.ndarray, Layout]:
+        """States ``(member, state)`` of a Dataset like the forecast at another time, in the dtype of the forecast.
+
+        Raises
+        ------
+        ValueError
+            If it is not like it; `what` is what it calls the Dataset.
+        """
+        member_dim, wanted = self.layout.member_dim, self.layout
+        states, layout = pack(dataset, member_dim, wanted.template.data_vars, mask=_holes(wanted))
+        for name, dims in wanted.dims.items():
+            if layout.dims[name] != dims:
+                raise ValueError(
+                    f"variable {name!r} of {what} has dimensions {layout.dims[name]} but that of the forecast {dims}: "
+                    "transpose it"
+                )
+        _check_same_grid(layout.template, wanted.template, what)
+        if states.shape != (members, wanted.size):
+            raise ValueError(
+                f"{what} has {states.shape[0]} members of {states.shape[1]} values but the forecast {members} of "
+                f"{wanted.size}: give the same members, variables and grid"
+            )
+        return states.astype(self.forecast.dtype, copy=False), layout
 
     def restore(self, ensemble: Array) -> xr.Dataset:
         """Dataset like the forecast, of a physical ensemble ``(member, state)``.
@@ -303,6 +330,7 @@ def analyse(
     parameters: Mapping[Hashable, Parameter] | None = None,
     coordinates: Mapping[str, str] | None = None,
     periods: Mapping[str, float] | None = None,
+    window: Window | None = None,
 ) -> Data:
     """Analysis of a forecast ensemble.
 
@@ -332,6 +360,8 @@ def analyse(
         with the member dimension alone has no place, a field has one for each entry, as a variable of the state.
     coordinates, periods : mapping, optional
         As in `ensf.dataset.pack`, for a table of observations and for the first localization.
+    window : Window, optional
+        Where the members started and the model, for a method with the model in the loop, ``letsf(loop=True)``.
 
     Returns
     -------
@@ -358,6 +388,7 @@ def analyse(
             parameters=parameters,
             coordinates=coordinates,
             periods=periods,
+            window=window,
         )
         return analysis[name].rename(dataset.name)
     parameters = _named_parameters(parameters)
@@ -375,7 +406,7 @@ def analyse(
     how |= {"parameters": parameters, "coordinates": coordinates, "periods": periods}
     problem = Problem.of(dataset, observations, method, **how)
     if not parameters:
-        return problem.restore(problem.analyse(rng).ensemble)
+        return problem.restore(problem.analyse(rng, window=window).ensemble)
     check_preparable(problem.pipeline.method)
     rng = generator(rng)
     analysis = problem.analyse(rng)
@@ -420,22 +451,19 @@ def _parted(update: Update) -> tuple[Update, Replacement | None]:
     return update.update, update.replacement if update.replaced else None
 
 
-def _check_same_grid(earlier: xr.Dataset, forecast: xr.Dataset) -> None:
+def _check_same_grid(earlier: xr.Dataset, forecast: xr.Dataset, what: str) -> None:
     """Raise ValueError for other units, or other coordinates of the grid; a time may differ."""
     for name, variable in forecast.data_vars.items():
         units = earlier[name].attrs.get("units"), variable.attrs.get("units")
         if not same_units(*units):
             raise ValueError(
-                f"variable {name!r} of the earlier ensemble is in {units[0]!r} but that of the forecast in "
-                f"{units[1]!r}: convert it"
+                f"variable {name!r} of {what} is in {units[0]!r} but that of the forecast in {units[1]!r}: convert it"
             )
     for name, coordinate in forecast.coords.items():
         if name in earlier.coords and coordinate.ndim and coordinate.dtype.kind == "f":
             other = earlier.coords[name]
             if other.shape == coordinate.shape and not np.allclose(other, coordinate, equal_nan=True):
-                raise ValueError(
-                    f"the earlier ensemble has other values of {name!r} than the forecast: give the same grid"
-                )
+                raise ValueError(f"{what} has other values of {name!r} than the forecast: give the same grid")
 
 
 def _holes(layout: Layout) -> dict[Hashable, xr.DataArray]:

@@ -26,7 +26,9 @@ from ensf.dataset.methods import (
     check_places,
     find_localization,
     inside,
+    loop_of,
     method_for,
+    refuse_loop,
     with_catalogues,
 )
 from ensf.dataset.pipeline import Clipped, Follow, Pipeline, quiet
@@ -35,8 +37,10 @@ from ensf.dataset.transforms import Setting, several
 from ensf.filters.base import Info, Memory, Update
 from ensf.offline.fields import FIELDS, GridFile, attributes_of
 from ensf.offline.job import Job, check_limit, cut_within
+from ensf.offline.loop import Again
 from ensf.offline.members import Source, parameter_source
 from ensf.offline.memory import MEMORY, keepers, read_memory, write_memory
+from ensf.offline.model_runs import MODEL_RUNS
 from ensf.offline.observations import (
     Columns,
     check_prior,
@@ -55,7 +59,7 @@ from ensf.offline.staging import check_free, staged
 from ensf.offline.statistics import STATISTICS, Bands, write
 from ensf.offline.times import TimesSource
 from ensf.offline.windows import window_of
-from ensf.offline.writer import RECORD, TABLE, Output, names, write_parameter
+from ensf.offline.writer import RECORD, TABLE, Output, names, write_values
 from ensf.offline.writer import record as write_record
 from ensf.runs.engines import Engine, Workers, clear, opened
 from ensf.runs.files import expanded, resolved
@@ -93,22 +97,6 @@ class Earlier:
     paths: tuple[Path, ...]
     lag: int
     folder: Path
-
-    def source(self, now: Source) -> Source:
-        """The source of the files, which must be like those of the forecast.
-
-        Raises
-        ------
-        ValueError, OSError
-            If one cannot be read, or they are not like the forecast's; it names them.
-        """
-        layout, source = now.layout, now.like(self.paths)
-        if source.members != now.members or source.layout.size != layout.size:
-            raise ValueError(
-                f"{source.label(0)} and its like are {source.members} members of {source.layout.size} values but the "
-                f"forecast has {now.members} of {layout.size}: give earlier states of the same members and grid"
-            )
-        return source
 
     def correct(
         self,
@@ -294,6 +282,7 @@ class Offline:
         *,
         memory: Memory | str | Path = None,
         overwrite: bool = False,
+        again: Again | None = None,
         follow: Follow = quiet,
         run: Run | None = None,
     ) -> Job:
@@ -311,6 +300,8 @@ class Offline:
             What the filter left in the cycle before, or its file ``memory.nc``.
         overwrite : bool
             Replace files that are there.
+        again : Again, optional
+            How members are forecast again, for a model in the loop.
         follow : callable
             ``follow(steps, what)`` gives the same steps and may show progress.
         run : Run, optional
@@ -343,6 +334,8 @@ class Offline:
         method = method_for(beside_parameters(self.method) if parameters else self.method, layout)
         if parameters:
             check_preparable(method)
+        if again is None:
+            refuse_loop(method)
         for name, one in parameters.items():
             check_places(f"parameter {name!r}", self.parameters[name].places, find_localization(method), layout)
             check_within(name, self.parameters[name], one)
@@ -408,6 +401,7 @@ class Offline:
         record: bool = True,
         earlier: Sequence[Earlier] = (),
         replaced: Replaced | None = None,
+        again: Again | None = None,
         follow: Follow = quiet,
         engine: Engine = "serial",
     ) -> Analysed:
@@ -415,7 +409,7 @@ class Offline:
 
         Parameters
         ----------
-        prior, observations, output, memory, overwrite, follow
+        prior, observations, output, memory, overwrite, again, follow
             As in `prepare`.
         rng : numpy.random.Generator
         command : str, optional
@@ -442,16 +436,18 @@ class Offline:
         with owned(place) as fresh, opened(engine, place) as workers:
             clear(place)
             run = Run(workers, follow)
-            job = self.prepare(prior, observations, place, memory=memory, overwrite=overwrite, run=run)
+            how: dict[str, Any] = {"memory": memory, "overwrite": overwrite, "again": again, "run": run}
+            job = self.prepare(prior, observations, place, **how)
             if replaced and any(source.single for source, _ in job.source.pieces):
                 raise ValueError(
                     f"members that failed are to be replaced but {job.source.members} members are in "
                     f"{len(job.source.paths)} files: give a file of each member"
                 )
             strange = job.observed.far_off()
-            former = [(one, one.source(job.source)) for one in earlier]
+            former = [(one, job.source.earlier(one.paths)) for one in earlier]
+            again = None if loop_of(job.pipeline.method) is None else again
+            update = _prepared(job, rng, again)
             with staged(place, RECORD, fresh) as folder:
-                update = job.pipeline.prepare(_all_needed(job), rng, job.memory)
                 stages = self.stages, self.statistics
                 analysis = apply(job, job.source, update, *stages, folder, command, run, replaced=replaced)
                 table, statistics = job.scored(analysis, job.pipeline.influence(update, job.needed))
@@ -463,7 +459,12 @@ class Offline:
                 kept = with_replaced(update.memory, replaced.replacement) if replaced else update.memory
                 if keepers(job.pipeline.method):
                     write_memory(folder / MEMORY, kept, job.pipeline.method, job.source.layout)
-                info = {**update.info, "table": table, "statistics": statistics}
+                info = {
+                    **({MODEL_RUNS: 1.0} if again else {}),
+                    **update.info,
+                    "table": table,
+                    "statistics": statistics,
+                }
                 if record:
                     table.write(folder / TABLE)
                     write(statistics, folder / STATISTICS)
@@ -492,16 +493,20 @@ class Offline:
             values = job.pipeline.parameter(update, parameter, source.layout, forecast, key)
             pairs[name] = (forecast, values)
             if "analysis" in self.stages:
-                write_parameter(folder, source, values, files[-len(source.paths) :])
+                write_values(folder, source, values, files[-len(source.paths) :])
             if replaced:
                 made = parameter.replaced(values, replaced.replacement)
-                write_parameter(folder, source, made, replaced.names[-len(made) :])
+                write_values(folder, source, made, replaced.names[-len(made) :])
         return pairs
 
 
-def _all_needed(job: Job) -> np.ndarray:
-    """Members that the filter needs at once: the whole states, or those where observations read."""
-    return job.source.load() if job.pipeline.needed is None else job.needed
+def _prepared(job: Job, rng: Generator, again: Again | None) -> Update:
+    """The update of a filter, given what it needs at once: whole states, or the members where observations read."""
+    if job.pipeline.needed is not None:
+        return job.pipeline.prepare(job.needed, rng, job.memory)
+    states = job.source.load()
+    window = None if again is None else again.window(job.source, states)
+    return job.pipeline.prepare(states, rng, job.memory, window)
 
 
 def _scanned(forecast: Forecast, run: Run) -> Columns:
@@ -597,6 +602,7 @@ def analyse_files(
     memory: Memory | str | Path = None,
     earlier: Sequence[Earlier] = (),
     replaced: Replaced | None = None,
+    again: Again | None = None,
     engine: Engine = "serial",
     **settings: Any,
 ) -> Analysed:
@@ -604,7 +610,7 @@ def analyse_files(
 
     Parameters
     ----------
-    prior, observations, output, rng, memory, earlier, replaced, engine
+    prior, observations, output, rng, memory, earlier, replaced, again, engine
         As in `Offline.analyse`.
     method : Filter, callable, str, or None
         As in `Offline`.
@@ -612,5 +618,5 @@ def analyse_files(
         Of `Offline`.
     """
     offline = Offline(method, **settings)
-    how: dict[str, Any] = {"overwrite": True, "record": False, "earlier": earlier, "replaced": replaced}
+    how: dict[str, Any] = {"overwrite": True, "record": False, "earlier": earlier, "replaced": replaced, "again": again}
     return offline.analyse(prior, observations, output, rng=rng, memory=memory, engine=engine, **how)

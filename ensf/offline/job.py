@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ensf.dataset.methods import find_localization, inside, reach_of
+from ensf.dataset.methods import find_localization, inside, loop_of, reach_of
 from ensf.dataset.pipeline import Pipeline
 from ensf.dataset.tiles import Range, layout_at
 from ensf.filters.base import Filter, Memory, Preparable
@@ -23,6 +23,7 @@ from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, Observed
 from ensf.tables.flags import USED, WITHHELD
 from ensf.wrappers import AdditiveNoise, Parameter
+from ensf.wrappers.model_in_the_loop import BLOCKS
 
 __all__ = ["Job", "check_limit", "cut_within"]
 
@@ -55,23 +56,28 @@ def bytes_beside(source: Source, method: Filter, parameters: Iterable[Source]) -
     return CATALOGUE * states * source.layout.size * source.dtype.itemsize + WHOLE * max(fields, default=0)
 
 
-def bytes_needed(source: Source, parts: Sequence[Range], prepared: bool, beside: float, observed: int = 0) -> float:
+def whole_ensembles(method: Filter) -> int:
+    """Ensembles that a method needs in memory, about; none if it is prepared once, three times as many in a loop."""
+    return 0 if isinstance(method, Preparable) else WHOLE * (1 if loop_of(method) is None else BLOCKS)
+
+
+def bytes_needed(source: Source, parts: Sequence[Range], whole: int, beside: float, observed: int = 0) -> float:
     """Bytes that each process needs at most, about.
 
     Parameters
     ----------
     source : Source
     parts : sequence of Range
-    prepared : bool
-        The filter is prepared once; else it needs whole states.
+    whole : int
+        As of `whole_ensembles`.
     beside : float
         As of `bytes_beside`.
     observed : int
         Bytes of the forecast at observations.
     """
     largest = max((layout_at(source.layout, part).size for part in parts), default=0) * source.members * 8.0
-    whole = 0 if prepared else WHOLE * source.layout.size * source.members * source.dtype.itemsize
-    return ALWAYS + PART * largest + OBSERVED * observed + whole + beside
+    states = whole * source.layout.size * source.members * source.dtype.itemsize
+    return ALWAYS + PART * largest + OBSERVED * observed + states + beside
 
 
 def check_limit(memory_limit: float) -> None:
@@ -102,23 +108,23 @@ def cut_within(
         If the smallest part, or what the method needs beside it, does not fit into the memory.
     """
     limit = memory_limit * 1e9 if memory_limit else np.inf
-    localization, prepared = find_localization(method), isinstance(method, Preparable)
+    localization, whole = find_localization(method), whole_ensembles(method)
     parts = cut_source(source, localization)
     beside, observed = bytes_beside(source, method, parameters), read * source.members * source.dtype.itemsize
-    needed = bytes_needed(source, parts, prepared, beside, observed)
+    needed = bytes_needed(source, parts, whole, beside, observed)
     while needed > limit and max(part.stop - part.start for part in parts) > 1:
         fewer = max(layout_at(source.layout, part).size for part in parts) * source.members / 2
         smaller = cut_source(source, localization, fewer)
         if len(smaller) == len(parts):
             break
         parts = smaller
-        needed = bytes_needed(source, parts, prepared, beside, observed)
+        needed = bytes_needed(source, parts, whole, beside, observed)
     if needed <= limit:
         return parts
     more = f", with {beside / 1e9:.3g} GB of catalogues and parameters," if beside else ""
-    what = f"one part of the state{more}" if prepared else f"{type(method).__name__}, which takes whole states,"
-    advice = "store the state in smaller pieces" if prepared else "a filter such as LETKF or LETSF"
-    alone, predicted = (bytes_needed(source, (), True, 0.0, size) for size in (0, observed))
+    what = f"{type(method).__name__}, which takes whole states," if whole else f"one part of the state{more}"
+    advice = "a filter such as LETKF or LETSF" if whole else "store the state in smaller pieces"
+    alone, predicted = (bytes_needed(source, (), 0, 0.0, size) for size in (0, observed))
     if alone <= limit < predicted:
         what, advice = f"an update by the members at {read} observed values", "thin the observations"
     raise ValueError(
@@ -187,7 +193,8 @@ class Job:
     def bytes(self) -> float:
         """Bytes that each process needs at most, about."""
         beside = bytes_beside(self.source, self.pipeline.method, [source for _, source in self.parameters])
-        return bytes_needed(self.source, self.parts, self.pipeline.is_prepared, beside, self.columns.values.nbytes)
+        whole = whole_ensembles(self.pipeline.method)
+        return bytes_needed(self.source, self.parts, whole, beside, self.columns.values.nbytes)
 
     def scored(self, analysis: Columns, influence: np.ndarray) -> tuple[ObservationTable, xr.Dataset]:
         """The table with what the analysis predicts and what each row had of it; statistics."""

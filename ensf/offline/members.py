@@ -264,6 +264,22 @@ class Source:
         names = tuple(map(str, self.layout.template.data_vars))
         return Source.of(paths, self.layout.member_dim, names, bool(self.layout.masks), self.coordinates)
 
+    def earlier(self, paths: Sequence[Path]) -> Source:
+        """The source of the same members at an earlier time, in other files.
+
+        Raises
+        ------
+        ValueError, OSError
+            If one cannot be read, or they are not like those of this source; it names them.
+        """
+        source = self.like(paths)
+        if source.members != self.members or source.layout.size != self.layout.size:
+            raise ValueError(
+                f"{source.label(0)} and its like are {source.members} members of {source.layout.size} values but the "
+                f"forecast has {self.members} of {self.layout.size}: give earlier states of the same members and grid"
+            )
+        return source
+
     def hashes(self, tile: Tile, members: np.ndarray) -> list[bytes]:
         """A number for each member of a part ``(member, entry)``, which members that are the same have in common."""
         return [hashlib.blake2b(np.ascontiguousarray(member).data, digest_size=16).digest() for member in members]

@@ -21,7 +21,7 @@ from ensf.dataset import Layout
 from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.netcdf import DAMAGED, lazy, save
 from ensf.diagnostics.groups import NAMES, Departures
-from ensf.offline import parameter_statistics
+from ensf.offline import model_runs, parameter_statistics
 from ensf.runs.files import replacing
 from ensf.tables import ObservationTable
 from ensf.tables.flags import USED, WITHHELD
@@ -333,10 +333,11 @@ TITLES = ("observations", "rows", "bias", "RMSE", "spread", "CRPS", "chi2", "err
 def lines(statistics: xr.Dataset) -> Iterator[str]:
     """One table: a row per variable, kind, band and role, over all cycles; forecast and analysis side by side.
 
-    Below it one of parameters of the model, if some are estimated.
+    Below it one of parameters of the model, if some are estimated, and forecasts if the model is in the loop.
     """
     yield from _of_observations(statistics)
     yield from parameter_statistics.lines(statistics)
+    yield from model_runs.lines(statistics)
 
 
 def _of_observations(statistics: xr.Dataset) -> Iterator[str]:

@@ -31,7 +31,7 @@ from ensf.offline.statistics import STATISTICS
 from ensf.runs.engines import Workers, shared
 from ensf.tables import ObservationTable
 
-__all__ = ["RECORD", "TABLE", "Output", "names", "record", "write_parameter"]
+__all__ = ["RECORD", "TABLE", "Output", "names", "record", "write_values"]
 
 RECORD = "analysis.json"
 TABLE = "observations.nc"
@@ -234,14 +234,14 @@ def _write(task: tuple[str, int], stopping: Callable[[], bool]) -> None:
         output.write_parts(copies[number], output.begun(copies[number]), range(len(output.parts)))
 
 
-def write_parameter(folder: Path, source: Source, values: np.ndarray, names: Sequence[str]) -> None:
-    """Replace a parameter of the model in files of the analysis that are there.
+def write_values(folder: Path, source: Source, values: np.ndarray, names: Sequence[str]) -> None:
+    """Replace variables in files that are there, copies of those of a source.
 
     Parameters
     ----------
     folder : Path
     source : Source
-        Of the parameter alone.
+        Of these variables alone, such as a parameter of the model.
     values : (member, entry) array
     names : sequence of str
         Of the files.

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.offline.estimates import ESTIMATES
+from ensf.offline.model_runs import MODEL_RUNS
 from ensf.offline.parameter_statistics import parameters_of
 from ensf.offline.statistics import label_of, pooled, variables_of
 from ensf.plot.style import GREY, INK, PALETTE, colours, legend_below, line_look, new_figure, styled
@@ -21,6 +22,7 @@ __all__ = [
     "figure_consistency",
     "figure_estimates",
     "figure_innovations",
+    "figure_model_runs",
     "figure_parameters",
     "figure_rows",
     "found",
@@ -199,6 +201,22 @@ def figure_estimates(statistics: xr.Dataset, about: str) -> Figure:
     every[-1].set_xlabel(label)
     _dated(every[-1], time)
     figure.legend(list(lines.values()), list(lines), loc="outside lower left", ncols=4)
+    return figure
+
+
+@styled
+def figure_model_runs(statistics: xr.Dataset, about: str) -> Figure:
+    """Forecasts of the ensemble that each cycle took with the model in the loop."""
+    from matplotlib.ticker import MaxNLocator
+
+    caption = f"{of_cycle(statistics, about)}. Its own forecast is one; those beyond it are of the model in the loop."
+    figure = new_figure(4.2, "Forecasts of the ensemble over cycles", caption)
+    axes = figure.subplots()
+    axes.bar(statistics["cycle"].values, statistics[MODEL_RUNS].values, color=PALETTE[0], width=0.9)
+    axes.axhline(1, color=INK, linewidth=0.9, linestyle="dashed")
+    axes.set(xlabel="cycle", ylabel="forecasts of the ensemble (1)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y")
     return figure
 
 

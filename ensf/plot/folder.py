@@ -3,8 +3,8 @@
 run         METHOD_seedN.nc                              rmse, ranks, states, spectra, maps_METHOD;
                                                          of forecasts leads, hydrographs in place of states
 analysis    fields.nc, observations.nc, statistics.nc    increment, spread, places, fit, rejected
-cycles      statistics.nc, cycle_NNNN/                   innovations, consistency, rows, parameters, estimates, and
-                                                         those of the last cycle
+cycles      statistics.nc, cycle_NNNN/                   innovations, consistency, rows, parameters, estimates,
+                                                         forecasts, and those of the last cycle
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 
 from ensf.dataset.pipeline import Follow, quiet
 from ensf.offline.fields import FIELDS
+from ensf.offline.model_runs import MODEL_RUNS
 from ensf.offline.parameter_statistics import parameters_of
 from ensf.offline.statistics import STATISTICS, lines, read_statistics
 from ensf.offline.writer import TABLE
@@ -241,6 +242,8 @@ def _figures_of_cycles(directory: Path) -> Iterator[tuple[str, Figure]]:
         yield "parameters", cycles.figure_parameters(statistics, about)
     if cycles.found(statistics):
         yield "estimates", cycles.figure_estimates(statistics, about)
+    if MODEL_RUNS in statistics:
+        yield "forecasts", cycles.figure_model_runs(statistics, about)
     places = _cycles_with_fields(directory)
     if places:
         yield from analysis.figures(_look_of_cycle(places[-1]))

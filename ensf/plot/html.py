@@ -16,6 +16,7 @@ TITLES = {
     "rows": "Rows used and rejected over cycles",
     "parameters": "Parameters over cycles",
     "estimates": "Errors, offsets and biases over cycles",
+    "forecasts": "Forecasts of the ensemble over cycles",
     "increment": "Increment",
     "spread": "Spread before and after",
     "places": "Inflation and reach",

@@ -22,6 +22,7 @@ def letsf(
     estimate_bias: bool = True,
     reference: str | tuple[str, ...] = (),
     loop: bool = False,
+    max_pieces: int = 3,
 ) -> Filter:
     """LETSF with patches limited by information, rotated, with adaptive spread and deferred analysis.
 
@@ -39,7 +40,9 @@ def letsf(
         Kinds of observations that are right, as of `AdaptiveSpread`.
     loop : bool
         Whether the model is put in the loop where the forecast bends (`ensf.ModelInTheLoop`): observations then come
-        with their window, as in a twin experiment.
+        with their window, as in a twin experiment, ``ensf cycle``, or `ensf.dataset.analyse` with ``window=``.
+    max_pieces : int
+        How many times at most the loop forecasts the ensemble anew in a cycle; noise of the model costs one more.
     """
     wide = Localization(Euclidean(), math.inf) if localization is None else localization
     check_localization(wide, "letsf")
@@ -50,6 +53,6 @@ def letsf(
     inside = Rotation(LETSF(wide, information_limit=InformationLimit()))
     near = replace(wide, half_width=wide.half_width / 2)
     spread = AdaptiveSpread(
-        Relinearised(inside) if loop else inside, near, estimate_bias=estimate_bias, reference=reference
+        Relinearised(inside, max_pieces) if loop else inside, near, estimate_bias=estimate_bias, reference=reference
     )
     return DeferredAnalysis(ModelInTheLoop(spread) if loop else spread, min_constraint=0.2)

@@ -14,7 +14,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ensf.dataset import Layout
-from ensf.dataset.methods import check_places, find_localization, method_for, places, reach_of, with_catalogues
+from ensf.dataset.methods import (
+    check_places,
+    find_localization,
+    loop_of,
+    method_for,
+    places,
+    reach_of,
+    with_catalogues,
+)
 from ensf.dataset.pipeline import Pipeline
 from ensf.dataset.stores import is_there, size_of
 from ensf.dataset.tiles import Range, tile_at
@@ -37,6 +45,7 @@ from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, Observed, read
 from ensf.tables.flags import WINDOW
 from ensf.tables.stations.stations import dates, time_dims
+from ensf.wrappers.parameters import check_preparable
 
 __all__ = ["check_inputs", "lines"]
 
@@ -82,6 +91,7 @@ def check_inputs(
     met = {cycle: _met(cycling, source, cycle, first) for cycle in range(first, cycling.cycles + 1)}
     read = max((one.entries for one in met.values() if one is not None), default=0)
     method = method_for(cycling.filter, source.layout)
+    _check_loop(cycling, method)
     parts = cut_within(memory_limit, source, method, _parameters(cycling, source), read)
     _ask_filter(cycling, source, parts, met.values())
     return met
@@ -110,6 +120,19 @@ def _ask_filter(cycling: Cycling, source: Source, parts: Sequence[Range], met: I
             pipeline.prepare(_members_at(source, parts, read), np.random.default_rng(cycling.seed))
         except BadPrediction:
             continue
+
+
+def _check_loop(cycling: Cycling, method: Filter) -> None:
+    """Raise ValueError if the model is in the loop beside parameters, or forecasts are files of several times."""
+    if loop_of(method) is None:
+        return
+    if cycling.parameters:
+        check_preparable(method)
+    if cycling.model.by_time:
+        raise ValueError(
+            "the model in the loop takes each member from one file to one, but by_time says that there is one for each "
+            "time: leave by_time out, or the loop"
+        )
 
 
 def _with_catalogues(method: Filter, source: Source) -> Filter:
@@ -291,6 +314,12 @@ def lines(cycling: Cycling, tasks: Sequence[Task], tables: Mapping[int, Met | No
         yield f"errors of {name}: {law}"
     by_name = cycling.correlation if isinstance(cycling.correlation, Mapping) else {"every group": cycling.correlation}
     yield from (f"correlation of errors within {name}: {one}" for name, one in by_name.items() if one is not None)
+    loop = loop_of(method)
+    if loop is not None:
+        yield (
+            f"model in the loop: at most {loop.max_pieces} more forecasts of the members in a cycle, one more if the "
+            "model has noise, from changed copies of the files that they start from"
+        )
     if first == 1 and cycling.first_memory is not None:
         yield f"memory: {cycling.first_memory}"
     if cycling.lag:

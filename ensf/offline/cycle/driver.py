@@ -11,6 +11,10 @@ Where the program leaves a file for each time, members have several, ``member_00
 With a `Smoother` each cycle also writes corrected copies of the states of the cycles before, beside the filter's own:
 
     k-1/analysis, k-1/smoothed/k-2, k-1/smoothed/k-3, ... --update of k--> k/smoothed/k-1, k/smoothed/k-2, ...
+
+With the model in the loop members are forecast again within an analysis, from copies in ``k/runs/loop``:
+
+    k-1/analysis --copied, changed--> k/runs/loop/start --model--> k/runs/loop/forecast
 """
 
 from __future__ import annotations
@@ -40,7 +44,10 @@ from ensf.offline.cycle.members import changed, check_time, contents, unlike
 from ensf.offline.cycle.settings import Cycling, Date, Time
 from ensf.offline.estimates import estimates, of_estimates
 from ensf.offline.fields import FIELDS
+from ensf.offline.loop import Again, NotForecast
 from ensf.offline.memory import MEMORY
+from ensf.offline.model_runs import MODEL_RUNS, of_model_runs
+from ensf.offline.model_runs import words as runs_in_words
 from ensf.offline.observations import summary
 from ensf.offline.parameter_statistics import of_parameters, words
 from ensf.offline.statistics import STATISTICS, append
@@ -217,7 +224,7 @@ def _cycle(
             replacement = _replacement(checkpoint, cycling, failed)
             analysis = _analysis(checkpoint, cycling, directory, prior, failed, replacement, analyse, limits)
             break
-        except Unresolved as error:  # a member that is far off has failed
+        except (Unresolved, NotForecast) as error:  # a member that is far off, or fails in the loop, has failed
             if not error.members:
                 raise
             member = list(prior)[error.members[0]]
@@ -228,12 +235,18 @@ def _cycle(
             checkpoint.rng.bit_generator.state = state
     used = _write_table(analysis, place)
     own = _analyse_parameters(analysis, cycling, directory, cycle, list(prior), list(failed), replacement)
-    statistics = xr.merge([analysis.info.get("statistics", xr.Dataset()), own, of_estimates(analysis.info)])
+    shutil.rmtree(place / "runs" / "loop", ignore_errors=True)
+    numbers_of = (of_estimates(analysis.info), of_model_runs(analysis.info))
+    statistics = xr.merge([analysis.info.get("statistics", xr.Dataset()), own, *numbers_of])
     every = _keep_looks(statistics, place, cycle, _plain(cycling.time(cycle)))
     numbers, copies = checkpoint.members, replacement.copies if replacement else {}
     copied = ", ".join(f"{numbers[one]} is a moved copy of {numbers[other]}" for one, other in copies.items())
     count = f"{len(prior)} members{copied and f' ({copied})'}"
-    told = [f"{count}{used and ', '}{used}{doubts(analysis.info, every)}", words(statistics)]
+    told = [
+        f"{count}{used and ', '}{used}{doubts(analysis.info, every)}",
+        runs_in_words(analysis.info),
+        words(statistics),
+    ]
     show(f"{label}: time {cycling.time(cycle)}, {', '.join(filter(None, told))}")
     if not failed:
         shutil.rmtree(place / "runs", ignore_errors=True)
@@ -241,6 +254,7 @@ def _cycle(
     if cycling.replace_failed:
         record |= {"replaced": sorted(failed), "copies_of": [numbers[one] for one in copies.values()]}
     record |= estimates(analysis.info)
+    record |= {MODEL_RUNS: analysis.info[MODEL_RUNS]} if MODEL_RUNS in analysis.info else {}
     return replace(
         checkpoint,
         cycles=cycle,
@@ -272,7 +286,8 @@ def _analysis(
         times = len(folders.by_time(next(iter(prior.values()))))
         files = folders.groups([Path(_name(member, suffix)) for member in failed], times)
         replaced = Replaced(tuple(str(name) for of_time in files for name in of_time), replacement)
-    how = {"earlier": _earlier(cycling, directory, cycle, prior), "replaced": replaced}
+    again = _again(checkpoint, cycling, directory, prior, limits["engine"])
+    how = {"earlier": _earlier(cycling, directory, cycle, prior), "replaced": replaced, "again": again}
     analyse = analyse or _of_files({**cycling.analysis(cycle), **how, **limits})
     former = folders.folder(directory, cycle - 1) / "analysis" / MEMORY
     memory = former if former.is_file() else cycling.first_memory if cycle == 1 else checkpoint.memory
@@ -290,6 +305,14 @@ def _forecast(
     place = folders.folder(directory, cycle)
     (place / "forecast").mkdir(parents=True, exist_ok=True)
     tasks = list(_tasks(checkpoint, cycling, directory))
+    failed = _failures(tasks, cycle, cycling, place / "runs", workers)
+    prior = {task.member: task.output for task in tasks if task.member not in failed}
+    _check_failures(failed, len(prior), cycling.min_members, cycle)
+    return prior, failed
+
+
+def _failures(tasks: Sequence[Task], cycle: int, cycling: Cycling, runs: Path, workers: Workers) -> dict[int, str]:
+    """Run the members of a cycle, in directories that `runs` gets; why some failed."""
     start, end = cycling.time(cycle - 1), cycling.time(cycle)
 
     def check(task: Task, paths: Sequence[Path]) -> str:
@@ -303,10 +326,42 @@ def _forecast(
         alike = [task for task in tasks if task.member in holds and task.member not in different]
         return different | changed([(task.member, task.input, task.output) for task in alike], cycling.file_variables)
 
-    failed = cycling.model.forecast(tasks, place / "runs", check, expanded(cycling.folder), strange, workers)
-    prior = {task.member: task.output for task in tasks if task.member not in failed}
-    _check_failures(failed, len(prior), cycling.min_members, cycle)
-    return prior, failed
+    return cycling.model.forecast(tasks, runs, check, expanded(cycling.folder), strange, workers)
+
+
+def _again(
+    checkpoint: Checkpoint, cycling: Cycling, directory: Path, prior: Mapping[int, Path], workers: Workers
+) -> Again:
+    """How the members that are left are forecast again, all with one seed: noise is no part of the loop's forecast."""
+    cycle = checkpoint.cycles + 1
+    loop = folders.folder(directory, cycle) / "runs" / "loop"
+    seed = int(np.random.SeedSequence((cycling.seed, cycle, 0, 2)).generate_state(1)[0]) % 2**31
+    tasks = [task for task in _tasks(checkpoint, cycling, directory) if task.member in prior]
+
+    def forecast(starts: Sequence[Path]) -> list[Path]:
+        shutil.rmtree(loop / "forecast", ignore_errors=True)
+        (loop / "forecast").mkdir(parents=True)
+        again = [
+            replace(
+                task,
+                input=start,
+                output=resolved(loop / "forecast" / task.output.name),
+                values={**task.values, "seed": seed},
+            )
+            for task, start in zip(tasks, starts, strict=False)
+        ]
+        failed = _failures(again, cycle, cycling, loop / "runs", workers)
+        for number, task in enumerate(again):
+            if task.member in failed and len(again) > 1:
+                raise NotForecast(f"in the loop {failed[task.member]}", number)
+            if task.member in failed:
+                raise OSError(
+                    f"the forecast of the mean in the loop of cycle {cycle} failed: {failed[task.member]}; repair it "
+                    "and resume"
+                )
+        return [task.output for task in again]
+
+    return Again(tuple(task.input for task in tasks), loop / "start", forecast)
 
 
 def _earlier(cycling: Cycling, directory: Path, cycle: int, prior: Mapping[int, Path]) -> list[Earlier]:
