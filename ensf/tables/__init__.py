@@ -11,8 +11,9 @@ a row rejects the row, with a reason.
 """
 
 from ensf.tables.correlations import ByChannel, ByDistance, Constant, Correlation
+from ensf.tables.groups import Correlations
 from ensf.tables.reading import from_dart, from_frame, read, read_dart, read_ioda
-from ensf.tables.table import Check, Correlations, ObservationTable, Observed
+from ensf.tables.table import Check, ObservationTable, Observed
 
 __all__ = [
     "ByChannel",

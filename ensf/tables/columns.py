@@ -24,6 +24,7 @@ __all__ = [
     "codes",
     "import_row",
     "in_table_units",
+    "is_named",
     "numbers_of",
     "place_of",
     "renamed",
@@ -67,6 +68,11 @@ class Columns:
     meanings: Mapping[int, str]
     where: Callable[[int], str]
     problems: Mapping[int, str] = field(default_factory=dict)
+
+
+def is_named(names: np.ndarray) -> np.ndarray:
+    """Where a column of names or numbers is filled, ``(row,)`` of bool."""
+    return ~np.isnan(names) if names.dtype.kind == "f" else names.astype(str) != ""
 
 
 def place_of(columns: Mapping[str, np.ndarray], row: int) -> str:

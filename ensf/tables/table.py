@@ -16,21 +16,19 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ensf.arrays import Array, as_names, like, member_mean, member_variance, namespace, to_numpy
-from ensf.arrays.settings import check_kind
 from ensf.dataset.coordinates import VARIABLE, column_coordinate, variable_dims
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout
 from ensf.dataset.methods import check_order, dims_of
 from ensf.dataset.summary import as_html, as_text, span
 from ensf.localization import Localization, variable_code
-from ensf.observations import Correlated, ErrorLaw, Grouped
 from ensf.observations.joined import join
 from ensf.observations.observation import Observation
 from ensf.tables.check import check_rows, check_shapes, on_earth
-from ensf.tables.columns import FILE, VERTICAL, numbers_of, place_of, words_of
-from ensf.tables.correlations import Correlation
+from ensf.tables.columns import VERTICAL, is_named, numbers_of, place_of, words_of
 from ensf.tables.flags import BAD_ERROR, BAD_VALUE, IMPOSSIBLE, NO_ERROR, REASONS, UNKNOWN, UNREADABLE, USED, WINDOW
 from ensf.tables.formats import files
+from ensf.tables.groups import Correlations, check_groups, correlated, correlations_by_name
 from ensf.tables.laws import AMOUNT, LAW, Laws, law_columns, law_of, without_error
 from ensf.tables.matching import chosen, idle
 from ensf.tables.stations.derived import Derived, derived_units, registered
@@ -38,19 +36,12 @@ from ensf.tables.stations.stations import StationOperator, Stations
 from ensf.tables.stations.vertical import is_vertical
 from ensf.tables.units import far_off, in_units_of
 
-__all__ = ["Check", "Correlations", "ObservationTable", "Observed"]
+__all__ = ["Check", "ObservationTable", "Observed"]
 
 BILINEAR = Bilinear()
 
-Correlations = Correlation | Mapping[str, Correlation]
-"""Of the errors of the rows of one group: the same for all groups, or by kind or variable."""
-
 KIND = "kind"
 """Column that says which rows filters count as alike, such as those of one instrument."""
-GROUP = "group"
-"""Column that says which rows have correlated errors."""
-LARGEST = 10_000
-"""Observations without groups whose errors may be correlated: their covariance is there at once."""
 LOGGER = logging.getLogger("ensf")
 COLUMNS = ("variable", "value", "error", "time", "position", "qc")
 PAIRS = (("lat", "lon"), ("x", "y"))
@@ -157,7 +148,7 @@ class ObservationTable:
         kind = self.extra.get(KIND)
         if kind is None:
             return self.variable
-        return np.where(_is_named(kind), words_of(kind), self.variable)
+        return np.where(is_named(kind), words_of(kind), self.variable)
 
     @property
     def laws(self) -> np.ndarray:
@@ -344,8 +335,8 @@ class ObservationTable:
             height, the grid is neither regular nor curvilinear, a group is in two files, nothing says how the errors of
             a group are correlated, something is no law of errors, or a value does not fit its law.
         """
-        by_name = _by_name(correlation)
-        _check_groups(self, by_name)
+        by_name = correlations_by_name(correlation)
+        check_groups(self.columns, by_name)
         quantities = {**registered(), **(derived or {})}
         placed = self.placed(layout)
         stations = Stations(
@@ -392,7 +383,7 @@ class ObservationTable:
             if law is not error:
                 other = next(name for name in table.extra[LAW][used].tolist() if name not in ("", "Gaussian"))
                 raise ValueError(f"errors are correlated, and some of {other} are not Gaussian: give one of the two")
-            law = _correlated(table, used, error, by_name)
+            law = correlated(table.columns, table.kind, used, error, by_name)
         observation = Observation(made.value, operator, law, table.position[used], kind=table.learnt_as[used])
         return Observed(observation, used, table, replace(stations, height=height))
 
@@ -765,112 +756,6 @@ def _possible(table: ObservationTable, dtype: np.dtype, laws: Laws) -> Observati
     which = np.zeros(len(table), dtype=bool)
     which[used[~fits]] = True
     return table.reject(which, IMPOSSIBLE)
-
-
-def _by_name(correlation: Correlations | None) -> Mapping[str, Correlation]:
-    """Correlations by kind or variable; the one of all rows has no name."""
-    by_name = correlation if isinstance(correlation, Mapping) else {} if correlation is None else {"": correlation}
-    for name, one in by_name.items():
-        check_kind(one, "matrix", f"correlation of {repr(name) if name else 'a table'}", "ByDistance(100.0)")
-    return by_name
-
-
-def _check_groups(table: ObservationTable, by_name: Mapping[str, Correlation]) -> None:
-    """Raise ValueError for groups of whose errors nothing is said, or a group of two files."""
-    names = table.extra.get(GROUP)
-    if names is None or not _is_named(names).any():
-        return
-    if not by_name:
-        raise ValueError(
-            f"the table has a column {GROUP!r}, but nothing says how the errors of a group are correlated: give "
-            "correlation, such as ByDistance(100.0), or rename the column"
-        )
-    if FILE not in table.extra:
-        return
-    named = _is_named(names)
-    groups, number = np.unique(names[named], return_inverse=True)
-    files, where = np.unique(table.extra[FILE][named].astype(str), return_inverse=True)
-    pairs = np.unique(np.stack([number.ravel(), where.ravel()]), axis=1)
-    twice = np.flatnonzero(np.bincount(pairs[0], minlength=len(groups)) > 1)
-    if len(twice):
-        there = files[pairs[1][pairs[0] == twice[0]]]
-        raise ValueError(
-            f"group {groups[twice[0]]!s} has rows in {there[0]} and in {there[1]}: give it one file, or two names"
-        )
-
-
-def _is_named(names: np.ndarray) -> np.ndarray:
-    return ~np.isnan(names) if names.dtype.kind == "f" else names.astype(str) != ""
-
-
-def _correlated(
-    table: ObservationTable, used: np.ndarray, error: np.ndarray, by_name: Mapping[str, Correlation]
-) -> ErrorLaw:
-    """Law of the rows that are used: correlated within groups, or, without any, among all rows of a variable."""
-    names = table.extra.get(GROUP)
-    setting = chosen(by_name, table.variable, table.kind)
-    if names is None:
-        if len(used) > LARGEST:
-            raise ValueError(
-                f"{len(used)} observations without groups have correlated errors, at most {LARGEST} may: thin them, or "
-                f"give a column {GROUP!r}"
-            )
-        own, variable = setting[used], table.variable[used]
-        matrix = np.eye(len(used))
-        for one in np.unique(own[np.isin(own, list(by_name))]).tolist():
-            rows = np.flatnonzero(own == one)
-            columns = {name: column[used[rows]] for name, column in table.columns.items()}
-            matrix[np.ix_(rows, rows)] = by_name[one].matrix(columns)
-        matrix = np.where(variable[:, None] == variable, matrix, 0.0)
-        _check_definite(table, used, matrix)
-        return Correlated(error[:, None].astype(np.float64) * matrix * error)
-    own = names[used]
-    number = np.where(_is_named(own), np.unique(own, return_inverse=True)[1].ravel(), len(own) + np.arange(len(own)))
-    order = np.argsort(number, kind="stable")
-    matrices: list[np.ndarray] = []
-    for rows in np.split(used[order], np.flatnonzero(np.diff(number[order])) + 1) if len(used) else ():
-        alone = len(rows) == 1
-        columns = {} if alone else {name: column[rows] for name, column in table.columns.items()}
-        matrices.append(np.ones((1, 1)) if alone else _of_group(table, rows, setting, by_name).matrix(columns))
-        _check_definite(table, rows, matrices[-1])
-    return Grouped.of(number, error.astype(np.float64), matrices)
-
-
-def _of_group(
-    table: ObservationTable, rows: np.ndarray, setting: np.ndarray, by_name: Mapping[str, Correlation]
-) -> Correlation:
-    """The correlation of the rows of a group; ValueError if they have none, or two."""
-    first = setting[rows[0]]
-    other = rows[np.argmax(setting[rows] != first)]
-    if setting[other] != first:
-        raise ValueError(
-            f"{table.place(int(other))} is in a group with {table.place(int(rows[0]))}, but their correlations are of "
-            f"{str(setting[other])!r} and of {str(first)!r}: give them two groups, or one correlation"
-        )
-    if first not in by_name:
-        raise ValueError(
-            f"{table.place(int(rows[0]))} is in a group, but there is no correlation for its kind "
-            f"{str(table.kind[rows[0]])!r}: choose from {', '.join(by_name)}, or give it one"
-        )
-    return by_name[str(first)]
-
-
-def _check_definite(table: ObservationTable, rows: np.ndarray, matrix: np.ndarray) -> None:
-    """Raise ValueError that names a row whose error is, as correlated, that of the rows before it."""
-    import scipy.linalg
-
-    factor, failed = scipy.linalg.lapack.dpotrf(matrix, lower=1)
-    left = np.diag(factor)[: failed - 1 if failed else None] ** 2  # of the variance of each, with those before it known
-    small = np.flatnonzero(left <= len(matrix) * np.finfo(np.float64).eps)
-    if not failed and not len(small):
-        return
-    row = int(small[0]) if len(small) else failed - 1
-    other = int(np.argmax(np.abs(matrix[row, :row]))) if row else 0
-    raise ValueError(
-        f"{table.place(int(rows[row]))}: with it the correlation of {len(rows)} errors is not positive definite (it is "
-        f"{matrix[row, other]:.3g} with {table.place(int(rows[other]))}): leave out one of the two, or give another "
-        "correlation"
-    )
 
 
 def _kinds(table: ObservationTable) -> list[tuple[str, np.ndarray]]:
