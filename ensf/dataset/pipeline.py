@@ -510,6 +510,11 @@ class Whole(Update):
     ensemble: Array = field(kw_only=True)
     taken: Callable[[Part], Array] = field(kw_only=True)
 
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        return self.ensemble.shape[0]
+
     def before(self, part: Part) -> Array:
         """The members as the filter took them."""
         return self.taken(part)

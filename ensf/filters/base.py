@@ -202,6 +202,11 @@ class Update(Record):
     memory: Memory = None
     info: Info = field(default_factory=dict)
 
+    @property
+    def members(self) -> int | None:
+        """Number of members of what it is applied to; None where any number will do."""
+        return None
+
     def near(self, positions: np.ndarray) -> Update:
         """The update without what does not reach the positions: for parts there it gives the same bits."""
         return self
@@ -238,13 +243,19 @@ class Update(Record):
         Raises
         ------
         ValueError
-            If the part is no array (member, entry) of numbers, or positions or entries are not one for each entry.
+            If the part is no array (member, entry) of numbers, has not the members of the prior, or positions or
+            entries are not one for each entry.
         Lost
             If the analysis is not finite.
         """
         part = as_floating(part, "part")
         if part.ndim != 2:
             raise ValueError(f"part has shape {tuple(part.shape)}: give (member, entry), one column per entry")
+        if self.members not in (None, part.shape[0]):
+            raise ValueError(
+                f"the part has {part.shape[0]} members but the update is of {self.members}: give the same members, in "
+                "their order"
+            )
         if positions is not None:
             positions = as_positions(positions, part.shape[1], "the part has {} entries")
         if entries is not None and np.shape(entries) != (part.shape[1],):

@@ -163,6 +163,11 @@ class WrappedUpdate(Update):
 
     update: Update = field(kw_only=True)
 
+    @property
+    def members(self) -> int | None:
+        """As the update inside."""
+        return self.update.members
+
     def near(self, positions: np.ndarray) -> WrappedUpdate:
         """With the update near the positions."""
         return replace(self, update=self.update.near(positions))

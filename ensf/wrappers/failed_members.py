@@ -31,7 +31,7 @@ from ensf.arrays import (
     namespace,
     to_numpy,
 )
-from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, with_values
+from ensf.filters.base import Analysis, Filter, Memory, Part, Preparable, Unchanged, Update, as_members, with_values
 from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
@@ -293,8 +293,11 @@ class FailedMembers(Wrapper):
         info = {**analysis.info, "failed_members": int(len(alive) - alive.sum())}
         if alive.all():
             return replace(analysis, info=info)
-        if analysis.update is not None:
-            update = self.update(analysis.update, alive, rng)
+        made = analysis.update
+        if made is None and isinstance(self.filter, Preparable):  # nothing was observed
+            made = Unchanged(analysis.memory, analysis.info)
+        if made is not None:
+            update = self.update(made, alive, rng)
             analysis = replace(analysis, info=info, update=update, before=update.before)
             replacement = update.replacement
         elif self.replaced:
@@ -320,6 +323,11 @@ class Completed(WrappedUpdate):
 
     replacement: Replacement = field(kw_only=True)
     replaced: bool = field(kw_only=True)
+
+    @property
+    def members(self) -> int:
+        """Number of all members, those that failed among them."""
+        return len(self.replacement.left) + len(self.replacement.failed)
 
     def _left(self, part: Part) -> Part:
         rows = like(self.replacement.left, part.values)

@@ -162,6 +162,11 @@ class InPieces(Update):
 
     updates: tuple[Update, ...] = ()
 
+    @property
+    def members(self) -> int | None:
+        """As the updates."""
+        return self.updates[0].members if self.updates else None
+
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part after all of them."""
         fields: dict[str, Array] = {}

@@ -116,6 +116,30 @@ def test_parts_and_earlier_states_take_the_same_weights(prior, rng):
     np.testing.assert_allclose(corrected[FAILED], analysis.update.replacement.made(expected))
 
 
+@pytest.mark.parametrize("window", [False, True], ids=["time", "window"])
+@pytest.mark.parametrize("observed", [True, False])
+def test_earlier_states_are_those_of_the_copies_whatever_is_observed(prior, rng, observed, window):
+    """An unmoved copy has the past of the member that it is of; one that is left out has none."""
+    first = rng.standard_normal(prior.shape)
+    seen = SEEN if observed else replace(SEEN, value=SEEN.value * np.nan, error=SEEN.law)
+
+    def smoothed(replaced):
+        method = Smoother(FailedMembers(LETKF(LINE), 4, replaced=replaced, move=0.0), 2)
+        memory = method.analyse(first, SEEN, 1).memory
+        if window:
+            return analyse_window(method, prior[:, None], seen, 1, memory)
+        return method.analyse(prior, seen, 1, memory)
+
+    analysis, left = smoothed(True), smoothed(False)
+    assert list(analysis.info["copies"]) == FAILED
+    for failed, donor in analysis.info["copies"].items():
+        for state in (analysis.ensemble, *analysis.earlier):
+            np.testing.assert_allclose(state[failed], state[donor], rtol=0, atol=1e-12)
+    for state, whole in zip((left.ensemble, *left.earlier), (analysis.ensemble, *analysis.earlier), strict=True):
+        np.testing.assert_array_equal(state, whole[LEFT])
+    assert [len(state) for state in left.memory.states] == [len(LEFT)] * 2
+
+
 def test_a_simulation_that_failed_is_a_member_that_failed(prior):
     """Its state is fine, its row of predictions is not finite; missing observations ask for nothing."""
     states, method = np.nan_to_num(prior, posinf=0.3), FailedMembers(ETKF(), 5)
