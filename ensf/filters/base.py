@@ -278,6 +278,18 @@ class Update(Record):
         """The analysis before its spread is corrected."""
         return self.analysed(part)[0]
 
+    def combined(self, part: Part, combine: Callable[[Array], Array]) -> Array:
+        """Combinations of the members of a part, in the coordinates in which the filter takes them.
+
+        Parameters
+        ----------
+        part : Part
+            Its analysis.
+        combine : callable
+            ``(member, entry) -> (combination, entry)``, linear in the anomalies.
+        """
+        return combine(part.values)
+
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
         """Degrees of freedom that the observations take at each position, ``(position,)``.
 

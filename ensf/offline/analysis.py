@@ -494,7 +494,7 @@ class Offline:
             if "analysis" in self.stages:
                 write_parameter(folder, source, values, files[-len(source.paths) :])
             if replaced:
-                made = parameter.replaced(values, replaced.replacement)
+                made = parameter.combined(values, replaced.replacement.made)
                 write_parameter(folder, source, made, replaced.names[-len(made) :])
         return pairs
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, cast
 
@@ -183,6 +183,10 @@ class WrappedUpdate(Update):
     def uncorrected(self, part: Part) -> Array:
         """As the update inside."""
         return self.update.uncorrected(part)
+
+    def combined(self, part: Part, combine: Callable[[Array], Array]) -> Array:
+        """As the update inside."""
+        return self.update.combined(part, combine)
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
         """As the update inside."""

@@ -12,6 +12,7 @@ from exact import kalman_posterior
 from ensf import (
     ETKF,
     LETKF,
+    RTPS,
     AdaptiveSpread,
     AnalysisInflation,
     AugmentedState,
@@ -30,7 +31,7 @@ from ensf import (
     letsf,
     periodic_line,
 )
-from ensf.dataset import Problem
+from ensf.dataset import Log, Problem
 from ensf.diagnostics import scores
 from ensf.filters import Lost
 from ensf.models.lorenz96 import Lorenz96
@@ -138,6 +139,26 @@ def test_earlier_states_are_those_of_the_copies_whatever_is_observed(prior, rng,
     for state, whole in zip((left.ensemble, *left.earlier), (analysis.ensemble, *analysis.earlier), strict=True):
         np.testing.assert_array_equal(state, whole[LEFT])
     assert [len(state) for state in left.memory.states] == [len(LEFT)] * 2
+
+
+def test_parameters_of_what_takes_the_places_stay_within_their_bounds(rng):
+    """The weights are those of the state, in the coordinates of the transform: exp of a combination of logarithms."""
+    rates = np.exp(1.5 * rng.standard_normal((MEMBERS, 2)))
+    states = np.concatenate([rng.standard_normal((MEMBERS, SIZE)), rates], axis=1)
+    states[FAILED] = np.nan
+    log = Parameter(transform=Log())
+    inner = AugmentedState(RTPS(LETKF(LINE), 0.2), (log, log))
+    negative = 0
+    for seed in range(20):
+        method = FailedMembers(inner, 5, move=0.9)
+        for seen in (SEEN, replace(SEEN, value=SEEN.value * np.nan, error=SEEN.law)):
+            analysis = method.analyse(states, seen, seed)
+            left, weights = analysis.ensemble[LEFT], analysis.update.replacement.made
+            np.testing.assert_allclose(analysis.ensemble[FAILED, :SIZE], weights(left[:, :SIZE]), atol=1e-12)
+            expected = np.exp(weights(np.log(left[:, SIZE:])))
+            np.testing.assert_allclose(analysis.ensemble[FAILED, SIZE:], expected, rtol=1e-12)
+            negative += (weights(left[:, SIZE:]) <= 0).any()
+    assert negative
 
 
 def test_a_simulation_that_failed_is_a_member_that_failed(prior):

@@ -15,6 +15,7 @@ from ensf import (
     Parameter,
     Rotation,
     Select,
+    Smoother,
     analyse_window,
     at_times,
     letsf,
@@ -49,6 +50,23 @@ def test_a_parameter_has_the_exact_posterior_of_the_sample(prior, observation):
     )
     np.testing.assert_allclose(ensemble.mean(axis=0), mean, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(np.cov(ensemble.T), covariance, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("inner", [LETKF(LINE), ETKF(), Rotation(LETKF(LINE))], ids=["local", "global", "rotated"])
+def test_a_parameter_that_stands_still_has_one_smoothed_value(inner, prior, observation):
+    """It is today what it was in each cycle before: it took the update of a place behind the state."""
+    positive = np.concatenate([prior[:, :-1], np.exp(2 * prior[:, -1:])], axis=1)
+    method, memory, states = (
+        Smoother(AugmentedState(inner, (Parameter(), Parameter(transform=Log()))), 3),
+        None,
+        positive,
+    )
+    for _ in range(4):
+        analysis = method.analyse(states, observation, 1, memory)
+        memory, states = analysis.memory, analysis.ensemble * np.r_[np.full(SIZE, 0.9), 1, 1]
+    assert len(analysis.earlier) == 3
+    for earlier in analysis.earlier:
+        np.testing.assert_allclose(earlier[:, SIZE:], analysis.ensemble[:, SIZE:], rtol=1e-12)
 
 
 def test_the_state_does_not_notice(prior, observation):
