@@ -5,6 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import scipy.sparse
 from exact import kalman_posterior
 from scipy.linalg import block_diag
 
@@ -251,7 +252,17 @@ def test_times_outside_the_trajectory_are_refused(time):
 
 
 @pytest.mark.parametrize("times", [[0.1], [0.1, 0.2, 0.3], 0.1, [[0.1, 0.2]]])
-@pytest.mark.parametrize("operator", [Select([0, 1]), Pointwise(arctan, Select([0, 1]))], ids=["select", "pointwise"])
+@pytest.mark.parametrize(
+    "operator",
+    [
+        Select([0, 1]),
+        Pointwise(arctan, Select([0, 1])),
+        Linear(np.ones((2, 4)) / 4),
+        Linear(scipy.sparse.csr_array(np.tri(2, 4))),
+        WindSpeed(Select([0, 1]), Select([2, 3])),
+    ],
+    ids=["select", "pointwise", "mean", "sparse", "speed"],
+)
 def test_there_is_a_time_for_each_observation(operator, times):
     with pytest.raises(ValueError, match="times for 2 observations: give one for each|times have shape"):
         at_times(operator, times, STEPS)
