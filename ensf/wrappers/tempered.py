@@ -73,7 +73,8 @@ class Tempered:
         if np.ndim(self.pieces):
             coefficients = tuple(map(float, as_floating(self.pieces, "pieces of Tempered").tolist()))
             object.__setattr__(self, "pieces", coefficients)
-            total = sum(1 / one for one in coefficients) if coefficients and min(coefficients) > 0 else np.nan
+            positive = all(0 < one < np.inf for one in coefficients)
+            total = sum(1 / one for one in coefficients) if coefficients and positive else np.nan
             if not abs(total - 1) <= ROUNDED:
                 raise ValueError(
                     f"1 / alpha of the coefficients {coefficients} sum to {total:.6g}: give positive ones whose sum is "

@@ -444,6 +444,25 @@ def test_a_smoother_leaves_the_analyses_as_they_are(method):
         np.testing.assert_array_equal(plain.analysis.ensemble, smoothed.analysis.ensemble)
 
 
+CONTROLS = {
+    "inflation": lambda inner: AnalysisInflation(inner, 1.3),
+    "RTPS": lambda inner: RTPS(inner, 0.5),
+    "noise": lambda inner: AdditiveNoise(inner, np.random.default_rng(3).standard_normal((20, 6)), 0.4),
+}
+
+
+@pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
+def test_the_spread_of_lagged_states_is_not_controlled_again(control, rng):
+    """They take the weights of the filter inside alone."""
+    observation = Observation(np.array([0.3, -0.2]), Select([1, 4]), 0.5)
+    method, states = Smoother(control(ETKF()), 2), rng.standard_normal((2, 8, 6))
+    memory = method.analyse(states[0], observation, 1).memory
+    analysis = method.analyse(states[1], observation, 1, memory)
+    expected = ETKF().analyse(states[1], observation, 1).update.apply(memory.states[0])
+    np.testing.assert_array_equal(analysis.earlier[0], expected)
+    assert not np.allclose(analysis.ensemble, ETKF().analyse(states[1], observation, 1).ensemble)
+
+
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_lagged_states_are_the_same_by_parts(method):
     *_, cycle = lorenz(Smoother(method, 2), 3)
