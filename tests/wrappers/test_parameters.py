@@ -164,6 +164,15 @@ def test_places_speak_for_a_parameter(prior, observation):
     np.testing.assert_array_equal(ensemble[:, SIZE + 1], prior[:, SIZE + 1])
 
 
+def test_a_parameter_without_places_takes_the_mean_over_those_of_the_observations(prior, observation):
+    inner = LETKF(LINE)
+    ensemble = AugmentedState(inner, (Parameter(), Parameter())).analyse(prior, observation, 1).ensemble
+    update = inner.analyse(prior[:, :SIZE], observation, 1).update
+    for entry in (SIZE, SIZE + 1):
+        there = update.apply(np.repeat(prior[:, [entry]], 3, axis=1), np.array([[0.0], [4.0], [9.0]]))
+        np.testing.assert_allclose(ensemble[:, entry], there.mean(axis=1), rtol=1e-12)
+
+
 def test_a_field_is_analysed_at_its_places(prior, observation):
     inner = LETKF(LINE)
     field = Parameter(places=((0.0,), (7.0,)), is_field=True)
