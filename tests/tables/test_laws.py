@@ -331,6 +331,11 @@ def test_counts_need_no_error(forecast, tmp_path, caplog):
     (tmp_path / "s.csv").write_text(f"variable,value,error,time,x\n{rows}t,,,2020-01-01,4\n")
     of_setting = read(tmp_path / "s.csv").observe(layout_of(forecast), laws={"t": "Poisson"})
     assert of_setting.table.used.tolist() == [True] * 5 + [False]
+    caplog.clear()
+    read(tmp_path / "s.csv", laws={"t": "Poisson"})
+    assert not caplog.text  # nothing is rejected
+    read(tmp_path / "s.csv", laws={"t": "Laplace"})
+    assert "line 2: error is nan: give a positive standard deviation; the row is rejected" in caplog.text
     np.testing.assert_allclose(of_setting.table.deviation[0], np.sqrt(7))
 
 
