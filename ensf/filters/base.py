@@ -152,6 +152,19 @@ class Smoothing(Protocol):
         """The analysis of the filter with the remembered states corrected by its update, and itself remembered."""
 
 
+@runtime_checkable
+class Augmenting(Protocol):
+    """A filter whose state ends with parameters; wrappers that change members stand in it."""
+
+    @property
+    def filter(self) -> Filter:
+        """What analyses the state before them."""
+
+    @property
+    def parameters(self) -> tuple[object, ...]:
+        """How each is analysed."""
+
+
 def unsmoothed(method: Maybe) -> tuple[Maybe | Filter, int]:
     """What analyses the last cycle, and how many earlier ones are corrected: the method itself, and none."""
     return (method.filter, method.lag) if isinstance(method, Smoothing) else (method, 0)
@@ -391,8 +404,17 @@ def can(thing: object, *verbs: str) -> bool:
     return not isinstance(thing, type) and any(hasattr(thing, verb) for verb in verbs)
 
 
-def check_filter(filter: object, owner: str) -> None:
-    """Raise ValueError for what is no filter, such as its class."""
+def check_filter(filter: object, owner: str, parameters: bool = False) -> None:
+    """Raise ValueError for what is no filter, such as its class, or one that stands outside of its owner.
+
+    Parameters
+    ----------
+    filter : object
+    owner : str
+        What holds it.
+    parameters : bool
+        Whether its state may end with parameters.
+    """
     if not can(filter, "analyse", "prepare"):
         name = filter.__name__ if isinstance(filter, type) else repr(filter)
         raise ValueError(f"{owner} holds {name}, which is no filter: give one with its settings, such as ETKF()")
@@ -400,6 +422,11 @@ def check_filter(filter: object, owner: str) -> None:
         raise ValueError(
             f"{owner} holds {type(filter).__name__}, which remembers the analyses as they go into the next cycle: put "
             f"it outside, {type(filter).__name__}({owner}(...), {filter.lag})"
+        )
+    if isinstance(filter, Augmenting) and not parameters:
+        raise ValueError(
+            f"{owner} holds {type(filter).__name__}, and would take parameters for variables of the state, beyond "
+            f"their bounds: put it outside, {type(filter).__name__}({owner}(...), ...)"
         )
 
 

@@ -69,7 +69,7 @@ class Wrapper:
     def __post_init__(self) -> None:
         """Around a preparable filter the wrapper has the verb `prepare`, and so is `Preparable` itself."""
         check_settings(self)
-        check_filter(self.filter, type(self).__name__)
+        check_filter(self.filter, type(self).__name__, not self.mixes_members)
         if isinstance(self.filter, Preparable):
             object.__setattr__(self, "prepare", self._prepare_checked)
 

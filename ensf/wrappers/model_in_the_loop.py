@@ -40,7 +40,6 @@ from ensf.observations.trajectory import AtStep
 from ensf.observations.window import Window
 from ensf.wrappers.copula import Copula
 from ensf.wrappers.failed_members import FailedMembers
-from ensf.wrappers.parameters import AugmentedState
 from ensf.wrappers.partial_state import PartialState
 from ensf.wrappers.spread import AdditiveNoise
 from ensf.wrappers.standardised import Standardised
@@ -59,7 +58,6 @@ SAME = 1e-6
 MISPLACED: dict[type, str] = {
     AdditiveNoise: "put it outside, AdditiveNoise(ModelInTheLoop(...), ...)",
     FailedMembers: "put it outside, FailedMembers(ModelInTheLoop(...), ...)",
-    AugmentedState: "leave it out, for parameters need a filter that is Preparable",
     PartialState: "leave it out, for the model takes whole states",
 }
 """What is of the state of one time, by entries or members, and not of end, start and noise; and what to do."""

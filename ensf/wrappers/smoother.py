@@ -72,7 +72,7 @@ class Smoother:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        check_filter(self.filter, type(self).__name__)
+        check_filter(self.filter, type(self).__name__, parameters=True)
         if not isinstance(self.filter, Preparable):
             raise ValueError(
                 f"Smoother holds {self.filter!r}, which needs whole states: give a filter that is Preparable, such as "

@@ -69,7 +69,7 @@ class Tempered:
     pieces: int | tuple[float, ...] = 4
 
     def __post_init__(self) -> None:
-        check_filter(self.filter, type(self).__name__)
+        check_filter(self.filter, type(self).__name__, parameters=True)
         if np.ndim(self.pieces):
             coefficients = tuple(map(float, as_floating(self.pieces, "pieces of Tempered").tolist()))
             object.__setattr__(self, "pieces", coefficients)

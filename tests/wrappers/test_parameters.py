@@ -9,13 +9,20 @@ from exact import kalman_posterior
 from ensf import (
     ETKF,
     LETKF,
+    RTPS,
+    AdaptiveInflation,
+    AnalysisInflation,
     AugmentedState,
     Copula,
+    FailedMembers,
+    ForecastInflation,
     Observation,
+    OutlierRejection,
     Parameter,
     Rotation,
     Select,
     Smoother,
+    Tempered,
     analyse_window,
     at_times,
     letsf,
@@ -25,6 +32,7 @@ from ensf.dataset import Log, Logit
 from ensf.diagnostics import scores
 from ensf.models.lorenz96 import ForcedLorenz96, Lorenz96
 from ensf.twin import Network, Streams, twin
+from ensf.wrappers import Relinearised
 
 SIZE, MEMBERS = 12, 10
 LINE = periodic_line(SIZE, 2.5)
@@ -162,6 +170,28 @@ def test_places_speak_for_a_parameter(prior, observation):
     there = update.apply(np.repeat(prior[:, [SIZE]], 3, axis=1), np.array(places))
     np.testing.assert_allclose(ensemble[:, SIZE], there.mean(axis=1), rtol=1e-12)
     np.testing.assert_array_equal(ensemble[:, SIZE + 1], prior[:, SIZE + 1])
+
+
+OUTSIDE = {
+    "RTPS": lambda inner: RTPS(inner, 0.9),
+    "AnalysisInflation": lambda inner: AnalysisInflation(inner, 2.0),
+    "Rotation": Rotation,
+    "ForecastInflation": lambda inner: ForecastInflation(inner, 2.0),
+    "AdaptiveInflation": lambda inner: AdaptiveInflation(inner, LINE),
+    "Copula": Copula,
+    "Relinearised": Relinearised,
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_wrappers_that_change_members_stand_inside(name):
+    """Around it they made of a rate within its bounds one below 0."""
+    rate = AugmentedState(LETKF(LINE), (Parameter(transform=Log()),))
+    sentence = f"{name} holds AugmentedState, and would take .*: put it outside, AugmentedState[(]{name}"
+    with pytest.raises(ValueError, match=sentence):
+        OUTSIDE[name](rate)
+    FailedMembers(OutlierRejection(rate), 5)
+    Tempered(rate)
 
 
 def test_a_parameter_without_places_takes_the_mean_over_those_of_the_observations(prior, observation):

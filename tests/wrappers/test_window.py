@@ -22,11 +22,9 @@ from ensf.twin import GaussianStart, Method, Network, Streams, TwinExperiment, t
 from ensf.wrappers import (
     AdaptiveSpread,
     AdditiveNoise,
-    AugmentedState,
     Copula,
     FailedMembers,
     ModelInTheLoop,
-    Parameter,
     PartialState,
     Relinearised,
     Rotation,
@@ -383,7 +381,6 @@ CATALOGUE = np.random.default_rng(2).standard_normal((20, SIZE))
 PLACES = {
     "AdditiveNoise": lambda method: AdditiveNoise(method, CATALOGUE, 0.1),
     "FailedMembers": lambda method: FailedMembers(method, 4),
-    "AugmentedState": lambda method: AugmentedState(method, (Parameter(),)),
     "PartialState": lambda method: PartialState(method, 3),
 }
 CHANGES = {"Copula": Copula, "Standardised": Standardised, "Tempered": Tempered}
@@ -391,13 +388,12 @@ CHANGES = {"Copula": Copula, "Standardised": Standardised, "Tempered": Tempered}
 
 @pytest.mark.parametrize("name", PLACES)
 def test_what_is_of_one_time_has_no_place_in_a_window(name):
-    around, advice = PLACES[name], "leave it out" if name in ("AugmentedState", "PartialState") else f"outside, {name}"
+    around, advice = PLACES[name], "leave it out" if name == "PartialState" else f"outside, {name}"
     sentence = f"ModelInTheLoop has {name} in it, where it cannot serve a window: .*{advice}"
     with pytest.raises(ValueError, match=sentence):
         ModelInTheLoop(Rotation(Relinearised(around(ETKF()))))
-    if name != "AugmentedState":  # refused by itself
-        with pytest.raises(ValueError, match=sentence):
-            ModelInTheLoop(around(Relinearised(ETKF())))
+    with pytest.raises(ValueError, match=sentence):
+        ModelInTheLoop(around(Relinearised(ETKF())))
 
 
 @pytest.mark.parametrize("name", CHANGES)
