@@ -204,8 +204,8 @@ class AugmentedState(Wrapper):
     """Wrapper: the last entries of the state are parameters.
 
     The model hands them on, each member with its own; observations are of the other entries. In a Dataset and in
-    cycles with files, ``parameters=`` does it. It goes outside of other wrappers, so that these see the state alone: those
-    that change members refuse it.
+    cycles with files, ``parameters=`` does it. It goes outside of other wrappers, so that these see the state alone;
+    those that change members refuse it.
 
     Parameters
     ----------
