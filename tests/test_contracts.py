@@ -374,6 +374,18 @@ def test_a_memory_of_other_members_or_another_state_is_used_or_refused(method, m
 # --- other operators and error laws ----------------------------------------------------------------------
 
 
+@every_filter
+@pytest.mark.parametrize("members", [2, MEMBERS - 1, MEMBERS + 1])
+def test_an_update_is_for_the_members_that_it_is_of(method, members, prior):
+    """Of others it took what lay in memory behind them."""
+    update = analyse(method, prior, observed(prior, Identity())).update
+    if update is None or update.members is None:
+        return
+    assert update.members == MEMBERS
+    with pytest.raises(ValueError, match=f"the part has {members} members but the update is of {MEMBERS}: give the"):
+        update.apply(np.resize(prior, (members, SIZE)), np.arange(SIZE)[:, None], inflate=False)
+
+
 @pytest.mark.parametrize("name", FILTERS)
 def test_correlated_errors_are_used_or_refused(name, prior):
     covariance = 0.25 * np.exp(-np.abs(np.subtract.outer(np.arange(SIZE), np.arange(SIZE))))

@@ -541,6 +541,11 @@ class Whole(Update):
     taken: Callable[[Part], Array] = field(kw_only=True)
     looks: Mapping[str, Array] = field(kw_only=True, default_factory=dict)
 
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        return self.ensemble.shape[0]
+
     def before(self, part: Part) -> Array:
         """The members as the filter took them."""
         return self.taken(part)

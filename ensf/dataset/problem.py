@@ -227,7 +227,7 @@ class Problem(Record):
         values, layout = pack(left, self.layout.member_dim, mask=_mask_of(mask, name))
         inner, replacement = _parted(update)
         made = self.pipeline.parameter(inner, parameter, layout, values, key)
-        replaced = made[:0] if replacement is None else parameter.replaced(made, replacement)
+        replaced = made[:0] if replacement is None else parameter.combined(made, replacement.made)
         return self._joined(made, replaced), layout
 
     def _left(self, dataset: xr.Dataset) -> xr.Dataset:

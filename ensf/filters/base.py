@@ -152,6 +152,19 @@ class Smoothing(Protocol):
         """The analysis of the filter with the remembered states corrected by its update, and itself remembered."""
 
 
+@runtime_checkable
+class Augmenting(Protocol):
+    """A filter whose state ends with parameters; wrappers that change members stand in it."""
+
+    @property
+    def filter(self) -> Filter:
+        """What analyses the state before them."""
+
+    @property
+    def parameters(self) -> tuple[object, ...]:
+        """How each is analysed."""
+
+
 def unsmoothed(method: Maybe) -> tuple[Maybe | Filter, int]:
     """What analyses the last cycle, and how many earlier ones are corrected: the method itself, and none."""
     return (method.filter, method.lag) if isinstance(method, Smoothing) else (method, 0)
@@ -202,6 +215,11 @@ class Update(Record):
     memory: Memory = None
     info: Info = field(default_factory=dict)
 
+    @property
+    def members(self) -> int | None:
+        """Number of members of what it is applied to; None where any number will do."""
+        return None
+
     def near(self, positions: np.ndarray) -> Update:
         """The update without what does not reach the positions: for parts there it gives the same bits."""
         return self
@@ -238,13 +256,19 @@ class Update(Record):
         Raises
         ------
         ValueError
-            If the part is no array (member, entry) of numbers, or positions or entries are not one for each entry.
+            If the part is no array (member, entry) of numbers, has not the members of the prior, or positions or
+            entries are not one for each entry.
         Lost
             If the analysis is not finite.
         """
         part = as_floating(part, "part")
         if part.ndim != 2:
             raise ValueError(f"part has shape {tuple(part.shape)}: give (member, entry), one column per entry")
+        if self.members not in (None, part.shape[0]):
+            raise ValueError(
+                f"the part has {part.shape[0]} members but the update is of {self.members}: give the same members, in "
+                "their order"
+            )
         if positions is not None:
             positions = as_positions(positions, part.shape[1], "the part has {} entries")
         if entries is not None and np.shape(entries) != (part.shape[1],):
@@ -266,6 +290,18 @@ class Update(Record):
     def uncorrected(self, part: Part) -> Array:
         """The analysis before its spread is corrected."""
         return self.analysed(part)[0]
+
+    def combined(self, part: Part, combine: Callable[[Array], Array]) -> Array:
+        """Combinations of the members of a part, in the coordinates in which the filter takes them.
+
+        Parameters
+        ----------
+        part : Part
+            Its analysis.
+        combine : callable
+            ``(member, entry) -> (combination, entry)``, linear in the anomalies.
+        """
+        return combine(part.values)
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
         """Degrees of freedom that the observations take at each position, ``(position,)``.
@@ -368,8 +404,17 @@ def can(thing: object, *verbs: str) -> bool:
     return not isinstance(thing, type) and any(hasattr(thing, verb) for verb in verbs)
 
 
-def check_filter(filter: object, owner: str) -> None:
-    """Raise ValueError for what is no filter, such as its class."""
+def check_filter(filter: object, owner: str, parameters: bool = False) -> None:
+    """Raise ValueError for what is no filter, such as its class, or one that stands outside of its owner.
+
+    Parameters
+    ----------
+    filter : object
+    owner : str
+        What holds it.
+    parameters : bool
+        Whether its state may end with parameters.
+    """
     if not can(filter, "analyse", "prepare"):
         name = filter.__name__ if isinstance(filter, type) else repr(filter)
         raise ValueError(f"{owner} holds {name}, which is no filter: give one with its settings, such as ETKF()")
@@ -377,6 +422,11 @@ def check_filter(filter: object, owner: str) -> None:
         raise ValueError(
             f"{owner} holds {type(filter).__name__}, which remembers the analyses as they go into the next cycle: put "
             f"it outside, {type(filter).__name__}({owner}(...), {filter.lag})"
+        )
+    if isinstance(filter, Augmenting) and not parameters:
+        raise ValueError(
+            f"{owner} holds {type(filter).__name__}, and would take parameters for variables of the state, beyond "
+            f"their bounds: put it outside, {type(filter).__name__}({owner}(...), ...)"
         )
 
 

@@ -127,6 +127,11 @@ class FixedGainUpdate(Update):
     variables: np.ndarray = field(kw_only=True)
     changes: Array = field(kw_only=True)
 
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        return self.changes.shape[0]
+
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part."""
         if part.field != "state":

@@ -65,6 +65,11 @@ class LocalUpdate(Update):
     _last_narrowed: list[_Narrowed] = field(init=False, repr=False, default_factory=list)
 
     @property
+    def members(self) -> int:
+        """Number of members."""
+        return self.anomalies.shape[0]
+
+    @property
     def _by_place(self) -> Localization | None:
         """The localization, if it asks where things are."""
         return self.localization if isinstance(self.localization, Localization) else None

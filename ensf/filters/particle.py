@@ -83,6 +83,11 @@ class ResampledUpdate(Update):
     noise: Array | None = field(kw_only=True)
     weights: Array = field(kw_only=True)
 
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        return self.weights.shape[0]
+
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part."""
         ensemble = namespace(part.values).take(part.values, self.chosen, axis=0)

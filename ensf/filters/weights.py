@@ -34,6 +34,11 @@ class WeightsUpdate(Update):
     weights: tuple[Array, ...] = field(kw_only=True)
     anomalies: Array = field(kw_only=True)
 
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        return self.anomalies.shape[0]
+
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part."""
         increments = centred(part.values)

@@ -176,14 +176,20 @@ class Observation:
         Unresolved
             If a member is so far off, or an error so small, that predictions are rounded by more than the error.
         """
-        if self.law.is_gaussian and self.size:
-            check_resolved(self.part.function(columns), self.law.standard_deviation(self.value))
+        if self.size:
+            check_resolved(self.part.function(columns), self._deviation)
 
     def unresolved_members(self, columns: Array) -> np.ndarray:
         """Members ``(member,)`` of `columns` that `check_resolved` would refuse."""
-        if self.law.is_gaussian and self.size:
-            return unresolved_members(self.part.function(columns), self.law.standard_deviation(self.value))
+        if self.size:
+            return unresolved_members(self.part.function(columns), self._deviation)
         return np.zeros(columns.shape[0], dtype=bool)
+
+    @property
+    def _deviation(self) -> Array:
+        """Standard deviations of the errors, ``(observation,)``; infinite where a law has none at the value."""
+        deviation = self.law.standard_deviation(self.value)
+        return namespace(deviation).where(deviation > 0, deviation, math.inf)
 
     def _check_number(self, predicted: int) -> None:
         if predicted != self.size:

@@ -158,9 +158,11 @@ def at_times(
     if when.ndim != 1:
         raise ValueError(f"times have shape {when.shape}: give one for each observation, (observation,)")
     read = operator.reads()
-    entries = None if read is None or not len(read) else operator.entries(int(read[-1]) + 1)
-    if entries is not None and len(entries) != len(when):
-        raise ValueError(f"there are {len(when)} times for {len(entries)} observations: give one for each")
+    if read is not None and len(read):
+        with np.errstate(all="ignore"):
+            observations = operator.narrowed(read)(np.ones(len(read))).shape[-1]
+        if observations != len(when):
+            raise ValueError(f"there are {len(when)} times for {observations} observations: give one for each")
     step, weight = brackets(when, np.asarray(as_floating(steps, "steps"), dtype=np.float64))
     parts: list[tuple[Operator, np.ndarray]] = []
     for here, between in np.unique(np.stack([step, weight > 0], axis=1), axis=0).tolist():

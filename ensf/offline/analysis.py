@@ -352,7 +352,7 @@ class Offline:
         check_free(folder, files, len(self.stages) * (size + left), overwrite)
 
         window = window_of(self.window or ("all" if self.by_time else ""), paths)
-        table = read(tables, good=self.good)
+        table = read(tables, good=self.good, laws=self.laws)
         table = table if window is None else table.within(*window)
         aside = (table.codes == WINDOW) & bool(self.window)
         options = {"surface": self.surface, "correlation": self.correlation, "laws": self.laws}
@@ -495,7 +495,7 @@ class Offline:
             if "analysis" in self.stages:
                 write_values(folder, source, values, files[-len(source.paths) :])
             if replaced:
-                made = parameter.replaced(values, replaced.replacement)
+                made = parameter.combined(values, replaced.replacement.made)
                 write_values(folder, source, made, replaced.names[-len(made) :])
         return pairs
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ensf.tables.columns import VERTICAL
 from ensf.tables.flags import BAD_ERROR, BAD_HEIGHT, BAD_POSITION, BAD_VALUE, MISSING, NO_ERROR, NO_TIME, UNKNOWN, USED
-from ensf.tables.laws import without_error
+from ensf.tables.laws import Laws, without_error
 
 __all__ = ["check_rows", "check_shapes", "first_problem", "on_earth"]
 
@@ -33,14 +33,16 @@ def check_rows(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> np.n
     return codes.astype(np.int32)
 
 
-def first_problem(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> tuple[int, str] | None:
+def first_problem(
+    columns: Mapping[str, np.ndarray], axes: tuple[str, ...], laws: Laws | None = None
+) -> tuple[int, str] | None:
     """The first broken row and, in a sentence, its first problem: column, what it holds, and what to do.
 
-    A row without a value is not broken: nothing was measured.
+    A row without a value is not broken: nothing was measured; nor is one without an error whose law needs none.
     """
     used = columns["qc"] == USED
     first = None
-    for name, bad, code, advice in _rules(columns, axes):
+    for name, bad, code, advice in _rules(columns, axes, laws):
         if code == MISSING:
             used = used & ~bad
         elif (bad & used).any():
@@ -51,9 +53,11 @@ def first_problem(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> t
     return first
 
 
-def _rules(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray, int, str]]:
+def _rules(
+    columns: Mapping[str, np.ndarray], axes: tuple[str, ...], laws: Laws | None = None
+) -> Iterator[tuple[str, np.ndarray, int, str]]:
     """Name of a column, where it is bad, the code of that, and advice."""
-    value, error = columns["value"], np.where(without_error(columns), 1.0, columns["error"])
+    value, error = columns["value"], np.where(without_error(columns, laws), 1.0, columns["error"])
     yield "value", np.isnan(value), MISSING, "give what was measured"
     yield "variable", columns["variable"] == "", UNKNOWN, "name what was observed"
     yield "value", np.isinf(value), BAD_VALUE, "give a finite number, or leave it empty if nothing was measured"

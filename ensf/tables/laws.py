@@ -224,9 +224,18 @@ NO_DEVIATION = [name for name, kind in SHIPPED.items() if not _has_deviation(kin
 """Laws whose standard deviation follows from the prediction: they take no column `error`."""
 
 
-def without_error(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Rows ``(row,)`` of bool whose column `LAW` names a law without a deviation of its own, which needs no error."""
-    words = words_of(np.asarray(columns.get(LAW, np.full(len(columns["value"]), ""))))
+def without_error(columns: Mapping[str, np.ndarray], laws: Laws | None = None) -> np.ndarray:
+    """Rows ``(row,)`` of bool whose law has no deviation of its own, and needs no error.
+
+    It is what the column `LAW` names; where that is empty, that of the setting.
+    """
+    variable = columns["variable"]
+    words = words_of(np.asarray(columns.get(LAW, np.full(len(variable), ""))))
+    if laws:
+        kind = words_of(np.asarray(columns.get("kind", variable)))
+        name = chosen(laws, variable, np.where(kind == "", variable, kind))
+        for one, law in _named(laws).items():
+            words = np.where((words == "") & (name == one), str(law), words)
     return np.isin(words, [word for word in np.unique(words) if word.partition("(")[0].strip() in NO_DEVIATION])
 
 

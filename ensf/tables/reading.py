@@ -14,6 +14,7 @@ from ensf.runs.patterns import find_files
 from ensf.tables.check import first_problem
 from ensf.tables.columns import FILE, ROW, VERTICAL, Columns, axes
 from ensf.tables.formats import csv, dart, files, ioda
+from ensf.tables.laws import Laws
 from ensf.tables.table import ObservationTable
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ __all__ = ["from_dart", "from_frame", "read", "read_dart", "read_ioda"]
 LOGGER = logging.getLogger("ensf")
 
 
-def read(paths: str | Path | Sequence[str | Path], *, good: Collection[int] = (0,)) -> ObservationTable:
+def read(
+    paths: str | Path | Sequence[str | Path], *, good: Collection[int] = (0,), laws: Laws | None = None
+) -> ObservationTable:
     """Table of one or more files: CSV, NetCDF of CF points, IODA, or observation sequences of DART.
 
     A row that cannot be used is rejected with a code; the first one of each file is told in a sentence, through
@@ -38,6 +41,8 @@ def read(paths: str | Path | Sequence[str | Path], *, good: Collection[int] = (0
         names. Of IODA and DART all variables are read; the height is the first of IODA's pressure, depth and height.
     good : collection of int
         Codes in the column `qc` of rows that are to be used: ``(1, 2)`` for Argo.
+    laws : mapping of str to str or error law, optional
+        With which the table will be observed: of rows whose law needs no error none is missed.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def read(paths: str | Path | Sequence[str | Path], *, good: Collection[int] = (0
     whole = find_files(paths, "the observations")
     are_told_apart = len({path.name for path in whole}) == len(whole)
     for path in whole:
-        tables.append(_table(files.load(path, good), path.name if are_told_apart else str(path)))
+        tables.append(_table(files.load(path, good), path.name if are_told_apart else str(path), laws))
         if tables[-1].axes != tables[0].axes:
             raise ValueError(
                 f"{path} has positions in {tables[-1].axes} but the first table in {tables[0].axes}: convert one"
@@ -173,13 +178,13 @@ def from_dart(
     return _table(dart.columns_of(frame, variables, good, name), name)
 
 
-def _table(columns: Columns, name: str) -> ObservationTable:
+def _table(columns: Columns, name: str, laws: Laws | None = None) -> ObservationTable:
     """The table of a file, of which the first row that is broken is told."""
     values = dict(columns.values)
     place = axes(columns.values)
     size = len(values["value"])
     values.setdefault("qc", np.zeros(size, dtype=np.int32))
-    _tell(columns, values, name)
+    _tell(columns, values, name, laws)
     if FILE not in values:
         values |= {FILE: np.full(size, name), ROW: np.arange(size)}
     own = {column: values.pop(column) for column in ("variable", "value", "error", "time", "qc")}
@@ -191,9 +196,9 @@ def _table(columns: Columns, name: str) -> ObservationTable:
     )
 
 
-def _tell(columns: Columns, values: Mapping[str, np.ndarray], name: str) -> None:
+def _tell(columns: Columns, values: Mapping[str, np.ndarray], name: str, laws: Laws | None) -> None:
     """Warn of the first row that cannot be read or used, with its place in the file."""
-    first = first_problem(values, axes(values))
+    first = first_problem(values, axes(values), laws)
     if columns.problems:
         row = min(columns.problems)
         first = (row, columns.problems[row]) if first is None or row <= first[0] else first

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ensf.arrays import Array, as_names, like, member_mean, member_variance, namespace, to_numpy
-from ensf.dataset.coordinates import VARIABLE, column_coordinate, variable_dims
+from ensf.dataset.coordinates import VARIABLE, column_coordinate, find_coordinate, variable_dims
 from ensf.dataset.interpolation import Bilinear, Interpolation
 from ensf.dataset.layout import Layout
 from ensf.dataset.methods import check_order, dims_of
@@ -553,6 +553,12 @@ class Observed:
             empty = np.isnan(values)
             if empty.any():
                 row = int(self.used[np.argmax(empty)])
+                variables = self.stations.layout.template.data_vars.values()
+                if all(find_coordinate(variable, dim) is None for variable in variables):
+                    raise ValueError(
+                        f"the localization uses {dim!r}, which no variable of the state has: name the coordinates of "
+                        f"the grid, dims={self.table.axes!r} or those with its heights"
+                    )
                 raise ValueError(
                     f"{self.table.place(row)} has no {name}, but the localization uses {dim!r}: give it, declare "
                     f"{self.table.variable[row]} a surface variable if it has levels, or say where it is, "

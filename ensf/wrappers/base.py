@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, cast
 
@@ -69,7 +69,7 @@ class Wrapper:
     def __post_init__(self) -> None:
         """Around a preparable filter the wrapper has the verb `prepare`, and so is `Preparable` itself."""
         check_settings(self)
-        check_filter(self.filter, type(self).__name__)
+        check_filter(self.filter, type(self).__name__, not self.mixes_members)
         if isinstance(self.filter, Preparable):
             object.__setattr__(self, "prepare", self._prepare_checked)
 
@@ -163,6 +163,11 @@ class WrappedUpdate(Update):
 
     update: Update = field(kw_only=True)
 
+    @property
+    def members(self) -> int | None:
+        """As the update inside."""
+        return self.update.members
+
     def near(self, positions: np.ndarray) -> WrappedUpdate:
         """With the update near the positions."""
         return replace(self, update=self.update.near(positions))
@@ -178,6 +183,10 @@ class WrappedUpdate(Update):
     def uncorrected(self, part: Part) -> Array:
         """As the update inside."""
         return self.update.uncorrected(part)
+
+    def combined(self, part: Part, combine: Callable[[Array], Array]) -> Array:
+        """As the update inside."""
+        return self.update.combined(part, combine)
 
     def degrees_of_freedom(self, positions: np.ndarray) -> Array:
         """As the update inside."""

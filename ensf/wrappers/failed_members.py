@@ -31,7 +31,18 @@ from ensf.arrays import (
     namespace,
     to_numpy,
 )
-from ensf.filters.base import Analysis, Filter, Memory, Part, Update, as_members, with_values
+from ensf.filters.base import (
+    Analysis,
+    Filter,
+    Memory,
+    Part,
+    Preparable,
+    Unchanged,
+    Update,
+    as_members,
+    as_part,
+    with_values,
+)
 from ensf.filters.guarded import guarded
 from ensf.filters.weights import combine
 from ensf.observations.observation import Observation
@@ -104,11 +115,11 @@ class Replacement(Record):
         """What takes the places ``(failed, entry)``, of the members that are left ``(left, entry)``."""
         return member_mean(members) + combine(centred(members), like(self.weights, members))
 
-    def joined(self, members: Array) -> Array:
-        """All members ``(member, entry)`` in their order, of those that are left."""
-        xp = namespace(members)
+    def joined(self, members: Array, made: Array | None = None) -> Array:
+        """All members ``(member, entry)`` in their order, of those that are left and of what takes the places."""
+        xp, made = namespace(members), self.made(members) if made is None else made
         order = like(np.argsort(np.concatenate([self.left, self.failed])), members)
-        return xp.take(xp.concat([members, self.made(members)], axis=0), order, axis=0)
+        return xp.take(xp.concat([members, made], axis=0), order, axis=0)
 
 
 @runtime_checkable
@@ -293,14 +304,19 @@ class FailedMembers(Wrapper):
         info = {**analysis.info, "failed_members": int(len(alive) - alive.sum())}
         if alive.all():
             return replace(analysis, info=info)
-        if analysis.update is not None:
-            update = self.update(analysis.update, alive, rng)
-            analysis = replace(analysis, info=info, update=update, before=update.before)
-            replacement = update.replacement
-        elif self.replaced:
-            replacement = Replacement.draw(alive, rng, self.move)
+        made = analysis.update
+        if made is None and isinstance(self.filter, Preparable):  # nothing was observed
+            made = Unchanged(analysis.memory, analysis.info)
+        if made is not None:
+            update = self.update(made, alive, rng)
+            ensemble = update.joined(as_part(analysis.ensemble), analysis.ensemble)
+            info |= {"copies": update.replacement.copies} if self.replaced else {}
+            return replace(
+                analysis, ensemble=ensemble, memory=update.memory, info=info, update=update, before=update.before
+            )
         if not self.replaced:
             return replace(analysis, info=info)
+        replacement = Replacement.draw(alive, rng, self.move)
         info["copies"] = replacement.copies
         ensemble, memory = replacement.joined(analysis.ensemble), with_replaced(analysis.memory, replacement)
         return replace(analysis, ensemble=ensemble, memory=memory, info=info)
@@ -321,21 +337,32 @@ class Completed(WrappedUpdate):
     replacement: Replacement = field(kw_only=True)
     replaced: bool = field(kw_only=True)
 
+    @property
+    def members(self) -> int:
+        """Number of all members, those that failed among them."""
+        return len(self.replacement.left) + len(self.replacement.failed)
+
     def _left(self, part: Part) -> Part:
         rows = like(self.replacement.left, part.values)
         return with_values(part, namespace(part.values).take(part.values, rows, axis=0))
 
+    def joined(self, part: Part, analysis: Array) -> Array:
+        """All members of a part, of the analysis of those that are left; these alone if none is replaced."""
+        if not self.replaced:
+            return analysis
+        made = self.update.combined(with_values(part, analysis), self.replacement.made)
+        return self.replacement.joined(analysis, made)
+
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         ensemble, fields = self.update.analysed(self._left(part))
-        return (self.replacement.joined(ensemble) if self.replaced else ensemble), fields
+        return self.joined(part, ensemble), fields
 
     def before(self, part: Part) -> Array:
         """The members that are left, as the filter takes them."""
         return self.update.before(self._left(part))
 
     def uncorrected(self, part: Part) -> Array:
-        ensemble = self.update.uncorrected(self._left(part))
-        return self.replacement.joined(ensemble) if self.replaced else ensemble
+        return self.joined(part, self.update.uncorrected(self._left(part)))
 
 
 @runtime_checkable

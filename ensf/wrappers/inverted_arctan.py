@@ -49,7 +49,7 @@ class InvertedArctan:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        check_filter(self.filter, type(self).__name__)
+        check_filter(self.filter, type(self).__name__, parameters=True)
         if not (0 < self.error < math.inf and 0 < self.bound < math.inf):
             raise ValueError(f"error is {self.error} and bound {self.bound}: give positive numbers")
 

@@ -38,7 +38,12 @@ from ensf.filters.guarded import check_finite, guarded
 from ensf.observations.observation import Observation
 from ensf.observations.trajectory import AtStep
 from ensf.observations.window import Window
-from ensf.wrappers.tempered import InPieces, weight_of
+from ensf.wrappers.copula import Copula
+from ensf.wrappers.failed_members import FailedMembers
+from ensf.wrappers.partial_state import PartialState
+from ensf.wrappers.spread import AdditiveNoise
+from ensf.wrappers.standardised import Standardised
+from ensf.wrappers.tempered import InPieces, Tempered, weight_of
 
 __all__ = ["ModelInTheLoop", "Relinearised"]
 
@@ -50,6 +55,16 @@ SMALLEST, LARGEST = 0.25, 0.5
 """Of what is left of the likelihood's information, the least and the most that a piece takes."""
 SAME = 1e-6
 """A forecast that differs by less, in deviations of the members, has no noise."""
+MISPLACED: dict[type, str] = {
+    AdditiveNoise: "put it outside, AdditiveNoise(ModelInTheLoop(...), ...)",
+    FailedMembers: "put it outside, FailedMembers(ModelInTheLoop(...), ...)",
+    PartialState: "leave it out, for the model takes whole states",
+}
+"""What is of the state of one time, by entries or members, and not of end, start and noise; and what to do."""
+NOT_AROUND: dict[type, str] = {
+    one: f"put it inside, Relinearised({one.__name__}(...))" for one in (Copula, Standardised, Tempered)
+}
+"""What hands on other states, or another likelihood, than those that the model takes from start to end."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +83,24 @@ class ModelInTheLoop:
     Raises
     ------
     ValueError
-        If there is no `Relinearised` inside: the model would never be asked.
+        If there is no `Relinearised` inside: the model would never be asked. For what is of the state of one time
+        inside, and for what changes coordinates or the likelihood around the `Relinearised`.
     """
 
     filter: Filter
 
     def __post_init__(self) -> None:
         check_filter(self.filter, type(self).__name__)
-        if not any(isinstance(part, Relinearised) for part in inside(self.filter)):
+        wrong, asked = {**MISPLACED, **NOT_AROUND}, False
+        for part in inside(self.filter):
+            advice = wrong.get(type(part))
+            if advice is not None:
+                raise ValueError(
+                    f"ModelInTheLoop has {type(part).__name__} in it, where it cannot serve a window: {advice}"
+                )
+            if isinstance(part, Relinearised):
+                wrong, asked = MISPLACED, True
+        if not asked:
             raise ValueError(
                 f"ModelInTheLoop holds {type(self.filter).__name__} without a Relinearised in it, so that nothing asks "
                 "the model: give ModelInTheLoop(Relinearised(filter)), inside of what inflates"

@@ -26,11 +26,13 @@ from ensf.arrays.settings import check_kind, check_settings
 from ensf.filters.base import Analysis, Filter, Memory, Part, Preparable, Unchanged, Update, as_part
 from ensf.observations.observation import Observation
 from ensf.wrappers.base import WrappedUpdate, Wrapper, check_ranges
-from ensf.wrappers.failed_members import Replacement
+from ensf.wrappers.smoother import is_a_state
 from ensf.wrappers.spread import scaled, spread, spread_ratio
 
 __all__ = ["AugmentedState", "Parameter"]
 
+OfParameter = Callable[["Parameter", Part, str, np.ndarray | None], Array]
+"""What becomes of a part that is of a parameter, of its name and at its places."""
 UNTOUCHED = {"inflation": 1.0, "correction": 0.0}
 """Of what one may look at of the state: what stands at parameters; NaN at all else."""
 
@@ -164,11 +166,11 @@ class Parameter:
             return analysis
         return namespace(prior).where(analysis == prior, values, self.transform.inverse(analysis))
 
-    def replaced(self, values: Array, replacement: Replacement) -> Array:
-        """Physical members ``(failed, entry)`` that take the places of those that failed, of the others' analysis."""
+    def combined(self, values: Array, combine: Callable[[Array], Array]) -> Array:
+        """Combinations of physical members in z, as what takes the places of members that failed, within the bounds."""
         if self.transform is None:
-            return replacement.made(values)
-        return self.transform.inverse(replacement.made(self.transform.forward(values)))
+            return combine(values)
+        return self.transform.inverse(combine(self.transform.forward(values)))
 
     def with_spread(self, members: Array, name: str, entries: np.ndarray | None, key: int) -> Array:
         """Members z ``(member, entry)`` after a step of the random walk, with the spread that they have at least.
@@ -202,7 +204,8 @@ class AugmentedState(Wrapper):
     """Wrapper: the last entries of the state are parameters.
 
     The model hands them on, each member with its own; observations are of the other entries. In a Dataset and in
-    cycles with files, ``parameters=`` does it. It goes outside of other wrappers, so that these see the state alone.
+    cycles with files, ``parameters=`` does it. It goes outside of other wrappers, so that these see the state alone;
+    those that change members refuse it.
 
     Parameters
     ----------
@@ -311,7 +314,7 @@ class AugmentedUpdate(WrappedUpdate):
             fields.update(looks)
             return ensemble
 
-        ensemble = self._joined(part, of_state, self.key if part.inflate else None)
+        ensemble = self._joined(part, of_state, self._analysed(self.key if part.inflate else None))
         is_state = self._is_state(part)
         if not is_state.all():
             fields = {name: _filled(values, is_state, UNTOUCHED.get(name, math.nan)) for name, values in fields.items()}
@@ -319,17 +322,31 @@ class AugmentedUpdate(WrappedUpdate):
 
     def before(self, part: Part) -> Array:
         """As the update inside; parameters as they are."""
-        return self._joined(part, self.update.before, None, analyse=False)
+        return self._joined(part, self.update.before, lambda _, own, *place: own.values)
 
     def uncorrected(self, part: Part) -> Array:
         """As the update inside; parameters without control of their spread."""
-        return self._joined(part, self.update.uncorrected, None)
+        return self._joined(part, self.update.uncorrected, self._analysed(None))
+
+    def combined(self, part: Part, combine: Callable[[Array], Array]) -> Array:
+        """As the update inside; parameters stay within the bounds of their transforms."""
+        return self._joined(
+            part,
+            lambda state: self.update.combined(state, combine),
+            lambda parameter, own, *place: parameter.combined(own.values, combine),
+        )
+
+    def _analysed(self, key: int | None) -> OfParameter:
+        """The analysis of a parameter; without a key its spread is not controlled."""
+        return lambda parameter, own, name, places: parameter.analysed(
+            self.whole, own.values, name, places, own.entries, key
+        )
 
     def _is_state(self, part: Part) -> np.ndarray:
         """Which entries of a part are no parameters."""
-        return (part.entries < self.size) | (part.field != "state")
+        return (part.entries < self.size) | (not is_a_state(part.field))
 
-    def _joined(self, part: Part, of_state: Callable[[Part], Array], key: int | None, analyse: bool = True) -> Array:
+    def _joined(self, part: Part, of_state: Callable[[Part], Array], of_parameter: OfParameter) -> Array:
         """What becomes of the state and of each parameter, in the order of the part."""
         is_state = self._is_state(part)
         if is_state.all():
@@ -341,10 +358,10 @@ class AugmentedUpdate(WrappedUpdate):
         for number, parameter in enumerate(self.parameters):
             own = np.flatnonzero(~is_state & (part.entries >= start) & (part.entries < start + parameter.size))
             if len(own):
-                values, entries = _some(part, own).values, part.entries[own] - start
-                places = np.array(parameter.places)[entries] if parameter.is_field else None
-                name = f"parameter {number}"
-                pieces.append(parameter.analysed(self.whole, values, name, places, entries, key) if analyse else values)
+                some = _some(part, own)
+                some = replace(some, entries=some.entries - start)
+                places = np.array(parameter.places)[some.entries] if parameter.is_field else None
+                pieces.append(of_parameter(parameter, some, f"parameter {number}", places))
                 columns.append(own)
             start += parameter.size
         order = np.argsort(np.concatenate(columns))

@@ -36,7 +36,7 @@ class PartialState:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        check_filter(self.filter, type(self).__name__)
+        check_filter(self.filter, type(self).__name__, parameters=True)
         if not is_count(self.size):
             raise ValueError(f"the analysed part of the state has {self.size} entries: give a whole number, 1 or more")
 

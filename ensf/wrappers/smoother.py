@@ -10,6 +10,7 @@ Khare, Anderson, Hoar & Nychka (2008), Tellus A 60, 97.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -21,7 +22,7 @@ from ensf.filters.base import Analysis, Filter, Memory, Preparable, check_filter
 from ensf.filters.guarded import guarded
 from ensf.observations.observation import Observation
 
-__all__ = ["Smoother", "SmootherMemory", "earlier_field"]
+__all__ = ["Smoother", "SmootherMemory", "earlier_field", "is_a_state"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ class Smoother:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        check_filter(self.filter, type(self).__name__)
+        check_filter(self.filter, type(self).__name__, parameters=True)
         if not isinstance(self.filter, Preparable):
             raise ValueError(
                 f"Smoother holds {self.filter!r}, which needs whole states: give a filter that is Preparable, such as "
@@ -127,3 +128,8 @@ class Smoother:
 def earlier_field(lag: int) -> str:
     """Name of the field that the state of so many cycles ago is."""
     return f"state {lag} cycles ago"
+
+
+def is_a_state(field: str) -> bool:
+    """Whether a field is the state, of this cycle or of an earlier one."""
+    return field == "state" or re.fullmatch(r"state \d+ cycles ago", field) is not None

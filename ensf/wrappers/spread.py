@@ -469,6 +469,11 @@ class Rotation(Wrapper):
 class _Rotated(WrappedUpdate):
     rotation: Array = field(kw_only=True)
 
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        return self.rotation.shape[0]
+
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         ensemble, fields = self.update.analysed(part)
         return rotated(ensemble, self.rotation), fields

@@ -69,11 +69,12 @@ class Tempered:
     pieces: int | tuple[float, ...] = 4
 
     def __post_init__(self) -> None:
-        check_filter(self.filter, type(self).__name__)
+        check_filter(self.filter, type(self).__name__, parameters=True)
         if np.ndim(self.pieces):
             coefficients = tuple(map(float, as_floating(self.pieces, "pieces of Tempered").tolist()))
             object.__setattr__(self, "pieces", coefficients)
-            total = sum(1 / one for one in coefficients) if coefficients and min(coefficients) > 0 else np.nan
+            positive = all(0 < one < np.inf for one in coefficients)
+            total = sum(1 / one for one in coefficients) if coefficients and positive else np.nan
             if not abs(total - 1) <= ROUNDED:
                 raise ValueError(
                     f"1 / alpha of the coefficients {coefficients} sum to {total:.6g}: give positive ones whose sum is "
@@ -161,6 +162,11 @@ class InPieces(Update):
     """
 
     updates: tuple[Update, ...] = ()
+
+    @property
+    def members(self) -> int | None:
+        """As the updates."""
+        return self.updates[0].members if self.updates else None
 
     def analysed(self, part: Part) -> tuple[Array, dict[str, Array]]:
         """Members of a part after all of them."""

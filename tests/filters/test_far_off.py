@@ -8,6 +8,7 @@ import xarray as xr
 
 from ensf import (
     ETKF,
+    LETSF,
     FailedMembers,
     ForecastInflation,
     FreeRun,
@@ -18,10 +19,15 @@ from ensf import (
     Rotation,
     Select,
     analyse_window,
+    letsf,
+    periodic_line,
 )
 from ensf.dataset import Problem
 from ensf.filters import Lost
 from ensf.filters.guarded import check_finite
+from ensf.observations import Censored, Contaminated, Laplace, Proportional, StudentT, Threshold
+from ensf.observations.error_laws import Gaussian
+from ensf.observations.joined_law import JoinedLaw
 from ensf.observations.predictions import Unresolved
 
 MEMBERS, SIZE = 10, 6
@@ -140,3 +146,40 @@ def test_a_member_is_blamed_for_a_lost_analysis_only_where_it_is_far_off(prior):
     prior[3, 2] = -1e17
     with pytest.raises(Lost, match=r"up to 1e\+17 large, in member 3 at state variable 2: repair or drop a member"):
         check_finite(broken, "ETKF", prior)
+
+
+LAWS = {
+    "Laplace": Laplace(0.5),
+    "StudentT": StudentT(0.5),
+    "Contaminated": Contaminated(0.5),
+    "Censored": Censored(0.5, low=-1.0),
+    "Threshold": Threshold(0.5, 0.2),
+    "Proportional": Proportional(0.5, 0.1),
+    "mixed": JoinedLaw((Gaussian(0.5), StudentT(0.5)), ((0, 2, 4), (1, 3, 5))),
+}
+
+
+@pytest.mark.parametrize("method", [LETSF(), letsf(periodic_line(SIZE, 2.0))], ids=["LETSF", "letsf"])
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_whatever_the_law_of_the_errors(law, method, torn):
+    """Others had sums of its 1e17 for an analysis, or eigenvectors of what is no number."""
+    seen = Observation(np.ones(SIZE), Identity(), law)
+    with pytest.raises(Unresolved, match="member 3 predicts observation 2 as -1e.17, which float64 rounds by"):
+        method.analyse(torn, seen, 1)
+    analysis = FailedMembers(method, 5).analyse(torn, seen, 1)
+    np.testing.assert_array_equal(analysis.ensemble[LEFT], method.analyse(torn[LEFT], seen, 1).ensemble)
+    assert analysis.info["failed_members"] == 1
+
+
+class Shapeless(Laplace):
+    """A law of which nobody knows the standard deviation."""
+
+    def standard_deviation(self, value):
+        return 0 * value
+
+
+def test_a_law_without_a_standard_deviation_is_not_judged_by_it(prior):
+    one, other = (Observation(np.ones(SIZE), Identity(), law) for law in (Shapeless(0.5), Laplace(0.5)))
+    columns = one.predict(prior)
+    one.check_resolved(columns)
+    assert not one.unresolved_members(columns).any() and not other.unresolved_members(columns).any()

@@ -273,3 +273,18 @@ def test_pack_refuses_a_period_that_joins_the_ends():
     with pytest.raises(ValueError, match="the period 7 of 'x' must be larger than 7"):
         pack(line(), "realization", periods={"x": 7.0})
     assert pack(line(), "realization", periods={"x": 7.5})[1].periods == {"x": 7.5}
+
+
+@pytest.mark.parametrize(("words", "dim"), [("", "latitude"), (", dims=('y', 'x')", "y")])
+def test_a_localization_in_coordinates_that_the_grid_has_not_is_told_the_right_ones(words, dim, tmp_path, capsys):
+    for member in range(4):
+        grid = {"x": ("x", np.arange(8.0), {"axis": "X"})}
+        xr.Dataset({"n": ("x", np.arange(8.0) + member)}, grid).to_netcdf(tmp_path / f"m{member}.nc")
+    (tmp_path / "obs.csv").write_text("variable,value,error,time,x\nn,3,1,2020-01-01,1\n")
+    arguments = ["analyse", "--prior", f"{tmp_path}/m*.nc", "--observations", f"{tmp_path}/obs.csv", "--window", "all"]
+    arguments += ["--method", f"LETKF(Localization(Euclidean(), 3.0{words}))", "--output", f"{tmp_path}/out"]
+    assert main(arguments) == 2
+    sentence = (
+        f"the localization uses '{dim}', which no variable of the state has: name the coordinates of the grid, dims="
+    )
+    assert f"{sentence}('x',)" in capsys.readouterr().err

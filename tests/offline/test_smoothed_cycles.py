@@ -24,7 +24,7 @@ from ensf.offline.cycle import Command, Cycling, Estimated
 from ensf.runs.owner import OWNER
 from ensf.runs.recipe.reader import read_method
 from ensf.tables import read
-from ensf.wrappers import Parameter
+from ensf.wrappers import AnalysisInflation, Parameter
 
 MODEL = Path(__file__).parents[1] / "external_model.py"
 MEMBERS, CYCLES, TIMES = 5, 5, 4
@@ -232,17 +232,19 @@ def test_rows_outside_the_trajectory_are_rejected_and_all_of_them_refused(folder
     assert not (folder / "out").exists()
 
 
-def test_a_dataset_of_several_times_and_an_earlier_one(folder):
+@pytest.mark.parametrize("method", [ETKF(), AnalysisInflation(ETKF(), 1.3)], ids=["plain", "inflated"])
+def test_a_dataset_of_several_times_and_an_earlier_one(folder, method):
+    """Earlier states take the weights alone: their spread was controlled in their own cycle."""
     forecast = xr.concat([xr.open_dataset(folder / f"m{k}.nc") for k in range(1, MEMBERS + 1)], "realization")
     earlier = forecast.copy(deep=True)
     earlier["q"] = earlier.q.isel(time=[1, 0, 3, 2]).drop_vars("time").assign_coords(time=forecast.time) * 0.5 + 1
     table = (folder / "obs.csv").read_text().replace("2020-01-01", "2019-12-31")
     (folder / "early.csv").write_text(table.replace("T0", "T2"))
     observed = read(folder / "early.csv")
-    problem = Problem.of(forecast, observed, ETKF())
+    problem = Problem.of(forecast, observed, method)
     analysis = problem.analyse(1)
-    prior = problem.forecast
-    weights = np.linalg.lstsq((prior - prior.mean(axis=0)).T, (analysis.ensemble - prior).T, rcond=None)[0]
+    prior, plain = problem.forecast, Problem.of(forecast, observed, ETKF()).analyse(1).ensemble
+    weights = np.linalg.lstsq((prior - prior.mean(axis=0)).T, (plain - prior).T, rcond=None)[0]
     smoothed = problem.smooth(analysis.update, earlier).q.values.reshape(MEMBERS, -1)
     states = earlier.q.values.reshape(MEMBERS, -1)
     np.testing.assert_allclose(smoothed, states + ((states - states.mean(axis=0)).T @ weights).T, atol=1e-8)

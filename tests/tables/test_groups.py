@@ -118,6 +118,35 @@ def test_correlations_by_kind_from_files(forecast, by_kind, tmp_path, how):
         np.testing.assert_allclose(analysis.t.values.reshape(12, -1), expected, rtol=0, atol=1e-6)
 
 
+def test_correlations_by_kind_in_a_cycle(forecast, by_kind, tmp_path, capsys):
+    """The model is a copy, so that the analysis is that of the initial members; a resumed run keeps its setting."""
+    rows, expected = by_kind
+    for member in range(12):
+        forecast.isel(realization=member).to_netcdf(tmp_path / f"initial_{member + 1}.nc")
+    rows.write(tmp_path / "table.csv")
+    config = tmp_path / "c.toml"
+    settings = f"""
+        command = "cp {{input}} {{output}}"
+        initial = "{tmp_path}/initial_{{member}}.nc"
+        observations = "{tmp_path}/table.csv"
+        method = "LETKF(Localization(Sphere(), 1e9, dims=('lat', 'lon')))"
+        members = 12
+        start = 2019-12-31T18:00:00
+        interval = 21600.0
+        window = [3600, 3600]
+        output = "{tmp_path}/out"
+    """
+    config.write_text(settings + '[correlations]\nswath = "ByDistance(3000.0)"\nt = "Constant(0.6)"\n')
+    assert main(["cycle", str(config), "--cycles", "1"]) == 0
+    paths = sorted((tmp_path / "out/cycle_0001/analysis").glob("member_*.nc"))
+    members = np.stack([xr.load_dataset(path).t.values.ravel() for path in paths])
+    np.testing.assert_allclose(members, expected, rtol=0, atol=1e-6)
+    config.write_text(settings + '[correlations]\nswath = "ByDistance(300.0)"\nt = "Constant(0.6)"\n')
+    capsys.readouterr()
+    assert main(["cycle", str(config), "--cycles", "2", "--resume"]) == 2
+    assert "correlation" in capsys.readouterr().err
+
+
 def test_without_groups_rows_of_a_variable_have_the_correlation_of_their_kind(forecast, table):
     rows = replace(table, extra={"kind": KINDS})
     law = rows.observe(pack(forecast, "realization")[1], correlation=BY_KIND).observation.law

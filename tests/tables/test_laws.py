@@ -327,9 +327,15 @@ def test_counts_need_no_error(forecast, tmp_path, caplog):
     assert observed.table.used.tolist() == [True, True, False] and "line 4" in caplog.text
     np.testing.assert_allclose(observed.table.deviation[:2], np.sqrt([7, 4]))
     assert repr(observed.observation.law) == "Poisson()"
-    (tmp_path / "s.csv").write_text("variable,value,error,time,x\nt,7,,2020-01-01,3\nt,,,2020-01-01,4\n")
+    rows = "".join(f"t,7,{error},2020-01-01,3\n" for error in ("", "0", "-1", "-9999", "inf"))
+    (tmp_path / "s.csv").write_text(f"variable,value,error,time,x\n{rows}t,,,2020-01-01,4\n")
     of_setting = read(tmp_path / "s.csv").observe(layout_of(forecast), laws={"t": "Poisson"})
-    assert of_setting.table.used.tolist() == [True, False]
+    assert of_setting.table.used.tolist() == [True] * 5 + [False]
+    caplog.clear()
+    read(tmp_path / "s.csv", laws={"t": "Poisson"})
+    assert not caplog.text  # nothing is rejected
+    read(tmp_path / "s.csv", laws={"t": "Laplace"})
+    assert "line 2: error is nan: give a positive standard deviation; the row is rejected" in caplog.text
     np.testing.assert_allclose(of_setting.table.deviation[0], np.sqrt(7))
 
 

@@ -5,6 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import scipy.sparse
 from exact import kalman_posterior
 from scipy.linalg import block_diag
 
@@ -251,7 +252,17 @@ def test_times_outside_the_trajectory_are_refused(time):
 
 
 @pytest.mark.parametrize("times", [[0.1], [0.1, 0.2, 0.3], 0.1, [[0.1, 0.2]]])
-@pytest.mark.parametrize("operator", [Select([0, 1]), Pointwise(arctan, Select([0, 1]))], ids=["select", "pointwise"])
+@pytest.mark.parametrize(
+    "operator",
+    [
+        Select([0, 1]),
+        Pointwise(arctan, Select([0, 1])),
+        Linear(np.ones((2, 4)) / 4),
+        Linear(scipy.sparse.csr_array(np.tri(2, 4))),
+        WindSpeed(Select([0, 1]), Select([2, 3])),
+    ],
+    ids=["select", "pointwise", "mean", "sparse", "speed"],
+)
 def test_there_is_a_time_for_each_observation(operator, times):
     with pytest.raises(ValueError, match="times for 2 observations: give one for each|times have shape"):
         at_times(operator, times, STEPS)
@@ -431,6 +442,25 @@ def test_a_window_with_all_observations_at_its_end_is_the_filter_bit_for_bit(met
 def test_a_smoother_leaves_the_analyses_as_they_are(method):
     for plain, smoothed in zip(lorenz(method, 4), lorenz(Smoother(method, 2), 4), strict=True):
         np.testing.assert_array_equal(plain.analysis.ensemble, smoothed.analysis.ensemble)
+
+
+CONTROLS = {
+    "inflation": lambda inner: AnalysisInflation(inner, 1.3),
+    "RTPS": lambda inner: RTPS(inner, 0.5),
+    "noise": lambda inner: AdditiveNoise(inner, np.random.default_rng(3).standard_normal((20, 6)), 0.4),
+}
+
+
+@pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
+def test_the_spread_of_lagged_states_is_not_controlled_again(control, rng):
+    """They take the weights of the filter inside alone."""
+    observation = Observation(np.array([0.3, -0.2]), Select([1, 4]), 0.5)
+    method, states = Smoother(control(ETKF()), 2), rng.standard_normal((2, 8, 6))
+    memory = method.analyse(states[0], observation, 1).memory
+    analysis = method.analyse(states[1], observation, 1, memory)
+    expected = ETKF().analyse(states[1], observation, 1).update.apply(memory.states[0])
+    np.testing.assert_array_equal(analysis.earlier[0], expected)
+    assert not np.allclose(analysis.ensemble, ETKF().analyse(states[1], observation, 1).ensemble)
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

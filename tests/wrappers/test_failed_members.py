@@ -12,6 +12,7 @@ from exact import kalman_posterior
 from ensf import (
     ETKF,
     LETKF,
+    RTPS,
     AdaptiveSpread,
     AnalysisInflation,
     AugmentedState,
@@ -30,7 +31,7 @@ from ensf import (
     letsf,
     periodic_line,
 )
-from ensf.dataset import Problem
+from ensf.dataset import Log, Problem
 from ensf.diagnostics import scores
 from ensf.filters import Lost
 from ensf.models.lorenz96 import Lorenz96
@@ -114,6 +115,50 @@ def test_parts_and_earlier_states_take_the_same_weights(prior, rng):
     expected = inner.apply(earlier[LEFT], positions, field="earlier", inflate=False)
     np.testing.assert_array_equal(corrected[LEFT], expected)
     np.testing.assert_allclose(corrected[FAILED], analysis.update.replacement.made(expected))
+
+
+@pytest.mark.parametrize("window", [False, True], ids=["time", "window"])
+@pytest.mark.parametrize("observed", [True, False])
+def test_earlier_states_are_those_of_the_copies_whatever_is_observed(prior, rng, observed, window):
+    """An unmoved copy has the past of the member that it is of; one that is left out has none."""
+    first = rng.standard_normal(prior.shape)
+    seen = SEEN if observed else replace(SEEN, value=SEEN.value * np.nan, error=SEEN.law)
+
+    def smoothed(replaced):
+        method = Smoother(FailedMembers(LETKF(LINE), 4, replaced=replaced, move=0.0), 2)
+        memory = method.analyse(first, SEEN, 1).memory
+        if window:
+            return analyse_window(method, prior[:, None], seen, 1, memory)
+        return method.analyse(prior, seen, 1, memory)
+
+    analysis, left = smoothed(True), smoothed(False)
+    assert list(analysis.info["copies"]) == FAILED
+    for failed, donor in analysis.info["copies"].items():
+        for state in (analysis.ensemble, *analysis.earlier):
+            np.testing.assert_allclose(state[failed], state[donor], rtol=0, atol=1e-12)
+    for state, whole in zip((left.ensemble, *left.earlier), (analysis.ensemble, *analysis.earlier), strict=True):
+        np.testing.assert_array_equal(state, whole[LEFT])
+    assert [len(state) for state in left.memory.states] == [len(LEFT)] * 2
+
+
+def test_parameters_of_what_takes_the_places_stay_within_their_bounds(rng):
+    """The weights are those of the state, in the coordinates of the transform: exp of a combination of logarithms."""
+    rates = np.exp(1.5 * rng.standard_normal((MEMBERS, 2)))
+    states = np.concatenate([rng.standard_normal((MEMBERS, SIZE)), rates], axis=1)
+    states[FAILED] = np.nan
+    log = Parameter(transform=Log())
+    inner = AugmentedState(RTPS(LETKF(LINE), 0.2), (log, log))
+    negative = 0
+    for seed in range(20):
+        method = FailedMembers(inner, 5, move=0.9)
+        for seen in (SEEN, replace(SEEN, value=SEEN.value * np.nan, error=SEEN.law)):
+            analysis = method.analyse(states, seen, seed)
+            left, weights = analysis.ensemble[LEFT], analysis.update.replacement.made
+            np.testing.assert_allclose(analysis.ensemble[FAILED, :SIZE], weights(left[:, :SIZE]), atol=1e-12)
+            expected = np.exp(weights(np.log(left[:, SIZE:])))
+            np.testing.assert_allclose(analysis.ensemble[FAILED, SIZE:], expected, rtol=1e-12)
+            negative += (weights(left[:, SIZE:]) <= 0).any()
+    assert negative
 
 
 def test_a_simulation_that_failed_is_a_member_that_failed(prior):

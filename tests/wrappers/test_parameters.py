@@ -9,12 +9,20 @@ from exact import kalman_posterior
 from ensf import (
     ETKF,
     LETKF,
+    RTPS,
+    AdaptiveInflation,
+    AnalysisInflation,
     AugmentedState,
     Copula,
+    FailedMembers,
+    ForecastInflation,
     Observation,
+    OutlierRejection,
     Parameter,
     Rotation,
     Select,
+    Smoother,
+    Tempered,
     analyse_window,
     at_times,
     letsf,
@@ -24,6 +32,7 @@ from ensf.dataset import Log, Logit
 from ensf.diagnostics import scores
 from ensf.models.lorenz96 import ForcedLorenz96, Lorenz96
 from ensf.twin import Network, Streams, twin
+from ensf.wrappers import Relinearised
 
 SIZE, MEMBERS = 12, 10
 LINE = periodic_line(SIZE, 2.5)
@@ -49,6 +58,23 @@ def test_a_parameter_has_the_exact_posterior_of_the_sample(prior, observation):
     )
     np.testing.assert_allclose(ensemble.mean(axis=0), mean, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(np.cov(ensemble.T), covariance, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("inner", [LETKF(LINE), ETKF(), Rotation(LETKF(LINE))], ids=["local", "global", "rotated"])
+def test_a_parameter_that_stands_still_has_one_smoothed_value(inner, prior, observation):
+    """It is today what it was in each cycle before: it took the update of a place behind the state."""
+    positive = np.concatenate([prior[:, :-1], np.exp(2 * prior[:, -1:])], axis=1)
+    method, memory, states = (
+        Smoother(AugmentedState(inner, (Parameter(), Parameter(transform=Log()))), 3),
+        None,
+        positive,
+    )
+    for _ in range(4):
+        analysis = method.analyse(states, observation, 1, memory)
+        memory, states = analysis.memory, analysis.ensemble * np.r_[np.full(SIZE, 0.9), 1, 1]
+    assert len(analysis.earlier) == 3
+    for earlier in analysis.earlier:
+        np.testing.assert_allclose(earlier[:, SIZE:], analysis.ensemble[:, SIZE:], rtol=1e-12)
 
 
 def test_the_state_does_not_notice(prior, observation):
@@ -144,6 +170,37 @@ def test_places_speak_for_a_parameter(prior, observation):
     there = update.apply(np.repeat(prior[:, [SIZE]], 3, axis=1), np.array(places))
     np.testing.assert_allclose(ensemble[:, SIZE], there.mean(axis=1), rtol=1e-12)
     np.testing.assert_array_equal(ensemble[:, SIZE + 1], prior[:, SIZE + 1])
+
+
+OUTSIDE = {
+    "RTPS": lambda inner: RTPS(inner, 0.9),
+    "AnalysisInflation": lambda inner: AnalysisInflation(inner, 2.0),
+    "Rotation": Rotation,
+    "ForecastInflation": lambda inner: ForecastInflation(inner, 2.0),
+    "AdaptiveInflation": lambda inner: AdaptiveInflation(inner, LINE),
+    "Copula": Copula,
+    "Relinearised": Relinearised,
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_wrappers_that_change_members_stand_inside(name):
+    """Around it they made of a rate within its bounds one below 0."""
+    rate = AugmentedState(LETKF(LINE), (Parameter(transform=Log()),))
+    sentence = f"{name} holds AugmentedState, and would take .*: put it outside, AugmentedState[(]{name}"
+    with pytest.raises(ValueError, match=sentence):
+        OUTSIDE[name](rate)
+    FailedMembers(OutlierRejection(rate), 5)
+    Tempered(rate)
+
+
+def test_a_parameter_without_places_takes_the_mean_over_those_of_the_observations(prior, observation):
+    inner = LETKF(LINE)
+    ensemble = AugmentedState(inner, (Parameter(), Parameter())).analyse(prior, observation, 1).ensemble
+    update = inner.analyse(prior[:, :SIZE], observation, 1).update
+    for entry in (SIZE, SIZE + 1):
+        there = update.apply(np.repeat(prior[:, [entry]], 3, axis=1), np.array([[0.0], [4.0], [9.0]]))
+        np.testing.assert_allclose(ensemble[:, entry], there.mean(axis=1), rtol=1e-12)
 
 
 def test_a_field_is_analysed_at_its_places(prior, observation):

@@ -47,8 +47,9 @@ def test_some_variables_are_corrected_and_the_others_are_the_filters(correction,
     for entries in np.split(rng.permutation(SIZE), [1, 5]):
         part = analysis.update.near(positions[entries]).apply(prior[:, entries], positions[entries], entries)
         np.testing.assert_array_equal(part, expected[:, entries])
-    earlier = analysis.update.apply(prior, positions, inflate=False)
-    np.testing.assert_array_equal(earlier, correction.filter.analyse(prior, SEEN, 1).ensemble)
+    for other in ({"inflate": False}, {"field": "soil"}):
+        uncorrected = analysis.update.apply(prior, positions, **other)
+        np.testing.assert_array_equal(uncorrected, correction.filter.analyse(prior, SEEN, 1).ensemble)
 
 
 def test_variables_of_a_dataset_have_names(prior):

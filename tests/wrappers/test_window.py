@@ -19,7 +19,20 @@ from ensf.models.lorenz96 import Lorenz96
 from ensf.observations import Callback, Identity, Linear, Observation, Pointwise, Select, Window, WindSpeed, arctan
 from ensf.runs import restart, runner
 from ensf.twin import GaussianStart, Method, Network, Streams, TwinExperiment, twin
-from ensf.wrappers import AdaptiveSpread, ModelInTheLoop, Relinearised, Rotation, letsf, model_in_the_loop
+from ensf.wrappers import (
+    AdaptiveSpread,
+    AdditiveNoise,
+    Copula,
+    FailedMembers,
+    ModelInTheLoop,
+    PartialState,
+    Relinearised,
+    Rotation,
+    Standardised,
+    Tempered,
+    letsf,
+    model_in_the_loop,
+)
 
 SIZE, MEMBERS = 12, 15
 EVERYTHING = Identity()
@@ -362,6 +375,47 @@ def test_the_part_that_decides_stands_in_a_loop(window, rng):
 def test_a_loop_in_which_nothing_asks_the_model_is_refused(method):
     with pytest.raises(ValueError, match="without a Relinearised in it, so that nothing asks the model: give Model"):
         ModelInTheLoop(method)
+
+
+CATALOGUE = np.random.default_rng(2).standard_normal((20, SIZE))
+PLACES = {
+    "AdditiveNoise": lambda method: AdditiveNoise(method, CATALOGUE, 0.1),
+    "FailedMembers": lambda method: FailedMembers(method, 4),
+    "PartialState": lambda method: PartialState(method, 3),
+}
+CHANGES = {"Copula": Copula, "Standardised": Standardised, "Tempered": Tempered}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_is_of_one_time_has_no_place_in_a_window(name):
+    around, advice = PLACES[name], "leave it out" if name == "PartialState" else f"outside, {name}"
+    sentence = f"ModelInTheLoop has {name} in it, where it cannot serve a window: .*{advice}"
+    with pytest.raises(ValueError, match=sentence):
+        ModelInTheLoop(Rotation(Relinearised(around(ETKF()))))
+    with pytest.raises(ValueError, match=sentence):
+        ModelInTheLoop(around(Relinearised(ETKF())))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_changes_states_or_likelihood_stands_in_the_part_that_asks_the_model(name, window, rng):
+    """Around it the start of the window was one in other coordinates, or the likelihood counted more than once."""
+    change = CHANGES[name]
+    with pytest.raises(
+        ValueError, match=rf"has {name} in it, where .*: put it inside, Relinearised\({name}\(\.\.\.\)\)"
+    ):
+        ModelInTheLoop(change(Relinearised(ETKF())))
+    if name == "Copula":  # which bends what a linear model has left straight
+        return
+    seen = observed(rng)
+    ensemble = analyse(ModelInTheLoop(Relinearised(change(ETKF()))), window, seen).ensemble
+    np.testing.assert_allclose(ensemble, analyse(change(ETKF()), window, seen).ensemble, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["AdditiveNoise", "FailedMembers"])
+def test_around_the_loop_they_are_as_around_a_filter(name, window, rng):
+    seen, around = observed(rng), PLACES[name]
+    ensemble = analyse(around(ModelInTheLoop(Relinearised(ETKF()))), window, seen).ensemble
+    np.testing.assert_allclose(ensemble, analyse(around(ETKF()), window, seen).ensemble, rtol=0, atol=1e-9)
 
 
 def test_what_a_model_gives_is_looked_at(window, rng):

@@ -84,6 +84,11 @@ class ResolvedUpdate(Update):
     variance: Array = field(kw_only=True)
     freedom: Array = field(kw_only=True)
 
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        return self.update.members
+
     def near(self, positions: np.ndarray) -> ResolvedUpdate:
         """With the observations that reach the positions alone."""
         return replace(self, update=self.update.near(positions))

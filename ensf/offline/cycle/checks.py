@@ -267,7 +267,7 @@ def _met(cycling: Cycling, source: Source, cycle: int, first: int) -> Met | None
         return None
     settings = cycling.analysis(cycle)
     options = {name: settings[name] for name in ("surface", "correlation", "laws")}
-    table = read(paths, good=cycling.good)
+    table = read(paths, good=cycling.good, laws=cycling.laws)
     window = cycling.span(cycle)
     table = table if window is None else table.within(*window)
     observed = meet(_at_start(table, source.layout), named(paths), source.layout, settings["checks"], options)

@@ -116,7 +116,9 @@ def analysed(estimated: Mapping[str, Estimated], values: Values, update: Update,
 
 def replaced(estimated: Mapping[str, Estimated], values: Values, replacement: Replacement) -> dict[str, np.ndarray]:
     """Values of the members that take the places of those that failed, of the analysis of the others."""
-    return {name: estimated[name].parameter.replaced(one[:, None], replacement)[:, 0] for name, one in values.items()}
+    return {
+        name: estimated[name].parameter.combined(one[:, None], replacement.made)[:, 0] for name, one in values.items()
+    }
 
 
 def write(path: Path, members: Sequence[int], forecast: Values, analysis: Values) -> None:
