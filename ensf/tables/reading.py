@@ -64,7 +64,11 @@ def read(
 
 
 def from_frame(
-    frame: pd.DataFrame | Mapping[str, ArrayLike], *, good: Collection[int] = (0,), name: str = "DataFrame"
+    frame: pd.DataFrame | Mapping[str, ArrayLike],
+    *,
+    good: Collection[int] = (0,),
+    laws: Laws | None = None,
+    name: str = "DataFrame",
 ) -> ObservationTable:
     """Table of a DataFrame with the columns of a CSV table, read as that is; an index with a name is a column.
 
@@ -72,8 +76,8 @@ def from_frame(
     ----------
     frame : pandas.DataFrame, or mapping of str to (row,) array
         Times are dates or text in ISO 8601; without a zone they are UTC.
-    good : collection of int
-        Codes in the column `qc` of rows that are to be used.
+    good, laws
+        As of `read`.
     name : str
         What the column ``from_file`` and sentences call it.
 
@@ -87,7 +91,7 @@ def from_frame(
     whole = pd.DataFrame(frame)
     named = any(level is not None for level in whole.index.names)
     content = whole.to_csv(index=named, lineterminator="\n").encode()
-    return _table(csv.parse(content, Path(name), good, "row {}".format), name)
+    return _table(csv.parse(content, Path(name), good, "row {}".format), name, laws)
 
 
 def read_ioda(
