@@ -44,6 +44,7 @@ from ensf.runs.files import expanded
 from ensf.runs.patterns import find_files
 from ensf.tables import ObservationTable, Observed, read
 from ensf.tables.flags import WINDOW
+from ensf.tables.groups import correlations_by_name
 from ensf.tables.stations.stations import dates, time_dims
 from ensf.wrappers.parameters import check_preparable
 
@@ -312,8 +313,8 @@ def lines(cycling: Cycling, tasks: Sequence[Task], tables: Mapping[int, Met | No
     yield f"localization: {reach_of(method, layout)}"
     for name, law in cycling.laws.items():
         yield f"errors of {name}: {law}"
-    by_name = cycling.correlation if isinstance(cycling.correlation, Mapping) else {"every group": cycling.correlation}
-    yield from (f"correlation of errors within {name}: {one}" for name, one in by_name.items() if one is not None)
+    for name, one in correlations_by_name(cycling.correlation).items():
+        yield f"correlation of errors within {name or 'every group'}: {one}"
     loop = loop_of(method)
     if loop is not None:
         yield (
