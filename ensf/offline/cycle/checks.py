@@ -313,8 +313,8 @@ def lines(cycling: Cycling, tasks: Sequence[Task], tables: Mapping[int, Met | No
     yield f"localization: {reach_of(method, layout)}"
     for name, law in cycling.laws.items():
         yield f"errors of {name}: {law}"
-    for name, one in correlations_by_name(cycling.correlation).items():
-        yield f"correlation of errors within {name or 'every group'}: {one}"
+    for name, correlation in correlations_by_name(cycling.correlation).items():
+        yield f"correlation of errors within {name or 'every group'}: {correlation}"
     loop = loop_of(method)
     if loop is not None:
         yield (
