@@ -127,6 +127,8 @@ def as_floating(values: ArrayLike | Array, name: str) -> Array:
     ValueError
         If it is not made of real numbers.
     """
+    if type(values) is np.ndarray and values.dtype.type in (np.float32, np.float64) and values.dtype.isnative:
+        return values
     if array_api_compat.is_array_api_obj(values) and not isinstance(values, np.ndarray | np.generic):
         array = cast(Array, values)
         if not namespace(array).isdtype(array.dtype, "real floating"):

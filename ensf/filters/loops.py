@@ -14,31 +14,36 @@ BLOCK = 512
 def _combine_block(anomalies, weights, start, stop, increments):
     """For every entry: members in order, products added one after another, in double precision.
 
-    Two columns and four members at a time, so that a number that was loaded is used more than once.
+    Four columns and four members at a time, so that a number that was loaded is used more than once.
     """
-    last = weights.shape[1] - 1
+    last, size = weights.shape[1] - 1, stop - start
     together = anomalies.shape[0] // 4 * 4
-    one, two = np.empty(stop - start), np.empty(stop - start)
-    for j in range(0, last + 1, 2):
-        n = min(j + 1, last)
-        one[:] = 0.0
-        two[:] = 0.0
+    one, two, three, four = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    for j in range(0, last + 1, 4):
+        m, n, o = min(j + 1, last), min(j + 2, last), min(j + 3, last)
+        one[:], two[:], three[:], four[:] = 0.0, 0.0, 0.0, 0.0
         for k in range(0, together, 4):
-            v0, v1, v2, v3 = weights[k, j], weights[k + 1, j], weights[k + 2, j], weights[k + 3, j]
+            u0, u1, u2, u3 = weights[k, j], weights[k + 1, j], weights[k + 2, j], weights[k + 3, j]
+            v0, v1, v2, v3 = weights[k, m], weights[k + 1, m], weights[k + 2, m], weights[k + 3, m]
             w0, w1, w2, w3 = weights[k, n], weights[k + 1, n], weights[k + 2, n], weights[k + 3, n]
-            for i in range(stop - start):
+            x0, x1, x2, x3 = weights[k, o], weights[k + 1, o], weights[k + 2, o], weights[k + 3, o]
+            for i in range(size):
                 a0, a1 = anomalies[k, start + i], anomalies[k + 1, start + i]
                 a2, a3 = anomalies[k + 2, start + i], anomalies[k + 3, start + i]
-                one[i] = one[i] + v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
-                two[i] = two[i] + w0 * a0 + w1 * a1 + w2 * a2 + w3 * a3
+                one[i] = one[i] + u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3
+                two[i] = two[i] + v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
+                three[i] = three[i] + w0 * a0 + w1 * a1 + w2 * a2 + w3 * a3
+                four[i] = four[i] + x0 * a0 + x1 * a1 + x2 * a2 + x3 * a3
         for k in range(together, anomalies.shape[0]):
-            v0, w0 = weights[k, j], weights[k, n]
-            for i in range(stop - start):
-                one[i] += v0 * anomalies[k, start + i]
-                two[i] += w0 * anomalies[k, start + i]
-        for i in range(stop - start):
-            increments[j, start + i] = one[i]
-            increments[n, start + i] = two[i]
+            for i in range(size):
+                a0 = anomalies[k, start + i]
+                one[i] += weights[k, j] * a0
+                two[i] += weights[k, m] * a0
+                three[i] += weights[k, n] * a0
+                four[i] += weights[k, o] * a0
+        for i in range(size):
+            increments[j, start + i], increments[m, start + i] = one[i], two[i]
+            increments[n, start + i], increments[o, start + i] = three[i], four[i]
 
 
 @compiled(parallel=True)

@@ -120,7 +120,8 @@ def _systematic(weights: Array, offset: float) -> Array:
     xp = namespace(weights)
     size = weights.shape[0]
     ticks = (xp.arange(size, dtype=weights.dtype, device=weights.device) + offset) / size
-    return xp.clip(xp.searchsorted(xp.cumulative_sum(weights), ticks, side="right"), 0, size - 1)
+    chosen = xp.searchsorted(xp.cumulative_sum(weights), ticks, side="right")
+    return xp.where(chosen < size, chosen, size - 1)  # none is below 0, and rounding may leave the sum below a tick
 
 
 def _noise_weights(noise: Array, weights: Array) -> Array:

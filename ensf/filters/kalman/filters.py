@@ -17,6 +17,7 @@ from ensf.filters.base import Memory, Prepared, Update
 from ensf.filters.weights import WeightsUpdate, gain, precise, spectrum, symmetric_root
 from ensf.observations.error_laws import is_gaussian
 from ensf.observations.observation import Observation
+from ensf.observations.predictions import check_resolved
 
 __all__ = ["ETKF", "EnKF", "whitened"]
 
@@ -37,7 +38,6 @@ class EnKF(Prepared):
         ValueError
             If the errors are not Gaussian.
         """
-        observation.check_resolved(predicted)
         anomalies, innovation = whitened(predicted, observation)
         noise = normal(stream(rng, predicted), anomalies.shape, predicted)
         root = math.sqrt(anomalies.shape[0] - 1)
@@ -62,7 +62,6 @@ class ETKF(Prepared):
             If the errors are not Gaussian.
         """
         xp = namespace(predicted)
-        observation.check_resolved(predicted)
         anomalies, innovation = whitened(predicted, observation)
         vectors, values, pulls = spectrum(anomalies, innovation)
         mean = xp.matmul(vectors, pulls / (1 + values)) / math.sqrt(anomalies.shape[0] - 1)
@@ -83,10 +82,14 @@ def whitened(predicted: Array, observation: Observation) -> tuple[Array, Array]:
     ------
     ValueError
         If the errors are not Gaussian.
+    Unresolved
+        If a prediction is rounded by more than the error, as of `Observation.check_resolved`.
     """
     law = observation.law
     if not is_gaussian(law):
         raise ValueError(f"a Kalman filter needs Gaussian errors, not {law}: give standard deviations or Correlated")
     values = observation.part.function(predicted)
+    if observation.size:
+        check_resolved(values, law.standard_deviation(observation.value))
     anomalies = law.whiten(centred(values) / math.sqrt(values.shape[0] - 1))
     return anomalies, law.whiten(mean_departure(observation.value, values))

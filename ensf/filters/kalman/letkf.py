@@ -58,7 +58,6 @@ class LETKF(Prepared):
             If errors are not Gaussian, the place of an observation is unknown, or, with unresolved
             variance, an observation reads several variables, or a variable is read several times.
         """
-        observation.check_resolved(predicted)
         observation = observation.decorrelated()
         position = check_local(observation, self.localization, "LETKF", correlated=True)
         if not observation.law.is_gaussian:
