@@ -269,6 +269,18 @@ def test_ten_thousand_columns_are_refused_at_once(tmp_path):
     assert time.perf_counter() - start < 2
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_another_separator_is_told(tmp_path, separator):
+    with pytest.raises(ValueError, match=r"obs\.csv separates its columns by '.*': write it with commas"):
+        read(csv_file(tmp_path, [row.replace(",", separator) for row in ROWS], HEADER.replace(",", separator)))
+
+
+def test_quotes_after_a_blank_are_quotes(tmp_path):
+    quoted = [", ".join(f'"{entry}"' for entry in row.split(",")) for row in (HEADER, *ROWS[2:])]
+    table = read(csv_file(tmp_path, [*quoted[1:], quoted[1].replace("-3.25", "abc")], quoted[0]))
+    assert table.value.tolist()[:2] == [-3.25, 10.0] and table.codes.tolist() == [0, 7, UNREADABLE]
+
+
 def test_an_open_quote_is_no_csv(tmp_path):
     with pytest.raises(ValueError, match=r"obs\.csv, line 5: not CSV"):
         read(csv_file(tmp_path, [*ROWS[:3], ROWS[3].replace(",7", ',"7')]))
