@@ -113,9 +113,8 @@ def _header(text: str, path: Path) -> list[str]:
     """Names of the columns, from the first line that is not empty."""
     for row in _reader(text, path):
         if len(row) == 1 and (other := re.search(r"[;\t|]", row[0])):
-            raise ValueError(
-                f"{path} separates its columns by {other[0]!r}: write it with commas between columns, and points in numbers"
-            )
+            advice = "write it with commas between columns, and points in numbers"
+            raise ValueError(f"{path} separates its columns by {other[0]!r}: {advice}")
         if row:
             return [name.strip() for name in row]
     raise ValueError(f"{path} is empty: give a header and one line per observation")
