@@ -36,7 +36,7 @@ def check_rows(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> np.n
 
 
 def first_problem(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> tuple[int, str] | None:
-    """The first broken row and, in a sentence, its first problem: column, what it holds, what to do, what becomes of it.
+    """The first broken row and, in a sentence, its first problem: column, what it holds, what to do, and its end.
 
     A row without a value is not broken: nothing was measured.
     """
