@@ -37,7 +37,6 @@ LINE = periodic_line(SIZE, half_width=3.0)
 LOOP = letsf(LINE, loop=True, max_pieces=2)
 
 MODULE = """
-import math
 import os
 import random
 import struct
@@ -62,7 +61,7 @@ def model(dataset, duration):
     return dataset.assign(u=dataset.u.copy(data=lorenz(dataset.u.values, duration)))
 
 def rounded(dataset, duration):
-    values = [math.exp(one / 8) for one in lorenz([8 * math.log(one) for one in dataset.u.values], duration)]
+    values = [5 + one / 200 for one in lorenz([200 * (float(one) - 5) for one in dataset.u.values], duration)]
     return dataset.assign(u=dataset.u.copy(data=values).astype("f4"))
 
 def in_the_loop():
@@ -315,8 +314,8 @@ def test_rounding_of_transforms_is_no_noise_of_the_model(place):
     logarithms = {"variables": {"u": Log()}, "method": ModelInTheLoop(Relinearised(LETSF(LINE), max_pieces=0))}
     for path in (place / "initial").glob("*.nc"):
         file = xr.load_dataset(path)
-        file.assign(u=np.exp(file.u / 8).astype("f4")).to_netcdf(path, format="NETCDF3_64BIT")
-    (place / "obs_1.csv").write_text("variable,value,error,time,x\nu,1.5,0.5,2020-01-01,3\n")
+        file.assign(u=(5 + file.u / 200).astype("f4")).to_netcdf(path, format="NETCDF3_64BIT")
+    (place / "obs_1.csv").write_text("variable,value,error,time,x\nu,5.02,0.01,2020-01-01,3\n")
     assert run(place, {"model": "ring:rounded"}, cycles=1, **logarithms)[0]["model_runs"] == 1 + 2 / MEMBERS
 
 
