@@ -82,7 +82,7 @@ class Again:
             names = [path.name for path in source.paths[: len(states)]]
             for path, name in zip(before.paths, names, strict=False):
                 copy(path, self.folder / name)
-            if is_moved:  # else rounding, of transforms and of packing, would be taken for noise of the model
+            if is_moved:  # else the rounding of packed numbers would be taken for noise of the model
                 write_values(self.folder, before, states, names)
             try:
                 ends = self.forecast([self.folder / name for name in names])
