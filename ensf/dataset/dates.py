@@ -121,7 +121,8 @@ def _step(variable: xr.DataArray | xr.Variable) -> float:
     """Distance of the numbers that can be stored, where they are largest, in the unit of `_counted`."""
     if variable.dtype.kind != "f" or not variable.size:
         return 0.0
-    return float(np.nanmax(np.spacing(np.abs(variable.values)), initial=0.0)) * _counted(variable)[0]
+    numbers = np.abs(variable.values[np.isfinite(variable.values)])
+    return float(np.max(np.spacing(numbers), initial=0.0)) * _counted(variable)[0]
 
 
 def _seconds(variable: xr.DataArray | xr.Variable) -> float:

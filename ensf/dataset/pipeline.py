@@ -252,12 +252,15 @@ class Pipeline:
     def _window(self, window: Window, states: np.ndarray) -> Window:
         """The window in z, which ends with `states`."""
         whole = Tile(self.layout, np.arange(self.layout.size))
+        start = self.states(window.start)
 
         def forecast(states: np.ndarray) -> np.ndarray:
+            if np.array_equal(states, start[: len(states)]):  # the inverse of a transform rounds
+                return self.states(window.forecast(window.start[: len(states)].copy()))
             nothing = np.zeros(states.shape, dtype=bool)
             return self.states(window.forecast(self._finished(states, nothing, states, whole)))
 
-        return Window(self.states(window.start), states, forecast)
+        return Window(start, states, forecast)
 
     def unresolved_members(self, ensemble: np.ndarray) -> np.ndarray:
         """Members ``(member,)`` of a physical ensemble so far off that rounding hides an observation from a filter."""

@@ -49,7 +49,7 @@ class Again:
         Of changed copies, which is the loop's own.
     forecast : callable
         Takes the copies of one member or of all, gives the files of their forecasts. One alone is the first member, or
-        the mean of all in a copy of the first member's file. Raises `NotForecast` for a member that fails.
+        the mean of all in a copy of the first member's file. Raises `NotForecast` for what fails.
     """
 
     paths: tuple[Path, ...]
@@ -69,18 +69,27 @@ class Again:
         Raises
         ------
         ValueError, OSError
-            If a start file cannot be read, or is not like those of the forecast.
+            If a start file cannot be read, or is not like those of the forecast; from the window, if the mean cannot be
+            forecast, which is no member's failure.
         """
         before = source.earlier(self.paths)
+        start = before.load(distinct=False).astype(end.dtype, copy=False)
 
         def forecast(states: np.ndarray) -> np.ndarray:
+            is_moved = not np.array_equal(states, start[: len(states)])
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
             names = [path.name for path in source.paths[: len(states)]]
             for path, name in zip(before.paths, names, strict=False):
                 copy(path, self.folder / name)
-            write_values(self.folder, before, states, names)
-            ends = self.forecast([self.folder / name for name in names])
+            if is_moved:  # else the rounding of packed numbers would be taken for noise of the model
+                write_values(self.folder, before, states, names)
+            try:
+                ends = self.forecast([self.folder / name for name in names])
+            except NotForecast as error:
+                if is_moved and len(states) == 1:
+                    raise OSError(f"the forecast of the mean failed: {error}; repair it and resume") from None
+                raise
             return source.catalogue(ends).astype(end.dtype, copy=False)
 
-        return Window(before.load(distinct=False).astype(end.dtype, copy=False), end, forecast)
+        return Window(start, end, forecast)

@@ -16,7 +16,7 @@ from ensf.dataset import Layout
 from ensf.localization import Localization
 from ensf.observations import Observation, Operator
 from ensf.tables import Check, ObservationTable, Observed
-from ensf.tables.columns import FILE
+from ensf.tables.columns import FILE, numbers_of, words_of
 from ensf.tables.flags import WITHHELD
 from ensf.tables.units import conversions
 
@@ -107,16 +107,21 @@ def _of_forecast(checks: Sequence[Check]) -> list[Check]:
 def set_aside(observed: Observed, part: float) -> tuple[Observed, Observed]:
     """The observations to use, and those that are withheld, to be scored.
 
-    Withheld are rows with a number other than 0 in a column ``withheld``, and a part of the places, whole: what lies
-    at one place, as a profile does, would otherwise be scored by its neighbours. In a single column its heights are
-    the places. Places are chosen by their coordinates
-    alone, so that they are the same in every cycle and with every method.
+    Withheld are rows with a number other than 0, or true, in a column ``withheld``, and a part of the places, whole:
+    what lies at one place, as a profile does, would otherwise be scored by its neighbours. In a single column its
+    heights are the places. Places are chosen by their coordinates alone, so that they are the same in every cycle and
+    with every method.
 
     Parameters
     ----------
     observed : Observed
     part : float
         From 0 up to, but without, 1.
+
+    Raises
+    ------
+    ValueError
+        If an entry in the column is neither a number nor true or false.
     """
     table = observed.table
     places, number = np.unique(np.round(table.places, 6), axis=0, return_inverse=True)
@@ -125,7 +130,7 @@ def set_aside(observed: Observed, part: float) -> tuple[Observed, Observed]:
     chosen = used[sorted(range(len(used)), key=rank.__getitem__)[: math.ceil(part * len(used))]]
     withheld = np.isin(number.ravel(), chosen)
     if "withheld" in table.extra:
-        withheld |= np.nan_to_num(table.extra["withheld"].astype(np.float64)) != 0
+        withheld |= _by_hand(table, table.extra["withheld"])
     here = withheld[observed.used]
     table = table.reject(withheld, WITHHELD)
 
@@ -133,6 +138,16 @@ def set_aside(observed: Observed, part: float) -> tuple[Observed, Observed]:
         return replace(observed, observation=observed.observation.restrict(kept), used=observed.used[kept], table=table)
 
     return with_rows(np.flatnonzero(~here)), with_rows(np.flatnonzero(here))
+
+
+def _by_hand(table: ObservationTable, column: np.ndarray) -> np.ndarray:
+    """Rows that a column ``withheld`` names, ``(row,)`` of bool."""
+    words = np.char.lower(np.char.strip(words_of(column)))
+    numbers = np.where(words == "true", 1.0, np.where(np.isin(words, ("false", "", "nan")), 0.0, numbers_of(column)))
+    if np.isnan(numbers).any():
+        row = int(np.argmax(np.isnan(numbers)))
+        raise ValueError(f"{table.place(row)}: withheld is {str(column[row])!r}: give 1 to withhold the row, or 0")
+    return numbers != 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,10 @@ from ensf.tables.columns import VERTICAL
 from ensf.tables.flags import BAD_ERROR, BAD_HEIGHT, BAD_POSITION, BAD_VALUE, MISSING, NO_ERROR, NO_TIME, UNKNOWN, USED
 from ensf.tables.laws import Laws, without_error
 
-__all__ = ["check_rows", "check_shapes", "first_problem", "on_earth"]
+__all__ = ["REJECTED", "check_rows", "check_shapes", "first_problem", "on_earth"]
 
+REJECTED = "; the row is rejected"
+"""How a sentence about a row ends."""
 ROUNDING = 1e-5
 """Degrees by which a latitude may be beyond a pole: those of 4 bytes, and of radians."""
 LIMITS = {"lat": (-90.0 - ROUNDING, 90.0 + ROUNDING), "lon": (-180.0 - ROUNDING, 360.0 + ROUNDING)}
@@ -36,7 +38,7 @@ def check_rows(columns: Mapping[str, np.ndarray], axes: tuple[str, ...]) -> np.n
 def first_problem(
     columns: Mapping[str, np.ndarray], axes: tuple[str, ...], laws: Laws | None = None
 ) -> tuple[int, str] | None:
-    """The first broken row and, in a sentence, its first problem: column, what it holds, and what to do.
+    """The first broken row and, in a sentence, its first problem: column, what it holds, what to do, and its end.
 
     A row without a value is not broken: nothing was measured; nor is one without an error whose law needs none.
     """
@@ -49,7 +51,8 @@ def first_problem(
             row = int(np.argmax(bad & used))
             if first is None or row < first[0]:
                 entry = str(columns[name][row])
-                first = (row, f"{name} is {entry if entry else 'empty'}: {advice}")
+                ending = "; unless its law needs none, the row is rejected" if code == NO_ERROR else REJECTED
+                first = (row, f"{name} is {entry if entry else 'empty'}: {advice}{ending}")
     return first
 
 

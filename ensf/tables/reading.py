@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ensf.runs.patterns import find_files
-from ensf.tables.check import first_problem
+from ensf.tables.check import REJECTED, first_problem
 from ensf.tables.columns import FILE, ROW, VERTICAL, Columns, axes
 from ensf.tables.formats import csv, dart, files, ioda
 from ensf.tables.laws import Laws
@@ -205,7 +205,7 @@ def _tell(columns: Columns, values: Mapping[str, np.ndarray], name: str, laws: L
     first = first_problem(values, axes(values), laws)
     if columns.problems:
         row = min(columns.problems)
-        first = (row, columns.problems[row]) if first is None or row <= first[0] else first
+        first = (row, columns.problems[row] + REJECTED) if first is None or row <= first[0] else first
     if first is not None:
         row, problem = first
-        LOGGER.warning("%s, %s: %s; the row is rejected", name, columns.where(row), problem)
+        LOGGER.warning("%s, %s: %s", name, columns.where(row), problem)

@@ -20,6 +20,7 @@ import xarray as xr
 
 from ensf import letsf
 from ensf.cli import main
+from ensf.dataset import Log
 from ensf.dataset.methods import Recommended
 from ensf.filters import LETSF
 from ensf.localization import periodic_line
@@ -59,6 +60,10 @@ def lorenz(u, duration, step=0.05):
 def model(dataset, duration):
     return dataset.assign(u=dataset.u.copy(data=lorenz(dataset.u.values, duration)))
 
+def rounded(dataset, duration):
+    values = [5 + one / 200 for one in lorenz([200 * (float(one) - 5) for one in dataset.u.values], duration)]
+    return dataset.assign(u=dataset.u.copy(data=values).astype("f4"))
+
 def in_the_loop():
     return os.sep + os.path.join("runs", "loop") + os.sep in os.getcwd()
 
@@ -68,6 +73,8 @@ if __name__ == "__main__":
         log.write(f"{member} {seed} {in_the_loop()}\\n")
     if "ill" in words and member == "2" or "ill_in_loop" in words and member == "2" and in_the_loop():
         sys.exit("this member is ill")
+    if "first_in_loop" in words and member == "1" and in_the_loop():
+        sys.exit("the first is ill")
     if "once" in words and member == "3" and in_the_loop() and not os.path.exists("FOLDER/tried"):
         open("FOLDER/tried", "w").close()
         sys.exit("first time")
@@ -292,6 +299,24 @@ def test_a_member_that_fails_in_the_loop_is_as_one_that_failed_before(place):
     ]
     assert replaced[0] == replaced[1]
     np.testing.assert_array_equal(analysed(place / "replaced_ill", 1), analysed(place / "replaced_ill_in_loop", 1))
+
+
+def test_the_first_member_that_fails_in_the_loop_alone_is_no_mean(place):
+    """It is forecast again by itself first, to see whether the model has noise."""
+    lines = []
+    records = run(place, program(place, "first_in_loop"), min_members=3, show=lines.append)
+    assert [record["failed"] for record in records] == [[1], []]
+    assert "goes on without member 1: in the loop it ended with" in lines[0]
+
+
+def test_rounding_of_transforms_is_no_noise_of_the_model(place):
+    """Members are stored in single precision, and analysed as logarithms, whose inverse rounds otherwise."""
+    logarithms = {"variables": {"u": Log()}, "method": ModelInTheLoop(Relinearised(LETSF(LINE), max_pieces=0))}
+    for path in (place / "initial").glob("*.nc"):
+        file = xr.load_dataset(path)
+        file.assign(u=(5 + file.u / 200).astype("f4")).to_netcdf(path, format="NETCDF3_64BIT")
+    (place / "obs_1.csv").write_text("variable,value,error,time,x\nu,5.02,0.01,2020-01-01,3\n")
+    assert run(place, {"model": "ring:rounded"}, cycles=1, **logarithms)[0]["model_runs"] == 1 + 2 / MEMBERS
 
 
 def test_noise_of_the_model_costs_a_forecast_and_stays_with_its_member(place):

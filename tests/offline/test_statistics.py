@@ -173,15 +173,20 @@ def test_the_same_places_are_withheld_whatever_the_order_of_rows(tmp_path):
     assert chosen[0] == chosen[1]
 
 
-def test_a_column_withholds_rows(tmp_path):
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("True", "False"), ("2", ""), ("x", "0")])
+def test_a_column_withholds_rows(tmp_path, yes, no):
     folder = write(tmp_path / "f")
     lines = (folder / "obs.csv").read_text().splitlines()
     (folder / "obs.csv").write_text(
-        "\n".join([lines[0] + ",withheld", lines[1] + ",1", *(one + ",0" for one in lines[2:])])
+        "\n".join([lines[0] + ",withheld", f"{lines[1]},{yes}", *(f"{one},{no}" for one in lines[2:])])
     )
-    job = Offline(LETKF_300, variables=["t", "q", "sst"], mask=True).prepare(
-        f"{folder}/forecast_*.nc", folder / "obs.csv", tmp_path / "o"
-    )
+    offline = Offline(LETKF_300, variables=["t", "q", "sst"], mask=True)
+    files = f"{folder}/forecast_*.nc", folder / "obs.csv", tmp_path / "o"
+    if yes == "x":
+        with pytest.raises(ValueError, match=r"obs\.csv: row 0: withheld is 'x': give 1 to withhold the row, or 0"):
+            offline.prepare(*files)
+        return
+    job = offline.prepare(*files)
     assert job.observed.table.codes[0] == WITHHELD and job.withheld.used.tolist() == [0]
 
 

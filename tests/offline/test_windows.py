@@ -114,6 +114,10 @@ def test_times_are_compared_as_dates(tmp_path):
         check_times([first, dated(tmp_path / "m4.nc", size=2)], "realization")
     with pytest.raises(ValueError, match=r"m5\.nc is of no time but .*m1\.nc of 2024-02-27T00:00:00"):
         check_times([first, dated(tmp_path / "m5.nc", units="hours")], "realization")
+    unwritten = [dated(tmp_path / f"u{number}.nc", value=[np.nan]) for number in (1, 2)]
+    check_times(unwritten, "realization")
+    with pytest.raises(ValueError, match=r"u1\.nc is of no time but .*m4\.nc of 2024-02-27T00:00:00"):
+        check_times([dated(tmp_path / "m4.nc", value=[0.0]), unwritten[0]], "realization")
     with pytest.raises(ValueError, match=r"m6\.nc: variable 'time' has no time at 1 of 2 places: repair it"):
         check_times([dated(tmp_path / "m6.nc", value=[0.0, np.nan], size=2)], "realization")
     one = dated(tmp_path / "one.nc", value=[3.0, 3.0, 4.0], size=3)

@@ -269,6 +269,18 @@ def test_ten_thousand_columns_are_refused_at_once(tmp_path):
     assert time.perf_counter() - start < 2
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_another_separator_is_told(tmp_path, separator):
+    with pytest.raises(ValueError, match=r"obs\.csv separates its columns by '.*': write it with commas"):
+        read(csv_file(tmp_path, [row.replace(",", separator) for row in ROWS], HEADER.replace(",", separator)))
+
+
+def test_quotes_after_a_blank_are_quotes(tmp_path):
+    quoted = [", ".join(f'"{entry}"' for entry in row.split(",")) for row in (HEADER, *ROWS[2:])]
+    table = read(csv_file(tmp_path, [*quoted[1:], quoted[1].replace("-3.25", "abc")], quoted[0]))
+    assert table.value.tolist()[:2] == [-3.25, 10.0] and table.codes.tolist() == [0, 7, UNREADABLE]
+
+
 def test_an_open_quote_is_no_csv(tmp_path):
     with pytest.raises(ValueError, match=r"obs\.csv, line 5: not CSV"):
         read(csv_file(tmp_path, [*ROWS[:3], ROWS[3].replace(",7", ',"7')]))
@@ -277,9 +289,9 @@ def test_an_open_quote_is_no_csv(tmp_path):
 CELLS = [
     (2, "-3.25", "abc", UNREADABLE, "line 4: value is 'abc': give a number"),
     (2, "-3.25", "1_0", UNREADABLE, "line 4: value is '1_0': give a number"),
-    (2, "0.5", "0", BAD_ERROR, "line 4: error is 0.0: give a positive standard deviation"),
+    (2, "0.5", "0", BAD_ERROR, "line 4: error is 0.0: give a positive standard deviation; the"),
     (2, "0.5", "-1", BAD_ERROR, "line 4: error is -1.0"),
-    (2, "0.5", "", NO_ERROR, "line 4: error is nan"),
+    (2, "0.5", "", NO_ERROR, "line 4: error is nan: give a positive standard deviation; unless its law needs none, "),
     (2, "0.5", "inf", BAD_ERROR, "line 4: error is inf"),
     (0, "2024-01-31T12:00:00", "2024-13-31", UNREADABLE, "line 2: time is '2024-13-31': give ISO 8601"),
     (0, "2024-01-31T12:00:00", "", NO_TIME, "line 2: time is NaT"),
@@ -304,7 +316,7 @@ def test_a_broken_row_of_csv_is_rejected_and_told(tmp_path, caplog, row, old, ne
     assert table.codes.tolist() == expected
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == bool(message)
-    assert all("obs.csv, " + message in one and one.endswith("; the row is rejected") for one in told)
+    assert all("obs.csv, " + message in one and one.endswith(" the row is rejected") for one in told)
 
 
 def test_lines_of_wrong_lengths_that_cancel_are_seen(tmp_path):

@@ -352,13 +352,8 @@ def _again(
         ]
         failed = _failures(again, cycle, cycling, loop / "runs", workers)
         for number, task in enumerate(again):
-            if task.member in failed and len(again) > 1:
-                raise NotForecast(f"in the loop {failed[task.member]}", number)
             if task.member in failed:
-                raise OSError(
-                    f"the forecast of the mean in the loop of cycle {cycle} failed: {failed[task.member]}; repair it "
-                    "and resume"
-                )
+                raise NotForecast(f"in the loop {failed[task.member]}", number)
         return [task.output for task in again]
 
     return Again(tuple(task.input for task in tasks), loop / "start", forecast)

@@ -112,6 +112,9 @@ def save(path: Path, columns: Mapping[str, np.ndarray], meanings: Mapping[int, s
 def _header(text: str, path: Path) -> list[str]:
     """Names of the columns, from the first line that is not empty."""
     for row in _reader(text, path):
+        if len(row) == 1 and (other := re.search(r"[;\t|]", row[0])):
+            advice = "write it with commas between columns, and points in numbers"
+            raise ValueError(f"{path} separates its columns by {other[0]!r}: {advice}")
         if row:
             return [name.strip() for name in row]
     raise ValueError(f"{path} is empty: give a header and one line per observation")
@@ -124,7 +127,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _reader(text: str, path: Path) -> Iterator[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     try:
         yield from reader
     except csv.Error as error:
@@ -137,7 +140,7 @@ def _where(path: Path) -> Callable[[int], str]:
     @cache
     def lines() -> list[int]:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+            reader = csv.reader(file, skipinitialspace=True)
             return [reader.line_num for row in reader if row][1:]
 
     return lambda row: f"line {lines()[row]}"
