@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.dates import tells_dates
 from ensf.dataset.layout import Layout
 from ensf.dataset.units import in_units
 from ensf.localization import variable_code
@@ -27,6 +28,7 @@ __all__ = [
     "check_periods",
     "column_coordinate",
     "find_coordinate",
+    "is_time_of_state",
     "located",
     "positions",
     "recognise",
@@ -233,6 +235,13 @@ def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
         if fits:
             return _in_degrees(fits[0]) if name in COLUMNS.values() or _is_of_sphere(fits[0]) else fits[0]
     return variable[name].assign_attrs(units=COUNTED) if name in variable.dims and _is_countable(name) else None
+
+
+def is_time_of_state(coordinate: xr.DataArray) -> bool:
+    """Whether it is a time that members have in common, unlike the start of their forecasts."""
+    standard_name, criterion = coordinate.attrs.get("standard_name"), CRITERIA["time"]
+    named = standard_name in criterion.standard_names or coordinate.name in ("time", *criterion.names)
+    return named or tells_dates(coordinate) and standard_name != "forecast_reference_time"
 
 
 def _is_countable(dim: str) -> bool:
