@@ -76,6 +76,7 @@ def parser() -> ArgumentParser:
 def _run(values: Options, command: str, follow: Follow) -> int:
     import numpy as np
 
+    from ensf.offline.estimates import unseen_reference
     from ensf.offline.observations import summary
     from ensf.offline.statistics import lines
 
@@ -104,8 +105,8 @@ def _run(values: Options, command: str, follow: Follow) -> int:
             "with this memory, and this one is the forecast (DeferredAnalysis)",
             file=sys.stderr,
         )
-    if analysis.info.get("references_unseen"):
-        print("ensf: no row is of a kind that is named as the reference: check its name", file=sys.stderr)
+    if unseen := unseen_reference(analysis.info):
+        print(f"ensf: {unseen}", file=sys.stderr)
     for line in lines(analysis.info["statistics"]):
         print(line)
     used = f", {summary(table)}" if table.used.any() else ""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
+from ensf.dataset.dates import tells_dates
 from ensf.dataset.layout import Layout
 from ensf.dataset.units import in_units
 from ensf.localization import variable_code
@@ -27,6 +28,7 @@ __all__ = [
     "check_periods",
     "column_coordinate",
     "find_coordinate",
+    "is_time_of_state",
     "located",
     "positions",
     "recognise",
@@ -40,7 +42,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Criterion:
-    """How a coordinate is recognised: by its standard name, else its units, else its name.
+    """How a coordinate is recognised: by its standard name, else its units, its name, or an attribute.
 
     Parameters
     ----------
@@ -51,12 +53,15 @@ class Criterion:
     names : tuple of str
     axis : str
         CF attribute ``axis``, written to files.
+    attributes : tuple of str
+        Attributes that no other coordinate has.
     """
 
     standard_names: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     axis: str = ""
+    attributes: tuple[str, ...] = ()
 
 
 CRITERIA: dict[str, Criterion] = {
@@ -76,6 +81,7 @@ CRITERIA: dict[str, Criterion] = {
         standard_names=("air_pressure", "altitude", "depth", "geopotential_height", "height", "model_level_number"),
         names=("z", "level", "lev", "plev", "depth", "height", "altitude"),
         axis="Z",
+        attributes=("positive",),
     ),
     "time": Criterion(standard_names=("time",), names=("Time", "valid_time"), axis="T"),
     "x": Criterion(standard_names=("projection_x_coordinate",)),
@@ -158,11 +164,13 @@ def positions(
     Raises
     ------
     ValueError
-        If a variable has no such coordinate, or more than one.
+        If a variable has no such coordinate, or more than one, or is placed by `at` though it has levels.
     """
     blocks = []
     for name, variable in layout.template.data_vars.items():
-        columns = [_column(variable, dim, at or {})[layout.kept(name)] for dim in variable_dims(name, dims)]
+        its_dims = variable_dims(name, dims)
+        _check_levels(variable, its_dims, at or {})
+        columns = [_column(variable, dim, at or {})[layout.kept(name)] for dim in its_dims]
         blocks.append(np.stack(columns, axis=1))
     return np.concatenate(blocks).astype(np.float64)
 
@@ -189,12 +197,24 @@ def _column(variable: xr.DataArray, name: str, at: Mapping[str, float]) -> np.nd
         return np.full(variable.size, variable_code(str(variable.name)))
     if coordinate is None:
         if name not in at:
-            where = f"at={{{name!r}: ...}}"
             raise ValueError(
-                f"variable {variable.name!r} has no coordinate {name!r}: give dims=, or its place, {where}"
+                f"variable {variable.name!r} has no coordinate {name!r} but {_named(variable)}: give dims= of these, "
+                f"or its place, at={{{name!r}: ...}}"
             )
         return np.full(variable.size, float(at[name]))
     return coordinate.variable.set_dims(variable.sizes).transpose(*variable.dims).values.ravel()
+
+
+def _check_levels(variable: xr.DataArray, dims: Sequence[str], at: Mapping[str, float]) -> None:
+    """Raise ValueError if all levels of a variable would be at one place, for another name of their coordinate."""
+    found = {dim: find_coordinate(variable, dim) for dim in dims}
+    placed = [dim for dim, coordinate in found.items() if coordinate is None and dim in at]
+    levels = find_coordinate(variable, "vertical") if placed else None
+    if levels is not None and levels.size > 1 and all(one is None or one.name != levels.name for one in found.values()):
+        raise ValueError(
+            f"variable {variable.name!r} has no coordinate {placed[0]!r} but levels along {levels.name!r}, and would "
+            f"be at {at[placed[0]]:g} as a whole: name that in dims= and at=, or 'vertical', the levels of any variable"
+        )
 
 
 def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
@@ -222,6 +242,7 @@ def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
         [c for c in variable.coords.values() if c.attrs.get("standard_name") in (name, *criterion.standard_names)],
         [c for c in variable.coords.values() if c.attrs.get("units") in criterion.units],
         [c for c in variable.coords.values() if c.name in criterion.names],
+        [c for c in variable.coords.values() if any(one in c.attrs for one in criterion.attributes)],
     ):
         if len(fits) > 1 and name == "vertical":  # levels may have heights and pressures as auxiliary coordinates
             fits = [c for c in fits if c.name in variable.dims] or fits
@@ -233,6 +254,13 @@ def find_coordinate(variable: xr.DataArray, name: str) -> xr.DataArray | None:
         if fits:
             return _in_degrees(fits[0]) if name in COLUMNS.values() or _is_of_sphere(fits[0]) else fits[0]
     return variable[name].assign_attrs(units=COUNTED) if name in variable.dims and _is_countable(name) else None
+
+
+def is_time_of_state(coordinate: xr.DataArray) -> bool:
+    """Whether it is a time that members have in common, unlike the start of their forecasts."""
+    standard_name, criterion = coordinate.attrs.get("standard_name"), CRITERIA["time"]
+    named = standard_name in criterion.standard_names or coordinate.name in ("time", *criterion.names)
+    return named or tells_dates(coordinate) and standard_name != "forecast_reference_time"
 
 
 def _is_countable(dim: str) -> bool:

@@ -272,8 +272,8 @@ def length_unit(localization: Localization, layout: Layout) -> str:
 
 
 def _coordinates(localization: Localization, layout: Layout) -> list[xr.DataArray]:
-    """Those of the first variable that make its position."""
-    return _position_of(next(iter(layout.template.data_vars.values())), localization)
+    """Those that make a position, of the first variable that has all or most of them."""
+    return max((_position_of(one, localization) for one in layout.template.data_vars.values()), key=len, default=[])
 
 
 def _position_of(variable: xr.DataArray, localization: Localization) -> list[xr.DataArray]:

@@ -12,6 +12,7 @@ import xarray as xr
 
 from ensf.arrays import Array, Generator, Record, as_names, generator, is_count
 from ensf.dataset.blocks import Transforms
+from ensf.dataset.coordinates import is_time_of_state
 from ensf.dataset.layout import Layout
 from ensf.dataset.masks import Mask, computed, whole_members
 from ensf.dataset.methods import Method, beside_parameters, find_localization, method_for
@@ -460,15 +461,16 @@ def _check_same_grid(earlier: xr.Dataset, forecast: xr.Dataset, what: str) -> No
                 f"variable {name!r} of {what} is in {units[0]!r} but that of the forecast in {units[1]!r}: convert it"
             )
     for name, coordinate in forecast.coords.items():
-        if name in earlier.coords and coordinate.ndim and coordinate.dtype.kind == "f":
+        is_of_grid = coordinate.ndim and coordinate.dtype.kind == "f" and not is_time_of_state(coordinate)
+        if name in earlier.coords and is_of_grid:
             other = earlier.coords[name]
             if other.shape == coordinate.shape and not np.allclose(other, coordinate, equal_nan=True):
                 raise ValueError(f"{what} has other values of {name!r} than the forecast: give the same grid")
 
 
 def _holes(layout: Layout) -> dict[Hashable, xr.DataArray]:
-    """The masks of a layout."""
-    return {name: layout.template[name].copy(data=mask) for name, mask in layout.masks.items()}
+    """The masks of a layout, for Datasets of any time."""
+    return {name: xr.DataArray(mask, dims=layout.template[name].dims) for name, mask in layout.masks.items()}
 
 
 # --- what the user may hand in ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import xarray as xr
 from ensf.filters.base import Info
 from ensf.offline.statistics import free_name, variables_of
 
-__all__ = ["ESTIMATES", "Estimate", "estimates", "of_estimates", "split", "unit_of"]
+__all__ = ["ESTIMATES", "Estimate", "estimates", "of_estimates", "split", "unit_of", "unseen_reference"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,14 @@ def split(name: Hashable) -> tuple[str, str]:
 def estimates(info: Info) -> dict[str, float]:
     """Factors of errors, offsets of instruments and biases of the model, by name and kind."""
     return {name: float(value) for name, value in info.items() if split(name)[0] and np.ndim(value) == 0}
+
+
+def unseen_reference(info: Info) -> str:
+    """Words for a reference that no row is of, with the kinds that there are."""
+    if not info.get("references_unseen"):
+        return ""
+    kinds = ", ".join(dict.fromkeys(filter(None, (split(name)[1] for name in estimates(info)))))
+    return f"no observations so far of a kind that is named as the reference: kinds are {kinds or 'not told'}"
 
 
 def of_estimates(info: Info) -> xr.Dataset:

@@ -19,7 +19,14 @@ import numpy as np
 import xarray as xr
 
 from ensf.dataset import Layout
-from ensf.dataset.coordinates import CRITERIA, check_coordinates, check_periods, find_coordinate, located, without_place
+from ensf.dataset.coordinates import (
+    check_coordinates,
+    check_periods,
+    find_coordinate,
+    is_time_of_state,
+    located,
+    without_place,
+)
 from ensf.dataset.dates import other_time, tells_dates
 from ensf.dataset.netcdf import reading
 from ensf.dataset.raw import RawFile, raw
@@ -393,7 +400,7 @@ class Source:
         for key, coordinate in wanted.coords.items():
             if _counts_members(coordinate, self.layout.member_dim) or time is not None and key == time.name:
                 continue
-            if _is_time(coordinate) or is_place(coordinate, wanted):
+            if is_time_of_state(coordinate) or is_place(coordinate, wanted):
                 differs = "is not there" if key not in other.coords else _other(coordinate, other.coords[key])
                 if differs:
                     raise ValueError(
@@ -519,13 +526,6 @@ def _masks(path: Path, template: xr.Dataset, missing: Mapping[str, np.ndarray]) 
         if masks[name].all():
             raise ValueError(f"{path}: variable {name!r} has no value anywhere: repair it, or leave it out")
     return {name: where for name, where in masks.items() if where.any()}
-
-
-def _is_time(coordinate: xr.DataArray) -> bool:
-    """Whether it is a time that members have in common, unlike the start of their forecasts."""
-    standard_name, criterion = coordinate.attrs.get("standard_name"), CRITERIA["time"]
-    named = standard_name in criterion.standard_names or coordinate.name in ("time", *criterion.names)
-    return named or tells_dates(coordinate) and standard_name != "forecast_reference_time"
 
 
 def _other(mine: xr.DataArray, its: xr.DataArray) -> str:

@@ -15,7 +15,7 @@ from ensf.dataset.coordinates import find_coordinate
 from ensf.dataset.netcdf import lazy
 from ensf.diagnostics.groups import Departures
 from ensf.offline.statistics import departures, sources
-from ensf.plot.grid import Grid, symmetric, upward, words_of_level
+from ensf.plot.grid import Grid, chosen_dims, symmetric, upward, words_of_level
 from ensf.plot.style import GREY, INK, PALE, PALETTE, Style, legend_below, new_figure, styled
 from ensf.tables import ObservationTable, read
 from ensf.tables.flags import USED, WINDOW, WITHHELD
@@ -124,9 +124,9 @@ def _panels(figure: Figure, rows: int, columns: int) -> np.ndarray:
 
 
 def _have_levels(look: Look, names: list[str], grids: list[Grid]) -> bool:
-    """Whether one of the variables has dimensions beside those that are drawn."""
-    pairs = zip(names, grids, strict=True)
-    return any({*look.fields[f"{name}_increment"].dims} - {*grid.dims} for name, grid in pairs)
+    """Whether one of the variables has several levels or times beside what is drawn."""
+    fields = [look.fields[f"{name}_increment"] for name in names]
+    return any(chosen_dims(field, grid.level(field)) for field, grid in zip(fields, grids, strict=True))
 
 
 def _height(grids: list[Grid], columns: int) -> float:

@@ -22,7 +22,7 @@ from ensf.tables.stations.vertical import is_vertical, kind
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Grid", "downwards", "symmetric", "upward", "words_of_level"]
+__all__ = ["Grid", "chosen_dims", "downwards", "symmetric", "upward", "words_of_level"]
 
 PAIRS = (("longitude", "latitude"), ("x", "y"))
 FAR = 5000.0
@@ -218,10 +218,15 @@ def _label(coordinate: xr.DataArray, scale: float) -> str:
     return f"{coordinate.name} ({unit})" if unit not in ("", "1") else str(coordinate.name)
 
 
+def chosen_dims(field: xr.DataArray, level: Mapping[Hashable, int]) -> dict[Hashable, int]:
+    """A level along the dimensions of which it is one point of several."""
+    return {dim: index for dim, index in level.items() if field.sizes[dim] > 1}
+
+
 def words_of_level(field: xr.DataArray, level: Mapping[Hashable, int]) -> str:
-    """A level in words: ``depth 50 m``; a time as a date."""
+    """A level in words: ``depth 50 m``; a time as a date; nothing along a dimension that has one point only."""
     words, times = [], time_dims(field, field.dims)
-    for dim, index in level.items():
+    for dim, index in chosen_dims(field, level).items():
         date = np.datetime_as_string(dates(field, dim)[index], unit="m") if dim in times else ""
         words.append(f"{date} UTC" if date else place_of(field[dim][index]))
     return ", ".join(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import xarray as xr
 from ensf.dataset.coordinates import find_coordinate
 from ensf.localization import Sphere
 from ensf.plot.analysis import colour_bar
-from ensf.plot.grid import Grid, downwards, symmetric, words_of_level
+from ensf.plot.grid import Grid, chosen_dims, downwards, symmetric, words_of_level
 from ensf.plot.style import INK, PALETTE, legend_below, new_figure, styled
 from ensf.tables.columns import axes as place_columns
 from ensf.tables.stations.vertical import SI, heights
@@ -43,7 +44,8 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
     radii = one["radius"].values
     unit = str(one["radius"].attrs.get("units", ""))
     place = _place(one, grid)
-    has_profile = bool(level) and len(level) == 1
+    profiled = list(chosen_dims(prior, level))
+    has_profile = len(profiled) == 1
     units = str(increment.attrs.get("units", ""))
     columns = len(radii) + has_profile
     height = 1.6 + 2 * (0.7 + np.clip(8.4 / max(columns, 2) * grid.aspect, 1.3, 4.5))
@@ -76,7 +78,8 @@ def figure_observe_one(one: xr.Dataset, variable: str) -> Figure:
             _mark(axes, one, grid, prior, place, float(radius))
         panels[0, column].set_title(f"half-width {radius:.4g} {unit}".strip() if np.isfinite(radius) else "everywhere")
     if has_profile:
-        _draw_profiles(panels[:, -1], one, variable, grid, next(iter(level)), place)
+        at = {dim: index for dim, index in level.items() if dim not in profiled} | _nearest(grid, place)
+        _draw_profiles(panels[:, -1], one, variable, profiled[0], at)
         legend_below(figure, panels[0, -1], 6)
     return figure
 
@@ -143,11 +146,10 @@ def _great_circle(positions: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 
 def _draw_profiles(
-    panels: np.ndarray, one: xr.Dataset, variable: str, grid: Grid, dim: object, place: tuple[float, float]
+    panels: np.ndarray, one: xr.Dataset, variable: str, dim: Hashable, near: dict[Hashable, int]
 ) -> None:
-    """Increment and change of the spread along the levels, in the column that is nearest to the place."""
+    """Increment and change of the spread along the levels, in the column `near`, that is nearest to the place."""
     increment, spread, prior = (one[f"{variable}_{what}"] for what in ("increment", "analysis_spread", "prior_spread"))
-    near = _nearest(grid, place)
     units = str(increment.attrs.get("units", ""))
     vertical = find_coordinate(prior, "vertical")
     levels = vertical if vertical is not None and vertical.dims == (dim,) else one[str(dim)]
@@ -174,7 +176,7 @@ def _draw_profiles(
             axes.invert_yaxis()
 
 
-def _nearest(grid: Grid, place: tuple[float, float]) -> dict[object, int]:
+def _nearest(grid: Grid, place: tuple[float, float]) -> dict[Hashable, int]:
     if grid.y is None:
         return {grid.dims[0]: int(np.argmin(np.abs(grid.x - place[0])))}
     x, y = (grid.x, grid.y) if grid.x.ndim == 2 else np.meshgrid(grid.x, grid.y)

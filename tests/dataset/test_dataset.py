@@ -414,7 +414,10 @@ def test_a_box_with_two_grids():
         (LETKF, "method is the class LETKF: give a filter, such as LETKF"),
         ("letkf", "method is 'letkf': give a filter such as LETKF"),
         (lambda layout: layout.size, "method is 36: give a filter such as LETKF"),
-        (LETKF(Localization(Sphere(), 600.0, ("latitude", "east"))), "'t' has no coordinate 'east': give dims="),
+        (
+            LETKF(Localization(Sphere(), 600.0, ("latitude", "east"))),
+            "'t' has no coordinate 'east' but 'level', .*: give dims=",
+        ),
     ],
 )
 def test_what_is_no_method_is_refused(method, message):

@@ -153,6 +153,39 @@ def test_masked_points_and_single_precision(start, observation):
     np.testing.assert_array_equal(made[..., 0], wanted)
 
 
+@pytest.mark.parametrize("hours", [np.array([0, 6], "timedelta64[h]") + np.datetime64("2024-01-01", "ns"), [0.0, 6.0]])
+def test_masked_points_with_a_time_that_goes_on(start, observation, hours):
+    """The files of most models have one: the mask and the grid of the start are those of the end all the same."""
+
+    def at(states, when):
+        with_land = np.concatenate([states, np.full((len(states), 2), np.nan)], axis=1)[:, None]
+        fields = {"u": (("realization", "time", "x"), with_land)}
+        return xr.Dataset(fields, {"time": [when], "x": np.arange(SIZE + 2.0)})
+
+    def sailing(member):
+        ended = at(ahead(member.u.values[0, :SIZE])[None], hours[1])
+        return member.assign_coords(time=ended.time).assign(u=ended.u.isel(realization=0))
+
+    end = at(ahead(start), hours[1])
+    made = analyse(
+        end,
+        observation,
+        ModelInTheLoop(Relinearised(ETKF())),
+        1,
+        mask=True,
+        window=Window(at(start, hours[0]), sailing),
+    )
+    wanted = analyse(
+        dataset(ahead(start)),
+        observation,
+        ModelInTheLoop(Relinearised(ETKF())),
+        1,
+        window=Window(dataset(start), model),
+    )
+    np.testing.assert_array_equal(made.u.values[:, 0, :SIZE], wanted.u.values)
+    assert made.time.identical(end.time)
+
+
 def test_members_that_failed_are_left_out_at_the_start(start, observation):
     tolerant, alive = FailedMembers(LOOP, min_members=4), np.arange(MEMBERS) != 2
     end = ahead(start)

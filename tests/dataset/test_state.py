@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensf.dataset import coordinates, interpolate, nearest, pack, positions, recognise, restore, unpack
+from ensf.dataset.methods import reach_of
+from ensf.localization import Layered, Localization, Sphere
 from ensf.localization.patches import grouped
 from ensf.observations import Linear, Select
 
@@ -390,11 +392,42 @@ def test_every_variable_is_on_its_own_grid():
 
 def test_a_vertical_coordinate_and_a_surface():
     _, layout = pack(atmosphere(), "member")
-    with pytest.raises(ValueError, match=r"'ps' has no coordinate 'level': .* its place, at={'level': ...}"):
+    with pytest.raises(
+        ValueError, match=r"'ps' has no coordinate 'level' but .*: give dims= of these, or its place, at={'level': ...}"
+    ):
         positions(layout, ("latitude", "longitude", "level"))
     place = positions(layout, ("latitude", "longitude", "level"), at={"level": 1000.0})
     assert np.array_equal(np.unique(place[:, 2], return_counts=True), [[500.0, 850.0, 1000.0], [20, 20, 20]])
     assert np.array_equal(place[:, :2], positions(layout))
+
+
+def levels_of_a_sea(order=("thetao", "zos")):
+    """Levels whose name nobody knows: only their attribute tells that they are vertical."""
+    grid = {"lat": [40.0, 41.0], "lon": [0.0, 1.0], "deptht": ("deptht", [5.0, 50.0, 500.0], {"positive": "down"})}
+    fields = {
+        "thetao": (("member", "deptht", "lat", "lon"), np.arange(36.0).reshape(3, 3, 2, 2)),
+        "zos": (("member", "lat", "lon"), np.arange(12.0).reshape(3, 2, 2)),
+    }
+    return pack(xr.Dataset({name: fields[name] for name in order}, grid), "member")[1]
+
+
+@pytest.mark.parametrize("order", [("thetao", "zos"), ("zos", "thetao")])
+@pytest.mark.parametrize("name", ["deptht", "vertical"])
+def test_levels_that_only_an_attribute_tells(name, order):
+    dims = ("latitude", "longitude", name)
+    place = positions(levels_of_a_sea(order), dims, at={name: 0.0})
+    assert np.array_equal(np.unique(place[:, 2], return_counts=True), [[0, 5, 50, 500], [4, 4, 4, 4]])
+    words = reach_of(Localization(Layered(Sphere(), 0.5), 300.0, dims, at={name: 0.0}), levels_of_a_sea(order))
+    assert words == "half-width 300 km along lat, lon, deptht, 1 along deptht counted as 0.5 km, on the sphere"
+
+
+def test_levels_are_not_put_at_one_place_by_another_name():
+    """All levels were at the surface, in silence, and observations had no reach along them."""
+    with pytest.raises(
+        ValueError, match="'thetao' has no coordinate 'depth' but levels along 'deptht', and would be at 0"
+    ):
+        positions(levels_of_a_sea(), ("latitude", "longitude", "depth"), at={"depth": 0.0})
+    assert len(positions(levels_of_a_sea(("zos",)), ("latitude", "longitude", "depth"), at={"depth": 0.0})) == 4
 
 
 def test_positions_need_the_coordinates():

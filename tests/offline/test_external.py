@@ -156,7 +156,7 @@ def test_offsets_and_biases_of_half_the_told_error_are_said():
     assert doubts(info | small | {"bias_t_buoy": 0.1}, every) == ", 0.1 K added to the forecast of t_buoy"
     assert estimates(info | small) == small
     said = doubts(info | small | {"references_unseen": 1}, every)
-    assert said == ", no observations so far of a kind that is named as the reference"
+    assert said == ", no observations so far of a kind that is named as the reference: kinds are t_ship, t_buoy"
     assert doubts(info | small | {"references_unseen": 0}, every) == ""
 
 

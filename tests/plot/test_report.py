@@ -373,6 +373,28 @@ def test_one_observation_is_drawn_with_every_radius(cycles, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_a_time_of_one_point_is_no_level():
+    """Most files of models have one: levels are chosen and profiles drawn along the depth all the same."""
+    grid = {
+        "lat": [40.0, 41.0, 42.0],
+        "lon": [0.0, 1.0, 2.0, 3.0],
+        "depth": ("depth", [5.0, 50.0], {"positive": "down"}),
+    }
+    time = ("time_counter", [3.888e9], {"units": "seconds since 1900-01-01", "standard_name": "time"})
+    increment = np.arange(24.0).reshape(1, 1, 2, 3, 4)
+    fields = xr.Dataset({"t_increment": (("radius", "time_counter", "depth", "lat", "lon"), increment)}, grid)
+    fields = fields.assign_coords(time_counter=time, radius=[300.0])
+    one = fields.assign(t_analysis_spread=0 * fields.t_increment + 0.5, t_prior_spread=0 * fields.t_increment[0] + 1)
+    field = one.t_increment[0]
+    assert words_of_level(field, Grid.of(field).level(field)) == "depth 50"
+    numbers = {"innovation": 1.0, "error": 1.0, "prior_spread": 1.0, "place_lat": 41.0, "place_lon": 2.0}
+    one = one.assign_attrs(observed_variable="t", observed_units="K", **numbers)
+    profile = figure_observe_one(one, "t").axes[1]
+    np.testing.assert_array_equal(profile.lines[0].get_xydata(), [[6.0, 5.0], [18.0, 50.0]])
+    assert profile.get_ylabel() == "depth" and profile.yaxis_inverted()
+    assert len(figure_observe_one(one.isel(depth=[0]), "t").axes) == 2  # no profile
+
+
 def test_one_observation_takes_a_pattern_from_a_file(cycles, tmp_path):
     """As `ensf analyse` does: a string, not a list."""
     (tmp_path / "one.toml").write_text(f'prior = "{cycles}/m*.nc"\nvariable = "t"\nerror = 0.5\n')

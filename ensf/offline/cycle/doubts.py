@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ensf.filters.base import Info
-from ensf.offline.estimates import ESTIMATES, estimates, split, unit_of
+from ensf.offline.estimates import ESTIMATES, estimates, split, unit_of, unseen_reference
 from ensf.offline.statistics import pooled, variables_of
 from ensf.tables import ObservationTable
 from ensf.tables.flags import USED
@@ -35,8 +35,8 @@ def doubts(info: Info, every: xr.Dataset) -> str:
         Statistics of all cycles so far, this one included.
     """
     told = ", which wait for the next cycle (DeferredAnalysis)" if info.get("waited") else ""
-    if info.get("references_unseen"):
-        told += ", no observations so far of a kind that is named as the reference"
+    unseen = unseen_reference(info)
+    told += f", {unseen}" * bool(unseen)
     statistics = info.get("statistics", xr.Dataset())
     for name, value in estimates(info).items():
         what, kind = split(name)
