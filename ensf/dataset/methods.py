@@ -100,10 +100,11 @@ def method_for(method: Method, layout: Layout) -> Filter:
 def _check_degrees(localization: Localization, layout: Layout) -> None:
     """Raise ValueError for half-widths in km along what is no degrees, and in degrees beyond half a circle."""
     if not any(isinstance(part, Sphere) for part in inside(localization.geometry)):
-        unit = length_unit(localization, layout)
-        if unit.startswith("degree") and 180 < localization.half_width < math.inf:
+        units = [str(one.attrs.get("units", "")) for one in _coordinates(localization, layout)]
+        degrees = bool(units) and all(unit.startswith("degree") for unit in units)
+        if degrees and 180 < localization.half_width < math.inf:
             raise ValueError(
-                f"the localization has a half-width of {localization.half_width:g} {unit}, as the coordinates have it: "
+                f"the localization has a half-width of {localization.half_width:g} degrees, as its coordinates are: "
                 "give Sphere() for km"
             )
         return

@@ -51,7 +51,8 @@ def first_problem(
             row = int(np.argmax(bad & used))
             if first is None or row < first[0]:
                 entry = str(columns[name][row])
-                ending = "; unless its law needs none, the row is rejected" if code == NO_ERROR else REJECTED
+                depends = code == NO_ERROR and laws is None
+                ending = "; unless its law needs none, the row is rejected" if depends else REJECTED
                 first = (row, f"{name} is {entry if entry else 'empty'}: {advice}{ending}")
     return first
 

@@ -431,7 +431,8 @@ class ObservationTable:
     def in_units_of(self, layout: Layout, quantities: Mapping[str, Derived] | None = None) -> ObservationTable:
         """The table with values and errors in the units of the variables of a layout, where both sides state units.
 
-        The units of a value are in the column `units`, those of its error, if they are others, in `error_units`.
+        The units of a value are in the column `units`, those of its error, if they are others, in `error_units`; where
+        the variable has none, errors are converted to those of their values.
         Derived quantities have those of their variables, if they know.
 
         Raises
@@ -443,7 +444,7 @@ class ObservationTable:
         wanted = {str(name): str(grid.attrs["units"]) for name, grid in grids if grid.attrs.get("units")}
         named = {name: one for name, one in (quantities or {}).items() if (self.variable == name).any()}
         wanted = derived_units(named, wanted) | wanted
-        if not wanted or not {"units", "error_units"} & set(self.extra):
+        if not {"units", "error_units"} & set(self.extra):
             return self
         value, error, extra = in_units_of(wanted, self.variable, self.value, self.error, self.extra)
         return replace(self, value=value, error=error, extra=extra)

@@ -92,6 +92,14 @@ def in_units_of(
                 raise ValueError(f"observations of {name!r}: {_advice(other, target) or problem}") from None
             units[rows & (units != "")] = target
             error_units[rows] = target
+    unnamed = ~np.isin(variable, list(wanted)) & (units != "") & (error_units != units) & ~is_part
+    for one, other in set(zip(units[unnamed].tolist(), error_units[unnamed].tolist(), strict=True)):
+        rows = unnamed & (units == one) & (error_units == other)
+        try:
+            _convert(error, rows, other, one, difference=True)
+        except ValueError as problem:
+            raise ValueError(f"observations in {one!r}: {_advice(other, one) or problem}") from None
+        error_units[rows] = one
     named |= limits
     if "units" in named:
         named["units"] = units.astype(str)

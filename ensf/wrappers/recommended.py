@@ -23,6 +23,7 @@ def letsf(
     reference: str | tuple[str, ...] = (),
     loop: bool = False,
     max_pieces: int = 3,
+    independent_part: float = 0.5,
 ) -> Filter:
     """LETSF with patches limited by information, rotated, with adaptive spread and deferred analysis.
 
@@ -43,6 +44,13 @@ def letsf(
         with their window, as in a twin experiment, ``ensf cycle``, or `ensf.dataset.analyse` with ``window=``.
     max_pieces : int
         How many times at most the loop forecasts the ensemble anew in a cycle; noise of the model costs one more.
+    independent_part : float
+        Of what a surprise adds, as noise from grid point to grid point: 0 for fields that are smooth and must stay so.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, or `max_pieces` is given without a loop.
     """
     wide = Localization(Euclidean(), math.inf) if localization is None else localization
     check_localization(wide, "letsf")
@@ -50,9 +58,15 @@ def letsf(
         raise ValueError(
             f"loop of letsf is {loop!r}: give True or False; the model comes with the observation's window"
         )
+    if not loop and max_pieces != 3:
+        raise ValueError("max_pieces of letsf is of the model in the loop: give loop=True besides")
     inside = Rotation(LETSF(wide, information_limit=InformationLimit()))
     near = replace(wide, half_width=wide.half_width / 2)
     spread = AdaptiveSpread(
-        Relinearised(inside, max_pieces) if loop else inside, near, estimate_bias=estimate_bias, reference=reference
+        Relinearised(inside, max_pieces) if loop else inside,
+        near,
+        independent_part=independent_part,
+        estimate_bias=estimate_bias,
+        reference=reference,
     )
     return DeferredAnalysis(ModelInTheLoop(spread) if loop else spread, min_constraint=0.2)

@@ -432,7 +432,7 @@ def test_forecast_and_observations_in_the_wrong_order_are_refused(observations):
 
 
 def test_kilometres_along_degrees_are_refused():
-    with pytest.raises(ValueError, match=r"half-width of 600 degrees_north, .* give Sphere\(\) for km"):
+    with pytest.raises(ValueError, match=r"half-width of 600 degrees, .* give Sphere\(\) for km"):
         analyse(forecast(), stations, LETKF(Localization(Euclidean(), 600.0)), RNG(1), variables=STATE)
 
 

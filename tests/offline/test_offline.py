@@ -181,7 +181,7 @@ def test_a_place_that_the_table_does_not_tell(folder, dims, row, message):
         edit(path, lambda file: file.createVariable("height", "f8", ("level",)).__setitem__(slice(None), [0.1, 1.5]))
         edit(path, lambda file: file["t"].setncattr("coordinates", "height"))
     (folder / "obs.csv").write_text("\n".join([HEAD, ROWS[0], row]) + "\n")
-    method = LETKF(Localization(Euclidean(), 300.0, dims, {"height": 0.1}))
+    method = LETKF(Localization(Euclidean(), 100.0, dims, {"height": 0.1}))
     with pytest.raises(ValueError, match=f"obs.csv: {message}"):
         Offline(method, ["t", "q"]).prepare(folder / "forecast_*.nc", folder / "obs.csv", folder / "out")
     with pytest.raises(ValueError, match=message):

@@ -12,7 +12,7 @@ from ensf import LETKF, LETSF, Euclidean, Localization, Observation, Select
 from ensf.cli import main
 from ensf.dataset import Problem, analyse, pack
 from ensf.observations import Censored, Gaussian, JoinedLaw, Laplace, Lognormal, StudentT, Threshold
-from ensf.tables import Constant, read
+from ensf.tables import Constant, from_frame, read
 from ensf.tables.laws import read_law
 from ensf.tables.quality import Boxes, Duplicates, GrossCheck, SuperObservations
 
@@ -318,6 +318,17 @@ def test_a_cycle_asks_the_filter_before_the_first_forecast(forecast, table, tmp_
         assert main(["cycle", "c.toml", *dry]) == status
         assert sentence in capsys.readouterr().err
         assert (tmp_path / "out" / "cycle_0001").exists() == (not dry and not status)
+
+
+@pytest.mark.parametrize(("units", "factor"), [("K", 1.0), ("mK", 0.001), ("degC", 1.0), ("", 1.0)])
+def test_errors_of_a_variable_without_units_are_in_those_of_their_values(forecast, units, factor):
+    rows = {"variable": ["t"], "x": [3.0], "value": [1.0], "error": [0.5], "time": ["2020-01-01"], "units": ["degC"]}
+    forecast["t"].attrs.clear()
+    bare = layout_of(forecast)
+    observed = from_frame({**rows, "error_units": [units]}).observe(bare)
+    assert observed.table.error[0] == pytest.approx(0.5 * factor)
+    with pytest.raises(ValueError, match="observations in 'degC': the error has units 'K2', those of a variance"):
+        from_frame({**rows, "error_units": ["K2"]}).observe(bare)
 
 
 def test_counts_need_no_error(forecast, tmp_path, caplog):

@@ -369,6 +369,8 @@ def test_the_part_that_decides_stands_in_a_loop(window, rng):
         Relinearised(ETKF()).analyse(window.end, observed(rng), rng)
     with pytest.raises(ValueError, match="max_pieces"):
         Relinearised(ETKF(), max_pieces=-1)
+    with pytest.raises(ValueError, match="max_pieces of letsf is of the model in the loop: give loop=True"):
+        letsf(max_pieces=2)
 
 
 @pytest.mark.parametrize("method", [LETKF(LINE), AdaptiveSpread(Rotation(LETSF(LINE)), LINE), letsf(LINE)])
